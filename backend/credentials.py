@@ -1,0 +1,62 @@
+"""The passwords and tokens of an installation, made once and kept 0600 under the home."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from backend.settings import Settings
+
+FILE_NAME = "credentials.json"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What proves who is who between a person, Label Studio and Cytoloop.
+
+    Parameters
+    ----------
+    email, password
+        The login to Label Studio that `cytoloop up` makes.
+    label_studio_token
+        Its API token: a legacy token, or a personal access token of an attached Label Studio.
+    label_studio_url
+        Address of an attached Label Studio (`cytoloop connect`); empty for our own.
+    backend_password
+        Basic auth of Label Studio at Cytoloop, and of a person at its dashboard and exports.
+    webhook_secret
+        Value of the header ``X-Cytoloop-Secret`` of each webhook.
+    """
+
+    email: str = "lab@cytoloop.local"
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    label_studio_token: str = field(default_factory=lambda: secrets.token_hex(20))
+    label_studio_url: str = ""
+    backend_password: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    webhook_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+
+    @classmethod
+    def load_or_create(cls, settings: Settings) -> Credentials:
+        """Return the kept credentials, the settings' own words taking precedence."""
+        path = settings.home / FILE_NAME
+        kept = cls(**json.loads(path.read_text("utf-8"))) if path.exists() else cls()
+        if not path.exists():
+            kept.save(settings.home)
+        chosen = {
+            "label_studio_token": settings.label_studio_token,
+            "label_studio_url": settings.label_studio_url,
+            "backend_password": settings.backend_password,
+            "webhook_secret": settings.webhook_secret,
+        }
+        return replace(kept, **{name: value for name, value in chosen.items() if value})
+
+    def save(self, home: Path) -> None:
+        """Write the file whole or not at all, readable by its owner alone."""
+        home.mkdir(parents=True, exist_ok=True)
+        partial = home / f"{FILE_NAME}.{os.getpid()}"
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump(asdict(self), out, indent=1)
+        partial.replace(home / FILE_NAME)

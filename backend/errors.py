@@ -1,0 +1,29 @@
+"""What can go wrong in the loop; `backend.http.problems` turns each into an HTTP answer."""
+
+
+class BackendError(Exception):
+    """Base of this package's errors; the message says what to do."""
+
+
+class BadRequest(BackendError, ValueError):
+    """A request or a file from outside that cannot be used as it is."""
+
+
+class NotFound(BackendError, LookupError):
+    """A project, task, image, run or version that is not there."""
+
+
+class Unauthorised(BackendError, PermissionError):
+    """A missing or wrong password, token or webhook secret."""
+
+
+class LabelStudioError(BackendError):
+    """Label Studio refused a call or could not be reached."""
+
+
+class QueueError(BackendError, ConnectionError):
+    """Redis could not be reached; what was to be queued is kept in the store."""
+
+
+class BadLabelConfig(BackendError, ValueError):
+    """A label_config without an Image and a RectangleLabels that belong together."""

@@ -1,0 +1,70 @@
+"""The one place where the parts are put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from sqlalchemy import Engine
+
+from backend.credentials import Credentials
+from backend.labelstudio.client import LabelStudio
+from backend.learning.queue import JobQueue
+from backend.settings import Settings
+from backend.store.annotations import Annotations
+from backend.store.database import open_database
+from backend.store.images import Images
+from backend.store.predictions import Predictions
+from backend.store.projects import Projects
+from backend.store.runs import Runs
+from model.registry import Registry
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of one installation, each made when first asked for."""
+
+    settings: Settings
+    credentials: Credentials
+    engine: Engine
+
+    @cached_property
+    def projects(self) -> Projects:
+        return Projects(self.engine, self.settings)
+
+    @cached_property
+    def images(self) -> Images:
+        return Images(self.engine, self.settings.images_folder)
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        return Annotations(self.engine)
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        return Predictions(self.engine)
+
+    @cached_property
+    def runs(self) -> Runs:
+        return Runs(self.engine)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(self.settings.registry_folder)
+
+    @cached_property
+    def queue(self) -> JobQueue:
+        return JobQueue(self.settings.redis_address, self.settings.job_timeout_s)
+
+    @cached_property
+    def label_studio(self) -> LabelStudio:
+        address = self.credentials.label_studio_url or self.settings.label_studio_address
+        return LabelStudio(address, self.credentials.label_studio_token)
+
+
+def build_services(settings: Settings | None = None) -> Services:
+    """Put the parts together; makes the home and brings the database up to date."""
+    settings = settings or Settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    credentials = Credentials.load_or_create(settings)
+    return Services(settings, credentials, open_database(settings.database_address))

@@ -1,0 +1,106 @@
+"""Every setting of Cytoloop, from the environment: `CYTOLOOP_` and the field's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """What a person can choose about an installation.
+
+    Parameters
+    ----------
+    home
+        Where everything that must outlive a restart is kept.
+    host, port
+        Address of Cytoloop's own web server.
+    backend_url
+        Address under which Label Studio reaches it; from host and port when empty.
+    label_studio_url, label_studio_token
+        A Label Studio that already runs; empty: the one that `cytoloop up` starts.
+    redis_url, database_url
+        Empty: a Redis of our own on a socket under ``home``, an SQLite file under ``home``.
+    milestones, milestone_step
+        Numbers of corrected images at which a run starts, and the step after the last of them.
+    default_class
+        Class of the boxes of a version that does not know the project's classes.
+    preset, iterations, device
+        What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of
+        images), ``auto``, ``cpu`` or ``cuda``.
+    job_timeout_s, predict_budget_s
+        The longest training, and the longest answer to one /predict.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CYTOLOOP_", env_ignore_empty=True)
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".cytoloop")
+    host: str = "127.0.0.1"
+    port: int = 9090
+    backend_url: str = ""
+    label_studio_url: str = ""
+    label_studio_port: int = 8080
+    label_studio_token: str = ""
+    label_studio_command: str = ""
+    redis_url: str = ""
+    database_url: str = ""
+    label_config: Path = PACKAGE_ROOT / "label_config.xml"
+    backend_user: str = "cytoloop"
+    backend_password: str = ""
+    webhook_secret: str = ""
+    milestones: Annotated[tuple[int, ...], NoDecode] = (5, 10, 20, 40, 80)
+    milestone_step: int = 50
+    default_class: str = ""
+    preset: str = "default"
+    iterations: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    job_timeout_s: int = 24 * 3600
+    predict_budget_s: float = 90.0
+    log_level: str = "INFO"
+
+    @field_validator("milestones", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return tuple(int(v) for v in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def backend_address(self) -> str:
+        return self.backend_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def label_studio_address(self) -> str:
+        return self.label_studio_url or f"http://127.0.0.1:{self.label_studio_port}"
+
+    @property
+    def database_address(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'cytoloop.db'}"
+
+    @property
+    def redis_socket(self) -> Path:
+        return self.home / "redis" / "redis.sock"
+
+    @property
+    def redis_address(self) -> str:
+        return self.redis_url or f"unix://{self.redis_socket}"
+
+    @property
+    def images_folder(self) -> Path:
+        return self.home / "images"
+
+    @property
+    def registry_folder(self) -> Path:
+        return self.home / "registry"
+
+    @property
+    def runs_folder(self) -> Path:
+        return self.home / "runs"

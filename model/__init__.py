@@ -1,0 +1,5 @@
+"""What a detector is, learns and is worth.
+
+May import `preprocessing`, never `backend`. Only `detector`, `data`, `augment` and `training`
+import torch, so that the web process and the worker's parent can use all the rest without it.
+"""

@@ -1,0 +1,136 @@
+"""What is chosen about a detector, its training and its gate: frozen, and part of each version."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self
+
+Backbone = Literal["mbs8_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
+ContrastMode = Literal["none", "single", "groups"]
+
+
+class _Config:
+    """JSON in and out for the frozen dataclasses of this module."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Build from :meth:`to_json`'s dict; unknown keys (a newer version's) are an error."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; it has {sorted(known)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True)
+class DetectorConfig(_Config):
+    """A Faster R-CNN: backbone, anchors, and caps wide enough for an image of 1,000 cells.
+
+    Parameters
+    ----------
+    anchor_sizes
+        Side lengths in pixels of the prepared image; empty: k-means on the training boxes.
+    aspect_ratios
+        Height over width of the anchors, each at equal area.
+    scale
+        Prepared pixels per raw pixel; 0: found from the training boxes, so that the median cell
+        has ``cell_px`` pixels, never above 1.
+    cell_px
+        Side of the median cell in the prepared image that ``scale=0`` aims at.
+    rpn_pre_nms, rpn_post_nms
+        Proposals kept before NMS (each level) and after it, when detecting.
+    detections_per_image
+        Boxes kept in the end; torchvision's default of 100 would cut every dense image.
+    """
+
+    backbone: Backbone = "r18_p34_64"
+    anchor_sizes: tuple[float, ...] = ()
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    scale: float = 0.0
+    cell_px: float = 32.0
+    rpn_pre_nms: int = 4000
+    rpn_post_nms: int = 2000
+    rpn_nms_iou: float = 0.7
+    detections_per_image: int = 1500
+    nms_iou: float = 0.45
+    score_floor: float = 0.02
+    head_features: int = 256
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Config):
+    """How a detector learns: AdamW, warm-up then cosine, gradient clip.
+
+    Parameters
+    ----------
+    iterations
+        Optimiser steps; 0: from the number of images (see ``model.training.iterations_for``).
+    rpn_proposals, rois_per_image
+        Proposals kept and RoIs sampled an image in training: a lean head learns as well.
+    contrast
+        What the detector sees: each image as it is (stretched), matched to one template, or to
+        its contrast group's.
+    """
+
+    iterations: int = 0
+    batch: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: int = 40
+    gradient_clip: float = 5.0
+    rpn_proposals: int = 300
+    rois_per_image: int = 128
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    box_overlap: tuple[float, float] = (0.5, 0.5)
+    rpn_overlap: tuple[float, float] = (0.3, 0.7)
+    crop_px: int = 512
+    contrast: ContrastMode = "groups"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class GateConfig(_Config):
+    """When a candidate takes the champion's place (see ``model.gate``).
+
+    Parameters
+    ----------
+    margin
+        AP50 by which the candidate must be above the champion to be better, or above which it
+        is worse.
+    count_margin
+        The same for the count error, used when AP50 is equal within ``margin``.
+    """
+
+    margin: float = 0.01
+    count_margin: float = 0.01
+
+
+_THESIS = DetectorConfig(backbone="vgg16", aspect_ratios=(1.0, 0.5, 2.0), scale=1.0)
+_THESIS_TRAIN = TrainConfig(
+    batch=1,
+    optimiser="adam",
+    learning_rate=1e-5,
+    weight_decay=0.0,
+    rois_per_image=4,
+    box_overlap=(0.1, 0.5),
+    rpn_overlap=(0.3, 0.7),
+    crop_px=0,
+    contrast="none",
+)
+
+#: The thesis' models 03 to 06 (Tare 2020, §5.1–5.4), by name: what is built and how it is trained.
+PRESETS: dict[str, tuple[DetectorConfig, TrainConfig]] = {
+    "default": (DetectorConfig(), TrainConfig()),
+    "m03": (replace(_THESIS, anchor_sizes=(64.0, 128.0, 256.0)), _THESIS_TRAIN),
+    "m04": (replace(_THESIS, anchor_sizes=(32.0, 64.0, 128.0)), _THESIS_TRAIN),
+    "m05": (
+        replace(_THESIS, anchor_sizes=(32.0, 64.0, 128.0)),
+        replace(_THESIS_TRAIN, contrast="single"),
+    ),
+    "m06": (
+        replace(_THESIS, anchor_sizes=(32.0, 64.0, 128.0)),
+        replace(_THESIS_TRAIN, contrast="groups"),
+    ),
+}

@@ -1,0 +1,25 @@
+"""What can go wrong with a model."""
+
+
+class ModelError(Exception):
+    """Base of this package's errors; the message says what to do."""
+
+
+class VersionNotFound(ModelError, LookupError):
+    """No version of that id in the registry."""
+
+
+class BrokenVersion(ModelError):
+    """A version whose files are missing, truncated or do not fit its version.json."""
+
+
+class NothingToLearn(ModelError, ValueError):
+    """A snapshot from which nothing can be trained, such as one without a single box."""
+
+
+class TrainingCancelled(ModelError):
+    """Raised from a progress callback to end a training early, without a candidate."""
+
+
+class TrainingDiverged(ModelError):
+    """The loss became NaN or infinite before a single good checkpoint was kept."""

@@ -1,0 +1,153 @@
+"""Labelled images and the frozen, content-addressed set of them that a run learns from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from model.boxes import Box, Float32
+from preprocessing.images import ImageRecord, read_image
+
+Side = Literal["train", "inner", "held-out"]
+
+FIVE = 5
+FEWEST_OF_FIVE = 3
+INNER_FROM = 20
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image with its true boxes.
+
+    Parameters
+    ----------
+    path
+        The raw file; it is read when pixels are wanted, never kept.
+    sha256
+        Hash of the raw file.
+    page
+        Page of a many-page TIFF.
+    boxes
+        The truth, in pixels of the raw image; empty for an image known to have no cell.
+    side
+        ``train`` learns, ``inner`` stops and calibrates, ``held-out`` judges; fixed for ever.
+    name
+        What the user calls it.
+    """
+
+    path: Path
+    sha256: str
+    boxes: tuple[Box, ...]
+    side: Side = "train"
+    page: int = 0
+    name: str = ""
+
+    def read(self) -> ImageRecord:
+        return read_image(self.path, page=self.page)
+
+    @property
+    def xyxy_px(self) -> Float32:
+        """Shape (N, 4)."""
+        return np.array([b.xyxy_px for b in self.boxes], np.float32).reshape(-1, 4)
+
+    def to_json(self) -> dict[str, Any]:
+        boxes = [[*b.xyxy_px, b.label] for b in self.boxes]
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "page": self.page,
+            "name": self.name,
+            "side": self.side,
+            "boxes": boxes,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> LabelledImage:
+        boxes = tuple(Box(*map(float, b[:4]), label=b[4]) for b in values["boxes"])
+        return cls(
+            path=Path(values["path"]),
+            sha256=values["sha256"],
+            boxes=boxes,
+            side=values["side"],
+            page=values["page"],
+            name=values["name"],
+        )
+
+
+@dataclass(frozen=True)
+class DatasetSnapshot:
+    """The labelled images of one run, frozen.
+
+    Parameters
+    ----------
+    images
+        In order of correction.
+    classes
+        The classes the detector is to know, in label order.
+    """
+
+    images: tuple[LabelledImage, ...]
+    classes: tuple[str, ...]
+
+    def of_side(self, *sides: Side) -> tuple[LabelledImage, ...]:
+        return tuple(i for i in self.images if i.side in sides)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of content: image hashes, boxes, sides and classes, wherever the files lie."""
+        content = [
+            {k: v for k, v in i.to_json().items() if k not in ("path", "name")} for i in self.images
+        ]
+        text = json.dumps({"images": content, "classes": self.classes}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        values = {"classes": self.classes, "images": [i.to_json() for i in self.images]}
+        path.write_text(json.dumps(values, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> DatasetSnapshot:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        images = tuple(LabelledImage.from_json(i) for i in values["images"])
+        return cls(images, tuple(values["classes"]))
+
+
+def decide_sides(hashes: Sequence[str], decided: int) -> list[Side | None]:
+    """Return the side of each image that has none yet.
+
+    Of each five images in order of correction the one with the lowest hash is held out. Once
+    ``INNER_FROM`` images have a side, the one with the second lowest hash of each five goes to the
+    inner side; below that trainings run on a fixed schedule and need none. A last, unfinished
+    five is decided like a whole one when it has three images or more; one or two images wait for
+    the next run, since neither training on them nor holding them out would be fair to both sides.
+
+    Parameters
+    ----------
+    hashes
+        Hashes of the images without a side, in order of correction.
+    decided
+        How many images have a side already.
+
+    Returns
+    -------
+    A side for each hash; None where the image waits.
+    """
+    sides: list[Side | None] = []
+    for start in range(0, len(hashes), FIVE):
+        five = hashes[start : start + FIVE]
+        sides += _sides_of_five(five, with_inner=decided + start >= INNER_FROM)
+    return sides
+
+
+def _sides_of_five(five: Sequence[str], with_inner: bool) -> list[Side | None]:
+    if len(five) < FEWEST_OF_FIVE:
+        return [None] * len(five)
+    ranked = sorted(five)
+    held_out, inner = ranked[0], ranked[1] if with_inner else None
+    return ["held-out" if h == held_out else "inner" if h == inner else "train" for h in five]
