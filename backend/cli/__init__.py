@@ -1,0 +1,34 @@
+"""The command `cytoloop`: thin doors over the same parts that the web process and worker use.
+
+Each module of commands has one function ``register(app)``, which adds its commands to the Typer app
+(``app.command("up")(up)``), and keeps every heavy import (torch, numpy, SQLAlchemy, Flask,
+`backend.services`) inside its commands, so that `cytoloop --help` answers in under half a second.
+What goes wrong is raised as an error of our own packages; `console.Commands` prints it as one line
+and exits with code 2. Results go to stdout, everything said along the way to stderr.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from backend.cli import console, data, loop, models, offline
+
+
+def make_app() -> typer.Typer:
+    """Put the command together from its modules."""
+    app = typer.Typer(
+        name="cytoloop",
+        help="Cell counting that learns from every correction.",
+        cls=console.Commands,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for module in (loop, data, offline, models):
+        module.register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command `cytoloop`."""
+    make_app()()

@@ -1,0 +1,66 @@
+"""What a person sees in the terminal: notes on stderr, one red line for an error, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from backend.errors import BackendError
+from model.errors import ModelError
+from preprocessing.errors import PreprocessingError
+
+#: What a user can mend, and the files and connections of the machine; all else is a bug of ours
+#: and keeps its traceback.
+EXPECTED = (BackendError, ModelError, PreprocessingError, OSError)
+EXIT_CODE = 2
+NOTES_SHOWN = 20
+
+Advance = Callable[[float, str], None]
+
+
+class Commands(TyperGroup):
+    """The group of all commands, and the one place where an error becomes a line."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except EXPECTED as error:
+            typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+            sys.exit(EXIT_CODE)
+
+
+def say(text: str) -> None:
+    """Tell what is being done; on stderr, so that stdout carries results alone."""
+    typer.echo(text, err=True)
+
+
+def warn(notes: Iterable[str]) -> None:
+    """Tell what was left out or changed; past ``NOTES_SHOWN`` only how many more."""
+    lines = list(notes)
+    for line in lines[:NOTES_SHOWN]:
+        typer.secho(f"Note: {line}", fg=typer.colors.YELLOW, err=True)
+    if len(lines) > NOTES_SHOWN:
+        typer.secho(f"Note: and {len(lines) - NOTES_SHOWN} more.", fg=typer.colors.YELLOW, err=True)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Advance]:
+    """Show a bar on stderr; what is yielded takes the fraction done, 0 to 1, and a few words."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[message]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=1.0, message="")
+        yield lambda fraction, message: bar.update(task, completed=fraction, message=message)
