@@ -1,0 +1,108 @@
+"""Which real images may teach, and which judge: `python -m benchmarks.sides` writes the manifests.
+
+The public sets' READMEs say how their own test part was kept back; the same rule is applied once
+more to what is here. Within each kind the images are sorted by the standard deviation of their
+grey levels (then by name) and cut into runs of ten; of each run the 30 % (rounded) whose file stem
+has the lowest SHA-256 are the test side. All training, tuning and starters see the rest alone.
+Usiigaci, small as it is, is judged by five folds, cut the same way.
+
+The manifests hold the SHA-256 of the files, so that whoever has the images has the same sides.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+MANIFESTS = Path(__file__).parent / "manifests"
+SETS = ("bccd", "dsb2018", "usiigaci")
+RUN = 10
+TEST_SHARE = 0.3
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a set's images.csv."""
+
+    name: str
+    kind: str
+    grey_std: float
+
+    @property
+    def stem_hash(self) -> str:
+        return hashlib.sha256(Path(self.name).stem.encode()).hexdigest()
+
+
+def data_folder() -> Path:
+    """Return the folder of the real images, or say how to give one."""
+    folder = os.environ.get("CYTOLOOP_DATA")
+    if not folder:
+        raise SystemExit("Set CYTOLOOP_DATA to the folder with bccd/, dsb2018/ and usiigaci/.")
+    return Path(folder)
+
+
+def rows_of(data_set: Path) -> list[Row]:
+    with (data_set / "images.csv").open(encoding="utf-8") as lines:
+        return [
+            Row(line["image"], line["kind"], float(line["grey_std"]))
+            for line in csv.DictReader(lines)
+        ]
+
+
+def runs_of_ten(rows: list[Row]) -> list[list[Row]]:
+    """Cut each kind, sorted by contrast, into runs of ten."""
+    kinds: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda r: (r.grey_std, r.name)):
+        kinds[row.kind].append(row)
+    return [kind[i : i + RUN] for kind in kinds.values() for i in range(0, len(kind), RUN)]
+
+
+def test_names(rows: list[Row]) -> set[str]:
+    """Return the names of the images that judge."""
+    chosen: set[str] = set()
+    for run in runs_of_ten(rows):
+        ranked = sorted(run, key=lambda r: r.stem_hash)
+        chosen |= {r.name for r in ranked[: round(len(run) * TEST_SHARE)]}
+    return chosen
+
+
+def fold_names(rows: list[Row]) -> list[set[str]]:
+    """Return the names of each fold's test images: every image is in one fold."""
+    folds: list[set[str]] = [set() for _ in range(FOLDS)]
+    for run in runs_of_ten(rows):
+        for rank, row in enumerate(sorted(run, key=lambda r: r.stem_hash)):
+            folds[rank % FOLDS].add(row.name)
+    return folds
+
+
+def manifest_of(data_set: Path) -> dict[str, list[str]]:
+    """Return the hashes of each side: ``test`` and ``rest``, or ``fold 1`` to ``fold 5``."""
+    rows = rows_of(data_set)
+
+    def hashes(names: set[str]) -> list[str]:
+        files = [data_set / "images" / name for name in sorted(names)]
+        return [hashlib.sha256(f.read_bytes()).hexdigest() for f in files]
+
+    if data_set.name == "usiigaci":
+        return {f"fold {i}": hashes(f) for i, f in enumerate(fold_names(rows), start=1)}
+    test = test_names(rows)
+    return {"test": hashes(test), "rest": hashes({r.name for r in rows} - test)}
+
+
+def main() -> None:
+    """Write one manifest a set."""
+    MANIFESTS.mkdir(exist_ok=True)
+    for name in SETS:
+        sides = manifest_of(data_folder() / name)
+        (MANIFESTS / f"{name}.json").write_text(json.dumps(sides, indent=0) + "\n", "utf-8")
+        print(name, {side: len(hashes) for side, hashes in sides.items()})
+
+
+if __name__ == "__main__":
+    main()
