@@ -13,6 +13,10 @@ class BrokenVersion(ModelError):
     """A version whose files are missing, truncated or do not fit its version.json."""
 
 
+class NothingToRollBack(ModelError, LookupError):
+    """A project whose champion has no champion before it."""
+
+
 class NothingToLearn(ModelError, ValueError):
     """A snapshot from which nothing can be trained, such as one without a single box."""
 

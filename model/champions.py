@@ -1,0 +1,151 @@
+"""Which version serves a project: one pointer file each, replaced in one step, with its history."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from model.atomic import write_json
+from model.errors import BrokenVersion, NothingToRollBack
+
+PROJECT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of champion.
+
+    Parameters
+    ----------
+    champion
+        Id of the version that serves from then on.
+    at
+        ISO 8601, UTC.
+    """
+
+    champion: str
+    action: Literal["promoted", "rolled back"]
+    at: str
+
+
+class Champions:
+    """The champion pointers of a registry, one file per project.
+
+    Parameters
+    ----------
+    folder
+        Made when first written to.
+    first
+        Id of the version that serves where nothing was promoted.
+    """
+
+    def __init__(self, folder: Path, first: str) -> None:
+        self.folder = folder
+        self.first = first
+
+    def current(self, project: str) -> str:
+        history = self.history(project)
+        return history[-1].champion if history else self.first
+
+    def history(self, project: str) -> tuple[Change, ...]:
+        """Return every change of champion, oldest first.
+
+        Raises
+        ------
+        BrokenVersion
+            When the pointer file is not what this class writes.
+        """
+        path = self._path(project)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return tuple(Change(**change) for change in values["history"])
+        except FileNotFoundError:
+            return ()
+        except (ValueError, TypeError, KeyError) as error:
+            raise BrokenVersion(
+                f"{path} cannot be read ({error}). Delete it, then choose a champion with "
+                f"`cytoloop models promote`"
+            ) from error
+
+    def stamp(self, project: str) -> tuple[int, ...]:
+        """Return what differs after each change of champion; one `stat`, no reading."""
+        try:
+            found = self._path(project).stat()
+        except FileNotFoundError:
+            return ()
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+    def promote(self, project: str, champion: str) -> None:
+        """Make a version the champion; nothing changes when it is already."""
+
+        def to_champion(served: Sequence[str]) -> str | None:
+            return None if served[-1] == champion else champion
+
+        self._change(project, "promoted", to_champion)
+
+    def rollback(self, project: str) -> str:
+        """Return to the champion before; twice returns to the one before that.
+
+        Raises
+        ------
+        NothingToRollBack
+            When no version was ever promoted, or all were rolled back.
+        """
+
+        def to_the_one_before(served: Sequence[str]) -> str:
+            if len(served) < 2:
+                raise NothingToRollBack(
+                    f"project {project} has had no champion before {served[-1]}; "
+                    f"choose one with `cytoloop models promote`"
+                )
+            return served[-2]
+
+        self._change(project, "rolled back", to_the_one_before)
+        return self.current(project)
+
+    def _change(
+        self,
+        project: str,
+        action: Literal["promoted", "rolled back"],
+        choose: Callable[[Sequence[str]], str | None],
+    ) -> None:
+        with self._locked(project):
+            history = self.history(project)
+            chosen = choose(_served(history, self.first))
+            if chosen is None:
+                return
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            history = (*history, Change(chosen, action, now))
+            changes = [asdict(change) for change in history]
+            write_json(self._path(project), {"champion": chosen, "history": changes})
+
+    @contextmanager
+    def _locked(self, project: str) -> Iterator[None]:
+        # Readers need no lock; two writers (worker, command line) must not lose a change.
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._path(project).with_suffix(".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _path(self, project: str) -> Path:
+        if not PROJECT_NAME.fullmatch(project):
+            raise ValueError(f"{project!r} is no project: letters, digits, - and _ alone")
+        return self.folder / f"{project}.json"
+
+
+def _served(history: Sequence[Change], first: str) -> list[str]:
+    """Return the champions that can be rolled back to, the present one last."""
+    served = [first]
+    for change in history:
+        if change.action == "promoted":
+            served.append(change.champion)
+        else:
+            served.pop()
+    return served

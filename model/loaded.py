@@ -1,0 +1,61 @@
+"""A version in memory, and the one path by which it looks at an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.boxes import Detections
+from model.detecting import Detector
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+from preprocessing.prepare import Prepared, prepare
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a version found in one image.
+
+    Parameters
+    ----------
+    prepared
+        The image as the detector saw it, with its contrast group.
+    detections
+        In pixels of the raw image, clipped to it; scores descending.
+    """
+
+    prepared: Prepared
+    detections: Detections
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version with its contrast groups and its detector: loaded and swapped as one object."""
+
+    version: ModelVersion
+    groups: ContrastGroups
+    detector: Detector
+
+    @property
+    def scale(self) -> float:
+        """Prepared pixels per raw pixel."""
+        return self.version.detector.scale if self.version.detector else 1.0
+
+    def find(self, images: Sequence[ImageRecord]) -> list[Found]:
+        """Find the cells of each image: the one path of serving, evaluation and command line."""
+        prepared = [prepare(image, self.groups, self.scale) for image in images]
+        detected = self.detector.detect(prepared)
+        return [
+            Found(image, _in_raw_pixels(found, image))
+            for image, found in zip(prepared, detected, strict=True)
+        ]
+
+
+def _in_raw_pixels(found: Detections, image: Prepared) -> Detections:
+    moved = found.moved_to(image.to_raw(found.xyxy_px))
+    # A box that lay wholly in the padding has no area once it is clipped to the image.
+    sides = moved.xyxy_px[:, 2:] - moved.xyxy_px[:, :2]
+    return moved.where(np.minimum(sides[:, 0], sides[:, 1]) > 0)

@@ -1,0 +1,207 @@
+"""The versions of an installation, kept as folders, and the champion of each project."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from model.atomic import new_folder, write_json
+from model.champions import Champions, Change
+from model.classical import CLASSICAL_ID, ClassicalDetector, classical_version
+from model.detecting import Detector
+from model.errors import BrokenVersion, VersionNotFound
+from model.loaded import LoadedVersion
+from model.versions import GateDecision, Kind, ModelVersion
+from preprocessing.errors import GroupsError
+from preprocessing.groups import ContrastGroups
+
+WEIGHTS = "weights.safetensors"
+GROUPS = "groups.npz"
+DESCRIPTION = "version.json"
+VERSION_ID = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+class Registry:
+    """Versions on disk, each whole or absent; readers and writers need not know of each other.
+
+    The classical version is part of every registry and needs no folder.
+
+    Parameters
+    ----------
+    root
+        Holds ``versions/<id>/{weights.safetensors, groups.npz, version.json}`` and
+        ``champions/<project>.json``; made when first written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._champions = Champions(root / "champions", first=CLASSICAL_ID)
+
+    def new_id(self, kind: Kind) -> str:
+        """Return an id that sorts by time, such as ``trained-20261124-161502-3fa9``."""
+        return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+    def add(
+        self, version: ModelVersion, groups: ContrastGroups, weights: Path | None
+    ) -> ModelVersion:
+        """Keep a version: weights, contrast groups and description, in one step.
+
+        Raises
+        ------
+        FileExistsError
+            When a version of that id is there.
+        """
+        if version.id == CLASSICAL_ID:
+            raise FileExistsError(f"{CLASSICAL_ID} is part of every registry; take a new_id()")
+        with new_folder(self._folder(version.id)) as folder:
+            if weights is not None:
+                shutil.copyfile(weights, folder / WEIGHTS)
+            groups.save(folder / GROUPS)
+            hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+            write_json(folder / DESCRIPTION, {**version.to_json(), "files": hashes})
+        return version
+
+    def get(self, version_id: str) -> ModelVersion:
+        """Return a version's description.
+
+        Raises
+        ------
+        VersionNotFound
+            When the registry has none of that id.
+        BrokenVersion
+            When its ``version.json`` cannot be read.
+        """
+        return classical_version() if version_id == CLASSICAL_ID else self._read(version_id)[0]
+
+    def list(self, project: str | None = None) -> tuple[ModelVersion, ...]:
+        """Return the readable versions, oldest first; with ``project``, those of use to it."""
+        kept = [version for version in self._each() if isinstance(version, ModelVersion)]
+        kept.sort(key=lambda version: (version.created_at, version.id))
+        return tuple(
+            version
+            for version in (classical_version(), *kept)
+            if project is None or version.project in (None, project)
+        )
+
+    def broken(self) -> tuple[BrokenVersion, ...]:
+        """Return what is wrong with each version that :meth:`list` left out."""
+        return tuple(error for error in self._each() if isinstance(error, BrokenVersion))
+
+    def record_decision(self, version_id: str, decision: GateDecision) -> ModelVersion:
+        """Keep what the gate decided with the version it decided on."""
+        version, hashes = self._read(version_id)
+        decided = replace(version, decision=decision)
+        path = self._folder(version_id) / DESCRIPTION
+        write_json(path, {**decided.to_json(), "files": hashes})
+        return decided
+
+    def load(self, version_id: str, device: str = "auto") -> LoadedVersion:
+        """Load a version, its contrast groups and its detector; only this may import torch.
+
+        Raises
+        ------
+        BrokenVersion
+            When a file is missing or is not the one that was added.
+        """
+        if version_id == CLASSICAL_ID:
+            return LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
+        version, hashes = self._read(version_id)
+        folder = self._folder(version_id)
+        _check_files(folder, hashes)
+        try:
+            groups = ContrastGroups.load(folder / GROUPS)
+        except GroupsError as error:
+            raise _broken(folder, error) from error
+        return LoadedVersion(version, groups, _load_detector(folder, version, device))
+
+    def champion(self, project: str) -> ModelVersion:
+        """Return the version that serves a project: the classical one if none was promoted."""
+        return self.get(self._champions.current(project))
+
+    def champion_stamp(self, project: str) -> tuple[int, ...]:
+        """Return what differs after each change of champion; cheap enough for every request."""
+        return self._champions.stamp(project)
+
+    def promote(self, project: str, version_id: str) -> ModelVersion:
+        """Make a version the champion of a project, in one step."""
+        version = self.get(version_id)
+        self._champions.promote(project, version_id)
+        return version
+
+    def rollback(self, project: str) -> ModelVersion:
+        """Return to the champion before and return it.
+
+        Raises
+        ------
+        NothingToRollBack
+            When there is none before.
+        """
+        return self.get(self._champions.rollback(project))
+
+    def history(self, project: str) -> tuple[Change, ...]:
+        """Return every change of champion, oldest first."""
+        return self._champions.history(project)
+
+    def _folder(self, version_id: str) -> Path:
+        # Ids come from the command line and the network: one must never lead out of the registry.
+        if not VERSION_ID.fullmatch(version_id):
+            raise VersionNotFound(f"{version_id!r} is no version id; see `cytoloop models list`")
+        return self.root / "versions" / version_id
+
+    def _read(self, version_id: str) -> tuple[ModelVersion, dict[str, str]]:
+        folder = self._folder(version_id)
+        if not folder.is_dir():
+            raise VersionNotFound(f"no version {version_id}; see `cytoloop models list`")
+        try:
+            values: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+            hashes = values.pop("files")
+            return ModelVersion.from_json(values), hashes
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _broken(folder, error) from error
+
+    def _each(self) -> Iterator[ModelVersion | BrokenVersion]:
+        versions = self.root / "versions"
+        for folder in sorted(versions.iterdir()) if versions.is_dir() else ():
+            if not VERSION_ID.fullmatch(folder.name):
+                continue  # what a crashed write left
+            try:
+                yield self.get(folder.name)
+            except BrokenVersion as error:
+                yield error
+
+
+def _load_detector(folder: Path, version: ModelVersion, device: str) -> Detector:
+    if version.detector is None:
+        raise _broken(folder, "it names no detector")
+    from model.detector import load_detector  # torch, which the web process may never need
+
+    return load_detector(folder / WEIGHTS, version.detector, version.classes, device)
+
+
+def _check_files(folder: Path, hashes: dict[str, str]) -> None:
+    for name, expected in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise _broken(folder, f"{name} is missing")
+        if _sha256(path) != expected:
+            raise _broken(folder, f"{name} is not the file that was added")
+
+
+def _broken(folder: Path, why: object) -> BrokenVersion:
+    return BrokenVersion(
+        f"version {folder.name} is broken ({why}). Restore {folder} from a backup or delete it; "
+        f"if it was champion, `cytoloop models rollback` returns to the one before"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
