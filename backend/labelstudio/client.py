@@ -1,0 +1,210 @@
+"""The calls that Cytoloop makes to Label Studio's API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from backend.errors import LabelStudioError
+from backend.labelstudio.connection import Connection
+
+PAGE_SIZE = 100
+#: What a webhook of Cytoloop is told of.
+WEBHOOK_ACTIONS = (
+    "ANNOTATION_CREATED",
+    "ANNOTATIONS_CREATED",
+    "ANNOTATION_UPDATED",
+    "ANNOTATIONS_DELETED",
+    "PROJECT_UPDATED",
+)
+SECRET_HEADER = "X-Cytoloop-Secret"  # noqa: S105 - the name of a header
+
+Json = dict[str, Any]
+
+
+class LabelStudio:
+    """One Label Studio server, through its HTTP API.
+
+    label-studio-sdk is not used: it weighs 391 MB and takes four CPU seconds to import.
+
+    Parameters
+    ----------
+    url
+        Its address.
+    token
+        A legacy or a personal access token; either kind is recognised.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = Connection(url, token)
+
+    def check(self) -> Json:
+        """Return its version and the user that the token belongs to.
+
+        Raises
+        ------
+        LabelStudioError
+            It cannot be reached, or the token is wrong.
+        """
+        version = self._http.json("GET", "/api/version")
+        user = self._http.json("GET", "/api/current-user/whoami")
+        return {"version": version["release"], "user": user["email"]}
+
+    # Projects
+
+    def create_project(self, title: str, label_config: str, **settings: Any) -> int:
+        """Make a project and return its id; Label Studio wants titles of 3 to 50 characters."""
+        title = title[:50] if len(title.strip()) >= 3 else f"Project {title}"
+        sent = {"title": title, "label_config": label_config, **settings}
+        return int(self._http.json("POST", "/api/projects/", json=sent)["id"])
+
+    def project(self, id: int) -> Json:
+        return dict(self._http.json("GET", f"/api/projects/{id}/"))
+
+    def projects(self) -> Iterator[Json]:
+        """Yield every project that the token's user sees."""
+        page = 1
+        while True:
+            query = {"page": page, "page_size": PAGE_SIZE}
+            answer = self._http.json("GET", "/api/projects/", params=query)
+            yield from answer["results"]
+            if not answer["next"]:
+                return
+            page += 1
+
+    def patch_project(self, id: int, **fields: Any) -> Json:
+        """Change a project; ``model_version`` must name predictions that are there already."""
+        return dict(self._http.json("PATCH", f"/api/projects/{id}/", json=fields))
+
+    # Tasks
+
+    def import_task(self, project: int, png: bytes, name: str, data: Json) -> int:
+        """Upload a PNG and make the task that shows it; return the task's id.
+
+        The file is uploaded without a task first, so that there is never a task without its
+        ``data`` (the raw file's sha256), not even when this is interrupted.
+
+        Parameters
+        ----------
+        data
+            Goes into ``task.data`` beside ``image``, the address of the upload.
+        """
+        uploaded = self._http.json(
+            "POST",
+            f"/api/projects/{project}/import",
+            params={"commit_to_project": "false"},
+            files={"file": (name, png, "image/png")},
+        )
+        upload = self._http.json("GET", f"/api/import/file-upload/{uploaded['file_upload_ids'][0]}")
+        return self.create_task(project, {"image": f"/data/{upload['file']}", **data})
+
+    def create_task(self, project: int, data: Json) -> int:
+        sent = {"project": project, "data": data}
+        return int(self._http.json("POST", "/api/tasks/", json=sent)["id"])
+
+    def task(self, id: int) -> Json:
+        return dict(self._http.json("GET", f"/api/tasks/{id}/"))
+
+    def tasks(self, project: int) -> Iterator[Json]:
+        """Yield the project's tasks, each with its ``annotations`` and ``predictions``."""
+        page, seen = 1, 0
+        while True:
+            query = {"project": project, "page": page, "page_size": PAGE_SIZE, "fields": "all"}
+            answer = self._http.json("GET", "/api/tasks", params=query)
+            yield from answer["tasks"]
+            seen += len(answer["tasks"])
+            if not answer["tasks"] or seen >= answer["total"]:
+                return
+            page += 1
+
+    def unlabelled_tasks(self, project: int) -> Iterator[Json]:
+        """Yield the tasks that nobody has submitted an annotation for."""
+        for task in self.tasks(project):
+            if all(a.get("was_cancelled") for a in task["annotations"]):
+                yield task
+
+    def create_annotation(
+        self, task: int, regions: Sequence[Json], lead_time: float | None = None
+    ) -> int:
+        sent = {"result": list(regions), "lead_time": lead_time}
+        return int(self._http.json("POST", f"/api/tasks/{task}/annotations/", json=sent)["id"])
+
+    def create_prediction(
+        self, task: int, regions: Sequence[Json], score: float | None, model_version: str
+    ) -> int:
+        sent = {
+            "task": task,
+            "result": list(regions),
+            "score": score,
+            "model_version": model_version,
+        }
+        return int(self._http.json("POST", "/api/predictions/", json=sent)["id"])
+
+    def download(self, path: str) -> bytes:
+        """Return the bytes of a file that a task names, from the configured Label Studio alone.
+
+        Parameters
+        ----------
+        path
+            As in ``task.data``: an upload, a local file, or a whole address on the same host.
+
+        Raises
+        ------
+        LabelStudioError
+            It is another host's, is not there, or the server cannot be reached.
+        """
+        return self._http.request("GET", path).content
+
+    # The connection back to Cytoloop
+
+    def connect_backend(self, project: int, url: str, user: str, password: str, title: str) -> int:
+        """Make Cytoloop the project's ML backend, or bring the one it has up to date."""
+        sent = {
+            "project": project,
+            "url": url,
+            "title": title,
+            "auth_method": "BASIC_AUTH",
+            "basic_auth_user": user,
+            "basic_auth_pass": password,
+            "is_interactive": False,
+        }
+        for backend in self._http.json("GET", "/api/ml", params={"project": project}):
+            if backend["url"].rstrip("/") == url.rstrip("/"):
+                self._http.json("PATCH", f"/api/ml/{backend['id']}", json=sent)
+                return int(backend["id"])
+        return int(self._http.json("POST", "/api/ml", json=sent)["id"])
+
+    def secure_webhooks(
+        self, project: int, url: str, secret: str, actions: Sequence[str] = WEBHOOK_ACTIONS
+    ) -> int:
+        """Leave one webhook to ``url``, with the secret header and these actions; return its id.
+
+        Connecting a backend makes one for all actions and without a header.
+        """
+        sent = {
+            "project": project,
+            "url": url,
+            "headers": {SECRET_HEADER: secret},
+            "actions": list(actions),
+            "send_for_all_actions": False,
+            "send_payload": True,
+            "is_active": True,
+        }
+        hooks = self._http.json("GET", "/api/webhooks/", params={"project": project})
+        ours = [h["id"] for h in hooks if h["url"].rstrip("/") == url.rstrip("/")]
+        for spare in ours[1:]:
+            self._http.request("DELETE", f"/api/webhooks/{spare}/")
+        if not ours:
+            return int(self._http.json("POST", "/api/webhooks/", json=sent)["id"])
+        self._http.json("PATCH", f"/api/webhooks/{ours[0]}/", json=sent)
+        return int(ours[0])
+
+    def retrieve_predictions(self, project: int) -> None:
+        """Ask Label Studio to fetch predictions for every task that has none of this version."""
+        everything = {"selectedItems": {"all": True, "excluded": []}}
+        query = {"id": "retrieve_tasks_predictions", "project": project}
+        self._http.json("POST", "/api/dm/actions", params=query, json=everything)
+
+
+__all__ = ["SECRET_HEADER", "WEBHOOK_ACTIONS", "LabelStudio", "LabelStudioError"]

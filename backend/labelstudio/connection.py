@@ -1,0 +1,170 @@
+"""HTTP to one Label Studio: who we are, how long we wait, and what an error means."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from backend.errors import LabelStudioError
+
+CONNECT_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 30.0
+#: An access token lives for 300 s; it is renewed before that.
+ACCESS_TOKEN_S = 240.0
+
+
+class Connection:
+    """Requests to the configured Label Studio and to no other host.
+
+    Parameters
+    ----------
+    url
+        Its address, with a path when it runs under one.
+    token
+        A legacy token (40 hex digits) or a personal access token (three parts with dots), which
+        is exchanged for short-lived access tokens.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        self._access = ("", 0.0)
+        self._renewing = threading.Lock()
+        self._session = requests.Session()
+        self._session.trust_env = False  # a .netrc must not replace the token
+        only_get = Retry(
+            total=2,
+            backoff_factor=0.3,
+            status_forcelist=(502, 503, 504),
+            allowed_methods=frozenset({"GET"}),
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=only_get, pool_maxsize=16))
+
+    def json(self, method: str, path: str, **sent: Any) -> Any:
+        """Return the answer's JSON; None for an empty answer."""
+        answer = self.request(method, path, **sent)
+        try:
+            return answer.json() if answer.content else None
+        except requests.JSONDecodeError as error:
+            raise LabelStudioError(
+                f"{method} {self.url}{path} did not answer with JSON; is a Label Studio there?"
+            ) from error
+
+    def request(self, method: str, path: str, **sent: Any) -> requests.Response:
+        """Call a path of the API.
+
+        Raises
+        ------
+        LabelStudioError
+            It could not be reached or refused; the message says what to do.
+        """
+        answer = self._send(method, self.address(path), self._authorisation(), sent)
+        if answer.status_code == 401 and self._is_personal:
+            self._access = ("", 0.0)  # expired early, such as after a change of the server's clock
+            answer = self._send(method, self.address(path), self._authorisation(), sent)
+        if answer.status_code >= 300:
+            raise LabelStudioError(_refusal(method, path, answer))
+        return answer
+
+    def address(self, path: str) -> str:
+        """Return the whole address of a path, or of an address on this same Label Studio.
+
+        Raises
+        ------
+        LabelStudioError
+            The address is another host's.
+        """
+        parts = urlsplit(path)
+        own = urlsplit(self.url)
+        if parts.scheme or parts.netloc:
+            if (parts.scheme, parts.netloc) != (own.scheme, own.netloc):
+                raise LabelStudioError(
+                    f"An image lies at {parts.scheme}://{parts.netloc}, but images are fetched "
+                    f"from the configured Label Studio ({self.url}) alone. Upload it there, or "
+                    "bring it in with `cytoloop import`."
+                )
+            return path
+        path = "/" + path.lstrip("/")
+        prefixed = own.path and path.startswith(own.path + "/")
+        return f"{own.scheme}://{own.netloc}{path}" if prefixed else self.url + path
+
+    @property
+    def _is_personal(self) -> bool:
+        return self._token.count(".") == 2
+
+    def _authorisation(self) -> dict[str, str]:
+        if not self._is_personal:
+            return {"Authorization": f"Token {self._token}"}
+        with self._renewing:
+            access, until = self._access
+            if time.monotonic() > until:
+                access = self._renew()
+                self._access = (access, time.monotonic() + ACCESS_TOKEN_S)
+        return {"Authorization": f"Bearer {access}"}
+
+    def _renew(self) -> str:
+        path = "/api/token/refresh/"
+        sent = {"json": {"refresh": self._token}}
+        answer = self._send("POST", self.url + path, {}, sent)
+        if answer.status_code >= 300:
+            raise LabelStudioError(_refusal("POST", path, answer))
+        return str(answer.json()["access"])
+
+    def _send(
+        self, method: str, address: str, headers: Mapping[str, str], sent: Mapping[str, Any]
+    ) -> requests.Response:
+        timeout = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+        try:
+            return self._session.request(
+                method,
+                address,
+                headers={"Accept": "application/json", **headers},
+                timeout=timeout,
+                allow_redirects=False,
+                **sent,
+            )
+        except requests.RequestException as error:
+            raise LabelStudioError(
+                f"Label Studio at {self.url} could not be reached ({type(error).__name__}). "
+                "Is it running, and is its address right?"
+            ) from error
+
+
+def _refusal(method: str, path: str, answer: requests.Response) -> str:
+    path = path.partition("?")[0]
+    if 300 <= answer.status_code < 400:
+        return (
+            f"{method} {path} was redirected, which is not followed: give the address of Label "
+            "Studio itself, and keep images in it rather than behind it."
+        )
+    advice = {
+        401: "The token is wrong, was revoked, or is a legacy token where these are switched off: "
+        "copy one from Account & Settings in Label Studio.",
+        403: "The token's user may not do this; take the token of a user who may.",
+        404: "It is not there: was the project or task deleted?",
+    }.get(answer.status_code, "")
+    return (
+        f"Label Studio answered {answer.status_code} to {method} {path}: {_said(answer)} {advice}"
+    )
+
+
+def _said(answer: requests.Response) -> str:
+    """Return what the server says, without a page of HTML."""
+    try:
+        body = answer.json()
+    except requests.JSONDecodeError:
+        return answer.reason or ""
+    detail = body.get("detail", body) if isinstance(body, dict) else body
+    if isinstance(body, dict) and body.get("validation_errors"):
+        detail = body["validation_errors"]
+    return re.sub(r"\s+", " ", str(detail))[:300]

@@ -1,0 +1,220 @@
+"""Label Studio's regions in percent and our boxes in pixels: here and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from backend.labelstudio.interface import LabellingInterface
+from model.boxes import Box
+
+Region = dict[str, Any]
+Point = tuple[float, float]
+
+#: Edges are kept on a grid of 2⁻²⁰ px (a millionth of a pixel). Percent and back moves an edge by
+#: a float's rounding, far less than half a step, so what was served returns exactly as it was.
+STEPS_PER_PX = 2**20
+
+
+def to_regions(
+    boxes: Sequence[Box], width: int, height: int, interface: LabellingInterface
+) -> list[Region]:
+    """Write boxes as Label Studio stores them.
+
+    Parameters
+    ----------
+    boxes
+        In pixels of the image, inside it.
+    width, height
+        Size of the image in pixels.
+
+    Returns
+    -------
+    One region a box, in order. Ids come from place and class, so the same boxes have the same ids
+    in every answer; a box that occurs twice has two.
+    """
+    ids = _region_ids(boxes)
+    return [
+        _region(box, name, width, height, interface) for box, name in zip(boxes, ids, strict=True)
+    ]
+
+
+def to_boxes(
+    regions: Sequence[Mapping[str, Any]], width: int, height: int
+) -> tuple[list[Box], list[str]]:
+    """Read the boxes of an annotation or a prediction.
+
+    A rotated or non-rectangular region gives its envelope; boxes are clipped to the image.
+
+    Parameters
+    ----------
+    regions
+        As Label Studio sends them. Their own ``original_width`` and ``original_height`` are not
+        believed: they can be wrong after an EXIF rotation (Label Studio issues 6608, 5923).
+    width, height
+        Size in pixels of the image that was kept.
+
+    Returns
+    -------
+    The boxes, in order, and a note for whatever was changed or left out.
+    """
+    boxes: list[Box] = []
+    notes: list[str] = []
+    for region in regions:
+        try:
+            box, said = _box(region, width, height)
+            boxes.append(box)
+            notes += said
+        except _LeftOut as reason:
+            notes.append(f"region {region.get('id', '?')} left out: {reason}")
+    return boxes, list(dict.fromkeys(notes))
+
+
+class _LeftOut(ValueError):
+    """Why a region gives no box."""
+
+
+def _region_ids(boxes: Sequence[Box]) -> list[str]:
+    seen: Counter[str] = Counter()
+    ids = []
+    for box in boxes:
+        key = f"{[_on_grid(edge) for edge in box.xyxy_px]} {box.label}"
+        ids.append(hashlib.sha256(f"{key} {seen[key]}".encode()).hexdigest()[:10])
+        seen[key] += 1
+    return ids
+
+
+def _region(box: Box, name: str, width: int, height: int, interface: LabellingInterface) -> Region:
+    xmin, ymin, xmax, ymax = (_on_grid(edge) for edge in box.xyxy_px)
+    region: Region = {
+        "id": name,
+        "type": "rectanglelabels",
+        "from_name": interface.from_name,
+        "to_name": interface.to_name,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "value": {
+            "x": 100 * xmin / width,
+            "y": 100 * ymin / height,
+            "width": 100 * (xmax - xmin) / width,
+            "height": 100 * (ymax - ymin) / height,
+            "rotation": 0,
+            "rectanglelabels": [box.label],
+        },
+    }
+    return region if box.score is None else {**region, "score": round(box.score, 6)}
+
+
+def _box(region: Mapping[str, Any], width: int, height: int) -> tuple[Box, list[str]]:
+    kind, value, name = region.get("type"), region.get("value"), region.get("id", "?")
+    outline = _OUTLINES.get(str(kind))
+    if outline is None or not isinstance(value, Mapping):
+        raise _LeftOut(f"a {kind} has no outline that Cytoloop can read")
+    if region.get("image_rotation"):
+        raise _LeftOut("the image was turned in the page; turn it back and submit again")
+    label, notes = _label(value, str(kind), name)
+    points = _points(outline, value, width, height)
+    if kind != "rectanglelabels" or value.get("rotation"):
+        shape = f"{kind} rotated by {value.get('rotation') or 0}°"
+        notes.append(f"region {name} is a {shape}: its envelope was taken")
+    notes += _size_notes(region, width, height)
+    edges, clipped = _clip(points, width, height)
+    if clipped:
+        notes.append(f"region {name} reached outside the image and was clipped")
+    score = region.get("score")
+    return Box(*edges, label=label, score=score if isinstance(score, float | int) else None), notes
+
+
+def _label(value: Mapping[str, Any], kind: str, name: str) -> tuple[str, list[str]]:
+    labels = value.get(kind) or value.get("labels")
+    if not isinstance(labels, list) or not labels:
+        raise _LeftOut("it has no label")
+    if len(labels) == 1:
+        return str(labels[0]), []
+    return str(labels[0]), [f"region {name} has {len(labels)} labels: the first was taken"]
+
+
+def _points(
+    outline: Callable[[Mapping[str, Any], float, float], list[Point]],
+    value: Mapping[str, Any],
+    width: int,
+    height: int,
+) -> list[Point]:
+    try:
+        points = outline(value, width / 100, height / 100)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _LeftOut(f"its value is incomplete ({error!r})") from error
+    if not points or not all(math.isfinite(v) for point in points for v in point):
+        raise _LeftOut("its value has no finite outline")
+    return points
+
+
+def _size_notes(region: Mapping[str, Any], width: int, height: int) -> list[str]:
+    said = (region.get("original_width", width), region.get("original_height", height))
+    if said == (width, height):
+        return []
+    return [f"Label Studio says the image has {said[0]}×{said[1]} px; {width}×{height} was used"]
+
+
+def _clip(
+    points: Sequence[Point], width: int, height: int
+) -> tuple[tuple[float, float, float, float], bool]:
+    """Return the points' envelope inside the image, and whether that cut something off."""
+    xs, ys = zip(*((_on_grid(x), _on_grid(y)) for x, y in points), strict=True)
+    envelope = min(xs), min(ys), max(xs), max(ys)
+    xmin, xmax = (min(max(x, 0.0), float(width)) for x in (envelope[0], envelope[2]))
+    ymin, ymax = (min(max(y, 0.0), float(height)) for y in (envelope[1], envelope[3]))
+    if xmax <= xmin or ymax <= ymin:
+        empty = envelope[2] <= envelope[0] or envelope[3] <= envelope[1]
+        raise _LeftOut("it has no area" if empty else "it lies outside the image")
+    return (xmin, ymin, xmax, ymax), (xmin, ymin, xmax, ymax) != envelope
+
+
+def _rectangle(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point]:
+    """Return the corners; Label Studio turns clockwise about the top left one, in pixels."""
+    left, top = float(value["x"]) * x_px, float(value["y"]) * y_px
+    right = (float(value["x"]) + float(value["width"])) * x_px
+    bottom = (float(value["y"]) + float(value["height"])) * y_px
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return _turn(corners, (left, top), float(value.get("rotation") or 0))
+
+
+def _ellipse(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point]:
+    """Return the corners of the envelope of an ellipse turned about its centre."""
+    x, y = float(value["x"]) * x_px, float(value["y"]) * y_px
+    a, b = float(value["radiusX"]) * x_px, float(value["radiusY"]) * y_px
+    angle = math.radians(float(value.get("rotation") or 0))
+    half_width = math.hypot(a * math.cos(angle), b * math.sin(angle))
+    half_height = math.hypot(a * math.sin(angle), b * math.cos(angle))
+    return [(x - half_width, y - half_height), (x + half_width, y + half_height)]
+
+
+def _polygon(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point]:
+    return [(float(x) * x_px, float(y) * y_px) for x, y in value["points"]]
+
+
+def _turn(points: Sequence[Point], about: Point, degrees: float) -> list[Point]:
+    if not degrees:
+        return list(points)
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x0, y0 = about
+    return [
+        (x0 + (x - x0) * cos - (y - y0) * sin, y0 + (x - x0) * sin + (y - y0) * cos)
+        for x, y in points
+    ]
+
+
+def _on_grid(px: float) -> float:
+    return round(px * STEPS_PER_PX) / STEPS_PER_PX
+
+
+# A brush stroke is a run-length code of the whole image: reported and left out.
+_OUTLINES: dict[str, Callable[[Mapping[str, Any], float, float], list[Point]]] = {
+    "rectanglelabels": _rectangle,
+    "ellipselabels": _ellipse,
+    "polygonlabels": _polygon,
+}
