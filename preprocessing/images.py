@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-Grey = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+from preprocessing.decoding import Grey, count_pages, decode
+from preprocessing.errors import UnreadableImage
+from preprocessing.matching import stretch
+from preprocessing.quantiles import profile_of
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Grey",
+    "ImageRecord",
+    "encode_png",
+    "page_count",
+    "read_image",
+    "to_display",
+]
+
+#: Suffixes of the files that :func:`read_image` takes, lower case. The content decides, not the
+#: suffix: these serve to find images in a folder.
+IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 
 
 @dataclass(frozen=True)
@@ -40,5 +59,76 @@ class ImageRecord:
 
 
 def read_image(source: Path | bytes, page: int = 0) -> ImageRecord:
-    """Read one page of an image file."""
-    raise NotImplementedError
+    """Read one page of an image file as grey levels, upright.
+
+    TIFF (8 and 16 bit, float, many pages, tiled, BigTIFF, OME), PNG (8 and 16 bit) and JPEG. Colour
+    becomes luminance (ITU-R BT.601, as Pillow's mode L) at the file's own depth; alpha is ignored;
+    signed, 32-bit and 64-bit levels become float32. Of float levels NaN and -inf become the least
+    finite level, +inf the greatest.
+
+    Parameters
+    ----------
+    source
+        The file, or its content.
+    page
+        Page of a many-page TIFF, 0-based.
+
+    Raises
+    ------
+    UnreadableImage
+        Missing, empty, truncated or damaged; of another format; with no such page, without a
+        finite pixel, or too large to decode.
+    """
+    name = _name_of(source)
+    sha256 = _hash(source)
+    pixels, pages = decode(source, page, name)
+    return ImageRecord(pixels, sha256, page, pages)
+
+
+def page_count(source: Path | bytes) -> int:
+    """Return how many pages a file has: 1 but for a many-page TIFF; nothing is decoded.
+
+    Raises
+    ------
+    UnreadableImage
+        As :func:`read_image`, as far as the file's head tells.
+    """
+    return count_pages(source, _name_of(source))
+
+
+def to_display(pixels: Grey) -> NDArray[np.uint8]:
+    """Return an 8-bit image of equal size for people to look at, its contrast stretched.
+
+    The levels between the 0.1 % and the 99.9 % quantile are spread over 0..255.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), any of the depths of :class:`ImageRecord`.
+    """
+    return np.rint(stretch(pixels, profile_of(pixels)) * 255).astype(np.uint8)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return the PNG file of an 8-bit image, shape (H, W) or (H, W, 3)."""
+    from PIL import Image
+
+    with io.BytesIO() as file:
+        Image.fromarray(pixels).save(file, format="PNG", compress_level=3)
+        return file.getvalue()
+
+
+def _name_of(source: Path | bytes) -> str:
+    return source.name if isinstance(source, Path) else "the image"
+
+
+def _hash(source: Path | bytes) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableImage(
+            f"{source} cannot be opened ({error.strerror}): check its path and rights."
+        ) from error

@@ -1,0 +1,221 @@
+"""From the bytes of a file to its grey, upright pixels: tifffile for TIFF, Pillow for the rest."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.errors import UnreadableImage
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from tifffile import TiffPage
+
+Grey = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+Pixels = NDArray[Any]
+
+#: A TIFF with more pixels a page is refused before it is decoded, since it would fill the memory:
+#: 20,000 × 20,000 pass. Pillow refuses PNG and JPEG of more than 179 million pixels by itself.
+MOST_PIXELS = 2**29
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ORIENTATION_TAG = 274
+PNG_DEPTH_AT = 24
+MOST_SAMPLES = 4
+
+# Fixed-point weights of red, green and blue (ITU-R BT.601) as Pillow's mode L has them; their sum
+# is 2**16, so that 16-bit levels still fit an unsigned 32-bit sum.
+LUMINANCE = (19595, 38470, 7471)
+
+
+def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
+    """Return the pixels of one page, shape (H, W), and how many pages there are.
+
+    Raises
+    ------
+    UnreadableImage
+        With ``name`` in its message.
+    """
+    with _failures_named(name):
+        if _is_tiff(source):
+            pixels, pages = _decode_tiff(source, page)
+        else:
+            pixels, pages = _decode_flat(source, page), 1
+        return _grey_levels(pixels), pages
+
+
+def count_pages(source: Path | bytes, name: str) -> int:
+    """Return how many pages a file has, without decoding any."""
+    import tifffile
+
+    with _failures_named(name):
+        if _is_tiff(source):
+            with tifffile.TiffFile(_stream(source)) as tiff:
+                return len(tiff.pages)
+        with _open_flat(source):
+            return 1
+
+
+@contextmanager
+def _failures_named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{name}: {error}") from error
+    except Exception as error:  # broad: decoders raise anything on damaged foreign bytes
+        raise UnreadableImage(
+            f"{name}: damaged or incomplete ({error or type(error).__name__}); copy the file "
+            "again from the microscope, or save it anew as TIFF or PNG."
+        ) from error
+
+
+def _is_tiff(source: Path | bytes) -> bool:
+    if isinstance(source, bytes):
+        head = source[:4]
+    else:
+        with source.open("rb") as file:
+            head = file.read(4)
+    if not head:
+        raise UnreadableImage("the file is empty (0 bytes); copy it again.")
+    return head in TIFF_MAGIC
+
+
+def _stream(source: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
+    import tifffile
+
+    with tifffile.TiffFile(_stream(source)) as tiff:
+        pages = len(tiff.pages)
+        _check_page(number, pages)
+        page = tiff.pages[number].aspage()
+        _check_tiff_page(page, tiff.filehandle.size)
+        pixels = _luminance(_colours_of(page))
+        return _upright(pixels, _orientation_of(page)), pages
+
+
+def _check_page(number: int, pages: int) -> None:
+    if not 0 <= number < pages:
+        raise UnreadableImage(f"there is no page {number}; its pages are 0 to {pages - 1}.")
+
+
+def _check_tiff_page(page: TiffPage, file_size: int) -> None:
+    if page.imagelength * page.imagewidth * page.samplesperpixel > MOST_PIXELS:
+        raise UnreadableImage(
+            f"{page.imagewidth} × {page.imagelength} pixels are too many; cut it into tiles."
+        )
+    segments = zip(page.dataoffsets, page.databytecounts, strict=True)
+    if max((at + length for at, length in segments), default=0) > file_size:
+        raise UnreadableImage("the file ends before its pixels do; copy it again.")
+
+
+def _colours_of(page: TiffPage) -> Pixels:
+    """Return the page's pixels, shape (H, W) or (H, W, samples), light at high levels."""
+    import tifffile
+
+    pixels: Pixels = page.asarray()
+    if page.axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    elif page.axes not in ("YX", "YXS"):
+        raise UnreadableImage(f"axes {page.axes} are not a plane; save it as single planes.")
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        colours: Pixels = np.moveaxis(page.colormap >> 8, 0, -1).astype(np.uint8)
+        return colours[pixels]
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        return ~pixels if pixels.dtype.kind in "bu" else -pixels
+    return pixels
+
+
+def _orientation_of(page: TiffPage) -> int:
+    return int(page.tags.valueof(ORIENTATION_TAG, default=1))
+
+
+def _decode_flat(source: Path | bytes, number: int) -> Pixels:
+    _check_page(number, 1)
+    with _open_flat(source) as image:
+        orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
+        return _upright(_luminance(_flat_pixels(image, source)), orientation)
+
+
+def _open_flat(source: Path | bytes) -> Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(_stream(source), formats=("PNG", "JPEG"))
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("not a TIFF, PNG or JPEG; save it as one of these.") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImage("too many pixels for a PNG or JPEG; save it as TIFF.") from error
+
+
+def _flat_pixels(image: Image, source: Path | bytes) -> Pixels:
+    """Return the pixels of a PNG or JPEG at the depth of the file."""
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    if image.format == "PNG" and content[PNG_DEPTH_AT] > 8:
+        # Pillow would round 16-bit colours to 8 bits.
+        import imagecodecs
+
+        return np.asarray(imagecodecs.png_decode(content))
+    if image.mode in ("L", "LA", "RGB", "RGBA"):
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode == "1" else "RGB"))
+
+
+def _luminance(pixels: Pixels) -> Pixels:
+    """Return shape (H, W) of pixels of shape (H, W) or (H, W, samples), in the same dtype."""
+    if pixels.ndim == 2:
+        return pixels
+    samples = pixels.shape[2]
+    if samples > MOST_SAMPLES:
+        raise UnreadableImage(f"{samples} channels in one page; save the one to look at.")
+    if samples < 3:
+        return pixels[..., 0]
+    if pixels.dtype not in (np.uint8, np.uint16):
+        weights = np.array(LUMINANCE) / 2**16
+        return np.asarray(pixels[..., :3] @ weights)
+    total: NDArray[np.uint32] = sum(
+        (pixels[..., sample] * np.uint32(weight) for sample, weight in enumerate(LUMINANCE)),
+        start=np.full(pixels.shape[:2], 2**15, np.uint32),
+    )
+    return (total >> np.uint32(16)).astype(pixels.dtype)
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo the turn and mirroring that the EXIF orientation, 1 to 8, tells of."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.T
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _grey_levels(pixels: Pixels) -> Grey:
+    if pixels.size == 0:
+        raise UnreadableImage("it has no pixels.")
+    if pixels.dtype == np.bool_:
+        return np.where(pixels, np.uint8(255), np.uint8(0))
+    if pixels.dtype in (np.uint8, np.uint16):
+        return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
+    if pixels.dtype.kind not in "iuf":
+        raise UnreadableImage(f"pixels of type {pixels.dtype}; save it with 8 or 16 bits.")
+    return _finite(np.ascontiguousarray(pixels, dtype=np.float64).astype(np.float32))
+
+
+def _finite(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    finite = np.isfinite(pixels)
+    if finite.all():
+        return pixels
+    if not finite.any():
+        raise UnreadableImage("not one of its pixels is a finite number.")
+    least, greatest = pixels[finite].min(), pixels[finite].max()
+    return np.nan_to_num(pixels, nan=least, neginf=least, posinf=greatest)

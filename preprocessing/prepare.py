@@ -1,0 +1,133 @@
+"""From an image to what a detector sees: the one path for serving, training and evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+from preprocessing.matching import match, stretch
+from preprocessing.quantiles import profile_of
+
+Float32 = NDArray[np.float32]
+
+#: Flag of an image unlike all those that the contrast groups were fitted on.
+UNLIKE_TRAINING = "unlike-training"
+#: Flag of an image with a single grey level.
+CONSTANT = "constant"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image as a detector sees it, with the way back to the raw image.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H', W'), in [0, 1].
+    scale
+        Prepared pixels per raw pixel, as asked for; see :meth:`to_raw` for the exact factors.
+    group, distance
+        The contrast group and how far the image is from its centre (``groups.Assignment``).
+    flags
+        What is unusual: ``unlike-training``, ``constant``.
+    raw_height, raw_width
+        Size of the raw image.
+    """
+
+    pixels: Float32
+    scale: float
+    group: str
+    distance: float
+    flags: tuple[str, ...]
+    raw_height: int
+    raw_width: int
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    def to_raw(self, xyxy: ArrayLike) -> Float32:
+        """Return boxes of the prepared image in pixels of the raw one, clipped to it.
+
+        Parameters
+        ----------
+        xyxy
+            Shape (N, 4), half-open edges in prepared pixels.
+
+        Returns
+        -------
+        Shape (N, 4).
+        """
+        edges = _edges(xyxy) / self._per_raw_pixel
+        size = [self.raw_width, self.raw_height] * 2
+        return np.clip(edges, 0, size).astype(np.float32)
+
+    def from_raw(self, xyxy: ArrayLike) -> Float32:
+        """Return boxes of the raw image, shape (N, 4), in pixels of the prepared one."""
+        return (_edges(xyxy) * self._per_raw_pixel).astype(np.float32)
+
+    @property
+    def _per_raw_pixel(self) -> NDArray[np.float64]:
+        # A prepared image has whole pixels, so the factors differ from `scale` by a little.
+        return np.array([self.width / self.raw_width, self.height / self.raw_height] * 2)
+
+
+def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> Prepared:
+    """Make of an image what a detector sees.
+
+    The image is matched to the template of its contrast group; without groups its own percentiles
+    (0.1 % and 99.9 %) are stretched to [0, 1]. Then it is resized, smoothed first where it shrinks.
+    A constant image becomes one grey; nothing that could be read is refused.
+
+    Parameters
+    ----------
+    image
+        As read by ``images.read_image``.
+    groups
+        The contrast groups of the model version, or ``ContrastGroups.none()``.
+    scale
+        Prepared pixels per raw pixel, above 0.
+    """
+    profile = profile_of(image.pixels)
+    assignment = groups.assign(profile)
+    template = groups.template_of(assignment.group)
+    if template is None:
+        pixels = stretch(image.pixels, profile)
+    else:
+        pixels = match(image.pixels, profile, template)
+    marks = {UNLIKE_TRAINING: assignment.outlier, CONSTANT: profile.is_constant}
+    return Prepared(
+        pixels=_resize(pixels, scale),
+        scale=scale,
+        group=assignment.group,
+        distance=assignment.distance,
+        flags=tuple(flag for flag, is_set in marks.items() if is_set),
+        raw_height=image.height,
+        raw_width=image.width,
+    )
+
+
+def _edges(xyxy: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(xyxy, np.float64).reshape(-1, 4)
+
+
+def _resize(pixels: Float32, scale: float) -> Float32:
+    if scale <= 0:
+        raise ValueError(f"scale must be above 0, not {scale}")
+    shape = tuple(max(1, round(side * scale)) for side in pixels.shape)
+    if shape == pixels.shape:
+        return pixels
+    from skimage.transform import resize
+
+    resized = resize(  # type: ignore[no-untyped-call]
+        pixels, shape, order=1, mode="reflect", anti_aliasing=scale < 1
+    )
+    return np.asarray(np.clip(resized, 0, 1), np.float32)
