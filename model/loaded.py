@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,14 +44,25 @@ class LoadedVersion:
         """Prepared pixels per raw pixel."""
         return self.version.detector.scale if self.version.detector else 1.0
 
-    def find(self, images: Sequence[ImageRecord]) -> list[Found]:
-        """Find the cells of each image: the one path of serving, evaluation and command line."""
+    def find(self, images: Sequence[ImageRecord], default_class: str = "") -> list[Found]:
+        """Find the cells of each image: the one path of serving, evaluation and command line.
+
+        Parameters
+        ----------
+        default_class
+            What to call the boxes of a version that knows no classes; empty: as the detector does.
+        """
         prepared = [prepare(image, self.groups, self.scale) for image in images]
         detected = self.detector.detect(prepared)
         return [
-            Found(image, _in_raw_pixels(found, image))
+            Found(image, self._named(_in_raw_pixels(found, image), default_class))
             for image, found in zip(prepared, detected, strict=True)
         ]
+
+    def _named(self, found: Detections, default_class: str) -> Detections:
+        if self.version.classes or not default_class:
+            return found
+        return replace(found, labels=np.zeros_like(found.labels), classes=(default_class,))
 
 
 def _in_raw_pixels(found: Detections, image: Prepared) -> Detections:

@@ -1,0 +1,82 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.boxes import Box, Detections, iou_matrix
+from model.pairing import any_class, pair
+
+EDGES = st.tuples(*[st.integers(0, 30)] * 4).map(
+    lambda e: (min(e[0], e[2]), min(e[1], e[3]), max(e[0], e[2]), max(e[1], e[3]))
+)
+BOXES = st.lists(EDGES, max_size=8).map(lambda b: np.array(b, np.float32).reshape(-1, 4))
+
+
+def found(boxes, scores, labels=None, classes=("RBC", "WBC")):
+    labels = np.zeros(len(scores), np.int64) if labels is None else np.array(labels)
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    return Detections(boxes, np.array(scores, np.float32), labels, classes)
+
+
+def test_a_half_open_box_is_as_wide_as_the_pixels_it_covers():
+    box = Box(3, 10, 6, 11, "Nucleus")
+    assert (box.width, box.height) == (3, 1)
+
+
+def test_iou_of_boxes_that_share_half_is_a_third():
+    first = np.array([[0, 0, 10, 10]], np.float32)
+    second = np.array([[5, 0, 15, 10], [10, 0, 20, 10], [3, 3, 3, 9]], np.float32)
+    np.testing.assert_allclose(iou_matrix(first, second), [[1 / 3, 0, 0]], atol=1e-6)
+
+
+@given(BOXES, BOXES)
+def test_iou_is_symmetric_and_between_0_and_1(first, second):
+    overlaps = iou_matrix(first, second)
+    assert overlaps.shape == (len(first), len(second))
+    assert ((overlaps >= 0) & (overlaps <= 1)).all()
+    np.testing.assert_array_equal(overlaps, iou_matrix(second, first).T)
+
+
+def test_detections_above_a_threshold_include_the_threshold_itself():
+    shown = found([[0, 0, 1, 1]] * 3, [0.75, 0.5, 0.25]).above(0.5)
+    np.testing.assert_allclose(shown.scores, [0.75, 0.5])
+
+
+def test_detections_become_boxes_with_their_class_and_score():
+    boxes = found([[0, 1, 2, 3]], [0.5], labels=[1]).boxes()
+    assert boxes == [Box(0, 1, 2, 3, "WBC", 0.5)]
+
+
+@given(BOXES, BOXES)
+def test_no_true_cell_is_counted_twice(boxes, truth):
+    assert pair(boxes, truth).sum() <= min(len(boxes), len(truth))
+
+
+@given(BOXES, BOXES)
+def test_the_answer_for_the_best_boxes_does_not_depend_on_the_rest(boxes, truth):
+    whole = pair(boxes, truth)
+    for few in range(len(boxes)):
+        np.testing.assert_array_equal(pair(boxes[:few], truth), whole[:few])
+
+
+def test_two_boxes_on_one_cell_are_one_right_and_one_wrong():
+    cell = [0, 0, 10, 10]
+    right = pair(np.array([cell, cell], np.float32), np.array([cell], np.float32))
+    assert right.tolist() == [True, False]
+
+
+def test_a_box_takes_the_cell_it_overlaps_most_among_those_left():
+    truth = np.array([[0, 0, 10, 10], [2, 0, 12, 10]], np.float32)
+    right = pair(np.array([[1.5, 0, 11.5, 10], [0, 0, 10, 10]], np.float32), truth)
+    assert right.tolist() == [True, True]
+
+
+def test_where_two_classes_claim_a_cell_the_surer_one_stays():
+    cell = [0, 0, 10, 10]
+    both = found([cell, cell, [20, 0, 30, 10]], [0.9, 0.8, 0.7], labels=[1, 0, 0])
+    assert [(b.label, b.xmin) for b in any_class(both).boxes()] == [("WBC", 0), ("RBC", 20)]
+
+
+def test_boxes_of_one_class_are_left_as_the_detector_gave_them():
+    cell = [0, 0, 10, 10]
+    same = found([cell, cell, [20, 0, 30, 10]], [0.9, 0.8, 0.7], labels=[0, 0, 1])
+    assert len(any_class(same)) == 3

@@ -1,0 +1,188 @@
+import contextlib
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from model.errors import NothingToLearn
+from model.evaluation import best_f1_threshold, count_report, evaluate
+from model.precision import average_precision
+from model.versions import EvaluationReport
+
+CELL = (10, 10, 30, 30)
+OTHER = (50, 50, 70, 70)
+NOWHERE = (200, 200, 220, 220)
+NUCLEUS = ("Nucleus",)
+
+
+def field_of(rng, cells):
+    """Truth and noisy detections of a field: shifted, missed, doubled and invented boxes."""
+    corners = rng.integers(0, 400, (cells, 2))
+    truth = np.concatenate([corners, corners + rng.integers(8, 40, (cells, 2))], axis=1)
+    shifted = truth + rng.normal(0, 3, truth.shape)
+    guesses = np.concatenate([shifted[rng.random(cells) < 0.8], shifted[: cells // 4], truth[:2]])
+    guesses[: cells // 5] += 60
+    guesses = guesses[(guesses[:, 2:] > guesses[:, :2]).all(axis=1)]
+    # Scores of one decimal, so that many are equal: ties must be broken as COCO breaks them.
+    scores = rng.random(len(guesses)).round(1)
+    return truth, [(*box, score) for box, score in zip(guesses, scores, strict=True)]
+
+
+def by_pycocotools(found, truth):
+    """The reference: AP50, AP75 and AP with the caps lifted."""
+    true_boxes = [(image, box) for image, each in enumerate(truth, 1) for box in each]
+    reference = COCO()
+    reference.dataset = {
+        "images": [{"id": image} for image in range(1, len(truth) + 1)],
+        "categories": [{"id": 1}],
+        "annotations": [
+            {"id": n, "image_id": image, "category_id": 1, "iscrowd": 0, **coco_box(box)}
+            for n, (image, box) in enumerate(true_boxes, 1)
+        ],
+    }
+    results = [
+        {"image_id": image, "category_id": 1, "score": float(score), **coco_box(box)}
+        for image, each in enumerate(found, 1)
+        for box, score in zip(each.xyxy_px, each.scores, strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference.createIndex()
+        evaluation = COCOeval(reference, reference.loadRes(results), "bbox")
+        evaluation.params.maxDets = [1, 10, 3000]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    by_iou = evaluation.eval["precision"][:, :, 0, 0, -1].mean(axis=1)
+    return by_iou[0], by_iou[5], by_iou.mean()
+
+
+def coco_box(box):
+    left, top, right, bottom = map(float, box)
+    size = right - left, bottom - top
+    return {"bbox": [left, top, *size], "area": size[0] * size[1]}
+
+
+@pytest.mark.parametrize("cells", [3, 40, 300])
+def test_average_precision_is_that_of_pycocotools(cells, detections):
+    rng = np.random.default_rng(cells)
+    fields = [field_of(rng, cells) for _ in range(4)]
+    truth = [np.asarray(boxes, np.float32) for boxes, _ in fields]
+    found = [detections(rows) for _, rows in fields]
+    ours = average_precision(found, truth)
+    assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
+    assert 0 < ours.ap75 < ours.ap50 < 1
+
+
+def test_an_image_of_a_thousand_cells_is_judged_whole(detections, labelled):
+    corners = [(20 * (i % 40), 20 * (i // 40)) for i in range(1000)]
+    cells = [(x, y, x + 15, y + 15) for x, y in corners]
+    report = evaluate([detections([(*c, 0.9) for c in cells])], [labelled(cells)], NUCLEUS, 0.5)
+    assert report.any_class.ap50 == pytest.approx(1.0)
+    assert (report.f1, report.count.predicted, report.count.error) == (1.0, 1000, 0.0)
+
+
+def test_precision_recall_and_f1_are_of_the_boxes_above_the_threshold(detections, labelled):
+    found = detections([(*CELL, 0.9), (*NOWHERE, 0.8), (*OTHER, 0.3)])
+    report = evaluate([found], [labelled([CELL, OTHER])], NUCLEUS, threshold=0.5)
+    assert (report.precision, report.recall, report.f1) == (0.5, 0.5, 0.5)
+    assert evaluate([found], [labelled([CELL, OTHER])], NUCLEUS, threshold=0.2).recall == 1.0
+
+
+def test_each_class_is_judged_by_name_whatever_its_index(detections, labelled):
+    truth = labelled([(*CELL, "RBC"), (*OTHER, "WBC")])
+    found = detections([(*CELL, 0.9, "RBC"), (*OTHER, 0.8, "RBC")], classes=("WBC", "RBC"))
+    report = evaluate([found], [truth], ("RBC", "WBC"), 0.5)
+    assert report.by_class["RBC"].ap50 == pytest.approx(1.0)
+    assert report.by_class["WBC"].ap50 == 0.0
+    assert report.mean.ap50 == pytest.approx(0.5)
+    assert report.any_class.ap50 == pytest.approx(1.0)
+
+
+def test_the_mean_is_over_the_classes_that_have_cells(detections, labelled):
+    found = detections([(*CELL, 0.9, "RBC")], classes=("RBC", "WBC"))
+    report = evaluate([found], [labelled([(*CELL, "RBC")])], ("RBC", "WBC"), 0.5)
+    assert report.by_class["WBC"].ap50 is None
+    assert report.mean == report.by_class["RBC"]
+
+
+def test_two_classes_on_one_cell_count_once_for_any_class(detections, labelled):
+    found = detections([(*CELL, 0.9, "RBC"), (*CELL, 0.8, "WBC")], classes=("RBC", "WBC"))
+    report = evaluate([found], [labelled([(*CELL, "RBC")])], ("RBC", "WBC"), 0.5)
+    assert (report.count.predicted, report.precision) == (1, 1.0)
+
+
+def test_each_contrast_group_has_its_own_precision(detections, labelled):
+    hit, miss = detections([(*CELL, 0.9)]), detections([(*NOWHERE, 0.9)])
+    truth = [labelled([CELL], "a"), labelled([CELL], "b")]
+    report = evaluate([hit, miss], truth, NUCLEUS, 0.5, groups=["high", "low"])
+    assert {name: p.ap50 for name, p in report.by_group.items()} == pytest.approx(
+        {"high": 1.0, "low": 0.0}
+    )
+
+
+def test_an_image_without_cells_is_faultless_when_nothing_is_found(detections, labelled):
+    report = evaluate([detections([])], [labelled([])], NUCLEUS, 0.5)
+    assert (report.precision, report.recall, report.f1, report.count.error) == (1, 1, 1, 0)
+    assert report.mean.ap50 is report.any_class.ap50 is None
+
+
+def test_boxes_on_an_image_without_cells_are_errors(detections, labelled):
+    report = evaluate([detections([(*CELL, 0.9)] * 3)], [labelled([])], NUCLEUS, 0.5)
+    assert (report.precision, report.f1, report.count.error, report.count.bias) == (0, 0, 3, 3)
+
+
+def test_finding_nothing_where_there_are_cells_is_worth_nothing(detections, labelled):
+    report = evaluate([detections([])], [labelled([CELL, OTHER])], NUCLEUS, 0.5)
+    assert (report.precision, report.recall, report.f1, report.mean.ap) == (0, 0, 0, 0)
+    assert (report.count.error, report.count.bias) == (1, -1)
+
+
+def test_no_image_at_all_is_an_error_that_says_what_to_do():
+    with pytest.raises(NothingToLearn, match="correct at least three"):
+        evaluate([], [], NUCLEUS, 0.5)
+
+
+def test_counts_that_cancel_over_the_images_still_are_errors():
+    report = count_report(predicted=[12, 8, 1], true=[10, 10, 0])
+    assert (report.error, report.bias) == (pytest.approx(5 / 20), pytest.approx(1 / 20))
+    assert report.median_error == pytest.approx(0.2)
+
+
+def test_caps_that_were_reached_are_reported_once(detections, labelled):
+    found = replace(detections([(*CELL, 0.9)]), caps_reached=("detections_per_image",))
+    report = evaluate([found, found], [labelled([CELL]), labelled([CELL], "b")], NUCLEUS, 0.5)
+    assert report.caps_reached == ("detections_per_image",)
+
+
+def test_a_report_comes_back_from_json_as_it_was(detections, labelled):
+    report = evaluate([detections([(*CELL, 0.9)])], [labelled([CELL])], NUCLEUS, 0.5, ["low"])
+    assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
+def test_the_best_threshold_lies_between_the_cells_and_the_rest(detections, labelled):
+    found = detections([(*CELL, 0.8), (*OTHER, 0.6), (*NOWHERE, 0.2)])
+    assert best_f1_threshold([found], [labelled([CELL, OTHER])]) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("rows", [[], [(*NOWHERE, 0.9)]])
+def test_where_no_box_is_right_the_threshold_is_a_half(rows, detections, labelled):
+    assert best_f1_threshold([detections(rows)], [labelled([CELL])]) == 0.5
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_no_other_threshold_has_a_better_f1(seed, detections, labelled):
+    rng = np.random.default_rng(seed)
+    truth, rows = field_of(rng, 12)
+    found, image = detections(rows), labelled(truth)
+
+    def f1(threshold):
+        return evaluate([found], [image], (), threshold).f1
+
+    best = f1(best_f1_threshold([found], [image]))
+    assert best >= max(f1(threshold) for threshold in np.linspace(0, 1, 21)) - 1e-6

@@ -1,0 +1,92 @@
+import hashlib
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.boxes import Box
+from model.examples import DatasetSnapshot, LabelledImage, decide_sides
+
+HASHES = st.lists(
+    st.integers(0, 10**6).map(lambda n: hashlib.sha256(str(n).encode()).hexdigest()),
+    unique=True,
+    max_size=60,
+)
+
+
+def image(name="a", side="train", path="/raw/a.png", label="Nucleus"):
+    sha256 = hashlib.sha256(name.encode()).hexdigest()
+    return LabelledImage(Path(path), sha256, (Box(1, 2, 3, 4, label),), side, 0, name)
+
+
+@given(HASHES, st.integers(0, 100))
+def test_every_image_gets_a_side_or_waits(hashes, decided):
+    sides = decide_sides(hashes, decided)
+    assert len(sides) == len(hashes)
+    assert set(sides) <= {"train", "inner", "held-out", None}
+
+
+@given(HASHES, st.integers(0, 100))
+def test_each_five_holds_out_the_lowest_hash_and_no_other(hashes, decided):
+    sides = decide_sides(hashes, decided)
+    for start in range(0, len(hashes), 5):
+        five, its = hashes[start : start + 5], sides[start : start + 5]
+        held_out = [h for h, side in zip(five, its, strict=True) if side == "held-out"]
+        assert held_out == ([min(five)] if len(five) >= 3 else [])
+
+
+@given(HASHES, st.integers(0, 100))
+def test_one_or_two_left_over_wait_for_the_next_run(hashes, decided):
+    waiting = [i for i, s in enumerate(decide_sides(hashes, decided)) if s is None]
+    left = len(hashes) % 5
+    expected = range(len(hashes) - left, len(hashes)) if left in (1, 2) else ()
+    assert waiting == list(expected)
+
+
+@given(HASHES)
+def test_the_inner_side_begins_at_twenty_images(hashes):
+    sides = decide_sides(hashes, 0)
+    assert "inner" not in sides[:20]
+    assert all("inner" in sides[s : s + 5] for s in range(20, len(hashes) - 4, 5))
+
+
+@given(HASHES, st.integers(0, 11))
+def test_a_side_once_given_is_never_changed_by_later_images(hashes, fives):
+    first = hashes[: 5 * fives]
+    together = decide_sides(hashes, 0)
+    apart = decide_sides(first, 0) + decide_sides(hashes[5 * fives :], len(first))
+    assert together == apart
+
+
+@given(HASHES)
+def test_there_is_always_more_to_learn_from_than_is_held_out(hashes):
+    sides = decide_sides(hashes, 0)
+    assert sides.count("train") >= sides.count("held-out")
+
+
+def test_a_snapshot_is_the_same_wherever_its_files_lie():
+    here = DatasetSnapshot((image(path="/here/a.png"),), ("Nucleus",))
+    there = DatasetSnapshot((image(path="/there/b.png"),), ("Nucleus",))
+    assert here.sha256 == there.sha256
+
+
+def test_another_box_side_or_class_is_another_snapshot():
+    plain = DatasetSnapshot((image(),), ("Nucleus",))
+    others = [
+        DatasetSnapshot((image(side="inner"),), ("Nucleus",)),
+        DatasetSnapshot((image(label="WBC"),), ("Nucleus",)),
+        DatasetSnapshot((image(),), ("Nucleus", "WBC")),
+    ]
+    assert len({plain.sha256, *(other.sha256 for other in others)}) == 4
+
+
+def test_a_snapshot_comes_back_from_its_file_as_it_was(tmp_path):
+    snapshot = DatasetSnapshot((image("a"), image("b", "held-out")), ("Nucleus",))
+    snapshot.save(tmp_path / "snapshot.json")
+    assert DatasetSnapshot.load(tmp_path / "snapshot.json") == snapshot
+
+
+def test_a_side_is_picked_out_of_a_snapshot():
+    snapshot = DatasetSnapshot((image("a"), image("b", "held-out")), ("Nucleus",))
+    assert [i.name for i in snapshot.of_side("held-out")] == ["b"]
+    assert snapshot.of_side("train", "held-out") == snapshot.images
