@@ -1,0 +1,19 @@
+FROM python:3.12-slim
+
+RUN pip install --no-cache-dir uv
+WORKDIR /app
+
+# PyTorch and all else first: this layer is built again only when the versions change.
+COPY pyproject.toml constraints.txt ./
+RUN uv pip install --system --no-cache --constraint constraints.txt --requirement pyproject.toml
+
+COPY README.md LICENSE label_config.xml ./
+COPY preprocessing preprocessing
+COPY model model
+COPY backend backend
+RUN uv pip install --system --no-cache --no-deps .
+
+ENV CYTOLOOP_HOME=/data
+VOLUME /data
+EXPOSE 9090
+CMD ["cytoloop", "web"]

@@ -1,0 +1,59 @@
+# The same commands for a person and for CI. Each sets up what it needs and is quick once that is done.
+
+VENV := .venv
+STUDIO := .venv-label-studio
+PYTHONS := >=3.11,<3.13
+LABEL_STUDIO := label-studio==1.23.2
+
+UV = $(shell command -v uv || echo .uv/bin/uv)
+PIP_INSTALL = $(UV) pip install --constraint constraints.txt
+
+.PHONY: help run setup test check clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run     set up and start the whole loop: Redis, Label Studio, backend, worker"
+	@echo "make test    set up and pass every test"
+	@echo "make check   formatting, lint, types and import contracts"
+	@echo "make setup   both environments, and what the tests need beside them"
+	@echo "make clean   remove the environments (what you labelled is kept elsewhere, in ~/.cytoloop)"
+
+run: $(VENV)/.ready $(STUDIO)/.ready
+	@exec $(VENV)/bin/cytoloop up
+
+setup: $(VENV)/.ready-dev $(STUDIO)/.ready
+	@tools/test-programs
+
+test: setup
+	$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) $(STUDIO) .uv
+
+# Two environments: label-studio 1.23.2 pins an older rq and redis than the backend uses.
+
+$(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the backend (PyTorch with CUDA is about 3 GB the first time)"
+	@$(PIP_INSTALL) --python $(VENV)/bin/python --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the backend and what its tests need"
+	@$(PIP_INSTALL) --python $(VENV)/bin/python --editable . --group dev
+	@touch $(VENV)/.ready $@
+
+$(STUDIO)/.ready: constraints-label-studio.txt | $(STUDIO)/bin/python
+	@echo "Installing Label Studio"
+	@$(UV) pip install --no-config --constraint constraints-label-studio.txt \
+	  --python $(STUDIO)/bin/python "$(LABEL_STUDIO)"
+	@touch $@
+
+$(VENV)/bin/python $(STUDIO)/bin/python:
+	@tools/get-uv
+	@$(UV) venv --quiet --allow-existing --python "$(PYTHONS)" $(patsubst %/bin/python,%,$@)

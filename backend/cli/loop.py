@@ -1,0 +1,114 @@
+"""The commands that run the loop: up, connect, web, worker, status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from backend.running.status import ProjectStatus, Status
+    from backend.settings import Settings
+
+Home = Annotated[
+    Path | None, typer.Option(help="Where everything is kept.", show_default="~/.cytoloop")
+]
+
+
+def up(
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Make a project of this folder (TIFF, PNG, JPEG)."
+        ),
+    ] = None,
+    home: Home = None,
+    port: Annotated[int | None, typer.Option(help="Of Cytoloop.", show_default="9090")] = None,
+    label_studio_port: Annotated[
+        int | None, typer.Option(help="Of Label Studio.", show_default="8080")
+    ] = None,
+) -> None:
+    """Run the whole loop on this machine until Ctrl-C; without --images, with a demo project."""
+    from backend.running.loop import run_loop
+
+    run_loop(_settings(home=home, port=port, label_studio_port=label_studio_port), images)
+
+
+def connect(
+    url: Annotated[str, typer.Option(help="Address of a Label Studio that runs.")],
+    token: Annotated[str, typer.Option(help="Its access token (Account & Settings).")],
+    project: Annotated[int, typer.Option(help="Number of the project, as in its address.")],
+    home: Home = None,
+) -> None:
+    """Attach a project of a Label Studio that already runs."""
+    from backend.running.connect import connect as attach_to
+
+    typer.echo(attach_to(_settings(home=home), url, token, project))
+
+
+def web() -> None:
+    """Run Cytoloop's web server alone."""
+    import os
+
+    from backend.running.ours import web_command
+
+    command = web_command(_settings())
+    os.execv(command[0], command)  # noqa: S606 - gunicorn takes the place of this process
+
+
+def worker() -> None:
+    """Run one worker, which trains and pushes predictions, alone."""
+    from backend.services import build_services
+
+    build_services().queue.run_worker()
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    home: Home = None,
+) -> None:
+    """Show what runs, each project's champion and corrected images, and its runs."""
+    from backend.running.status import status_of
+    from backend.services import build_services
+
+    found = status_of(build_services(_settings(home=home)))
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _print(found)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (up, status, connect, web, worker):
+        app.command(command.__name__)(command)
+
+
+def _settings(**chosen: Any) -> Settings:
+    """Return the settings of the environment, the options given taking precedence."""
+    from backend.settings import Settings
+
+    return Settings(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def _print(found: Status) -> None:
+    for service in found.services:
+        typer.echo(f"{'✓' if service.answers else '✗'} {service.name:<13} {service.where}")
+    for project in found.projects:
+        typer.echo(f"\nProject {project.id}: {project.title}")
+        for line in _project_lines(project):
+            typer.echo(f"  {line}")
+
+
+def _project_lines(project: ProjectStatus) -> list[str]:
+    lines = [
+        f"champion   {project.champion}",
+        f"corrected  {project.corrected} images; learns next at {project.next_milestone}",
+    ]
+    for run in project.runs:
+        at = f"at {run.milestone}" if run.trigger == "milestone" else "by the button"
+        going = f" {run.stage} {run.fraction:.0%}" if run.state == "running" else ""
+        lines.append(f"run {run.id:<6} {at}: {run.state}{going} {run.message}".rstrip())
+    return lines

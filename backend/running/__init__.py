@@ -1,0 +1,1 @@
+"""One machine, one terminal: the processes of `cytoloop up`, their addresses and their projects."""

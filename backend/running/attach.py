@@ -1,0 +1,57 @@
+"""A project of Label Studio, set up so that the loop runs on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.labelstudio.interface import LabellingInterface
+from backend.services import Services
+from backend.store.projects import Project
+
+BACKEND_TITLE = "Cytoloop"
+
+#: What the loop needs of a project.
+PROJECT_SETTINGS: dict[str, Any] = {
+    # Tasks come by ascending score of their prediction: the least certain first.
+    "sampling": "Uncertainty sampling",
+    # A task opens with the boxes of its prediction.
+    "show_collab_predictions": True,
+    # An image without cells is worth learning from.
+    "enable_empty_annotation": True,
+    # "Start training on submit" stays off: it would block the annotator for as long as it takes.
+    "min_annotations_to_start_training": 0,
+}
+
+
+def make_project(services: Services, title: str) -> Project:
+    """Make a project in Label Studio with the configured labels, known to the store."""
+    label_config = services.settings.label_config.read_text("utf-8")
+    LabellingInterface.parse(label_config)
+    id = services.label_studio.create_project(title, label_config, **PROJECT_SETTINGS)
+    return services.projects.ensure(id, title, label_config)
+
+
+def attach(services: Services, project_id: int) -> Project:
+    """Connect a project of Label Studio to this Cytoloop; doing it again changes nothing.
+
+    The project's own labels stay. Cytoloop must run: Label Studio calls it to see that it does.
+
+    Raises
+    ------
+    BadLabelConfig
+        Its labels are not boxes on an image.
+    LabelStudioError
+        Label Studio cannot be reached, does not know the project, or cannot reach Cytoloop.
+    """
+    studio, settings = services.label_studio, services.settings
+    known = studio.project(project_id)
+    LabellingInterface.parse(known["label_config"])
+    project = services.projects.ensure(project_id, known["title"], known["label_config"])
+    wanted = {name: v for name, v in PROJECT_SETTINGS.items() if known.get(name) != v}
+    if wanted:
+        studio.patch_project(project_id, **wanted)
+    url = settings.backend_address
+    password = services.credentials.backend_password
+    studio.connect_backend(project_id, url, settings.backend_user, password, BACKEND_TITLE)
+    studio.secure_webhooks(project_id, f"{url}/webhook", services.credentials.webhook_secret)
+    return project

@@ -1,0 +1,42 @@
+"""Cytoloop beside a Label Studio that runs already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backend.credentials import Credentials
+from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.interface import LabellingInterface
+from backend.running.attach import attach
+from backend.running.http import answers
+from backend.services import build_services
+from backend.settings import Settings
+
+
+def connect(settings: Settings, url: str, token: str, project_id: int) -> str:
+    """Keep the address and token, and attach the project now or at the next `cytoloop up`.
+
+    Returns
+    -------
+    What was done and what comes next, for a person.
+
+    Raises
+    ------
+    LabelStudioError
+        It cannot be reached, the token is wrong, or there is no such project; nothing was kept.
+    BadLabelConfig
+        The project's labels are not boxes on an image; nothing was kept.
+    """
+    studio = LabelStudio(url, token)
+    found = studio.check()
+    project = studio.project(project_id)
+    LabellingInterface.parse(project["label_config"])
+    kept = Credentials.load_or_create(settings)
+    replace(kept, label_studio_url=url.rstrip("/"), label_studio_token=token).save(settings.home)
+    services = build_services(settings)
+    services.projects.ensure(project_id, project["title"], project["label_config"])
+    done = f"Label Studio {found['version']} at {url}, as {found['user']}: "
+    if not answers(f"{settings.backend_address}/health"):
+        return f"{done}kept. Start Cytoloop (cytoloop up): it attaches {project['title']!r}."
+    attach(services, project_id)
+    return f"{done}{project['title']!r} is attached to {settings.backend_address}."

@@ -1,0 +1,1 @@
+"""The demo's images: generated cell fields, and one real micrograph."""

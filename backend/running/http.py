@@ -1,0 +1,15 @@
+"""Does a server answer?"""
+
+from __future__ import annotations
+
+import requests
+
+TIMEOUT_S = 2.0
+
+
+def answers(url: str, pid: int = 0) -> bool:
+    """Tell whether a GET is answered with success; ``pid`` is not needed for that."""
+    try:
+        return requests.get(url, timeout=TIMEOUT_S).ok
+    except requests.RequestException:
+        return False

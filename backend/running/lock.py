@@ -1,0 +1,74 @@
+"""One `cytoloop up` for one home."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from backend.running.errors import AlreadyRunning
+
+FILE_NAME = "up.lock"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a home, and where the loop is open."""
+
+    pid: int
+    label_studio: str
+    dashboard: str
+
+
+@contextmanager
+def hold(home: Path, label_studio: str, dashboard: str) -> Iterator[None]:
+    """Hold a home for as long as the block runs; the kernel lets go when the process ends.
+
+    Raises
+    ------
+    AlreadyRunning
+        Another process holds it; the message says which, and where its loop is open.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / FILE_NAME).open("a+", encoding="utf-8") as file:
+        if not _try_lock(file.fileno()):
+            raise AlreadyRunning(_already_running(home, _read(home)))
+        file.truncate(0)
+        file.write(json.dumps(asdict(Holder(os.getpid(), label_studio, dashboard))))
+        file.flush()
+        yield
+
+
+def holder(home: Path) -> Holder | None:
+    """Return who holds a home; None when nobody does."""
+    path = home / FILE_NAME
+    if not path.exists():
+        return None
+    with path.open("a", encoding="utf-8") as file:
+        return None if _try_lock(file.fileno()) else _read(home)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(home: Path) -> Holder | None:
+    text = (home / FILE_NAME).read_text("utf-8")
+    return Holder(**json.loads(text)) if text else None  # empty: it holds it since this instant
+
+
+def _already_running(home: Path, by: Holder | None) -> str:
+    if by is None:
+        return f"Cytoloop is starting on {home} already, in another terminal."
+    return (
+        f"Cytoloop runs on {home} already (process {by.pid}). Label Studio: {by.label_studio}, "
+        f"Cytoloop: {by.dashboard}. To stop it, press Ctrl-C in its terminal or: kill {by.pid}"
+    )

@@ -1,0 +1,110 @@
+"""The whole loop on one machine: `cytoloop up` from the first line to Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from backend.credentials import FILE_NAME, Credentials
+from backend.running.label_studio import is_first_start, label_studio_service
+from backend.running.lock import hold
+from backend.running.ours import web_service, worker_service
+from backend.running.ports import require_free
+from backend.running.processes import Service
+from backend.running.projects import open_projects
+from backend.running.redis import redis_service
+from backend.running.supervisor import Supervisor
+from backend.running.terminal import Terminal
+from backend.services import Services, build_services
+from backend.settings import Settings
+
+FIRST_START_HINT = "the first start makes its database: about a minute"
+
+
+def run_loop(settings: Settings, images: Path | None = None) -> None:
+    """Start everything, open the projects, and keep it all running until Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    images
+        A folder to make a project of.
+
+    Raises
+    ------
+    AlreadyRunning, PortBusy, ProgramMissing, ServiceFailed
+        Each says what to do; whatever was started has been stopped.
+    """
+    credentials = Credentials.load_or_create(settings)
+    attached = credentials.label_studio_url
+    label_studio = attached or settings.label_studio_address
+    with hold(settings.home, label_studio, settings.backend_address), _ended_by_signals():
+        _require_free_ports(settings, bool(attached))
+        terminal = Terminal(_hints(settings))
+        supervisor = Supervisor(settings.home, settings.home / "logs", terminal)
+        try:
+            for stage in _stages(settings, credentials):
+                supervisor.start(stage)
+            services = build_services(settings)
+            open_projects(services, images, terminal)
+            _welcome(services, terminal)
+            supervisor.watch()
+        except KeyboardInterrupt:
+            terminal.say()
+        finally:
+            supervisor.stop()
+            terminal.stopped()
+
+
+def _stages(settings: Settings, credentials: Credentials) -> Iterator[list[Service]]:
+    """Yield what must run here, stage by stage; what was named by an address runs elsewhere."""
+    if not settings.redis_url:
+        yield [redis_service(settings)]
+    ours = [web_service(settings), worker_service(settings)]
+    yield (
+        ours
+        if credentials.label_studio_url
+        else [label_studio_service(settings, credentials), *ours]
+    )
+
+
+def _require_free_ports(settings: Settings, attached: bool) -> None:
+    host = settings.host
+    require_free(host, settings.port, "Cytoloop", "--port", "CYTOLOOP_PORT")
+    if not attached:
+        option, variable = "--label-studio-port", "CYTOLOOP_LABEL_STUDIO_PORT"
+        require_free(host, settings.label_studio_port, "Label Studio", option, variable)
+
+
+def _hints(settings: Settings) -> dict[str, str]:
+    return {"label-studio": FIRST_START_HINT} if is_first_start(settings) else {}
+
+
+def _welcome(services: Services, terminal: Terminal) -> None:
+    settings, credentials = services.settings, services.credentials
+    terminal.say()
+    terminal.say(f"Label cells   {services.label_studio.url}")
+    if not credentials.label_studio_url:
+        terminal.say(f"              user {credentials.email}  password {credentials.password}")
+    terminal.say(f"See progress  {settings.backend_address}")
+    dashboard_password = credentials.backend_password
+    terminal.say(f"              user {settings.backend_user}  password {dashboard_password}")
+    terminal.say(f"Both logins are kept in {settings.home / FILE_NAME}. Ctrl-C stops everything.")
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and a closed terminal end the loop as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    ending = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupt) for number in ending]
+    try:
+        yield
+    finally:
+        for number, handler in zip(ending, before, strict=True):
+            signal.signal(number, handler)

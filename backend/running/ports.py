@@ -1,0 +1,44 @@
+"""Addresses that must be free before anything starts."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from backend.running.errors import PortBusy
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether we could listen on an address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As a server would: connections that are still closing do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+    return True
+
+
+def require_free(host: str, port: int, label: str, option: str, variable: str) -> None:
+    """Raise where an address is taken.
+
+    Parameters
+    ----------
+    label
+        Which service wants it.
+    option, variable
+        How a person chooses another port.
+
+    Raises
+    ------
+    PortBusy
+        Names the port, the service and both ways out.
+    """
+    if not is_free(host, port):
+        raise PortBusy(
+            f"Port {port}, where {label} should listen, is taken by another program. Stop that "
+            f"program, or choose another port: cytoloop up {option} {port + 1} (or {variable})."
+        )

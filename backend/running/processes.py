@@ -1,0 +1,135 @@
+"""One process of the loop: what it is, and how it is started, watched and ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from backend.running.errors import ServiceFailed
+from backend.running.orphans import descendants, die_with_parent, kill_all
+
+POLL_S = 0.05
+LOG_LINES_SHOWN = 12
+LOG_BYTES_READ = 8192
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that the loop needs.
+
+    Parameters
+    ----------
+    name, label
+        The name of its log file, and what a person calls it.
+    command
+        Program and arguments.
+    where
+        The address or file where it is found, for a person to read.
+    healthy
+        Told the process id, says whether the service answers by now.
+    environment
+        Variables beside those of our own process.
+    patience_s
+        How long its start may take.
+    grace_s
+        How long it may take to end after the first SIGTERM, and again after the second.
+    on_orphaned
+        Signal that the kernel sends it when we die.
+    """
+
+    name: str
+    label: str
+    command: tuple[str, ...]
+    where: str
+    healthy: Callable[[int], bool]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    patience_s: float = 60.0
+    grace_s: float = 5.0
+    on_orphaned: signal.Signals = signal.SIGTERM
+
+
+class Process:
+    """A started service, in a session of its own, so that Ctrl-C reaches us alone."""
+
+    def __init__(self, service: Service, log: Path, folder: Path) -> None:
+        self.service = service
+        self.log = log
+        self.started = time.monotonic()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            self._popen = subprocess.Popen(
+                service.command,
+                cwd=folder,
+                env={**os.environ, **service.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, service.on_orphaned, os.getpid()),
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._popen.poll()
+
+    def wait_until_healthy(self) -> float:
+        """Return the seconds its start took.
+
+        Raises
+        ------
+        ServiceFailed
+            It ended or was not healthy in time; the message ends with the last lines of its log.
+        """
+        while not self.service.healthy(self.pid):
+            if self.exit_code is not None:
+                raise ServiceFailed(f"{self.service.label} {self.ending()}{self.last_words()}")
+            if time.monotonic() - self.started > self.service.patience_s:
+                raise ServiceFailed(
+                    f"{self.service.label} did not answer within {self.service.patience_s:.0f} s."
+                    f"{self.last_words()}"
+                )
+            time.sleep(POLL_S)
+        return time.monotonic() - self.started
+
+    def ending(self) -> str:
+        """Say how it ended, such as ``ended with code 1.``."""
+        code = self.exit_code or 0
+        return f"was ended by {signal.Signals(-code).name}." if code < 0 else f"ended with {code}."
+
+    def last_words(self) -> str:
+        """Return the end of its log, and where the rest is."""
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - LOG_BYTES_READ))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+        shown = "".join(f"\n  {line}" for line in lines[-LOG_LINES_SHOWN:])
+        return f" The end of {self.log}:{shown}" if lines else f" Its log, {self.log}, is empty."
+
+    def stop(self) -> None:
+        """End it and everything it started: SIGTERM, again for who waits for a job, SIGKILL."""
+        family = descendants(self.pid)
+        for _ in range(2):
+            self._popen.send_signal(signal.SIGTERM)
+            if self._ended_within(self.service.grace_s):
+                break
+        kill_all([*family, *descendants(self.pid)])
+        if self.exit_code is None:
+            self._popen.kill()
+        self._popen.wait()
+
+    def _ended_within(self, seconds: float) -> bool:
+        try:
+            self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True

@@ -1,0 +1,74 @@
+"""Which projects a start opens: those known already, a folder's, or the demo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from backend.datasets.importing import import_folder
+from backend.running.attach import attach, make_project
+from backend.running.demo import write_demo
+from backend.running.terminal import Terminal
+from backend.services import Services
+from backend.store.projects import Project
+
+FOLDERS_FILE = "folders.json"
+DEMO_TITLE = "Cytoloop demo"
+
+
+def open_projects(services: Services, images: Path | None, terminal: Terminal) -> list[Project]:
+    """Attach every known project, and make the one of ``images`` or, where there is none, the demo.
+
+    Doing it again finds what is there: images are known by their hash.
+    """
+    present = {project["id"] for project in services.label_studio.projects()}
+    opened = []
+    for project in services.projects.all():
+        if project.id in present:
+            opened.append(attach(services, project.id))
+        else:
+            terminal.say(f"Project {project.id} ({project.title}) is not in Label Studio any more.")
+    if images is not None:
+        opened.append(_open_folder(services, images, present, terminal))
+    elif not opened:
+        with terminal.working("Generating the demo's cell fields"):
+            folder = write_demo(services.settings.home / "demo")
+        opened.append(_open_folder(services, folder, present, terminal, DEMO_TITLE))
+    return list({project.id: project for project in opened}.values())
+
+
+def _open_folder(
+    services: Services, folder: Path, present: set[int], terminal: Terminal, title: str = ""
+) -> Project:
+    """Return the folder's project; made, attached and filled where that was not done yet."""
+    folder = folder.resolve()
+    known = _folders(services.settings.home)
+    id = known.get(str(folder))
+    if id not in present:
+        project = make_project(services, title or _free_title(services, folder))
+        known[str(folder)] = id = project.id
+        (services.settings.home / FOLDERS_FILE).write_text(json.dumps(known, indent=1), "utf-8")
+    assert id is not None
+    project = attach(services, id)
+    _fill(services, project, folder, terminal)
+    return project
+
+
+def _fill(services: Services, project: Project, folder: Path, terminal: Terminal) -> None:
+    def show(fraction: float, words: str) -> None:
+        terminal.update(f"Importing {folder.name}: {fraction:.0%} {words}")
+
+    with terminal.working(f"Importing {folder}"):
+        summary = import_folder(services, project.id, folder, on_progress=show)
+    terminal.say(str(summary))
+
+
+def _free_title(services: Services, folder: Path) -> str:
+    """Name a project after its folder; where another folder's has that name, with its parent's."""
+    taken = {project.title for project in services.projects.all()}
+    return folder.name if folder.name not in taken else f"{folder.parent.name}/{folder.name}"
+
+
+def _folders(home: Path) -> dict[str, int]:
+    path = home / FOLDERS_FILE
+    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}

@@ -1,0 +1,84 @@
+"""How the loop stands: what runs, what was corrected, what was learned."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Worker
+
+from backend.running.http import answers
+from backend.running.redis import answers as redis_answers
+from backend.services import Services
+from backend.store.projects import Project
+from backend.store.runs import Run
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """Whether one service answers, and where."""
+
+    name: str
+    where: str
+    answers: bool
+
+
+@dataclass(frozen=True)
+class ProjectStatus:
+    """One project: its champion, what was corrected, when it learns next, and its runs."""
+
+    id: int
+    title: str
+    champion: str
+    corrected: int
+    next_milestone: int
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Status:
+    """The whole installation."""
+
+    services: tuple[ServiceStatus, ...]
+    projects: tuple[ProjectStatus, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status_of(services: Services) -> Status:
+    """Look at every service and project; a service that is away is reported, not raised."""
+    settings, studio = services.settings, services.label_studio.url
+    redis = redis_answers(settings.redis_address)
+    found = (
+        ServiceStatus("Redis", settings.redis_address, redis),
+        ServiceStatus("Label Studio", studio, answers(f"{studio}/health")),
+        ServiceStatus(
+            "Cytoloop", settings.backend_address, answers(f"{settings.backend_address}/health")
+        ),
+        ServiceStatus("Worker", "", redis and has_worker(settings.redis_address)),
+    )
+    return Status(found, tuple(_project(services, p) for p in services.projects.all()))
+
+
+def has_worker(redis_address: str) -> bool:
+    """Tell whether any worker waits for jobs or works on one."""
+    try:
+        with Redis.from_url(redis_address, socket_connect_timeout=1) as connection:
+            return bool(Worker.all(connection=connection))
+    except RedisError:
+        return False
+
+
+def _project(services: Services, project: Project) -> ProjectStatus:
+    corrected = services.annotations.corrected_count(project.id)
+    return ProjectStatus(
+        id=project.id,
+        title=project.title,
+        champion=services.registry.champion(str(project.id)).id,
+        corrected=corrected,
+        next_milestone=upcoming(corrected, project.milestones, services.settings.milestone_step),
+        runs=tuple(services.runs.all(project.id)),
+    )

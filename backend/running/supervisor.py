@@ -1,0 +1,112 @@
+"""All processes of the loop: started in order, watched, started again, ended in reverse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from backend.running.errors import ServiceFailed
+from backend.running.processes import Process, Service
+
+WATCH_EVERY_S = 0.5
+RESTARTS = 5
+STEADY_S = 120.0
+
+
+class Report(Protocol):
+    """Who tells a person what happens."""
+
+    def starting(self, service: Service) -> None: ...
+    def ready(self, service: Service, seconds: float) -> None: ...
+    def restarting(self, service: Service, reason: str, delay_s: float) -> None: ...
+    def stopping(self, service: Service) -> None: ...
+
+
+class Supervisor:
+    """Keep services running until it is told to stop.
+
+    A service that dies is started again after 1, 2, 4, 8 and 16 s. One that dies more often,
+    without ever having run for ``STEADY_S``, stops everything: a loop that half works would lose
+    an annotator's time.
+
+    Parameters
+    ----------
+    folder
+        Working folder of the processes.
+    logs
+        Each service writes ``<name>.log`` here, across restarts.
+    """
+
+    def __init__(self, folder: Path, logs: Path, report: Report) -> None:
+        self._folder = folder
+        self._logs = logs
+        self._report = report
+        self._processes: list[Process] = []
+        self._deaths: dict[str, int] = {}
+
+    def start(self, services: Sequence[Service]) -> None:
+        """Start services side by side and return when each of them answers.
+
+        Raises
+        ------
+        ServiceFailed
+            One of them did not come up.
+        """
+        started = [self._launch(service) for service in services]
+        for process in started:
+            self._report.starting(process.service)
+            self._report.ready(process.service, process.wait_until_healthy())
+
+    def watch(self) -> None:
+        """Start again what dies; returns only by an error or an interrupt.
+
+        Raises
+        ------
+        ServiceFailed
+            A service died too often.
+        """
+        while True:
+            for process in list(self._processes):
+                if process.exit_code is not None:
+                    self._restart(process)
+            time.sleep(WATCH_EVERY_S)
+
+    def stop(self) -> None:
+        """End all processes, the last started first."""
+        while self._processes:
+            process = self._processes[-1]
+            self._report.stopping(process.service)
+            process.stop()
+            self._processes.pop()
+
+    def _launch(self, service: Service) -> Process:
+        process = Process(service, self._logs / f"{service.name}.log", self._folder)
+        self._processes.append(process)
+        return process
+
+    def _restart(self, dead: Process) -> None:
+        service = dead.service
+        ran_s = time.monotonic() - dead.started
+        deaths = 1 if ran_s > STEADY_S else self._deaths.get(service.name, 0) + 1
+        if deaths > RESTARTS:
+            raise ServiceFailed(
+                f"{service.label} died {deaths} times and {dead.ending()} Everything was stopped."
+                f"{dead.last_words()}"
+            )
+        self._deaths[service.name] = deaths
+        delay_s = 2.0 ** (deaths - 1)
+        self._report.restarting(service, dead.ending(), delay_s)
+        time.sleep(delay_s)
+        place = self._processes.index(dead)
+        self._processes[place] = Process(service, dead.log, self._folder)
+        self._await_restarted(self._processes[place])
+
+    def _await_restarted(self, process: Process) -> None:
+        try:
+            self._report.ready(process.service, process.wait_until_healthy())
+        except ServiceFailed:
+            if process.exit_code is None:
+                raise
+            # It died again: the next look at it counts that death.

@@ -1,0 +1,86 @@
+"""What `cytoloop up` shows: one line for each service, and a spinner for what takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+
+from backend.running.processes import Service
+
+LABEL_WIDTH = 13
+
+
+class Terminal:
+    """The report of a supervisor, for a person.
+
+    Parameters
+    ----------
+    hints
+        By the name of a service, words to show while it starts, such as that it takes a minute.
+    """
+
+    def __init__(self, hints: dict[str, str] | None = None) -> None:
+        self.console = Console(highlight=False)
+        self._hints = hints or {}
+        self._status: Status | None = None
+
+    def starting(self, service: Service) -> None:
+        hint = self._hints.get(service.name, "")
+        self._spin(f"Starting {service.label}{hint and f' ({hint})'}")
+        if hint and not self.console.is_terminal:
+            self.console.print(f"Starting {service.label} ({hint})")
+
+    def ready(self, service: Service, seconds: float) -> None:
+        self.done(service.label, f"{service.where}  [dim]{seconds:.1f} s[/dim]")
+
+    def restarting(self, service: Service, reason: str, delay_s: float) -> None:
+        self._quiet()
+        self.console.print(
+            f"[yellow]![/yellow] {service.label:<{LABEL_WIDTH}} {reason} "
+            f"Starting it again in {delay_s:.0f} s."
+        )
+
+    def stopping(self, service: Service) -> None:
+        self._spin(f"Stopping {service.label}")
+
+    def stopped(self) -> None:
+        """Say that nothing runs any more."""
+        self._quiet()
+        self.console.print("Stopped. `make run` finds everything as it was.")
+
+    def done(self, label: str, words: str) -> None:
+        """Print one finished line."""
+        self._quiet()
+        self.console.print(f"[green]✓[/green] {label:<{LABEL_WIDTH}} {words}", soft_wrap=True)
+
+    @contextmanager
+    def working(self, words: str) -> Iterator[None]:
+        """Show that something goes on."""
+        self._spin(words)
+        try:
+            yield
+        finally:
+            self._quiet()
+
+    def update(self, words: str) -> None:
+        """Change the words of what goes on."""
+        if self._status is not None:
+            self._status.update(words)
+
+    def say(self, words: str = "") -> None:
+        """Print a line as it is."""
+        self._quiet()
+        self.console.print(words, soft_wrap=True)
+
+    def _spin(self, words: str) -> None:
+        self._quiet()
+        self._status = self.console.status(words)
+        self._status.start()
+
+    def _quiet(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

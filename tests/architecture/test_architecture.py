@@ -1,0 +1,98 @@
+"""What holds everywhere in the repository, whoever wrote it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+PACKAGES = ("backend", "model", "preprocessing")
+MAY_IMPORT_TORCH = {"data.py", "augment.py", "training.py", "detector.py"}
+HEAVY = ("torch", "flask", "sqlalchemy", "numpy", "skimage", "sklearn", "label_studio_ml")
+TORCH_IMPORT = re.compile(r"^(?:import|from) torch(?:vision)?\b", re.MULTILINE)
+REGISTRY = re.compile(r"""https?://[^\s"']*(?:/simple\b|pypi|pythonhosted|\.whl\b|\.tgz\b)""")
+#: A path of somebody's machine; `/home` alone may be meant in general.
+OWN_PATH = re.compile(r"/(?:root|Users|home/\w+|work)/\w")
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def texts(*patterns: str) -> dict[str, str]:
+    found = {}
+    for path in tracked(*patterns):
+        data = path.read_bytes() if path.is_file() else b""
+        if b"\0" not in data:
+            found[str(path.relative_to(ROOT))] = data.decode("utf-8")
+    return found
+
+
+def test_the_import_contracts_hold():
+    done = subprocess.run(
+        [BIN / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys\n"
+        "from backend.cli import make_app\n"
+        "make_app()(['--help'], standalone_mode=False)\n"
+        f"print('loaded:', [n for n in {HEAVY!r} if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "loaded: []" in done.stdout
+
+
+def test_only_the_files_of_the_detector_import_torch_when_imported():
+    importing = {
+        name
+        for name, text in texts(*(f"{p}/*.py" for p in PACKAGES)).items()
+        if TORCH_IMPORT.search(text)
+    }
+    assert importing <= {f"model/{name}" for name in MAY_IMPORT_TORCH}
+
+
+@pytest.mark.parametrize("module", ["backend.wsgi", "backend.jobs", "backend.learning.queue"])
+def test_web_and_the_workers_parent_start_without_torch(module, tmp_path):
+    script = f"import sys, {module}; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"CYTOLOOP_HOME": str(tmp_path), "PATH": str(BIN)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[-1] == "False"
+
+
+def test_no_tracked_file_names_a_registry_or_a_path_of_one_machine():
+    for name, text in texts().items():
+        assert not REGISTRY.search(text), f"{name} names a package registry"
+        assert not OWN_PATH.search(text), f"{name} names {OWN_PATH.search(text)}"
+
+
+def test_label_studio_is_one_version_everywhere():
+    named = {
+        (name, version)
+        for name, text in texts("Makefile", "*.yml", "constraints-label-studio.txt").items()
+        for version in re.findall(r"label-studio(?:==|:)(\d[\d.]+)", text)
+    }
+    assert {name for name, _ in named} == {
+        "Makefile",
+        "docker-compose.yml",
+        "constraints-label-studio.txt",
+    }
+    assert len({version for _, version in named}) == 1

@@ -1,0 +1,85 @@
+"""What is said before anything starts."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.credentials import Credentials
+from backend.running.errors import AlreadyRunning, PortBusy, ProgramMissing, RunningError
+from backend.running.label_studio import environment, program
+from backend.running.lock import hold, holder
+from backend.running.ports import is_free, require_free
+from backend.running.redis import redis_service
+from backend.settings import Settings
+
+
+@pytest.fixture
+def busy_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def test_a_busy_port_is_named_with_both_ways_out(busy_port):
+    with pytest.raises(PortBusy) as raised:
+        require_free("127.0.0.1", busy_port, "Cytoloop", "--port", "CYTOLOOP_PORT")
+
+    for word in (str(busy_port), "Cytoloop", f"--port {busy_port + 1}", "CYTOLOOP_PORT"):
+        assert word in str(raised.value)
+
+
+def test_a_port_that_was_let_go_is_free():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert not is_free("127.0.0.1", port)
+    assert is_free("127.0.0.1", port)
+
+
+def test_a_home_is_held_once_and_the_second_is_told_by_whom(tmp_path: Path):
+    second = (
+        "from backend.running.lock import hold; import pathlib, sys\n"
+        "with hold(pathlib.Path(sys.argv[1]), 'a', 'b'): pass"
+    )
+    with hold(tmp_path, "http://ls", "http://cytoloop"):
+        told = subprocess.run(
+            [sys.executable, "-c", second, str(tmp_path)], capture_output=True, text=True
+        )
+        by = holder(tmp_path)
+
+    assert "AlreadyRunning" in told.stderr
+    assert "http://ls" in told.stderr
+    assert by is not None
+    assert by.dashboard == "http://cytoloop"
+    assert holder(tmp_path) is None
+
+
+def test_a_home_is_free_again_after_its_holder(tmp_path: Path):
+    with hold(tmp_path, "a", "b"), pytest.raises(AlreadyRunning), hold(tmp_path, "c", "d"):
+        pass
+    with hold(tmp_path, "e", "f"):
+        by = holder(tmp_path)
+    assert by is not None
+    assert by.label_studio == "e"
+
+
+def test_a_label_studio_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path):
+    settings = Settings(home=tmp_path, label_studio_command=str(tmp_path / "no-such-program"))
+    with pytest.raises(ProgramMissing, match="make setup"):
+        program(settings)
+
+
+def test_label_studio_keeps_its_data_and_words_at_home(tmp_path: Path):
+    credentials = Credentials()
+    variables = environment("http://127.0.0.1:1", tmp_path, credentials)
+    assert variables["LABEL_STUDIO_BASE_DATA_DIR"] == str(tmp_path)
+    assert variables["LABEL_STUDIO_USER_TOKEN"] == credentials.label_studio_token
+    assert variables["COLLECT_ANALYTICS"] == "False"
+
+
+def test_a_home_too_deep_for_a_socket_is_named(tmp_path: Path):
+    with pytest.raises(RunningError, match="too long a path for a socket"):
+        redis_service(Settings(home=tmp_path / ("deep" * 30)))

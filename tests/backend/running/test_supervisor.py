@@ -1,0 +1,113 @@
+"""Starting, watching and ending real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from backend.running import supervisor as supervisor_module
+from backend.running.errors import ServiceFailed
+
+WITH_A_GRANDCHILD = """
+setsid sleep 60 &
+echo $! > "$NAME"
+wait
+"""
+STUBBORN = 'trap "" TERM; echo $$ > "$NAME"; while true; do sleep 1; done'
+
+
+def test_services_are_ready_in_order_and_stopped_in_reverse(supervisor, report, shell):
+    supervisor.start([shell("first"), shell("second")])
+    supervisor.stop()
+
+    assert [line for line in report.lines if not line.startswith("starting")] == [
+        "ready first",
+        "ready second",
+        "stopping second",
+        "stopping first",
+    ]
+
+
+def test_a_service_that_ends_at_once_is_reported_with_the_end_of_its_log(supervisor, shell):
+    with pytest.raises(ServiceFailed, match=r"Broken ended with 3\.[\s\S]*no such database"):
+        supervisor.start([shell("broken", "echo no such database; exit 3")])
+
+
+def test_a_service_that_never_answers_is_reported_in_time(supervisor, shell):
+    with pytest.raises(ServiceFailed, match="did not answer within 0 s"):
+        supervisor.start([shell("silent", "exec sleep 60", patience_s=0.2)])
+
+
+def test_what_a_service_started_in_a_session_of_its_own_ends_with_it(
+    supervisor, shell, written_pid, ends
+):
+    supervisor.start([shell("parent", WITH_A_GRANDCHILD)])
+    grandchild = written_pid("parent")
+
+    supervisor.stop()
+
+    assert ends(grandchild)
+
+
+def test_a_service_deaf_to_sigterm_is_killed_after_its_grace(supervisor, shell, written_pid, ends):
+    supervisor.start([shell("deaf", STUBBORN, grace_s=0.2)])
+
+    began = time.monotonic()
+    supervisor.stop()
+
+    assert ends(written_pid("deaf"))
+    assert time.monotonic() - began < 3
+
+
+def test_a_service_that_dies_is_started_again(supervisor, report, shell, written_pid):
+    supervisor.start([shell("mortal")])
+    first = written_pid("mortal")
+    watching = threading.Thread(target=supervisor.watch, daemon=True)
+    watching.start()
+
+    os.kill(first, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while report.lines.count("ready mortal") < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+
+    assert "restarting mortal: was ended by SIGKILL." in report.lines
+    assert written_pid("mortal") != first
+
+
+def test_a_service_that_keeps_dying_ends_the_watch_with_its_reason(supervisor, shell, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "RESTARTS", 1)
+    supervisor.start(
+        [shell("hopeless", 'echo $$ > "$NAME"; sleep 0.3; echo out of memory; exit 9')]
+    )
+
+    with pytest.raises(ServiceFailed, match=r"died 2 times and ended with 9\.[\s\S]*out of memory"):
+        supervisor.watch()
+
+
+def test_killing_the_supervisor_by_sigkill_leaves_no_process(tmp_path: Path, ends):
+    script = textwrap.dedent(
+        f"""
+        import pathlib, sys
+        from backend.running.processes import Process, Service
+        service = Service("left", "Left", ("sleep", "60"), "", lambda pid: True)
+        process = Process(service, pathlib.Path({str(tmp_path)!r}) / "left.log", pathlib.Path("/"))
+        print(process.pid, flush=True)
+        sys.stdin.read()
+        """
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+
+    assert ends(child)
