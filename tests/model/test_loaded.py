@@ -1,0 +1,81 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from model.boxes import Detections
+from model.classical import classical_version
+from model.config import DetectorConfig
+from model.evaluation import evaluate_version
+from model.loaded import LoadedVersion
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+
+IMAGE = ImageRecord(np.zeros((80, 100), np.uint8), "00")
+
+
+@dataclass
+class Sees:
+    """A detector that finds the same boxes in every prepared image and keeps what it was shown."""
+
+    boxes: list
+    classes: tuple = ("cell",)
+
+    def detect(self, images):
+        self.shown = images
+        edges = np.array(self.boxes, np.float32).reshape(-1, 4)
+        scores = np.linspace(0.9, 0.6, len(edges), dtype=np.float32)
+        found = Detections(edges, scores, np.zeros(len(edges), np.int64), self.classes)
+        return [found for _ in images]
+
+
+def loaded(boxes, scale=1.0, **fields):
+    version = replace(classical_version(), detector=DetectorConfig(scale=scale), **fields)
+    return LoadedVersion(version, ContrastGroups.none(), Sees(boxes))
+
+
+def test_boxes_come_back_in_pixels_of_the_raw_image():
+    half = loaded([(5, 10, 15, 20)], scale=0.5)
+    (found,) = half.find([IMAGE])
+    assert half.detector.shown[0].pixels.shape == (40, 50)
+    np.testing.assert_allclose(found.detections.xyxy_px, [[10, 20, 30, 40]])
+
+
+def test_boxes_are_clipped_to_the_image_and_dropped_when_nothing_is_left():
+    (found,) = loaded([(90, 70, 120, 90), (101, 10, 130, 30)]).find([IMAGE])
+    np.testing.assert_allclose(found.detections.xyxy_px, [[90, 70, 100, 80]])
+    np.testing.assert_allclose(found.detections.scores, [0.9])
+
+
+def test_a_version_that_knows_no_classes_takes_the_default_class():
+    unknowing = loaded([(0, 0, 9, 9)])
+    named = unknowing.find([IMAGE], default_class="Nucleus")[0].detections
+    assert [box.label for box in named.boxes()] == ["Nucleus"]
+    assert unknowing.find([IMAGE])[0].detections.classes == ("cell",)
+
+
+def test_a_version_that_knows_its_classes_keeps_them():
+    knowing = loaded([(0, 0, 9, 9)], classes=("RBC",))
+    knowing.detector.classes = ("RBC",)
+    assert knowing.find([IMAGE], default_class="WBC")[0].detections.boxes()[0].label == "RBC"
+
+
+def test_a_version_is_judged_on_the_path_that_serves(tmp_path, labelled):
+    from PIL import Image
+
+    Image.fromarray(IMAGE.pixels).save(tmp_path / "a.png")
+    truth = labelled([(10, 20, 30, 40, "WBC")], path=tmp_path / "a.png")
+    judged = evaluate_version(loaded([(5, 10, 15, 20)], scale=0.5), [truth], ("RBC", "WBC"), "WBC")
+    assert judged.by_class["WBC"].ap50 == pytest.approx(1.0)
+    assert judged.threshold == classical_version().threshold
+    assert list(judged.by_group) == ["all"]
+
+
+def test_without_a_default_class_boxes_take_the_first_of_the_project(tmp_path, labelled):
+    from PIL import Image
+
+    Image.fromarray(IMAGE.pixels).save(tmp_path / "a.png")
+    truth = labelled([(10, 20, 30, 40, "RBC")], path=tmp_path / "a.png")
+    judged = evaluate_version(loaded([(10, 20, 30, 40)]), [truth], ("RBC", "WBC"), threshold=0.95)
+    assert judged.by_class["RBC"].ap50 == pytest.approx(1.0)
+    assert (judged.threshold, judged.recall) == (0.95, 0.0)

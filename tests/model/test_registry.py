@@ -1,0 +1,286 @@
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.config import DetectorConfig, TrainConfig
+from model.errors import BrokenVersion, NothingToRollBack, VersionNotFound
+from model.registry import Registry
+from model.versions import GateDecision, ModelVersion
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+
+NONE = ContrastGroups.none()
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return Registry(tmp_path / "registry")
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "trained.safetensors"
+    path.write_bytes(b"weights" * 1000)
+    return path
+
+
+def version(name, **fields):
+    base = ModelVersion(name, "trained", ("Nucleus",), 0.4, DetectorConfig(scale=0.5))
+    return replace(base, **fields)
+
+
+def test_a_new_registry_has_the_classical_version_and_it_is_champion(registry):
+    assert [v.id for v in registry.list()] == ["classical-1"]
+    assert registry.champion("1").kind == "classical"
+    assert not registry.root.exists()
+
+
+def test_a_version_comes_back_as_it_was_added(registry, weights):
+    added = version("trained-1", training=TrainConfig(batch=2), project="1", lineage=("aa", "bb"))
+    registry.add(added, NONE, weights)
+    assert Registry(registry.root).get("trained-1") == added
+    folder = registry.root / "versions" / "trained-1"
+    assert (folder / "weights.safetensors").read_bytes() == weights.read_bytes()
+
+
+def test_ids_say_their_kind_and_do_not_repeat(registry):
+    ids = {registry.new_id("trained") for _ in range(50)}
+    assert len(ids) > 45
+    assert all(i.startswith("trained-2") for i in ids)
+
+
+def test_a_version_is_never_overwritten(registry, weights):
+    registry.add(version("trained-1"), NONE, weights)
+    with pytest.raises(FileExistsError, match="trained-1"):
+        registry.add(version("trained-1", threshold=0.9), NONE, weights)
+    assert registry.get("trained-1").threshold == 0.4
+    with pytest.raises(FileExistsError, match="classical-1"):
+        registry.add(version("classical-1"), NONE, None)
+
+
+def test_versions_are_listed_oldest_first_and_by_project(registry):
+    registry.add(version("b", created_at="2027-01-02", project="1"), NONE, None)
+    registry.add(version("a", created_at="2027-01-03", project="2"), NONE, None)
+    registry.add(version("c", created_at="2027-01-01"), NONE, None)
+    assert [v.id for v in registry.list()] == ["classical-1", "c", "b", "a"]
+    assert [v.id for v in registry.list(project="1")] == ["classical-1", "c", "b"]
+
+
+def test_weights_that_cannot_be_read_leave_no_half_version(registry, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        registry.add(version("trained-1"), NONE, tmp_path / "absent.safetensors")
+    assert list((registry.root / "versions").iterdir()) == []
+    with pytest.raises(VersionNotFound, match="models list"):
+        registry.get("trained-1")
+
+
+def test_a_process_killed_while_it_adds_leaves_no_half_version(registry, weights):
+    script = f"""
+import os
+from pathlib import Path
+import model.registry
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+model.registry.shutil.copyfile = lambda *paths: os.kill(os.getpid(), 9)
+version = ModelVersion("trained-1", "trained", (), 0.5)
+registry = model.registry.Registry(Path({str(registry.root)!r}))
+registry.add(version, ContrastGroups.none(), Path({str(weights)!r}))
+"""
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -9
+    (left,) = (registry.root / "versions").iterdir()
+    assert [v.id for v in registry.list()] == ["classical-1"]
+    registry.add(version("trained-1"), NONE, weights)
+    assert registry.get("trained-1").id == "trained-1"
+    assert left.exists()
+
+
+def test_what_a_crash_left_is_swept_a_day_later(registry, weights):
+    left = registry.root / "versions" / ".partial-trained-0-1-ab"
+    left.mkdir(parents=True)
+    yesterday = time.time() - 25 * 3600
+    os.utime(left, (yesterday, yesterday))
+    registry.add(version("trained-1"), NONE, weights)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"id": "trained-1"}', "\x00"])
+def test_a_corrupt_description_is_named_and_hides_no_other_version(registry, weights, text):
+    registry.add(version("trained-1"), NONE, weights)
+    registry.add(version("trained-2"), NONE, weights)
+    (registry.root / "versions" / "trained-1" / "version.json").write_text(text)
+    with pytest.raises(BrokenVersion, match=r"trained-1 is broken.*models rollback"):
+        registry.get("trained-1")
+    assert [v.id for v in registry.list()] == ["classical-1", "trained-2"]
+    assert "trained-1" in str(registry.broken()[0])
+
+
+def test_a_description_of_a_newer_cytoloop_is_broken_rather_than_misread(registry, weights):
+    registry.add(version("trained-1"), NONE, weights)
+    path = registry.root / "versions" / "trained-1" / "version.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "calibration": 1}))
+    with pytest.raises(BrokenVersion, match="calibration"):
+        registry.get("trained-1")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "groups.npz"])
+def test_a_truncated_or_missing_file_is_found_before_it_is_used(registry, weights, name):
+    registry.add(version("trained-1"), NONE, weights)
+    path = registry.root / "versions" / "trained-1" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BrokenVersion, match=f"{name} is not the file that was added"):
+        registry.load("trained-1")
+    path.unlink()
+    with pytest.raises(BrokenVersion, match=f"{name} is missing"):
+        registry.load("trained-1")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".partial-x", "A\n", "x" * 200])
+def test_an_id_never_leads_out_of_the_registry(registry, name):
+    with pytest.raises(VersionNotFound):
+        registry.get(name)
+
+
+def test_a_decision_is_kept_with_its_version(registry, weights, report):
+    registry.add(version("trained-1"), NONE, weights)
+    decision = GateDecision(False, ("AP50 is lower",), report(0.4), report(0.5))
+    assert registry.record_decision("trained-1", decision).decision == decision
+    assert registry.get("trained-1").decision == decision
+
+
+def test_promotion_changes_the_champion_of_one_project_alone(registry, weights):
+    registry.add(version("trained-1"), NONE, weights)
+    before = registry.champion_stamp("1")
+    registry.promote("1", "trained-1")
+    assert registry.champion("1").id == "trained-1"
+    assert registry.champion("2").id == "classical-1"
+    assert registry.champion_stamp("1") != before
+    assert registry.champion_stamp("2") == before
+
+
+def test_every_change_of_champion_changes_the_stamp(registry):
+    registry.add(version("a"), NONE, None)
+    registry.add(version("b"), NONE, None)
+    stamps = []
+    for name in "abab":
+        registry.promote("1", name)
+        stamps.append(registry.champion_stamp("1"))
+    assert len(set(stamps)) == 4
+
+
+def test_rollback_goes_one_back_each_time(registry):
+    for name in "abc":
+        registry.add(version(name), NONE, None)
+        registry.promote("1", name)
+    assert [registry.rollback("1").id for _ in range(3)] == ["b", "a", "classical-1"]
+    with pytest.raises(NothingToRollBack, match="models promote"):
+        registry.rollback("1")
+    assert registry.champion("1").id == "classical-1"
+
+
+def test_a_version_promoted_after_a_rollback_rolls_back_to_what_served_before_it(registry):
+    for name in "abc":
+        registry.add(version(name), NONE, None)
+    registry.promote("1", "a")
+    registry.promote("1", "b")
+    registry.rollback("1")
+    registry.promote("1", "c")
+    assert registry.rollback("1").id == "a"
+
+
+def test_the_history_keeps_every_change_with_its_time(registry):
+    registry.add(version("a"), NONE, None)
+    registry.promote("1", "a")
+    registry.promote("1", "a")
+    registry.rollback("1")
+    history = registry.history("1")
+    assert [(c.champion, c.action) for c in history] == [
+        ("a", "promoted"),
+        ("classical-1", "rolled back"),
+    ]
+    assert all(c.at.endswith("+00:00") for c in history)
+
+
+def test_only_a_version_that_can_be_read_is_promoted(registry, weights):
+    with pytest.raises(VersionNotFound):
+        registry.promote("1", "trained-1")
+    registry.add(version("trained-1"), NONE, weights)
+    (registry.root / "versions" / "trained-1" / "version.json").write_text("{")
+    with pytest.raises(BrokenVersion):
+        registry.promote("1", "trained-1")
+    assert registry.champion("1").id == "classical-1"
+
+
+def test_a_corrupt_champion_file_says_what_to_do(registry):
+    registry.add(version("a"), NONE, None)
+    registry.promote("1", "a")
+    (registry.root / "champions" / "1.json").write_text("{")
+    with pytest.raises(BrokenVersion, match="Delete it"):
+        registry.champion("1")
+
+
+@pytest.mark.parametrize("project", ["", "../1", "a/b", "1\n"])
+def test_a_project_never_leads_out_of_the_registry(registry, project):
+    with pytest.raises(ValueError, match="is no project"):
+        registry.promote(project, "classical-1")
+
+
+def test_a_reader_sees_a_whole_champion_while_another_promotes(registry):
+    for name in "ab":
+        registry.add(version(name), NONE, None)
+    registry.promote("1", "a")
+    done = threading.Event()
+    seen = []
+
+    def read():
+        while not done.is_set():
+            seen.append(registry.champion("1").id)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for name in "ba" * 15:
+        registry.promote("1", name)
+    done.set()
+    reader.join()
+    assert len(seen) > 5
+    assert set(seen) <= {"a", "b"}
+
+
+def _promote_often(root, names):
+    for name in names:
+        Registry(root).promote("1", name)
+
+
+def test_two_processes_that_promote_at_once_lose_no_change(registry):
+    for name in "abcd":
+        registry.add(version(name), NONE, None)
+    spawn = multiprocessing.get_context("spawn")
+    writers = [
+        spawn.Process(target=_promote_often, args=(registry.root, names * 10))
+        for names in ("ab", "cd")
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(registry.history("1")) == 40
+
+
+def test_the_classical_version_loads_and_finds_a_cell_without_torch(registry):
+    loaded = registry.load("classical-1")
+    pixels = np.full((64, 64), 20, np.uint8)
+    y, x = np.mgrid[:64, :64]
+    pixels[(y - 30) ** 2 + (x - 34) ** 2 < 100] = 200
+    (found,) = loaded.find([ImageRecord(pixels, "00")])
+    assert len(found.detections) == 1
+    np.testing.assert_allclose(found.detections.xyxy_px[0], [25, 21, 44, 40], atol=2)
+    script = "import sys, model.registry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,53 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from model.config import PRESETS, DetectorConfig, GateConfig, TrainConfig
+from model.versions import GateDecision, ModelVersion
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_version_comes_back_from_json_as_it_was(preset, report):
+    detector, training = PRESETS[preset]
+    judged = report(caps_reached=("detections_per_image",))
+    version = ModelVersion(
+        id="trained-1",
+        kind="trained",
+        classes=("RBC", "WBC"),
+        threshold=0.4,
+        detector=detector,
+        training=training,
+        project="1",
+        parent="classical-1",
+        snapshot="ab",
+        lineage=("aa", "bb"),
+        report=judged,
+        decision=GateDecision(True, ("better",), judged, report(ap50=None)),
+        notes=("no ImageNet weights",),
+    )
+    assert ModelVersion.from_json(json.loads(json.dumps(version.to_json()))) == version
+
+
+def test_a_bare_version_comes_back_from_json_as_it_was():
+    version = ModelVersion("a", "starter", (), 0.5)
+    assert ModelVersion.from_json(json.loads(json.dumps(version.to_json()))) == version
+
+
+def test_a_configuration_from_a_newer_cytoloop_is_refused_by_name():
+    values = {**DetectorConfig().to_json(), "attention": True}
+    with pytest.raises(ValueError, match="DetectorConfig has no attention"):
+        DetectorConfig.from_json(values)
+
+
+@pytest.mark.parametrize("config", [DetectorConfig(), TrainConfig(), GateConfig()])
+def test_a_configuration_comes_back_from_json_as_it_was(config):
+    assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_the_thesis_models_differ_as_its_chapter_five_says():
+    anchors = {name: PRESETS[name][0].anchor_sizes for name in ("m03", "m04", "m05", "m06")}
+    assert anchors == {"m03": (64, 128, 256), **dict.fromkeys(("m04", "m05", "m06"), (32, 64, 128))}
+    contrast = [PRESETS[name][1].contrast for name in ("m04", "m05", "m06")]
+    assert contrast == ["none", "single", "groups"]
+    assert replace(PRESETS["m03"][0], anchor_sizes=(32.0, 64.0, 128.0)) == PRESETS["m04"][0]
