@@ -1,0 +1,283 @@
+"""Reading: every kind of file a microscope makes gives its own grey levels, or a clear error."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from preprocessing.errors import UnreadableImage
+from preprocessing.images import encode_png, page_count, read_image, to_display
+
+GREY_DTYPES = ("uint8", "uint16", "float32")
+ORIENTATION = 274
+
+
+@pytest.mark.parametrize("dtype", GREY_DTYPES)
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_a_grey_tiff_keeps_every_level_and_its_type(discs, tiff, dtype, compression):
+    pixels = discs().astype(dtype) * (200 if dtype == "uint16" else 1)
+    image = read_image(tiff(pixels, compression=compression))
+    assert image.pixels.dtype == dtype
+    np.testing.assert_array_equal(image.pixels, pixels)
+
+
+def test_a_tiled_big_tiff_with_big_endian_levels_reads_as_any_other(discs, tiff):
+    pixels = discs().astype("uint16") * 257
+    image = read_image(tiff(pixels, bigtiff=True, byteorder=">", tile=(32, 32)))
+    assert image.pixels.dtype.isnative
+    np.testing.assert_array_equal(image.pixels, pixels)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint32", "float64", "float16"])
+def test_other_depths_become_float32_with_the_same_levels(discs, tiff, dtype):
+    pixels = discs().astype(dtype)
+    image = read_image(tiff(pixels))
+    assert image.pixels.dtype == np.float32
+    np.testing.assert_array_equal(image.pixels, pixels)
+
+
+def test_each_page_of_a_stack_can_be_read_and_is_counted(discs, tiff, tmp_path):
+    stack = np.stack([discs(seed) for seed in range(3)])
+    path = tmp_path / "stack.tif"
+    path.write_bytes(tiff(stack, photometric="minisblack"))
+    assert page_count(path) == 3
+    image = read_image(path, page=2)
+    assert (image.page, image.pages) == (2, 3)
+    np.testing.assert_array_equal(image.pixels, stack[2])
+
+
+def test_a_page_that_is_not_there_is_named(discs, tiff):
+    with pytest.raises(UnreadableImage, match="no page 3; its pages are 0 to 1"):
+        read_image(tiff(np.stack([discs()] * 2), photometric="minisblack"), page=3)
+
+
+def test_the_channels_of_an_ome_tiff_are_pages(discs, tiff):
+    channels = np.stack([discs(seed).astype("uint16") for seed in range(2)])
+    content = tiff(channels, ome=True, photometric="minisblack", metadata={"axes": "CYX"})
+    assert page_count(content) == 2
+    np.testing.assert_array_equal(read_image(content, page=1).pixels, channels[1])
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_16_bit_colour_becomes_luminance_without_rounding_to_8_bits(tiff, planar):
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    stored = colours if planar == "contig" else np.moveaxis(colours, -1, 0)
+    image = read_image(tiff(stored, photometric="rgb", planarconfig=planar))
+    assert image.pixels.dtype == np.uint16
+    exact = colours @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(image.pixels - exact).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_8_bit_colour_is_as_pillow_makes_it_grey(flat_file, kind):
+    colours = np.random.default_rng(1).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    content = flat_file(colours, kind)
+    with Image.open(io.BytesIO(content)) as opened:
+        expected = np.asarray(opened.convert("L"))
+    np.testing.assert_array_equal(read_image(content).pixels, expected)
+
+
+def test_alpha_is_ignored(flat_file):
+    opaque = np.random.default_rng(2).integers(0, 256, (9, 7, 4), dtype=np.uint8)
+    clear = opaque.copy()
+    opaque[..., 3], clear[..., 3] = 255, 0
+    first, second = (read_image(flat_file(p, "PNG")).pixels for p in (opaque, clear))
+    np.testing.assert_array_equal(first, second)
+    assert first.dtype == np.uint8
+
+
+@pytest.mark.parametrize("samples", [1, 3, 4])
+def test_a_16_bit_png_keeps_its_depth(samples):
+    levels = np.arange(12 * 10, dtype=np.uint16).reshape(12, 10) * 500
+    pixels = levels if samples == 1 else np.repeat(levels[..., None], samples, axis=2)
+    image = read_image(imagecodecs.png_encode(pixels))
+    assert image.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(image.pixels, levels)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA"])
+def test_a_png_of_another_mode_becomes_8_bit_grey(mode):
+    levels = np.array([[0, 255], [255, 0]], np.uint8)
+    with io.BytesIO() as file:
+        Image.fromarray(levels).convert(mode).save(file, format="PNG")
+        image = read_image(file.getvalue())
+    assert image.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(image.pixels, levels)
+
+
+def test_a_tiff_in_which_white_is_zero_is_turned_to_light_at_high_levels(discs, tiff):
+    pixels = discs()
+    image = read_image(tiff(pixels, photometric="miniswhite"))
+    np.testing.assert_array_equal(image.pixels, 255 - pixels)
+
+
+# What the stored pixels look like upright, by orientation (TIFF 6.0, section 8).
+UPRIGHT = {
+    1: lambda p: p,
+    2: np.fliplr,
+    3: lambda p: np.rot90(p, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda p: np.rot90(p, -1),
+    7: lambda p: np.rot90(p, 2).T,
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_turns_are_undone_in_png_and_tiff_alike(tiff, flat_file, orientation):
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    tag = (ORIENTATION, 3, 1, orientation, True)
+    expected = UPRIGHT[orientation](pixels)
+    for content in (flat_file(pixels, "PNG", exif=exif), tiff(pixels, extratags=[tag])):
+        np.testing.assert_array_equal(read_image(content).pixels, expected)
+
+
+def test_a_jpeg_from_a_camera_held_upright_is_turned(flat_file):
+    pixels = np.zeros((16, 32), np.uint8)
+    pixels[:, :16] = 200
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    image = read_image(flat_file(pixels, "JPEG", exif=exif, quality=95))
+    assert (image.height, image.width) == (32, 16)
+    assert image.pixels[:16].mean() > 190
+    assert image.pixels[16:].mean() < 10
+
+
+def test_pixels_that_are_no_number_become_the_nearest_finite_end(tiff):
+    pixels = np.array([[np.nan, 1.0], [5.0, np.inf], [-np.inf, 3.0]], np.float32)
+    expected = [[1, 1], [5, 5], [1, 3]]
+    np.testing.assert_array_equal(read_image(tiff(pixels)).pixels, expected)
+
+
+def test_an_image_without_one_finite_pixel_is_refused(tiff):
+    with pytest.raises(UnreadableImage, match="finite"):
+        read_image(tiff(np.full((4, 4), np.nan, np.float32)))
+
+
+def test_the_hash_is_of_the_raw_file_however_it_is_given(discs, tiff, tmp_path):
+    content = tiff(discs())
+    path = tmp_path / "field.tif"
+    path.write_bytes(content)
+    expected = hashlib.sha256(content).hexdigest()
+    assert read_image(path).sha256 == read_image(content).sha256 == expected
+
+
+def test_one_pixel_is_an_image(tiff):
+    image = read_image(tiff(np.array([[7]], np.uint8)))
+    assert (image.height, image.width, int(image.pixels[0, 0])) == (1, 1, 7)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"II*\0", b"\x89PNG\r\n\x1a\n", b"cells", b"\xff\xd8\xff"]
+)
+def test_what_is_no_image_is_refused_with_the_way_out(content, tmp_path):
+    path = tmp_path / "odd.tif"
+    path.write_bytes(content)
+    for read in (read_image, page_count):
+        with pytest.raises(UnreadableImage, match=r"odd\.tif: .*(copy|save)"):
+            read(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UnreadableImage, match=r"gone\.tif cannot be opened"):
+        read_image(tmp_path / "gone.tif")
+
+
+@pytest.mark.parametrize("kind", ["plain", "zlib", "PNG", "JPEG"])
+def test_a_truncated_file_is_refused(discs, tiff, flat_file, kind):
+    pixels = discs()
+    compression = {"plain": None, "zlib": "zlib"}
+    if kind in compression:
+        content = tiff(pixels, compression=compression[kind])
+    else:
+        content = flat_file(pixels, kind)
+    with pytest.raises(UnreadableImage):
+        read_image(content[: len(content) * 2 // 3])
+
+
+def test_a_small_png_that_claims_to_be_huge_is_refused_before_it_fills_the_memory():
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    head = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+    with pytest.raises(UnreadableImage, match="too many pixels"):
+        read_image(bomb + chunk(b"IEND", b""))
+
+
+def test_a_small_tiff_that_claims_to_be_huge_is_refused(tiff, tmp_path):
+    path = tmp_path / "bomb.tif"
+    path.write_bytes(tiff(np.zeros((16, 16), np.uint8), compression="zlib"))
+    with tifffile.TiffFile(path, mode="r+") as opened:
+        for name in ("ImageWidth", "ImageLength"):
+            opened.pages[0].tags[name].overwrite(65535)
+    with pytest.raises(UnreadableImage, match=r"bomb\.tif: 65535 × 65535 pixels are too many"):
+        read_image(path)
+
+
+def test_a_tiff_of_many_channels_in_one_page_says_so(tiff):
+    pixels = np.zeros((8, 8, 6), np.uint8)
+    content = tiff(pixels, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(UnreadableImage, match="6 channels"):
+        read_image(content)
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data(), kind=st.sampled_from(["tiff", "zlib", "PNG", "JPEG"]))
+def test_a_damaged_file_is_read_or_refused_but_never_crashes(data, kind, damaged_files):
+    content = bytearray(damaged_files[kind])
+    for at in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
+        content[at] = data.draw(st.integers(0, 255))
+    try:
+        image = read_image(bytes(content))
+    except UnreadableImage:
+        return
+    assert image.pixels.ndim == 2
+    assert np.isfinite(image.pixels).all()
+
+
+@pytest.fixture(scope="module")
+def damaged_files() -> dict[str, bytes]:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16), dtype=np.uint8)
+    files = {}
+    for kind, compression in (("tiff", None), ("zlib", "zlib")):
+        with io.BytesIO() as file:
+            tifffile.imwrite(file, pixels, compression=compression)
+            files[kind] = file.getvalue()
+    for kind in ("PNG", "JPEG"):
+        with io.BytesIO() as file:
+            Image.fromarray(pixels).save(file, format=kind)
+            files[kind] = file.getvalue()
+    return files
+
+
+@pytest.mark.parametrize("dtype", GREY_DTYPES)
+def test_the_display_image_spreads_a_narrow_range_over_all_grey_levels(discs, dtype):
+    pixels = (discs().astype(float) / 16 + 30).astype(dtype)
+    shown = to_display(pixels)
+    assert shown.dtype == np.uint8
+    assert shown.shape == pixels.shape
+    assert (shown.min(), shown.max()) == (0, 255)
+    order = np.argsort(pixels, axis=None, kind="stable")
+    assert (np.diff(shown.reshape(-1)[order].astype(int)) >= 0).all()
+
+
+def test_the_png_shown_is_the_image_pixel_by_pixel(discs):
+    shown = to_display(discs())
+    np.testing.assert_array_equal(read_image(encode_png(shown)).pixels, shown)

@@ -1,0 +1,121 @@
+"""Preparing: the one path to a detector's pixels, and the boxes' way back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preprocessing.fitting import fit_groups
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+from preprocessing.prepare import CONSTANT, UNLIKE_TRAINING, prepare
+from preprocessing.quantiles import profile_of
+
+DTYPES = ("uint8", "uint16", "float32")
+
+
+def record(pixels: np.ndarray) -> ImageRecord:
+    return ImageRecord(pixels, sha256="")
+
+
+@pytest.fixture
+def groups(discs):
+    return fit_groups(
+        [profile_of(discs(s, cells=25, height=h)) for h in (10, 40, 140) for s in range(4)]
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [0.3, 1.0, 1.7])
+def test_pixels_are_float32_between_0_and_1_at_the_scale_asked_for(discs, groups, dtype, scale):
+    image = record(discs().astype(dtype))
+    for chosen in (groups, ContrastGroups.none()):
+        prepared = prepare(image, chosen, scale)
+        assert prepared.pixels.dtype == np.float32
+        assert prepared.pixels.min() >= 0
+        assert prepared.pixels.max() <= 1
+        assert prepared.pixels.shape == (round(96 * scale), round(128 * scale))
+        assert (prepared.raw_height, prepared.raw_width) == (96, 128)
+
+
+def test_the_background_of_every_contrast_and_polarity_comes_out_at_one_grey(discs, groups):
+    for height in (10, 40, 140):
+        prepared = prepare(record(discs(50, cells=25, height=height)), groups)
+        assert np.median(prepared.pixels) == pytest.approx(0.5, abs=0.02)
+    dark = prepare(record(255 - discs(50, cells=25)), groups)
+    assert np.median(dark.pixels) == pytest.approx(0.5, abs=0.02)
+    assert UNLIKE_TRAINING in dark.flags
+
+
+def test_bright_cells_stay_bright_and_dark_cells_dark(discs):
+    bright = [discs(s, cells=25) for s in range(4)]
+    dark = [255 - pixels for pixels in bright]
+    groups = fit_groups([profile_of(p) for p in bright + dark])
+    cells = bright[0] > 120
+    for pixels, sign in ((bright[0], 1), (dark[0], -1)):
+        seen = prepare(record(pixels), groups).pixels
+        assert sign * (seen[cells].mean() - seen[~cells].mean()) > 0.2
+
+
+def test_the_group_and_the_distance_travel_with_the_pixels(discs, groups):
+    image = record(discs(50, cells=25, height=140))
+    prepared, assigned = prepare(image, groups), groups.assign(profile_of(image.pixels))
+    assert (prepared.group, prepared.distance) == (assigned.group, assigned.distance)
+    assert prepared.group == "high"
+    assert prepared.flags == ()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (20, 30)])
+def test_a_constant_image_of_any_size_is_one_grey_and_flagged(groups, dtype, shape):
+    for chosen in (groups, ContrastGroups.none()):
+        prepared = prepare(record(np.full(shape, 77, dtype)), chosen, scale=0.5)
+        assert min(prepared.pixels.shape) >= 1
+        assert CONSTANT in prepared.flags
+        np.testing.assert_allclose(prepared.pixels, 0.5, atol=1e-6)
+
+
+def test_shrinking_smooths_first():
+    stripes = np.tile(np.uint8([0, 200]), (60, 30))
+    seen = prepare(record(stripes), ContrastGroups.none(), scale=0.25).pixels
+    np.testing.assert_allclose(seen[2:-2, 2:-2], 0.5, atol=0.05)
+
+
+def test_a_shrunk_or_grown_disc_lies_where_its_box_says():
+    y, x = np.indices((120, 160))
+    pixels = (((y - 40) ** 2 + (x - 100) ** 2 < 20**2) * 200).astype(np.uint8)
+    box = np.array([[80.5, 20.5, 120.5, 60.5]])
+    for scale in (0.37, 0.5, 2.0):
+        prepared = prepare(record(pixels), ContrastGroups.none(), scale)
+        rows, columns = np.nonzero(prepared.pixels > 0.5)
+        seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(prepared.from_raw(box)[0], seen, atol=1)
+
+
+@settings(deadline=None)
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    scale=st.floats(0.2, 2.5),
+    corners=st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=5),
+)
+def test_a_box_there_and_back_is_the_same_box(height, width, scale, corners):
+    size = np.array([width, height, width, height])
+    boxes = (np.array(corners).reshape(-1, 4) * size).astype(np.float32)
+    prepared = prepare(record(np.zeros((height, width), np.uint8)), ContrastGroups.none(), scale)
+    there = prepared.from_raw(boxes)
+    assert there.shape == boxes.shape
+    assert np.abs(prepared.to_raw(there) - boxes).max(initial=0) < 1e-3
+
+
+def test_a_box_over_the_edge_is_clipped_to_the_raw_image(discs):
+    prepared = prepare(record(discs()), ContrastGroups.none(), scale=0.5)
+    back = prepared.to_raw([[-3, -4, 1000, 20]])
+    np.testing.assert_allclose(back, [[0, 0, 128, 40]])
+
+
+def test_a_scale_of_zero_is_refused(discs):
+    with pytest.raises(ValueError, match="above 0"):
+        prepare(record(discs()), ContrastGroups.none(), scale=0)
