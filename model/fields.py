@@ -1,0 +1,210 @@
+"""Generated fields of cells with exact truth, for the demo project and the tests.
+
+No result about real cells may rest on them: they show that the loop works, not how well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from model import painting
+from model.boxes import Box
+from model.painting import Disc
+
+Float = NDArray[np.float64]
+Int32 = NDArray[np.int32]
+
+#: Part of a field that cells cover at most; in a more crowded one they are smaller.
+COVER = 0.32
+
+
+@dataclass(frozen=True)
+class FieldStyle:
+    """How a field looks; levels are parts of the full range of grey levels.
+
+    Parameters
+    ----------
+    contrast
+        Level of a cell above the background (below it where ``polarity`` is ``dark``).
+    background
+        Level of the background at the field's centre.
+    texture
+        Mottling of a cell, as a part of its contrast.
+    ring
+        0: filled; 1: a rim round an inside at the background's level, as in phase contrast.
+    noise
+        Standard deviation of the camera's noise.
+    unevenness
+        Rise of the illumination across the field.
+    fibres, specks, smudges
+        Clutter: bright curved lines, dots of a few pixels, and blurred blobs as large as cells;
+        each as many as a part of the number of cells.
+    radius, spread
+        Mean radius of a cell in pixels and its relative standard deviation.
+    touching
+        Part of the cells that are laid against another one.
+    """
+
+    name: str
+    contrast: float
+    polarity: Literal["bright", "dark"] = "bright"
+    background: float = 0.15
+    texture: float = 0.25
+    ring: float = 0.0
+    noise: float = 0.01
+    unevenness: float = 0.03
+    fibres: float = 0.0
+    specks: float = 0.1
+    smudges: float = 0.0
+    radius: float = 13.0
+    spread: float = 0.2
+    touching: float = 0.3
+    bits: Literal[8, 16] = 8
+
+
+LOW = FieldStyle("low", 0.09, background=0.10, noise=0.010, unevenness=0.03)
+MEDIUM = FieldStyle("medium", 0.28, background=0.14, noise=0.012, unevenness=0.05)
+HIGH = FieldStyle("high", 0.62, background=0.12, noise=0.014, unevenness=0.06)
+
+#: The classical detector finds nearly all of these cells: a champion that is hard to beat.
+EASY = FieldStyle(
+    "easy", 0.5, texture=0.1, noise=0.01, unevenness=0.02, specks=0.0, spread=0.12, touching=0.05
+)
+#: Rimmed cells among blurred blobs and fibres, which brightness cannot tell apart; a detector can.
+HARD = FieldStyle(
+    "hard",
+    0.2,
+    background=0.4,
+    texture=0.3,
+    ring=0.9,
+    noise=0.015,
+    unevenness=0.2,
+    fibres=0.12,
+    specks=0.5,
+    smudges=1.0,
+    spread=0.15,
+    touching=0.2,
+)
+
+#: The styles by name; the first three are the contrast groups of the demo project.
+STYLES: dict[str, FieldStyle] = {s.name: s for s in (LOW, MEDIUM, HIGH, EASY, HARD)}
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A generated image and its truth.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), uint8 or uint16.
+    boxes
+        The tight box of what is seen of each cell, half-open.
+    """
+
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    boxes: tuple[Box, ...]
+
+
+def generate_field(
+    seed: int, shape: tuple[int, int], cells: int, style: FieldStyle, label: str = "Nucleus"
+) -> Field:
+    """Generate a field of cells; the same seed gives the same field.
+
+    Parameters
+    ----------
+    shape
+        (H, W) in pixels.
+    cells
+        How many to lay out; their mean radius shrinks where they would cover too much.
+    label
+        The class of the boxes.
+    """
+    rng = np.random.default_rng(seed)
+    places = _lay_out(rng, shape, cells, style)
+    cover, owner = _paint(rng, shape, places, style)
+    sign = 1.0 if style.polarity == "bright" else -1.0
+    light = style.background + style.unevenness * painting.illumination(rng, shape)
+    seen = light + sign * style.contrast * (cover + _clutter(rng, shape, cells, style))
+    # The microscope's blur comes before the camera's noise.
+    noisy = ndimage.gaussian_filter(seen, 0.8) + rng.normal(0, style.noise, shape)
+    most = 2**style.bits - 1
+    levels = np.clip(noisy * most, 0, most).round()
+    pixels = levels.astype(np.uint8 if style.bits == 8 else np.uint16)
+    return Field(pixels, _tight_boxes(owner, label))
+
+
+def dark_on_bright(style: FieldStyle) -> FieldStyle:
+    """Return the same style as a stained slide shows it."""
+    return replace(style, polarity="dark", background=1 - style.background)
+
+
+def _lay_out(
+    rng: np.random.Generator, shape: tuple[int, int], cells: int, style: FieldStyle
+) -> list[Disc]:
+    crowded = np.sqrt(COVER * shape[0] * shape[1] / (np.pi * max(cells, 1)))
+    radius = min(style.radius, crowded)
+    radii = radius * np.clip(rng.normal(1, style.spread, cells), 0.5, 1.6)
+    places = np.zeros((0, 3))
+    for own in radii:
+        spot = _free_spot(rng, places, own, shape, style.touching)
+        if spot is not None:
+            places = np.vstack([places, [*spot, own]])
+    return [Disc(*place) for place in places]
+
+
+def _free_spot(
+    rng: np.random.Generator, places: Float, radius: float, shape: tuple[int, int], touching: float
+) -> Float | None:
+    against = len(places) > 0 and rng.random() < touching
+    spacing = 0.9 if against else 1.15
+    for _ in range(20):
+        tried = _against(rng, places, radius) if against else rng.random((10, 2)) * shape[::-1]
+        inside = ((tried >= 0) & (tried < shape[::-1])).all(axis=1)
+        apart = np.hypot(*(tried[:, None] - places[None, :, :2]).transpose(2, 0, 1))
+        free = inside & (apart >= spacing * (radius + places[:, 2])).all(axis=1)
+        if free.any():
+            return np.asarray(tried[free.argmax()])
+    return None
+
+
+def _against(rng: np.random.Generator, places: Float, radius: float) -> Float:
+    """Return centres, shape (10, 2), from which a cell touches one that is there."""
+    others = places[rng.integers(0, len(places), 10)]
+    angles = rng.uniform(0, 2 * np.pi, len(others))
+    away = (others[:, 2] + radius) * rng.uniform(0.91, 1.0, len(others))
+    towards = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return np.asarray(others[:, :2] + away[:, None] * towards)
+
+
+def _paint(
+    rng: np.random.Generator, shape: tuple[int, int], places: list[Disc], style: FieldStyle
+) -> tuple[Float, Int32]:
+    """Return the cells' levels and the number of the cell seen at each pixel, from 1; 0: none."""
+    cover, owner = np.zeros(shape), np.zeros(shape, np.int32)
+    for number, place in enumerate(places, 1):
+        levels, inside = painting.cell_patch(rng, place.radius, style.ring, style.texture)
+        window, part = painting.windows(place, len(levels), shape)
+        cover[window] = np.where(inside[part], levels[part], cover[window])
+        owner[window] = np.where(inside[part], number, owner[window])
+    return cover, owner
+
+
+def _clutter(
+    rng: np.random.Generator, shape: tuple[int, int], cells: int, style: FieldStyle
+) -> Float:
+    return (
+        painting.specks(rng, shape, round(cells * style.specks))
+        + painting.fibres(rng, shape, round(cells * style.fibres))
+        + painting.smudges(rng, shape, round(cells * style.smudges), style.radius)
+    )
+
+
+def _tight_boxes(owner: Int32, label: str) -> tuple[Box, ...]:
+    seen = [found for found in ndimage.find_objects(owner) if found is not None]
+    return tuple(Box(x.start, y.start, x.stop, y.stop, label) for y, x in seen)

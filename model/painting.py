@@ -1,0 +1,123 @@
+"""The shapes of which generated fields are made; all levels relative to a cell's contrast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Float = NDArray[np.float64]
+Boolean = NDArray[np.bool_]
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Disc:
+    """A place in a field, in pixels: where a cell or a smudge goes."""
+
+    x: float
+    y: float
+    radius: float
+
+
+def cell_patch(
+    rng: np.random.Generator, radius: float, ring: float, texture: float
+) -> tuple[Float, Boolean]:
+    """Return a mottled, irregular ellipse at the centre of a square patch.
+
+    Parameters
+    ----------
+    radius
+        Mean radius in pixels.
+    ring
+        0: filled; 1: a rim round an empty inside.
+    texture
+        Standard deviation of the mottling.
+
+    Returns
+    -------
+    Levels around 1, zero outside, and which pixels are the cell's: both of shape (P, P).
+    """
+    depth = _outline(rng, radius)
+    inside = depth <= 1
+    dome = 1 - 0.3 * depth**2
+    rim = 1.3 * np.exp(-(((depth - 0.8) / 0.16) ** 2))
+    mottle = texture * smooth_noise(rng, depth.shape, max(radius / 6, 0.8))
+    levels = (1 - ring) * dome + ring * rim + mottle
+    return np.where(inside, levels * rng.uniform(0.8, 1.2), 0.0), inside
+
+
+def smooth_noise(rng: np.random.Generator, shape: Shape, sigma: float) -> Float:
+    """Return noise of mean about 0 and standard deviation 1 that varies over ``sigma`` pixels."""
+    noise = ndimage.gaussian_filter(rng.normal(size=shape), sigma, mode="wrap")
+    return np.asarray(noise * (2 * np.sqrt(np.pi) * sigma))
+
+
+def illumination(rng: np.random.Generator, shape: Shape) -> Float:
+    """Return light that rises by about 1 across the field, with a fall-off to its corners."""
+    y, x = np.meshgrid(*[np.linspace(-0.5, 0.5, side) for side in shape], indexing="ij")
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = np.cos(angle) * x + np.sin(angle) * y
+    waves = 0.25 * np.sin(2 * np.pi * (x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)))
+    return np.asarray(slope + waves - 0.6 * (x**2 + y**2))
+
+
+def specks(rng: np.random.Generator, shape: Shape, number: int) -> Float:
+    """Return dots a few pixels wide, as dust and debris make them."""
+    sigma = 1.3
+    points = np.zeros(shape)
+    rows, columns = rng.integers(0, shape[0], number), rng.integers(0, shape[1], number)
+    points[rows, columns] = rng.uniform(0.5, 1.5, number) * 2 * np.pi * sigma**2
+    return np.asarray(ndimage.gaussian_filter(points, sigma))
+
+
+def fibres(rng: np.random.Generator, shape: Shape, number: int) -> Float:
+    """Return thin curved lines."""
+    canvas = np.zeros(shape)
+    along = np.linspace(0, 1, 2 * sum(shape))[:, None]
+    for _ in range(number):
+        start, bend, end = rng.uniform(-0.1, 1.1, (3, 2)) * shape
+        curve = (1 - along) ** 2 * start + 2 * along * (1 - along) * bend + along**2 * end
+        seen = curve[((curve >= 0) & (curve < shape)).all(axis=1)].astype(int)
+        canvas[seen[:, 0], seen[:, 1]] = rng.uniform(0.8, 1.6)
+    return np.asarray(ndimage.gaussian_filter(canvas, 1.2) * 2.5)
+
+
+def smudges(rng: np.random.Generator, shape: Shape, number: int, radius: float) -> Float:
+    """Return soft blobs as large as cells: what lies out of focus."""
+    canvas = np.zeros(shape)
+    for _ in range(number):
+        depth = _outline(rng, radius * rng.uniform(0.7, 1.1))
+        place = Disc(rng.uniform(0, shape[1]), rng.uniform(0, shape[0]), radius)
+        window, part = windows(place, depth.shape[0], shape)
+        blob = np.where(depth <= 1, rng.uniform(0.8, 1.3), 0.0)[part]
+        canvas[window] = np.maximum(canvas[window], blob)
+    return np.asarray(ndimage.gaussian_filter(canvas, radius / 4))
+
+
+def windows(
+    place: Disc, side: int, shape: Shape
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return where a square patch falls in a field, and which part of the patch falls there."""
+    low = np.round([place.y, place.x]).astype(int) - side // 2
+    first, last = np.maximum(low, 0), np.maximum(np.minimum(low + side, shape), 0)
+    field, patch = zip(first, last, strict=True), zip(first - low, last - low, strict=True)
+    rows, columns = (slice(int(a), int(b)) for a, b in field)
+    patch_rows, patch_columns = (slice(int(a), int(b)) for a, b in patch)
+    return (rows, columns), (patch_rows, patch_columns)
+
+
+def _outline(rng: np.random.Generator, radius: float) -> Float:
+    """Return the depth of each pixel of a patch: 0 at the centre of a shape, 1 on its outline."""
+    half = int(np.ceil(1.6 * radius)) + 1
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+    angle, stretch = rng.uniform(0, np.pi), np.sqrt(rng.uniform(1.0, 1.5))
+    u = (np.cos(angle) * x + np.sin(angle) * y) / stretch
+    v = (np.cos(angle) * y - np.sin(angle) * x) * stretch
+    around = np.arctan2(v, u)
+    waves = [
+        rng.normal(0, 0.04) * np.cos(k * around + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4)
+    ]
+    return np.asarray(np.hypot(u, v) / (radius * (1 + sum(waves))))
