@@ -23,6 +23,7 @@ def make_app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # rich's help would take three times as long
     )
     for module in (loop, data, offline, models):
         module.register(app)

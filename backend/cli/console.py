@@ -64,3 +64,4 @@ def progress(title: str) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=1.0, message="")
         yield lambda fraction, message: bar.update(task, completed=fraction, message=message)
+        bar.update(task, completed=1.0, message="")

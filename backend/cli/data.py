@@ -1,0 +1,116 @@
+"""`cytoloop import` and `cytoloop export`: images and boxes in and out of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.cli import choosing
+from backend.cli.console import progress, say, warn
+from backend.cli.options import Home, Map, OneBased, ProjectId, settings_from
+from backend.errors import BadRequest
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.datasets.export import Exported
+    from backend.services import Services
+
+FROM_ANNOTATIONS = "from-annotations"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("import")(import_)
+    export = typer.Typer(help="Write a project's boxes or counts.", no_args_is_help=True)
+    export.command("voc")(export_voc)
+    export.command("counts")(export_counts)
+    app.add_typer(export, name="export")
+
+
+def import_(
+    folder: Annotated[Path, typer.Argument(help="Folder of images (TIFF, PNG, JPEG).")],
+    project: ProjectId = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of Pascal VOC files; they become annotations.")
+    ] = None,
+    mapping: Map = None,
+    classes: Annotated[
+        str, typer.Option(help=f"{FROM_ANNOTATIONS}: the project gets the VOC files' classes.")
+    ] = "",
+    pages: Annotated[str, typer.Option(help="Of a many-page TIFF: first, or all.")] = "first",
+    one_based: OneBased = False,
+    home: Home = None,
+) -> None:
+    """Bring a folder of images into a project; run again, it goes on where it stopped."""
+    if classes not in ("", FROM_ANNOTATIONS):
+        raise BadRequest(f"--classes takes {FROM_ANNOTATIONS}; to rename a class use --map OLD=NEW")
+    if pages not in ("first", "all"):
+        raise BadRequest(f"--pages takes first or all, not {pages}")
+    from backend.datasets.importing import import_folder
+
+    services, id = _services(home, project)
+    with progress("Importing") as advance:
+        done = import_folder(
+            services,
+            id,
+            folder,
+            annotations,
+            choosing.parse_mapping(mapping or []),
+            pages="all" if pages == "all" else "first",
+            one_based=one_based,
+            classes_from_annotations=classes == FROM_ANNOTATIONS,
+            on_progress=lambda number, total, name: advance(number / total, name),
+        )
+    warn(done.notes)
+    typer.echo(
+        f"{done.tasks} new tasks, {done.annotated} of the tasks annotated; "
+        f"{done.known} images were there already, {len(done.unreadable)} are unreadable"
+    )
+
+
+def export_voc(
+    out: Annotated[Path, typer.Option(help="A new folder, or a file that ends in .zip.")],
+    project: ProjectId = None,
+    one_based: Annotated[
+        bool, typer.Option("--one-based", help="Count pixels from 1, inclusive.")
+    ] = False,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Also images that nobody corrected yet.")
+    ] = False,
+    images: Annotated[bool, typer.Option(help="Put the raw images into it.")] = True,
+    home: Home = None,
+) -> None:
+    """Write a Pascal VOC file for each corrected image, with the raw images."""
+    from backend.datasets import export
+
+    services, id = _services(home, project)
+    say("Writing …")
+    done = export.export_voc(
+        services, id, out, one_based, corrected_only=not predictions, with_images=images
+    )
+    _tell(done, out)
+
+
+def export_counts(
+    out: Annotated[Path, typer.Option(help="The CSV file.")],
+    project: ProjectId = None,
+    home: Home = None,
+) -> None:
+    """Write the cells of each image, counted by class, as CSV."""
+    from backend.datasets import export
+
+    services, id = _services(home, project)
+    _tell(export.export_counts(services, id, out), out)
+
+
+def _services(home: Path | None, project: int | None) -> tuple[Services, int]:
+    from backend.services import build_services
+
+    services = build_services(settings_from(home=home))
+    return services, choosing.choose_project(services.projects, project).id
+
+
+def _tell(done: Exported, out: Path) -> None:
+    warn(done.notes)
+    typer.echo(f"{done.images} images, {done.boxes} boxes: {out}")

@@ -1,0 +1,125 @@
+"""`cytoloop models`: the versions there are, and which one serves a project."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backend.cli import choosing, figures
+from backend.cli.console import say, warn
+from backend.cli.options import Home, ProjectId, settings_from
+from backend.errors import QueueError
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.services import Services
+    from backend.store.projects import Project
+    from model.registry import Registry
+    from model.versions import ModelVersion
+
+AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
+VersionId = Annotated[str, typer.Argument(help="Id of the version.")]
+COLUMNS = ("version", "project", "classes", "AP50", "decision", "champion of")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    models = typer.Typer(help="List, show and choose versions.", no_args_is_help=True)
+    models.command("list")(list_)
+    for command in (show, promote, rollback):
+        models.command(command.__name__)(command)
+    app.add_typer(models, name="models")
+
+
+def list_(
+    project: Annotated[
+        int | None, typer.Option(help="Only those of use to this project.", show_default="all")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List the versions, oldest first; AP50 is on held-out images, cells of any class."""
+    registry = _registry(home)
+    versions = registry.list(None if project is None else str(project))
+    warn(str(error) for error in registry.broken())
+    if as_json:
+        typer.echo(json.dumps([version.to_json() for version in versions], indent=1))
+    else:
+        _print_table([_row(version, registry) for version in versions])
+
+
+def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> None:
+    """Show what is known of one version."""
+    version = _registry(home).get(version_id)
+    if as_json:
+        typer.echo(json.dumps(version.to_json(), indent=1))
+        return
+    for name in ("id", "kind", "project", "parent", "classes", "created_at", "detector", "notes"):
+        value = getattr(version, name)
+        typer.echo(f"{name:<11} {', '.join(value) if isinstance(value, tuple) else value or '–'}")
+    typer.echo(f"learned     {len(version.lineage)} images seen, itself and those it comes from")
+    for reason in version.decision.reasons if version.decision else ():
+        typer.echo(f"gate        {reason}")
+    if version.report:
+        typer.echo(figures.report_text(version.report))
+
+
+def promote(version_id: VersionId, project: ProjectId = None, home: Home = None) -> None:
+    """Make a version the champion of a project, whatever the gate said."""
+    services, owner = _project(home, project)
+    _serve(services, owner, services.registry.promote(str(owner.id), version_id))
+
+
+def rollback(project: ProjectId = None, home: Home = None) -> None:
+    """Return to the champion before."""
+    services, owner = _project(home, project)
+    _serve(services, owner, services.registry.rollback(str(owner.id)))
+
+
+def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
+    """Tell, and have the tasks that nobody labelled get the version's boxes."""
+    typer.echo(f"{version.id} is the champion of project {owner.id} ({owner.title}).")
+    try:
+        services.queue.enqueue_push(owner.id, version.id)
+    except QueueError as error:
+        say(f"Open tasks keep their boxes until they are asked for again: {error}")
+
+
+def _project(home: Any, wanted: int | None) -> tuple[Services, Project]:
+    from backend.services import build_services
+
+    services = build_services(settings_from(home=home))
+    return services, choosing.choose_project(services.projects, wanted)
+
+
+def _registry(home: Any) -> Registry:
+    from model.registry import Registry
+
+    return Registry(settings_from(home=home).registry_folder)
+
+
+def _row(version: ModelVersion, registry: Registry) -> tuple[str, ...]:
+    decided = version.decision
+    return (
+        version.id,
+        version.project or "any",
+        ", ".join(version.classes) or "any",
+        figures.ap50_text(version.report),
+        "–" if decided is None else "promoted" if decided.promoted else "refused",
+        ", ".join(_championed(version.id, registry)) or "–",
+    )
+
+
+def _championed(version_id: str, registry: Registry) -> list[str]:
+    pointers = sorted((registry.root / "champions").glob("*.json"))
+    return [p.stem for p in pointers if registry.champion(p.stem).id == version_id]
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print the rows under their headings; plain text, so that it can be piped."""
+    table = [COLUMNS, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())

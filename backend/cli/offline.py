@@ -1,0 +1,233 @@
+"""`cytoloop train`, `evaluate`, `predict`: the loop's own paths on folders, without a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backend.cli import choosing, figures
+from backend.cli.console import progress, say, warn
+from backend.cli.options import Device, Home, Map, Model, OneBased, settings_from
+from backend.errors import BadRequest
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.datasets.folder import LabelledFolder
+    from backend.settings import Settings
+    from backend.store.projects import Project
+    from model.config import DetectorConfig, TrainConfig
+    from model.examples import DatasetSnapshot
+    from model.progress import Progress
+    from model.registry import Registry
+    from model.versions import ModelVersion
+
+Images = Annotated[Path, typer.Option(help="Folder of the images.")]
+ChampionOf = Annotated[
+    int | None, typer.Option("--project", help="Take the champion of this project.")
+]
+VocFiles = Annotated[Path, typer.Option(help="Folder of their Pascal VOC files, of equal stems.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (train, evaluate, predict):
+        app.command()(command)
+
+
+def train(
+    images: Images,
+    annotations: VocFiles,
+    classes: Annotated[
+        str, typer.Option(help="The classes to learn, A,B; those of the VOC files if not given.")
+    ] = "",
+    mapping: Map = None,
+    one_based: OneBased = False,
+    preset: Annotated[str | None, typer.Option(help="default, or m03 to m06 (the thesis).")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps; from the number of images if none.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Id of a version to go on from.")] = None,
+    device: Device = None,
+    home: Home = None,
+) -> None:
+    """Train a version on labelled images and judge it on those held out."""
+    from model.registry import Registry
+
+    settings = settings_from(home=home, device=device)
+    wanted = [name.strip() for name in classes.split(",") if name.strip()] or None
+    chosen = choose_preset(preset or settings.preset, iterations or settings.iterations)
+    folder = read_folder(images, annotations, mapping, wanted, one_based)
+    snapshot = snapshot_of(folder, tuple(wanted or folder.classes), settings)
+    registry = Registry(settings.registry_folder)
+    champion = registry.get(start) if start else None
+    version = _learn(snapshot, registry, champion, chosen, settings.device)
+    typer.echo(version.id)
+    if version.report:
+        typer.echo(figures.report_text(version.report))
+    say(f"Kept in {settings.registry_folder}; try it: cytoloop predict … --model {version.id}")
+
+
+def _learn(
+    snapshot: DatasetSnapshot,
+    registry: Registry,
+    champion: ModelVersion | None,
+    chosen: tuple[DetectorConfig, TrainConfig],
+    device: str,
+) -> ModelVersion:
+    from tempfile import TemporaryDirectory
+
+    from model.learning import make_candidate
+
+    with TemporaryDirectory(prefix="cytoloop-train-") as folder, progress("Training") as advance:
+
+        def on_progress(step: Progress) -> None:
+            loss = "" if step.loss is None else f"loss {step.loss:.3f}"
+            advance(step.fraction, " ".join(filter(None, (step.stage, loss, step.message))))
+
+        return make_candidate(
+            snapshot,
+            registry,
+            champion=champion,
+            project=None,
+            preset=chosen,
+            workdir=Path(folder),
+            device=device,
+            on_progress=on_progress,
+        )
+
+
+def evaluate(
+    images: Images,
+    annotations: VocFiles,
+    model: Model = None,
+    project: ChampionOf = None,
+    mapping: Map = None,
+    one_based: OneBased = False,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Leave out the images that the version has seen.")
+    ] = False,
+    device: Device = None,
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
+) -> None:
+    """Compare a version's boxes with the true ones."""
+    from model.evaluation import evaluate_version
+    from model.registry import Registry
+
+    settings = settings_from(home=home, device=device)
+    registry = Registry(settings.registry_folder)
+    version = registry.get(choosing.choose_version(registry, model, _project(settings, project)))
+    folder = read_folder(images, annotations, mapping, version.classes or None, one_based)
+    seen = [image.name for image in folder.images if image.sha256 in version.lineage]
+    judged = [image for image in folder.images if not (unseen and image.name in seen)]
+    if not judged:
+        raise BadRequest(f"{version.id} has seen every image of {images}: give others.")
+    if seen:
+        fate = "left out" if unseen else "the figures flatter it"
+        warn([f"{version.id} learned from or was chosen by these, {fate}: {', '.join(seen)}"])
+    loaded = registry.load(version.id, settings.device)
+    classes = version.classes or folder.classes
+    report = evaluate_version(loaded, judged, classes, default_class=folder.classes[0])
+    if as_json:
+        extra: dict[str, Any] = {"version": version.id, "seen": seen, "notes": folder.notes}
+        typer.echo(json.dumps(extra | report.to_json(), indent=1))
+    else:
+        typer.echo(figures.report_text(report))
+
+
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder for the results.")],
+    model: Model = None,
+    project: ChampionOf = None,
+    scores: Annotated[bool, typer.Option("--scores", help="Draw each box's score.")] = False,
+    device: Device = None,
+    home: Home = None,
+) -> None:
+    """Find the cells of images: a VOC file, a PNG with the boxes drawn, and counts.csv."""
+    from backend.datasets.predicting import gather, predict_into
+    from model.registry import Registry
+
+    settings = settings_from(home=home, device=device)
+    registry = Registry(settings.registry_folder)
+    owner = _project(settings, project)
+    version_id = choosing.choose_version(registry, model, owner)
+    files = gather(paths)
+    loaded = registry.load(version_id, settings.device)
+    name = owner.default_class if owner else settings.default_class
+    with progress("Finding cells") as advance:
+        result = predict_into(
+            out, files, loaded, default_class=name, scores=scores, advance=advance
+        )
+    warn(result.notes)
+    typer.echo(f"{result.cells} cells in {result.images} images: {out / 'counts.csv'}")
+
+
+def read_folder(
+    images: Path,
+    annotations: Path,
+    mapping: list[str] | None,
+    classes: list[str] | tuple[str, ...] | None,
+    one_based: bool,
+) -> LabelledFolder:
+    """Read a labelled folder, showing how far it is and what was left out."""
+    from backend.datasets.folder import labelled_folder
+
+    renamed = choosing.parse_mapping(mapping or [])
+    with progress("Reading") as advance:
+        folder = labelled_folder(
+            images,
+            annotations,
+            renamed,
+            classes,
+            one_based,
+            on_progress=lambda done, total: advance(done / total, f"{done} of {total} images"),
+        )
+    warn(folder.notes)
+    boxes = sum(len(image.boxes) for image in folder.images)
+    say(f"{len(folder.images)} images, {boxes} boxes: {', '.join(folder.classes) or 'no class'}")
+    return folder
+
+
+def snapshot_of(
+    folder: LabelledFolder, classes: tuple[str, ...], settings: Settings
+) -> DatasetSnapshot:
+    """Return what a training on the folder sees, each image on its side for ever."""
+    from backend.datasets.sides import FILE_NAME, with_sides
+    from model.examples import DatasetSnapshot
+
+    sided = with_sides(folder.images, settings.home / FILE_NAME)
+    snapshot = DatasetSnapshot(tuple(sided), classes)
+    if not snapshot.of_side("train") or not snapshot.of_side("held-out"):
+        raise BadRequest(
+            f"{len(folder.images)} images are too few to learn from some and judge on others: "
+            "label at least three."
+        )
+    train, held_out = (len(snapshot.of_side(side)) for side in ("train", "held-out"))
+    say(f"{train} images to learn from, {held_out} held out, {len(sided) - train - held_out} inner")
+    if waiting := len(folder.images) - len(sided):
+        warn([f"{waiting} of the images wait for others to come: sides are dealt in fives"])
+    return snapshot
+
+
+def choose_preset(name: str, iterations: int) -> tuple[DetectorConfig, TrainConfig]:
+    """Return a preset of that name, for so many iterations when not 0."""
+    from dataclasses import replace
+
+    from model.config import PRESETS
+
+    if name not in PRESETS:
+        raise BadRequest(f"There is no preset {name}; there are {', '.join(PRESETS)}.")
+    detector, training = PRESETS[name]
+    return detector, replace(training, iterations=iterations) if iterations else training
+
+
+def _project(settings: Settings, wanted: int | None) -> Project | None:
+    """Return the project named; None when none was, so that no database is needed offline."""
+    if wanted is None:
+        return None
+    from backend.services import build_services
+
+    return choosing.choose_project(build_services(settings).projects, wanted)

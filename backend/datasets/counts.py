@@ -1,0 +1,95 @@
+"""Counts of cells as a table: a row for each image and class."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from model.boxes import Box
+
+COLUMNS = (
+    "image",
+    "class",
+    "source",
+    "count",
+    "density_per_1000_px",
+    "model_version",
+    "annotator",
+    "flags",
+)
+DENSITY_PX = 1000
+Source = Literal["corrected", "predicted", "none"]
+
+
+@dataclass(frozen=True)
+class CountedImage:
+    """One image and the boxes that count in it.
+
+    Parameters
+    ----------
+    name
+        What the user calls it.
+    width, height
+        Pixels.
+    source
+        Whether a person corrected the boxes, a model predicted them, or nothing is known yet.
+    model_version
+        The version that predicted the boxes, or whose boxes were corrected; empty when unknown.
+    flags
+        What to know before trusting the count, such as a cap that was reached.
+    """
+
+    name: str
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    source: Source
+    model_version: str = ""
+    annotator: str = ""
+    flags: tuple[str, ...] = ()
+
+
+def counts_csv(images: Iterable[CountedImage], classes: Sequence[str]) -> str:
+    """Return the table: for each image a row for each class, 0 where it has none.
+
+    The density is the number of cells per 10³ px of image area (Tare 2020). An image of which
+    nothing is known has an empty count, which is not 0.
+
+    Parameters
+    ----------
+    classes
+        The classes that each image gets a row for; those only found in it follow.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for image in images:
+        table.writerows(_rows(image, classes))
+    return text.getvalue()
+
+
+def _rows(image: CountedImage, classes: Sequence[str]) -> list[tuple[object, ...]]:
+    counts = Counter(box.label for box in image.boxes)
+    labels = dict.fromkeys([*classes, *sorted(counts)])
+    return [
+        (
+            image.name,
+            label,
+            image.source,
+            *_figures(counts[label], image),
+            image.model_version,
+            image.annotator,
+            "; ".join(image.flags),
+        )
+        for label in labels
+    ]
+
+
+def _figures(count: int, image: CountedImage) -> tuple[object, object]:
+    if image.source == "none":
+        return "", ""
+    return count, f"{count / (image.width * image.height) * DENSITY_PX:.6g}"

@@ -1,0 +1,42 @@
+"""An image with its boxes drawn on it, to look at."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw
+
+from model.boxes import Box
+from preprocessing.images import Grey, to_display
+
+#: One for each class in turn: apart from one another also for the colour-blind (Okabe & Ito 2008).
+COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
+LEGIBLE_WIDTH_PX = 24
+
+
+def draw_boxes(pixels: Grey, boxes: Sequence[Box], scores: bool = False) -> bytes:
+    """Return a PNG of the stretched image with a thin box, a pixel wide, on each cell.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W).
+    boxes
+        In the same pixels; a colour for each class, in order of their names.
+    scores
+        Write each box's score beside it, where the box is wide enough for it to be read.
+    """
+    picture = Image.fromarray(to_display(pixels)).convert("RGB")
+    pen = ImageDraw.Draw(picture)
+    labels = sorted({box.label for box in boxes})
+    for box in boxes:
+        colour = COLOURS[labels.index(box.label) % len(COLOURS)]
+        # The last pixel inside a half-open box is one before its far edge.
+        far = max(box.xmax - 1, box.xmin), max(box.ymax - 1, box.ymin)
+        pen.rectangle((box.xmin, box.ymin, *far), outline=colour, width=1)
+        if scores and box.score is not None and box.width >= LEGIBLE_WIDTH_PX:
+            pen.text((box.xmin + 2, box.ymin + 1), f"{box.score:.2f}", fill=colour)
+    encoded = io.BytesIO()
+    picture.save(encoded, format="PNG")
+    return encoded.getvalue()

@@ -1,0 +1,187 @@
+"""A project's boxes as Pascal VOC beside their raw images, and its counts as a table."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from backend.datasets.counts import counts_csv
+from backend.datasets.known import KnownImage, known_images
+from backend.datasets.naming import UniqueNames
+from backend.datasets.rawfiles import depth_of, page_as_tiff
+from backend.datasets.voc import voc_bytes
+from backend.datasets.writing import partial_file, write_whole
+from backend.errors import BadRequest, NotFound
+from backend.services import Services
+from model.atomic import new_folder
+from model.boxes import Box
+from preprocessing.images import IMAGE_SUFFIXES
+
+ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", "export.json"
+
+#: A path inside the export, and what is to lie there: bytes, or a file to copy.
+Entry = tuple[str, bytes | Path]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How much was exported, and what was left out or odd."""
+
+    images: int
+    boxes: int
+    notes: tuple[str, ...]
+
+
+def export_voc(
+    services: Services,
+    project: int,
+    out: Path,
+    one_based: bool = False,
+    corrected_only: bool = True,
+    with_images: bool = True,
+) -> Exported:
+    """Write a VOC file for each image, with the raw images, as a new folder or a zip.
+
+    The folder, or the zip, is there whole or not at all. Images of one name get names of their
+    own; an image without a cell gets a VOC file without an object; ``export.json`` tells what each
+    came from.
+
+    Parameters
+    ----------
+    out
+        A path that ends in ``.zip`` (replaced when it is there), or a new or empty folder.
+    one_based
+        Write 1-based inclusive coordinates.
+    corrected_only
+        Leave out images that nobody corrected; else they come with the newest predicted boxes.
+    with_images
+        Put the raw image files into it.
+
+    Raises
+    ------
+    BadRequest
+        ``out`` is a folder that holds something, or there is nothing to export.
+    NotFound
+        There is no such project.
+    """
+    known, notes = known_images(services, project)
+    chosen = [k for k in known if k.corrected or (not corrected_only and _has_boxes(k))]
+    if not chosen:
+        raise BadRequest(
+            f"Project {project} has no {'corrected' if corrected_only else 'known'} image to export"
+            + (": correct some first, or export predictions too." if corrected_only else ".")
+        )
+    entries = _Entries(services, project, one_based, with_images)
+    (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, entries.of(chosen))
+    notes += [note for image in chosen for note in image.notes] + entries.notes
+    return Exported(len(chosen), sum(len(k.counted.boxes) for k in chosen), tuple(notes))
+
+
+def export_counts(services: Services, project: int, out: Path) -> Exported:
+    """Write the counts of a project's images as CSV, whole or not at all.
+
+    Raises
+    ------
+    NotFound
+        There is no such project.
+    """
+    known, notes = known_images(services, project)
+    classes = services.projects.get(project).classes
+    write_whole(out, counts_csv([k.counted for k in known], classes).encode("utf-8"))
+    boxes = sum(len(k.counted.boxes) for k in known)
+    return Exported(len(known), boxes, (*notes, *(n for k in known for n in k.notes)))
+
+
+def _has_boxes(image: KnownImage) -> bool:
+    return image.counted.source != "none"
+
+
+class _Entries:
+    """The files of one export."""
+
+    def __init__(
+        self, services: Services, project: int, one_based: bool, with_images: bool
+    ) -> None:
+        self._services = services
+        self._project = project
+        self._one_based = one_based
+        self._with_images = with_images
+        self.notes: list[str] = []
+
+    def of(self, images: Iterable[KnownImage]) -> Iterator[Entry]:
+        """Yield each VOC file and each image, at last what all of it came from."""
+        names, contents = UniqueNames(), list[dict[str, Any]]()
+        for image in images:
+            stem = names.stem(image.counted.name)
+            name = stem + _suffix(image)
+            raw = self._raw(image)
+            size = image.counted.width, image.counted.height
+            depth = depth_of(raw) if raw else 1
+            boxes: Sequence[Box] = image.counted.boxes
+            voc = voc_bytes(name, *size, depth, boxes, self._one_based)
+            yield f"{ANNOTATIONS}/{stem}.xml", voc
+            if raw and self._with_images:
+                page = image.stored.page
+                yield f"{IMAGES}/{name}", page_as_tiff(raw, page) if page else raw
+            contents.append(_came_from(image, name))
+        yield CONTENTS, self._contents(contents)
+
+    def _raw(self, image: KnownImage) -> Path | None:
+        try:
+            return self._services.images.path(image.stored.sha256)
+        except NotFound:
+            self.notes.append(f"{image.counted.name}: the raw file is gone, only its boxes came")
+            return None
+
+    def _contents(self, images: list[dict[str, Any]]) -> bytes:
+        values = {
+            "project": self._project,
+            "coordinates": "1-based, inclusive" if self._one_based else "0-based, half-open",
+            "images": images,
+        }
+        return json.dumps(values, indent=1).encode()
+
+
+def _came_from(image: KnownImage, name: str) -> dict[str, Any]:
+    return {
+        "image": name,
+        "name": image.counted.name,
+        "sha256": image.stored.sha256,
+        "page": image.stored.page,
+        "source": image.counted.source,
+        "model_version": image.counted.model_version,
+        "annotator": image.counted.annotator,
+        "notes": image.notes,
+    }
+
+
+def _suffix(image: KnownImage) -> str:
+    if image.stored.page:
+        return ".tif"
+    suffix = PurePosixPath(image.counted.name).suffix
+    return suffix if suffix.lower() in IMAGE_SUFFIXES else ".png"
+
+
+def _into_folder(out: Path, entries: Iterable[Entry]) -> None:
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+    if out.exists():
+        raise BadRequest(f"{out} is there already: give a new folder, nothing is overwritten.")
+    with new_folder(out) as folder:
+        for name, content in entries:
+            target = folder / name
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(content.read_bytes() if isinstance(content, Path) else content)
+
+
+def _into_zip(out: Path, entries: Iterable[Entry]) -> None:
+    with partial_file(out) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for name, content in entries:
+            if isinstance(content, Path):  # images are compressed as they are
+                archive.write(content, name, compress_type=zipfile.ZIP_STORED)
+            else:
+                archive.writestr(name, content, compress_type=zipfile.ZIP_DEFLATED)

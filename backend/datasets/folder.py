@@ -1,0 +1,154 @@
+"""A folder of images and the VOC files beside them, as labelled images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backend.datasets.pairing import (
+    find_annotations,
+    find_images,
+    others_in,
+    pair,
+    plural,
+    shortened,
+)
+from backend.datasets.voc import VocFile, read_voc
+from backend.errors import BadRequest
+from model.boxes import Box
+from model.examples import LabelledImage
+from preprocessing.errors import UnreadableImage
+from preprocessing.images import ImageRecord, read_image
+
+REASONS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LabelledFolder:
+    """The usable images of a folder with their boxes.
+
+    Parameters
+    ----------
+    images
+        In order of file name; each content once.
+    notes
+        What was left out, clipped, set aside or odd, a sentence each.
+    """
+
+    images: tuple[LabelledImage, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the boxes, most frequent first."""
+        return classes_of(box for image in self.images for box in image.boxes)
+
+
+def labelled_folder(
+    images: Path,
+    annotations: Path,
+    mapping: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
+    one_based: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> LabelledFolder:
+    """Read the images of a folder that have a VOC file of the same stem.
+
+    Parameters
+    ----------
+    images, annotations
+        The two folders; one and the same will do.
+    mapping
+        New names for classes, such as ``{"N": "Nucleus"}``.
+    classes
+        The only classes allowed after the mapping; None allows all.
+    one_based
+        The VOC files count from 1, inclusive.
+    on_progress
+        Called with the number of images done and the number of all.
+
+    Raises
+    ------
+    BadRequest
+        A folder is missing or without a usable image, an XML is broken, or a box has a class that
+        is not in ``classes``.
+    """
+    pairing = pair(find_images(images), find_annotations(annotations))
+    notes = [*pairing.notes, *pairing.notes_on_the_lone()]
+    if others := others_in(images):
+        notes.append(
+            f"{plural(len(others), 'other file')} left out: {shortened(p.name for p in others)}"
+        )
+    kept: dict[str, LabelledImage] = {}
+    for done, (path, xml) in enumerate(pairing.pairs, start=1):
+        example = _labelled(path, xml, mapping or {}, one_based, notes)
+        if example is not None and (twin := kept.setdefault(example.sha256, example)) != example:
+            notes.append(f"{example.name} left out: it is the same file as {twin.name}")
+        if on_progress:
+            on_progress(done, len(pairing.pairs))
+    check_classes((box for image in kept.values() for box in image.boxes), classes)
+    if not kept:
+        raise BadRequest(_nothing_usable(images, annotations, notes))
+    return LabelledFolder(tuple(kept.values()), tuple(notes))
+
+
+def read_record(path: Path, notes: list[str]) -> ImageRecord | None:
+    """Read the first page of an image; None and a note when it cannot be read."""
+    try:
+        record = read_image(path)
+    except UnreadableImage as error:
+        notes.append(f"{path.name} left out: {error}")
+        return None
+    if record.pages > 1:
+        notes.append(f"{path.name} has {record.pages} pages: the first is taken")
+    return record
+
+
+def read_truth(
+    path: Path, xml: Path, record: ImageRecord, mapping: Mapping[str, str], one_based: bool
+) -> VocFile:
+    """Read an image's VOC file, its classes under their new names."""
+    voc = read_voc(xml, size=(record.width, record.height), one_based=one_based)
+    boxes = tuple(replace(box, label=mapping.get(box.label, box.label)) for box in voc.boxes)
+    odd = voc.name and Path(voc.name).stem != path.stem
+    note = (f"{xml.name}: names {voc.name} as its image; taken for {path.name}",) if odd else ()
+    return replace(voc, boxes=boxes, notes=voc.notes + note)
+
+
+def check_classes(boxes: Iterable[Box], allowed: Sequence[str] | None) -> None:
+    """Raise BadRequest when a box has a class that is not allowed; None allows all."""
+    found = classes_of(boxes)
+    unknown = [label for label in found if allowed is not None and label not in allowed]
+    if unknown:
+        raise BadRequest(
+            f"Unknown class {', '.join(unknown)}. The annotations have {', '.join(found)}; known "
+            f"are {', '.join(allowed or ()) or 'none'}. Name a known class for it with "
+            f"--map {unknown[0]}={(allowed or ('CLASS',))[0]}."
+        )
+
+
+def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
+    """Return the classes of the boxes, most frequent first, those of equal number by name."""
+    counts = Counter(box.label for box in boxes)
+    return tuple(sorted(counts, key=lambda label: (-counts[label], label)))
+
+
+def _labelled(
+    path: Path, xml: Path, mapping: Mapping[str, str], one_based: bool, notes: list[str]
+) -> LabelledImage | None:
+    if (record := read_record(path, notes)) is None:
+        return None
+    voc = read_truth(path, xml, record, mapping, one_based)
+    notes += voc.notes
+    return LabelledImage(path.resolve(), record.sha256, voc.boxes, name=path.name)
+
+
+def _nothing_usable(images: Path, annotations: Path, notes: Sequence[str]) -> str:
+    return "\n  ".join(
+        [
+            f"No image of {images} can be used with the VOC files of {annotations}:",
+            *notes[:REASONS_SHOWN],
+        ]
+    )

@@ -1,0 +1,225 @@
+"""A folder of images becomes tasks of a project, its VOC boxes become annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from backend.datasets.folder import check_classes, classes_of, read_truth
+from backend.datasets.labels import with_classes
+from backend.datasets.pairing import find_annotations, find_images, others_in, pair, shortened
+from backend.datasets.voc import read_voc
+from backend.errors import BadRequest
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import to_regions
+from backend.services import Services
+from backend.store.annotations import Annotation
+from backend.store.projects import Project
+from model.boxes import Box
+from preprocessing.errors import UnreadableImage
+from preprocessing.images import ImageRecord, encode_png, read_image, to_display
+
+Pages = Literal["first", "all"]
+
+
+@dataclass
+class Imported:
+    """What an import did.
+
+    Parameters
+    ----------
+    tasks
+        New tasks.
+    known
+        Images that the project had already.
+    annotated
+        Tasks that got the boxes of a VOC file.
+    unreadable
+        Names of the files that are no readable image.
+    notes
+        What was left out, clipped, set aside or odd, a sentence each.
+    """
+
+    tasks: int = 0
+    known: int = 0
+    annotated: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_folder(
+    services: Services,
+    project: int,
+    folder: Path,
+    annotations: Path | None = None,
+    mapping: Mapping[str, str] | None = None,
+    pages: Pages = "first",
+    one_based: bool = False,
+    classes_from_annotations: bool = False,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> Imported:
+    """Bring the images of a folder, and their VOC boxes, into a project of Label Studio.
+
+    The raw file is kept by its hash; the browser is shown a stretched 8-bit PNG of equal size. An
+    image that the project has is not brought in twice, so an import that was interrupted is
+    finished by running it again.
+
+    Parameters
+    ----------
+    annotations
+        Folder of VOC files with the stems of the images; images without one become open tasks.
+    mapping
+        New names for the classes of the VOC files, such as ``{"N": "Nucleus"}``.
+    pages
+        Of a many-page TIFF the first page alone, or a task for each.
+    one_based
+        The VOC files count from 1, inclusive.
+    classes_from_annotations
+        Give the project the classes of the VOC files; those it has are kept once something was
+        annotated.
+    on_progress
+        Called with the number of files done, of all, and the file's name.
+
+    Raises
+    ------
+    BadRequest
+        The folder has no image, a VOC file is broken or has a class that the project does not
+        know; nothing was imported then.
+    NotFound
+        There is no such project.
+    LabelStudioError
+        Label Studio is away or refuses; what was imported by then stays.
+    """
+    mapping = mapping or {}
+    files = find_images(folder)
+    done = Imported(notes=[f"{p.name} left out: not an image" for p in others_in(folder)])
+    xml_of = _annotation_files(files, annotations, done.notes)
+    owner = services.projects.get(project)
+    boxes = [box for xml in xml_of.values() for box in _renamed(xml, mapping)]
+    if classes_from_annotations and boxes:
+        owner = _give_classes(services, owner, classes_of(boxes))
+    _check(owner, boxes)
+    importer = _Importer(services, owner, xml_of, mapping, one_based, done)
+    for number, path in enumerate(files):
+        if on_progress:
+            on_progress(number, len(files), path.name)
+        importer.bring(path, pages)
+    return done
+
+
+def _annotation_files(
+    files: tuple[Path, ...], annotations: Path | None, notes: list[str]
+) -> dict[Path, Path]:
+    if annotations is None:
+        return {}
+    pairing = pair(files, find_annotations(annotations))
+    notes += pairing.notes
+    if lone := pairing.lone_annotations:
+        notes.append(f"VOC files without an image left out: {shortened(p.name for p in lone)}")
+    if not pairing.pairs:
+        raise BadRequest(f"No VOC file of {annotations} has the stem of an image.")
+    return dict(pairing.pairs)
+
+
+def _renamed(xml: Path, mapping: Mapping[str, str]) -> Iterator[Box]:
+    for box in read_voc(xml).boxes:
+        yield Box(*box.xyxy_px, label=mapping.get(box.label, box.label))
+
+
+def _check(project: Project, boxes: list[Box]) -> None:
+    interface = LabellingInterface.parse(project.label_config)
+    if interface.data_key != "image":
+        raise BadRequest(
+            f'The label_config shows "${interface.data_key}", but imported tasks carry their image '
+            'as "image": write value="$image" in its <Image>.'
+        )
+    check_classes(boxes, interface.classes)
+
+
+def _give_classes(services: Services, project: Project, classes: tuple[str, ...]) -> Project:
+    keep = services.annotations.corrected_count(project.id) > 0
+    config = with_classes(project.label_config, classes, keep=keep)
+    services.label_studio.patch_project(project.id, label_config=config)
+    return services.projects.ensure(project.id, project.title, config)
+
+
+class _Importer:
+    """Brings files into one project, one after the other."""
+
+    def __init__(
+        self,
+        services: Services,
+        project: Project,
+        xml_of: Mapping[Path, Path],
+        mapping: Mapping[str, str],
+        one_based: bool,
+        done: Imported,
+    ) -> None:
+        self._services = services
+        self._project = project.id
+        self._interface = LabellingInterface.parse(project.label_config)
+        self._xml_of = xml_of
+        self._mapping = mapping
+        self._one_based = one_based
+        self._done = done
+        # Label Studio's own list, not the store's: a task may have been deleted there, or made
+        # by an import that was interrupted before it was noted here.
+        self._tasks = {
+            (task["data"]["sha256"], int(task["data"].get("page", 0))): task
+            for task in services.label_studio.tasks(project.id)
+            if task["data"].get("sha256")
+        }
+
+    def bring(self, path: Path, pages: Pages) -> None:
+        """Bring in one file; one that cannot be read is reported, and nothing of it is kept."""
+        try:
+            data = path.read_bytes()
+            first = read_image(data)
+            self._bring_page(path, data, first)
+            for page in range(1, first.pages if pages == "all" else 1):
+                self._bring_page(path, data, read_image(data, page=page))
+        except UnreadableImage as error:
+            self._done.unreadable.append(path.name)
+            self._done.notes.append(f"{path.name} left out: {error}")
+            return
+        if first.pages > 1 and pages == "first":
+            self._done.notes.append(
+                f"{path.name} has {first.pages} pages: the first was taken (--pages all takes each)"
+            )
+
+    def _bring_page(self, path: Path, data: bytes, record: ImageRecord) -> None:
+        name = f"{path.stem}-page{record.page + 1}{path.suffix}" if record.page else path.name
+        key = record.sha256, record.page
+        self._services.images.keep(data)
+        size = record.width, record.height
+        self._services.images.add(self._project, *key, name, *size)
+        if (task := self._tasks.get(key)) is None:
+            task = self._tasks[key] = self._new_task(record, name)
+            self._done.tasks += 1
+        else:
+            self._done.known += 1
+        self._services.images.attach_task(self._project, *key, task["id"])
+        # A VOC file speaks of one image: of a many-page file the first.
+        if path in self._xml_of and record.page == 0 and not task["annotations"]:
+            task["annotations"] = self._annotate(task["id"], path, record)
+
+    def _new_task(self, record: ImageRecord, name: str) -> dict[str, Any]:
+        data = {"sha256": record.sha256, "page": record.page, "name": name}
+        png = encode_png(to_display(record.pixels))
+        shown = f"{Path(name).stem}.png"
+        id = self._services.label_studio.import_task(self._project, png, shown, data)
+        return {"id": id, "data": data, "annotations": []}
+
+    def _annotate(self, task: int, path: Path, record: ImageRecord) -> list[dict[str, Any]]:
+        voc = read_truth(path, self._xml_of[path], record, self._mapping, self._one_based)
+        self._done.notes += voc.notes
+        regions = to_regions(voc.boxes, record.width, record.height, self._interface)
+        self._services.label_studio.create_annotation(task, regions)
+        made: list[dict[str, Any]] = self._services.label_studio.task(task)["annotations"]
+        for values in made:
+            values = {"project": self._project, "task": task, **values}
+            self._services.annotations.record(Annotation.from_label_studio(values))
+        self._done.annotated += 1
+        return made

@@ -1,0 +1,31 @@
+"""Raw image files as they go back to the user."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from preprocessing.images import read_image
+
+
+def depth_of(path: Path) -> int:
+    """Return the number of channels of an image file; 1 for a TIFF that Pillow does not know."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return len(image.getbands())
+    except UnidentifiedImageError:
+        return 1
+
+
+def page_as_tiff(path: Path, page: int) -> bytes:
+    """Return one page of a many-page file as a TIFF of its own, its grey levels unchanged.
+
+    A VOC file belongs to one image, and tools that read the whole file would see the first page.
+    """
+    import tifffile
+
+    with io.BytesIO() as file:
+        tifffile.imwrite(file, read_image(path, page=page).pixels)
+        return file.getvalue()

@@ -1,0 +1,26 @@
+"""Files written whole or not at all: beside their place first, then moved into it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to; it takes the place of ``path`` when all went well, else it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` whole or not at all."""
+    with partial_file(path) as partial:
+        partial.write_bytes(content)
