@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from backend.errors import LabelStudioError
 from backend.labelstudio.connection import Connection
 
 PAGE_SIZE = 100
@@ -20,6 +19,11 @@ WEBHOOK_ACTIONS = (
 SECRET_HEADER = "X-Cytoloop-Secret"  # noqa: S105 - the name of a header
 
 Json = dict[str, Any]
+
+
+def project_page(url: str, project: int) -> str:
+    """Return the address of a project's page for people."""
+    return f"{url.rstrip('/')}/projects/{project}/data"
 
 
 class LabelStudio:
@@ -205,6 +209,3 @@ class LabelStudio:
         everything = {"selectedItems": {"all": True, "excluded": []}}
         query = {"id": "retrieve_tasks_predictions", "project": project}
         self._http.json("POST", "/api/dm/actions", params=query, json=everything)
-
-
-__all__ = ["SECRET_HEADER", "WEBHOOK_ACTIONS", "LabelStudio", "LabelStudioError"]

@@ -49,7 +49,7 @@ class LabellingInterface:
         images = {tag.get("name"): tag for tag in root.iter("Image")}
         for control in root.iter("RectangleLabels"):
             for name in (control.get("toName") or "").split(","):
-                if image := images.get(name.strip()):
+                if (image := images.get(name.strip())) is not None:  # childless tags are falsy
                     return cls._of(control, image)
         raise BadLabelConfig(f"The label_config draws no boxes on an image. {WANTED}")
 

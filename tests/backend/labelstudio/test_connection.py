@@ -1,0 +1,112 @@
+"""What a server can do to us; that the calls are right is shown against a real Label Studio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backend.errors import LabelStudioError
+from backend.labelstudio.client import LabelStudio
+
+LEGACY = "0123456789abcdef0123456789abcdef01234567"
+PERSONAL = "header.payload.signature"
+
+
+def test_a_legacy_token_is_sent_as_it_is(server: Any) -> None:
+    server.answers["/data/a.png"] = b"pixels"
+
+    assert LabelStudio(server.url, LEGACY).download("/data/a.png") == b"pixels"
+    assert server.asked[0][2]["Authorization"] == f"Token {LEGACY}"
+
+
+def test_a_personal_access_token_is_exchanged_once_for_many_calls(server: Any) -> None:
+    server.answers |= {"/api/token/refresh/": {"access": "short"}, "/data/a.png": b"pixels"}
+    client = LabelStudio(server.url, PERSONAL)
+
+    for _ in range(3):
+        client.download("/data/a.png")
+
+    assert [path for _, path, _ in server.asked] == ["/api/token/refresh/"] + ["/data/a.png"] * 3
+    assert server.asked[-1][2]["Authorization"] == "Bearer short"
+
+
+def test_an_access_token_that_ended_early_is_renewed(server: Any) -> None:
+    given = iter(["ended", "fresh"])
+    server.answers["/api/token/refresh/"] = lambda _: (200, {"access": next(given)})
+    server.answers["/data/a.png"] = lambda headers: (
+        (200, {}) if headers["Authorization"] == "Bearer fresh" else (401, {"detail": "expired"})
+    )
+
+    assert LabelStudio(server.url, PERSONAL).download("/data/a.png") == b"{}"
+
+
+@pytest.mark.parametrize("token", [LEGACY, PERSONAL])
+def test_a_wrong_token_says_where_to_get_a_right_one(server: Any, token: str) -> None:
+    def refuse(headers: object) -> tuple[int, Any]:
+        return 401, {"detail": "Invalid token."}
+
+    server.answers |= {"/api/version": refuse, "/api/token/refresh/": refuse}
+
+    with pytest.raises(LabelStudioError, match=r"401 .*Invalid token.*Account & Settings"):
+        LabelStudio(server.url, token).check()
+
+
+def test_the_token_goes_to_the_configured_host_alone(server: Any) -> None:
+    client = LabelStudio(server.url, LEGACY)
+
+    for elsewhere in ("http://example.org/a.png", "//example.org/a.png", "file:///etc/passwd"):
+        with pytest.raises(LabelStudioError, match="alone"):
+            client.download(elsewhere)
+
+    assert server.asked == []
+
+
+def test_a_redirect_away_is_not_followed(server: Any) -> None:
+    server.answers["/data/a.png"] = lambda _: (302, {})
+
+    with pytest.raises(LabelStudioError, match="redirected"):
+        LabelStudio(server.url, LEGACY).download("/data/a.png")
+
+
+def test_a_label_studio_under_a_path_is_asked_under_that_path(server: Any) -> None:
+    server.answers["/lab/data/a.png"] = b"pixels"
+    client = LabelStudio(f"{server.url}/lab/", LEGACY)
+
+    fetched = [client.download(p) for p in ("/data/a.png", "/lab/data/a.png", "data/a.png")]
+
+    assert fetched == [b"pixels"] * 3
+
+
+def test_reading_is_tried_again_when_a_proxy_fails_and_writing_never(server: Any) -> None:
+    failures = iter([503, 502, 200])
+    server.answers["/api/projects/7/"] = lambda _: (next(failures), {"id": 7})
+    server.answers["/api/tasks/"] = lambda _: (503, {})
+    client = LabelStudio(server.url, LEGACY)
+
+    assert client.project(7) == {"id": 7}
+    with pytest.raises(LabelStudioError, match="503"):
+        client.create_task(7, {"image": "/data/a.png"})
+
+    assert [method for method, _, _ in server.asked] == ["GET", "GET", "GET", "POST"]
+
+
+def test_what_is_no_label_studio_is_named(server: Any) -> None:
+    server.answers["/api/version"] = b"<html>a router's page</html>"
+
+    with pytest.raises(LabelStudioError, match="is a Label Studio there"):
+        LabelStudio(server.url, LEGACY).check()
+
+
+def test_a_label_studio_that_is_away_is_named_within_seconds() -> None:
+    with pytest.raises(LabelStudioError, match="could not be reached"):
+        LabelStudio("http://127.0.0.1:9", LEGACY).check()
+
+
+def test_all_pages_of_tasks_come_through(server: Any) -> None:
+    pages = iter([[{"id": 1, "annotations": []}], [{"id": 2, "annotations": [{}]}]])
+    server.answers["/api/tasks"] = lambda _: (200, {"total": 2, "tasks": next(pages)})
+    client = LabelStudio(server.url, LEGACY)
+
+    assert [task["id"] for task in client.unlabelled_tasks(5)] == [1]
+    assert "page=2" in server.asked[1][1]
