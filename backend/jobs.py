@@ -1,0 +1,75 @@
+"""The doors of RQ: what runs in the worker, named in Redis by ids alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from backend.learning import pipeline
+from backend.learning import push as pushing
+from backend.learning.triggers import requeue_cut_off
+from backend.logs import configure_logging
+from backend.services import Services, build_services
+
+log = structlog.get_logger(__name__)
+
+#: How far a job stands back for the web process, which answers an annotator who waits.
+NICENESS = 10
+
+
+def learn(run_id: int) -> None:
+    """Carry out one run."""
+    os.nice(NICENESS)
+    with _services() as services, structlog.contextvars.bound_contextvars(run=run_id):
+        pipeline.learn(services, run_id)
+
+
+def push(project: int, version_id: str) -> None:
+    """Give a new champion's boxes to the unlabelled tasks."""
+    os.nice(NICENESS)
+    with _services() as services, structlog.contextvars.bound_contextvars(project=project):
+        pushing.push(services, project, version_id)
+
+
+def record_killed(run_id: int, how: str) -> None:
+    """End a run whose process was killed, which could not do so itself."""
+    with _services() as services:
+        services.runs.finish(
+            run_id,
+            "failed",
+            message=f"The training's process was killed ({how}); most often the memory was full. "
+            "Start Training tries again.",
+        )
+
+
+def run_worker(burst: bool = False) -> None:
+    """Take up what was cut off, then work until told to stop.
+
+    Parameters
+    ----------
+    burst
+        Stop when nothing waits.
+    """
+    with _services() as services:
+        services.queue.reap()
+        for run in requeue_cut_off(services):
+            log.info("run.waiting", run=run.id, project=run.project)
+    # The store is closed here: a connection must not be shared with the jobs' processes.
+    services.queue.run_worker(burst=burst, on_killed=record_killed)
+
+
+@contextmanager
+def _services() -> Iterator[Services]:
+    services = build_services()
+    configure_logging(services.settings.log_level)
+    try:
+        yield services
+    finally:
+        services.engine.dispose()
+
+
+if __name__ == "__main__":
+    run_worker()

@@ -1,0 +1,41 @@
+"""When a run starts by itself: pure arithmetic on numbers of corrected images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+
+def next_milestone(
+    corrected: int, milestones: Sequence[int], step: int, done: Collection[int]
+) -> int | None:
+    """Return the milestone for which a run is due now.
+
+    It is the highest one that is reached. Those jumped over on the way are not made up for: a run
+    learns from all corrections there are, so one for the highest does the work of all.
+
+    Parameters
+    ----------
+    corrected
+        Corrected images.
+    milestones
+        Ascending.
+    step
+        After the last milestone there is one more every ``step`` images; none if 0.
+    done
+        Numbers of corrected images at which runs were opened.
+
+    Returns
+    -------
+    None when none is reached, or a run was opened there or later.
+    """
+    reached = _highest_reached(corrected, milestones, step)
+    if reached is None or any(number >= reached for number in done):
+        return None
+    return reached
+
+
+def _highest_reached(corrected: int, milestones: Sequence[int], step: int) -> int | None:
+    last = milestones[-1] if milestones else 0
+    if step > 0 and corrected >= last + step:
+        return corrected - (corrected - last) % step
+    return max((m for m in milestones if m <= corrected), default=None)

@@ -1,0 +1,202 @@
+"""Jobs on Redis by RQ: ids in, nothing out; the truth about runs is in the store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from signal import Signals
+from types import FrameType
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import Job, JobStatus
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
+
+from backend.errors import QueueError
+
+LEARN, PUSH = "learn", "push"
+CONNECT_TIMEOUT_S = 2.0
+LIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
+FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+
+class JobQueue:
+    """The two queues: ``learn``, and after it ``push``.
+
+    Parameters
+    ----------
+    redis_url
+        ``redis://…`` or ``unix://…``; nothing is asked of it before it is needed.
+    job_timeout_s
+        After which a training is stopped; RQ's own default would be 180 s.
+    """
+
+    def __init__(self, redis_url: str, job_timeout_s: int) -> None:
+        self._url = redis_url
+        self._timeout_s = job_timeout_s
+
+    def enqueue_learn(self, run_id: int) -> None:
+        """Queue a run, unless it waits or is worked on already.
+
+        Raises
+        ------
+        QueueError
+            When Redis cannot be reached.
+        """
+        self._enqueue(LEARN, f"learn-{run_id}", run_id)
+
+    def enqueue_push(self, project: int, version_id: str) -> None:
+        """Queue the predictions of a new champion for the tasks that nobody has labelled."""
+        self._enqueue(PUSH, f"push-{project}-{version_id}", project, version_id)
+
+    def is_live(self, run_id: int) -> bool:
+        """Return whether a run's job waits or is worked on."""
+        with self._reaching():
+            job = self._job(f"learn-{run_id}")
+            return job is not None and job.get_status() in LIVE
+
+    def ping(self) -> None:
+        """Reach Redis, or raise QueueError."""
+        with self._reaching():
+            self._redis.ping()
+
+    def reap(self) -> None:
+        """Bury this host's dead workers, and fail the jobs that they left behind.
+
+        RQ by itself takes minutes to notice a worker that was killed together with its job.
+        """
+        with self._reaching():
+            workers = Worker.all(connection=self._redis, serializer=JSONSerializer)
+            living = [worker for worker in workers if not _buried(worker)]
+            if not any(worker.get_current_job_id() for worker in living):
+                for queue in self._queues:
+                    StartedJobRegistry(queue=queue).cleanup(timestamp=FAR_FUTURE)
+
+    def run_worker(
+        self, burst: bool = False, on_killed: Callable[[int, str], None] | None = None
+    ) -> None:
+        """Work until told to stop; ``backend.jobs.run_worker`` is the door to this.
+
+        Each job runs in a process of its own. This one never imports torch, so that CUDA starts
+        clean in the job and its memory goes back when the job ends.
+
+        Parameters
+        ----------
+        burst
+            Stop when nothing waits.
+        on_killed
+            Called with the run whose process was killed, and how.
+        """
+
+        def say(job: Job, _pid: int | None, status: int | None, _usage: Any) -> None:
+            if on_killed and job.origin == LEARN:
+                on_killed(job.args[0], _how(status))
+
+        self.reap()
+        with self._reaching():
+            worker = _Worker(
+                self._queues,
+                connection=self._redis,
+                serializer=JSONSerializer,
+                log_job_description=False,
+                work_horse_killed_handler=say,
+            )
+            worker.work(burst=burst, logging_level=None)
+
+    @cached_property
+    def _redis(self) -> Redis:
+        return Redis.from_url(self._url, socket_connect_timeout=CONNECT_TIMEOUT_S)
+
+    @cached_property
+    def _queues(self) -> list[Queue]:
+        return [
+            Queue(
+                name,
+                connection=self._redis,
+                serializer=JSONSerializer,
+                default_timeout=self._timeout_s,
+            )
+            for name in (LEARN, PUSH)
+        ]
+
+    def _enqueue(self, name: str, job_id: str, *args: int | str) -> None:
+        with self._reaching():
+            job = self._job(job_id)
+            if job and job.get_status() in LIVE:
+                return
+            if job:
+                job.delete()  # what remains of an earlier attempt
+            queue = next(queue for queue in self._queues if queue.name == name)
+            # Refused when another process was faster: the job is queued, and that was wanted.
+            with suppress(DuplicateJobError):
+                queue.enqueue_call(
+                    f"backend.jobs.{name}", args=args, job_id=job_id, result_ttl=0, unique=True
+                )
+
+    def _job(self, job_id: str) -> Job | None:
+        try:
+            return Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+        except NoSuchJobError:
+            return None
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except RedisError as error:
+            raise QueueError(
+                f"Redis at {_without_password(self._url)} could not be reached ({error}). Is it "
+                "running? What was to be queued is kept, and queued when the worker starts."
+            ) from error
+
+
+class _Worker(Worker):
+    """A worker that stops at once when told to: its run is taken up again at the next start."""
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        if self.horse_pid:
+            self.kill_horse()
+            self.wait_for_horse()
+        self._stop_requested = True
+        raise SystemExit(0)
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return "for reasons unknown"
+    if os.WIFSIGNALED(status):
+        return Signals(os.WTERMSIG(status)).name
+    return f"exit status {os.waitstatus_to_exitcode(status)}"
+
+
+def _buried(worker: BaseWorker) -> bool:
+    """Register the death of a worker of this host whose process is gone."""
+    if worker.hostname != socket.gethostname() or _is_running(worker.pid):
+        return False
+    worker.register_death()  # type: ignore[no-untyped-call]
+    return True
+
+
+def _is_running(pid: int | None) -> bool:
+    if not pid:
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return True
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -1,0 +1,89 @@
+"""What opens a run: a correction that reaches a milestone, or the button."""
+
+from __future__ import annotations
+
+import structlog
+
+from backend.learning.milestones import next_milestone
+from backend.services import Services
+from backend.store.runs import Run
+
+log = structlog.get_logger(__name__)
+
+
+def after_correction(services: Services, project: int) -> Run | None:
+    """Open and queue a run when a milestone is reached; doubled events open one.
+
+    Returns
+    -------
+    The run that this call opened.
+
+    Raises
+    ------
+    QueueError
+        When Redis cannot be reached; the run waits in the store and is queued by the next
+        correction, or when the worker starts.
+    """
+    chosen = services.projects.get(project)
+    milestone = next_milestone(
+        services.annotations.corrected_count(project),
+        chosen.milestones,
+        services.settings.milestone_step,
+        services.runs.milestones_done(project),
+    )
+    run = None
+    if milestone is not None:
+        run = services.runs.open(project, milestone, "milestone")
+    requeue_pending(services, project)
+    return run
+
+
+def start_training(services: Services, project: int) -> Run:
+    """Open and queue a run at once; while one waits or runs, return that.
+
+    Raises
+    ------
+    NotFound
+        When the project is not known.
+    QueueError
+        When Redis cannot be reached; the run waits in the store.
+    """
+    run = services.runs.active(project)
+    while run is None:
+        corrected = services.annotations.corrected_count(project)
+        # Of two that press at once one opens the run, and the other finds it active.
+        run = services.runs.open(project, corrected, "button") or services.runs.active(project)
+    requeue_pending(services, project)
+    return run
+
+
+def requeue_pending(services: Services, project: int | None = None) -> list[Run]:
+    """Queue the waiting runs that have no job: Redis was away, or lost it.
+
+    For the start of the web process and of the worker, and cheap enough for every correction.
+
+    Returns
+    -------
+    The runs that were looked after, oldest first.
+
+    Raises
+    ------
+    QueueError
+        When Redis cannot be reached.
+    """
+    waiting = [run for run in reversed(services.runs.all(project)) if run.state == "queued"]
+    for run in waiting:
+        services.queue.enqueue_learn(run.id)
+    return waiting
+
+
+def requeue_cut_off(services: Services) -> list[Run]:
+    """Let the runs wait again whose worker died, and queue all that wait.
+
+    For the start of the worker, after the dead workers were buried (``JobQueue.reap``).
+    """
+    for run in services.runs.all():
+        if run.state == "running" and not services.queue.is_live(run.id):
+            log.warning("run.cut_off", run=run.id, project=run.project)
+            services.runs.requeue(run.id, "It was cut off and is taken up again.")
+    return requeue_pending(services)

@@ -1,0 +1,197 @@
+"""What annotators submitted, as Label Studio sends it: the events lose, double and reorder."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import Engine, Row, Select, distinct, func, select
+
+from backend.errors import BadRequest
+from backend.store.database import upsert, writing
+from backend.store.tables import annotations, now
+
+_COUNTS = (annotations.c.was_cancelled.is_(False), annotations.c.deleted.is_(False))
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One annotation.
+
+    Parameters
+    ----------
+    id, project, task
+        Label Studio's.
+    result
+        The regions as Label Studio sends them, in percent.
+    was_cancelled
+        The annotator skipped the task: nothing to learn from.
+    annotator
+        E-mail, or Label Studio's number for the user where it sends no more.
+    lead_time
+        Seconds the annotator took, over all updates and with idle time.
+    parent_prediction
+        Label Studio's id of the prediction it started from.
+    """
+
+    id: int
+    project: int
+    task: int
+    result: tuple[dict[str, Any], ...]
+    created_at: datetime
+    updated_at: datetime
+    was_cancelled: bool = False
+    annotator: str | None = None
+    lead_time: float | None = None
+    parent_prediction: int | None = None
+
+    @classmethod
+    def from_label_studio(cls, values: Mapping[str, Any]) -> Self:
+        """Read an annotation of a webhook or of the API.
+
+        Raises
+        ------
+        BadRequest
+            When something is missing or is not what Label Studio sends.
+        """
+        try:
+            return cls(
+                id=int(values["id"]),
+                project=int(values["project"]),
+                task=int(values["task"]),
+                result=tuple(dict(region) for region in values["result"] or ()),
+                created_at=datetime.fromisoformat(values["created_at"]),
+                updated_at=datetime.fromisoformat(values["updated_at"]),
+                was_cancelled=bool(values.get("was_cancelled")),
+                annotator=_annotator(values.get("completed_by")),
+                lead_time=values.get("lead_time"),
+                parent_prediction=values.get("parent_prediction"),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadRequest(f"This is no annotation of Label Studio: {error!r}") from error
+
+
+class Annotations:
+    """The annotations in the store.
+
+    Every change is one statement that compares and writes, so that events of the same annotation
+    may arrive at once, twice and in any order.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record(self, annotation: Annotation) -> bool:
+        """Keep an annotation as it is now.
+
+        Returns
+        -------
+        False when that was known, is older than what is known, or the annotation was deleted.
+
+        Raises
+        ------
+        NotFound
+            When the project is not known.
+        """
+        values = {
+            **vars(annotation),
+            "result": list(annotation.result),
+            "labels": _labels(annotation.result),
+        }
+        older = (annotations.c.updated_at < annotation.updated_at) & ~annotations.c.deleted
+        with writing(self._engine, annotation.project) as connection:
+            insert = upsert(connection, annotations).values(values)
+            return bool(
+                connection.execute(
+                    insert.on_conflict_do_update(index_elements=["id"], set_=values, where=older)
+                ).rowcount
+            )
+
+    def delete(self, project: int, ids: Iterable[int]) -> int:
+        """Forget annotations for ever: a late event does not bring one back.
+
+        Returns
+        -------
+        How many were there, and are not any more.
+        """
+        ids = sorted(set(ids))
+        with writing(self._engine, project) as connection:
+            there = (annotations.c.id.in_(ids), annotations.c.deleted.is_(False))
+            known = connection.scalar(select(func.count()).where(*there)) or 0
+            for id in ids:
+                insert = upsert(connection, annotations).values(
+                    id=id, project=project, deleted=True, updated_at=now()
+                )
+                connection.execute(
+                    insert.on_conflict_do_update(index_elements=["id"], set_={"deleted": True})
+                )
+        return known
+
+    def known(self, project: int) -> set[int]:
+        """Return the ids of a project's annotations that were not deleted."""
+        query = select(annotations.c.id).where(
+            annotations.c.project == project, annotations.c.deleted.is_(False)
+        )
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query))
+
+    def corrected(self, project: int) -> list[Annotation]:
+        """Return one annotation for each corrected task: the newest that was not skipped.
+
+        Returns
+        -------
+        In the order in which the tasks were first corrected.
+        """
+        with self._engine.connect() as connection:
+            return [_annotation(row) for row in connection.execute(_newest_of_each_task(project))]
+
+    def corrected_count(self, project: int) -> int:
+        """Return how many tasks have an annotation that was not skipped."""
+        query = select(func.count(distinct(annotations.c.task))).where(
+            annotations.c.project == project, *_COUNTS
+        )
+        with self._engine.connect() as connection:
+            return connection.scalar(query) or 0
+
+
+def _newest_of_each_task(project: int) -> Select[Any]:
+    columns = annotations.c
+    newest_first = (columns.updated_at.desc(), columns.id.desc())
+    ranked = (
+        select(
+            *columns,
+            func.row_number().over(partition_by=columns.task, order_by=newest_first).label("rank"),
+            func.min(columns.created_at).over(partition_by=columns.task).label("first"),
+        )
+        .where(columns.project == project, *_COUNTS)
+        .subquery()
+    )
+    return select(ranked).where(ranked.c.rank == 1).order_by(ranked.c["first"], ranked.c.task)
+
+
+def _annotation(row: Row[Any]) -> Annotation:
+    return Annotation(
+        id=row.id,
+        project=row.project,
+        task=row.task,
+        result=tuple(row.result),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        was_cancelled=row.was_cancelled,
+        annotator=row.annotator,
+        lead_time=row.lead_time,
+        parent_prediction=row.parent_prediction,
+    )
+
+
+def _annotator(completed_by: object) -> str | None:
+    if isinstance(completed_by, Mapping):
+        completed_by = completed_by.get("email") or completed_by.get("id")
+    return None if completed_by is None else str(completed_by)
+
+
+def _labels(regions: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Count the regions of each label, so that no reader must go through all regions."""
+    values = [(r.get("value") or {}).get(r.get("type"), ()) for r in regions]
+    return dict(Counter(str(label) for labels in values for label in labels))

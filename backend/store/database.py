@@ -1,0 +1,114 @@
+"""Opening the database: pragmas, upserts, and migrations that two processes may run at once."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from backend.errors import NotFound
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+#: The newest migration; a test holds it to what `migrations` says.
+REVISION = "0001"
+
+BUSY_TIMEOUT_MS = 15_000
+ADVISORY_LOCK = 20260911
+
+
+def open_database(url: str) -> Engine:
+    """Connect, and bring the tables up to date.
+
+    Parameters
+    ----------
+    url
+        As SQLAlchemy takes it: ``sqlite:///…`` or ``postgresql+…``.
+    """
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    if _revision(engine) != REVISION:
+        with _one_at_a_time(engine):
+            _migrate(engine)
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine, project: int) -> Iterator[Connection]:
+    """Open a transaction on rows of a project.
+
+    Raises
+    ------
+    NotFound
+        When the store does not know the project.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except IntegrityError as error:
+        raise NotFound(
+            f"Project {project} is not known to Cytoloop; open its Machine Learning settings in "
+            "Label Studio and press Validate, or run `cytoloop connect`."
+        ) from error
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return the dialect's INSERT, which has ``on_conflict_do_update`` and ``_nothing``."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    if engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+
+def _revision(engine: Engine) -> str | None:
+    # Asked before alembic is imported, which takes half a second that most starts can keep.
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+@contextmanager
+def _one_at_a_time(engine: Engine) -> Iterator[None]:
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
+            yield
+            connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
+    elif engine.url.database:
+        with Path(f"{engine.url.database}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    else:
+        yield
+
+
+def _migrate(engine: Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

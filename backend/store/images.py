@@ -1,0 +1,176 @@
+"""The raw images, kept by their hash, and which task of Label Studio shows which."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, Row, Select, func, select, update
+
+from backend.errors import NotFound
+from backend.store.database import upsert, writing
+from backend.store.tables import images, tasks
+from model.examples import Side
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """One image of a project: a raw file, or one page of it.
+
+    Parameters
+    ----------
+    name
+        What the user calls it; two images may have one name.
+    width, height
+        In pixels of the raw image, upright.
+    task
+        The task that shows it (the first, when there are several).
+    side
+        None until a run has decided it, then fixed for ever.
+    """
+
+    project: int
+    sha256: str
+    page: int
+    name: str
+    width: int
+    height: int
+    task: int | None = None
+    side: Side | None = None
+
+
+class Images:
+    """The images in the store.
+
+    Parameters
+    ----------
+    folder
+        Where the raw files are kept, each as ``<sha256>``.
+    """
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._engine = engine
+        self._folder = folder
+
+    def keep(self, data: bytes) -> str:
+        """Keep a raw file, whole or not at all, and return its hex sha256."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._folder / sha256
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            partial = self._folder / f".{uuid.uuid4().hex}"
+            with partial.open("wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            partial.replace(path)
+        return sha256
+
+    def path(self, sha256: str) -> Path:
+        """Return where a raw file lies.
+
+        Raises
+        ------
+        NotFound
+            When no such file was kept, or the name is not a hash (it may come from outside).
+        """
+        path = self._folder / sha256
+        if not SHA256.fullmatch(sha256) or not path.is_file():
+            raise NotFound(f"No raw image {sha256[:64]!r} is kept here; import it again.")
+        return path
+
+    def add(
+        self, project: int, sha256: str, page: int, name: str, width: int, height: int
+    ) -> StoredImage:
+        """Make a kept file's page an image of a project; nothing changes when it is already."""
+        with writing(self._engine, project) as connection:
+            insert = upsert(connection, images).values(
+                project=project, sha256=sha256, page=page, name=name, width=width, height=height
+            )
+            connection.execute(insert.on_conflict_do_nothing())
+        return self._existing(project, sha256, page)
+
+    def get(self, project: int, sha256: str, page: int = 0) -> StoredImage | None:
+        """Return a project's image by its hash, if the project has it."""
+        rows = self._read(_selected(project).where(_is(sha256, page)))
+        return rows[0] if rows else None
+
+    def attach_task(self, project: int, sha256: str, page: int, task: int) -> StoredImage:
+        """Say that a task shows an image.
+
+        Raises
+        ------
+        NotFound
+            When the project has no such image.
+        """
+        self._existing(project, sha256, page)
+        image = select(images.c.id).where(images.c.project == project, _is(sha256, page))
+        with self._engine.begin() as connection:
+            values = {"image": image.scalar_subquery()}
+            insert = upsert(connection, tasks).values(project=project, task=task, **values)
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=["project", "task"], set_=values)
+            )
+        return self._existing(project, sha256, page)
+
+    def of_task(self, project: int, task: int) -> StoredImage | None:
+        """Return the image that a task shows, if it is known."""
+        image = select(tasks.c.image).where(tasks.c.project == project, tasks.c.task == task)
+        rows = self._read(_selected(project).where(images.c.id == image.scalar_subquery()))
+        return rows[0] if rows else None
+
+    def all(self, project: int) -> list[StoredImage]:
+        """Return a project's images in the order they came in."""
+        return self._read(_selected(project))
+
+    def set_side(self, project: int, sha256: str, page: int, side: Side) -> None:
+        """Decide an image's side; one that is decided already stays as it is."""
+        undecided = images.c.side.is_(None)
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(images)
+                .where(images.c.project == project, _is(sha256, page), undecided)
+                .values(side=side)
+            )
+
+    def decided(self, project: int) -> int:
+        """Return how many of a project's images have a side."""
+        query = select(func.count()).where(images.c.project == project, images.c.side.is_not(None))
+        with self._engine.connect() as connection:
+            return connection.scalar(query) or 0
+
+    def _existing(self, project: int, sha256: str, page: int) -> StoredImage:
+        if found := self.get(project, sha256, page):
+            return found
+        raise NotFound(f"Project {project} has no image {sha256} (page {page}); import it first.")
+
+    def _read(self, query: Select[Any]) -> list[StoredImage]:
+        with self._engine.connect() as connection:
+            return [_image(row) for row in connection.execute(query)]
+
+
+def _selected(project: int) -> Select[Any]:
+    first_task = (
+        select(func.min(tasks.c.task))
+        .where(tasks.c.image == images.c.id)
+        .scalar_subquery()
+        .label("task")
+    )
+    return select(images, first_task).where(images.c.project == project).order_by(images.c.id)
+
+
+def _is(sha256: str, page: int) -> Any:
+    return (images.c.sha256 == sha256) & (images.c.page == page)
+
+
+def _image(row: Row[Any]) -> StoredImage:
+    return StoredImage(
+        row.project, row.sha256, row.page, row.name, row.width, row.height, row.task, row.side
+    )

@@ -1,0 +1,89 @@
+"""The exact boxes that were served, so that a correction can be compared with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from backend.store.database import upsert, writing
+from backend.store.tables import now, predictions
+
+
+@dataclass(frozen=True)
+class StoredPrediction:
+    """What one task was shown.
+
+    Parameters
+    ----------
+    sha256, page
+        The image.
+    served
+        Name of version and policy, as Label Studio got it.
+    regions
+        As Label Studio got them, in percent.
+    score
+        Of the prediction as a whole; Label Studio orders the tasks by it.
+    """
+
+    project: int
+    task: int
+    sha256: str
+    page: int
+    served: str
+    regions: tuple[dict[str, Any], ...]
+    score: float | None
+    created_at: datetime
+
+
+class Predictions:
+    """The predictions in the store: for each task, one of each version that served it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(
+        self,
+        project: int,
+        task: int,
+        sha256: str,
+        page: int,
+        served: str,
+        regions: Sequence[dict[str, Any]],
+        score: float | None = None,
+    ) -> None:
+        """Keep a prediction; a second one of the same version takes the place of the first."""
+        values = {
+            "sha256": sha256,
+            "page": page,
+            "regions": list(regions),
+            "score": score,
+            "created_at": now(),
+        }
+        with writing(self._engine, project) as connection:
+            insert = upsert(connection, predictions).values(
+                project=project, task=task, served=served, **values
+            )
+            connection.execute(
+                insert.on_conflict_do_update(
+                    index_elements=["project", "task", "served"], set_=values
+                )
+            )
+
+    def latest(self, project: int, task: int) -> StoredPrediction | None:
+        """Return what a task was last shown, if it was shown anything."""
+        query = (
+            select(predictions)
+            .where(predictions.c.project == project, predictions.c.task == task)
+            .order_by(predictions.c.created_at.desc(), predictions.c.id.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        values = {k: v for k, v in row._mapping.items() if k not in ("id", "regions")}
+        return StoredPrediction(**values, regions=tuple(row.regions))

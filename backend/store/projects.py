@@ -1,0 +1,182 @@
+"""The projects of Label Studio that Cytoloop learns for, and what was chosen for each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import Engine, Row, func, select, update
+
+from backend.errors import BadRequest, NotFound
+from backend.labelstudio.interface import LabellingInterface
+from backend.settings import Settings
+from backend.store.database import upsert
+from backend.store.tables import annotations, projects
+
+_UNCHANGED: Any = object()
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project.
+
+    Parameters
+    ----------
+    id
+        Label Studio's.
+    classes
+        Those of the label_config, in its order.
+    default_class
+        What to call the boxes of a version that knows no classes: the one that was chosen, else
+        the most frequently corrected one, else the first.
+    milestones
+        Numbers of corrected images at which a run starts.
+    """
+
+    id: int
+    title: str
+    label_config: str
+    classes: tuple[str, ...]
+    default_class: str
+    milestones: tuple[int, ...]
+
+
+class Projects:
+    """The projects in the store.
+
+    Parameters
+    ----------
+    settings
+        Say what holds for a project for which nothing else was chosen.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+
+    def ensure(self, id: int, title: str, label_config: str) -> Project:
+        """Keep a project as Label Studio has it now; an empty title leaves the one that is known.
+
+        Raises
+        ------
+        BadLabelConfig
+            When no boxes can be drawn with its label_config; nothing is kept then.
+        """
+        LabellingInterface.parse(label_config)
+        columns, known = projects.c, {"label_config": label_config}
+        changed = columns.label_config != label_config
+        if title:
+            known["title"] = title
+            changed |= columns.title != title
+        with self._engine.begin() as connection:
+            insert = upsert(connection, projects).values(
+                id=id, title=title or f"Project {id}", label_config=label_config
+            )
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=["id"], set_=known, where=changed)
+            )
+        return self.get(id)
+
+    def get(self, id: int) -> Project:
+        """Return a project.
+
+        Raises
+        ------
+        NotFound
+            When Label Studio never named it to us.
+        """
+        with self._engine.connect() as connection:
+            row = connection.execute(select(projects).where(projects.c.id == id)).one_or_none()
+        if row is None:
+            raise _unknown(id)
+        return self._project(row)
+
+    def all(self) -> list[Project]:
+        """Return every project, by id."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(projects).order_by(projects.c.id)).all()
+        return [self._project(row) for row in rows]
+
+    def change(
+        self,
+        id: int,
+        *,
+        milestones: Sequence[int] | None = _UNCHANGED,
+        default_class: str | None = _UNCHANGED,
+    ) -> Project:
+        """Choose something for one project; None returns to what the settings say.
+
+        Raises
+        ------
+        BadRequest
+            When a milestone is not above the one before, or the project has no such class.
+        NotFound
+            When the project is not known.
+        """
+        chosen: dict[str, Any] = {}
+        if milestones is not _UNCHANGED:
+            chosen["milestones"] = _ascending(milestones)
+        if default_class is not _UNCHANGED:
+            chosen["default_class"] = _one_of(default_class, self.get(id).classes)
+        if chosen:
+            with self._engine.begin() as connection:
+                connection.execute(update(projects).where(projects.c.id == id).values(chosen))
+        return self.get(id)
+
+    def _project(self, row: Row[Any]) -> Project:
+        classes = LabellingInterface.parse(row.label_config).classes
+        return Project(
+            id=row.id,
+            title=row.title,
+            label_config=row.label_config,
+            classes=classes,
+            default_class=self._default_class(row, classes),
+            milestones=tuple(row.milestones or self._settings.milestones),
+        )
+
+    def _default_class(self, row: Row[Any], classes: tuple[str, ...]) -> str:
+        for chosen in (row.default_class, self._settings.default_class):
+            if chosen in classes:
+                return str(chosen)
+        if len(classes) == 1:
+            return classes[0]
+        corrected = self._corrected_labels(row.id)
+        # The first of equals is the first in the config.
+        return max(classes, key=lambda name: corrected[name])
+
+    def _corrected_labels(self, project: int) -> Counter[str]:
+        query = select(annotations.c.labels).where(
+            annotations.c.project == project,
+            annotations.c.was_cancelled.is_(False),
+            annotations.c.deleted.is_(False),
+        )
+        total: Counter[str] = Counter()
+        with self._engine.connect() as connection:
+            for labels in connection.scalars(query):
+                total.update(labels)
+        return total
+
+    def __len__(self) -> int:
+        with self._engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(projects)) or 0
+
+
+def _unknown(id: int) -> NotFound:
+    return NotFound(
+        f"Project {id} is not known to Cytoloop; attach it with "
+        f"`cytoloop connect --project {id}`, or press Validate in its Machine Learning settings."
+    )
+
+
+def _ascending(milestones: Sequence[int] | None) -> list[int] | None:
+    chosen = [int(m) for m in milestones] if milestones else None
+    if chosen and (chosen[0] < 1 or any(a >= b for a, b in pairwise(chosen))):
+        raise BadRequest(f"Milestones must be ascending numbers from 1 on, not {chosen}.")
+    return chosen
+
+
+def _one_of(name: str | None, classes: tuple[str, ...]) -> str | None:
+    if name and name not in classes:
+        raise BadRequest(f"The project has no class {name}; it has {', '.join(classes)}.")
+    return name or None

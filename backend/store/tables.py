@@ -1,0 +1,164 @@
+"""The tables, as SQLAlchemy sees them; `migrations` is how a database gets to them."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+ACTIVE = ("queued", "running")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, aware on both sides; SQLite itself keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone; give an aware datetime")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _project(primary_key: bool = False) -> Column[int]:
+    owner = ForeignKey("projects.id")
+    return Column("project", Integer, owner, primary_key=primary_key, nullable=False)
+
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("title", Text, nullable=False),
+    Column("label_config", Text, nullable=False),
+    Column("milestones", JSON),
+    Column("default_class", Text),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("sha256", String(64), nullable=False),
+    Column("page", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("side", String(16)),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    UniqueConstraint("project", "sha256", "page"),
+)
+
+# A task shows one image; an image may stand in several tasks (imported twice by someone else).
+tasks = Table(
+    "tasks",
+    metadata,
+    _project(primary_key=True),
+    Column("task", Integer, primary_key=True, autoincrement=False),
+    Column("image", Integer, ForeignKey("images.id"), nullable=False, index=True),
+)
+
+# A deleted annotation stays as a row, so that a late event of it is known for what it is;
+# of one that was deleted before it was seen, only the id is known.
+annotations = Table(
+    "annotations",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _project(),
+    Column("task", Integer),
+    Column("result", JSON, nullable=False, default=list),
+    Column("labels", JSON, nullable=False, default=dict),
+    Column("was_cancelled", Boolean, nullable=False, default=False),
+    Column("deleted", Boolean, nullable=False, default=False),
+    Column("annotator", Text),
+    Column("lead_time", Float),
+    Column("parent_prediction", Integer),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("updated_at", UtcDateTime, nullable=False, default=now),
+    Index(None, "project", "task"),
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("task", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("page", Integer, nullable=False),
+    Column("served", Text, nullable=False),
+    Column("regions", JSON, nullable=False),
+    Column("score", Float),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    UniqueConstraint("project", "task", "served"),
+)
+
+_ACTIVE_BUTTON = text("\"trigger\" = 'button' AND state IN ('queued', 'running')")
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("milestone", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("trigger", String(16), nullable=False, quote=True),
+    Column("state", String(16), nullable=False, default="queued"),
+    Column("stage", String(32), nullable=False, default=""),
+    Column("fraction", Float, nullable=False, default=0.0),
+    Column("message", Text, nullable=False, default=""),
+    Column("candidate", Text),
+    Column("champion", Text),
+    Column("snapshot", String(64)),
+    Column("decision", JSON),
+    Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("project", "milestone", "attempt"),
+    # Of the button's runs of a project at most one waits or runs: it may be pressed twice.
+    Index(
+        "uq_runs_active_button",
+        "project",
+        unique=True,
+        sqlite_where=_ACTIVE_BUTTON,
+        postgresql_where=_ACTIVE_BUTTON,
+    ),
+)

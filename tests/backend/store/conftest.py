@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from backend.settings import Settings
+from backend.store.annotations import Annotation
+from backend.store.database import open_database
+from backend.store.projects import Projects
+
+LABEL_CONFIG = """
+<View><Image name="image" value="$image"/>
+  <RectangleLabels name="label" toName="image">
+    <Label value="Cell"/><Label value="Debris"/>
+  </RectangleLabels></View>"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """A store with one project, 1, of the classes Cell and Debris."""
+    opened = open_database(f"sqlite:///{tmp_path / 'cytoloop.db'}")
+    Projects(opened, Settings(home=tmp_path)).ensure(1, "proj1", LABEL_CONFIG)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def annotated() -> Any:
+    """Return a maker of annotations: of a task, submitted at a minute."""
+
+    def make(
+        id: int, task: int, minute: int = 0, labels: tuple[str, ...] = ("Cell",), **fields: Any
+    ) -> Annotation:
+        at = datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(minutes=minute)
+        result = tuple(
+            {"id": f"r{n}", "type": "rectanglelabels", "value": {"rectanglelabels": [label]}}
+            for n, label in enumerate(labels)
+        )
+        defaults = {"project": 1, "result": result, "created_at": at, "updated_at": at}
+        return Annotation(id=id, task=task, **{**defaults, **fields})
+
+    return make

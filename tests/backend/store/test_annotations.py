@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import permutations
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from backend.errors import BadRequest, NotFound
+from backend.store.annotations import Annotation, Annotations
+
+
+@pytest.fixture
+def store(engine: Engine) -> Annotations:
+    return Annotations(engine)
+
+
+def test_a_recorded_webhook_is_read_as_it_was_sent(payload: Any) -> None:
+    read = Annotation.from_label_studio(payload("ANNOTATION_CREATED-ui")["annotation"])
+    assert (read.id, read.project, read.task) == (5, 1, 4)
+    assert read.result[0]["origin"] == "prediction-changed"
+    assert read.created_at == datetime(2026, 11, 24, 14, 25, 6, 342933, UTC)
+    assert (read.annotator, read.lead_time, read.parent_prediction) == ("1", 8.374, 8)
+    assert not read.was_cancelled
+
+
+def test_an_annotator_of_the_api_is_named_by_the_address(payload: Any) -> None:
+    values = payload("ANNOTATION_CREATED")["annotation"]
+    read = Annotation.from_label_studio({**values, "completed_by": {"id": 1, "email": "a@b.c"}})
+    assert read.annotator == "a@b.c"
+
+
+@pytest.mark.parametrize("broken", [{}, {"id": "x"}, {"id": 1, "project": 1, "task": 1}])
+def test_what_is_no_annotation_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match="no annotation of Label Studio"):
+        Annotation.from_label_studio(broken)
+
+
+def test_an_annotation_comes_back_as_it_went_in(store: Annotations, payload: Any) -> None:
+    sent = Annotation.from_label_studio(payload("ANNOTATION_CREATED-ui")["annotation"])
+    assert store.record(sent)
+    assert store.corrected(1) == [sent]
+
+
+def test_a_doubled_event_changes_nothing(store: Annotations, annotated: Any) -> None:
+    assert [store.record(annotated(1, task=1)) for _ in range(3)] == [True, False, False]
+    assert store.corrected_count(1) == 1
+
+
+def test_the_newest_state_wins_in_whatever_order_the_events_arrive(
+    store: Annotations, annotated: Any
+) -> None:
+    created = annotated(0, task=0)
+    states = [
+        replace(created, updated_at=annotated(0, 0, minute).updated_at, lead_time=float(minute))
+        for minute in range(3)
+    ]
+    for id, order in enumerate(permutations(states)):
+        for state in order:
+            store.record(replace(state, id=id, task=id))
+    assert [a.lead_time for a in store.corrected(1)] == [2.0] * 6
+
+
+def test_a_deleted_annotation_does_not_come_back(store: Annotations, annotated: Any) -> None:
+    store.record(annotated(1, task=1))
+    assert store.delete(1, [1]) == 1
+    assert not store.record(annotated(1, task=1, minute=5))
+    assert store.corrected(1) == []
+
+
+def test_one_deleted_before_it_was_known_does_not_come_at_all(
+    store: Annotations, annotated: Any
+) -> None:
+    assert store.delete(1, [1, 2]) == 0
+    assert not store.record(annotated(1, task=1))
+    assert store.corrected_count(1) == 0
+
+
+def test_a_doubled_deletion_is_counted_once(store: Annotations, annotated: Any) -> None:
+    store.record(annotated(1, task=1))
+    assert [store.delete(1, [1, 1]), store.delete(1, [1])] == [1, 0]
+
+
+def test_a_skipped_task_is_no_training_data(store: Annotations, payload: Any) -> None:
+    values = payload("ANNOTATION_CREATED-cancelled")["annotation"]
+    assert store.record(Annotation.from_label_studio(values))
+    assert store.corrected(1) == []
+    assert store.corrected_count(1) == 0
+
+
+def test_of_two_annotations_of_a_task_the_newest_that_was_not_skipped_counts(
+    store: Annotations, annotated: Any
+) -> None:
+    store.record(annotated(1, task=1, minute=1))
+    store.record(annotated(2, task=1, minute=3))
+    store.record(annotated(3, task=1, minute=5, was_cancelled=True))
+    assert [a.id for a in store.corrected(1)] == [2]
+    assert store.corrected_count(1) == 1
+
+
+def test_corrections_come_in_the_order_in_which_tasks_were_first_corrected(
+    store: Annotations, annotated: Any
+) -> None:
+    store.record(annotated(1, task=8, minute=1))
+    store.record(annotated(2, task=3, minute=2))
+    store.record(annotated(3, task=8, minute=9))
+    assert [(a.task, a.id) for a in store.corrected(1)] == [(8, 3), (3, 2)]
+
+
+def test_an_annotation_without_boxes_is_a_correction(store: Annotations, annotated: Any) -> None:
+    store.record(annotated(1, task=1, labels=()))
+    assert store.corrected(1)[0].result == ()
+
+
+def test_annotations_of_an_unknown_project_are_refused(store: Annotations, annotated: Any) -> None:
+    with pytest.raises(NotFound, match="Project 7"):
+        store.record(annotated(1, task=1, project=7))
+
+
+def test_doubled_events_on_many_threads_are_recorded_once(
+    store: Annotations, annotated: Any
+) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        recorded = list(threads.map(lambda _: store.record(annotated(1, task=1)), range(32)))
+    assert recorded.count(True) == 1

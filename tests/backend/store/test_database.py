@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, text
+
+from backend.errors import NotFound
+from backend.store.database import MIGRATIONS, REVISION, open_database
+from backend.store.images import Images
+from backend.store.tables import UtcDateTime, metadata
+
+
+def test_the_migrations_lead_to_the_tables_that_the_code_uses(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_newest_migration_is_the_one_that_is_asked_for() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
+
+
+def test_sqlite_waits_for_a_writer_keeps_references_and_a_log(engine: Engine) -> None:
+    with engine.connect() as connection:
+        values = [
+            connection.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "foreign_keys", "busy_timeout")
+        ]
+    assert values == ["wal", 1, 15000]
+
+
+def test_a_database_opened_again_keeps_what_it_holds(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'deep' / 'cytoloop.db'}"
+    first = open_database(url)
+    with first.begin() as connection:
+        connection.execute(
+            text("INSERT INTO projects VALUES (4, 'kept', '<View/>', NULL, NULL, '2026-11-24')")
+        )
+    first.dispose()
+    again = open_database(url)
+    with again.connect() as connection:
+        assert connection.scalar(text("SELECT title FROM projects")) == "kept"
+    again.dispose()
+
+
+def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'cytoloop.db'}"
+    code = f"from backend.store.database import open_database; open_database({url!r})"
+    starting = [
+        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)
+    ]
+    said = [process.communicate(timeout=60)[1].decode() for process in starting]
+    assert [(p.returncode, err) for p, err in zip(starting, said, strict=True)] == [(0, "")] * 3
+    opened = open_database(url)
+    with opened.connect() as connection:
+        assert connection.scalars(text("SELECT * FROM alembic_version")).all() == [REVISION]
+    opened.dispose()
+
+
+def test_rows_of_an_unknown_project_are_refused_with_what_to_do(engine: Engine) -> None:
+    with pytest.raises(NotFound, match=r"Project 9 .* `cytoloop connect`"):
+        Images(engine, Path()).add(9, "0" * 64, 0, "a.tif", 4, 4)
+
+
+def test_a_moment_without_a_zone_is_refused(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        UtcDateTime().process_bind_param(datetime(2026, 1, 1), engine.dialect)
+
+
+def test_a_moment_comes_back_in_utc(engine: Engine) -> None:
+    read = UtcDateTime().process_result_value(datetime(2026, 1, 1), engine.dialect)
+    assert read == datetime(2026, 1, 1, tzinfo=UTC)

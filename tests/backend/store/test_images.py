@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from backend.errors import NotFound
+from backend.store.images import Images, StoredImage
+
+A, B = (hashlib.sha256(name.encode()).hexdigest() for name in "ab")
+
+
+@pytest.fixture
+def store(engine: Engine, tmp_path: Path) -> Images:
+    return Images(engine, tmp_path / "images")
+
+
+def test_a_raw_file_is_kept_by_its_hash(store: Images, tmp_path: Path) -> None:
+    sha256 = store.keep(b"raw pixels")
+    assert sha256 == hashlib.sha256(b"raw pixels").hexdigest()
+    assert store.path(sha256) == tmp_path / "images" / sha256
+    assert store.path(sha256).read_bytes() == b"raw pixels"
+
+
+def test_a_file_kept_twice_lies_there_once_and_nothing_else(store: Images, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        hashes = set(threads.map(store.keep, [b"the same"] * 8))
+    assert [p.name for p in (tmp_path / "images").iterdir()] == list(hashes)
+
+
+@pytest.mark.parametrize("name", ["0" * 64, "../secrets", "", "A" * 64])
+def test_what_was_not_kept_has_no_path(store: Images, name: str) -> None:
+    with pytest.raises(NotFound, match="No raw image"):
+        store.path(name)
+
+
+def test_an_image_added_twice_is_one_image(store: Images) -> None:
+    first = store.add(1, A, 0, "a.tif", 640, 480)
+    assert first == StoredImage(1, A, 0, "a.tif", 640, 480)
+    assert store.add(1, A, 0, "another name.tif", 640, 480) == first
+    assert store.all(1) == [first]
+
+
+def test_two_images_of_one_name_are_two_images(store: Images) -> None:
+    store.add(1, A, 0, "a.tif", 640, 480)
+    store.add(1, B, 0, "a.tif", 640, 480)
+    assert [image.sha256 for image in store.all(1)] == [A, B]
+
+
+def test_a_task_finds_its_image(store: Images) -> None:
+    store.add(1, A, 0, "a.tif", 640, 480)
+    store.add(1, A, 1, "a.tif", 640, 480)
+    attached = store.attach_task(1, A, 1, task=12)
+    assert (attached.page, attached.task) == (1, 12)
+    assert store.of_task(1, 12) == attached
+    assert store.of_task(1, 13) is None
+    assert store.get(1, A, 0) == StoredImage(1, A, 0, "a.tif", 640, 480)
+
+
+def test_an_image_may_stand_in_two_tasks(store: Images) -> None:
+    store.add(1, A, 0, "a.tif", 640, 480)
+    store.attach_task(1, A, 0, task=12)
+    store.attach_task(1, A, 0, task=15)
+    assert store.of_task(1, 12) == store.of_task(1, 15)
+    assert len(store.all(1)) == 1
+
+
+def test_a_task_of_an_unknown_image_is_refused(store: Images) -> None:
+    with pytest.raises(NotFound, match="no image"):
+        store.attach_task(1, A, 0, task=12)
+
+
+def test_a_side_is_decided_once_and_for_ever(store: Images) -> None:
+    store.add(1, A, 0, "a.tif", 640, 480)
+    assert store.decided(1) == 0
+    store.set_side(1, A, 0, "held-out")
+    store.set_side(1, A, 0, "train")
+    assert [image.side for image in store.all(1)] == ["held-out"]
+    assert store.decided(1) == 1

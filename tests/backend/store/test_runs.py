@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import Engine
+
+from backend.errors import NotFound
+from backend.store.runs import Run, Runs
+from model.versions import GateDecision
+
+
+@pytest.fixture
+def store(engine: Engine) -> Runs:
+    return Runs(engine)
+
+
+def opened(run: Run | None) -> Run:
+    assert run is not None
+    return run
+
+
+def test_a_milestone_opens_one_run(store: Runs) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    assert (run.state, run.attempt, run.milestone) == ("queued", 1, 5)
+    assert store.open(1, 5, "milestone") is None
+    assert store.milestones_done(1) == {5}
+
+
+@pytest.mark.parametrize("trigger", ["milestone", "button"])
+def test_threads_that_open_at_once_open_one_run(store: Runs, trigger: str) -> None:
+    together = Barrier(8)
+
+    def open_together(_: int) -> Run | None:
+        together.wait()
+        return store.open(1, 5, trigger)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(8) as threads:
+        runs = list(threads.map(open_together, range(8)))
+    assert len([run for run in runs if run]) == 1
+    assert len(store.all(1)) == 1
+
+
+def test_the_button_tries_a_milestone_again_after_it_failed(store: Runs) -> None:
+    first = opened(store.open(1, 5, "milestone"))
+    store.finish(first.id, "failed")
+    second = opened(store.open(1, 5, "button"))
+    assert (second.milestone, second.attempt) == (5, 2)
+
+
+def test_a_waiting_run_is_taken_once(store: Runs) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    with ThreadPoolExecutor(4) as threads:
+        taken = list(threads.map(lambda _: store.start(run.id), range(4)))
+    assert [t.state for t in taken if t] == ["running"]
+
+
+def test_progress_is_kept_until_the_run_ends(store: Runs) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    assert not store.progress(run.id, stage="train")
+    store.start(run.id)
+    assert store.progress(run.id, stage="train", fraction=0.5, message="loss 0.3")
+    assert (store.get(run.id).stage, store.get(run.id).fraction) == ("train", 0.5)
+    store.finish(run.id, "cancelled")
+    assert not store.progress(run.id, stage="evaluate")
+
+
+def test_the_first_to_end_a_run_counts(store: Runs) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    store.start(run.id)
+    assert store.finish(run.id, "promoted", message="better", candidate="trained-1")
+    assert not store.finish(run.id, "failed", message="too late")
+    ended = store.get(run.id)
+    assert (ended.state, ended.message, ended.candidate) == ("promoted", "better", "trained-1")
+    assert ended.finished_at is not None
+    assert not ended.is_active
+
+
+def test_a_decision_comes_back_as_it_went_in(store: Runs) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    decision = GateDecision(False, ("AP50 0.41 is below the champion's 0.60",))
+    store.finish(run.id, "refused", decision=decision)
+    assert store.get(run.id).decision == decision
+
+
+def test_the_active_run_is_the_running_one_before_the_waiting(store: Runs) -> None:
+    waiting, running = (opened(store.open(1, m, "milestone")) for m in (5, 10))
+    store.start(running.id)
+    assert opened(store.active(1)).id == running.id
+    store.finish(running.id, "refused")
+    assert opened(store.active(1)).id == waiting.id
+    store.finish(waiting.id, "refused")
+    assert store.active(1) is None
+
+
+def test_a_run_that_was_cut_off_waits_again(store: Runs) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    assert not store.requeue(run.id, "cut off")
+    store.start(run.id)
+    assert store.requeue(run.id, "cut off")
+    assert store.get(run.id).state == "queued"
+
+
+def test_runs_are_listed_newest_first(store: Runs) -> None:
+    ids = [opened(store.open(1, m, "milestone")).id for m in (5, 10, 20)]
+    assert [run.id for run in store.all()] == ids[::-1]
+
+
+def test_only_a_run_that_went_through_has_learned_its_snapshot(store: Runs) -> None:
+    failed, refused = (opened(store.open(1, m, "milestone")) for m in (5, 10))
+    store.finish(failed.id, "failed", snapshot="a" * 64, candidate=None)
+    assert store.learned(1, "a" * 64) is None
+    store.finish(refused.id, "refused", snapshot="a" * 64, candidate="trained-1")
+    assert opened(store.learned(1, "a" * 64)).id == refused.id
+
+
+def test_a_run_that_is_not_there_is_said_so(store: Runs) -> None:
+    with pytest.raises(NotFound, match="no run 3"):
+        store.get(3)
+
+
+def test_runs_of_an_unknown_project_are_refused(store: Runs) -> None:
+    with pytest.raises(NotFound, match="Project 9"):
+        store.open(9, 5, "milestone")
