@@ -76,14 +76,20 @@ def _failures_named(name: str) -> Iterator[None]:
 
 
 def _is_tiff(source: Path | bytes) -> bool:
-    if isinstance(source, bytes):
-        head = source[:4]
-    else:
-        with source.open("rb") as file:
-            head = file.read(4)
+    head = source[:4] if isinstance(source, bytes) else _head_of(source)
     if not head:
         raise UnreadableImage("the file is empty (0 bytes); copy it again.")
     return head in TIFF_MAGIC
+
+
+def _head_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise UnreadableImage(
+            f"it cannot be opened ({error.strerror}); check its path and rights."
+        ) from error
 
 
 def _stream(source: Path | bytes) -> Path | io.BytesIO:

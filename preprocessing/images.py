@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.decoding import Grey, count_pages, decode
-from preprocessing.errors import UnreadableImage
 from preprocessing.matching import stretch
 from preprocessing.quantiles import profile_of
 
@@ -79,10 +78,8 @@ def read_image(source: Path | bytes, page: int = 0) -> ImageRecord:
         Missing, empty, truncated or damaged; of another format; with no such page, without a
         finite pixel, or too large to decode.
     """
-    name = _name_of(source)
-    sha256 = _hash(source)
-    pixels, pages = decode(source, page, name)
-    return ImageRecord(pixels, sha256, page, pages)
+    pixels, pages = decode(source, page, _name_of(source))
+    return ImageRecord(pixels, _hash(source), page, pages)
 
 
 def page_count(source: Path | bytes) -> int:
@@ -114,7 +111,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
     with io.BytesIO() as file:
-        Image.fromarray(pixels).save(file, format="PNG", compress_level=3)
+        Image.fromarray(pixels).save(file, format="PNG", compress_level=1)
         return file.getvalue()
 
 
@@ -125,10 +122,5 @@ def _name_of(source: Path | bytes) -> str:
 def _hash(source: Path | bytes) -> str:
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
-    try:
-        with source.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UnreadableImage(
-            f"{source} cannot be opened ({error.strerror}): check its path and rights."
-        ) from error
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

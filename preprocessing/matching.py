@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.decoding import Grey
-from preprocessing.quantiles import QUANTILES, Levels, QuantileProfile
+from preprocessing.quantiles import BLOCK, QUANTILES, Levels, QuantileProfile
 
 Float32 = NDArray[np.float32]
 Curve = Callable[[NDArray[Any]], NDArray[Any]]
@@ -70,8 +70,11 @@ def stretch(pixels: Grey, profile: QuantileProfile) -> Float32:
 
 
 def _apply(pixels: Grey, curve: Curve) -> Float32:
-    if pixels.dtype.kind == "f":
-        return curve(pixels).astype(np.float32)
-    table = curve(np.arange(1 << 8 * pixels.itemsize)).astype(np.float32)
-    indices: NDArray[Any] = pixels
-    return np.take(table, indices)
+    source: NDArray[Any] = pixels.reshape(-1)
+    result = np.empty(source.size, np.float32)
+    if pixels.dtype.kind != "f":
+        table = curve(np.arange(1 << 8 * pixels.itemsize)).astype(np.float32)
+    for start in range(0, source.size, BLOCK):
+        block = source[start : start + BLOCK]
+        result[start : start + BLOCK] = curve(block) if block.dtype.kind == "f" else table[block]
+    return result.reshape(pixels.shape)

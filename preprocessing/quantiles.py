@@ -14,8 +14,8 @@ Levels = NDArray[np.float64]
 #: Quantiles of a profile; the k-th is at probability k / (QUANTILES - 1), the ends included.
 QUANTILES = 1001
 
-#: Pixels counted at once: bounds the memory that counting a huge image takes.
-BLOCK = 2**22
+#: Pixels counted or looked up at once: numpy makes 8 bytes of each on the way.
+BLOCK = 2**20
 
 
 @dataclass(frozen=True, eq=False)

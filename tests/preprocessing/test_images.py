@@ -193,8 +193,9 @@ def test_what_is_no_image_is_refused_with_the_way_out(content, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UnreadableImage, match=r"gone\.tif cannot be opened"):
-        read_image(tmp_path / "gone.tif")
+    for read in (read_image, page_count):
+        with pytest.raises(UnreadableImage, match=r"gone\.tif: it cannot be opened"):
+            read(tmp_path / "gone.tif")
 
 
 @pytest.mark.parametrize("kind", ["plain", "zlib", "PNG", "JPEG"])
