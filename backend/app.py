@@ -1,0 +1,39 @@
+"""The web process: Flask around the predictor and the store. It imports no torch by itself."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from backend.http.dashboard import dashboard
+from backend.http.exports import exports
+from backend.http.parts import Parts
+from backend.http.problems import answer_with_problems
+from backend.http.protocol import health, protocol
+from backend.http.webhooks import webhooks
+from backend.services import Services, build_services
+from backend.serving.predictor import Predictor
+from backend.serving.slot import Slot
+
+#: A batch of tasks in JSON is small; a body beyond this is no request of Label Studio's.
+LARGEST_BODY = 64 * 2**20
+
+
+def create_app(services: Services | None = None) -> Flask:
+    """Make the web application.
+
+    Parameters
+    ----------
+    services
+        Those of one installation; built from the environment when left out.
+    """
+    services = services or build_services()
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    slot = Slot(services.registry, services.settings.device)
+    Parts(services, slot, Predictor(services, slot)).of(app)
+    for blueprint in (health, protocol, webhooks, exports, dashboard):
+        app.register_blueprint(blueprint)
+    answer_with_problems(app)
+    for project in services.projects.all():
+        slot.name(str(project.id))  # begins the load, so that the first task need not wait for it
+    return app

@@ -1,0 +1,138 @@
+"""How a project stands, in the words of the dashboard and of /job_status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from backend.http.parts import Parts
+from backend.labelstudio.client import project_page
+from backend.store.projects import Project
+from backend.store.runs import Run
+from model.errors import BrokenVersion
+from model.versions import ModelVersion
+
+DECISIONS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ProjectOverview:
+    """One project at one moment.
+
+    Parameters
+    ----------
+    link
+        Its page in Label Studio.
+    served
+        Name of version and policy that answer now.
+    champion
+        The version that is to serve; None when its description cannot be read.
+    problem
+        Why the champion does not serve; empty when it does.
+    next_milestone
+        Number of corrected images at which the next run starts; None when none is to come.
+    progress
+        Share of the way there from the milestone before, in [0, 1].
+    active
+        The run that runs or waits.
+    ended
+        The newest runs that ended, newest first.
+    capped
+        Images in which a limit on the number of boxes was reached since the start.
+    """
+
+    project: Project
+    link: str
+    served: str
+    champion: ModelVersion | None
+    problem: str
+    images: int
+    corrected: int
+    next_milestone: int | None
+    progress: float
+    active: Run | None
+    ended: tuple[Run, ...]
+    capped: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "project": self.project.id,
+            "title": self.project.title,
+            "served": self.served,
+            "problem": self.problem,
+            "images": self.images,
+            "corrected": self.corrected,
+            "next_milestone": self.next_milestone,
+            "progress": round(self.progress, 4),
+            "run": job_status(self.active) if self.active else None,
+            "last": job_status(self.ended[0]) if self.ended else None,
+        }
+
+
+def overview_of(parts: Parts, project: Project) -> ProjectOverview:
+    """Read how a project stands now."""
+    services, key = parts.services, str(project.id)
+    runs = services.runs.all(project.id)
+    corrected = services.annotations.corrected_count(project.id)
+    # A run at more images than there are now (some were deleted since) has done the lower ones.
+    reached = max([corrected, *services.runs.milestones_done(project.id)])
+    step = services.settings.milestone_step
+    upcoming = upcoming_milestone(reached, project.milestones, step)
+    return ProjectOverview(
+        project=project,
+        link=project_page(services.label_studio.url, project.id),
+        served=parts.slot.name(key),
+        champion=_champion(parts, key),
+        problem=parts.slot.problem(key),
+        images=len(services.images.all(project.id)),
+        corrected=corrected,
+        next_milestone=upcoming,
+        progress=way_to(upcoming, corrected, project.milestones, step),
+        active=services.runs.active(project.id),
+        ended=tuple(run for run in runs if not run.is_active)[:DECISIONS_SHOWN],
+        capped=parts.predictor.capped(project.id),
+    )
+
+
+def upcoming_milestone(reached: int, milestones: tuple[int, ...], step: int) -> int | None:
+    """Return the first milestone above a number of corrected images; None after the last."""
+    for milestone in milestones:
+        if milestone > reached:
+            return milestone
+    last = milestones[-1] if milestones else 0
+    return last + step * ((reached - last) // step + 1) if step > 0 else None
+
+
+def way_to(upcoming: int | None, corrected: int, milestones: tuple[int, ...], step: int) -> float:
+    """Return the share of the way from the milestone before to the upcoming one, in [0, 1]."""
+    if upcoming is None:
+        return 1.0
+    before = max((m for m in milestones if m < upcoming), default=0)
+    before = before if upcoming in milestones else upcoming - step
+    return min(max((corrected - before) / (upcoming - before), 0.0), 1.0)
+
+
+def job_status(run: Run) -> dict[str, Any]:
+    """Return a run as JSON: what it does, how far it is, and what the gate said."""
+    return {
+        "job": str(run.id),
+        "project": run.project,
+        "milestone": run.milestone,
+        "trigger": run.trigger,
+        "state": run.state,
+        "stage": run.stage,
+        "fraction": round(run.fraction, 4),
+        "message": run.message,
+        "candidate": run.candidate,
+        "champion": run.champion,
+        "reasons": list(run.decision.reasons) if run.decision else [],
+        "created_at": run.created_at.isoformat(),
+        "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+    }
+
+
+def _champion(parts: Parts, project: str) -> ModelVersion | None:
+    try:
+        return parts.services.registry.champion(project)
+    except BrokenVersion:
+        return None  # the slot says it in its problem

@@ -1,0 +1,106 @@
+"""Label Studio's ML backend protocol, without its webhook (see ``backend.http.webhooks``)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Blueprint, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from backend import metrics
+from backend.errors import BadRequest
+from backend.http.auth import require_password
+from backend.http.bodies import json_body
+from backend.http.overview import job_status, overview_of
+from backend.http.parts import parts
+from backend.labelstudio.interface import LabellingInterface
+from backend.learning.triggers import start_training
+from backend.serving.policy import Policy
+from backend.serving.predictor import known_project, project_number, tasks_of
+
+health = Blueprint("health", __name__)
+protocol = Blueprint("protocol", __name__)
+protocol.before_request(require_password)
+
+Json = dict[str, Any]
+
+
+@health.get("/health")
+def up() -> Json:
+    """Say that the process answers; open to all, for it tells nothing."""
+    return {"status": "UP", "model_class": "Cytoloop"}
+
+
+@protocol.post("/setup")
+def setup() -> Json:
+    """Name the version that /predict will sign with; never waits for a load."""
+    body = json_body()
+    number = project_number(body.get("project"))
+    label_config = body.get("schema")
+    if label_config:
+        LabellingInterface.parse(label_config)
+        known_project(parts().services, number, label_config)
+    return {"model_version": parts().slot.name(str(number))}
+
+
+@protocol.post("/predict")
+def predict() -> Json:
+    """Answer each task, in order."""
+    body = json_body()
+    started = time.monotonic()
+    number = project_number(body.get("project"))
+    label_config = body.get("label_config") or parts().services.projects.get(number).label_config
+    results = parts().predictor.predict(number, tasks_of(body), label_config)
+    metrics.PREDICT_SECONDS.observe(time.monotonic() - started)
+    return {"results": results, "model_version": parts().slot.name(str(number))}
+
+
+@protocol.get("/versions")
+@protocol.post("/versions")
+def versions() -> Json:
+    """List the versions of use to a project, oldest first, by the names they are served with."""
+    asked = request.args.get("project") or (request.get_json(silent=True) or {}).get("project")
+    project = None if asked is None else str(project_number(asked))
+    kept = parts().services.registry.list(project)
+    return {"versions": [Policy.of(version).served_name(version) for version in kept]}
+
+
+@protocol.post("/train")
+def train() -> tuple[Json, int]:
+    """Open a run at once, as Label Studio's button does through the webhook."""
+    body = json_body()
+    run = start_training(parts().services, project_number(_project_id(body)))
+    return {"job": str(run.id), "state": run.state}, 201
+
+
+@protocol.get("/job_status")
+def status() -> Json:
+    """Say what runs, and how far each project is from its next milestone."""
+    asked = request.args.get("project")
+    projects = parts().services.projects
+    chosen = projects.all() if asked is None else [projects.get(project_number(asked))]
+    return {"projects": [overview_of(parts(), project).to_json() for project in chosen]}
+
+
+@protocol.post("/job_status")
+def status_of_job() -> Json:
+    """Say how one run stands; Label Studio asks by the id that /train or the webhook gave."""
+    job = str(json_body().get("job", ""))
+    if not job.isdigit():
+        raise BadRequest(f'"job" is {job!r}, not the number of a run')
+    return job_status(parts().services.runs.get(int(job)))
+
+
+@protocol.get("/metrics")
+def measured() -> Response:
+    """Answer Prometheus."""
+    metrics.LOADED_VERSION.clear()
+    for project, name in parts().slot.loaded_names().items():
+        metrics.LOADED_VERSION.labels(project, name).set(1)
+    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _project_id(body: Json) -> object:
+    project = body.get("project")
+    return project.get("id") if isinstance(project, dict) else project

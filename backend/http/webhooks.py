@@ -1,0 +1,127 @@
+"""What Label Studio tells: recorded and answered at once; the work is the worker's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from flask import Blueprint
+
+from backend import metrics
+from backend.errors import BadRequest, QueueError
+from backend.http.auth import require_webhook_secret
+from backend.http.bodies import json_body
+from backend.http.parts import parts
+from backend.learning.triggers import after_correction, start_training
+from backend.services import Services
+from backend.store.annotations import Annotation
+
+log = structlog.get_logger(__name__)
+
+webhooks = Blueprint("webhooks", __name__)
+webhooks.before_request(require_webhook_secret)
+
+Json = dict[str, Any]
+
+
+@webhooks.post("/webhook")
+def webhook() -> Json:
+    """Record an event. A doubled event changes nothing; bodies hold tokens and are never logged."""
+    body = json_body()
+    action = body.get("action")
+    if action in IGNORED:
+        metrics.WEBHOOK_EVENTS.labels(action, "ignored").inc()
+        return {"ignored": f"{action} changes nothing that Cytoloop learns from"}
+    handle = HANDLERS.get(str(action))
+    if handle is None:
+        metrics.WEBHOOK_EVENTS.labels("unknown", "refused").inc()
+        raise BadRequest(f"The action {action!r} is not one of {', '.join(sorted(HANDLERS))}")
+    project = _project(parts().services, body)
+    answer = handle(parts().services, project, body)
+    metrics.WEBHOOK_EVENTS.labels(action, "recorded").inc()
+    log.info("webhook", action=action, project=project, **answer)
+    return answer
+
+
+def _record(services: Services, project: int, body: Json) -> Json:
+    annotations = [_annotation(project, sent) for sent in _sent(body)]
+    new = sum(services.annotations.record(annotation) for annotation in annotations)
+    return {"recorded": new, **_count(services, project)}
+
+
+def _delete(services: Services, project: int, body: Json) -> Json:
+    try:
+        ids = [int(sent["id"]) for sent in _sent(body)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRequest("An annotation to delete has no id") from error
+    return {"deleted": services.annotations.delete(project, ids)}
+
+
+def _start(services: Services, project: int, body: Json) -> Json:
+    return {"job": str(start_training(services, project).id)}
+
+
+def _update_project(services: Services, project: int, body: Json) -> Json:
+    return {"project": project}  # it was brought up to date already, as with every event
+
+
+def _count(services: Services, project: int) -> Json:
+    """Open a run when a milestone is reached.
+
+    With Redis away the run is in the store and is queued when Redis is back: the correction is
+    not refused for that.
+    """
+    try:
+        run = after_correction(services, project)
+    except QueueError as error:
+        log.warning("webhook.not_queued", project=project, reason=str(error))
+        return {"waiting": str(error)}
+    return {"job": str(run.id)} if run else {}
+
+
+def _project(services: Services, body: Json) -> int:
+    """Return the project's id; an unknown or a changed one is kept as the event describes it."""
+    project = body.get("project")
+    if not isinstance(project, Mapping) or not str(project.get("id", "")).isdigit():
+        raise BadRequest("The event names no project; let the webhook send its payload")
+    number, label_config = int(project["id"]), project.get("label_config")
+    if label_config:
+        title = str(project.get("title") or f"Project {number}")
+        services.projects.ensure(number, title, str(label_config))
+    return number
+
+
+def _sent(body: Json) -> list[Json]:
+    """Return the annotations of an event: Label Studio sends one or a list, by the action."""
+    sent = body.get("annotations", body.get("annotation"))
+    listed: list[Any] = sent if isinstance(sent, list) else [sent]
+    if not listed or not all(isinstance(one, dict) for one in listed):
+        raise BadRequest("The event has no annotation; let the webhook send its payload")
+    return listed
+
+
+def _annotation(project: int, sent: Json) -> Annotation:
+    return Annotation.from_label_studio({"project": project, **sent})
+
+
+HANDLERS: dict[str, Callable[[Services, int, Json], Json]] = {
+    "ANNOTATION_CREATED": _record,
+    "ANNOTATIONS_CREATED": _record,
+    "ANNOTATION_UPDATED": _record,
+    "ANNOTATION_DELETED": _delete,
+    "ANNOTATIONS_DELETED": _delete,
+    "PROJECT_UPDATED": _update_project,
+    "START_TRAINING": _start,
+}
+IGNORED = frozenset(
+    {
+        "PROJECT_CREATED",
+        "PROJECT_DELETED",
+        "TASKS_CREATED",
+        "TASKS_DELETED",
+        "LABEL_LINK_CREATED",
+        "LABEL_LINK_UPDATED",
+        "LABEL_LINK_DELETED",
+    }
+)

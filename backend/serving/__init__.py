@@ -1,0 +1,1 @@
+"""From a task to the boxes of the version that serves its project."""

@@ -1,0 +1,181 @@
+"""Tasks in, Label Studio predictions out: the one path behind /predict and CellBackend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from backend import metrics
+from backend.errors import BackendError, BadRequest, NotFound
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import to_regions
+from backend.services import Services
+from backend.serving.errors import NotReady
+from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
+from backend.serving.task_images import Task, read_task_image
+from backend.store.projects import Project
+from model.boxes import Box, Detections
+from preprocessing.errors import PreprocessingError
+from preprocessing.images import ImageRecord
+
+log = structlog.get_logger(__name__)
+
+#: One answer for a task: a prediction, or ``[]``, for which Label Studio stores nothing and asks
+#: again. A prediction with an empty ``result`` says "no cells here" and is stored.
+Answer = dict[str, Any] | list[Any]
+NOTHING: list[Any] = []
+
+
+class Predictor:
+    """Answers for the project's champion.
+
+    Parameters
+    ----------
+    slot
+        Where the loaded versions are.
+    first_load_s
+        How long the very first answer may wait for its version.
+    """
+
+    def __init__(self, services: Services, slot: Slot, first_load_s: float = FIRST_LOAD_S) -> None:
+        self.slot = slot
+        self.services = services
+        self._first_load_s = first_load_s
+        self._capped: dict[int, set[int]] = {}
+
+    def predict(self, project_id: int, tasks: Sequence[Task], label_config: str) -> list[Answer]:
+        """Answer for each task, in order.
+
+        A task whose image cannot be read, or whose turn comes after the time budget is spent, is
+        answered with ``[]``; the others do not suffer.
+
+        Raises
+        ------
+        BadLabelConfig
+            The project draws no boxes on an image.
+        """
+        deadline = time.monotonic() + self.services.settings.predict_budget_s
+        interface = LabellingInterface.parse(label_config)
+        project = known_project(self.services, project_id, label_config)
+        try:
+            loaded = self.slot.current(str(project_id), wait_s=self._first_load_s)
+        except NotReady as error:
+            log.warning("predict.not_ready", project=project_id, reason=str(error))
+            return [NOTHING for _ in tasks]
+        return [self._answer(project, task, interface, loaded, deadline) for task in tasks]
+
+    def _answer(
+        self,
+        project: Project,
+        task: Task,
+        interface: LabellingInterface,
+        loaded: Loaded,
+        deadline: float,
+    ) -> Answer:
+        said = log.bind(project=project.id, task=task.get("id"), version=loaded.served_name)
+        if time.monotonic() > deadline:
+            said.warning("predict.out_of_time")
+            return NOTHING
+        try:
+            image = read_task_image(self.services, project.id, task, interface.data_key)
+            found = loaded.version.find([image], default_class=project.default_class)[0].detections
+        except (PreprocessingError, BackendError, OSError) as error:
+            said.warning("predict.unreadable", reason=str(error))
+            return NOTHING
+        except (RuntimeError, ValueError, MemoryError):  # the detector: such as CUDA's memory
+            said.exception("predict.failed")
+            return NOTHING
+        self._note_caps(project.id, int(task["id"]), found.caps_reached)
+        return self._served(project, task, image, found, interface, loaded)
+
+    def capped(self, project_id: int) -> int:
+        """Return in how many images a limit on the number of boxes was reached since the start."""
+        return len(self._capped.get(project_id, ()))
+
+    def _note_caps(self, project_id: int, task: int, caps: Sequence[str]) -> None:
+        tasks = self._capped.setdefault(project_id, set())
+        tasks.discard(task)
+        if caps:
+            tasks.add(task)
+            log.warning("predict.caps_reached", project=project_id, task=task, caps=caps)
+
+    def _served(
+        self,
+        project: Project,
+        task: Task,
+        image: ImageRecord,
+        found: Detections,
+        interface: LabellingInterface,
+        loaded: Loaded,
+    ) -> Answer:
+        boxes = in_classes(loaded.policy.shown(found).boxes(), interface, project.default_class)
+        regions = to_regions(boxes, image.width, image.height, interface)
+        if (
+            regions and found.caps_reached
+        ):  # said where the annotator looks, and kept with the boxes
+            regions[0]["meta"] = {"text": [f"limit reached: {', '.join(found.caps_reached)}"]}
+        score = round(loaded.policy.certainty(found), 6)
+        self.services.predictions.add(
+            project.id,
+            int(task["id"]),
+            image.sha256,
+            image.page,
+            loaded.served_name,
+            regions,
+            score,
+        )
+        metrics.PREDICTIONS.inc()
+        return {"result": regions, "score": score, "model_version": loaded.served_name}
+
+
+def known_project(services: Services, project_id: int, label_config: str) -> Project:
+    """Return the project as Label Studio has it now; /setup and /predict do not say its title."""
+    try:
+        known = services.projects.get(project_id)
+    except NotFound:
+        return services.projects.ensure(project_id, f"Project {project_id}", label_config)
+    if known.label_config == label_config:
+        return known
+    return services.projects.ensure(project_id, known.title, label_config)
+
+
+def project_number(project: object) -> int:
+    """Return the project's id: the number before the dot in ``"1.1795529967"``.
+
+    Raises
+    ------
+    BadRequest
+        It is something else.
+    """
+    digits = str(project).partition(".")[0]
+    if not digits.isascii() or not digits.isdigit():
+        raise BadRequest(f'"project" is {project!r}, not a number and a dot like "1.1795529967"')
+    return int(digits)
+
+
+def in_classes(
+    boxes: Sequence[Box], interface: LabellingInterface, default_class: str
+) -> list[Box]:
+    """Name boxes so that the page can show them: a class it lacks becomes the default class."""
+    return [
+        box if box.label in interface.classes else replace(box, label=default_class)
+        for box in boxes
+    ]
+
+
+def tasks_of(payload: Mapping[str, Any]) -> list[Task]:
+    """Return the tasks of a /predict request.
+
+    Raises
+    ------
+    BadRequest
+        There is no list of tasks, or one without an id.
+    """
+    tasks = payload.get("tasks")
+    if not isinstance(tasks, list) or not all(isinstance(t, dict) and "id" in t for t in tasks):
+        raise BadRequest('"tasks" must be a list of tasks, each with an id')
+    return tasks

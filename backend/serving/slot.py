@@ -1,0 +1,180 @@
+"""The version that serves each project, swapped for a new champion while requests go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+
+import structlog
+
+from backend.serving.errors import NotReady
+from backend.serving.policy import Policy
+from model.classical import CLASSICAL_ID, classical_version
+from model.errors import ModelError
+from model.loaded import LoadedVersion
+from model.registry import Registry
+
+log = structlog.get_logger(__name__)
+
+#: How long a first answer may wait for its version to be loaded (torch alone takes seconds).
+FIRST_LOAD_S = 30.0
+#: After a failed load the version before serves, and the champion is tried again.
+RETRY_S = 60.0
+
+Stamp = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What answers a request, from its first line to its last: one object, never changed.
+
+    Parameters
+    ----------
+    version
+        Description, contrast groups and detector.
+    served_name
+        What predictions are signed with: version and policy.
+    """
+
+    version: LoadedVersion
+    policy: Policy
+    served_name: str
+
+    @classmethod
+    def of(cls, version: LoadedVersion) -> Loaded:
+        policy = Policy.of(version.version)
+        return cls(version, policy, policy.served_name(version.version))
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """A project's loaded version and the champion pointer for which it was loaded."""
+
+    loaded: Loaded
+    stamp: Stamp
+    problem: str = ""
+    since: float = field(default_factory=time.monotonic)
+
+    def fits(self, stamp: Stamp) -> bool:
+        waiting = self.problem and time.monotonic() - self.since < RETRY_S
+        return self.stamp == stamp and (not self.problem or bool(waiting))
+
+
+class Slot:
+    """A few loaded versions, one for each project that was lately asked for.
+
+    Parameters
+    ----------
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    capacity
+        Projects kept loaded; the one that was not asked for longest gives way.
+    """
+
+    def __init__(self, registry: Registry, device: str = "auto", capacity: int = 4) -> None:
+        self._registry = registry
+        self._device = device
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._serving: OrderedDict[str, _Serving] = OrderedDict()
+        self._loading: dict[str, Future[None]] = {}
+        # One thread: two loads at once would need twice the memory and share the same disk.
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+
+    def current(self, project: str, wait_s: float = FIRST_LOAD_S) -> Loaded:
+        """Return what serves a project; a new champion is loaded in the background meanwhile.
+
+        Raises
+        ------
+        NotReady
+            It is the first request for this project and the load takes longer than ``wait_s``.
+        """
+        serving, loading = self._look(project)
+        if serving is None and loading is not None:
+            try:
+                loading.result(timeout=wait_s)
+            except FutureTimeout as error:
+                raise NotReady("the champion is still being loaded; ask again") from error
+            with self._lock:
+                serving = self._serving.get(project)
+        if serving is None:
+            raise NotReady("the version was replaced while it was being loaded; ask again")
+        return serving.loaded
+
+    def name(self, project: str) -> str:
+        """Return the name :meth:`current` signs with, at once; begins the load when needed."""
+        serving, _ = self._look(project)
+        if serving is not None:
+            return serving.loaded.served_name
+        try:
+            version = self._registry.champion(project)
+        except ModelError:  # the load will say so, and the classical version will serve
+            version = classical_version()
+        return Policy.of(version).served_name(version)
+
+    def problem(self, project: str) -> str:
+        """Return why the champion does not serve, or an empty word when it does."""
+        with self._lock:
+            serving = self._serving.get(project)
+        return serving.problem if serving else ""
+
+    def loaded_names(self) -> dict[str, str]:
+        """Return the served name of each loaded project."""
+        with self._lock:
+            return {project: s.loaded.served_name for project, s in self._serving.items()}
+
+    def close(self) -> None:
+        """Stop loading; what is loaded stays usable by whoever holds it."""
+        self._loader.shutdown(wait=True, cancel_futures=True)
+
+    def _look(self, project: str) -> tuple[_Serving | None, Future[None] | None]:
+        stamp = self._registry.champion_stamp(project)
+        with self._lock:
+            serving = self._serving.get(project)
+            if serving is not None:
+                self._serving.move_to_end(project)
+            if serving is None or not serving.fits(stamp):
+                self._begin(project, stamp)
+            return serving, self._loading.get(project)
+
+    def _begin(self, project: str, stamp: Stamp) -> None:
+        if project not in self._loading:
+            # The stamp is older than what _load reads: a champion promoted in between is loaded
+            # and looked for once more, never missed.
+            self._loading[project] = self._loader.submit(self._load, project, stamp)
+
+    def _load(self, project: str, stamp: Stamp) -> None:
+        try:
+            serving = self._serving_for(project, stamp)
+            with self._lock:
+                self._serving[project] = serving
+                self._serving.move_to_end(project)
+                while len(self._serving) > self._capacity:
+                    self._serving.popitem(last=False)
+        finally:
+            with self._lock:
+                del self._loading[project]
+        log.info("version.serving", project=project, version=serving.loaded.served_name)
+
+    def _serving_for(self, project: str, stamp: Stamp) -> _Serving:
+        try:
+            return _Serving(self._champion(project), stamp)
+        except Exception as error:  # a door: whatever is wrong, something serves
+            log.exception("version.load_failed", project=project)
+            with self._lock:
+                before = self._serving.get(project)
+            loaded = before.loaded if before else Loaded.of(self._registry.load(CLASSICAL_ID))
+            return _Serving(loaded, stamp, problem=f"{type(error).__name__}: {error}")
+
+    def _champion(self, project: str) -> Loaded:
+        version = self._registry.champion(project)
+        with self._lock:
+            kept = [s.loaded for s in self._serving.values()]
+        for loaded in kept:
+            if loaded.version.version.id == version.id:
+                return loaded
+        return Loaded.of(self._registry.load(version.id, self._device))

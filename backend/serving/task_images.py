@@ -1,0 +1,85 @@
+"""The raw image behind a task: the file that was imported, else what Label Studio shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from backend.errors import BadRequest, NotFound
+from backend.services import Services
+from backend.store.images import StoredImage
+from preprocessing.images import ImageRecord, read_image
+
+Task = Mapping[str, Any]
+
+
+def read_task_image(services: Services, project: int, task: Task, data_key: str) -> ImageRecord:
+    """Return the pixels of a task's raw image; see :func:`stored_task_image`."""
+    stored = stored_task_image(services, project, task, data_key)
+    return read_image(services.images.path(stored.sha256), page=stored.page)
+
+
+def stored_task_image(services: Services, project: int, task: Task, data_key: str) -> StoredImage:
+    """Return the kept image of a task, with the task attached to it.
+
+    A task that Cytoloop imported names its raw file by sha256. The image of any other is fetched
+    once from Label Studio and kept.
+
+    Parameters
+    ----------
+    task
+        As Label Studio sends it, with ``id`` and ``data``.
+    data_key
+        Key of ``task["data"]`` that holds the image's address.
+
+    Raises
+    ------
+    UnreadableImage
+        What is kept or was fetched is no image.
+    LabelStudioError
+        It could not be fetched.
+    BadRequest
+        The task names no image.
+    """
+    known = services.images.of_task(project, int(task["id"]))
+    if known is not None:
+        return known
+    data = task.get("data") or {}
+    sha256 = data.get("sha256")
+    if not (isinstance(sha256, str) and _is_kept(services, sha256)):
+        sha256 = services.images.keep(_fetch(services, task, data_key))
+    page = int(data.get("page") or 0)
+    record = read_image(services.images.path(sha256), page=page)
+    name = str(data.get("name") or _name(str(data.get(data_key) or "")) or sha256[:12])
+    stored = services.images.add(project, sha256, page, name, record.width, record.height)
+    services.images.attach_task(project, sha256, page, int(task["id"]))
+    return stored
+
+
+def _is_kept(services: Services, sha256: str) -> bool:
+    try:
+        return services.images.path(sha256).exists()
+    except NotFound:
+        return False
+
+
+def _fetch(services: Services, task: Task, data_key: str) -> bytes:
+    address = (task.get("data") or {}).get(data_key)
+    if not isinstance(address, str) or not address:
+        raise BadRequest(
+            f"Task {task['id']} has no image under data.{data_key}, the key that the label_config "
+            "names; import it again or correct the label_config."
+        )
+    return services.label_studio.download(address)
+
+
+def _name(address: str) -> str:
+    """Return the file's name in an address, without the eight digits Label Studio puts before."""
+    parts = urlsplit(address)
+    path = parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
+    name = PurePosixPath(path).name
+    prefix, dash, rest = name.partition("-")
+    uploaded = "/upload/" in path and dash and len(prefix) == 8
+    return rest if uploaded else name

@@ -1,0 +1,5 @@
+"""For gunicorn: ``gunicorn --worker-class gthread --threads 8 backend.wsgi:app``, one process."""
+
+from backend.app import create_app
+
+app = create_app()

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.boxes import Detections
+from model.classical import CLASSICAL_ID
+from model.errors import BrokenVersion
+from model.loaded import LoadedVersion
+from model.registry import Registry
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+from preprocessing.prepare import Prepared
+
+
+@dataclass(frozen=True)
+class KnownDetector:
+    """Finds the same boxes in every image, so that a test knows what is to come."""
+
+    name: str
+    found: Detections
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.found.classes
+
+    def detect(self, images: Sequence[Prepared]) -> list[Detections]:
+        return [self.found for _ in images]
+
+
+@dataclass
+class StandIns(Registry):
+    """A real registry whose trained versions need no torch: a load takes as long as told."""
+
+    root: Path
+    load_s: float = 0.0
+    broken: set[str] = field(default_factory=set)
+    loads: list[str] = field(default_factory=list)
+    found: dict[str, Detections] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.root)
+
+    def load(self, version_id: str, device: str = "auto") -> LoadedVersion:
+        self.loads.append(version_id)
+        if version_id == CLASSICAL_ID:
+            return super().load(version_id, device)
+        time.sleep(self.load_s)
+        if version_id in self.broken:
+            raise BrokenVersion(f"{version_id} is broken")
+        found = self.found.get(version_id, Detections.empty(("Cell",)))
+        detector = KnownDetector(version_id, found)
+        return LoadedVersion(self.get(version_id), ContrastGroups.none(), detector)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> StandIns:
+    return StandIns(tmp_path / "registry")
+
+
+@pytest.fixture
+def trained(registry: StandIns) -> Callable[..., ModelVersion]:
+    """Return a maker of trained versions with known boxes, kept in the registry."""
+
+    def make(
+        id: str, *boxes: tuple[float, ...], classes: tuple[str, ...] = ("Cell", "Debris")
+    ) -> ModelVersion:
+        """Each box: xmin, ymin, xmax, ymax, score, label."""
+        rows = np.array(boxes, np.float32).reshape(-1, 6)
+        registry.found[id] = Detections(
+            rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64), classes
+        )
+        version = ModelVersion(id=id, kind="trained", classes=classes, threshold=0.5, project="1")
+        return registry.add(version, ContrastGroups.none(), None)
+
+    return make

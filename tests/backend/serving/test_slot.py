@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from backend.serving.errors import NotReady
+from backend.serving.slot import Slot
+from model.classical import CLASSICAL_ID
+from model.registry import Registry
+
+Trained = Callable[..., Any]
+
+
+@pytest.fixture
+def slot(registry: Registry) -> Iterator[Slot]:
+    with closing(Slot(registry, "cpu")) as made:
+        yield made
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
+
+
+def test_before_anything_was_learned_the_classical_version_serves(slot: Slot) -> None:
+    loaded = slot.current("1")
+
+    assert loaded.version.version.id == CLASSICAL_ID
+    assert loaded.served_name == slot.name("1") == "classical-1+t0.5"
+
+
+def test_a_new_champion_is_loaded_in_the_background_and_then_serves(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    slot.current("1")
+    trained("trained-a")
+    registry.load_s = 0.2
+    registry.promote("1", "trained-a")
+
+    started = time.monotonic()
+    meanwhile = slot.current("1")
+    took = time.monotonic() - started
+
+    assert meanwhile.version.version.id == CLASSICAL_ID
+    assert took < 0.05
+    wait_until(lambda: slot.current("1").version.version.id == "trained-a")
+    assert slot.name("1") == "trained-a+t0.5"
+
+
+def test_setup_is_named_at_once_while_the_first_load_goes_on(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    trained("trained-a")
+    registry.promote("1", "trained-a")
+    registry.load_s = 0.3
+
+    started = time.monotonic()
+    named = slot.name("1")
+    took = time.monotonic() - started
+
+    assert took < 0.05
+    assert slot.current("1", wait_s=5).served_name == named
+    assert registry.loads == ["trained-a"]
+
+
+def test_a_first_load_that_takes_too_long_says_to_ask_again(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    trained("trained-a")
+    registry.promote("1", "trained-a")
+    registry.load_s = 0.3
+
+    with pytest.raises(NotReady, match="ask again"):
+        slot.current("1", wait_s=0.02)
+
+    assert slot.current("1", wait_s=5).version.version.id == "trained-a"
+    assert registry.loads == ["trained-a"]
+
+
+def test_a_broken_champion_leaves_the_one_before_serving_and_is_reported(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    trained("trained-a")
+    trained("trained-b")
+    registry.broken.add("trained-b")
+    registry.promote("1", "trained-a")
+    slot.current("1")
+    registry.promote("1", "trained-b")
+
+    slot.current("1")
+    wait_until(lambda: bool(slot.problem("1")))
+
+    assert "trained-b is broken" in slot.problem("1")
+    for _ in range(3):
+        assert slot.current("1").version.version.id == "trained-a"
+    assert registry.loads == ["trained-a", "trained-b"]
+    registry.rollback("1")
+    slot.current("1")
+    wait_until(lambda: not slot.problem("1"))
+    assert slot.name("1") == "trained-a+t0.5"
+
+
+def test_a_first_champion_that_is_broken_leaves_the_classical_version_serving(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    trained("trained-a")
+    registry.promote("1", "trained-a")
+    (registry.root / "versions" / "trained-a" / "version.json").write_text("{")
+
+    named = slot.name("1")
+
+    assert named == slot.current("1").served_name == "classical-1+t0.5"
+    assert "trained-a is broken" in slot.problem("1")
+
+
+def test_a_broken_champion_is_tried_again_later(
+    registry: Any, trained: Trained, slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained("trained-a")
+    registry.broken.add("trained-a")
+    registry.promote("1", "trained-a")
+    slot.current("1")
+    registry.broken.clear()
+    monkeypatch.setattr("backend.serving.slot.RETRY_S", 0.0)
+
+    slot.current("1")
+
+    wait_until(lambda: slot.name("1") == "trained-a+t0.5")
+    assert slot.problem("1") == ""
+
+
+def test_projects_of_one_champion_share_what_is_loaded(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    trained("trained-a")
+    for project in ("1", "2"):
+        registry.promote(project, "trained-a")
+
+    assert slot.current("1") is slot.current("2")
+    assert registry.loads == ["trained-a"]
+
+
+def test_the_project_not_asked_for_longest_gives_way(registry: Any) -> None:
+    with closing(Slot(registry, "cpu", capacity=2)) as slot:
+        for project in ("1", "2", "1", "3"):
+            slot.current(project)
+
+        assert set(slot.loaded_names()) == {"1", "3"}
+        assert slot.current("2").version.version.id == CLASSICAL_ID
+
+
+def test_no_request_fails_or_is_answered_by_two_versions_while_champions_change(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    ids = [f"trained-{letter}" for letter in "abcdef"]
+    for id in ids:
+        trained(id)
+    registry.load_s = 0.01
+    registry.promote("1", ids[0])
+    slot.current("1")
+    done = threading.Event()
+    seen: list[set[str]] = [set() for _ in range(4)]
+    mixed: list[tuple[str, str, str]] = []
+    failed: list[BaseException] = []
+
+    def ask(mine: set[str]) -> None:
+        try:
+            while not done.is_set():
+                loaded = slot.current("1", wait_s=0)
+                said = (
+                    loaded.version.version.id,
+                    loaded.version.detector.name,
+                    loaded.served_name.partition("+")[0],
+                )
+                if len(set(said)) != 1:
+                    mixed.append(said)
+                mine.add(said[0])
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=ask, args=(mine,)) for mine in seen]
+    for thread in threads:
+        thread.start()
+    for turn in range(12):
+        registry.promote("1", ids[turn % len(ids)])
+        time.sleep(0.02)
+    wait_until(lambda: slot.name("1") == f"{ids[11 % len(ids)]}+t0.5")
+    done.set()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
+    assert mixed == []
+    assert all(len(mine) > 1 for mine in seen)
