@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.errors import LabelStudioError
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import to_regions
+from backend.services import Services
+from backend.store.annotations import Annotation
+from model.boxes import Box
+from model.fields import HARD, FieldStyle, generate_field
+from preprocessing.images import encode_png
+
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def correct(services: Services, project: int) -> Callable[..., None]:
+    """Return what submits a correction of each of some tasks, a minute after each other."""
+
+    def submit(tasks: Iterable[int], regions: Sequence[dict[str, Any]] = (), id: int = 0) -> None:
+        for task in tasks:
+            at = START + timedelta(minutes=id or task)
+            annotation = Annotation(id or task + 1, project, task, tuple(regions), at, at)
+            assert services.annotations.record(annotation)
+
+    return submit
+
+
+@pytest.fixture
+def add_image(services: Services, project: int) -> Callable[..., str]:
+    """Return what makes a task of a small image and returns the image's hash."""
+
+    def add(task: int, pixels: Any = None, page: int = 0) -> str:
+        if pixels is None:
+            pixels = np.full((48, 64), task, np.uint8)
+        sha256 = services.images.keep(encode_png(pixels))
+        height, width = pixels.shape
+        services.images.add(project, sha256, page, f"image{task}.png", width, height)
+        services.images.attach_task(project, sha256, page, task)
+        return sha256
+
+    return add
+
+
+@pytest.fixture
+def regions(services: Services, project: int) -> Callable[..., list[dict[str, Any]]]:
+    """Return what writes boxes on a 64×48 image as Label Studio does."""
+    interface = LabellingInterface.parse(services.projects.get(project).label_config)
+
+    def write(*boxes: Box, width: int = 64, height: int = 48) -> list[dict[str, Any]]:
+        return to_regions(boxes, width, height, interface)
+
+    return write
+
+
+@pytest.fixture
+def correct_fields(
+    correct: Callable[..., None], add_image: Callable[..., str], regions: Callable[..., Any]
+) -> Callable[..., None]:
+    """Return what generates fields of cells and submits their exact truth."""
+
+    def submit(tasks: Iterable[int], style: FieldStyle = HARD, cells: int = 8) -> None:
+        for task in tasks:
+            field = generate_field(task, (128, 128), cells, style, label="Cell")
+            pixels = field.pixels
+            add_image(task, pixels)
+            boxes = [replace(box, score=None) for box in field.boxes]
+            correct([task], regions(*boxes, width=128, height=128))
+
+    return submit
+
+
+class RecordedLabelStudio:
+    """Stands where Label Studio would: answers with given tasks, keeps what it is told.
+
+    The real one is spoken to in tests/e2e; here it must lose, refuse and go away on demand.
+    """
+
+    def __init__(self, tasks: Sequence[dict[str, Any]], files: dict[str, bytes]) -> None:
+        self.given = list(tasks)
+        self.files = files
+        self.predictions: list[tuple[int, str]] = []
+        self.model_version = ""
+        self.refuses: set[int] = set()
+
+    def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        yield from self.given
+
+    def unlabelled_tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        yield from (task for task in self.given if not task["annotations"])
+
+    def download(self, path: str) -> bytes:
+        if path not in self.files:
+            raise LabelStudioError(f"GET {path}: It is not there")
+        return self.files[path]
+
+    def create_prediction(
+        self, task: int, regions: Sequence[Any], score: float | None, model_version: str
+    ) -> int:
+        if task in self.refuses:
+            raise LabelStudioError("Label Studio answered 404: was the task deleted?")
+        self.predictions.append((task, model_version))
+        return len(self.predictions)
+
+    def patch_project(self, id: int, **fields: Any) -> dict[str, Any]:
+        self.model_version = fields["model_version"]
+        return fields
+
+
+@pytest.fixture
+def label_studio(services: Services) -> Callable[..., RecordedLabelStudio]:
+    """Return what puts recorded tasks and files in the place of Label Studio."""
+
+    def place(
+        tasks: Sequence[dict[str, Any]] = (), files: dict[str, bytes] | None = None
+    ) -> RecordedLabelStudio:
+        recorded = RecordedLabelStudio(tasks, files or {})
+        services.__dict__["label_studio"] = recorded
+        return recorded
+
+    return place

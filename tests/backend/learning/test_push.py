@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.errors import LabelStudioError
+from backend.learning.push import push
+from backend.services import Services
+from model.classical import CLASSICAL_ID
+from model.fields import EASY, generate_field
+from preprocessing.images import encode_png
+
+FIELD = encode_png(generate_field(1, (96, 96), 6, EASY).pixels)
+
+
+def tasks(*ids: int) -> list[dict[str, Any]]:
+    return [
+        {"id": id, "data": {"image": "/data/a.png"}, "annotations": [], "predictions": []}
+        for id in ids
+    ]
+
+
+def test_unlabelled_tasks_get_the_champions_boxes_and_the_project_shows_them(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    given = tasks(*range(1, 12))
+    given[0]["annotations"] = [{"id": 1}]
+    recorded = label_studio(given, {"/data/a.png": FIELD})
+    assert push(services, project, CLASSICAL_ID) == 10
+    names = {name for _, name in recorded.predictions}
+    assert [task for task, _ in recorded.predictions] == list(range(2, 12))
+    assert names == {recorded.model_version}
+    assert recorded.model_version.startswith(f"{CLASSICAL_ID}+")
+    served = services.predictions.latest(project, 2)
+    assert served is not None
+    assert len(served.regions) > 0
+
+
+def test_pushed_twice_nothing_is_stored_twice(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(tasks(1, 2), {"/data/a.png": FIELD})
+    push(services, project, CLASSICAL_ID)
+    for task, name in recorded.predictions:
+        recorded.given[task - 1]["predictions"] = [{"model_version": name}]
+    assert push(services, project, CLASSICAL_ID) == 0
+    assert len(recorded.predictions) == 2
+
+
+def test_a_push_is_dropped_when_another_version_is_champion(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(tasks(1, 2), {"/data/a.png": FIELD})
+    assert push(services, project, "trained-20261124-161502-3fa9") == 0
+    assert recorded.predictions == []
+    assert recorded.model_version == ""
+
+
+def test_a_deleted_task_or_an_unreadable_image_holds_up_nothing(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    given = tasks(1, 2, 3)
+    given[1]["data"] = {"image": "/data/empty.png"}
+    recorded = label_studio(given, {"/data/a.png": FIELD, "/data/empty.png": b""})
+    recorded.refuses = {1}
+    assert push(services, project, CLASSICAL_ID) == 1
+    assert [task for task, _ in recorded.predictions] == [3]
+
+
+def test_a_label_studio_that_takes_nothing_fails_the_push(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(tasks(1, 2), {"/data/a.png": FIELD})
+    recorded.refuses = {1, 2}
+    with pytest.raises(LabelStudioError, match="404"):
+        push(services, project, CLASSICAL_ID)
+    assert recorded.model_version == ""
+
+
+def test_with_label_studio_away_the_push_fails_and_says_so(
+    services: Services, project: int
+) -> None:
+    with pytest.raises(LabelStudioError, match="could not be reached"):
+        push(services, project, CLASSICAL_ID)
+
+
+def test_an_image_without_cells_is_pushed_as_such(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    flat = encode_png(np.full((64, 64), 90, np.uint8))
+    recorded = label_studio(tasks(1), {"/data/a.png": flat})
+    assert push(services, project, CLASSICAL_ID) == 1
+    assert len(recorded.predictions) == 1

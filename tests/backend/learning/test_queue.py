@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis
+from rq import Queue, Worker
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from backend.errors import QueueError
+from backend.learning.queue import JobQueue
+from backend.services import Services
+
+
+@pytest.fixture
+def connection(services: Services) -> Redis:
+    return Redis.from_url(services.settings.redis_address)
+
+
+def test_a_job_names_ids_alone_and_may_take_its_time(services: Services, connection: Redis) -> None:
+    services.queue.enqueue_learn(7)
+    services.queue.enqueue_push(1, "trained-1")
+    learn, push = (
+        Queue(name, connection=connection, serializer=JSONSerializer).jobs[0]
+        for name in ("learn", "push")
+    )
+    assert (learn.id, learn.func_name, learn.args) == ("learn-7", "backend.jobs.learn", [7])
+    assert (push.func_name, push.args) == ("backend.jobs.push", [1, "trained-1"])
+    assert learn.timeout == services.settings.job_timeout_s
+
+
+def test_a_job_that_waits_is_not_queued_again(services: Services, connection: Redis) -> None:
+    for _ in range(3):
+        services.queue.enqueue_learn(7)
+    assert connection.llen("rq:queue:learn") == 1
+    assert services.queue.is_live(7)
+    assert not services.queue.is_live(8)
+
+
+def test_a_job_that_failed_may_be_queued_again(services: Services, connection: Redis) -> None:
+    services.queue.enqueue_learn(7)
+    connection.delete("rq:queue:learn")
+    job = Job.fetch("learn-7", connection=connection, serializer=JSONSerializer)
+    job.set_status(JobStatus.FAILED)
+    assert not services.queue.is_live(7)
+    services.queue.enqueue_learn(7)
+    assert connection.lrange("rq:queue:learn", 0, -1) == [b"learn-7"]
+
+
+def test_a_redis_that_is_away_is_named_without_its_password() -> None:
+    queue = JobQueue("redis://:hunter2@127.0.0.1:1/0", 60)
+    with pytest.raises(QueueError, match=r"redis://127.0.0.1:1/0 could not be reached") as caught:
+        queue.enqueue_learn(1)
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(QueueError):
+        queue.ping()
+
+
+def test_a_redis_that_is_there_answers(services: Services) -> None:
+    services.queue.ping()
+
+
+def abandon(connection: Redis, hostname: str, pid: int) -> Worker:
+    """Leave behind what a worker leaves that was killed while it had the job learn-7."""
+    queue = Queue("learn", connection=connection, serializer=JSONSerializer)
+    worker = Worker([queue], connection=connection, serializer=JSONSerializer)
+    worker.hostname, worker.pid = hostname, pid
+    worker.register_birth()
+    job = queue.jobs[0]
+    connection.delete("rq:queue:learn")
+    execution = worker.prepare_execution(job)
+    worker.set_state("busy")
+    worker.prepare_job_execution(job)
+    assert execution.job_id == "learn-7"
+    connection.hset(worker.key, mapping={"hostname": hostname, "pid": pid})
+    return worker
+
+
+def dead_pid() -> int:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
+def test_the_job_of_a_dead_worker_is_not_live_after_the_reaper(
+    services: Services, connection: Redis
+) -> None:
+    services.queue.enqueue_learn(7)
+    abandon(connection, socket.gethostname(), dead_pid())
+    assert services.queue.is_live(7)
+    before = datetime.now(UTC)
+    services.queue.reap()
+    assert (datetime.now(UTC) - before).total_seconds() < 2
+    assert not services.queue.is_live(7)
+    assert Worker.all(connection=connection) == []
+
+
+@pytest.mark.parametrize("hostname", ["another-host", socket.gethostname()])
+def test_a_worker_that_lives_keeps_its_job(
+    services: Services, connection: Redis, hostname: str
+) -> None:
+    services.queue.enqueue_learn(7)
+    abandon(connection, hostname, os.getpid())
+    services.queue.reap()
+    assert services.queue.is_live(7)
+
+
+def test_the_worker_and_its_doors_import_no_torch() -> None:
+    code = "import sys, backend.jobs; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

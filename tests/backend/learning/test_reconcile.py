@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.errors import LabelStudioError
+from backend.learning.reconcile import reconcile
+from backend.services import Services
+from preprocessing.images import encode_png
+
+PNG = encode_png(np.zeros((480, 640), np.uint8))
+UPLOAD = "/data/upload/1/246ed702-img3.png"
+
+
+@pytest.fixture
+def task(payload: Any) -> dict[str, Any]:
+    """The recorded task 4 with its annotation 5, as /api/tasks has them."""
+    event = payload("ANNOTATION_CREATED-ui")
+    annotation = {k: v for k, v in event["annotation"].items() if k not in ("task", "project")}
+    return {**event["task"], "annotations": [annotation]}
+
+
+def test_an_event_that_was_lost_is_made_good(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    label_studio([task], {UPLOAD: PNG})
+    done = reconcile(services, project)
+    assert (done.recorded, done.deleted, done.unreadable) == (1, 0, ())
+    assert [a.id for a in services.annotations.corrected(project)] == [5]
+    image = services.images.of_task(project, 4)
+    assert image is not None
+    assert (image.width, image.height, image.name) == (640, 480, "img3.png")
+    assert services.images.path(image.sha256).read_bytes() == PNG
+
+
+def test_a_second_look_finds_nothing_new(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    done = reconcile(services, project)
+    assert (done.recorded, done.deleted) == (0, 0)
+
+
+def test_a_deletion_that_was_lost_is_made_good(
+    services: Services, project: int, label_studio: Any, correct: Any
+) -> None:
+    correct(range(2))
+    label_studio([])
+    assert reconcile(services, project).deleted == 2
+    assert services.annotations.corrected_count(project) == 0
+
+
+def test_an_image_that_cannot_be_had_is_said_and_holds_up_nothing(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    empty = {**task, "id": 5, "data": {"image": "/data/empty.png"}, "annotations": []}
+    empty["annotations"] = [{**task["annotations"][0], "id": 6}]
+    label_studio([task, empty], {"/data/empty.png": b""})
+    done = reconcile(services, project)
+    assert done.recorded == 2
+    assert [reason.partition(":")[0] for reason in done.unreadable] == ["task 4", "task 5"]
+
+
+def test_with_label_studio_away_what_is_known_stays(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct(range(2))
+    with pytest.raises(LabelStudioError, match="could not be reached"):
+        reconcile(services, project)
+    assert services.annotations.corrected_count(project) == 2

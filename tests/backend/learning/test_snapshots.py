@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.errors import NotFound
+from backend.learning.snapshots import build_snapshot
+from backend.services import Services
+from model.boxes import Box
+
+A_BOX = Box(3.0, 4.0, 20.0, 30.0, "Cell")
+
+
+def test_a_snapshot_holds_the_boxes_in_pixels_and_the_configs_classes(
+    services: Services, project: int, add_image: Any, correct: Any, regions: Any
+) -> None:
+    hashes = [add_image(task) for task in range(5)]
+    correct(range(5), regions(A_BOX))
+    notes: list[str] = []
+    snapshot = build_snapshot(services, project, notes.append)
+    assert snapshot.classes == ("Cell", "Debris")
+    assert [image.sha256 for image in snapshot.images] == hashes
+    assert {image.boxes for image in snapshot.images} == {(A_BOX,)}
+    assert snapshot.images[2].name == "image2.png"
+    assert snapshot.images[2].read().pixels[0, 0] == 2
+    assert notes == []
+
+
+def test_of_five_images_one_is_held_out_for_ever(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    hashes = [add_image(task) for task in range(10)]
+    correct(range(5))
+    first = build_snapshot(services, project, print)
+    assert [image.sha256 for image in first.of_side("held-out")] == [min(hashes[:5])]
+    correct(range(5, 10))
+    second = build_snapshot(services, project, print)
+    assert second.images[:5] == first.images
+    assert len(second.of_side("held-out")) == 2
+
+
+def test_a_side_outlives_the_deletion_of_its_correction(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    hashes = [add_image(task) for task in range(5)]
+    correct(range(5))
+    build_snapshot(services, project, print)
+    held_out = hashes.index(min(hashes))
+    services.annotations.delete(project, [held_out + 1])
+    assert not build_snapshot(services, project, print).of_side("held-out")
+    correct([held_out], id=99)
+    again = build_snapshot(services, project, print)
+    assert [image.sha256 for image in again.of_side("held-out")] == [min(hashes)]
+
+
+def test_one_or_two_images_over_wait_for_the_next_run(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    for task in range(8):
+        add_image(task)
+    correct(range(7))
+    assert len(build_snapshot(services, project, print).images) == 5
+    correct([7])
+    assert len(build_snapshot(services, project, print).images) == 8
+
+
+def test_pages_of_one_file_do_not_all_go_to_one_side(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    for task in range(5):
+        add_image(task, pixels=np.zeros((48, 64), np.uint8), page=task)
+    correct(range(5))
+    snapshot = build_snapshot(services, project, print)
+    assert len(snapshot.of_side("held-out")) == 1
+    assert len(snapshot.of_side("train")) == 4
+
+
+def test_of_two_tasks_of_one_image_the_later_correction_counts(
+    services: Services, project: int, add_image: Any, correct: Any, regions: Any
+) -> None:
+    for task in (0, 1, 2):
+        add_image(task)
+    add_image(9, pixels=np.full((48, 64), 1, np.uint8))
+    correct([0, 1, 2])
+    correct([9], regions(A_BOX))
+    snapshot = build_snapshot(services, project, print)
+    assert [len(image.boxes) for image in snapshot.images] == [0, 1, 0]
+
+
+def test_an_image_without_cells_is_learned_from(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    for task in range(3):
+        add_image(task)
+    correct(range(3))
+    assert {image.boxes for image in build_snapshot(services, project, print).images} == {()}
+
+
+def test_whatever_is_changed_or_left_out_is_said(
+    services: Services, project: int, add_image: Any, correct: Any, regions: Any
+) -> None:
+    for task in range(3):
+        add_image(task)
+    rotated, unknown, flat, good = regions(
+        Box(10, 10, 20, 20, "Cell"), Box(5, 5, 9, 9, "Mitosis"), Box(5, 5, 9, 9, "Cell"), A_BOX
+    )
+    rotated["value"]["rotation"] = 45
+    flat["value"]["width"] = 0
+    correct(range(2))
+    correct([2], [rotated, unknown, flat, good])
+    correct([7])
+    notes: list[str] = []
+    snapshot = build_snapshot(services, project, notes.append)
+    assert len(snapshot.images[2].boxes) == 2
+    said = "\n".join(notes)
+    for part in ("task 7 is left out", "rotated by 45", "no area", "no such class", "'Mitosis'"):
+        assert part in said
+    assert "image2.png: " in said
+
+
+def test_a_snapshot_of_an_unknown_project_is_refused(services: Services) -> None:
+    with pytest.raises(NotFound, match="Project 9"):
+        build_snapshot(services, 9, print)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from backend.errors import NotFound, QueueError
+from backend.learning.queue import JobQueue
+from backend.learning.triggers import (
+    after_correction,
+    requeue_cut_off,
+    requeue_pending,
+    start_training,
+)
+from backend.services import Services
+
+
+def queued(services: Services) -> list[str]:
+    with Redis.from_url(services.settings.redis_address) as connection:
+        return [job.decode() for job in connection.lrange("rq:queue:learn", 0, -1)]
+
+
+def send_redis_away(services: Services) -> None:
+    services.__dict__["queue"] = JobQueue("unix:///nowhere/redis.sock", 60)
+
+
+def bring_redis_back(services: Services) -> None:
+    del services.__dict__["queue"]
+
+
+def test_below_the_first_milestone_nothing_is_queued(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct(range(4))
+    assert after_correction(services, project) is None
+    assert queued(services) == []
+
+
+def test_a_milestone_queues_one_job(services: Services, project: int, correct: Any) -> None:
+    correct(range(5))
+    run = after_correction(services, project)
+    assert run is not None
+    assert (run.milestone, run.trigger, run.state) == (5, "milestone", "queued")
+    assert queued(services) == [f"learn-{run.id}"]
+
+
+def test_doubled_events_at_once_queue_one_job(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct(range(5))
+    with ThreadPoolExecutor(8) as threads:
+        runs = list(threads.map(lambda _: after_correction(services, project), range(16)))
+    assert len([run for run in runs if run]) == 1
+    assert len(services.runs.all(project)) == 1
+    assert len(queued(services)) == 1
+
+
+def test_projects_have_milestones_of_their_own(
+    services: Services, project: int, correct: Any
+) -> None:
+    services.projects.change(project, milestones=[3])
+    correct(range(3))
+    run = after_correction(services, project)
+    assert run is not None
+    assert run.milestone == 3
+
+
+def test_the_button_opens_a_run_at_the_present_count(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct(range(3))
+    run = start_training(services, project)
+    assert (run.milestone, run.attempt, run.trigger) == (3, 1, "button")
+    assert queued(services) == [f"learn-{run.id}"]
+
+
+def test_the_button_pressed_by_many_at_once_opens_one_run(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct(range(3))
+    with ThreadPoolExecutor(8) as threads:
+        runs = list(threads.map(lambda _: start_training(services, project), range(8)))
+    assert len({run.id for run in runs}) == 1
+    assert len(queued(services)) == 1
+
+
+def test_the_button_returns_the_run_that_is_active(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct(range(5))
+    milestone = after_correction(services, project)
+    assert milestone is not None
+    assert start_training(services, project).id == milestone.id
+
+
+def test_the_button_tries_again_after_a_failure(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct(range(5))
+    first = after_correction(services, project)
+    assert first is not None
+    services.runs.finish(first.id, "failed")
+    second = start_training(services, project)
+    assert (second.milestone, second.attempt, second.state) == (5, 2, "queued")
+
+
+def test_the_button_of_an_unknown_project_is_refused(services: Services) -> None:
+    with pytest.raises(NotFound, match="Project 9"):
+        start_training(services, 9)
+
+
+def test_with_redis_away_the_run_waits_and_is_queued_by_the_next_correction(
+    services: Services, project: int, correct: Any
+) -> None:
+    send_redis_away(services)
+    correct(range(5))
+    with pytest.raises(QueueError, match="kept"):
+        after_correction(services, project)
+    assert [run.state for run in services.runs.all(project)] == ["queued"]
+    bring_redis_back(services)
+    correct(range(5, 6))
+    assert after_correction(services, project) is None
+    assert queued(services) == [f"learn-{services.runs.all(project)[0].id}"]
+
+
+def test_a_waiting_run_is_queued_once_when_something_starts(
+    services: Services, project: int
+) -> None:
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    for _ in range(2):
+        assert [r.id for r in requeue_pending(services)] == [run.id]
+    assert queued(services) == [f"learn-{run.id}"]
+
+
+def test_a_run_whose_worker_died_is_taken_up_again(services: Services, project: int) -> None:
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    assert [r.id for r in requeue_cut_off(services)] == [run.id]
+    again = services.runs.get(run.id)
+    assert (again.state, again.message) == ("queued", "It was cut off and is taken up again.")
+    assert queued(services) == [f"learn-{run.id}"]
+
+
+def test_a_run_that_another_worker_has_is_left_alone(services: Services, project: int) -> None:
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.queue.enqueue_learn(run.id)
+    services.runs.start(run.id)
+    assert requeue_cut_off(services) == []
+    assert services.runs.get(run.id).state == "running"
