@@ -41,6 +41,9 @@ class DetectorConfig(_Config):
         Side of the median cell in the prepared image that ``scale=0`` aims at.
     rpn_pre_nms, rpn_post_nms
         Proposals kept before NMS (each level) and after it, when detecting.
+    proposal_floor
+        Objectness below which a proposal is not looked at, when detecting: an image with few cells
+        costs little, and a cap reached means that something likely was lost.
     detections_per_image
         Boxes kept in the end; torchvision's default of 100 would cut every dense image.
     """
@@ -50,9 +53,10 @@ class DetectorConfig(_Config):
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     scale: float = 0.0
     cell_px: float = 32.0
-    rpn_pre_nms: int = 4000
+    rpn_pre_nms: int = 8000
     rpn_post_nms: int = 2000
     rpn_nms_iou: float = 0.7
+    proposal_floor: float = 0.01
     detections_per_image: int = 1500
     nms_iou: float = 0.45
     score_floor: float = 0.02
@@ -72,6 +76,9 @@ class TrainConfig(_Config):
     contrast
         What the detector sees: each image as it is (stretched), matched to one template, or to
         its contrast group's.
+    imagenet
+        Where ImageNet weights may come from at a first training: torch's cache when they lie
+        there, the network too, or nowhere.
     """
 
     iterations: int = 0
@@ -87,6 +94,7 @@ class TrainConfig(_Config):
     rpn_overlap: tuple[float, float] = (0.3, 0.7)
     crop_px: int = 512
     contrast: ContrastMode = "groups"
+    imagenet: Literal["never", "cached", "download"] = "cached"
     seed: int = 0
 
 

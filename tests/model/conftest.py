@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model.boxes import Box, Detections
 from model.examples import LabelledImage
@@ -64,3 +65,34 @@ def report():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def cell_images(tmp_path_factory):
+    """Make PNG files of bright round cells on a dark, noisy ground, with their true boxes."""
+    folder = tmp_path_factory.mktemp("cells")
+
+    def make(count, first_seed=0, side="train", cells=8, shape=(96, 128), label="Nucleus"):
+        images = []
+        for seed in range(first_seed, first_seed + count):
+            path = folder / f"{seed}-{cells}-{shape[0]}x{shape[1]}.png"
+            boxes = _draw_cells(path, np.random.default_rng(seed), cells, shape, label)
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            images.append(LabelledImage(path, sha256, boxes, side, 0, path.name))
+        return images
+
+    return make
+
+
+def _draw_cells(path, rng, cells, shape, label):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    pixels = rng.normal(60, 8, shape)
+    boxes = []
+    for _ in range(cells):
+        radius = int(rng.integers(6, 11))
+        x, y = rng.integers(radius, shape[1] - radius), rng.integers(radius, shape[0] - radius)
+        pixels[(columns - x) ** 2 + (rows - y) ** 2 <= radius**2] = rng.uniform(130, 200)
+        edges = (x - radius, y - radius, x + radius + 1, y + radius + 1)
+        boxes.append(Box(*map(float, edges), label))
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+    return tuple(boxes)

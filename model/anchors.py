@@ -1,0 +1,150 @@
+"""The sizes a detector looks for, found from the training boxes: scale and anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.config import DetectorConfig
+from model.errors import NothingToLearn
+from model.examples import DatasetSnapshot
+
+Float64 = NDArray[np.float64]
+
+#: Pixels of the prepared image per cell of each feature map.
+STRIDES: dict[str, tuple[int, ...]] = {
+    "mbs8_64": (8, 16),
+    "r18_p34_64": (8, 16),
+    "resnet50_fpn": (4, 8, 16, 32, 64),
+    "vgg16": (16,),
+}
+#: Sizes found by k-means: the same number for each feature map, since they share one RPN head.
+_SIZES = {"mbs8_64": 4, "r18_p34_64": 4, "resnet50_fpn": 5, "vgg16": 3}
+
+SMALLEST_CELL_PX = 8.0
+_APART = 1.2
+_COARSE_STRIDE = 32
+_ROUNDS = 50
+
+
+def resolve(config: DetectorConfig, snapshot: DatasetSnapshot) -> DetectorConfig:
+    """Return the configuration with its scale and anchor sizes filled in.
+
+    Only the boxes of the train side are looked at; what is given already stays.
+
+    Raises
+    ------
+    NothingToLearn
+        When the train side has not one box.
+    """
+    if config.scale > 0 and config.anchor_sizes:
+        return config
+    sides = cell_sides(snapshot)
+    scale = config.scale or scale_for(sides, config.cell_px)
+    sizes = config.anchor_sizes or anchor_sizes(sides * scale, config.backbone)
+    return replace(config, scale=scale, anchor_sizes=sizes)
+
+
+def cell_sides(snapshot: DatasetSnapshot) -> Float64:
+    """Return √(width · height) of every box of the train side, raw pixels, shape (N,).
+
+    Raises
+    ------
+    NothingToLearn
+        When there is not one box.
+    """
+    areas = [b.width * b.height for image in snapshot.of_side("train") for b in image.boxes]
+    sides = np.sqrt(np.array([a for a in areas if a > 0], np.float64))
+    if not len(sides):
+        raise NothingToLearn(
+            f"none of the {len(snapshot.of_side('train'))} training images has a box:"
+            " correct at least one image with cells, then train again"
+        )
+    return sides
+
+
+def scale_for(sides: Float64, cell_px: float) -> float:
+    """Return the scale at which the median cell has ``cell_px`` pixels.
+
+    Never above 1: enlarging adds pixels, not detail. Never so low that the small cells (the 5th
+    percentile) would fall below ``SMALLEST_CELL_PX``.
+    """
+    small, median = np.percentile(sides, [5, 50])
+    wanted = max(cell_px / median, SMALLEST_CELL_PX / small)
+    return round(float(min(1.0, wanted)), 4)
+
+
+def anchor_sizes(sides: Float64, backbone: str) -> tuple[float, ...]:
+    """Return anchor sizes, ascending, for cells of these sides in pixels of the prepared image."""
+    strides, count = STRIDES[backbone], _SIZES[backbone]
+    sizes = kmeans(sides, count)
+    # A map of stride 32 or 64 cannot hold a grid of smaller anchors: it serves what is larger.
+    least = np.repeat(
+        [2.0 * s if s >= _COARSE_STRIDE else 0.0 for s in strides], count // len(strides)
+    )
+    return tuple(round(float(s), 1) for s in np.maximum(sizes, least))
+
+
+def kmeans(sides: Float64, count: int) -> Float64:
+    """Return ``count`` sizes, ascending, that the sides gather about on a logarithmic scale.
+
+    Sizes lie at least 20 % apart: cells of one size get a ladder about it instead of one anchor
+    several times over.
+    """
+    logs = np.log(sides)
+    centres = np.quantile(logs, (np.arange(count) + 0.5) / count)
+    for _ in range(_ROUNDS):
+        nearest = np.abs(logs[:, None] - centres).argmin(axis=1)
+        moved = np.array(
+            [
+                logs[nearest == i].mean() if (nearest == i).any() else centres[i]
+                for i in range(count)
+            ]
+        )
+        if np.allclose(moved, centres):
+            break
+        centres = moved
+    sizes: Float64 = np.exp(_spread(np.sort(centres)))
+    return sizes
+
+
+def _spread(centres: Float64) -> Float64:
+    apart = centres.copy()
+    for i in range(1, len(apart)):
+        apart[i] = max(apart[i], apart[i - 1] + np.log(_APART))
+    # About the same middle as before.
+    moved: Float64 = apart + (centres.mean() - apart.mean())
+    return moved
+
+
+def by_level(sizes: Sequence[float], levels: int) -> tuple[tuple[float, ...], ...]:
+    """Return the sizes of each feature map, finest first.
+
+    Small ones go to the fine maps. Sizes whose number does not divide by the number of maps
+    (given by hand) are all looked for on every map.
+    """
+    ordered = tuple(sorted(sizes))
+    each, rest = divmod(len(ordered), levels)
+    if rest:
+        return (ordered,) * levels
+    return tuple(ordered[i * each : (i + 1) * each] for i in range(levels))
+
+
+def fits(config: DetectorConfig, other: DetectorConfig) -> bool:
+    """Say whether weights of one architecture can be used by the other."""
+    return _architecture(config) == _architecture(other)
+
+
+def _architecture(config: DetectorConfig) -> tuple[str, int, int]:
+    return config.backbone, len(config.aspect_ratios), config.head_features
+
+
+def near(config: DetectorConfig, other: DetectorConfig, factor: float = 1.25) -> bool:
+    """Say whether two resolved configurations look for cells of about the same size."""
+    ours, theirs = ((c.scale, *c.anchor_sizes) for c in (config, other))
+    return len(ours) == len(theirs) and all(
+        max(a, b) <= factor * min(a, b) for a, b in zip(ours, theirs, strict=True)
+    )

@@ -1,0 +1,178 @@
+"""The feature maps that a detector looks at, one grey channel in."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.error import URLError
+from urllib.parse import urlparse
+from urllib.request import urlopen
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+
+log = logging.getLogger(__name__)
+
+#: Where ImageNet weights may come from: nowhere, torch's own cache, or the network too.
+ImageNet = Literal["never", "cached", "download"]
+
+_PROBE_S = 5.0
+
+
+class Pyramid(nn.Module):
+    """A network cut open at some stages, and a feature pyramid on them.
+
+    Gives maps named "0", "1", … from the finest on, all with ``out_channels`` channels.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        stages: dict[str, int],
+        out_channels: int,
+        top: LastLevelMaxPool | None = None,
+    ) -> None:
+        super().__init__()
+        names = {stage: str(i) for i, stage in enumerate(stages)}
+        self.body = IntermediateLayerGetter(net, return_layers=names)
+        self.fpn = FeaturePyramidNetwork(list(stages.values()), out_channels, extra_blocks=top)
+        self.out_channels = out_channels
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        maps: OrderedDict[str, Tensor] = self.fpn(self.body(images))
+        return maps
+
+
+class SingleMap(nn.Module):
+    """A plain stack of layers whose last map is the only one, named "0"."""
+
+    def __init__(self, layers: nn.Sequential, out_channels: int) -> None:
+        super().__init__()
+        self.body = layers
+        self.out_channels = out_channels
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        return OrderedDict([("0", self.body(images))])
+
+
+class VggFeatures(nn.Module):
+    """The convolutions of VGG-16, without the 120 million weights of its classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = models.vgg.make_layers(models.vgg.cfgs["D"])
+        for module in self.features:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    net: Callable[..., nn.Module]
+    imagenet: Any
+    cut: Callable[[Any], nn.Module]
+
+
+# BatchNorm stays trainable everywhere: frozen statistics, torchvision's habit in detection, learn
+# nothing from scratch.
+_RECIPES: dict[str, _Recipe] = {
+    "r18_p34_64": _Recipe(
+        models.resnet18,
+        models.ResNet18_Weights.DEFAULT,
+        lambda net: Pyramid(net, {"layer2": 128, "layer3": 256}, 64),
+    ),
+    "mbs8_64": _Recipe(
+        models.mobilenet_v3_large,
+        models.MobileNet_V3_Large_Weights.DEFAULT,
+        # Blocks 6 and 12 are the last of strides 8 and 16.
+        lambda net: Pyramid(net.features, {"6": 40, "12": 112}, 64),
+    ),
+    "resnet50_fpn": _Recipe(
+        models.resnet50,
+        models.ResNet50_Weights.DEFAULT,
+        lambda net: Pyramid(
+            net,
+            {"layer1": 256, "layer2": 512, "layer3": 1024, "layer4": 2048},
+            256,
+            LastLevelMaxPool(),
+        ),
+    ),
+    "vgg16": _Recipe(
+        lambda weights: VggFeatures(),
+        models.VGG16_Weights.DEFAULT,
+        # Without the last pooling: stride 16.
+        lambda net: SingleMap(net.features[:-1], 512),
+    ),
+}
+
+
+def build_backbone(name: str, imagenet: ImageNet = "never") -> nn.Module:
+    """Build the backbone ``name``, from ImageNet weights where asked and where they can be had.
+
+    Returns
+    -------
+    A module from images, shape (N, 1, H, W), to an ordered dict of maps, with ``out_channels``.
+    """
+    recipe = _RECIPES[name]
+    net = recipe.net(weights=None)
+    if imagenet != "never" and (state := _imagenet_state(recipe.imagenet, imagenet)) is not None:
+        net.load_state_dict({name: state[name] for name in net.state_dict()})
+        log.info("%s starts from torchvision's ImageNet weights", name)
+    _make_grey(net)
+    _quicken(net)
+    return recipe.cut(net)
+
+
+def _make_grey(net: nn.Module) -> None:
+    """Make the first convolution take one channel, as if that channel came as red, green, blue."""
+    path, rgb = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
+    grey = nn.Conv2d(
+        1,
+        rgb.out_channels,
+        rgb.kernel_size,  # type: ignore[arg-type]
+        rgb.stride,  # type: ignore[arg-type]
+        rgb.padding,  # type: ignore[arg-type]
+        bias=rgb.bias is not None,
+    )
+    with torch.no_grad():
+        grey.weight.copy_(rgb.weight.sum(dim=1, keepdim=True))
+        if rgb.bias is not None and grey.bias is not None:
+            grey.bias.copy_(rgb.bias)
+    parent, _, leaf = path.rpartition(".")
+    setattr(net.get_submodule(parent), leaf, grey)
+
+
+def _quicken(net: nn.Module) -> None:
+    """Let running statistics keep up: MobileNet's own momentum is for a million steps."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.1
+
+
+def _imagenet_state(weights: Any, where: ImageNet) -> dict[str, Tensor] | None:
+    cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
+    if not cached.exists() and where == "cached":
+        log.info("no ImageNet weights: %s is not in torch's cache; starting from nothing", cached)
+        return None
+    if not cached.exists() and not _reachable(weights.url):
+        log.warning("no ImageNet weights: %s cannot be reached; starting from nothing", weights.url)
+        return None
+    state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    return state
+
+
+def _reachable(url: str) -> bool:
+    # torch.hub downloads without a time limit; a network that is away shows itself here first.
+    try:
+        with urlopen(url, timeout=_PROBE_S):  # noqa: S310 - torchvision's own https address
+            return True
+    except (URLError, TimeoutError, OSError):
+        return False

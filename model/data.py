@@ -1,0 +1,105 @@
+"""Labelled images as a training sees them: prepared pixels, boxes and labels, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.boxes import Float32, Int64
+from model.examples import LabelledImage
+from preprocessing.groups import ContrastGroups
+from preprocessing.prepare import Prepared, prepare
+
+#: Narrower boxes (in pixels of the prepared image) cannot be learned: slivers at the border.
+_NARROWEST_PX = 1.0
+_KEEP_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image to learn from.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32 or float16, in [0, 1].
+    xyxy_px
+        Shape (N, 4), in pixels of ``pixels``, inside it.
+    labels
+        Shape (N,), in 1..K: torchvision's 0 is the background.
+    """
+
+    pixels: NDArray[np.float32] | NDArray[np.float16]
+    xyxy_px: Float32
+    labels: Int64
+
+
+class Examples:
+    """The examples of a training, prepared when first asked for.
+
+    Up to a gigabyte is kept as float16; images beyond that are prepared each time anew, so that
+    memory stays bounded however large the project grows.
+
+    Parameters
+    ----------
+    images
+        Those of the train side; boxes of a label that is not among ``classes`` are left out.
+    groups, scale
+        As serving will have them.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        groups: ContrastGroups,
+        classes: Sequence[str],
+        scale: float,
+        keep_bytes: int = _KEEP_BYTES,
+    ) -> None:
+        self._images = images
+        self._groups = groups
+        self._labels = {name: i + 1 for i, name in enumerate(classes)}
+        self._scale = scale
+        self._room = keep_bytes
+        self._kept: dict[int, Example] = {}
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Example:
+        if index in self._kept:
+            return self._kept[index]
+        example = self._prepare(self._images[index])
+        if self._room >= example.pixels.nbytes:
+            self._room -= example.pixels.nbytes
+            self._kept[index] = example
+        return example
+
+    def _prepare(self, image: LabelledImage) -> Example:
+        prepared = prepare(image.read(), self._groups, self._scale)
+        known = [b for b in image.boxes if b.label in self._labels]
+        raw = np.array([b.xyxy_px for b in known], np.float32).reshape(-1, 4)
+        labels = np.array([self._labels[b.label] for b in known], np.int64)
+        edges, wide = inside(_from_raw(prepared, raw), prepared.pixels.shape[:2])
+        return Example(prepared.pixels.astype(np.float16), edges[wide], labels[wide])
+
+
+def _from_raw(prepared: Prepared, raw: Float32) -> Float32:
+    return np.asarray(prepared.from_raw(raw), np.float32).reshape(-1, 4)
+
+
+def inside(xyxy_px: Float32, shape: tuple[int, ...]) -> tuple[Float32, NDArray[np.bool_]]:
+    """Clip boxes, shape (N, 4), to an image of ``shape`` (H, W); say which are still wide enough.
+
+    Returns
+    -------
+    The clipped boxes, shape (N, 4), and shape (N,), bool.
+    """
+    height, width = shape[:2]
+    edges = np.clip(xyxy_px, 0, np.array([width, height, width, height], np.float32))
+    sides = edges[:, 2:] - edges[:, :2]
+    wide = sides.min(axis=1) >= _NARROWEST_PX if len(sides) else np.zeros(0, bool)
+    return edges.astype(np.float32), wide

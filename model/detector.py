@@ -1,0 +1,234 @@
+"""Faster R-CNN for cells: built from a configuration, saved, loaded, and asked what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import MultiScaleRoIAlign
+
+from model.anchors import STRIDES, by_level
+from model.backbones import ImageNet, build_backbone
+from model.boxes import Detections
+from model.config import DetectorConfig, TrainConfig
+from model.errors import BrokenVersion
+from preprocessing.prepare import Prepared
+
+# ImageNet's mean and deviation, averaged over the colours: one grey channel.
+_MEAN, _DEVIATION = 0.449, 0.226
+_ROI = 7
+_PAD_TO = 32
+
+
+class OwnSize(GeneralizedRCNNTransform):  # type: ignore[misc]
+    """Normalises and pads; never resizes, since ``prepare()`` alone decides the scale."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1, [_MEAN], [_DEVIATION], size_divisible=_PAD_TO)
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        return image, target
+
+
+def build(
+    config: DetectorConfig,
+    classes: Sequence[str],
+    training: TrainConfig | None = None,
+    imagenet: ImageNet = "never",
+) -> FasterRCNN:
+    """Build a detector with fresh weights, on the CPU.
+
+    Inside, label 0 is the background and ``classes`` begin at 1, as torchvision has it; only
+    :class:`TorchDetector` and ``model.data`` know.
+
+    Parameters
+    ----------
+    config
+        Resolved: anchor sizes given (see ``model.anchors.resolve``).
+    training
+        What the training part is set to; the defaults when left out.
+    imagenet
+        Where the backbone's ImageNet weights may come from.
+    """
+    training = training or TrainConfig()
+    levels = len(STRIDES[config.backbone])
+    backbone = build_backbone(config.backbone, imagenet)
+    channels: int = backbone.out_channels  # type: ignore[assignment]
+    maps = [str(i) for i in range(levels)]
+    module = FasterRCNN(
+        backbone,
+        rpn_anchor_generator=_anchor_generator(config, levels),
+        rpn_pre_nms_top_n_train=2 * training.rpn_proposals,
+        rpn_post_nms_top_n_train=training.rpn_proposals,
+        rpn_pre_nms_top_n_test=config.rpn_pre_nms,
+        rpn_post_nms_top_n_test=config.rpn_post_nms,
+        rpn_nms_thresh=config.rpn_nms_iou,
+        rpn_bg_iou_thresh=training.rpn_overlap[0],
+        rpn_fg_iou_thresh=training.rpn_overlap[1],
+        box_roi_pool=MultiScaleRoIAlign(maps, output_size=_ROI, sampling_ratio=2),
+        box_head=TwoMLPHead(channels * _ROI**2, config.head_features),
+        box_predictor=FastRCNNPredictor(config.head_features, len(classes) + 1),
+        box_score_thresh=config.score_floor,
+        box_nms_thresh=config.nms_iou,
+        box_detections_per_img=config.detections_per_image,
+        box_bg_iou_thresh=training.box_overlap[0],
+        box_fg_iou_thresh=training.box_overlap[1],
+        box_batch_size_per_image=training.rois_per_image,
+    )
+    module.transform = OwnSize()
+    return module
+
+
+def _anchor_generator(config: DetectorConfig, levels: int) -> AnchorGenerator:
+    if not config.anchor_sizes:
+        raise ValueError("the configuration has no anchor sizes yet: resolve it first")
+    return AnchorGenerator(by_level(config.anchor_sizes, levels), (config.aspect_ratios,) * levels)
+
+
+class TorchDetector:
+    """A Faster R-CNN that finds cells in prepared images.
+
+    How many threads it uses is the caller's choice (``torch.set_num_threads``).
+
+    Parameters
+    ----------
+    module
+        From :func:`build`.
+    config
+        What it was built from.
+    classes
+        Names of the classes, in label order.
+    device
+        ``"auto"``: CUDA when there is one.
+    """
+
+    def __init__(
+        self,
+        module: FasterRCNN,
+        config: DetectorConfig,
+        classes: tuple[str, ...],
+        device: str = "auto",
+    ) -> None:
+        self.config = config
+        self.classes = classes
+        self.device = pick_device(device)
+        self.module: FasterRCNN = on_device(module, self.device).eval()
+
+    def detect(self, images: Sequence[Prepared]) -> list[Detections]:
+        """Find the cells of each image; see ``model.detecting.Detector``.
+
+        Images go through one by one: padding to a common size would let an image's boxes depend
+        on the images beside it, and a batch is no faster on a CPU.
+        """
+        return [self._detect(image) for image in images]
+
+    @torch.inference_mode()
+    def _detect(self, image: Prepared) -> Detections:
+        grey = torch.from_numpy(np.ascontiguousarray(image.pixels, np.float32))
+        batch, _ = self.module.transform([grey[None].to(self.device)])
+        with mixed_precision(self.device):
+            features = self.module.backbone(batch.tensors)
+        features = {name: level.float() for name, level in features.items()}
+        proposals, caps = propose(self.module.rpn, batch, features, self.config)
+        found, _ = self.module.roi_heads(features, [proposals], batch.image_sizes)
+        return self._as_detections(found[0], caps)
+
+    def _as_detections(self, found: dict[str, Tensor], caps: tuple[str, ...]) -> Detections:
+        order = found["scores"].argsort(descending=True, stable=True)
+        boxes, scores, labels = (
+            found[name][order].cpu().numpy() for name in ("boxes", "scores", "labels")
+        )
+        if len(scores) >= self.config.detections_per_image:
+            caps = (*caps, "detections_per_image")
+        return Detections(
+            boxes.astype(np.float32),
+            scores.astype(np.float32),
+            labels.astype(np.int64) - 1,
+            self.classes,
+            caps,
+        )
+
+
+def propose(
+    rpn: RegionProposalNetwork,
+    batch: object,
+    features: dict[str, Tensor],
+    config: DetectorConfig,
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the proposals of one image, shape (N, 4) in pixels, and the caps that cut them.
+
+    The RPN's own forward, except that proposals below ``proposal_floor`` are dropped and that it
+    tells what torchvision keeps silent.
+    """
+    objectness, deltas = rpn.head(list(features.values()))
+    anchors = rpn.anchor_generator(batch, list(features.values()))
+    levels = [level[0].numel() for level in objectness]
+    scores, deltas = concat_box_prediction_layers(objectness, deltas)
+    boxes = rpn.box_coder.decode(deltas, anchors).view(1, -1, 4)
+    sizes = batch.image_sizes  # type: ignore[attr-defined]
+    kept, kept_scores = rpn.filter_proposals(boxes, scores, sizes, levels)
+    worth = kept_scores[0] >= config.proposal_floor
+    caps = _caps(scores, levels, int(worth.sum()), config)
+    return kept[0][worth], caps
+
+
+def _caps(scores: Tensor, levels: list[int], kept: int, config: DetectorConfig) -> tuple[str, ...]:
+    candidates = [
+        int((level.sigmoid() >= config.proposal_floor).sum())
+        for level in torch.split(scores.flatten(), levels)
+    ]
+    reached = []
+    if max(candidates) > config.rpn_pre_nms:
+        reached.append("rpn_pre_nms")
+    if kept >= config.rpn_post_nms:
+        reached.append("rpn_post_nms")
+    return tuple(reached)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """Return the device of that name; ``"auto"`` is CUDA when there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def on_device(module: nn.Module, device: torch.device) -> nn.Module:
+    """Move the module; on CUDA its convolutions work channels last."""
+    if device.type == "cuda":
+        return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return module.to(device)
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Return a context of bfloat16 on CUDA; a CPU without AVX-512 is 100 times slower with it."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def load_detector(
+    path: Path, config: DetectorConfig, classes: tuple[str, ...], device: str = "auto"
+) -> TorchDetector:
+    """Load a detector from a file of :func:`model.weights.save_weights`.
+
+    Raises
+    ------
+    BrokenVersion
+        When the file is missing or truncated, or its weights are of another architecture.
+    """
+    module = build(config, classes)
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise BrokenVersion(f"{path} holds no weights of this detector: {error}") from error
+    return TorchDetector(module, config, classes, device)

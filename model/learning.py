@@ -1,0 +1,186 @@
+"""From a snapshot to a candidate in the registry: groups, training, threshold, report.
+
+Importing this imports no torch; making a candidate does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.anchors import fits, near, resolve
+from model.config import PRESETS, DetectorConfig, TrainConfig
+from model.evaluation import best_f1_threshold, evaluate_version
+from model.examples import DatasetSnapshot, LabelledImage
+from model.loaded import LoadedVersion
+from model.progress import OnProgress, Progress, ignore, part_of
+from model.registry import WEIGHTS, Registry
+from model.versions import EvaluationReport, ModelVersion
+from preprocessing.groups import ContrastGroups
+
+if TYPE_CHECKING:
+    from model.detector import TorchDetector
+
+__all__ = ["OnProgress", "Progress", "make_candidate"]
+
+#: More images than these tell little more about a threshold, and cost time.
+_CALIBRATE_ON = 40
+_TRAINING = (0.03, 0.90)
+_CALIBRATED = 0.95
+
+
+def make_candidate(
+    snapshot: DatasetSnapshot,
+    registry: Registry,
+    *,
+    workdir: Path,
+    champion: ModelVersion | None = None,
+    project: str | None = None,
+    preset: str | tuple[DetectorConfig, TrainConfig] = "default",
+    device: str = "auto",
+    on_progress: OnProgress = ignore,
+) -> ModelVersion:
+    """Learn from a snapshot and add what came of it to the registry.
+
+    Contrast groups, scale and anchors come from the train side alone. The threshold is that of the
+    best F1 on the inner side, on the train side where there is no inner one. Nothing is promoted.
+
+    Parameters
+    ----------
+    workdir
+        Where the training keeps its checkpoints: called again with the same folder after it was
+        killed, the training goes on. The caller removes it in the end.
+    champion
+        Its weights are the start where its architecture is the preset's.
+    project
+        The project that the candidate is for.
+    on_progress
+        May raise ``TrainingCancelled``, which ends the work without a candidate.
+
+    Returns
+    -------
+    The candidate, with its report on the held-out side; the report is None where that is empty.
+
+    Raises
+    ------
+    NothingToLearn
+        When the train side has not one box.
+    TrainingDiverged
+        When the loss became NaN or infinite before the first checkpoint.
+    """
+    from model.detector import load_detector
+    from model.training import train
+
+    detector, training = PRESETS[preset] if isinstance(preset, str) else preset
+    start = _start(registry, champion, detector)
+    detector = _resolve(detector, snapshot, start)
+    on_progress(Progress("preparing", 0.0, message=_summary(snapshot)))
+    groups = _fit_groups(snapshot, training)
+    weights = train(
+        snapshot,
+        groups,
+        detector,
+        training,
+        start.weights if start else None,
+        start.version.classes if start else (),
+        workdir,
+        device,
+        part_of(on_progress, *_TRAINING),
+    )
+    version = ModelVersion(
+        id=registry.new_id("trained"),
+        kind="trained",
+        classes=snapshot.classes,
+        threshold=0.0,
+        detector=detector,
+        training=training,
+        project=project,
+        parent=start.version.id if start else None,
+        snapshot=snapshot.sha256,
+        lineage=_lineage(snapshot, start),
+    )
+    torch_detector = load_detector(weights, detector, snapshot.classes, device)
+    version = _judge(version, groups, torch_detector, snapshot, on_progress)
+    on_progress(Progress("storing", 1.0))
+    return registry.add(version, groups, weights)
+
+
+@dataclass(frozen=True)
+class _Start:
+    version: ModelVersion
+    config: DetectorConfig
+    weights: Path
+
+
+def _start(
+    registry: Registry, champion: ModelVersion | None, detector: DetectorConfig
+) -> _Start | None:
+    if champion is None or champion.detector is None or not fits(champion.detector, detector):
+        return None
+    weights = registry.root / "versions" / champion.id / WEIGHTS
+    return _Start(champion, champion.detector, weights) if weights.is_file() else None
+
+
+def _resolve(
+    detector: DetectorConfig, snapshot: DatasetSnapshot, start: _Start | None
+) -> DetectorConfig:
+    resolved = resolve(detector, snapshot)
+    if start is None or not near(resolved, start.config):
+        return resolved
+    # Weights know the sizes they were trained at; a small difference is not worth a new beginning.
+    return replace(resolved, scale=start.config.scale, anchor_sizes=start.config.anchor_sizes)
+
+
+def _summary(snapshot: DatasetSnapshot) -> str:
+    images = snapshot.of_side("train")
+    return f"learning from {len(images)} images with {sum(len(i.boxes) for i in images)} cells"
+
+
+def _fit_groups(snapshot: DatasetSnapshot, training: TrainConfig) -> ContrastGroups:
+    if training.contrast == "none":
+        return ContrastGroups.none()
+    from preprocessing.fitting import fit_groups
+    from preprocessing.quantiles import profile_of
+
+    profiles = [profile_of(image.read().pixels) for image in snapshot.of_side("train")]
+    return fit_groups(profiles, mode=training.contrast)
+
+
+def _lineage(snapshot: DatasetSnapshot, start: _Start | None) -> tuple[str, ...]:
+    seen = [image.sha256 for image in snapshot.of_side("train", "inner")]
+    return tuple(dict.fromkeys([*(start.version.lineage if start else ()), *seen]))
+
+
+def _judge(
+    version: ModelVersion,
+    groups: ContrastGroups,
+    detector: TorchDetector,
+    snapshot: DatasetSnapshot,
+    on_progress: OnProgress,
+) -> ModelVersion:
+    on_progress(Progress("calibrating", _TRAINING[1]))
+    loaded = LoadedVersion(version, groups, detector)
+    calibrated = replace(version, threshold=_threshold(loaded, snapshot))
+    on_progress(Progress("evaluating", _CALIBRATED))
+    return replace(calibrated, report=_report(replace(loaded, version=calibrated), snapshot))
+
+
+def _threshold(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
+    images = _some(snapshot.of_side("inner") or snapshot.of_side("train"))
+    found = [loaded.find([image.read()])[0].detections for image in images]
+    return best_f1_threshold(found, images)
+
+
+def _some(images: Sequence[LabelledImage]) -> Sequence[LabelledImage]:
+    if len(images) <= _CALIBRATE_ON:
+        return images
+    return [images[i] for i in np.linspace(0, len(images) - 1, _CALIBRATE_ON).astype(int)]
+
+
+def _report(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> EvaluationReport | None:
+    held_out = snapshot.of_side("held-out")
+    return evaluate_version(loaded, held_out, snapshot.classes) if held_out else None

@@ -1,0 +1,76 @@
+"""A detector's weights on disk, and a start from those of another version."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+_PREDICTOR = "roi_heads.box_predictor."
+_BACKGROUND = 1
+
+
+def save_weights(module: nn.Module, path: Path) -> Path:
+    """Write the weights, float32, as safetensors: a reader sees the whole file or none."""
+    state = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
+    save_file(state, partial)
+    os.replace(partial, path)
+    return path
+
+
+def start_from(
+    module: nn.Module, path: Path, start_classes: Sequence[str], classes: Sequence[str]
+) -> int:
+    """Take over the weights of another detector where name and shape are the same.
+
+    In the box predictor the background and the classes that both know take over their rows; a new
+    class keeps its fresh ones.
+
+    Returns
+    -------
+    How many tensors were taken over, wholly or in part.
+    """
+    given, own = load_file(path), module.state_dict()
+    taken = {
+        name: tensor
+        for name, tensor in given.items()
+        if name in own and own[name].shape == tensor.shape and not name.startswith(_PREDICTOR)
+    }
+    for name in (n for n in own if n.startswith(_PREDICTOR) and n in given):
+        if given[name].shape[1:] == own[name].shape[1:]:
+            taken[name] = _rows_of_known(own[name], given[name], start_classes, classes)
+    module.load_state_dict(taken, strict=False)
+    return len(taken)
+
+
+def _rows_of_known(
+    own: Tensor, given: Tensor, start_classes: Sequence[str], classes: Sequence[str]
+) -> Tensor:
+    per_class = own.shape[0] // (len(classes) + _BACKGROUND)
+    ours = own.clone().view(len(classes) + _BACKGROUND, per_class, -1)
+    theirs = given.view(len(start_classes) + _BACKGROUND, per_class, -1)
+    ours[0] = theirs[0]
+    for i, name in enumerate(classes):
+        if name in start_classes:
+            ours[i + _BACKGROUND] = theirs[start_classes.index(name) + _BACKGROUND]
+    return ours.view(own.shape)
+
+
+def save_checkpoint(path: Path, values: dict[str, object]) -> None:
+    """Write a training's state (weights, optimiser, iteration), whole or not at all."""
+    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
+    torch.save(values, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, object] | None:
+    """Read a training's state; None when there is none. Tensors and plain values only."""
+    if not path.exists():
+        return None
+    values: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
+    return values

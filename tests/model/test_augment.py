@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.augment import crop, flip, tone, transpose, vary
+from model.data import Example
+
+
+def marked(height=40, width=60, boxes=((5, 8, 15, 20), (40, 30, 60, 40))):
+    """An image that is 1 inside its boxes and 0 elsewhere."""
+    pixels = np.zeros((height, width), np.float32)
+    for xmin, ymin, xmax, ymax in boxes:
+        pixels[ymin:ymax, xmin:xmax] = 1
+    labels = np.arange(1, len(boxes) + 1)
+    return Example(pixels, np.array(boxes, np.float32).reshape(-1, 4), labels)
+
+
+def assert_boxes_lie_on_the_cells(example):
+    drawn = np.zeros_like(example.pixels)
+    for xmin, ymin, xmax, ymax in example.xyxy_px.astype(int):
+        assert (example.pixels[ymin:ymax, xmin:xmax] > 0.5).all()
+        drawn[ymin:ymax, xmin:xmax] = 1
+    np.testing.assert_array_equal(drawn > 0.5, example.pixels > 0.5)
+
+
+@given(across=st.booleans(), down=st.booleans(), turned=st.booleans())
+def test_boxes_follow_their_cells_to_the_pixel(across, down, turned):
+    example = flip(marked(), across, down)
+    assert_boxes_lie_on_the_cells(transpose(example) if turned else example)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_whatever_is_drawn_the_boxes_stay_on_their_cells(seed):
+    for example in vary([marked(), marked()], np.random.default_rng(seed), crop_px=0):
+        assert_boxes_lie_on_the_cells(example)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_batch_keeps_one_orientation(seed):
+    varied = vary([marked()] * 4, np.random.default_rng(seed), crop_px=0)
+    assert len({example.pixels.shape for example in varied}) == 1
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_crop_is_no_larger_than_asked_and_keeps_what_is_half_visible(seed):
+    whole = marked()
+    window = crop(whole, 32, np.random.default_rng(seed))
+    assert max(window.pixels.shape) <= 32
+    assert (window.xyxy_px >= 0).all()
+    assert (window.xyxy_px <= 32).all()
+    sides = window.xyxy_px[:, 2:] - window.xyxy_px[:, :2]
+    full = whole.xyxy_px[window.labels - 1]
+    assert (sides.prod(axis=1) >= 0.5 * (full[:, 2:] - full[:, :2]).prod(axis=1)).all()
+
+
+def test_a_crop_leaves_a_small_image_alone():
+    example = marked()
+    assert crop(example, 60, np.random.default_rng(0)) is example
+
+
+def test_half_of_the_crops_look_at_a_cell_of_a_sparse_image():
+    sparse = marked(500, 500, ((240, 240, 250, 250),))
+    rng = np.random.default_rng(0)
+    seen = [len(crop(sparse, 50, rng).labels) for _ in range(100)]
+    assert sum(seen) > 35
+
+
+def test_tone_changes_levels_a_little_and_stays_within_0_and_1():
+    example = Example(np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10), *empty())
+    toned = tone(example, np.random.default_rng(0)).pixels
+    assert 0 < np.abs(toned - example.pixels).max() < 0.2
+    assert toned.min() >= 0
+    assert toned.max() <= 1
+
+
+def test_the_same_seed_varies_the_same_way():
+    one, other = (vary([marked()], np.random.default_rng(7), crop_px=32)[0] for _ in range(2))
+    np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+def test_an_image_without_cells_is_varied_too():
+    blank = Example(np.zeros((50, 50), np.float16), *empty())
+    assert vary([blank], np.random.default_rng(0), crop_px=32)[0].pixels.shape == (32, 32)
+
+
+def empty():
+    return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_pixels_come_out_as_float32(dtype):
+    example = Example(np.zeros((8, 8), dtype), *empty())
+    assert vary([example], np.random.default_rng(0), crop_px=0)[0].pixels.dtype == np.float32

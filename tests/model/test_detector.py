@@ -1,0 +1,245 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.anchors import STRIDES
+from model.backbones import build_backbone
+from model.boxes import iou_matrix
+from model.config import PRESETS, DetectorConfig
+from model.detector import OwnSize, TorchDetector, build, load_detector, propose
+from model.errors import BrokenVersion
+from model.weights import save_weights, start_from
+from preprocessing.prepare import Prepared
+
+SIZES = {1: (32.0, 64.0, 128.0), 2: (12.0, 20.0, 28.0, 40.0), 5: (16.0, 32.0, 48.0, 64.0, 128.0)}
+SMALL = DetectorConfig(scale=1.0, anchor_sizes=SIZES[2])
+
+
+def config_of(backbone):
+    return replace(SMALL, backbone=backbone, anchor_sizes=SIZES[len(STRIDES[backbone])])
+
+
+def prepared(height=96, width=128, seed=0):
+    pixels = np.random.default_rng(seed).random((height, width), dtype=np.float32)
+    return Prepared(pixels, 1.0, "all", 0.0, (), height, width)
+
+
+def fresh(config=SMALL, classes=("A", "B"), seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return TorchDetector(build(config, classes), config, classes, "cpu")
+
+
+@pytest.mark.parametrize("backbone", sorted(STRIDES))
+def test_a_backbone_gives_maps_of_its_strides(backbone):
+    module = build_backbone(backbone).eval()
+    with torch.inference_mode():
+        maps = module(torch.zeros(1, 1, 128, 192))
+    assert [128 // m.shape[2] for m in maps.values()] == list(STRIDES[backbone])
+    assert [192 // m.shape[3] for m in maps.values()] == list(STRIDES[backbone])
+    assert {m.shape[1] for m in maps.values()} == {module.out_channels}
+
+
+def test_batch_norm_is_trainable():
+    norms = [m for m in build(SMALL, ("A",)).modules() if "BatchNorm" in type(m).__name__]
+    assert norms
+    assert all(type(m) is torch.nn.BatchNorm2d and m.weight.requires_grad for m in norms)
+
+
+@pytest.mark.parametrize("preset", ["m03", "m04", "m05", "m06"])
+def test_the_thesis_models_take_one_training_step(preset):
+    config, training = PRESETS[preset]
+    module = build(config, ("N",), training).train()
+    optimiser = torch.optim.Adam(module.parameters(), lr=training.learning_rate)
+    targets = [{"boxes": torch.tensor([[8.0, 8, 72, 72]]), "labels": torch.tensor([1])}]
+    before = module.rpn.head.cls_logits.weight.detach().clone()
+    losses = module([torch.rand(1, 96, 96)], targets)
+    torch.stack(list(losses.values())).sum().backward()
+    optimiser.step()
+    assert module.rpn.anchor_generator.sizes == (config.anchor_sizes,)
+    assert not torch.equal(before, module.rpn.head.cls_logits.weight)
+
+
+def test_an_image_is_seen_at_its_own_size():
+    images, _ = OwnSize()([torch.zeros(1, 70, 50)])
+    assert images.tensors.shape == (1, 1, 96, 64)
+    assert images.image_sizes == [(70, 50)]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (17, 300), (96, 128)])
+def test_boxes_lie_inside_the_image_and_scores_descend(shape):
+    found = fresh(replace(SMALL, score_floor=0.0)).detect([prepared(*shape)])[0]
+    height, width = shape
+    assert (found.xyxy_px >= 0).all()
+    assert (found.xyxy_px <= [width, height, width, height]).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert set(found.labels) <= {0, 1}
+    assert found.classes == ("A", "B")
+
+
+def test_the_images_beside_it_do_not_change_what_is_found_in_an_image():
+    detector = fresh()
+    alone = detector.detect([prepared()])[0]
+    among = detector.detect([prepared(200, 300, 1), prepared(), prepared(64, 64, 2)])[1]
+    np.testing.assert_array_equal(alone.xyxy_px, among.xyxy_px)
+    np.testing.assert_array_equal(alone.scores, among.scores)
+
+
+def test_no_images_give_no_detections():
+    assert fresh().detect([]) == []
+
+
+def test_the_cap_on_detections_is_told_when_reached():
+    config = replace(SMALL, detections_per_image=7, score_floor=0.0)
+    found = fresh(config).detect([prepared()])[0]
+    assert len(found) == 7
+    assert "detections_per_image" in found.caps_reached
+
+
+def test_the_caps_on_proposals_are_told_when_reached():
+    config = replace(SMALL, rpn_pre_nms=50, rpn_post_nms=20)
+    caps = fresh(config).detect([prepared()])[0].caps_reached
+    assert {"rpn_pre_nms", "rpn_post_nms"} <= set(caps)
+
+
+def test_no_cap_is_told_when_none_is_reached():
+    assert fresh(replace(SMALL, proposal_floor=0.999)).detect([prepared()])[0].caps_reached == ()
+
+
+def test_a_thousand_cells_come_through_the_proposal_caps():
+    """With an RPN that sees every cell, each of 1,000 has a proposal in 1280×1024 pixels."""
+    truth = _grid_of_cells(1000, np.random.default_rng(0))
+    detector = fresh()
+    batch, _ = detector.module.transform([torch.zeros(1, 1024, 1280)])
+    detector.module.rpn.head = _AllSeeing(detector.module.rpn.anchor_generator, batch, truth)
+    features = {"0": torch.zeros(1, 64, 128, 160), "1": torch.zeros(1, 64, 64, 80)}
+    boxes, _ = propose(detector.module.rpn, batch, features, detector.config)
+    assert len(boxes) <= detector.config.rpn_post_nms
+    assert (iou_matrix(truth, boxes.numpy()).max(axis=1) > 0.7).mean() == 1.0
+
+
+class _AllSeeing(torch.nn.Module):
+    """An RPN head that scores each anchor by its overlap with a cell, and moves it onto it."""
+
+    def __init__(self, anchor_generator, batch, truth):
+        super().__init__()
+        self.generator, self.batch, self.truth = anchor_generator, batch, torch.from_numpy(truth)
+
+    def forward(self, features):
+        anchors = self.generator(self.batch, features)[0]
+        target = self.truth[_slot((anchors[:, :2] + anchors[:, 2:]) / 2)]
+        overlap = _overlap(anchors, target)
+        logits = torch.where(overlap > 0.3, 4 * overlap, -8.0)
+        return self._as_maps(features, logits, _deltas(anchors, target))
+
+    def _as_maps(self, features, logits, deltas):
+        objectness, moves, at = [], [], 0
+        for level in features:
+            height, width = level.shape[2:]
+            each = self.generator.num_anchors_per_location()[0]
+            part = slice(at, at + height * width * each)
+            objectness.append(logits[part].view(1, height, width, each).permute(0, 3, 1, 2))
+            moves.append(deltas[part].view(1, height, width, each * 4).permute(0, 3, 1, 2))
+            at = part.stop
+        return objectness, moves
+
+
+def _overlap(one, other):
+    shared = (torch.min(one[:, 2:], other[:, 2:]) - torch.max(one[:, :2], other[:, :2])).clamp(0)
+    areas = [(b[:, 2:] - b[:, :2]).prod(dim=1) for b in (one, other)]
+    return shared.prod(dim=1) / (sum(areas) - shared.prod(dim=1))
+
+
+def _deltas(anchors, target):
+    size, goal = anchors[:, 2:] - anchors[:, :2], target[:, 2:] - target[:, :2]
+    shift = (target[:, :2] + goal / 2) - (anchors[:, :2] + size / 2)
+    return torch.cat([shift / size, torch.log(goal / size)], dim=1)
+
+
+COLUMNS, SLOT_PX = 40, (32.0, 40.96)
+
+
+def _slot(centres):
+    column, row = (centres / torch.tensor(SLOT_PX)).long().unbind(dim=1)
+    return row.clamp(0, 24) * COLUMNS + column.clamp(0, COLUMNS - 1)
+
+
+def _grid_of_cells(count, rng):
+    """Cells of 16 to 32 pixels a side, each anywhere in a slot of its own."""
+    side = rng.uniform(16, 32, count)
+    places = np.stack([np.arange(count) % COLUMNS, np.arange(count) // COLUMNS], axis=1)
+    corner = places * SLOT_PX + rng.uniform(0, 1, (count, 2)) * (SLOT_PX - side[:, None])
+    return np.concatenate([corner, corner + side[:, None]], axis=1).astype(np.float32)
+
+
+def test_a_detector_saved_and_loaded_finds_the_same(tmp_path):
+    detector = fresh()
+    path = save_weights(detector.module, tmp_path / "weights.safetensors")
+    loaded = load_detector(path, SMALL, ("A", "B"), "cpu")
+    one, other = detector.detect([prepared()])[0], loaded.detect([prepared()])[0]
+    assert len(one) > 0
+    np.testing.assert_array_equal(one.xyxy_px, other.xyxy_px)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing_truncated_or_foreign_weights_are_a_broken_version(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(BrokenVersion):
+        load_detector(path, SMALL, ("A",), "cpu")
+    save_weights(build(SMALL, ("A",)), path)
+    with pytest.raises(BrokenVersion):
+        load_detector(path, SMALL, ("A", "B"), "cpu")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(BrokenVersion):
+        load_detector(path, SMALL, ("A",), "cpu")
+
+
+def test_known_classes_keep_their_weights_and_new_ones_begin_fresh(tmp_path):
+    old, new = build(SMALL, ("A", "B")), build(SMALL, ("C", "B"))
+    fresh_rows = new.roi_heads.box_predictor.cls_score.weight[1].detach().clone()
+    start_from(new, save_weights(old, tmp_path / "w"), ("A", "B"), ("C", "B"))
+    ours, theirs = (m.roi_heads.box_predictor.cls_score.weight for m in (new, old))
+    assert torch.equal(ours[0], theirs[0])
+    assert torch.equal(ours[1], fresh_rows)
+    assert torch.equal(ours[2], theirs[2])
+    boxes = [m.roi_heads.box_predictor.bbox_pred.weight.view(3, 4, -1) for m in (new, old)]
+    assert torch.equal(boxes[0][2], boxes[1][2])
+    assert not torch.equal(boxes[0][1], boxes[1][1])
+    assert torch.equal(new.rpn.head.cls_logits.weight, old.rpn.head.cls_logits.weight)
+
+
+def test_a_start_takes_over_what_fits_and_leaves_the_rest(tmp_path):
+    old = build(replace(SMALL, aspect_ratios=(1.0,)), ("A",))
+    new = build(SMALL, ("A",))
+    own = new.rpn.head.cls_logits.weight.detach().clone()
+    taken = start_from(new, save_weights(old, tmp_path / "w"), ("A",), ("A",))
+    assert taken == len(old.state_dict()) - 4
+    assert torch.equal(new.rpn.head.cls_logits.weight, own)
+
+
+def test_imagenet_weights_that_are_not_in_the_cache_are_done_without(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    caplog.set_level("INFO")
+    build_backbone("r18_p34_64", imagenet="cached")
+    assert "no ImageNet weights" in caplog.text
+
+
+@pytest.mark.parametrize(("backbone", "first"), [("mbs8_64", "0.0"), ("r18_p34_64", "conv1")])
+def test_imagenet_filters_are_summed_over_the_colours(monkeypatch, tmp_path, backbone, first):
+    from torchvision import models
+
+    net = {"mbs8_64": models.mobilenet_v3_large, "r18_p34_64": models.resnet18}[backbone]()
+    weights = {
+        "mbs8_64": models.MobileNet_V3_Large_Weights.DEFAULT,
+        "r18_p34_64": models.ResNet18_Weights.DEFAULT,
+    }[backbone]
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(type(weights), "get_state_dict", lambda *_, **__: net.state_dict())
+    cached = tmp_path / "hub" / "checkpoints" / weights.url.rsplit("/", 1)[1]
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    grey = build_backbone(backbone, imagenet="cached").body.get_submodule(first)
+    rgb = net.get_submodule(first if first == "conv1" else f"features.{first}")
+    assert torch.allclose(grey.weight, rgb.weight.sum(dim=1, keepdim=True))

@@ -1,0 +1,145 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from model.config import DetectorConfig, TrainConfig
+from model.errors import NothingToLearn, TrainingCancelled
+from model.examples import DatasetSnapshot
+from model.learning import Progress, make_candidate
+from model.progress import part_of
+from model.registry import Registry
+
+CLASSES = ("Nucleus",)
+PRESET = (
+    DetectorConfig(head_features=32),
+    TrainConfig(iterations=3, batch=1, rois_per_image=16, rpn_proposals=50, contrast="single"),
+)
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return Registry(tmp_path / "registry")
+
+
+@pytest.fixture
+def snapshot(cell_images):
+    train = cell_images(3, shape=(64, 64), cells=4)
+    held_out = cell_images(1, 200, "held-out", 4, (64, 64))
+    return DatasetSnapshot((*train, *held_out), CLASSES)
+
+
+@pytest.fixture
+def make(registry, tmp_path):
+    def make(snapshot, name="work", preset=PRESET, **options):
+        return make_candidate(
+            snapshot, registry, workdir=tmp_path / name, preset=preset, device="cpu", **options
+        )
+
+    return make
+
+
+def hashes(snapshot, *sides):
+    return [image.sha256 for image in snapshot.of_side(*sides)]
+
+
+def test_importing_it_imports_no_torch():
+    code = "import sys, model.learning; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_part_of_the_work_reports_as_its_share_of_the_whole():
+    seen = []
+    part_of(seen.append, 0.2, 0.6)(Progress("training", 0.5, 1, 2, 0.1))
+    assert seen == [Progress("training", pytest.approx(0.4), 1, 2, 0.1)]
+
+
+def test_a_candidate_is_in_the_registry_with_all_that_is_known_of_it(make, registry, snapshot):
+    version = make(snapshot, project="7")
+    assert registry.get(version.id) == version
+    assert (version.kind, version.project, version.classes) == ("trained", "7", CLASSES)
+    assert version.snapshot == snapshot.sha256
+    assert list(version.lineage) == hashes(snapshot, "train")
+    assert version.report.images == tuple(hashes(snapshot, "held-out"))
+    assert version.detector.scale > 0
+    assert version.detector.anchor_sizes
+    assert 0 <= version.threshold <= 1
+    assert version.decision is None
+
+
+def test_the_loaded_candidate_is_what_was_reported(make, registry, snapshot):
+    from model.evaluation import evaluate_version
+
+    version = make(snapshot)
+    loaded = registry.load(version.id, "cpu")
+    assert loaded.groups.mode == "single"
+    again = evaluate_version(loaded, snapshot.of_side("held-out"), CLASSES)
+    assert again == version.report
+
+
+def test_without_held_out_images_there_is_no_report(make, snapshot):
+    version = make(replace(snapshot, images=snapshot.of_side("train")))
+    assert version.report is None
+
+
+def test_the_inner_side_is_part_of_the_lineage(make, snapshot, cell_images):
+    inner = cell_images(1, 300, "inner", 4, (64, 64))
+    version = make(replace(snapshot, images=(*snapshot.images, *inner)))
+    assert inner[0].sha256 in version.lineage
+
+
+def test_a_candidate_begins_with_the_champion_and_inherits_its_lineage(
+    make, registry, snapshot, cell_images
+):
+    champion = make(snapshot)
+    more = (*cell_images(1, 400, "train", 4, (64, 64)), *snapshot.images)
+    detector, training = PRESET
+    still = (detector, replace(training, learning_rate=0.0, iterations=1))
+    version = make(replace(snapshot, images=more), "next", still, champion=champion)
+    assert version.parent == champion.id
+    assert set(champion.lineage) < set(version.lineage)
+    assert version.detector == champion.detector
+    one, other = (registry.load(v.id, "cpu").detector.module for v in (champion, version))
+    assert torch.equal(one.rpn.head.cls_logits.weight, other.rpn.head.cls_logits.weight)
+
+
+def test_a_champion_of_another_architecture_is_no_start(make, snapshot):
+    champion = make(snapshot)
+    detector, training = PRESET
+    other = replace(detector, backbone="mbs8_64")
+    version = make(snapshot, "next", (other, training), champion=champion)
+    assert version.parent is None
+
+
+def test_the_classical_champion_is_no_start(make, registry, snapshot):
+    assert make(snapshot, champion=registry.champion("7")).parent is None
+
+
+def test_progress_goes_from_nothing_to_all_and_never_back(make, snapshot):
+    seen = []
+    make(snapshot, on_progress=seen.append)
+    fractions = [p.fraction for p in seen]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    stages = list(dict.fromkeys(p.stage for p in seen))
+    assert stages == ["preparing", "training", "calibrating", "evaluating", "storing"]
+    assert "3 images with 12 cells" in seen[0].message
+
+
+def test_a_cancelled_candidate_leaves_no_version(make, registry, snapshot):
+    def cancel(progress):
+        if progress.stage == "evaluating":
+            raise TrainingCancelled("stop")
+
+    with pytest.raises(TrainingCancelled):
+        make(snapshot, on_progress=cancel)
+    assert [v.kind for v in registry.list()] == ["classical"]
+
+
+def test_a_snapshot_without_a_box_makes_no_candidate(make, registry, cell_images):
+    empty = DatasetSnapshot(tuple(cell_images(2, cells=0)), CLASSES)
+    with pytest.raises(NothingToLearn):
+        make(empty)
+    assert [v.kind for v in registry.list()] == ["classical"]

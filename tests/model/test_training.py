@@ -1,0 +1,210 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model.config import DetectorConfig, TrainConfig
+from model.detector import load_detector
+from model.errors import NothingToLearn, TrainingCancelled, TrainingDiverged
+from model.evaluation import evaluate
+from model.examples import DatasetSnapshot
+from model.training import CHECKPOINT, iterations_for, rate, train
+from preprocessing.groups import ContrastGroups
+from preprocessing.prepare import prepare
+
+CLASSES = ("Nucleus",)
+DETECTOR = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32)
+SHORT = TrainConfig(iterations=4, batch=1, warmup=2, rois_per_image=16, rpn_proposals=50)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """More threads add in another order; on two cores they gain little at this size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def learn(cell_images, tmp_path):
+    snapshot = DatasetSnapshot(tuple(cell_images(2, shape=(64, 64), cells=3)), CLASSES)
+
+    def run(training=SHORT, snapshot=snapshot, workdir=tmp_path / "run", start=None, **options):
+        groups = ContrastGroups.none()
+        begun = (start, CLASSES) if start else (None, ())
+        return train(snapshot, groups, DETECTOR, training, *begun, workdir, "cpu", **options)
+
+    return run
+
+
+def equal(one, other):
+    first, second = load_file(one), load_file(other)
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize(
+    ("images", "least", "most"), [(5, 100, 400), (20, 250, 600), (400, 1500, 1500)]
+)
+def test_more_images_are_worth_more_iterations_up_to_a_cap(images, least, most):
+    assert least <= iterations_for(images) <= most
+
+
+def test_the_rate_warms_up_and_falls_to_nothing():
+    config = TrainConfig(iterations=400, warmup=40)
+    rates = [rate(i, config) for i in range(400)]
+    assert rates[0] < 0.05
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) == 40
+    assert rates[-1] < 0.001
+
+
+def test_the_same_seed_learns_the_same_weights(learn, tmp_path):
+    one, other = learn(workdir=tmp_path / "a"), learn(workdir=tmp_path / "b")
+    assert equal(one, other)
+
+
+def test_another_seed_learns_other_weights(learn, tmp_path):
+    one, other = (
+        learn(workdir=tmp_path / "a"),
+        learn(replace(SHORT, seed=1), workdir=tmp_path / "b"),
+    )
+    assert not equal(one, other)
+
+
+def test_the_random_state_of_the_caller_is_left_alone(learn):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    learn()
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
+    learn, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("model.training._CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("model.training._REPORT_EVERY", 3)
+    whole = learn(workdir=tmp_path / "whole")
+    seen = []
+
+    def die_once(progress):
+        seen.append(progress.iteration)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(workdir=tmp_path / "cut", on_progress=die_once)
+    assert equal(whole, learn(workdir=tmp_path / "cut", on_progress=die_once))
+    assert seen == [3, 3, 4]
+
+
+def test_a_finished_training_called_again_takes_no_step(learn):
+    learn()
+    seen = []
+    learn(on_progress=seen.append)
+    assert seen == []
+
+
+def test_the_checkpoint_of_another_training_is_not_taken_up(learn):
+    learn()
+    seen = []
+    learn(replace(SHORT, learning_rate=1e-4), on_progress=seen.append)
+    assert [p.iteration for p in seen] == [4]
+
+
+def test_progress_tells_iteration_loss_and_fraction(learn):
+    seen = []
+    learn(replace(SHORT, iterations=12), on_progress=seen.append)
+    assert [(p.stage, p.iteration, p.iterations) for p in seen] == [
+        ("training", 10, 12),
+        ("training", 12, 12),
+    ]
+    assert seen[-1].fraction == 1.0
+    assert 0 < seen[-1].loss < 10
+
+
+def test_a_callback_can_cancel(learn):
+    def cancel(progress):
+        raise TrainingCancelled("stop")
+
+    with pytest.raises(TrainingCancelled):
+        learn(on_progress=cancel)
+
+
+def test_images_without_cells_are_learned_from_as_negatives(learn, cell_images):
+    images = [*cell_images(1, shape=(64, 64)), *cell_images(2, 50, shape=(64, 64), cells=0)]
+    assert learn(snapshot=DatasetSnapshot(tuple(images), CLASSES)).is_file()
+
+
+@pytest.mark.parametrize("label", ["Debris", "Nucleus"])
+def test_a_snapshot_without_a_box_to_learn_is_refused(learn, cell_images, label):
+    cells = 0 if label == "Nucleus" else 3
+    images = cell_images(1, 70, cells=cells, label=label)
+    with pytest.raises(NothingToLearn, match="Nucleus"):
+        learn(snapshot=DatasetSnapshot(tuple(images), CLASSES))
+
+
+def test_a_loss_that_explodes_at_once_is_an_error_that_says_what_to_do(learn):
+    with pytest.raises(TrainingDiverged, match="learning rate below"):
+        learn(replace(SHORT, iterations=40, learning_rate=1e30, gradient_clip=0.0))
+
+
+def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypatch, tmp_path):
+    monkeypatch.setattr("model.training._CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("model.training.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
+    seen = []
+    path = learn(replace(SHORT, iterations=9, gradient_clip=0.0), on_progress=seen.append)
+    assert all(torch.isfinite(t).all() for t in load_file(path).values())
+    assert "were kept" in seen[-1].message
+    kept = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)
+    name = "roi_heads.box_predictor.cls_score.weight"
+    assert torch.equal(load_file(path)[name], kept["module"][name])
+
+
+def test_a_start_from_other_weights_begins_where_they_were(learn, tmp_path):
+    first = learn(workdir=tmp_path / "first")
+    still = replace(SHORT, iterations=1, learning_rate=0.0)
+    name = "backbone.body.conv1.weight"
+    second = learn(still, start=first, workdir=tmp_path / "second")
+    assert torch.equal(load_file(first)[name], load_file(second)[name])
+
+
+@pytest.mark.integration
+def test_six_small_images_teach_a_detector_to_find_cells(cell_images, tmp_path):
+    snapshot = DatasetSnapshot(tuple(cell_images(6)), CLASSES)
+    training = TrainConfig(batch=2, warmup=10, rois_per_image=64, rpn_proposals=100)
+    ap50 = {}
+    for iterations in (1, 70):
+        plan = replace(training, iterations=iterations)
+        weights = train(
+            snapshot,
+            ContrastGroups.none(),
+            DETECTOR,
+            plan,
+            None,
+            (),
+            tmp_path / str(iterations),
+            "cpu",
+        )
+        ap50[iterations] = _ap50(load_detector(weights, DETECTOR, CLASSES, "cpu"), cell_images)
+    assert ap50[70] > 0.6
+    assert ap50[1] < 0.2
+
+
+def _ap50(detector, cell_images):
+    images = cell_images(6, 100, side="held-out")
+    prepared = [prepare(image.read(), ContrastGroups.none(), 1.0) for image in images]
+    found = [
+        d.moved_to(p.to_raw(d.xyxy_px))
+        for d, p in zip(detector.detect(prepared), prepared, strict=True)
+    ]
+    return evaluate(found, images, CLASSES, 0.5).any_class.ap50
+
+
+def test_pixels_reach_the_detector_as_serving_sends_them(cell_images):
+    """Training keeps float16; the difference must be below one level of 8 bits."""
+    pixels = prepare(cell_images(1)[0].read(), ContrastGroups.none(), 1.0).pixels
+    assert np.abs(pixels - pixels.astype(np.float16).astype(np.float32)).max() < 0.5 / 255
