@@ -117,7 +117,7 @@ def _boxes(
             continue
         xmin, ymin, xmax, ymax = (float(edge or 0.0) for edge in edges)
         drawn = Box(xmin, ymin, xmax, ymax, label)
-        if drawn.width <= 0 or drawn.height <= 0:  # one pixel, counted inclusively, is no cell
+        if _has_no_size(drawn, one_based):
             notes.append(f"{what} {_where(drawn)} set aside: it has no size")
             continue
         if one_based:
@@ -125,6 +125,12 @@ def _boxes(
         if (kept := _inside(drawn, what, width, height, notes)) is not None:
             boxes.append(kept)
     return boxes
+
+
+def _has_no_size(box: Box, one_based: bool) -> bool:
+    # Counted inclusively, equal edges are one pixel: wide enough for a line, not for both.
+    sides = sorted((box.width, box.height))
+    return sides[0] < 0 or sides[1 if one_based else 0] == 0
 
 
 def _inside(box: Box, what: str, width: int, height: int, notes: list[str]) -> Box | None:

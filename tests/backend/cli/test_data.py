@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import to_regions
+from backend.services import build_services
+from backend.settings import Settings
+from backend.store.annotations import Annotation
+from model.boxes import Box
+
+Run = Callable[..., Result]
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="Nucleus"/></RectangleLabels></View>'
+)
+
+
+@pytest.fixture
+def corrected(home: Path, cells: Path) -> None:
+    """A project with one corrected image."""
+    services = build_services(Settings(home=home))
+    services.projects.ensure(1, "proj1", CONFIG)
+    sha256 = services.images.keep((cells / "images" / "field0.png").read_bytes())
+    services.images.add(1, sha256, 0, "field0.png", 160, 128)
+    services.images.attach_task(1, sha256, 0, 5)
+    interface = LabellingInterface.parse(CONFIG)
+    regions = to_regions([Box(1, 2, 30, 40, "Nucleus")], 160, 128, interface)
+    now = datetime.now(UTC)
+    services.annotations.record(Annotation(9, 1, 5, tuple(regions), now, now))
+    services.engine.dispose()
+
+
+@pytest.mark.usefixtures("corrected")
+def test_boxes_and_counts_are_exported(run: Run, tmp_path: Path) -> None:
+    voc = run("export", "voc", "--out", tmp_path / "voc")
+    assert voc.exit_code == 0, voc.output
+    assert "1 images, 1 boxes" in voc.stdout
+    assert (tmp_path / "voc" / "images" / "field0.png").is_file()
+    counts = run("export", "counts", "--out", tmp_path / "counts.csv", "--project", 1)
+    assert counts.exit_code == 0, counts.output
+    assert "field0.png,Nucleus,corrected,1," in (tmp_path / "counts.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--pages", "second"), "first or all"),
+        (("--classes", "Nucleus"), "from-annotations"),
+        ((), "There is no project yet"),
+    ],
+)
+def test_an_import_that_cannot_be_is_told(
+    run: Run, cells: Path, words: tuple[str, ...], message: str
+) -> None:
+    result = run("import", cells / "images", *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.usefixtures("corrected")
+def test_an_import_while_label_studio_is_away_is_told(
+    run: Run, cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYTOLOOP_LABEL_STUDIO_URL", "http://127.0.0.1:9")
+    result = run("import", cells / "images")
+    assert result.exit_code == 2
+    assert "127.0.0.1:9" in result.stderr

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from backend.services import build_services
+from backend.settings import Settings
+from model.classical import CLASSICAL_ID
+from model.registry import Registry
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+
+Run = Callable[..., Result]
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="Nucleus"/></RectangleLabels></View>'
+)
+
+
+@pytest.fixture
+def version(home: Path) -> str:
+    """A version in the registry; of weights it has none, since nothing here loads it."""
+    made = ModelVersion("trained-1", "trained", ("Nucleus",), 0.5, lineage=("a" * 64,))
+    return Registry(home / "registry").add(made, ContrastGroups.none(), None).id
+
+
+@pytest.fixture
+def add_project(home: Path) -> Callable[[int], None]:
+    def add(id: int) -> None:
+        services = build_services(Settings(home=home))
+        services.projects.ensure(id, f"proj{id}", CONFIG)
+        services.engine.dispose()
+
+    return add
+
+
+def test_list_and_show_tell_what_there_is(run: Run, version: str) -> None:
+    lines = run("models", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["version", CLASSICAL_ID, version]
+    assert "Nucleus" in run("models", "show", version).stdout
+    assert json.loads(run("models", "show", version, "--json").stdout)["id"] == version
+    assert len(json.loads(run("models", "list", "--json").stdout)) == 2
+
+
+def test_promote_and_rollback_move_the_only_projects_champion(
+    run: Run, version: str, add_project: Callable[[int], None]
+) -> None:
+    add_project(7)
+    promoted = run("models", "promote", version)
+    assert f"{version} is the champion of project 7" in promoted.stdout
+    assert "Redis" in promoted.stderr  # away: told, and the champion is changed all the same
+    assert run("models", "list").stdout.splitlines()[-1].endswith(" 7")
+    assert CLASSICAL_ID in run("models", "rollback").stdout
+    again = run("models", "rollback")
+    assert again.exit_code == 2
+    assert "Error:" in again.stderr
+
+
+def test_one_of_several_projects_must_be_named(
+    run: Run, version: str, add_project: Callable[[int], None]
+) -> None:
+    assert "There is no project yet" in run("models", "promote", version).stderr
+    add_project(1)
+    add_project(2)
+    result = run("models", "promote", version)
+    assert result.exit_code == 2
+    assert "1 (proj1), 2 (proj2)" in result.stderr
+    assert run("models", "promote", version, "--project", 2).exit_code == 0
+    assert run("models", "promote", version, "--project", 3).exit_code == 2
+
+
+def test_a_version_that_is_not_there_is_no_champion(
+    run: Run, add_project: Callable[[int], None]
+) -> None:
+    add_project(1)
+    result = run("models", "promote", "../../etc")
+    assert result.exit_code == 2
+    assert "no version id" in result.stderr

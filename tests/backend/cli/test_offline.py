@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from backend.datasets.voc import read_voc
+from model.classical import CLASSICAL_ID
+
+Run = Callable[..., Result]
+
+
+def test_evaluate_judges_the_classical_version_when_nothing_was_trained(
+    run: Run, cells: Path
+) -> None:
+    words = ("--images", cells / "images", "--annotations", cells / "annotations", "--json")
+    result = run("evaluate", *words)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["version"] == CLASSICAL_ID
+    assert len(figures["images"]) == 5
+    assert figures["seen"] == []
+    assert figures["any_class"]["ap50"] > 0.5
+    assert "nothing was trained yet" in result.stderr
+
+
+def test_evaluate_prints_figures_a_person_can_read(run: Run, cells: Path) -> None:
+    result = run("evaluate", "--images", cells / "images", "--annotations", cells / "annotations")
+    assert "any class         AP50 " in result.stdout
+    assert "of 30 true" in result.stdout
+
+
+def test_predict_writes_boxes_pictures_and_counts(run: Run, cells: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"")
+    out = tmp_path / "out"
+    result = run("predict", cells / "images", tmp_path / "bad.png", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "bad.png left out" in result.stderr
+    with (out / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [f"field{n}.png" for n in range(5)]
+    for row in rows:
+        stem = Path(row["image"]).stem
+        assert len(read_voc(out / "annotations" / f"{stem}.xml").boxes) == int(row["count"]) > 0
+        with Image.open(out / "drawn" / f"{stem}.png") as drawn:
+            assert drawn.size == (160, 128)
+
+
+def test_predict_never_writes_over_what_is_there(run: Run, cells: Path) -> None:
+    result = run("predict", cells / "images", "--out", cells)
+    assert result.exit_code == 2
+    assert "nothing is overwritten" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("evaluate", "--model", "trained-x"), "no version trained-x"),
+        (("train", "--preset", "m99"), "There is no preset m99; there are default, m03"),
+        (("train", "--map", "Nucleus"), "OLD=NEW"),
+        (("train", "--classes", "WBC"), "Unknown class Nucleus"),
+        (("train", "--start", "trained-x"), "no version trained-x"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(
+    run: Run, cells: Path, words: tuple[str, ...], message: str
+) -> None:
+    data = ("--images", cells / "images", "--annotations", cells / "annotations")
+    result = run(*words, *data)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_too_few_images_to_hold_one_out_are_refused(run: Run, cells: Path, tmp_path: Path) -> None:
+    (tmp_path / "few").mkdir()
+    for name in ("field0.png", "field1.png"):
+        (tmp_path / "few" / name).write_bytes((cells / "images" / name).read_bytes())
+    result = run("train", "--images", tmp_path / "few", "--annotations", cells / "annotations")
+    assert result.exit_code == 2
+    assert "label at least three" in result.stderr
+
+
+@pytest.mark.integration
+def test_train_makes_a_version_that_evaluate_predict_and_models_know(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    data = ("--images", cells / "images", "--annotations", cells / "annotations")
+    trained = run("train", *data, "--iterations", "4", "--map", "Nucleus=Cell", "--device", "cpu")
+    assert trained.exit_code == 0, trained.output
+    version = trained.stdout.split()[0]
+    assert "4 images to learn from, 1 held out" in trained.stderr
+    assert "AP50" in trained.stdout
+    evaluated = run("evaluate", *data, "--json", "--map", "Nucleus=Cell")
+    figures = json.loads(evaluated.stdout)
+    assert figures["version"] == version
+    assert len(figures["seen"]) >= 4
+    assert version in run("models", "list").stdout
+    assert version in run("predict", cells / "images", "--out", tmp_path / "out").stderr
+    unseen = run("evaluate", *data, "--unseen", "--map", "Nucleus=Cell")
+    assert ("images            1" in unseen.stdout) or ("has seen every image" in unseen.stderr)
+
+
+BCCD = Path(os.environ.get("CYTOLOOP_DATA", "/nonexistent")) / "bccd"
+
+
+@pytest.mark.skipif(not BCCD.is_dir(), reason="CYTOLOOP_DATA with the folder bccd is not set")
+def test_the_defects_of_real_data_are_told(run: Run, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in ("00343", "00013", "00100"):
+        name = f"BloodImage_{number}.jpg"
+        (images / name).symlink_to(BCCD / "images" / name)
+    result = run("evaluate", "--images", images, "--annotations", BCCD / "annotations")
+    assert result.exit_code == 0, result.output
+    assert "BloodImage_00343.xml: box" in result.stderr
+    assert "(181, 329, 181, 329) set aside: it has no size" in result.stderr
+    assert result.stderr.count("one cell boxed twice?") == 2
+    assert "252 VOC files left out" in result.stderr

@@ -1,0 +1,79 @@
+"""Small images and VOC files on disk, and the least Label Studio that an import can talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.datasets.voc import write_voc
+from backend.services import Services
+from model.boxes import Box
+
+WIDTH, HEIGHT = 64, 48
+
+
+@pytest.fixture
+def save_image() -> Callable[..., Path]:
+    """Write a small image whose content depends on ``seed``; the suffix is its format."""
+
+    def save(path: Path, seed: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        levels = np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)
+        Image.fromarray(levels).save(path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def save_voc() -> Callable[..., Path]:
+    """Write a VOC file for an image of the size that ``save_image`` makes."""
+
+    def save(path: Path, boxes: Sequence[Box] = (), name: str = "") -> Path:
+        write_voc(path, name or f"{path.stem}.png", WIDTH, HEIGHT, 1, boxes)
+        return path
+
+    return save
+
+
+class MemoryLabelStudio:
+    """Tasks and annotations in memory, as Label Studio answers; the e2e test has the real one."""
+
+    def __init__(self) -> None:
+        self.shown: dict[int, bytes] = {}
+        self.kept: dict[int, dict[str, Any]] = {}
+        self.label_config = ""
+
+    def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        yield from self.kept.values()
+
+    def task(self, id: int) -> dict[str, Any]:
+        return self.kept[id]
+
+    def import_task(self, project: int, png: bytes, name: str, data: dict[str, Any]) -> int:
+        id = len(self.kept) + 1
+        self.shown[id] = png
+        self.kept[id] = {"id": id, "data": {"image": f"/{name}", **data}, "annotations": []}
+        return id
+
+    def create_annotation(self, task: int, regions: Sequence[dict[str, Any]]) -> int:
+        when = "2026-11-24T16:00:00Z"
+        made = {"id": 100 + task, "result": list(regions), "created_at": when, "updated_at": when}
+        self.kept[task]["annotations"].append(made)
+        return 100 + task
+
+    def patch_project(self, id: int, label_config: str) -> None:
+        self.label_config = label_config
+
+
+@pytest.fixture
+def label_studio(services: Services) -> MemoryLabelStudio:
+    """The Label Studio of ``services``, in memory."""
+    away: Any = services.__dict__  # where cached_property keeps it; the dataclass is frozen
+    away["label_studio"] = MemoryLabelStudio()
+    return services.label_studio  # type: ignore[return-value]

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from backend.datasets import export
+from backend.datasets.export import export_counts, export_voc
+from backend.datasets.folder import labelled_folder
+from backend.datasets.voc import read_voc
+from backend.errors import BadRequest, NotFound
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import to_regions
+from backend.services import Services
+from backend.store.annotations import Annotation
+from model.boxes import Box
+
+Save = Callable[..., Path]
+Put = Callable[..., str]
+CELL = Box(4.4, 5.4, 20.3, 25.2, "Cell")
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@pytest.fixture
+def interface(services: Services, project: int) -> LabellingInterface:
+    return LabellingInterface.parse(services.projects.get(project).label_config)
+
+
+@pytest.fixture
+def put(
+    services: Services,
+    project: int,
+    tmp_path: Path,
+    save_image: Save,
+    interface: LabellingInterface,
+) -> Put:
+    """Put an image into the project: its boxes corrected, predicted, or unknown (None)."""
+
+    def put_one(
+        task: int,
+        name: str,
+        corrected: Sequence[Box] | None = None,
+        predicted: Sequence[Box] | None = None,
+        data: bytes = b"",
+        page: int = 0,
+    ) -> str:
+        path = save_image(tmp_path / "raw" / f"{task}{Path(name).suffix}", seed=task)
+        sha256 = services.images.keep(data or path.read_bytes())
+        services.images.add(project, sha256, page, name, 64, 48)
+        services.images.attach_task(project, sha256, page, task)
+        if predicted is not None:
+            regions = to_regions(predicted, 64, 48, interface)
+            services.predictions.add(project, task, sha256, page, "v1+0.5", regions, 0.5)
+        if corrected is not None:
+            result = tuple(to_regions(corrected, 64, 48, interface))
+            services.annotations.record(
+                Annotation(task, project, task, result, NOW, NOW, annotator="anna@lab")
+            )
+        return sha256
+
+    return put_one
+
+
+def test_an_export_reads_back_as_what_was_corrected(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.tif", corrected=[CELL])
+    put(2, "b.png", corrected=[])
+    put(3, "c.png", predicted=[CELL])
+    done = export_voc(services, project, tmp_path / "out")
+    assert (done.images, done.boxes, done.notes) == (2, 1, ())
+    folder = labelled_folder(tmp_path / "out" / "images", tmp_path / "out" / "annotations")
+    first, second = folder.images
+    assert (first.sha256, first.name, second.name, second.boxes) == (sha256, "a.tif", "b.png", ())
+    assert np.abs(first.xyxy_px - [CELL.xyxy_px]).max() <= 0.5
+    assert folder.notes == ()
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    for task, name in enumerate(("a.png", "a.png", "A.tif"), start=1):
+        put(task, name, corrected=[CELL])
+    export_voc(services, project, tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        images = [name for name in archive.namelist() if name.startswith("images/")]
+        contents = {archive.read(name) for name in images}
+        stems = {Path(n).stem for n in archive.namelist() if n.startswith("annotations/")}
+    assert sorted(images) == ["images/A-3.tif", "images/a-2.png", "images/a.png"]
+    assert stems == {Path(name).stem for name in images}
+    assert len(contents) == 3
+
+
+def test_predictions_come_along_when_asked_for_and_say_so(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL], predicted=[CELL, CELL])
+    put(2, "b.png", predicted=[CELL, CELL])
+    put(3, "c.png")
+    done = export_voc(services, project, tmp_path / "out", corrected_only=False)
+    assert (done.images, done.boxes) == (2, 3)
+    told = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert [(i["image"], i["source"], i["model_version"]) for i in told["images"]] == [
+        ("a.png", "corrected", "v1+0.5"),
+        ("b.png", "predicted", "v1+0.5"),
+    ]
+
+
+def test_one_based_files_are_one_more_at_the_near_edges(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL])
+    export_voc(services, project, tmp_path / "one", one_based=True, with_images=False)
+    assert not (tmp_path / "one" / "images").exists()
+    (box,) = read_voc(tmp_path / "one" / "annotations" / "a.xml").boxes
+    assert box.xyxy_px == (5, 6, 20, 25)
+
+
+def test_a_page_of_a_stack_is_exported_as_an_image_of_its_own(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    stack = np.arange(2 * 48 * 64, dtype=np.uint16).reshape(2, 48, 64)
+    tifffile.imwrite(tmp_path / "s.tif", stack, photometric="minisblack")
+    put(1, "s-page2.tif", corrected=[CELL], data=(tmp_path / "s.tif").read_bytes(), page=1)
+    export_voc(services, project, tmp_path / "out")
+    assert (tifffile.imread(tmp_path / "out" / "images" / "s-page2.tif") == stack[1]).all()
+
+
+def test_an_export_into_a_folder_that_holds_something_is_refused(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL])
+    (tmp_path / "mine").mkdir()
+    export_voc(services, project, tmp_path / "mine")  # empty: taken
+    with pytest.raises(BadRequest, match="nothing is overwritten"):
+        export_voc(services, project, tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", ["out", "out.zip"])
+def test_an_interrupted_export_leaves_nothing(
+    services: Services,
+    project: int,
+    put: Put,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for task in (1, 2):
+        put(task, f"{task}.png", corrected=[CELL])
+    before = set(tmp_path.iterdir())
+    calls = []
+
+    def stopped(*args: object) -> bytes:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return b"<annotation/>"
+
+    monkeypatch.setattr(export, "voc_bytes", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        export_voc(services, project, tmp_path / name)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_nothing_corrected_or_no_project_is_told(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL])
+    with pytest.raises(BadRequest, match="no corrected image"):
+        export_voc(services, project, tmp_path / "out")
+    with pytest.raises(NotFound):
+        export_voc(services, 77, tmp_path / "out")
+
+
+def test_counts_name_the_source_the_version_and_the_annotator(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL], predicted=[CELL, CELL])
+    put(2, "b.png", predicted=[CELL, CELL, Box(1, 1, 9, 9, "Debris")])
+    put(3, "c.png", corrected=[])
+    put(4, "d.png")
+    export_counts(services, project, tmp_path / "counts.csv")
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    counted = [(r["image"], r["class"], r["source"], r["count"]) for r in rows]
+    assert counted == [
+        ("a.png", "Cell", "corrected", "1"),
+        ("a.png", "Debris", "corrected", "0"),
+        ("b.png", "Cell", "predicted", "2"),
+        ("b.png", "Debris", "predicted", "1"),
+        ("c.png", "Cell", "corrected", "0"),
+        ("c.png", "Debris", "corrected", "0"),
+        ("d.png", "Cell", "none", ""),
+        ("d.png", "Debris", "none", ""),
+    ]
+    assert float(rows[2]["density_per_1000_px"]) == pytest.approx(2 / (64 * 48) * 1000, rel=1e-5)
+    assert (rows[0]["model_version"], rows[0]["annotator"]) == ("v1+0.5", "anna@lab")
+    assert (rows[2]["model_version"], rows[2]["annotator"]) == ("v1+0.5", "")
+
+
+def test_a_region_that_was_changed_for_the_export_is_flagged(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL])
+    (turned,) = to_regions([CELL], 64, 48, interface)
+    turned["value"]["rotation"] = 30
+    later = NOW.replace(hour=1)
+    services.annotations.record(Annotation(1, project, 1, (turned,), NOW, later))
+    done = export_counts(services, project, tmp_path / "counts.csv")
+    assert "envelope" in done.notes[0]
+    assert "envelope" in (tmp_path / "counts.csv").read_text()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backend.datasets.folder import labelled_folder
+from backend.errors import BadRequest
+from model.boxes import Box
+
+Save = Callable[..., Path]
+CELL = Box(4, 5, 20, 25, "N")
+
+
+def test_images_come_with_their_hash_and_boxes(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    path = save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [CELL])
+    folder = labelled_folder(tmp_path, tmp_path)
+    (image,) = folder.images
+    assert image.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (image.boxes, image.name, folder.notes) == ((CELL,), "a.png", ())
+    assert image.read().width == 64
+
+
+def test_an_image_known_to_have_no_cell_stays(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml")
+    assert labelled_folder(tmp_path, tmp_path).images[0].boxes == ()
+
+
+def test_what_has_no_partner_is_left_out_and_named(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    for seed, name in enumerate(("a", "b")):
+        save_image(tmp_path / f"{name}.png", seed=seed)
+    for name in ("a", "c"):
+        save_voc(tmp_path / f"{name}.xml", [CELL])
+    (tmp_path / "notes.txt").write_text("x")
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.png"]
+    said = "\n".join(folder.notes)
+    assert all(name in said for name in ("b.png", "c.xml", "notes.txt"))
+
+
+def test_of_two_images_of_one_stem_the_voc_file_says_which(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png", seed=1)
+    save_image(tmp_path / "a.tif", seed=2)
+    save_voc(tmp_path / "a.xml", [CELL], name="a.tif")
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.tif"]
+    assert any("a.png, a.tif share" in note and "a.tif has it" in note for note in folder.notes)
+
+
+def test_two_images_of_one_stem_are_left_out_when_the_voc_file_names_neither(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    for seed, name in enumerate(("a.png", "a.tif", "b.png")):
+        save_image(tmp_path / name, seed=seed)
+    save_voc(tmp_path / "a.xml", [CELL], name="other.bmp")
+    save_voc(tmp_path / "b.xml", [CELL])
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["b.png"]
+    assert any("none has it" in note for note in folder.notes)
+
+
+def test_the_same_file_twice_counts_once(tmp_path: Path, save_image: Save, save_voc: Save) -> None:
+    for name in ("a", "b"):
+        save_image(tmp_path / f"{name}.png", seed=7)
+        save_voc(tmp_path / f"{name}.xml", [CELL])
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.png"]
+    assert folder.notes == ("b.png left out: it is the same file as a.png",)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_an_unreadable_image_is_noted_and_the_others_go_on(
+    tmp_path: Path, save_image: Save, save_voc: Save, content: bytes
+) -> None:
+    save_image(tmp_path / "a.png")
+    (tmp_path / "bad.png").write_bytes(content)
+    for name in ("a", "bad"):
+        save_voc(tmp_path / f"{name}.xml", [CELL])
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.png"]
+    assert folder.notes[0].startswith("bad.png left out: ")
+
+
+def test_classes_are_renamed(tmp_path: Path, save_image: Save, save_voc: Save) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [CELL])
+    folder = labelled_folder(tmp_path, tmp_path, mapping={"N": "Nucleus"}, classes=["Nucleus"])
+    assert folder.classes == ("Nucleus",)
+
+
+def test_an_unknown_class_names_those_found_and_those_known(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [CELL, Box(30, 30, 40, 40, "Dust")])
+    expected = r"Unknown class Dust, N.*have Dust, N; known are Nucleus.*--map Dust=Nucleus"
+    with pytest.raises(BadRequest, match=expected):
+        labelled_folder(tmp_path, tmp_path, classes=["Nucleus"])
+
+
+def test_a_voc_file_that_names_another_image_is_noted(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [CELL], name="b.png")
+    assert "names b.png" in labelled_folder(tmp_path, tmp_path).notes[0]
+
+
+def test_an_empty_or_missing_folder_is_refused(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    with pytest.raises(BadRequest, match="holds no image"):
+        labelled_folder(tmp_path, tmp_path)
+    with pytest.raises(BadRequest, match="is no folder"):
+        labelled_folder(tmp_path / "nowhere", tmp_path)
+    save_image(tmp_path / "a.png")
+    with pytest.raises(BadRequest, match="holds no Pascal VOC file"):
+        labelled_folder(tmp_path, tmp_path)
+    save_voc(tmp_path / "b.xml", [CELL])
+    with pytest.raises(BadRequest, match=r"No image of(.|\n)*a\.png"):
+        labelled_folder(tmp_path, tmp_path)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from backend.datasets.importing import import_folder
+from backend.errors import BadRequest, LabelStudioError
+from backend.labelstudio.results import to_boxes
+from backend.services import Services
+from model.boxes import Box
+
+Save = Callable[..., Path]
+CELL = Box(4, 5, 20, 25, "Cell")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, save_image: Save) -> Path:
+    for seed, name in enumerate(("a.png", "b.jpg", "c.tif")):
+        save_image(tmp_path / "in" / name, seed=seed)
+    return tmp_path / "in"
+
+
+def test_the_raw_file_is_kept_and_a_png_of_equal_size_is_shown(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    done = import_folder(services, project, folder)
+    assert (done.tasks, done.known, done.annotated, done.notes) == (3, 0, 0, [])
+    for stored, name in zip(services.images.all(project), ("a.png", "b.jpg", "c.tif"), strict=True):
+        raw = services.images.path(stored.sha256)
+        assert raw.read_bytes() == (folder / name).read_bytes()
+        assert stored.task is not None
+        assert label_studio.task(stored.task)["data"]["sha256"] == stored.sha256
+        with Image.open(io.BytesIO(label_studio.shown[stored.task])) as shown:
+            assert (shown.format, shown.size, shown.mode) == ("PNG", (64, 48), "L")
+
+
+def test_voc_boxes_become_annotations_here_and_there(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    xml = save_voc(folder.parent / "voc" / "c.xml", [CELL], name="c.tif").parent
+    done = import_folder(services, project, folder, xml)
+    assert (done.tasks, done.annotated) == (3, 1)
+    (annotation,) = services.annotations.corrected(project)
+    boxes, _ = to_boxes(annotation.result, 64, 48)
+    assert boxes == [CELL]
+    assert label_studio.task(annotation.task)["data"]["name"] == "c.tif"
+
+
+def test_a_second_import_brings_nothing_twice(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    xml = save_voc(folder.parent / "voc" / "a.xml", [CELL]).parent
+    import_folder(services, project, folder, xml)
+    again = import_folder(services, project, folder, xml)
+    assert (again.tasks, again.known, again.annotated) == (0, 3, 0)
+    assert len(label_studio.kept) == len(services.images.all(project)) == 3
+    assert services.annotations.corrected_count(project) == 1
+
+
+def test_an_interrupted_import_is_finished_by_the_next(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    for name in ("a", "b", "c"):
+        save_voc(folder.parent / "voc" / f"{name}.xml", [CELL])
+
+    def stop(number: int, total: int, name: str) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_folder(services, project, folder, folder.parent / "voc", on_progress=stop)
+    label_studio.kept[2]["annotations"].clear()  # stopped between the task and its annotation
+    done = import_folder(services, project, folder, folder.parent / "voc")
+    assert (done.tasks, done.known, done.annotated) == (1, 2, 2)
+    assert all(len(task["annotations"]) == 1 for task in label_studio.kept.values())
+
+
+def test_a_task_made_before_it_was_noted_is_taken_not_made_again(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    import_folder(services, project, folder)
+    other = services.projects.ensure(2, "proj2", services.projects.get(project).label_config)
+    done = import_folder(services, other.id, folder)  # the same tasks, another store
+    assert (done.tasks, done.known) == (0, 3)
+    assert [image.task for image in services.images.all(other.id)] == [1, 2, 3]
+
+
+def test_a_corrupt_file_is_named_and_the_others_come_in(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    (folder / "bad.tif").write_bytes(b"II*\x00nothing")
+    (folder / "empty.png").write_bytes(b"")
+    done = import_folder(services, project, folder)
+    assert (done.tasks, done.unreadable) == (3, ["bad.tif", "empty.png"])
+    assert len(done.notes) == 2
+
+
+@pytest.mark.parametrize(("pages", "tasks"), [("first", 1), ("all", 3)])
+def test_a_stack_gives_its_first_page_or_a_task_for_each(
+    services: Services, label_studio: Any, project: int, tmp_path: Path, pages: Any, tasks: int
+) -> None:
+    stack = np.random.default_rng(0).integers(0, 4000, (3, 20, 30), np.uint16)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "s.tif", stack, photometric="minisblack")
+    done = import_folder(services, project, tmp_path / "in", pages=pages)
+    names = ["s.tif", "s-page2.tif", "s-page3.tif"][:tasks]
+    assert [image.name for image in services.images.all(project)] == names
+    assert [image.page for image in services.images.all(project)] == list(range(tasks))
+    assert bool(done.notes) == (pages == "first")
+
+
+def test_an_unknown_class_stops_the_import_before_anything_is_done(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    xml = save_voc(folder.parent / "voc" / "a.xml", [Box(1, 1, 9, 9, "N")]).parent
+    with pytest.raises(BadRequest, match=r"Unknown class N.*known are Cell, Debris"):
+        import_folder(services, project, folder, xml)
+    assert label_studio.kept == {}
+    done = import_folder(services, project, folder, xml, mapping={"N": "Cell"})
+    assert done.annotated == 1
+
+
+def test_the_project_can_take_its_classes_from_the_annotations(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    xml = save_voc(folder.parent / "voc" / "a.xml", [Box(1, 1, 9, 9, "RBC")]).parent
+    import_folder(services, project, folder, xml, classes_from_annotations=True)
+    assert services.projects.get(project).classes == ("RBC",)
+    assert "RBC" in label_studio.label_config
+    save_voc(xml / "b.xml", [Box(1, 1, 9, 9, "WBC")], name="b.jpg")
+    import_folder(services, project, folder, xml, classes_from_annotations=True)
+    assert services.projects.get(project).classes == ("RBC", "WBC")
+
+
+def test_label_studio_away_is_told_and_nothing_is_noted_as_imported(
+    services: Services, project: int, folder: Path
+) -> None:
+    with pytest.raises(LabelStudioError):
+        import_folder(services, project, folder)
+    assert services.images.all(project) == []

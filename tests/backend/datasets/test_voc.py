@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.datasets.voc import read_voc, voc_bytes, write_voc
+from backend.errors import BadRequest
+from model.boxes import Box
+
+SIZE = (640, 480)
+
+
+def voc_text(*boxes: str, size: str = "<width>640</width><height>480</height>") -> str:
+    objects = "".join(f"<object><name>RBC</name><bndbox>{b}</bndbox></object>" for b in boxes)
+    return f"<annotation><filename>a.png</filename><size>{size}</size>{objects}</annotation>"
+
+
+def edges(xmin: object, ymin: object, xmax: object, ymax: object) -> str:
+    return f"<xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax>"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "a.xml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@st.composite
+def drawn_boxes(draw: st.DrawFn) -> Box:
+    xmin = draw(st.floats(0, SIZE[0] - 3))
+    ymin = draw(st.floats(0, SIZE[1] - 3))
+    xmax = draw(st.floats(xmin + 2, SIZE[0]))
+    ymax = draw(st.floats(ymin + 2, SIZE[1]))
+    return Box(xmin, ymin, xmax, ymax, "N")
+
+
+@given(st.lists(drawn_boxes(), max_size=5), st.booleans())
+@settings(max_examples=60)
+def test_a_round_trip_moves_no_edge_by_more_than_half_a_pixel(
+    tmp_path_factory: pytest.TempPathFactory, boxes: list[Box], one_based: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "round.xml"
+    write_voc(path, "a.png", *SIZE, 1, boxes, one_based=one_based)
+    read = read_voc(path, SIZE, one_based=one_based)
+    assert len(read.boxes) == len(boxes)
+    for before, after in zip(boxes, read.boxes, strict=True):
+        for drawn, kept in zip(before.xyxy_px, after.xyxy_px, strict=True):
+            assert math.fabs(drawn - kept) <= 0.5
+
+
+def test_each_edge_is_rounded_by_itself() -> None:
+    box = Box(0.6, 0.6, 4.4, 4.4, "N")  # rounding x, y, width and height apart would give xmax 5
+    text = voc_bytes("a.png", 10, 10, 1, [box]).decode()
+    assert "<xmin>1</xmin>" in text
+    assert "<xmax>4</xmax>" in text
+
+
+def test_one_based_files_count_from_one_inclusive() -> None:
+    text = voc_bytes("a.png", 10, 10, 1, [Box(0, 2, 3, 10, "N")], one_based=True).decode()
+    assert [f"<{e}>{v}</{e}>" in text for e, v in (("xmin", 1), ("ymin", 3))] == [True, True]
+    assert [f"<{e}>{v}</{e}>" in text for e, v in (("xmax", 3), ("ymax", 10))] == [True, True]
+
+
+def test_a_box_thinner_than_a_pixel_keeps_one(tmp_path: Path) -> None:
+    path = tmp_path / "thin.xml"
+    write_voc(path, "a.png", *SIZE, 1, [Box(639.8, 3.1, 640, 3.3, "N")])
+    (box,) = read_voc(path, SIZE).boxes
+    assert box.xyxy_px == (639, 3, 640, 4)
+
+
+def test_a_file_without_boxes_is_written_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "none.xml"
+    write_voc(path, "näme & <co>.tif", *SIZE, 3, [])
+    read = read_voc(path)
+    assert (read.name, read.width, read.height, read.boxes) == ("näme & <co>.tif", *SIZE, ())
+    assert read.notes == ()
+
+
+def test_an_open_file_can_be_written_to() -> None:
+    target = io.BytesIO()
+    write_voc(target, "a.png", 10, 10, 1, [Box(1, 1, 2, 2, "N")])
+    assert target.getvalue() == voc_bytes("a.png", 10, 10, 1, [Box(1, 1, 2, 2, "N")])
+
+
+def test_a_write_leaves_no_other_file_behind(tmp_path: Path) -> None:
+    write_voc(tmp_path / "a.xml", "a.png", 10, 10, 1, [])
+    assert [p.name for p in tmp_path.iterdir()] == ["a.xml"]
+
+
+def test_a_box_across_the_border_is_clipped_and_noted(tmp_path: Path) -> None:
+    read = read_voc(written(tmp_path, voc_text(edges(-5, 10, 700, 20))), SIZE)
+    assert read.boxes == (Box(0, 10, 640, 20, "RBC"),)
+    assert "clipped" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        (edges(181, 329, 181, 329), "no size"),
+        (edges(20, 10, 10, 30), "no size"),
+        (edges(700, 10, 720, 30), "outside"),
+        (edges(-30, 10, -10, 30), "outside"),
+        (edges("ten", 10, 20, 30), "four numbers"),
+        (edges("nan", 10, 20, 30), "four numbers"),
+        (edges("", 10, 20, 30), "four numbers"),
+    ],
+)
+def test_an_unusable_box_is_set_aside_and_noted(tmp_path: Path, box: str, reason: str) -> None:
+    read = read_voc(written(tmp_path, voc_text(box, edges(1, 2, 3, 4))), SIZE)
+    assert read.boxes == (Box(1, 2, 3, 4, "RBC"),)
+    assert len(read.notes) == 1
+    assert reason in read.notes[0]
+    assert read.notes[0].startswith("a.xml: box 1 (RBC)")
+
+
+def test_a_click_of_no_size_is_set_aside_in_one_based_files_too(tmp_path: Path) -> None:
+    read = read_voc(written(tmp_path, voc_text(edges(181, 329, 181, 329))), SIZE, one_based=True)
+    assert read.boxes == ()
+    assert "no size" in read.notes[0]
+
+
+def test_a_cell_boxed_twice_is_noted_and_kept(tmp_path: Path) -> None:
+    twice = voc_text(edges(10, 10, 60, 60), edges(12, 10, 61, 60))
+    read = read_voc(written(tmp_path, twice), SIZE)
+    assert len(read.boxes) == 2
+    assert "boxed twice" in read.notes[0]
+
+
+def test_a_missing_size_comes_from_the_image(tmp_path: Path) -> None:
+    path = written(tmp_path, voc_text(edges(1, 2, 3, 4), size=""))
+    assert (read_voc(path, SIZE).width, read_voc(path, SIZE).notes) == (640, ())
+    assert "no image size" in read_voc(path).notes[0]
+
+
+def test_a_size_that_is_not_the_images_is_noted(tmp_path: Path) -> None:
+    read = read_voc(written(tmp_path, voc_text(edges(1, 2, 3, 4))), (1280, 960))
+    assert (read.width, read.height) == (1280, 960)
+    assert "640×480" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<annotation>",
+        "no xml at all",
+        '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
+        "<kml></kml>",
+    ],
+)
+def test_what_is_no_voc_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadRequest, match=r"a\.xml.*move it away"):
+        read_voc(written(tmp_path, text))

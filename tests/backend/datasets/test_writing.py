@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.datasets.counts import CountedImage, counts_csv
+from backend.datasets.drawing import draw_boxes
+from backend.datasets.naming import UniqueNames
+from backend.datasets.writing import partial_file
+from model.boxes import Box
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "counts.csv"
+    target.write_text("old")
+
+    def write_and_be_stopped() -> None:
+        with partial_file(target) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_be_stopped()
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["counts.csv"]
+
+
+@pytest.mark.parametrize(
+    ("names", "stems"),
+    [
+        (["a.png", "a.tif", "b.png"], ["a", "a-2", "b"]),
+        (["A.png", "a.png"], ["A", "a-2"]),
+        (["a-2.png", "a.png", "a.tif"], ["a-2", "a", "a-3"]),
+        (["../../etc/passwd.png", "C:\\x\\y.tif"], ["passwd", "y"]),
+        (["..", "", "what?.png"], ["image", "image-2", "what_"]),
+    ],
+)
+def test_every_image_gets_a_safe_stem_of_its_own(names: list[str], stems: list[str]) -> None:
+    unique = UniqueNames()
+    assert [unique.stem(name) for name in names] == stems
+
+
+def test_counts_have_a_row_for_each_class_and_a_density_per_thousand_pixels() -> None:
+    boxes = (Box(0, 0, 5, 5, "N"), Box(5, 5, 9, 9, "N"))
+    seen = CountedImage("a.png", 100, 50, boxes, "corrected", "v1", "anna@lab", ("odd", "cut"))
+    empty = CountedImage("b,c.png", 100, 50, (), "predicted", "v1")
+    unknown = CountedImage("d.png", 100, 50, (), "none")
+    assert counts_csv([seen, empty, unknown], ["N", "M"]).splitlines() == [
+        "image,class,source,count,density_per_1000_px,model_version,annotator,flags",
+        "a.png,N,corrected,2,0.4,v1,anna@lab,odd; cut",
+        "a.png,M,corrected,0,0,v1,anna@lab,odd; cut",
+        '"b,c.png",N,predicted,0,0,v1,,',
+        '"b,c.png",M,predicted,0,0,v1,,',
+        "d.png,N,none,,,,,",
+        "d.png,M,none,,,,,",
+    ]
+
+
+def test_a_drawn_box_lies_on_the_pixels_it_covers() -> None:
+    png = draw_boxes(np.zeros((20, 30), np.uint16), [Box(3, 4, 10, 12, "N", 0.5)], scores=True)
+    with Image.open(io.BytesIO(png)) as image:
+        lit = np.ptp(np.asarray(image), axis=2) > 0  # all else is grey
+    rows, columns = np.nonzero(lit)
+    assert (columns.min(), columns.max() + 1) == (3, 10)
+    assert (rows.min(), rows.max() + 1) == (4, 12)
+    assert lit.shape == (20, 30)
+    assert not lit[6, 6]
