@@ -19,7 +19,7 @@ from torchvision.models.detection import FasterRCNN
 from model.augment import vary
 from model.config import DetectorConfig, TrainConfig
 from model.data import Example, Examples
-from model.detector import build, mixed_precision, on_device, pick_device
+from model.detector import build, on_device, pick_device
 from model.errors import NothingToLearn, TrainingDiverged
 from model.examples import DatasetSnapshot
 from model.progress import OnProgress, Progress, ignore
@@ -88,11 +88,12 @@ def train(
     workdir.mkdir(parents=True, exist_ok=True)
     examples = Examples(images, groups, snapshot.classes, detector.scale)
     plan = replace(training, iterations=training.iterations or iterations_for(len(images)))
-    with torch.random.fork_rng():
+    on = pick_device(device)
+    with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
         torch.manual_seed(plan.seed)
         module = _begin(snapshot, detector, plan, start, start_classes)
         fingerprint = _fingerprint(snapshot, groups, detector, plan, start)
-        run = Training(module, plan, examples, pick_device(device), workdir, fingerprint)
+        run = Training(module, plan, examples, on, workdir, fingerprint)
         run.resume()
         run.go_on(on_progress)
     return save_weights(run.module, workdir / WEIGHTS)
@@ -204,8 +205,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * rate(self.iteration, self.config)
         self.optimiser.zero_grad(set_to_none=True)
-        with mixed_precision(self.device):
-            loss = torch.stack(list(self.module(images, targets).values())).sum()
+        loss = torch.stack(list(self.module(images, targets).values())).sum()
         if not torch.isfinite(loss):
             return math.nan
         loss.backward()  # type: ignore[no-untyped-call]

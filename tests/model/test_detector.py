@@ -42,6 +42,19 @@ def test_a_backbone_gives_maps_of_its_strides(backbone):
     assert {m.shape[1] for m in maps.values()} == {module.out_channels}
 
 
+def test_mixed_precision_leaves_anchors_and_boxes_exact(monkeypatch):
+    half = torch.autocast("cpu", dtype=torch.bfloat16)
+    monkeypatch.setattr("model.backbones.mixed_precision", lambda device: half)
+    detector = fresh(replace(SMALL, score_floor=0.0))
+    maps = detector.module.backbone(torch.zeros(1, 1, 64, 608))
+    batch, _ = detector.module.transform([torch.zeros(1, 64, 608)])
+    anchors = detector.module.rpn.anchor_generator(batch, list(maps.values()))[0]
+    centres = (anchors[:, 0] + anchors[:, 2]) / 2
+    assert {m.dtype for m in maps.values()} == {torch.float32}
+    assert 600.0 in centres
+    assert 584.0 in centres
+
+
 def test_batch_norm_is_trainable():
     norms = [m for m in build(SMALL, ("A",)).modules() if "BatchNorm" in type(m).__name__]
     assert norms
