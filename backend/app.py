@@ -10,6 +10,7 @@ from backend.http.parts import Parts
 from backend.http.problems import answer_with_problems
 from backend.http.protocol import health, protocol
 from backend.http.webhooks import webhooks
+from backend.logs import configure_logging
 from backend.services import Services, build_services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
@@ -26,7 +27,7 @@ def create_app(services: Services | None = None) -> Flask:
     services
         Those of one installation; built from the environment when left out.
     """
-    services = services or build_services()
+    services = services or _from_environment()
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     slot = Slot(services.registry, services.settings.device)
@@ -37,3 +38,9 @@ def create_app(services: Services | None = None) -> Flask:
     for project in services.projects.all():
         slot.name(str(project.id))  # begins the load, so that the first task need not wait for it
     return app
+
+
+def _from_environment() -> Services:
+    services = build_services()
+    configure_logging(services.settings.log_level)
+    return services

@@ -30,10 +30,12 @@ def webhook() -> Json:
     """Record an event. A doubled event changes nothing; bodies hold tokens and are never logged."""
     body = json_body()
     action = body.get("action")
+    if not isinstance(action, str):
+        raise BadRequest('The event names no "action"')
     if action in IGNORED:
         metrics.WEBHOOK_EVENTS.labels(action, "ignored").inc()
         return {"ignored": f"{action} changes nothing that Cytoloop learns from"}
-    handle = HANDLERS.get(str(action))
+    handle = HANDLERS.get(action)
     if handle is None:
         metrics.WEBHOOK_EVENTS.labels("unknown", "refused").inc()
         raise BadRequest(f"The action {action!r} is not one of {', '.join(sorted(HANDLERS))}")
@@ -63,7 +65,7 @@ def _start(services: Services, project: int, body: Json) -> Json:
 
 
 def _update_project(services: Services, project: int, body: Json) -> Json:
-    return {"project": project}  # it was brought up to date already, as with every event
+    return {"updated": 1}  # by _project, as with every event
 
 
 def _count(services: Services, project: int) -> Json:

@@ -176,6 +176,8 @@ def tasks_of(payload: Mapping[str, Any]) -> list[Task]:
         There is no list of tasks, or one without an id.
     """
     tasks = payload.get("tasks")
-    if not isinstance(tasks, list) or not all(isinstance(t, dict) and "id" in t for t in tasks):
-        raise BadRequest('"tasks" must be a list of tasks, each with an id')
+    if not isinstance(tasks, list) or not all(
+        isinstance(task, dict) and isinstance(task.get("id"), int) for task in tasks
+    ):
+        raise BadRequest('"tasks" must be a list of tasks, each with a number as id')
     return tasks

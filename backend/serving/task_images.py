@@ -46,7 +46,7 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     known = services.images.of_task(project, int(task["id"]))
     if known is not None:
         return known
-    data = task.get("data") or {}
+    data = _data(task)
     sha256 = data.get("sha256")
     if not (isinstance(sha256, str) and _is_kept(services, sha256)):
         sha256 = services.images.keep(_fetch(services, task, data_key))
@@ -58,6 +58,11 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     return stored
 
 
+def _data(task: Task) -> Mapping[str, Any]:
+    data = task.get("data")
+    return data if isinstance(data, Mapping) else {}
+
+
 def _is_kept(services: Services, sha256: str) -> bool:
     try:
         return services.images.path(sha256).exists()
@@ -66,7 +71,7 @@ def _is_kept(services: Services, sha256: str) -> bool:
 
 
 def _fetch(services: Services, task: Task, data_key: str) -> bytes:
-    address = (task.get("data") or {}).get(data_key)
+    address = _data(task).get(data_key)
     if not isinstance(address, str) or not address:
         raise BadRequest(
             f"Task {task['id']} has no image under data.{data_key}, the key that the label_config "

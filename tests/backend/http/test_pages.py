@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from flask.testing import FlaskClient
+
+from backend.http.overview import upcoming_milestone, way_to
+from backend.services import Services
+from model.versions import GateDecision
+
+
+@pytest.fixture
+def submitted(client: FlaskClient, payload: Any, label_studio_files: None) -> None:
+    """Task 4 was shown two boxes, and came back with one and one more."""
+    client.post("/predict", json=payload("predict-on-task-open"))
+    client.post("/webhook", json=payload("ANNOTATION_UPDATED-ui"))
+
+
+def test_the_dashboard_of_a_new_installation_says_how_to_begin(client: FlaskClient) -> None:
+    page = client.get("/").text
+
+    assert "No project yet" in page
+    assert "cytoloop import" in page
+
+
+def test_the_dashboard_says_how_a_project_stands(
+    client: FlaskClient, services: Services, submitted: None
+) -> None:
+    page = client.get("/").text
+
+    assert "proj1" in page
+    assert 'href="http://127.0.0.1:9/projects/1/data"' in page
+    assert "Classical detector" in page
+    assert '<b data-of="corrected">1</b>' in page
+    assert '<b data-of="next_milestone">5</b>' in page
+    assert "/projects/1/export/voc" in page
+    assert "classical-1+t0.5" in page
+
+
+def test_the_dashboard_tells_decisions_in_words_and_escapes_what_others_wrote(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    services.projects.ensure(1, "<script>alert(1)</script>", services.projects.get(1).label_config)
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    decision = GateDecision(False, ("AP50 0.41 is below the champion's 0.62",))
+    services.runs.finish(run.id, "refused", "kept the champion", decision)
+
+    page = client.get("/").text
+
+    assert "AP50 0.41 is below the champion&#39;s 0.62" in page
+    assert "refused" in page
+    assert "<script>alert" not in page
+
+
+def test_a_run_in_progress_shows_its_stage_and_share(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    services.runs.progress(run.id, stage="training", fraction=0.42)
+
+    page = client.get("/").text
+
+    assert "training" in page
+    assert "42 %" in page
+
+
+def test_the_page_needs_nothing_from_elsewhere(client: FlaskClient, submitted: None) -> None:
+    page = client.get("/").text
+
+    for part in ("dashboard.css", "dashboard.js", "cytoloop.svg"):
+        assert f"/static/{part}" in page
+        file = client.get(f"/static/{part}")
+        assert file.status_code == 200
+        assert "//" not in file.text.replace("http://www.w3.org/2000/svg", "").replace("// ", "")
+        file.close()
+    assert "https://" not in page
+
+
+def test_a_browser_gets_what_was_drawn_as_voc(client: FlaskClient, submitted: None) -> None:
+    answer = client.get("/projects/1/export/voc", buffered=True)
+
+    assert answer.headers["Content-Disposition"] == "attachment; filename=proj1-voc.zip"
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".xml")]
+        objects = ElementTree.fromstring(archive.read(name)).findall("object")
+    assert [o.findtext("name") for o in objects] == ["Cell", "Cell"]
+    assert float(objects[1].findtext("bndbox/xmin", "")) == pytest.approx(441.5, abs=0.5)
+
+
+def test_a_browser_gets_the_counts_as_csv(client: FlaskClient, submitted: None) -> None:
+    answer = client.get("/projects/1/export/counts", buffered=True)
+
+    assert answer.headers["Content-Disposition"] == "attachment; filename=proj1-counts.csv"
+    header, *rows = answer.text.strip().splitlines()
+    assert "count" in header
+    assert any("Cell" in row and "corrected" in row for row in rows)
+
+
+def test_an_export_of_nothing_says_what_to_do(client: FlaskClient, project: int) -> None:
+    answer = client.get("/projects/1/export/voc")
+
+    assert answer.status_code == 400
+    assert "correct some first" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    ("corrected", "upcoming", "way"),
+    [(0, 5, 0.0), (4, 5, 0.8), (5, 10, 0.0), (80, 130, 0.0), (105, 130, 0.5), (130, 180, 0.0)],
+)
+def test_the_way_to_the_next_training_is_known(corrected: int, upcoming: int, way: float) -> None:
+    milestones = (5, 10, 20, 40, 80)
+
+    assert upcoming_milestone(corrected, milestones, 50) == upcoming
+    assert way_to(upcoming, corrected, milestones, 50) == pytest.approx(way)
+
+
+def test_without_a_step_the_last_milestone_is_the_last() -> None:
+    assert upcoming_milestone(9, (5, 10), 0) == 10
+    assert upcoming_milestone(10, (5, 10), 0) is None
+    assert way_to(None, 10, (5, 10), 0) == 1.0

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from backend.http.parts import EXTENSION
+from backend.services import Services
+
+pytestmark = pytest.mark.usefixtures("label_studio_files")
+
+
+def test_the_web_process_imports_neither_torch_nor_label_studio_ml() -> None:
+    check = (
+        "import backend.app, sys; "
+        "print([m for m in ('torch', 'label_studio_ml', 'torchvision') if m in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_health_is_open_to_all(stranger: FlaskClient) -> None:
+    answer = stranger.get("/health")
+
+    assert (answer.status_code, answer.json["status"]) == (200, "UP")
+
+
+def test_setup_names_the_version_that_predict_signs_with(client: FlaskClient, payload: Any) -> None:
+    named = client.post("/setup", json=payload("setup")).json["model_version"]
+    answer = client.post("/predict", json=payload("predict")).json
+
+    assert named == "classical-1+t0.5"
+    assert answer["model_version"] == named
+    assert [result["model_version"] for result in answer["results"]] == [named]
+
+
+def test_each_recorded_predict_is_answered_task_by_task(client: FlaskClient, payload: Any) -> None:
+    for name in ("predict", "predict-on-task-open", "predict-batch"):
+        body = payload(name)
+
+        results = client.post("/predict", json=body).json["results"]
+
+        assert len(results) == len(body["tasks"])
+        assert all(len(result["result"]) == 2 for result in results)
+
+
+def test_setup_answers_within_50_ms(client: FlaskClient, payload: Any) -> None:
+    client.post("/setup", json=payload("setup"))
+    took = []
+    for _ in range(10):
+        started = time.perf_counter()
+        client.post("/setup", json=payload("setup"))
+        took.append(time.perf_counter() - started)
+
+    assert sorted(took)[5] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/setup", None, "no body"),
+        ("/setup", "{broken", "not a JSON object"),
+        ("/setup", "[1]", "not a JSON object"),
+        ("/setup", "{}", '"project"'),
+        ("/setup", '{"project": "1.2", "schema": "<View/>"}', "RectangleLabels"),
+        ("/predict", '{"project": "1.2", "tasks": {}}', "tasks"),
+        ("/predict", '{"project": "x", "tasks": []}', '"project"'),
+        ("/train", '{"project": "-"}', '"project"'),
+        ("/job_status", '{"job": "x"}', '"job"'),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_a_request_that_cannot_be_used_says_why(
+    client: FlaskClient, path: str, body: str | None, said: str
+) -> None:
+    answer = client.post(path, data=body, content_type="application/json")
+
+    assert answer.status_code == 400
+    assert said in answer.json["error"]
+
+
+def test_what_is_not_there_is_404(client: FlaskClient) -> None:
+    for path in ("/job_status?project=99", "/projects/99/export/voc", "/nowhere"):
+        assert client.get(path).status_code == 404
+    predict = {"project": "99.1", "tasks": []}
+    assert client.post("/predict", json=predict).status_code == 404
+    assert client.post("/job_status", json={"job": "99"}).status_code == 404
+
+
+def test_an_error_inside_is_an_answer_without_its_inside(client: FlaskClient) -> None:
+    client.application.extensions[EXTENSION].services.projects.all = None
+    try:
+        answer = client.get("/job_status")
+    finally:
+        del client.application.extensions[EXTENSION].services.projects.all
+
+    assert answer.status_code == 500
+    assert "log" in answer.json["error"]
+    assert "NoneType" not in answer.json["error"]
+
+
+def test_versions_are_listed_by_the_names_they_are_served_with(client: FlaskClient) -> None:
+    assert client.get("/versions").json == {"versions": ["classical-1+t0.5"]}
+    asked = client.post("/versions", json={"project": "1.2"})
+    assert asked.json == {"versions": ["classical-1+t0.5"]}
+
+
+def test_train_opens_a_run_whose_progress_can_be_asked(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    opened = client.post("/train", json={"project": "1.1795529967"})
+    again = client.post("/train", json={"project": {"id": 1}})
+
+    assert opened.status_code == 201
+    assert again.json["job"] == opened.json["job"]
+    services.runs.start(int(opened.json["job"]))
+    services.runs.progress(int(opened.json["job"]), stage="training", fraction=0.25)
+    run = client.post("/job_status", json={"job": opened.json["job"]}).json
+    assert (run["state"], run["stage"], run["fraction"]) == ("running", "training", 0.25)
+    (status,) = client.get("/job_status").json["projects"]
+    assert status["run"] == run
+    assert (status["corrected"], status["next_milestone"]) == (0, 5)
+
+
+def test_metrics_tell_what_was_served(client: FlaskClient, payload: Any) -> None:
+    client.post("/predict", json=payload("predict"))
+
+    said = client.get("/metrics").text
+
+    assert 'cytoloop_loaded_version{project="1",version="classical-1+t0.5"} 1.0' in said
+    assert "cytoloop_predict_seconds_count" in said
+
+
+GUARDED = [
+    ("POST", "/setup"),
+    ("POST", "/predict"),
+    ("POST", "/train"),
+    ("GET", "/versions"),
+    ("GET", "/job_status"),
+    ("GET", "/metrics"),
+    ("GET", "/"),
+    ("GET", "/projects/1/export/voc"),
+    ("GET", "/projects/1/export/counts"),
+    ("POST", "/webhook"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+@pytest.mark.parametrize("auth", [None, ("cytoloop", "wrong"), ("cytoloop", ""), ("other", "")])
+def test_without_the_password_nothing_is_told(
+    stranger: FlaskClient, services: Services, method: str, path: str, auth: Any
+) -> None:
+    answer = stranger.open(path, method=method, json={}, auth=auth)
+
+    assert answer.status_code == 401
+    assert "credentials.json" in answer.json["error"]
+    assert answer.headers["WWW-Authenticate"].startswith("Basic")
+    assert services.credentials.backend_password not in answer.text
+    assert str(services.settings.home) not in answer.text
+
+
+def test_every_door_but_health_and_static_files_is_guarded(client: FlaskClient) -> None:
+    open_doors = {"/health", "/static/<path:filename>"}
+    rules = {
+        rule.rule.replace("<int:project_id>", "1")
+        for rule in client.application.url_map.iter_rules()
+    }
+
+    assert rules - open_doors == {path for _, path in GUARDED}
+
+
+def test_bodies_with_tokens_never_reach_the_log(
+    client: FlaskClient, payload: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = payload("setup") | {"access_token": "a-real-token"}
+    event = payload("ANNOTATION_CREATED")
+    event["project"]["token"] = "a-real-token"
+
+    client.post("/setup", json=body)
+    client.post("/webhook", json=event)
+    client.post("/webhook", json=event | {"action": "NONSENSE"})
+
+    said = capsys.readouterr()
+    assert "a-real-token" not in said.out + said.err
+    assert "a-real-token" not in json.dumps(client.get("/job_status").json)

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.errors import BadLabelConfig, BadRequest
+from backend.labelstudio.results import to_boxes
+from backend.services import Services
+from backend.serving.predictor import Predictor, project_number, tasks_of
+from backend.serving.slot import Slot
+
+Trained = Callable[..., Any]
+
+
+def field_of_cells(width: int = 160, height: int = 120) -> bytes:
+    """A PNG of three bright discs."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.full((height, width), 30, np.uint8)
+    for cx, cy in ((30, 30), (80, 60), (130, 90)):
+        pixels[(x - cx) ** 2 + (y - cy) ** 2 < 12**2] = 200
+    return _png(pixels)
+
+
+def _png(pixels: Any) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def predictor(services: Services, registry: Any) -> Iterator[Predictor]:
+    with closing(Slot(registry, "cpu")) as slot:
+        yield Predictor(services, slot, first_load_s=5)
+
+
+@pytest.fixture
+def task(services: Services) -> Callable[..., dict[str, Any]]:
+    """Return a maker of tasks whose raw image is kept."""
+
+    def make(id: int, raw: bytes | None = None) -> dict[str, Any]:
+        sha256 = services.images.keep(field_of_cells() if raw is None else raw)
+        return {"id": id, "project": 1, "data": {"image": "/data/x.png", "sha256": sha256}}
+
+    return make
+
+
+@pytest.fixture
+def config(services: Services, project: int) -> str:
+    return services.projects.get(project).label_config
+
+
+def test_the_first_task_opens_with_a_box_on_each_cell(
+    predictor: Predictor, task: Any, config: str
+) -> None:
+    (answer,) = predictor.predict(1, [task(1)], config)
+
+    boxes, notes = to_boxes(answer["result"], 160, 120)
+    centres = sorted(((b.xmin + b.xmax) / 2, (b.ymin + b.ymax) / 2) for b in boxes)
+    assert notes == []
+    assert np.allclose(centres, [(30, 30), (80, 60), (130, 90)], atol=1.5)
+    assert {b.label for b in boxes} == {"Cell"}
+    assert answer["model_version"] == "classical-1+t0.5"
+    assert 0 <= answer["score"] <= 1
+
+
+def test_what_was_served_is_kept_exactly(
+    predictor: Predictor, task: Any, config: str, services: Services
+) -> None:
+    (answer,) = predictor.predict(1, [task(1)], config)
+
+    kept = services.predictions.latest(1, 1)
+    assert kept is not None
+    assert list(kept.regions) == answer["result"]
+    assert (kept.served, kept.score) == (answer["model_version"], answer["score"])
+
+
+def test_an_unreadable_image_is_asked_again_and_costs_no_other_task(
+    predictor: Predictor, task: Any, config: str, services: Services
+) -> None:
+    away = {"id": 3, "data": {"image": "/data/upload/1/a.png"}}
+    tasks = [task(1), task(2, b""), away, {"id": 4}, task(5, b"\x89PNG broken"), task(6)]
+
+    answers = predictor.predict(1, tasks, config)
+
+    assert [bool(answer) for answer in answers] == [True, False, False, False, False, True]
+    assert [answers[n] for n in (1, 2, 3, 4)] == [[]] * 4
+    assert services.predictions.latest(1, 2) is None
+
+
+def test_an_image_without_cells_is_answered_with_a_true_nothing(
+    predictor: Predictor, task: Any, config: str
+) -> None:
+    empty = _png(np.full((60, 60), 90, np.uint8))
+
+    (answer,) = predictor.predict(1, [task(1, empty)], config)
+
+    assert answer == {"result": [], "score": 1.0, "model_version": "classical-1+t0.5"}
+
+
+def test_a_trained_version_gives_its_own_classes_and_the_boxes_above_its_threshold(
+    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+) -> None:
+    trained("trained-a", (5, 5, 20, 25, 0.9, 1), (40, 40, 60, 60, 0.6, 0), (1, 1, 9, 9, 0.4, 0))
+    registry.promote("1", "trained-a")
+
+    (answer,) = predictor.predict(1, [task(1)], config)
+
+    boxes, _ = to_boxes(answer["result"], 160, 120)
+    assert [(b.xyxy_px, b.label) for b in boxes] == [
+        ((5, 5, 20, 25), "Debris"),
+        ((40, 40, 60, 60), "Cell"),
+    ]
+    assert answer["model_version"] == "trained-a+t0.5"
+
+
+def test_a_class_that_the_project_lost_becomes_its_default_class(
+    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+) -> None:
+    trained("trained-a", (5, 5, 20, 25, 0.9, 0), classes=("Vanished",))
+    registry.promote("1", "trained-a")
+
+    (answer,) = predictor.predict(1, [task(1)], config)
+
+    assert answer["result"][0]["value"]["rectanglelabels"] == ["Cell"]
+
+
+def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
+    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+) -> None:
+    trained("trained-a", (5, 5, 20, 25, 0.9, 0))
+    registry.found["trained-a"] = replace(
+        registry.found["trained-a"], caps_reached=("detections_per_image",)
+    )
+    registry.promote("1", "trained-a")
+
+    (answer,) = predictor.predict(1, [task(1)], config)
+
+    assert "detections_per_image" in answer["result"][0]["meta"]["text"][0]
+    assert predictor.capped(1) == 1
+
+
+def test_tasks_beyond_the_time_budget_are_asked_again(
+    services: Services, registry: Any, task: Any, config: str
+) -> None:
+    services.settings.predict_budget_s = -1.0
+    with closing(Slot(registry, "cpu")) as slot:
+        answers = Predictor(services, slot).predict(1, [task(1), task(2)], config)
+
+    assert answers == [[], []]
+
+
+def test_while_the_first_version_loads_tasks_are_asked_again_in_their_number(
+    services: Services, registry: Any, trained: Trained, task: Any, config: str
+) -> None:
+    trained("trained-a")
+    registry.promote("1", "trained-a")
+    registry.load_s = 0.2
+    with closing(Slot(registry, "cpu")) as slot:
+        answers = Predictor(services, slot, first_load_s=0.01).predict(1, [task(1)] * 3, config)
+
+    assert answers == [[], [], []]
+
+
+def test_a_detector_that_fails_on_an_image_costs_that_task_alone(
+    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+) -> None:
+    trained("trained-a", (5, 5, 20, 25, 0.9, 0))
+    registry.promote("1", "trained-a")
+    detector = predictor.slot.current("1").version.detector
+    answers = iter([RuntimeError("CUDA out of memory"), detector.detect([None])])  # type: ignore[list-item]
+
+    def detect(images: Any) -> Any:
+        answer = next(answers)
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
+
+    object.__setattr__(detector, "detect", detect)
+
+    failed, answered = predictor.predict(1, [task(1), task(2)], config)
+
+    assert failed == []
+    assert len(answered["result"]) == 1
+
+
+def test_a_project_is_known_from_its_first_request_and_keeps_its_title(
+    predictor: Predictor, services: Services, project: int, config: str
+) -> None:
+    predictor.predict(9, [], config)
+    predictor.predict(project, [], config.replace("Debris", "Dust"))
+
+    assert services.projects.get(9).title == "Project 9"
+    assert services.projects.get(project).title == "proj1"
+    assert services.projects.get(project).classes == ("Cell", "Dust")
+
+
+def test_a_config_without_boxes_is_refused(predictor: Predictor, task: Any) -> None:
+    with pytest.raises(BadLabelConfig, match="RectangleLabels"):
+        predictor.predict(1, [task(1)], "<View/>")
+
+
+def test_the_project_is_the_number_before_the_dot() -> None:
+    assert [project_number(p) for p in ("1.1795529967", "12", 7)] == [1, 12, 7]
+    for wrong in ("", None, "x.1", "-1", "1e3", "²"):
+        with pytest.raises(BadRequest, match="project"):
+            project_number(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, {}, "x", [1], [{"data": {}}], [{"id": "x"}], [{"id": None}]]
+)
+def test_tasks_that_are_none_are_refused(wrong: Any) -> None:
+    with pytest.raises(BadRequest, match="tasks"):
+        tasks_of({"tasks": wrong})
