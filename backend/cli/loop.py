@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.cli.options import Home, settings_from
+
 if TYPE_CHECKING:
     from backend.running.status import ProjectStatus, Status
-    from backend.settings import Settings
-
-Home = Annotated[
-    Path | None, typer.Option(help="Where everything is kept.", show_default="~/.cytoloop")
-]
 
 
 def up(
@@ -33,7 +30,7 @@ def up(
     """Run the whole loop on this machine until Ctrl-C; without --images, with a demo project."""
     from backend.running.loop import run_loop
 
-    run_loop(_settings(home=home, port=port, label_studio_port=label_studio_port), images)
+    run_loop(settings_from(home=home, port=port, label_studio_port=label_studio_port), images)
 
 
 def connect(
@@ -45,7 +42,7 @@ def connect(
     """Attach a project of a Label Studio that already runs."""
     from backend.running.connect import connect as attach_to
 
-    typer.echo(attach_to(_settings(home=home), url, token, project))
+    typer.echo(attach_to(settings_from(home=home), url, token, project))
 
 
 def web() -> None:
@@ -54,7 +51,7 @@ def web() -> None:
 
     from backend.running.ours import web_command
 
-    command = web_command(_settings())
+    command = web_command(settings_from())
     os.execv(command[0], command)  # noqa: S606 - gunicorn takes the place of this process
 
 
@@ -73,7 +70,7 @@ def status(
     from backend.running.status import status_of
     from backend.services import build_services
 
-    found = status_of(build_services(_settings(home=home)))
+    found = status_of(build_services(settings_from(home=home)))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -86,13 +83,6 @@ def register(app: typer.Typer) -> None:
         app.command(command.__name__)(command)
 
 
-def _settings(**chosen: Any) -> Settings:
-    """Return the settings of the environment, the options given taking precedence."""
-    from backend.settings import Settings
-
-    return Settings(**{name: value for name, value in chosen.items() if value is not None})
-
-
 def _print(found: Status) -> None:
     for service in found.services:
         typer.echo(f"{'✓' if service.answers else '✗'} {service.name:<13} {service.where}")
@@ -103,12 +93,14 @@ def _print(found: Status) -> None:
 
 
 def _project_lines(project: ProjectStatus) -> list[str]:
+    following = f"; learns next at {project.next_milestone}" if project.next_milestone else ""
     lines = [
         f"champion   {project.champion}",
-        f"corrected  {project.corrected} images; learns next at {project.next_milestone}",
+        f"corrected  {project.corrected} images{following}",
     ]
     for run in project.runs:
-        at = f"at {run.milestone}" if run.trigger == "milestone" else "by the button"
-        going = f" {run.stage} {run.fraction:.0%}" if run.state == "running" else ""
-        lines.append(f"run {run.id:<6} {at}: {run.state}{going} {run.message}".rstrip())
+        by = "" if run["trigger"] == "milestone" else " by the button"
+        going = f", {run['stage']} {run['fraction']:.0%}" if run["state"] == "running" else ""
+        at = f"run {run['job']:<6} at {run['milestone']} images{by}"
+        lines.append(f"{at}: {run['state']}{going} {run['message']}".rstrip())
     return lines

@@ -14,7 +14,6 @@ from pathlib import Path
 from backend.running.errors import ServiceFailed
 from backend.running.orphans import descendants, die_with_parent, kill_all
 
-POLL_S = 0.05
 LOG_LINES_SHOWN = 12
 LOG_BYTES_READ = 8192
 
@@ -83,24 +82,29 @@ class Process:
         """None while it runs; negative: the signal that ended it."""
         return self._popen.poll()
 
-    def wait_until_healthy(self) -> float:
-        """Return the seconds its start took.
+    @property
+    def age_s(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self.started
+
+    def is_up(self) -> bool:
+        """Tell whether it answers by now.
 
         Raises
         ------
         ServiceFailed
             It ended or was not healthy in time; the message ends with the last lines of its log.
         """
-        while not self.service.healthy(self.pid):
-            if self.exit_code is not None:
-                raise ServiceFailed(f"{self.service.label} {self.ending()}{self.last_words()}")
-            if time.monotonic() - self.started > self.service.patience_s:
-                raise ServiceFailed(
-                    f"{self.service.label} did not answer within {self.service.patience_s:.0f} s."
-                    f"{self.last_words()}"
-                )
-            time.sleep(POLL_S)
-        return time.monotonic() - self.started
+        if self.service.healthy(self.pid):
+            return True
+        if self.exit_code is not None:
+            raise ServiceFailed(f"{self.service.label} {self.ending()}{self.last_words()}")
+        if self.age_s > self.service.patience_s:
+            patience = f"within {self.service.patience_s:.0f} s."
+            raise ServiceFailed(
+                f"{self.service.label} did not answer {patience}{self.last_words()}"
+            )
+        return False
 
     def ending(self) -> str:
         """Say how it ended, such as ``ended with code 1.``."""

@@ -22,6 +22,7 @@ def open_projects(services: Services, images: Path | None, terminal: Terminal) -
     Doing it again finds what is there: images are known by their hash.
     """
     present = {project["id"] for project in services.label_studio.projects()}
+    demo = services.settings.home / "demo"
     opened = []
     for project in services.projects.all():
         if project.id in present:
@@ -30,9 +31,9 @@ def open_projects(services: Services, images: Path | None, terminal: Terminal) -
             terminal.say(f"Project {project.id} ({project.title}) is not in Label Studio any more.")
     if images is not None:
         opened.append(_open_folder(services, images, present, terminal))
-    elif not opened:
+    elif not opened or str(demo / "images") in _folders(services.settings.home):
         with terminal.working("Generating the demo's cell fields"):
-            folder = write_demo(services.settings.home / "demo")
+            folder = write_demo(demo)
         opened.append(_open_folder(services, folder, present, terminal, DEMO_TITLE))
     return list({project.id: project for project in opened}.values())
 
@@ -55,12 +56,15 @@ def _open_folder(
 
 
 def _fill(services: Services, project: Project, folder: Path, terminal: Terminal) -> None:
-    def show(fraction: float, words: str) -> None:
-        terminal.update(f"Importing {folder.name}: {fraction:.0%} {words}")
+    def show(number: int, total: int, name: str) -> None:
+        terminal.update(f"Importing {number + 1} of {total}: {name}")
 
     with terminal.working(f"Importing {folder}"):
-        summary = import_folder(services, project.id, folder, on_progress=show)
-    terminal.say(str(summary))
+        done = import_folder(services, project.id, folder, on_progress=show)
+    for note in done.notes:
+        terminal.say(f"[yellow]![/yellow] {note}")
+    images = done.tasks + done.known
+    terminal.done("Project", f"{project.title}: {images} images, {done.tasks} of them new")
 
 
 def _free_title(services: Services, folder: Path) -> str:

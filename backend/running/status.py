@@ -9,11 +9,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Worker
 
+from backend.http.overview import job_status, upcoming_milestone
 from backend.running.http import answers
 from backend.running.redis import answers as redis_answers
 from backend.services import Services
 from backend.store.projects import Project
-from backend.store.runs import Run
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ProjectStatus:
     title: str
     champion: str
     corrected: int
-    next_milestone: int
-    runs: tuple[Run, ...]
+    next_milestone: int | None
+    runs: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ def _project(services: Services, project: Project) -> ProjectStatus:
         title=project.title,
         champion=services.registry.champion(str(project.id)).id,
         corrected=corrected,
-        next_milestone=upcoming(corrected, project.milestones, services.settings.milestone_step),
-        runs=tuple(services.runs.all(project.id)),
+        next_milestone=upcoming_milestone(
+            corrected, project.milestones, services.settings.milestone_step
+        ),
+        runs=tuple(job_status(run) for run in services.runs.all(project.id)),
     )

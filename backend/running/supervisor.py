@@ -10,6 +10,7 @@ from typing import Protocol
 from backend.running.errors import ServiceFailed
 from backend.running.processes import Process, Service
 
+POLL_S = 0.05
 WATCH_EVERY_S = 0.5
 RESTARTS = 5
 STEADY_S = 120.0
@@ -47,17 +48,20 @@ class Supervisor:
         self._deaths: dict[str, int] = {}
 
     def start(self, services: Sequence[Service]) -> None:
-        """Start services side by side and return when each of them answers.
+        """Start services side by side, and return when each of them answers.
 
         Raises
         ------
         ServiceFailed
             One of them did not come up.
         """
-        started = [self._launch(service) for service in services]
-        for process in started:
-            self._report.starting(process.service)
-            self._report.ready(process.service, process.wait_until_healthy())
+        waiting = [self._launch(service) for service in services]
+        while waiting:
+            self._report.starting(waiting[0].service)
+            for process in [process for process in waiting if process.is_up()]:
+                self._report.ready(process.service, process.age_s)
+                waiting.remove(process)
+            time.sleep(POLL_S)
 
     def watch(self) -> None:
         """Start again what dies; returns only by an error or an interrupt.
@@ -88,8 +92,7 @@ class Supervisor:
 
     def _restart(self, dead: Process) -> None:
         service = dead.service
-        ran_s = time.monotonic() - dead.started
-        deaths = 1 if ran_s > STEADY_S else self._deaths.get(service.name, 0) + 1
+        deaths = 1 if dead.age_s > STEADY_S else self._deaths.get(service.name, 0) + 1
         if deaths > RESTARTS:
             raise ServiceFailed(
                 f"{service.label} died {deaths} times and {dead.ending()} Everything was stopped."
@@ -100,13 +103,15 @@ class Supervisor:
         self._report.restarting(service, dead.ending(), delay_s)
         time.sleep(delay_s)
         place = self._processes.index(dead)
-        self._processes[place] = Process(service, dead.log, self._folder)
-        self._await_restarted(self._processes[place])
+        process = self._processes[place] = Process(service, dead.log, self._folder)
+        self._await_restarted(process)
 
     def _await_restarted(self, process: Process) -> None:
         try:
-            self._report.ready(process.service, process.wait_until_healthy())
+            while not process.is_up():
+                time.sleep(POLL_S)
         except ServiceFailed:
             if process.exit_code is None:
                 raise
-            # It died again: the next look at it counts that death.
+            return  # it died again: the next look at it counts that death
+        self._report.ready(process.service, process.age_s)

@@ -26,12 +26,16 @@ class Terminal:
         self.console = Console(highlight=False)
         self._hints = hints or {}
         self._status: Status | None = None
+        self._words = ""
 
     def starting(self, service: Service) -> None:
         hint = self._hints.get(service.name, "")
-        self._spin(f"Starting {service.label}{hint and f' ({hint})'}")
+        words = f"Starting {service.label}{hint and f' ({hint})'}"
+        if words == self._words:
+            return
+        self._spin(words)
         if hint and not self.console.is_terminal:
-            self.console.print(f"Starting {service.label} ({hint})")
+            self.console.print(words)
 
     def ready(self, service: Service, seconds: float) -> None:
         self.done(service.label, f"{service.where}  [dim]{seconds:.1f} s[/dim]")
@@ -77,6 +81,7 @@ class Terminal:
 
     def _spin(self, words: str) -> None:
         self._quiet()
+        self._words = words
         self._status = self.console.status(words)
         self._status.start()
 
@@ -84,3 +89,4 @@ class Terminal:
         if self._status is not None:
             self._status.stop()
             self._status = None
+            self._words = ""
