@@ -52,7 +52,7 @@ class DetectorConfig(_Config):
     anchor_sizes: tuple[float, ...] = ()
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     scale: float = 0.0
-    cell_px: float = 32.0
+    cell_px: float = 48.0
     rpn_pre_nms: int = 8000
     rpn_post_nms: int = 2000
     rpn_nms_iou: float = 0.7

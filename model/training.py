@@ -35,8 +35,12 @@ _CHECKPOINT_EVERY = 50
 
 
 def iterations_for(images: int) -> int:
-    """Return how many steps pay for this many training images: about 1 to 10 minutes on 2 cores."""
-    return min(150 + 15 * images, 1500)
+    """Return how many steps pay for this many training images.
+
+    About 1 minute on 2 cores for 4 images of blood cells at 300×225 pixels, 2 for 20, 9 for 180
+    and more.
+    """
+    return min(120 + 6 * images, 1200)
 
 
 def train(

@@ -46,7 +46,7 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize(
-    ("images", "least", "most"), [(5, 100, 400), (20, 250, 600), (400, 1500, 1500)]
+    ("images", "least", "most"), [(4, 100, 200), (20, 200, 400), (400, 1000, 1500)]
 )
 def test_more_images_are_worth_more_iterations_up_to_a_cap(images, least, most):
     assert least <= iterations_for(images) <= most
