@@ -66,7 +66,9 @@ class Predictor:
         except NotReady as error:
             log.warning("predict.not_ready", project=project_id, reason=str(error))
             return [NOTHING for _ in tasks]
-        return [self._answer(project, task, interface, loaded, deadline) for task in tasks]
+        answers = [self._answer(project, task, interface, loaded, deadline) for task in tasks]
+        metrics.TASKS_UNANSWERED.inc(sum(not answer for answer in answers))
+        return answers
 
     def _answer(
         self,

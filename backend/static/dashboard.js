@@ -30,5 +30,9 @@ async function refresh() {
   }
 }
 
+for (const time of document.querySelectorAll("time")) {
+  time.textContent = new Date(time.dateTime)
+    .toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
 setInterval(() => refresh().catch(() => {}), EVERY_MS);
 refresh().catch(() => {});
