@@ -89,9 +89,10 @@ class Detections:
 
     def boxes(self) -> list[Box]:
         """Return the detections one by one, best first."""
+        rows = zip(self.xyxy_px.tolist(), self.labels, self.scores.tolist(), strict=True)
         return [
-            Box(*map(float, edges), label=self.classes[label], score=float(score))
-            for edges, label, score in zip(self.xyxy_px, self.labels, self.scores, strict=True)
+            Box(xmin, ymin, xmax, ymax, self.classes[label], score)
+            for (xmin, ymin, xmax, ymax), label, score in rows
         ]
 
 
@@ -112,4 +113,5 @@ def iou_matrix(first: Float32, second: Float32) -> Float32:
     shared = np.prod(np.clip(high - low, 0, None), axis=2)
     areas = [np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1) for b in (first, second)]
     union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0).astype(np.float32)
+    overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(overlap, np.float32)

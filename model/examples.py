@@ -69,7 +69,7 @@ class LabelledImage:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> LabelledImage:
-        boxes = tuple(Box(*map(float, b[:4]), label=b[4]) for b in values["boxes"])
+        boxes = tuple(Box(*edges, label) for *edges, label in values["boxes"])
         return cls(
             path=Path(values["path"]),
             sha256=values["sha256"],
