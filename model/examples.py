@@ -69,7 +69,7 @@ class LabelledImage:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> LabelledImage:
-        boxes = tuple(Box(*edges, label) for *edges, label in values["boxes"])
+        boxes = tuple(Box(b[0], b[1], b[2], b[3], b[4]) for b in values["boxes"])
         return cls(
             path=Path(values["path"]),
             sha256=values["sha256"],
