@@ -163,7 +163,10 @@ class LabelStudio:
     # The connection back to Cytoloop
 
     def connect_backend(self, project: int, url: str, user: str, password: str, title: str) -> int:
-        """Make Cytoloop the project's ML backend, or bring the one it has up to date."""
+        """Make Cytoloop the project's ML backend, or bring the one it has up to date.
+
+        It is known by its title, since its address may be another one than last time.
+        """
         sent = {
             "project": project,
             "url": url,
@@ -174,7 +177,7 @@ class LabelStudio:
             "is_interactive": False,
         }
         for backend in self._http.json("GET", "/api/ml", params={"project": project}):
-            if backend["url"].rstrip("/") == url.rstrip("/"):
+            if backend["title"] == title or backend["url"].rstrip("/") == url.rstrip("/"):
                 self._http.json("PATCH", f"/api/ml/{backend['id']}", json=sent)
                 return int(backend["id"])
         return int(self._http.json("POST", "/api/ml", json=sent)["id"])
@@ -184,7 +187,8 @@ class LabelStudio:
     ) -> int:
         """Leave one webhook to ``url``, with the secret header and these actions; return its id.
 
-        Connecting a backend makes one for all actions and without a header.
+        Connecting a backend makes one for all actions and without a header. One with the header
+        but another address is ours from when Cytoloop listened elsewhere.
         """
         sent = {
             "project": project,
@@ -196,7 +200,11 @@ class LabelStudio:
             "is_active": True,
         }
         hooks = self._http.json("GET", "/api/webhooks/", params={"project": project})
-        ours = [h["id"] for h in hooks if h["url"].rstrip("/") == url.rstrip("/")]
+        ours = [
+            hook["id"]
+            for hook in hooks
+            if hook["url"].rstrip("/") == url.rstrip("/") or SECRET_HEADER in hook["headers"]
+        ]
         for spare in ours[1:]:
             self._http.request("DELETE", f"/api/webhooks/{spare}/")
         if not ours:
