@@ -1,0 +1,136 @@
+"""The worker as it runs: a process of its own, real Redis, real training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from backend.learning.triggers import after_correction
+from backend.services import Services
+from backend.store.runs import Run
+from model.fields import EASY
+
+pytestmark = pytest.mark.integration
+
+
+def environment(services: Services, iterations: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        "CYTOLOOP_HOME": str(services.settings.home),
+        "CYTOLOOP_REDIS_URL": services.settings.redis_url,
+        "CYTOLOOP_LABEL_STUDIO_URL": services.settings.label_studio_url,
+        "CYTOLOOP_ITERATIONS": str(iterations),
+        "CYTOLOOP_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def work_off(services: Services, iterations: int) -> str:
+    """Let a worker do all that waits, and return what it logged."""
+    code = "from backend.jobs import run_worker; run_worker(burst=True)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(services, iterations),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    return done.stderr
+
+
+@contextmanager
+def working(services: Services, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker whose training would take hours."""
+    command = [sys.executable, "-m", "backend.jobs"]
+    with log.open("wb") as out:
+        worker = subprocess.Popen(command, env=environment(services, 100_000), stderr=out)
+    try:
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def open_run(services: Services, project: int) -> Run:
+    run = after_correction(services, project)
+    assert run is not None
+    return run
+
+
+def children_of(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def is_training(services: Services, run: Run) -> Callable[[], bool]:
+    return lambda: services.runs.get(run.id).stage == "training"
+
+
+def test_doubled_events_make_one_job_one_run_and_one_version(
+    services: Services, project: int, correct_fields: Any
+) -> None:
+    correct_fields(range(5), style=EASY)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: after_correction(services, project), range(8)))
+    with Redis.from_url(services.settings.redis_address) as connection:
+        assert connection.llen("rq:queue:learn") == 1
+    said = work_off(services, iterations=20)
+    (run,) = services.runs.all(project)
+    assert run.state in ("promoted", "refused"), said
+    assert run.decision is not None
+    version = services.registry.get(str(run.candidate))
+    assert (version.kind, version.classes) == ("trained", ("Cell", "Debris"))
+    assert version.decision == run.decision
+    trained = [v for v in services.registry.list() if v.kind == "trained"]
+    assert [v.id for v in trained] == [version.id]
+
+
+def test_a_training_whose_process_is_killed_is_said_to_have_failed(
+    services: Services, project: int, correct_fields: Any, tmp_path: Path
+) -> None:
+    correct_fields(range(5), style=EASY)
+    run = open_run(services, project)
+    with working(services, tmp_path / "worker.log") as worker:
+        wait_until(is_training(services, run))
+        (job,) = children_of(worker.pid)
+        os.kill(job, signal.SIGKILL)
+        wait_until(lambda: not services.runs.get(run.id).is_active, seconds=20)
+        assert worker.poll() is None
+    ended = services.runs.get(run.id)
+    assert ended.state == "failed"
+    assert "was killed (SIGKILL)" in ended.message
+
+
+def test_a_worker_told_to_stop_does_so_at_once_and_its_run_is_taken_up_again(
+    services: Services, project: int, correct_fields: Any, tmp_path: Path
+) -> None:
+    correct_fields(range(5), style=EASY)
+    run = open_run(services, project)
+    with working(services, tmp_path / "worker.log") as worker:
+        wait_until(is_training(services, run))
+        (job,) = children_of(worker.pid)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=10) == 0
+        assert not Path(f"/proc/{job}").exists()
+    assert services.runs.get(run.id).state == "running"
+    work_off(services, iterations=2)
+    assert services.runs.get(run.id).state == "refused"
