@@ -28,6 +28,9 @@ from preprocessing.prepare import Prepared
 _MEAN, _DEVIATION = 0.449, 0.226
 _ROI = 7
 _PAD_TO = 32
+#: Objectness from which a proposal is more likely a cell than not. What a cap cuts below it is
+#: told to nobody: a young detector has thousands of faint proposals in every image.
+_LIKELY = 0.5
 
 
 class OwnSize(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -178,19 +181,18 @@ def propose(
     sizes = batch.image_sizes  # type: ignore[attr-defined]
     kept, kept_scores = rpn.filter_proposals(boxes, scores, sizes, levels)
     worth = kept_scores[0] >= config.proposal_floor
-    caps = _caps(scores, levels, int(worth.sum()), config)
-    return kept[0][worth], caps
+    return kept[0][worth], _caps(scores, levels, kept_scores[0], config)
 
 
-def _caps(scores: Tensor, levels: list[int], kept: int, config: DetectorConfig) -> tuple[str, ...]:
-    candidates = [
-        int((level.sigmoid() >= config.proposal_floor).sum())
-        for level in torch.split(scores.flatten(), levels)
-    ]
+def _caps(
+    scores: Tensor, levels: list[int], kept_scores: Tensor, config: DetectorConfig
+) -> tuple[str, ...]:
+    """Name the caps that cut likely cells; ``kept_scores`` descend."""
     reached = []
-    if max(candidates) > config.rpn_pre_nms:
+    each = torch.split(scores.flatten().sigmoid(), levels)
+    if any(int((level >= _LIKELY).sum()) > config.rpn_pre_nms for level in each):
         reached.append("rpn_pre_nms")
-    if kept >= config.rpn_post_nms:
+    if len(kept_scores) >= config.rpn_post_nms and kept_scores[-1] >= _LIKELY:
         reached.append("rpn_post_nms")
     return tuple(reached)
 

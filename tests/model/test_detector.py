@@ -118,7 +118,14 @@ def test_the_caps_on_proposals_are_told_when_reached():
 
 
 def test_no_cap_is_told_when_none_is_reached():
-    assert fresh(replace(SMALL, proposal_floor=0.999)).detect([prepared()])[0].caps_reached == ()
+    assert fresh().detect([prepared()])[0].caps_reached == ()
+
+
+def test_no_cap_is_told_when_it_cut_only_what_is_unlikely():
+    detector = fresh(replace(SMALL, rpn_pre_nms=50, rpn_post_nms=20))
+    with torch.no_grad():
+        detector.module.rpn.head.cls_logits.bias.fill_(-2.0)
+    assert detector.detect([prepared()])[0].caps_reached == ()
 
 
 def test_a_thousand_cells_come_through_the_proposal_caps():
