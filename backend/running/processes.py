@@ -16,6 +16,7 @@ from backend.running.orphans import descendants, die_with_parent, kill_all
 
 LOG_LINES_SHOWN = 12
 LOG_BYTES_READ = 8192
+LOG_BYTES_KEPT = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Process:
         self.log = log
         self.started = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
+        _turn_over(log)
         with log.open("ab") as out:
             self._popen = subprocess.Popen(
                 service.command,
@@ -137,3 +139,9 @@ class Process:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+
+def _turn_over(log: Path) -> None:
+    """Set a log aside that has grown long; the one set aside before goes."""
+    if log.exists() and log.stat().st_size > LOG_BYTES_KEPT:
+        log.replace(log.with_suffix(".log.1"))

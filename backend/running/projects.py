@@ -45,12 +45,12 @@ def _open_folder(
     folder = folder.resolve()
     known = _folders(services.settings.home)
     id = known.get(str(folder))
-    if id not in present:
-        project = make_project(services, title or _free_title(services, folder))
-        known[str(folder)] = id = project.id
+    if id is None or id not in present:
+        id = make_project(services, title or _free_title(services, folder)).id
+        attach(services, id)
+        known[str(folder)] = id
         (services.settings.home / FOLDERS_FILE).write_text(json.dumps(known, indent=1), "utf-8")
-    assert id is not None
-    project = attach(services, id)
+    project = services.projects.get(id)
     _fill(services, project, folder, terminal)
     return project
 
