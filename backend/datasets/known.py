@@ -60,6 +60,6 @@ def _known(services: Services, image: StoredImage, annotation: Annotation | None
         source="corrected" if annotation else "predicted" if served else "none",
         model_version=served.served if served else "",
         annotator=(annotation.annotator or "") if annotation else "",
-        flags=tuple(notes),
+        flags=(*(served.flags if served else ()), *notes),
     )
     return KnownImage(image, counted, tuple(f"{image.name}: {note}" for note in notes))

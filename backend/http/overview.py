@@ -7,6 +7,7 @@ from typing import Any
 
 from backend.http.parts import Parts
 from backend.labelstudio.client import project_page
+from backend.serving.predictor import LIMIT_REACHED
 from backend.store.projects import Project
 from backend.store.runs import Run
 from model.errors import BrokenVersion
@@ -38,7 +39,7 @@ class ProjectOverview:
     ended
         The newest runs that ended, newest first.
     capped
-        Images in which a limit on the number of boxes was reached since the start.
+        Images in which a limit on the number of boxes was reached by the version that serves.
     """
 
     project: Project
@@ -72,6 +73,7 @@ class ProjectOverview:
 def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     """Read how a project stands now."""
     services, key = parts.services, str(project.id)
+    served = parts.slot.name(key)
     runs = services.runs.all(project.id)
     corrected = services.annotations.corrected_count(project.id)
     # A run at more images than there are now (some were deleted since) has done the lower ones.
@@ -81,7 +83,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     return ProjectOverview(
         project=project,
         link=project_page(services.label_studio.url, project.id),
-        served=parts.slot.name(key),
+        served=served,
         champion=_champion(parts, key),
         problem=parts.slot.problem(key),
         images=len(services.images.all(project.id)),
@@ -90,7 +92,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         progress=way_to(upcoming, corrected, project.milestones, step),
         active=services.runs.active(project.id),
         ended=tuple(run for run in runs if not run.is_active)[:DECISIONS_SHOWN],
-        capped=parts.predictor.capped(project.id),
+        capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
     )
 
 

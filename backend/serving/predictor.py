@@ -18,7 +18,8 @@ from backend.serving.errors import NotReady
 from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
 from backend.serving.task_images import Task, read_task_image
 from backend.store.projects import Project
-from model.boxes import Box, Detections
+from model.boxes import Box
+from model.loaded import Found
 from preprocessing.errors import PreprocessingError
 from preprocessing.images import ImageRecord
 
@@ -28,6 +29,9 @@ log = structlog.get_logger(__name__)
 #: again. A prediction with an empty ``result`` says "no cells here" and is stored.
 Answer = dict[str, Any] | list[Any]
 NOTHING: list[Any] = []
+
+#: How a flag begins that tells of a limit on the number of boxes.
+LIMIT_REACHED = "limit reached"
 
 
 class Predictor:
@@ -45,7 +49,6 @@ class Predictor:
         self.slot = slot
         self.services = services
         self._first_load_s = first_load_s
-        self._capped: dict[int, set[int]] = {}
 
     def predict(self, project_id: int, tasks: Sequence[Task], label_config: str) -> list[Answer]:
         """Answer for each task, in order.
@@ -84,43 +87,31 @@ class Predictor:
             return NOTHING
         try:
             image = read_task_image(self.services, project.id, task, interface.data_key)
-            found = loaded.version.find([image], default_class=project.default_class)[0].detections
+            found = loaded.version.find([image], default_class=project.default_class)[0]
         except (PreprocessingError, BackendError, OSError) as error:
             said.warning("predict.unreadable", reason=str(error))
             return NOTHING
         except (RuntimeError, ValueError, MemoryError):  # the detector: such as CUDA's memory
             said.exception("predict.failed")
             return NOTHING
-        self._note_caps(project.id, int(task["id"]), found.caps_reached)
         return self._served(project, task, image, found, interface, loaded)
-
-    def capped(self, project_id: int) -> int:
-        """Return in how many images a limit on the number of boxes was reached since the start."""
-        return len(self._capped.get(project_id, ()))
-
-    def _note_caps(self, project_id: int, task: int, caps: Sequence[str]) -> None:
-        tasks = self._capped.setdefault(project_id, set())
-        tasks.discard(task)
-        if caps:
-            tasks.add(task)
-            log.warning("predict.caps_reached", project=project_id, task=task, caps=caps)
 
     def _served(
         self,
         project: Project,
         task: Task,
         image: ImageRecord,
-        found: Detections,
+        found: Found,
         interface: LabellingInterface,
         loaded: Loaded,
     ) -> Answer:
-        boxes = in_classes(loaded.policy.shown(found).boxes(), interface, project.default_class)
+        shown = loaded.policy.shown(found.detections).boxes()
+        boxes = in_classes(shown, interface, project.default_class)
         regions = to_regions(boxes, image.width, image.height, interface)
-        if (
-            regions and found.caps_reached
-        ):  # said where the annotator looks, and kept with the boxes
-            regions[0]["meta"] = {"text": [f"limit reached: {', '.join(found.caps_reached)}"]}
-        score = round(loaded.policy.certainty(found), 6)
+        limits = [f"{LIMIT_REACHED}: {cap}" for cap in found.detections.caps_reached]
+        if regions and limits:  # said where the annotator looks
+            regions[0]["meta"] = {"text": limits}
+        score = round(loaded.policy.certainty(found.detections), 6)
         self.services.predictions.add(
             project.id,
             int(task["id"]),
@@ -129,6 +120,8 @@ class Predictor:
             loaded.served_name,
             regions,
             score,
+            found.prepared.group,
+            (*found.prepared.flags, *limits),
         )
         metrics.PREDICTIONS.inc()
         return {"result": regions, "score": score, "model_version": loaded.served_name}

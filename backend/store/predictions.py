@@ -27,6 +27,10 @@ class StoredPrediction:
         As Label Studio got them, in percent.
     score
         Of the prediction as a whole; Label Studio orders the tasks by it.
+    contrast_group
+        The image's, by the version that served it.
+    flags
+        What to know before trusting the boxes: an image unlike all before, a limit reached.
     """
 
     project: int
@@ -36,6 +40,8 @@ class StoredPrediction:
     served: str
     regions: tuple[dict[str, Any], ...]
     score: float | None
+    contrast_group: str
+    flags: tuple[str, ...]
     created_at: datetime
 
 
@@ -54,6 +60,8 @@ class Predictions:
         served: str,
         regions: Sequence[dict[str, Any]],
         score: float | None = None,
+        contrast_group: str = "",
+        flags: Sequence[str] = (),
     ) -> None:
         """Keep a prediction; a second one of the same version takes the place of the first."""
         values = {
@@ -61,6 +69,8 @@ class Predictions:
             "page": page,
             "regions": list(regions),
             "score": score,
+            "contrast_group": contrast_group,
+            "flags": list(flags),
             "created_at": now(),
         }
         with writing(self._engine, project) as connection:
@@ -85,5 +95,15 @@ class Predictions:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        values = {k: v for k, v in row._mapping.items() if k not in ("id", "regions")}
-        return StoredPrediction(**values, regions=tuple(row.regions))
+        lists = {"regions": tuple(row.regions), "flags": tuple(row.flags)}
+        values = {k: v for k, v in row._mapping.items() if k != "id"}
+        return StoredPrediction(**{**values, **lists})
+
+    def count_flagged(self, project: int, served: str, flag: str) -> int:
+        """Return in how many tasks a version's boxes carry a flag that begins with ``flag``."""
+        query = select(predictions.c.flags).where(
+            predictions.c.project == project, predictions.c.served == served
+        )
+        with self._engine.connect() as connection:
+            kept = connection.execute(query).scalars()
+            return sum(any(f.startswith(flag) for f in flags) for flags in kept)

@@ -127,6 +127,8 @@ predictions = Table(
     Column("served", Text, nullable=False),
     Column("regions", JSON, nullable=False),
     Column("score", Float),
+    Column("contrast_group", Text, nullable=False, default=""),
+    Column("flags", JSON, nullable=False, default=list),
     Column("created_at", UtcDateTime, nullable=False, default=now),
     UniqueConstraint("project", "task", "served"),
 )

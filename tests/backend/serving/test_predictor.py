@@ -143,7 +143,9 @@ def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
     (answer,) = predictor.predict(1, [task(1)], config)
 
     assert "detections_per_image" in answer["result"][0]["meta"]["text"][0]
-    assert predictor.capped(1) == 1
+    flags = predictor.services.predictions.latest(1, 1).flags
+    assert flags == ("limit reached: detections_per_image",)
+    assert predictor.services.predictions.count_flagged(1, "trained-a+t0.5", "limit reached") == 1
 
 
 def test_tasks_beyond_the_time_budget_are_asked_again(

@@ -100,6 +100,8 @@ def _predictions() -> None:
         sa.Column("served", sa.Text, nullable=False),
         sa.Column("regions", sa.JSON, nullable=False),
         sa.Column("score", sa.Float),
+        sa.Column("contrast_group", sa.Text, nullable=False),
+        sa.Column("flags", sa.JSON, nullable=False),
         sa.Column("created_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_predictions"),
         sa.UniqueConstraint("project", "task", "served", name="uq_predictions_project_task_served"),
