@@ -102,11 +102,9 @@ class Annotations:
         older = (annotations.c.updated_at < annotation.updated_at) & ~annotations.c.deleted
         with writing(self._engine, annotation.project) as connection:
             insert = upsert(connection, annotations).values(values)
-            return bool(
-                connection.execute(
-                    insert.on_conflict_do_update(index_elements=["id"], set_=values, where=older)
-                ).rowcount
-            )
+            changed = insert.on_conflict_do_update(index_elements=["id"], set_=values, where=older)
+            # What it returns tells; PostgreSQL's driver does not count the rows of an upsert.
+            return connection.scalar(changed.returning(annotations.c.id)) is not None
 
     def delete(self, project: int, ids: Iterable[int]) -> int:
         """Forget annotations for ever: a late event does not bring one back.

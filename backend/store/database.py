@@ -93,8 +93,10 @@ def _one_at_a_time(engine: Engine) -> Iterator[None]:
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
             connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})"))
-            yield
-            connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
+            try:
+                yield
+            finally:
+                connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
     elif engine.url.database:
         with Path(f"{engine.url.database}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
