@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import structlog
 from flask import Flask
 
+from backend.errors import QueueError
 from backend.http.dashboard import dashboard
 from backend.http.exports import exports
 from backend.http.parts import Parts
 from backend.http.problems import answer_with_problems
 from backend.http.protocol import health, protocol
 from backend.http.webhooks import webhooks
+from backend.learning.triggers import requeue_pending
 from backend.logs import configure_logging
 from backend.services import Services, build_services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
+
+log = structlog.get_logger(__name__)
 
 #: A batch of tasks in JSON is small; a body beyond this is no request of Label Studio's.
 LARGEST_BODY = 64 * 2**20
@@ -37,7 +42,15 @@ def create_app(services: Services | None = None) -> Flask:
     answer_with_problems(app)
     for project in services.projects.all():
         slot.name(str(project.id))  # begins the load, so that the first task need not wait for it
+    _queue_what_waits(services)
     return app
+
+
+def _queue_what_waits(services: Services) -> None:
+    try:
+        requeue_pending(services)
+    except QueueError as error:
+        log.warning("app.redis_away", reason=str(error))
 
 
 def _from_environment() -> Services:

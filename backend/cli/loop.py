@@ -57,9 +57,9 @@ def web() -> None:
 
 def worker() -> None:
     """Run one worker, which trains and pushes predictions, alone."""
-    from backend.services import build_services
+    from backend.jobs import run_worker
 
-    build_services().queue.run_worker()
+    run_worker()
 
 
 def status(
