@@ -1,0 +1,1 @@
+"""What is measured, as commands that print it: `python -m benchmarks.NAME`."""
