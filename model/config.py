@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self
 
+from preprocessing.contrast import ContrastConfig, ContrastMode
+
 Backbone = Literal["mbs8_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
-ContrastMode = Literal["none", "single", "groups"]
 
 
 class _Config:
@@ -75,7 +76,8 @@ class TrainConfig(_Config):
         Proposals kept and RoIs sampled an image in training: a lean head learns as well.
     contrast
         What the detector sees: each image as it is (stretched), matched to one template, or to
-        its contrast group's.
+        its contrast group's, or that with its background evened out; by the mode's name, or with
+        every choice there is.
     imagenet
         Where ImageNet weights may come from at a first training: torch's cache when they lie
         there, the network too, or nowhere.
@@ -93,9 +95,16 @@ class TrainConfig(_Config):
     box_overlap: tuple[float, float] = (0.5, 0.5)
     rpn_overlap: tuple[float, float] = (0.3, 0.7)
     crop_px: int = 320
-    contrast: ContrastMode = "groups"
+    contrast: ContrastMode | ContrastConfig = "groups"
     imagenet: Literal["never", "cached", "download"] = "cached"
     seed: int = 0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TrainConfig:
+        contrast = values.get("contrast")
+        if isinstance(contrast, dict):
+            values = values | {"contrast": ContrastConfig.from_json(contrast)}
+        return super().from_json(values)
 
 
 @dataclass(frozen=True)

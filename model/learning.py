@@ -141,13 +141,9 @@ def _summary(snapshot: DatasetSnapshot) -> str:
 
 
 def _fit_groups(snapshot: DatasetSnapshot, training: TrainConfig) -> ContrastGroups:
-    if training.contrast == "none":
-        return ContrastGroups.none()
-    from preprocessing.fitting import fit_groups
-    from preprocessing.quantiles import profile_of
+    from preprocessing.fitting import fit_images
 
-    profiles = [profile_of(image.read().pixels) for image in snapshot.of_side("train")]
-    return fit_groups(profiles, mode=training.contrast)
+    return fit_images((image.read() for image in snapshot.of_side("train")), training.contrast)
 
 
 def _lineage(snapshot: DatasetSnapshot, start: _Start | None) -> tuple[str, ...]:

@@ -126,8 +126,7 @@ def _fingerprint(
     start: Path | None,
 ) -> str:
     begun = hashlib.sha256(start.read_bytes()).hexdigest() if start else None
-    templates = hashlib.sha256(groups.templates.tobytes()).hexdigest()
-    content = [snapshot.sha256, templates, detector.to_json(), training.to_json(), begun]
+    content = [snapshot.sha256, groups.sha256, detector.to_json(), training.to_json(), begun]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.groups import ALL, ContrastGroups, Mode
-from preprocessing.quantiles import Levels, QuantileProfile
+from preprocessing.background import ground
+from preprocessing.contrast import ContrastConfig, ContrastMode
+from preprocessing.errors import GroupsError
+from preprocessing.groups import ALL, ContrastGroups
+from preprocessing.histograms import Histogram, Levels, histogram_of
+from preprocessing.images import ImageRecord
+from preprocessing.matching import Template
+from preprocessing.quantiles import QuantileProfile
+from preprocessing.sharpness import UNKNOWN, least_sharpness, sharpness_of
 
 Labels = NDArray[np.int64]
 
-#: Names by number of groups, ordered by contrast.
+#: Names by number of groups, ordered by contrast; four groups and more are numbered.
 NAMES = {1: (ALL,), 2: ("low", "high"), 3: ("low", "medium", "high")}
-MOST_GROUPS = 3
 
 #: Fewest images of a group, and fewest as a share of all: a smaller one is an accident.
 FEWEST = 3
@@ -29,57 +36,114 @@ APART = 0.02
 OUTLIER_FACTOR = 2.0
 OUTLIER_FLOOR = 0.05
 
-#: Grey of the median pixel, mostly the background, in every template.
+#: Grey of the median pixel, mostly the background, in every template made of shapes.
 MEDIAN_GREY = 0.5
 
 
-def fit_groups(profiles: Sequence[QuantileProfile], mode: Mode = "groups") -> ContrastGroups:
-    """Fit contrast groups and their templates to the profiles of the training images.
+@dataclass(frozen=True)
+class Traits:
+    """What a fit needs to know of an image: all that is kept of it."""
 
-    Groups are found by k-means on the shapes of the profiles, which is clustering under the 1-D
-    Wasserstein-2 distance. Neither gain, offset nor depth moves an image to another group. There
-    are as many groups, up to three, as can have three images each; a group that comes out too
-    small, or too like its neighbour in contrast, is merged with the nearer neighbour.
+    profile: QuantileProfile
+    sharpness: float = UNKNOWN
 
-    The template of a group is the barycentre of its shapes. All templates have one brightness, the
-    median at grey 0.5, and one reach, their farther end at black or white, so that cells of all
-    groups, and of either polarity, stand on the same background.
+
+def traits_of(image: ImageRecord, contrast: ContrastMode | ContrastConfig = "groups") -> Traits:
+    """Return an image's traits as ``prepare`` will see them under the same configuration."""
+    pixels = ground(image.pixels, ContrastConfig.of(contrast))
+    return Traits(QuantileProfile.of(histogram_of(pixels)), sharpness_of(image.pixels))
+
+
+def fit_images(
+    images: Iterable[ImageRecord],
+    contrast: ContrastMode | ContrastConfig = "groups",
+    named: Sequence[ImageRecord] = (),
+) -> ContrastGroups:
+    """Fit contrast groups to images, each read once and not kept; see :func:`fit_groups`.
 
     Parameters
     ----------
-    profiles
-        Of the training images alone. Constant images are left out; when none remains the groups
-        are ``ContrastGroups.none()``.
-    mode
-        As in ``ContrastGroups``.
+    images
+        The training images alone.
+    named
+        The images whose histograms are the templates, for ``template="image"``.
     """
-    shapes = [profile.shape for profile in profiles if not profile.is_constant]
-    if mode == "none" or not shapes:
-        return ContrastGroups.none()
-    return _groups_of(np.stack(shapes), mode)
+    config = ContrastConfig.of(contrast)
+    histograms = [histogram_of(ground(image.pixels, config)) for image in named]
+    return fit_groups([traits_of(image, config) for image in images], config, histograms)
 
 
-def _groups_of(shapes: Levels, mode: Mode) -> ContrastGroups:
-    labels = np.zeros(len(shapes), np.int64)
-    if mode == "groups":
-        labels = _merged(_cluster(shapes), shapes)
-    order = _by_contrast(labels, shapes)
-    centres = np.stack([shapes[labels == group].mean(axis=0) for group in order])
+def fit_groups(
+    images: Sequence[Traits | QuantileProfile],
+    contrast: ContrastMode | ContrastConfig = "groups",
+    named: Sequence[Histogram] = (),
+) -> ContrastGroups:
+    """Fit contrast groups and their templates to the traits of the training images.
+
+    Groups are found by k-means on the shapes of the profiles, which is clustering under the 1-D
+    Wasserstein-2 distance. Neither gain, offset nor depth moves an image to another group. There
+    are as many groups, up to ``config.groups``, as can have three images each; a group that comes
+    out too small, or too like its neighbour in contrast, is merged with the nearer neighbour.
+
+    The template of a group is the barycentre of its shapes, or the shape of its medoid. Both have
+    one brightness, the median at grey 0.5, and one reach, their farther end at black or white, so
+    that cells of all groups, and of either polarity, stand on the same background. Of named images
+    each group takes the one nearest to its centre, as it is.
+
+    Parameters
+    ----------
+    images
+        Of the training images alone. Constant ones are left out; when none remains images are only
+        stretched. A profile without sharpness tells nothing about the focus.
+    named
+        Histograms of the images that are templates, for ``template="image"``.
+
+    Raises
+    ------
+    GroupsError
+        ``template="image"`` without an image that has more than one grey level.
+    """
+    config = ContrastConfig.of(contrast)
+    traits = [Traits(one) if isinstance(one, QuantileProfile) else one for one in images]
+    named = [histogram for histogram in named if not histogram.is_constant]
+    if config.template == "image" and config.mode != "none" and not named:
+        raise GroupsError("Name an image whose histogram is the template: not of a single grey.")
+    sharp = least_sharpness([one.sharpness for one in traits])
+    shapes = [one.profile.shape for one in traits if not one.profile.is_constant]
+    if config.mode == "none" or not shapes:
+        return ContrastGroups.none(sharp)
+    return _groups_of(np.stack(shapes), config, named, sharp)
+
+
+def _groups_of(
+    shapes: Levels, config: ContrastConfig, named: Sequence[Histogram], sharp: float
+) -> ContrastGroups:
+    labels = _merged(_cluster(shapes, config.most_groups), shapes)
+    members = [shapes[labels == group] for group in _by_contrast(labels, shapes)]
+    centres = np.stack([shapes_of_group.mean(axis=0) for shapes_of_group in members])
     return ContrastGroups(
-        mode=mode,
-        names=NAMES[len(order)],
+        config=config,
+        names=names_of(len(members)),
         centres=centres,
-        templates=np.stack([_template(centre) for centre in centres]),
+        templates=tuple(_template(own, config, named) for own in members),
         limits=np.maximum(OUTLIER_FACTOR * _farthest(shapes, centres), OUTLIER_FLOOR),
+        least_sharpness=sharp,
     )
 
 
-def _cluster(shapes: Levels) -> Labels:
-    from sklearn.cluster import KMeans
+def names_of(groups: int) -> tuple[str, ...]:
+    """Return the names of so many groups, ordered by contrast."""
+    return NAMES.get(groups) or tuple(str(number) for number in range(1, groups + 1))
 
+
+def _cluster(shapes: Levels, most_groups: int) -> Labels:
     # k-means warns when it is asked for more groups than there are different images.
     different = len(np.unique(shapes.round(6), axis=0))
-    groups = max(1, min(MOST_GROUPS, len(shapes) // FEWEST, different))
+    groups = max(1, min(most_groups, len(shapes) // FEWEST, different))
+    if groups == 1:
+        return np.zeros(len(shapes), np.int64)
+    from sklearn.cluster import KMeans
+
     fitted = KMeans(groups, n_init=10, random_state=0).fit(shapes)
     return np.asarray(fitted.labels_, np.int64)
 
@@ -115,9 +179,15 @@ def _farthest(shapes: Levels, centres: Levels) -> Levels:
     return np.asarray(np.where(is_nearest, distances, 0).max(axis=1))
 
 
-def _template(centre: Levels) -> Levels:
-    reach = np.abs(centre).max()
-    return np.asarray(MEDIAN_GREY * (1 + centre / reach))
+def _template(shapes: Levels, config: ContrastConfig, named: Sequence[Histogram]) -> Template:
+    """Return the template of the group that has these shapes."""
+    centre = shapes.mean(axis=0)
+    if config.template == "image":
+        away = [_rms(QuantileProfile.of(histogram).shape - centre) for histogram in named]
+        return Template.of(named[int(np.argmin(away))], config.rank)
+    if config.template == "medoid":
+        centre = shapes[int(np.argmin(_rms(shapes - centre)))]
+    return Template.even(MEDIAN_GREY * (1 + centre / np.abs(centre).max()))
 
 
 def _rms(values: Levels) -> Levels:

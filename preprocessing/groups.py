@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.contrast import ContrastConfig, ContrastMode
 from preprocessing.errors import GroupsError
-from preprocessing.quantiles import QUANTILES, Levels, QuantileProfile
-
-Mode = Literal["none", "single", "groups"]
+from preprocessing.histograms import Levels
+from preprocessing.matching import Template
+from preprocessing.quantiles import QUANTILES, QuantileProfile
 
 #: The name of the one group where images are not told apart.
 ALL = "all"
 
-FORMAT = 1
+#: No image is out of focus where nobody knows how sharp images are.
+ANY_SHARPNESS = float("-inf")
+
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -43,34 +49,41 @@ class Assignment:
 
 @dataclass(frozen=True, eq=False)
 class ContrastGroups:
-    """Contrast groups as fitted by ``preprocessing.fitting.fit_groups``.
+    """Contrast groups as fitted by ``preprocessing.fitting``.
 
     Parameters
     ----------
-    mode
-        ``none``: images are only stretched; ``single``: all are matched to one template;
-        ``groups``: each to the template of its group.
+    config
+        How contrast is treated; all that ``prepare`` does follows from it and the rest.
     names
-        G names, ordered by contrast: low, medium, high; low, high; or all.
+        G names, ordered by contrast: low, medium, high; low, high; all; or 1 to G.
     centres
         Shape (G, QUANTILES): the mean shape of each group's profiles.
     templates
-        Shape (G, QUANTILES), never falling, in [0, 1]; G is 0 here and above for mode ``none``.
+        One for each group; G is 0 here, above and below for mode ``none``.
     limits
         Shape (G,): the distance from which an image is an outlier.
+    least_sharpness
+        See ``sharpness.least_sharpness``; minus infinity where nobody knows.
     """
 
-    mode: Mode
+    config: ContrastConfig
     names: tuple[str, ...]
     centres: Levels
-    templates: Levels
+    templates: tuple[Template, ...]
     limits: NDArray[np.float64]
+    least_sharpness: float = ANY_SHARPNESS
 
     @classmethod
-    def none(cls) -> ContrastGroups:
+    def none(cls, least_sharpness: float = ANY_SHARPNESS) -> ContrastGroups:
         """Return no groups: ``prepare`` then stretches each image by its own percentiles."""
         nothing = np.zeros((0, QUANTILES))
-        return cls("none", (ALL,), nothing, nothing, np.zeros(0))
+        config = ContrastConfig(mode="none")
+        return cls(config, (ALL,), nothing, (), np.zeros(0), least_sharpness)
+
+    @property
+    def mode(self) -> ContrastMode:
+        return self.config.mode
 
     def assign(self, profile: QuantileProfile) -> Assignment:
         """Return the group whose centre is nearest to a profile."""
@@ -81,9 +94,17 @@ class ContrastGroups:
         distance = float(distances[nearest])
         return Assignment(self.names[nearest], distance, distance > self.limits[nearest])
 
-    def template_of(self, group: str) -> Levels | None:
-        """Return the template of a group, shape (QUANTILES,); None where images are stretched."""
+    def template_of(self, group: str) -> Template | None:
+        """Return the template of a group; None where images are only stretched."""
         return None if self.mode == "none" else self.templates[self.names.index(group)]
+
+    @property
+    def sha256(self) -> str:
+        """Hex hash of all that decides what ``prepare`` makes of pixels."""
+        content = hashlib.sha256(json.dumps([self.config.to_json(), self.names]).encode())
+        for array in (self.centres, *(a for t in self.templates for a in (t.shares, t.greys))):
+            content.update(np.ascontiguousarray(array).tobytes())
+        return content.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the groups to a .npz file: plain arrays, no pickle."""
@@ -91,11 +112,14 @@ class ContrastGroups:
             np.savez(
                 file,
                 format=np.int64(FORMAT),
-                mode=np.str_(self.mode),
+                config=np.str_(json.dumps(self.config.to_json())),
                 names=np.array(self.names, dtype=np.str_),
                 centres=self.centres,
-                templates=self.templates,
+                template_sizes=np.array([len(t.shares) for t in self.templates], np.int64),
+                template_shares=np.concatenate([[], *(t.shares for t in self.templates)]),
+                template_greys=np.concatenate([[], *(t.greys for t in self.templates)]),
                 limits=self.limits,
+                least_sharpness=np.float64(self.least_sharpness),
             )
 
     @classmethod
@@ -111,26 +135,34 @@ class ContrastGroups:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             return _from_arrays(arrays)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # TypeError: a config that is JSON but of other words than ours
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise GroupsError(
                 f"{path} holds no contrast groups ({error}): take them from the version's "
                 "folder again, or fit them anew."
             ) from error
 
 
-def _from_arrays(arrays: dict[str, NDArray[np.generic]]) -> ContrastGroups:
-    mode = str(arrays["mode"])
-    found = int(arrays["format"])
-    if found != FORMAT or mode not in get_args(Mode):
-        raise ValueError(f"format {found}, mode {mode!r}")
-    shapes = arrays["centres"].shape, arrays["templates"].shape
-    groups = 0 if mode == "none" else len(arrays["names"])
-    if shapes != ((groups, QUANTILES),) * 2 or arrays["limits"].shape != (groups,):
-        raise ValueError(f"shapes {shapes} for {groups} groups")
+def _from_arrays(arrays: dict[str, NDArray[Any]]) -> ContrastGroups:
+    if int(arrays["format"]) != FORMAT:
+        raise ValueError(f"format {int(arrays['format'])}, not {FORMAT}")
+    config = ContrastConfig.from_json(json.loads(str(arrays["config"])))
+    names = tuple(str(name) for name in arrays["names"])
+    groups = 0 if config.mode == "none" else len(names)
+    centres = arrays["centres"].astype(np.float64)
+    templates = _templates(arrays)
+    limits = arrays["limits"].astype(np.float64)
+    if (centres.shape, len(templates), limits.shape) != ((groups, QUANTILES), groups, (groups,)):
+        raise ValueError(f"{len(templates)} templates, shape {centres.shape} for {groups} groups")
     return ContrastGroups(
-        mode,  # type: ignore[arg-type]
-        tuple(str(name) for name in arrays["names"]),
-        arrays["centres"].astype(np.float64),
-        arrays["templates"].astype(np.float64),
-        arrays["limits"].astype(np.float64),
+        config, names, centres, templates, limits, float(arrays["least_sharpness"])
     )
+
+
+def _templates(arrays: dict[str, NDArray[Any]]) -> tuple[Template, ...]:
+    shares, greys = (arrays[f"template_{name}"].astype(np.float64) for name in ("shares", "greys"))
+    if not len(shares) == len(greys) == arrays["template_sizes"].sum():
+        raise ValueError("templates that are cut off")
+    ends = np.cumsum(arrays["template_sizes"])[:-1]
+    pairs = zip(np.split(shares, ends), np.split(greys, ends), strict=True)
+    return tuple(Template(*pair) for pair in pairs if len(pair[0]))

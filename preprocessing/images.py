@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.decoding import Grey, count_pages, decode
+from preprocessing.histograms import histogram_of
 from preprocessing.matching import stretch
-from preprocessing.quantiles import profile_of
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -103,7 +103,7 @@ def to_display(pixels: Grey) -> NDArray[np.uint8]:
     pixels
         Shape (H, W), any of the depths of :class:`ImageRecord`.
     """
-    return np.rint(stretch(pixels, profile_of(pixels)) * 255).astype(np.uint8)
+    return np.rint(stretch(pixels, histogram_of(pixels)) * 255).astype(np.uint8)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -1,53 +1,82 @@
 """Histogram matching: the image's grey levels moved so that its histogram becomes the template's.
 
-One monotone curve an image: a table for 8 and 16 bits, interpolation for floats.
+One monotone curve an image, a grey for each of its levels: looked up in a table for 8 and 16 bits,
+interpolated for floats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.contrast import ContrastConfig, Rank
 from preprocessing.decoding import Grey
-from preprocessing.quantiles import BLOCK, QUANTILES, Levels, QuantileProfile
+from preprocessing.histograms import BLOCK, Histogram, Levels
+from preprocessing.quantiles import QuantileProfile
 
 Float32 = NDArray[np.float32]
-Curve = Callable[[NDArray[Any]], NDArray[Any]]
 
 #: What a constant image becomes: there is nothing to stretch.
 MIDDLE = 0.5
 
 
-def match(pixels: Grey, profile: QuantileProfile, template: Levels) -> Float32:
+@dataclass(frozen=True, eq=False)
+class Template:
+    """What a histogram is to become: a curve from the share of the pixels to their grey.
+
+    Parameters
+    ----------
+    shares
+        Shape (P,), rising, in [0, 1].
+    greys
+        Shape (P,), never falling, in [0, 1]; straight between two shares.
+    """
+
+    shares: Levels
+    greys: Levels
+
+    @classmethod
+    def even(cls, greys: Levels) -> Template:
+        """Return the template of greys at even shares, both ends included."""
+        return cls(np.linspace(0, 1, len(greys)), greys)
+
+    @classmethod
+    def of(cls, histogram: Histogram, rank: Rank = "upper") -> Template:
+        """Return an image's own histogram as a template, its range stretched to [0, 1]."""
+        return cls(histogram.shares(rank), stretched_greys(histogram))
+
+
+def match(
+    pixels: Grey,
+    histogram: Histogram,
+    template: Template,
+    config: ContrastConfig = ContrastConfig(),  # noqa: B008 (frozen)
+) -> Float32:
     """Return the image with the histogram of a template.
 
-    A level goes to where the template has the same share of pixels below it, a level that many
-    pixels share to the middle of their ranks, as in ``skimage.exposure.match_histograms`` but for
-    that middle (scikit-image takes the upper end, which would send a constant image to white).
+    A level goes to where the template has the same share of pixels at or below it, as in
+    ``skimage.exposure.match_histograms``; a constant image goes to the template's middle, where
+    scikit-image would send it to white. ``config`` may hold it back (``strength``, ``gain_limit``)
+    and choose the middle of a level's ranks instead.
 
     Parameters
     ----------
     pixels
         Shape (H, W).
-    profile
-        The profile of ``pixels``.
-    template
-        Shape (QUANTILES,), never falling, in [0, 1].
+    histogram
+        The histogram of ``pixels``.
 
     Returns
     -------
     Shape (H, W), in [0, 1].
     """
-    levels, first, held = np.unique(profile.levels, return_index=True, return_counts=True)
-    rank = first + (held - 1) / 2
-    matched = np.interp(rank, np.arange(QUANTILES), template)
-    return _apply(pixels, lambda level: np.interp(level, levels, matched))
+    return _apply(pixels, histogram, matched_greys(histogram, template, config))
 
 
-def stretch(pixels: Grey, profile: QuantileProfile) -> Float32:
+def stretch(pixels: Grey, histogram: Histogram) -> Float32:
     """Return the image with its range (0.1 % to 99.9 %) stretched to [0, 1], the rest clipped.
 
     A constant image becomes grey 0.5.
@@ -56,25 +85,75 @@ def stretch(pixels: Grey, profile: QuantileProfile) -> Float32:
     ----------
     pixels
         Shape (H, W).
-    profile
-        The profile of ``pixels``.
+    histogram
+        The histogram of ``pixels``.
 
     Returns
     -------
     Shape (H, W), in [0, 1].
     """
-    if profile.is_constant:
-        return np.full(pixels.shape, MIDDLE, np.float32)
-    low, high = profile.range
-    return _apply(pixels, lambda level: np.clip((level - low) / (high - low), 0, 1))
+    return _apply(pixels, histogram, stretched_greys(histogram))
 
 
-def _apply(pixels: Grey, curve: Curve) -> Float32:
+def matched_greys(histogram: Histogram, template: Template, config: ContrastConfig) -> Levels:
+    """Return the grey that each level of a histogram is matched to, shape (V,), in [0, 1]."""
+    shares = histogram.shares(config.rank)
+    greys = np.asarray(np.interp(shares, template.shares, template.greys))
+    if histogram.is_constant:
+        return greys
+    if config.gain_limit is not None:
+        greys = _limited(greys, histogram, config.gain_limit)
+    if config.strength < 1:
+        greys = (1 - config.strength) * stretched_greys(histogram) + config.strength * greys
+    return greys
+
+
+def stretched_greys(histogram: Histogram) -> Levels:
+    """Return the grey that each level of a histogram is stretched to, shape (V,), in [0, 1]."""
+    if histogram.is_constant:
+        return np.array([MIDDLE])
+    low, high = QuantileProfile.of(histogram).range
+    return np.asarray(np.clip((histogram.levels - low) / (high - low), 0, 1))
+
+
+def _limited(greys: Levels, histogram: Histogram, gain_limit: float) -> Levels:
+    """Let no step be steeper than a multiple of the stretch's slope; the median level stays."""
+    low, high = QuantileProfile.of(histogram).range
+    steepest = gain_limit * np.diff(histogram.levels) / (high - low)
+    steps = np.minimum(np.diff(greys), steepest)
+    height = np.concatenate([[0.0], np.cumsum(steps)])
+    median = int(np.searchsorted(histogram.shares("upper"), MIDDLE))
+    return np.asarray(np.clip(height - height[median] + greys[median], 0, 1))
+
+
+def _apply(pixels: Grey, histogram: Histogram, greys: Levels) -> Float32:
     source: NDArray[Any] = pixels.reshape(-1)
     result = np.empty(source.size, np.float32)
-    if pixels.dtype.kind != "f":
-        table = curve(np.arange(1 << 8 * pixels.itemsize)).astype(np.float32)
-    for start in range(0, source.size, BLOCK):
-        block = source[start : start + BLOCK]
-        result[start : start + BLOCK] = curve(block) if block.dtype.kind == "f" else table[block]
+    if pixels.dtype.kind == "f":
+        for start in range(0, source.size, BLOCK):
+            block = source[start : start + BLOCK]
+            result[start : start + BLOCK] = np.interp(block, histogram.levels, greys)
+        return result.reshape(pixels.shape)
+    every_level = np.arange(1 << 8 * pixels.itemsize)
+    table = np.interp(every_level, histogram.levels, greys).astype(np.float32)
+    if pixels.itemsize == 1:
+        even = source.size // 2 * 2
+        _look_up(source[:even].view("<u2"), _table_of_pairs(table), result[:even].view(np.uint64))
+        result[even:] = table[source[even:]]
+    else:
+        _look_up(source, table, result)
     return result.reshape(pixels.shape)
+
+
+def _table_of_pairs(table: Float32) -> NDArray[np.uint64]:
+    """Return the two greys of each pair of bytes: half as many look-ups, a third less time."""
+    pairs = np.empty((256, 256, 2), np.float32)
+    pairs[..., 0], pairs[..., 1] = table[None, :], table[:, None]
+    return pairs.reshape(-1).view(np.uint64)
+
+
+def _look_up(levels: NDArray[Any], table: NDArray[Any], result: NDArray[Any]) -> None:
+    for start in range(0, levels.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        # Every level is in the table; "clip" only spares numpy a second copy.
+        np.take(table, levels[block], out=result[block], mode="clip")

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from preprocessing.background import ground
 from preprocessing.groups import ContrastGroups
+from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.matching import match, stretch
-from preprocessing.quantiles import profile_of
+from preprocessing.quantiles import QuantileProfile
+from preprocessing.sharpness import sharpness_of
 
 Float32 = NDArray[np.float32]
 
@@ -18,6 +21,8 @@ Float32 = NDArray[np.float32]
 UNLIKE_TRAINING = "unlike-training"
 #: Flag of an image with a single grey level.
 CONSTANT = "constant"
+#: Flag of an image far less sharp than those that the contrast groups were fitted on.
+OUT_OF_FOCUS = "out-of-focus"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +38,7 @@ class Prepared:
     group, distance
         The contrast group and how far the image is from its centre (``groups.Assignment``).
     flags
-        What is unusual: ``unlike-training``, ``constant``.
+        What is unusual: ``unlike-training``, ``constant``, ``out-of-focus``.
     raw_height, raw_width
         Size of the raw image.
     """
@@ -83,9 +88,10 @@ class Prepared:
 def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> Prepared:
     """Make of an image what a detector sees.
 
-    The image is matched to the template of its contrast group; without groups its own percentiles
-    (0.1 % and 99.9 %) are stretched to [0, 1]. Then it is resized, smoothed first where it shrinks.
-    A constant image becomes one grey; nothing that could be read is refused.
+    Where the groups' mode wants it the background is evened out. Then the image is matched to the
+    template of its contrast group; without groups its own percentiles (0.1 % and 99.9 %) are
+    stretched to [0, 1]. Then it is resized, smoothed first where it shrinks. A constant image
+    becomes one grey; nothing that could be read is refused.
 
     Parameters
     ----------
@@ -96,16 +102,21 @@ def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> P
     scale
         Prepared pixels per raw pixel, above 0.
     """
-    profile = profile_of(image.pixels)
-    assignment = groups.assign(profile)
+    pixels = ground(image.pixels, groups.config)
+    histogram = histogram_of(pixels)
+    assignment = groups.assign(QuantileProfile.of(histogram))
     template = groups.template_of(assignment.group)
     if template is None:
-        pixels = stretch(image.pixels, profile)
+        seen = stretch(pixels, histogram)
     else:
-        pixels = match(image.pixels, profile, template)
-    marks = {UNLIKE_TRAINING: assignment.outlier, CONSTANT: profile.is_constant}
+        seen = match(pixels, histogram, template, groups.config)
+    marks = {
+        UNLIKE_TRAINING: assignment.outlier,
+        CONSTANT: histogram.is_constant,
+        OUT_OF_FOCUS: sharpness_of(image.pixels) < groups.least_sharpness,
+    }
     return Prepared(
-        pixels=_resize(pixels, scale),
+        pixels=_resize(seen, scale),
         scale=scale,
         group=assignment.group,
         distance=assignment.distance,

@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from preprocessing.decoding import Grey
-
-Levels = NDArray[np.float64]
+from preprocessing.histograms import Histogram, Levels, histogram_of
 
 #: Quantiles of a profile; the k-th is at probability k / (QUANTILES - 1), the ends included.
 QUANTILES = 1001
-
-#: Pixels counted or looked up at once: numpy makes 8 bytes of each on the way.
-BLOCK = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +25,10 @@ class QuantileProfile:
     """
 
     levels: Levels
+
+    @classmethod
+    def of(cls, histogram: Histogram) -> QuantileProfile:
+        return cls(histogram.quantiles(QUANTILES))
 
     @property
     def range(self) -> tuple[float, float]:
@@ -74,23 +73,9 @@ class QuantileProfile:
 
 def profile_of(pixels: Grey) -> QuantileProfile:
     """Return the quantile profile of an image, shape (H, W)."""
-    at = np.linspace(0, 1, QUANTILES) * (pixels.size - 1)
-    if pixels.dtype.kind == "f":
-        ordered = np.sort(pixels, axis=None)
-        return QuantileProfile(ordered[np.rint(at).astype(np.int64)].astype(np.float64))
-    below_or_at = np.cumsum(_count_levels(pixels))
-    return QuantileProfile(np.searchsorted(below_or_at, at, side="right").astype(np.float64))
+    return QuantileProfile.of(histogram_of(pixels))
 
 
 def distance(first: QuantileProfile, second: QuantileProfile) -> float:
     """Return the 1-D Wasserstein-2 distance between the shapes of two profiles, in [0, 2]."""
     return float(np.sqrt(np.mean((first.shape - second.shape) ** 2)))
-
-
-def _count_levels(pixels: Grey) -> NDArray[np.int64]:
-    flat = pixels.reshape(-1)
-    levels = 1 << 8 * pixels.itemsize
-    counts = np.zeros(levels, np.int64)
-    for start in range(0, flat.size, BLOCK):
-        counts += np.bincount(flat[start : start + BLOCK], minlength=levels)
-    return counts

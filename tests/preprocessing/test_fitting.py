@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from preprocessing.fitting import FEWEST, OUTLIER_FLOOR, fit_groups
+from preprocessing.contrast import ContrastConfig
+from preprocessing.errors import GroupsError
+from preprocessing.fitting import FEWEST, OUTLIER_FLOOR, fit_groups, fit_images, names_of
+from preprocessing.histograms import histogram_of
+from preprocessing.images import ImageRecord
+from preprocessing.matching import Template
+from preprocessing.prepare import prepare
 from preprocessing.quantiles import QUANTILES, QuantileProfile, profile_of
 
 #: Height of the discs above the ground, in 8-bit levels, by how a person would call them.
@@ -24,6 +30,10 @@ def fields(discs):
     }
 
 
+def greys_of(groups):
+    return np.stack([template.greys for template in groups.templates])
+
+
 def test_three_contrasts_are_found_and_named_in_their_order(fields):
     groups = fit_groups([p for profiles in fields.values() for p in profiles])
     assert groups.names == ("low", "medium", "high")
@@ -35,7 +45,7 @@ def test_the_order_of_the_images_does_not_matter(fields):
     profiles = [p for group in fields.values() for p in group]
     first, second = fit_groups(profiles), fit_groups(profiles[::-1])
     assert first.names == second.names
-    np.testing.assert_allclose(first.templates, second.templates)
+    np.testing.assert_allclose(greys_of(first), greys_of(second))
 
 
 def test_gain_offset_and_depth_do_not_move_an_image_to_another_group(discs, fields):
@@ -51,10 +61,10 @@ def test_every_template_has_one_brightness_and_one_reach(fields):
     dark = [QuantileProfile(255 - p.levels[::-1]) for p in fields["high"]]
     groups = fit_groups([*bright, *dark])
     assert len(groups.names) > 1
-    np.testing.assert_allclose(groups.templates[:, QUANTILES // 2], 0.5)
-    assert (np.diff(groups.templates, axis=1) >= 0).all()
-    reach = np.maximum(1 - groups.templates[:, 0], groups.templates[:, -1])
-    np.testing.assert_allclose(reach, 1)
+    greys = greys_of(groups)
+    np.testing.assert_allclose(greys[:, QUANTILES // 2], 0.5)
+    assert (np.diff(greys, axis=1) >= 0).all()
+    np.testing.assert_allclose(np.maximum(1 - greys[:, 0], greys[:, -1]), 1)
 
 
 def test_an_image_unlike_all_is_an_outlier_and_one_like_them_is_not(discs, fields):
@@ -66,13 +76,13 @@ def test_an_image_unlike_all_is_an_outlier_and_one_like_them_is_not(discs, field
 
 
 def test_mode_single_has_one_template_for_all(fields):
-    groups = fit_groups([p for profiles in fields.values() for p in profiles], mode="single")
+    groups = fit_groups([p for profiles in fields.values() for p in profiles], "single")
     assert (groups.mode, groups.names) == ("single", ("all",))
-    assert groups.templates.shape == (1, QUANTILES)
+    assert greys_of(groups).shape == (1, QUANTILES)
 
 
 def test_mode_none_has_no_template(fields):
-    groups = fit_groups(fields["low"], mode="none")
+    groups = fit_groups(fields["low"], "none")
     assert groups.mode == "none"
     assert groups.template_of("all") is None
 
@@ -105,7 +115,7 @@ def test_a_group_too_small_joins_its_neighbour(fields):
 def test_constant_images_are_left_out_and_alone_make_no_groups(discs, fields):
     constant = profile_of(np.full((8, 8), 30, np.uint8))
     with_it = fit_groups([*fields["low"], constant])
-    np.testing.assert_array_equal(with_it.templates, fit_groups(fields["low"]).templates)
+    assert with_it.sha256 == fit_groups(fields["low"]).sha256
     assert fit_groups([constant] * 4).mode == "none"
     assert fit_groups([]).mode == "none"
 
@@ -120,3 +130,52 @@ def test_any_set_of_images_gives_groups_that_take_each_of_them(images):
         assignment = groups.assign(profile)
         assert assignment.group in groups.names
         assert profile.is_constant or not assignment.outlier
+
+
+def test_the_medoid_template_is_the_shape_of_one_image(fields):
+    profiles = fields["medium"]
+    (template,) = fit_groups(profiles, ContrastConfig("single", "medoid")).templates
+    shapes = [p.shape / np.abs(p.shape).max() for p in profiles]
+    assert min(np.abs(2 * template.greys - 1 - shape).max() for shape in shapes) < 1e-9
+
+
+def test_each_group_takes_the_named_image_nearest_to_it(discs, fields):
+    named = [histogram_of(discs(40, cells=25, height=h, noise=5)) for h in (140, 12)]
+    everything = [p for profiles in fields.values() for p in profiles]
+    groups = fit_groups(everything, ContrastConfig("groups", "image"), named)
+    greys = {name: groups.template_of(name).greys for name in groups.names}
+    np.testing.assert_array_equal(greys["high"], Template.of(named[0]).greys)
+    np.testing.assert_array_equal(greys["low"], Template.of(named[1]).greys)
+
+
+@pytest.mark.parametrize("named", [[], [np.zeros((4, 4), np.uint8)]])
+def test_an_image_template_without_an_image_is_refused(fields, named):
+    with pytest.raises(GroupsError, match="Name an image"):
+        fit_groups(
+            fields["low"], ContrastConfig(template="image"), [histogram_of(p) for p in named]
+        )
+
+
+def test_as_many_groups_as_asked_for_are_made_and_four_are_numbered(discs):
+    heights = (4, 15, 40, 140)
+    profiles = [
+        profile_of(discs(seed, cells=25, height=height, noise=5))
+        for height in heights
+        for seed in range(6)
+    ]
+    assert fit_groups(profiles, ContrastConfig(groups=2)).names == ("low", "high")
+    assert names_of(4) == ("1", "2", "3", "4")
+    assert len(fit_groups(profiles, ContrastConfig(groups=4)).names) in (3, 4)
+
+
+@pytest.mark.parametrize("mode", ["none", "single", "groups", "flat"])
+def test_fitting_to_images_sees_them_as_preparing_does(discs, mode):
+    images = [
+        ImageRecord(discs(s, cells=25, height=h, noise=5), "") for h in (12, 140) for s in range(4)
+    ]
+    groups = fit_images((image for image in images), mode)
+    assert groups.mode == mode
+    prepared = [prepare(image, groups) for image in images]
+    assert not any(p.flags for p in prepared)
+    if mode == "flat":
+        assert {p.group for p in prepared[:4]} != {p.group for p in prepared[4:]}

@@ -1,0 +1,97 @@
+"""How sharp an image is, and from where on one is out of focus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.decoding import Grey
+from preprocessing.histograms import BLOCK
+
+#: Octaves of detail: 1 pixel (mostly noise), 2, 4, 8 and 16 pixels.
+OCTAVES = 5
+#: Energy that an octave has at the least, for all: what lies below is rounding.
+FLOOR = 1e-4
+#: Noise is told by every few rows alone: there are enough.
+NOISE_ROWS = 4
+
+#: An image is out of focus that is less sharp than the usual training image by this many times
+#: their usual difference (the median one, as a standard deviation), and by an octave and a half at
+#: the least: a few like images cannot tell how images differ.
+FACTOR = 4.0
+LEAST_STEP = 1.5
+
+#: Sharpness of an image too small or too even to tell.
+UNKNOWN = float("nan")
+
+
+def sharpness_of(pixels: Grey) -> float:
+    """Return how much fine detail an image has for its coarse detail, as a power of two.
+
+    The energy of an octave is the mean square of the second differences, down and across, between
+    means of as many pixels. That of a step edge doubles with each octave, whatever the size of the
+    cell, so an image in focus looks alike at any magnification; that of a blurred one grows sixteen
+    times. The finest octave tells how much noise there is in the others, which is taken away.
+    Neither gain, offset nor depth changes the figure.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W).
+
+    Returns
+    -------
+    log2 of fine energy over coarse energy; NaN for an image below 64 pixels on a side or constant.
+    """
+    if min(pixels.shape) < 2 << OCTAVES:
+        return UNKNOWN
+    energies = _octave_energies(pixels)
+    noise = energies[0] / 4.0 ** np.arange(OCTAVES)
+    detail = np.maximum(energies - noise, FLOOR * energies.sum())[1:]
+    fine, coarse = detail[:2].sum(), detail[2:].sum()
+    return float(np.log2(fine / coarse)) if coarse > 0 else UNKNOWN
+
+
+def least_sharpness(sharpness: Sequence[float]) -> float:
+    """Return the sharpness below which an image is out of focus, from those of the training images.
+
+    Returns
+    -------
+    Minus infinity where no image tells.
+    """
+    known = np.asarray([value for value in sharpness if np.isfinite(value)])
+    if known.size == 0:
+        return float("-inf")
+    usual = float(np.median(known))
+    spread = 1.4826 * float(np.median(np.abs(known - usual)))
+    return usual - max(FACTOR * spread, LEAST_STEP)
+
+
+def _octave_energies(pixels: Grey) -> NDArray[np.float64]:
+    # Twice: noise is alike down and across.
+    energies = [2 * _energy_across(pixels[::NOISE_ROWS].astype(np.float32))]
+    means: NDArray[Any] = pixels
+    for _ in range(1, OCTAVES):
+        means = _halved(means)
+        energies.append(_energy_across(means) + _energy_across(means.T))
+    return np.array(energies)
+
+
+def _energy_across(means: NDArray[np.float32]) -> float:
+    second = means[:, :-2] + means[:, 2:] - 2 * means[:, 1:-1]
+    return float(np.mean(np.square(second), dtype=np.float64))
+
+
+def _halved(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the means of blocks of 2 × 2, an odd last row or column left out."""
+    height, width = (side // 2 * 2 for side in pixels.shape)
+    result = np.empty((height // 2, width // 2), np.float32)
+    rows = max(BLOCK // width, 1)
+    for start in range(0, height // 2, rows):
+        block = pixels[2 * start : min(2 * (start + rows), height), :width].astype(np.float32)
+        pairs = block[0::2] + block[1::2]
+        result[start : start + rows] = (pairs[:, 0::2] + pairs[:, 1::2]) / 4
+    return result
