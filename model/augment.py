@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from model.data import Example, inside
 
 _VISIBLE = 0.5
-_GAIN = 0.15
-_GAMMA = 0.15
 
 
-def vary(examples: Sequence[Example], rng: np.random.Generator, crop_px: int) -> list[Example]:
+def vary(
+    examples: Sequence[Example],
+    rng: np.random.Generator,
+    crop_px: int,
+    toning: float = 0.15,
+    invert: float = 0.0,
+) -> list[Example]:
     """Return a varied batch.
 
     Each example is cropped, flipped and toned by itself; a quarter turn is taken by all of a batch
@@ -24,13 +28,16 @@ def vary(examples: Sequence[Example], rng: np.random.Generator, crop_px: int) ->
     ----------
     crop_px
         Longest side of the result; 0: no crop.
+    toning, invert
+        As ``tone`` and ``invert`` of ``model.config.TrainConfig``.
     """
     turned = bool(rng.random() < 0.5)
     varied = []
     for example in examples:
         cropped = crop(example, crop_px, rng) if crop_px else example
         flipped = flip(cropped, across=rng.random() < 0.5, down=rng.random() < 0.5)
-        varied.append(tone(transpose(flipped) if turned else flipped, rng))
+        toned = tone(transpose(flipped) if turned else flipped, rng, toning)
+        varied.append(inverted(toned) if rng.random() < invert else toned)
     return varied
 
 
@@ -82,10 +89,15 @@ def _area(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
     return (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
 
 
-def tone(example: Example, rng: np.random.Generator) -> Example:
-    """Change gain (about the mean) and gamma a little, as lamps and cameras do."""
-    gain, gamma = rng.uniform(-_GAIN, _GAIN) + 1, np.exp(rng.uniform(-_GAMMA, _GAMMA))
+def tone(example: Example, rng: np.random.Generator, toning: float) -> Example:
+    """Change gain (about the mean) and gamma by up to ``toning``, as lamps and cameras do."""
+    gain, gamma = rng.uniform(-toning, toning) + 1, np.exp(rng.uniform(-toning, toning))
     pixels = example.pixels.astype(np.float32)
     mean = pixels.mean()
     toned = np.clip(mean + (pixels - mean) * np.float32(gain), 0, 1) ** np.float32(gamma)
     return Example(toned, example.xyxy_px, example.labels)
+
+
+def inverted(example: Example) -> Example:
+    """Exchange dark and bright."""
+    return Example(1 - example.pixels.astype(np.float32), example.xyxy_px, example.labels)

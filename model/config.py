@@ -78,6 +78,10 @@ class TrainConfig(_Config):
         What the detector sees: each image as it is (stretched), matched to one template, or to
         its contrast group's, or that with its background evened out; by the mode's name, or with
         every choice there is.
+    tone
+        How much gain and gamma are varied: up to this share, and e to this, either way; 0: not.
+    invert
+        Share of the images whose dark and bright are exchanged, cells and background alike.
     imagenet
         Where ImageNet weights may come from at a first training: torch's cache when they lie
         there, the network too, or nowhere.
@@ -96,6 +100,8 @@ class TrainConfig(_Config):
     rpn_overlap: tuple[float, float] = (0.3, 0.7)
     crop_px: int = 320
     contrast: ContrastMode | ContrastConfig = "groups"
+    tone: float = 0.15
+    invert: float = 0.0
     imagenet: Literal["never", "cached", "download"] = "cached"
     seed: int = 0
 

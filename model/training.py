@@ -224,7 +224,7 @@ class Training:
     def _batch(self) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
         rng = np.random.default_rng((self.config.seed, self.iteration))
         chosen = [self.examples[i] for i in self._indices()]
-        varied = vary(chosen, rng, self.config.crop_px)
+        varied = vary(chosen, rng, self.config.crop_px, self.config.tone, self.config.invert)
         targets = [
             {
                 "boxes": torch.from_numpy(np.ascontiguousarray(e.xyxy_px)).to(self.device),

@@ -68,7 +68,7 @@ def test_half_of_the_crops_look_at_a_cell_of_a_sparse_image():
 
 def test_tone_changes_levels_a_little_and_stays_within_0_and_1():
     example = Example(np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10), *empty())
-    toned = tone(example, np.random.default_rng(0)).pixels
+    toned = tone(example, np.random.default_rng(0), 0.15).pixels
     assert 0 < np.abs(toned - example.pixels).max() < 0.2
     assert toned.min() >= 0
     assert toned.max() <= 1
@@ -92,3 +92,11 @@ def empty():
 def test_pixels_come_out_as_float32(dtype):
     example = Example(np.zeros((8, 8), dtype), *empty())
     assert vary([example], np.random.default_rng(0), crop_px=0)[0].pixels.dtype == np.float32
+
+
+def test_every_image_or_none_is_inverted_as_its_share_says():
+    example = marked()
+    (same,) = vary([example], np.random.default_rng(3), crop_px=0, toning=0, invert=0)
+    (other,) = vary([example], np.random.default_rng(3), crop_px=0, toning=0, invert=1)
+    np.testing.assert_allclose(other.pixels, 1 - same.pixels, atol=1e-6)
+    np.testing.assert_array_equal(other.xyxy_px, same.xyxy_px)
