@@ -37,7 +37,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
 def test_every_command_of_the_readme_is_there() -> None:
     command = [sys.executable, "-c", "from backend.cli import main; main()", "--help"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    names = "up connect web worker status train evaluate predict models import export"
+    names = "up connect web worker status train evaluate predict preprocess models import export"
     assert [name for name in names.split() if f"  {name} " not in said] == []
 
 

@@ -1,0 +1,143 @@
+"""`cytoloop preprocess`: contrast groups of a folder of images, without hands and without a model.
+
+What Tare 2020 sorted and matched by hand (§5.3, §5.4) in three commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from backend.cli.console import progress, say, warn
+from backend.errors import BadRequest
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.datasets.contrast import Bits
+    from preprocessing.contrast import ContrastConfig
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the images.", metavar="DIR")]
+GroupsFile = Annotated[Path, typer.Option("--groups", help="As `preprocess fit` wrote them.")]
+Mode = Literal["none", "single", "groups", "flat"]
+PNG = ".png"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    preprocess = typer.Typer(
+        help="Sort images by contrast and match them, without a model.", no_args_is_help=True
+    )
+    for command in (fit, apply, figure):
+        preprocess.command()(command)
+    app.add_typer(preprocess, name="preprocess")
+
+
+def fit(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="The groups; a picture is put beside them.")] = Path(
+        "groups.npz"
+    ),
+    mode: Annotated[
+        Mode,
+        typer.Option(help="none: stretch only; single: one template; flat: even light first."),
+    ] = "groups",
+    groups: Annotated[int, typer.Option(min=1, max=9, help="The most groups there may be.")] = 3,
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="barycentre, medoid, or an image's path; several images: each group the nearest.",
+            show_default="barycentre",
+        ),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="How far to go, 0 stretch to 1 template.")
+    ] = 1.0,
+    gain_limit: Annotated[
+        float | None, typer.Option(help="Steepest change, in multiples of the stretch's.")
+    ] = None,
+) -> None:
+    """Sort a folder's images into contrast groups and make each group's template."""
+    from backend.datasets.contrast import fit_folder, picture_of
+    from backend.datasets.pairing import find_images
+    from backend.datasets.writing import partial_file, write_whole
+
+    kind, named = _template(template or ["barycentre"])
+    config = _config(mode, kind, groups, strength, gain_limit)
+    with progress("Reading") as advance:
+        fitted = fit_folder(find_images(folder), config, named, advance)
+    warn(fitted.notes)
+    with partial_file(out) as partial:
+        fitted.groups.save(partial)
+    picture = out.with_suffix(PNG)
+    write_whole(picture, picture_of(fitted))
+    for name in fitted.groups.names:
+        typer.echo(f"{name:<8} {len(fitted.members(name))} images")
+    say(
+        f"Kept in {out}, a picture in {picture}; then: cytoloop preprocess apply DIR --groups {out}"
+    )
+
+
+def apply(
+    folder: Folder,
+    groups: GroupsFile,
+    out: Annotated[Path, typer.Option(help="A new or empty folder for the matched images.")],
+    bits: Annotated[int, typer.Option(help="8 or 16 bits a pixel.")] = 8,
+    format: Annotated[Literal["png", "tiff"], typer.Option(help="Of the files.")] = "png",
+) -> None:
+    """Write a folder's images as a detector sees them, and contrast.csv: group, distance, flags."""
+    from backend.datasets.contrast import TABLE, match_into
+    from backend.datasets.pairing import find_images
+    from preprocessing.groups import ContrastGroups
+
+    if bits not in (8, 16):
+        raise BadRequest(f"--bits is 8 or 16, not {bits}.")
+    files, loaded = find_images(folder), ContrastGroups.load(groups)
+    with progress("Matching") as advance:
+        done = match_into(out, files, loaded, cast("Bits", bits), format, advance)
+    warn(done.notes)
+    typer.echo(f"{done.images} images: {out / TABLE}")
+
+
+def figure(
+    images: Annotated[list[Path], typer.Argument(help="A row for each image.", metavar="IMAGE...")],
+    groups: GroupsFile,
+    out: Annotated[Path, typer.Option(help="The figure.")] = Path("figure.png"),
+) -> None:
+    """Draw images before and after matching, each with its histogram."""
+    from backend.datasets import histogram_figures
+    from backend.datasets.writing import write_whole
+    from preprocessing.groups import ContrastGroups
+    from preprocessing.images import read_image
+
+    if out.suffix.lower() != PNG:
+        raise BadRequest(f"{out} is no PNG: call the figure {out.with_suffix(PNG).name}.")
+    loaded = ContrastGroups.load(groups)
+    rows = [
+        histogram_figures.before_and_after(path.name, read_image(path), loaded) for path in images
+    ]
+    write_whole(out, histogram_figures.draw(rows))
+    typer.echo(str(out))
+
+
+def _template(words: list[str]) -> tuple[str, list[Path]]:
+    """Return the kind of template, and the images that are it."""
+    if words[0] in ("barycentre", "medoid") and len(words) == 1:
+        return words[0], []
+    paths = [Path(word) for word in words]
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise BadRequest(
+            f"--template is barycentre, medoid or an image; there is no file {', '.join(missing)}."
+        )
+    return "image", paths
+
+
+def _config(
+    mode: Mode, template: str, groups: int, strength: float, gain_limit: float | None
+) -> ContrastConfig:
+    from preprocessing.contrast import ContrastConfig, TemplateKind
+
+    try:
+        return ContrastConfig(mode, cast("TemplateKind", template), groups, strength, gain_limit)
+    except ValueError as error:
+        raise BadRequest(f"That cannot be: {error}.") from error

@@ -1,0 +1,170 @@
+"""Contrast groups of a folder of images, and the folder matched to them: files in, files out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from backend.datasets import histogram_figures
+from backend.datasets.folder import read_record
+from backend.datasets.naming import UniqueNames
+from backend.datasets.writing import write_whole
+from backend.errors import BadRequest
+from preprocessing.background import ground
+from preprocessing.contrast import ContrastConfig
+from preprocessing.fitting import Traits, fit_groups, traits_of
+from preprocessing.groups import Assignment, ContrastGroups
+from preprocessing.histograms import histogram_of
+from preprocessing.images import ImageRecord, read_image
+from preprocessing.prepare import Prepared, prepare
+
+Advance = Callable[[float, str], None]
+Bits = Literal[8, 16]
+Format = Literal["png", "tiff"]
+
+TABLE = "contrast.csv"
+COLUMNS = ("image", "matched", "group", "distance", "flags")
+
+
+@dataclass(frozen=True)
+class FittedFolder:
+    """Groups of a folder, to which group each readable image belongs, and what was left out."""
+
+    groups: ContrastGroups
+    assigned: dict[Path, Assignment]
+    notes: tuple[str, ...]
+
+    def members(self, group: str) -> list[Path]:
+        """Return a group's images, the most usual one first."""
+        inside = [path for path, found in self.assigned.items() if found.group == group]
+        return sorted(inside, key=lambda path: self.assigned[path].distance)
+
+
+@dataclass(frozen=True)
+class MatchedFolder:
+    """How many images were matched, and what was left out."""
+
+    images: int
+    notes: tuple[str, ...]
+
+
+def fit_folder(
+    files: Sequence[Path], config: ContrastConfig, named: Sequence[Path], advance: Advance
+) -> FittedFolder:
+    """Fit contrast groups to image files, each read once.
+
+    Parameters
+    ----------
+    named
+        The files whose histograms are the templates, for ``template="image"``.
+    advance
+        Called with the fraction done and the name of the image.
+
+    Raises
+    ------
+    BadRequest
+        No image can be read.
+    UnreadableImage
+        A named one cannot.
+    GroupsError
+        The named ones are of a single grey.
+    """
+    # The same pixels count as will be matched: a named image is evened out with the others.
+    histograms = [histogram_of(ground(read_image(path).pixels, config)) for path in named]
+    notes, traits = list[str](), dict[Path, Traits]()
+    for path, record in _readable(files, notes, advance):
+        traits[path] = traits_of(record, config)
+    groups = fit_groups(list(traits.values()), config, histograms)
+    assigned = {path: groups.assign(one.profile) for path, one in traits.items()}
+    return FittedFolder(groups, assigned, tuple(notes))
+
+
+def picture_of(fitted: FittedFolder) -> bytes:
+    """Return a PNG of the most usual image of each group, before and after."""
+    rows = []
+    for group in fitted.groups.names:
+        if members := fitted.members(group):
+            title = f"{group}: {len(members)} images, such as {members[0].name}"
+            image = read_image(members[0])
+            rows.append(histogram_figures.before_and_after(title, image, fitted.groups))
+    return histogram_figures.draw(rows)
+
+
+def match_into(
+    out: Path,
+    files: Sequence[Path],
+    groups: ContrastGroups,
+    bits: Bits,
+    suffix: Format,
+    advance: Advance,
+) -> MatchedFolder:
+    """Write each image as a detector sees it, and a table of groups, distances and flags.
+
+    Parameters
+    ----------
+    out
+        A new or empty folder: nobody's own images are ever overwritten.
+
+    Raises
+    ------
+    BadRequest
+        ``out`` holds something, or no image can be read.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise BadRequest(f"{out} holds files already: give a new folder, nothing is overwritten.")
+    names, notes, rows = UniqueNames(), list[str](), list[tuple[object, ...]]()
+    for path, record in _readable(files, notes, advance):
+        prepared, name = prepare(record, groups), f"{names.stem(path.name)}.{suffix}"
+        write_whole(out / name, encode(prepared, bits, suffix))
+        flags = "; ".join(prepared.flags)
+        rows.append((path.name, name, prepared.group, f"{prepared.distance:.4f}", flags))
+    write_whole(out / TABLE, _csv(rows).encode())
+    return MatchedFolder(len(rows), tuple(notes))
+
+
+def encode(prepared: Prepared, bits: Bits, suffix: Format) -> bytes:
+    """Return a prepared image as a file of 8 or 16 bits, black at grey 0 and white at 1."""
+    levels = np.rint(prepared.pixels * (2**bits - 1))
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    pixels = levels.astype(np.uint8) if bits == 8 else levels.astype(np.uint16)
+    with io.BytesIO() as file:
+        if suffix == "tiff":
+            tifffile.imwrite(file, pixels, compression="zlib")
+        else:
+            Image.fromarray(pixels).save(file, format="PNG", compress_level=1)
+        return file.getvalue()
+
+
+def _readable(
+    files: Sequence[Path], notes: list[str], advance: Advance
+) -> Iterator[tuple[Path, ImageRecord]]:
+    """Give each image that can be read; the others go to the notes.
+
+    Raises
+    ------
+    BadRequest
+        After the last, when there was none.
+    """
+    read = 0
+    for done, path in enumerate(files):
+        advance(done / len(files), path.name)
+        if (record := read_record(path, notes)) is not None:
+            read += 1
+            yield path, record
+    if not read:
+        raise BadRequest("None of the images can be read:\n  " + "\n  ".join(notes))
+
+
+def _csv(rows: Sequence[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    return text.getvalue()

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from typer.testing import Result
+
+from model.fields import EASY, generate_field
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import read_image
+from preprocessing.prepare import prepare
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faint and clear fields, 8 and 16 bits, and a file that is no image."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for seed in range(8):
+        pixels = generate_field(seed, (128, 160), 12, EASY).pixels
+        faint = (
+            100 + np.random.default_rng(seed).normal(0, 6, pixels.shape) + pixels // 12
+        ).round()
+        Image.fromarray(pixels).save(folder / f"clear{seed}.png")
+        Image.fromarray(faint.astype(np.uint8)).save(folder / f"faint{seed}.png")
+    tifffile.imwrite(folder / "wide.tif", pixels.astype(np.uint16) * 16)
+    (folder / "torn.tif").write_bytes((folder / "wide.tif").read_bytes()[:2000])
+    return folder
+
+
+@pytest.fixture
+def groups(run: Run, mixed: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "groups.npz"
+    assert run("preprocess", "fit", mixed, "--out", path).exit_code == 0
+    return path
+
+
+def rows_of(table: Path) -> dict[str, dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as lines:
+        return {row["image"]: row for row in csv.DictReader(lines)}
+
+
+def test_fit_writes_groups_and_a_picture_and_names_what_it_could_not_read(
+    run: Run, mixed: Path, tmp_path: Path
+) -> None:
+    result = run("preprocess", "fit", mixed, "--out", tmp_path / "new" / "g.npz")
+    assert result.exit_code == 0, result.output
+    assert "torn.tif left out" in result.stderr
+    groups = ContrastGroups.load(tmp_path / "new" / "g.npz")
+    assert len(groups.names) > 1
+    said = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert tuple(said) == groups.names
+    assert sum(int(words.split()[0]) for words in said.values()) == 17
+    with Image.open(tmp_path / "new" / "g.png") as picture:
+        assert picture.height > 300 * len(groups.names)
+        assert len(picture.getcolors(2**20) or []) > 50
+
+
+def test_apply_writes_what_a_detector_sees_with_group_distance_and_flags(
+    run: Run, mixed: Path, groups: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "matched"
+    result = run("preprocess", "apply", mixed, "--groups", groups, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "torn.tif left out" in result.stderr
+    rows = rows_of(out / "contrast.csv")
+    assert set(rows) == {p.name for p in mixed.iterdir()} - {"torn.tif"}
+    assert rows["clear0.png"]["group"] != rows["faint0.png"]["group"]
+    for name in ("clear0.png", "wide.tif"):
+        seen = prepare(read_image(mixed / name), ContrastGroups.load(groups))
+        matched = read_image(out / rows[name]["matched"]).pixels
+        assert matched.dtype == np.uint8
+        assert np.abs(matched / 255 - seen.pixels).max() <= 0.5 / 255 + 1e-6
+        assert rows[name]["group"] == seen.group
+        assert float(rows[name]["distance"]) == pytest.approx(seen.distance, abs=1e-4)
+
+
+@pytest.mark.parametrize("format", ["png", "tiff"])
+def test_apply_writes_16_bits_when_asked(
+    run: Run, mixed: Path, groups: Path, tmp_path: Path, format: str
+) -> None:
+    words = ("--groups", groups, "--out", tmp_path / "m", "--bits", 16, "--format", format)
+    assert run("preprocess", "apply", mixed, *words).exit_code == 0
+    seen = prepare(read_image(mixed / "wide.tif"), ContrastGroups.load(groups))
+    matched = read_image(tmp_path / "m" / f"wide.{format}").pixels
+    assert matched.dtype == np.uint16
+    assert np.abs(matched / 65535 - seen.pixels).max() < 1e-5
+
+
+def test_a_defocused_image_is_flagged_in_the_table(run: Run, mixed: Path, groups: Path) -> None:
+    from skimage.filters import gaussian
+
+    odd = groups.parent / "odd"
+    odd.mkdir()
+    blurred = gaussian(read_image(mixed / "clear0.png").pixels, 8, preserve_range=True)
+    Image.fromarray(blurred.astype(np.uint8)).save(odd / "blurred.png")
+    run("preprocess", "apply", odd, "--groups", groups, "--out", groups.parent / "m")
+    assert "out-of-focus" in rows_of(groups.parent / "m" / "contrast.csv")["blurred.png"]["flags"]
+
+
+def test_figure_draws_a_row_for_each_image(run: Run, mixed: Path, groups: Path) -> None:
+    out = groups.parent / "figure.png"
+    images = [mixed / name for name in ("clear1.png", "faint1.png", "wide.tif")]
+    result = run("preprocess", "figure", *images, "--groups", groups, "--out", out)
+    assert result.exit_code == 0, result.output
+    with Image.open(out) as picture:
+        assert picture.height > 3 * 320
+        assert picture.width > 4 * 320
+
+
+def test_every_mode_and_template_can_be_asked_for(run: Run, mixed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "g.npz"
+    named = mixed / "clear2.png"
+    for words in (
+        ("--mode", "none"),
+        ("--mode", "single", "--template", named),
+        ("--mode", "flat", "--template", "medoid", "--strength", 0.5),
+        ("--groups", 2, "--gain-limit", 3),
+    ):
+        result = run("preprocess", "fit", mixed, "--out", path, *words)
+        assert result.exit_code == 0, result.output
+        if words[0] == "--mode":
+            assert ContrastGroups.load(path).mode == words[1]
+    config = ContrastGroups.load(path).config
+    assert (config.groups, config.gain_limit) == (2, 3)
+
+
+def test_the_named_image_itself_comes_out_only_stretched(
+    run: Run, mixed: Path, tmp_path: Path
+) -> None:
+    path, named = tmp_path / "g.npz", mixed / "clear2.png"
+    run("preprocess", "fit", mixed, "--out", path, "--mode", "single", "--template", named)
+    image = read_image(named)
+    seen = prepare(image, ContrastGroups.load(path)).pixels
+    stretched = prepare(image, ContrastGroups.none()).pixels
+    assert np.abs(seen - stretched).max() < 1e-6
+
+
+def test_bad_input_is_one_line_that_says_what_to_do(
+    run: Run, mixed: Path, groups: Path, tmp_path: Path
+) -> None:
+    empty, torn = tmp_path / "empty", tmp_path / "torn"
+    for folder in (empty, torn):
+        folder.mkdir()
+    (torn / "a.png").write_bytes(b"no image")
+    out = ("--out", tmp_path / "o")
+    cases = {
+        "holds no image": ("fit", empty),
+        "a.png left out": ("fit", torn),
+        "there is no file": ("fit", mixed, "--template", "nobody.png"),
+        "gain_limit must be above 0": ("fit", mixed, "--gain-limit", 0),
+        "holds files already": ("apply", mixed, "--groups", groups, "--out", mixed),
+        "fit them anew": ("apply", mixed, "--groups", mixed / "clear0.png", *out),
+        "--bits is 8 or 16": ("apply", mixed, "--groups", groups, *out, "--bits", 12),
+        "is no PNG": ("figure", mixed / "clear0.png", "--groups", groups, "--out", "f.jpg"),
+        "copy it again": ("figure", mixed / "torn.tif", "--groups", groups),
+    }
+    for said, words in cases.items():
+        result = run("preprocess", *words)
+        assert result.exit_code == 2, (said, result.output)
+        assert said in result.stderr
+        assert "Traceback" not in result.stderr
+    assert not (tmp_path / "o").exists()
