@@ -22,6 +22,8 @@ class Settings(BaseSettings):
         Address of Cytoloop's own web server.
     backend_url
         Address under which Label Studio reaches it; from host and port when empty.
+    browser_url
+        Address under which the browser of whoever labels reaches it; ``backend_url`` when empty.
     label_studio_url, label_studio_token
         A Label Studio that already runs; empty: the one that `cytoloop up` starts.
     redis_url, database_url
@@ -43,6 +45,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 9090
     backend_url: str = ""
+    browser_url: str = ""
     label_studio_url: str = ""
     label_studio_port: int = 8080
     label_studio_token: str = ""
@@ -76,6 +79,10 @@ class Settings(BaseSettings):
     @property
     def backend_address(self) -> str:
         return self.backend_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def browser_address(self) -> str:
+        return self.browser_url or self.backend_address
 
     @property
     def label_studio_address(self) -> str:

@@ -15,6 +15,7 @@ from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
+from backend.signing import matched_address
 from backend.store.annotations import Annotation
 from backend.store.projects import Project
 from model.boxes import Box
@@ -207,6 +208,7 @@ class _Importer:
 
     def _new_task(self, record: ImageRecord, name: str) -> dict[str, Any]:
         data = {"sha256": record.sha256, "page": record.page, "name": name}
+        data["matched"] = matched_address(self._services, self._project, record.sha256, record.page)
         png = encode_png(to_display(record.pixels))
         shown = f"{Path(name).stem}.png"
         id = self._services.label_studio.import_task(self._project, png, shown, data)

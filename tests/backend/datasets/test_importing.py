@@ -14,6 +14,7 @@ from backend.datasets.importing import import_folder
 from backend.errors import BadRequest, LabelStudioError
 from backend.labelstudio.results import to_boxes
 from backend.services import Services
+from backend.signing import matched_path
 from model.boxes import Box
 
 Save = Callable[..., Path]
@@ -39,6 +40,18 @@ def test_the_raw_file_is_kept_and_a_png_of_equal_size_is_shown(
         assert label_studio.task(stored.task)["data"]["sha256"] == stored.sha256
         with Image.open(io.BytesIO(label_studio.shown[stored.task])) as shown:
             assert (shown.format, shown.size, shown.mode) == ("PNG", (64, 48), "L")
+
+
+def test_each_task_carries_the_address_of_its_matched_image(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    import_folder(services, project, folder)
+    addresses = [task["data"]["matched"] for task in label_studio.tasks(project)]
+    assert len(set(addresses)) == 3
+    for stored, address in zip(services.images.all(project), addresses, strict=True):
+        assert address.startswith(f"{services.settings.browser_address}/images/{project}/")
+        secret = services.credentials.webhook_secret
+        assert address.endswith(matched_path(secret, project, stored.sha256, 0))
 
 
 def test_voc_boxes_become_annotations_here_and_there(
