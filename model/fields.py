@@ -86,7 +86,7 @@ HARD = FieldStyle(
     unevenness=0.2,
     fibres=0.12,
     specks=0.5,
-    smudges=1.0,
+    smudges=1.3,
     spread=0.15,
     touching=0.2,
 )

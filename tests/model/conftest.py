@@ -3,11 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from model.boxes import Box, Detections
 from model.examples import LabelledImage
 from model.versions import AveragePrecision, CountReport, EvaluationReport
+
+# How long an example takes says how busy the machine is, nothing about the property.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

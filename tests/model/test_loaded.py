@@ -2,6 +2,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model.boxes import Detections
 from model.classical import classical_version
@@ -61,8 +62,6 @@ def test_a_version_that_knows_its_classes_keeps_them():
 
 
 def test_a_version_is_judged_on_the_path_that_serves(tmp_path, labelled):
-    from PIL import Image
-
     Image.fromarray(IMAGE.pixels).save(tmp_path / "a.png")
     truth = labelled([(10, 20, 30, 40, "WBC")], path=tmp_path / "a.png")
     judged = evaluate_version(loaded([(5, 10, 15, 20)], scale=0.5), [truth], ("RBC", "WBC"), "WBC")
@@ -72,8 +71,6 @@ def test_a_version_is_judged_on_the_path_that_serves(tmp_path, labelled):
 
 
 def test_without_a_default_class_boxes_take_the_first_of_the_project(tmp_path, labelled):
-    from PIL import Image
-
     Image.fromarray(IMAGE.pixels).save(tmp_path / "a.png")
     truth = labelled([(10, 20, 30, 40, "RBC")], path=tmp_path / "a.png")
     judged = evaluate_version(loaded([(10, 20, 30, 40)]), [truth], ("RBC", "WBC"), threshold=0.95)
