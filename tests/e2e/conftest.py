@@ -130,11 +130,13 @@ class Editor:
             self.page.click("[data-testid=bottombar-submit-button]")
 
     def _at(self, x_percent: float, y_percent: float) -> tuple[float, float]:
+        """Return where on the screen a point of the image is, which may be shown enlarged."""
         stage = self.page.locator(".konvajs-content").bounding_box()
         assert stage is not None
+        view = self.page.evaluate(VIEW)
         return (
-            stage["x"] + stage["width"] * x_percent / 100,
-            stage["y"] + stage["height"] * y_percent / 100,
+            stage["x"] + view["left"] + view["width"] * x_percent / 100,
+            stage["y"] + view["top"] + view["height"] * y_percent / 100,
         )
 
 
@@ -142,6 +144,13 @@ class Editor:
 IMAGE_IS_DRAWN = """() => {
   const image = window.Htx?.annotationStore?.selected?.objects?.[0];
   return Boolean(image && image.stageWidth > 1 && image.imageIsLoaded !== false);
+}"""
+VIEW = """() => {
+  const image = window.Htx.annotationStore.selected.objects[0];
+  return {
+    left: image.zoomingPositionX, width: image.stageWidth * image.zoomScale,
+    top: image.zoomingPositionY, height: image.stageHeight * image.zoomScale,
+  };
 }"""
 ONE_IS_SELECTED = "() => window.Htx.annotationStore.selected.selectedRegions.length === 1"
 BOXES = """() => (window.Htx?.annotationStore?.selected?.regions ?? []).map(

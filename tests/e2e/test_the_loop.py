@@ -30,7 +30,8 @@ FIELDS = 8
 CORRECTED = 5
 ITERATIONS = 60
 TRAINS_WITHIN_S = 1200
-NEW_BOX = (24, 18)  # pixels, width and height
+NEW_BOX = (16, 12)  # pixels, width and height
+RIM = 12  # pixels
 
 
 @dataclass
@@ -165,13 +166,19 @@ def lone_box(boxes: np.ndarray) -> int:
     """Return the index of a box whose middle lies in no other: a click there can mean only it."""
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = (middles[:, None] > boxes[None, :, :2]) & (middles[:, None] < boxes[None, :, 2:])
-    return int(inside.all(axis=2).sum(axis=1).argmin())
+    alone = inside.all(axis=2).sum(axis=1) == 1
+    # Label Studio may show an image so enlarged that its rim is outside the window.
+    in_view = ((middles > RIM) & (middles < SIZE - RIM)).all(axis=1)
+    return int((alone & in_view).argmax())
 
 
 def free_place(boxes: np.ndarray) -> np.ndarray:
     """Return edges in whole pixels where a box can be drawn without touching another."""
     width, height = NEW_BOX
-    for y, x in itertools.product(range(4, SIZE - height - 4, 4), range(4, SIZE - width - 4, 4)):
+    places = itertools.product(
+        range(RIM, SIZE - height - RIM, 4), range(RIM, SIZE - width - RIM, 4)
+    )
+    for y, x in places:
         place = np.array([x, y, x + width, y + height], float)
         apart = (boxes[:, :2] > place[2:] + 2) | (boxes[:, 2:] < place[:2] - 2)
         if apart.any(axis=1).all():
