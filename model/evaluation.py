@@ -8,12 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.boxes import Boolean, Detections, Float32
+from model.counting import count_report
 from model.errors import NothingToLearn
 from model.examples import LabelledImage
 from model.loaded import LoadedVersion
-from model.pairing import any_class, pair
-from model.precision import average_precision, mean_precision
-from model.versions import AveragePrecision, CountReport, EvaluationReport
+from model.pairing import Pairs, any_class
+from model.precision import average_precision, mean_precision, thesis_precision
+from model.reports import EvaluationReport, Intervals
+from model.resampling import (
+    FEWEST_IMAGES,
+    Float64,
+    ap50,
+    count_error,
+    draw_weights,
+    interval,
+    precision_curves,
+)
+from model.strata import by_stratum, density_of
 
 #: Where nothing can be learned from the examples: the middle of the scale.
 DEFAULT_THRESHOLD = 0.5
@@ -76,18 +87,27 @@ def evaluate(
         raise NothingToLearn("no image to judge on: correct at least three, one is then held out")
     merged = [any_class(each) for each in found]
     boxes = [image.xyxy_px for image in truth]
-    by_class = {name: _precision_of(name, found, truth) for name in classes}
-    score = _Score.of(merged, boxes, threshold)
+    pairs = Pairs.of(merged, boxes)
+    shown = pairs.above(threshold)
+    predicted, true = shown.counts.tolist(), pairs.cells.tolist()
+    of_class = {name: _of_class(name, found, truth) for name in classes}
+    by_class = {name: average_precision(*each) for name, each in of_class.items()}
+    score = _Score(int(shown.right.sum()), len(shown.scores), sum(true))
     return EvaluationReport(
         mean=mean_precision(list(by_class.values())),
         any_class=average_precision(merged, boxes),
         by_class=by_class,
-        by_group=_by_group(merged, boxes, groups),
+        by_group=by_stratum(groups, merged, boxes, predicted),
+        by_density=by_stratum([density_of(n) for n in true], merged, boxes, predicted),
         threshold=threshold,
         precision=score.precision,
         recall=score.recall,
         f1=score.f1,
-        count=count_report([len(m.above(threshold)) for m in merged], [len(b) for b in boxes]),
+        count=count_report(predicted, true),
+        thesis_map=thesis_precision(pairs),
+        intervals=_intervals(pairs, shown, [Pairs.of(*each) for each in of_class.values()]),
+        curve=_curve(pairs),
+        counts=tuple(zip(predicted, true, strict=True)),
         images=tuple(image.sha256 for image in truth),
         caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
     )
@@ -99,34 +119,13 @@ def best_f1_threshold(found: Sequence[Detections], truth: Sequence[LabelledImage
     Half way to the next box below, so that a box a little less sure in another image still shows;
     0.5 where no box is right.
     """
-    merged = [any_class(each) for each in found]
-    rights = [pair(m.xyxy_px, t.xyxy_px) for m, t in zip(merged, truth, strict=True)]
-    scores = np.concatenate([np.zeros(0, np.float32), *(m.scores for m in merged)])
-    right = np.concatenate([np.zeros(0, np.bool_), *rights])
-    if not right.any():
+    pairs = Pairs.of([any_class(each) for each in found], [image.xyxy_px for image in truth])
+    if not pairs.right.any():
         return DEFAULT_THRESHOLD
-    levels, f1 = _f1_by_score(scores, right, sum(len(image.boxes) for image in truth))
+    levels, f1 = _f1_by_score(pairs)
     best = int(f1.argmax())
     below = levels[best + 1] if best + 1 < len(levels) else 0.0
     return float(levels[best] + below) / 2
-
-
-def count_report(predicted: Sequence[int], true: Sequence[int]) -> CountReport:
-    """Compare counts, one of each for an image.
-
-    Where no image has a cell, the errors are relative to one cell: a false box then counts as 1.
-    """
-    off = np.asarray(predicted) - np.asarray(true)
-    cells = np.asarray(true)
-    total = max(int(cells.sum()), 1)
-    relative = np.abs(off[cells > 0]) / cells[cells > 0]
-    return CountReport(
-        true=int(cells.sum()),
-        predicted=int(np.sum(predicted)),
-        error=float(np.abs(off).sum() / total),
-        bias=float(off.sum() / total),
-        median_error=float(np.median(relative)) if len(relative) else 0.0,
-    )
 
 
 @dataclass(frozen=True)
@@ -134,12 +133,6 @@ class _Score:
     right: int
     found: int
     true: int
-
-    @classmethod
-    def of(cls, found: Sequence[Detections], truth: Sequence[Float32], threshold: float) -> _Score:
-        shown = [each.above(threshold) for each in found]
-        rights = [pair(s.xyxy_px, t).sum() for s, t in zip(shown, truth, strict=True)]
-        return cls(int(sum(rights)), sum(map(len, shown)), sum(map(len, truth)))
 
     # Nothing found where there is nothing to find is faultless; every other 0/0 is a failure.
 
@@ -157,31 +150,49 @@ class _Score:
         return 2 * self.right / both if both else 1.0
 
 
-def _precision_of(
+def _of_class(
     name: str, found: Sequence[Detections], truth: Sequence[LabelledImage]
-) -> AveragePrecision:
+) -> tuple[list[Detections], list[Float32]]:
+    """Return what was found of one class, and its true boxes."""
     boxes = [image.xyxy_px[[b.label == name for b in image.boxes]] for image in truth]
-    return average_precision([each.where(_is_of(each, name)) for each in found], boxes)
+    return [each.where(_is_of(each, name)) for each in found], boxes
 
 
 def _is_of(found: Detections, name: str) -> Boolean:
     return np.isin(found.labels, [i for i, known in enumerate(found.classes) if known == name])
 
 
-def _by_group(
-    found: Sequence[Detections], truth: Sequence[Float32], groups: Sequence[str]
-) -> dict[str, AveragePrecision]:
-    members = {name: [i for i, g in enumerate(groups) if g == name] for name in groups}
-    return {
-        name: average_precision([found[i] for i in rows], [truth[i] for i in rows])
-        for name, rows in members.items()
-    }
+def _intervals(pairs: Pairs, shown: Pairs, of_classes: Sequence[Pairs]) -> Intervals:
+    if len(pairs.cells) < FEWEST_IMAGES:
+        return Intervals()
+    weights = draw_weights(len(pairs.cells))
+    classes = [ap50(each, weights) for each in of_classes if each.cells.any()]
+    return Intervals(
+        any_class_ap50=interval(ap50(pairs, weights)),
+        mean_ap50=interval(_mean_known(np.array(classes))) if classes else None,
+        count_error=interval(count_error(shown.counts, pairs.cells, weights)),
+    )
 
 
-def _f1_by_score(scores: Float32, right: Boolean, true: int) -> tuple[Float32, Float32]:
+def _mean_known(values: Float64) -> Float64:
+    """Return the mean over axis 0 of what is not NaN: a resample may lack a rare class."""
+    known = ~np.isnan(values)
+    number = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0)
+    mean: Float64 = np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+    return mean
+
+
+def _curve(pairs: Pairs) -> tuple[float, ...]:
+    if not pairs.cells.any():
+        return ()
+    curve = precision_curves(pairs, np.ones((1, len(pairs.cells))))[0]
+    return tuple(curve.round(4).tolist())
+
+
+def _f1_by_score(pairs: Pairs) -> tuple[Float32, Float32]:
     """Return the distinct scores, descending, and the F1 of the boxes from each score up."""
-    order = np.argsort(-scores, kind="stable")
-    scores, hits = scores[order], np.cumsum(right[order])
+    scores, hits = pairs.scores, np.cumsum(pairs.right)
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
-    f1 = 2 * hits[last] / (last + 1 + true)
+    f1 = 2 * hits[last] / (last + 1 + pairs.cells.sum())
     return scores[last], f1.astype(np.float32)

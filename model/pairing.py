@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from model.boxes import Boolean, Detections, Float32, iou_matrix
+from model.boxes import Boolean, Detections, Float32, Int64, iou_matrix
 
 IOU = 0.5
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The boxes found in many images, best score first, and which of them are right.
+
+    Parameters
+    ----------
+    scores, right, image
+        Shape (N,): score, whether the box is right, and the index of its image. Of equal scores
+        the box of the earlier image comes first, as COCO has it.
+    cells
+        Shape (images,), how many true boxes each image has.
+    """
+
+    scores: Float32
+    right: Boolean
+    image: Int64
+    cells: Int64
+
+    @classmethod
+    def of(cls, found: Sequence[Detections], truth: Sequence[Float32], iou: float = IOU) -> Pairs:
+        """Pair the boxes of each image with its true boxes, shape (M, 4) each."""
+        right = [pair(f.xyxy_px, t, iou) for f, t in zip(found, truth, strict=True)]
+        scores = np.concatenate([np.zeros(0, np.float32), *(f.scores for f in found)])
+        order = np.argsort(-scores, kind="stable")
+        return cls(
+            scores[order],
+            np.concatenate([np.zeros(0, np.bool_), *right])[order],
+            np.repeat(np.arange(len(found)), [len(f) for f in found])[order],
+            np.array([len(t) for t in truth], np.int64),
+        )
+
+    def above(self, threshold: float) -> Pairs:
+        """Return the pairs of the boxes that score ``threshold`` or more."""
+        number = int((self.scores >= threshold).sum())
+        return Pairs(self.scores[:number], self.right[:number], self.image[:number], self.cells)
+
+    @property
+    def counts(self) -> Int64:
+        """How many boxes each image has, shape (images,)."""
+        return np.bincount(self.image, minlength=len(self.cells))
 
 
 def pair(found: Float32, truth: Float32, iou: float = IOU) -> Boolean:

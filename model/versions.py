@@ -7,94 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from model.config import DetectorConfig, TrainConfig
+from model.reports import EvaluationReport
+
+__all__ = ["EvaluationReport", "GateDecision", "Kind", "ModelVersion"]
 
 Kind = Literal["classical", "starter", "trained"]
-
-
-@dataclass(frozen=True)
-class AveragePrecision:
-    """COCO average precision, each in [0, 1]; NaN-free: None where there is no truth box."""
-
-    ap50: float | None
-    ap75: float | None
-    ap: float | None
-
-
-@dataclass(frozen=True)
-class CountReport:
-    """How well the boxes above the threshold count.
-
-    Parameters
-    ----------
-    error
-        Σ|predicted − true| / Σ true over the images.
-    bias
-        Σ(predicted − true) / Σ true: negative where cells are missed.
-    median_error
-        Median over the images with cells of |predicted − true| / true.
-    """
-
-    true: int
-    predicted: int
-    error: float
-    bias: float
-    median_error: float
-
-
-@dataclass(frozen=True)
-class EvaluationReport:
-    """What a version is worth on a set of images.
-
-    Parameters
-    ----------
-    mean
-        Mean over the classes that have truth boxes.
-    any_class
-        All truth one class, all boxes one class, NMS across classes.
-    by_class, by_group
-        By the name of the class; by the name of the contrast group (any class).
-    threshold
-        Score from which a box is shown and counted.
-    precision, recall, f1
-        At ``threshold``, any class, IoU 0.5; in [0, 1].
-    images
-        sha256 of each evaluated image, in order.
-    caps_reached
-        Names of the limits that were reached in at least one image.
-    """
-
-    mean: AveragePrecision
-    any_class: AveragePrecision
-    by_class: dict[str, AveragePrecision]
-    by_group: dict[str, AveragePrecision]
-    threshold: float
-    precision: float
-    recall: float
-    f1: float
-    count: CountReport
-    images: tuple[str, ...]
-    caps_reached: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> EvaluationReport:
-        precision = {
-            name: {k: AveragePrecision(**v) for k, v in values[name].items()}
-            for name in ("by_class", "by_group")
-        }
-        return cls(
-            **{
-                **values,
-                **precision,
-                "mean": AveragePrecision(**values["mean"]),
-                "any_class": AveragePrecision(**values["any_class"]),
-                "count": CountReport(**values["count"]),
-                "images": tuple(values["images"]),
-                "caps_reached": tuple(values["caps_reached"]),
-            }
-        )
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.versions import AveragePrecision, EvaluationReport
+    from model.reports import AveragePrecision, CountReport, EvaluationReport, Interval, Stratum
+
+#: Fits "  contrast medium" and "  20 to 60 cells".
+NAME_WIDTH = 17
 
 
 def report_text(report: EvaluationReport) -> str:
-    """Return the figures of a report, a line each."""
+    """Return the figures of a report, a line each; what they mean is in docs/evaluation.md."""
+    likely = report.intervals
     lines = [
-        f"images            {len(report.images)}",
-        _precision_line("any class", report.any_class),
-        _precision_line("mean of classes", report.mean),
-        *(_precision_line(f"  {name}", value) for name, value in report.by_class.items()),
-        *(_precision_line(f"  contrast {name}", value) for name, value in report.by_group.items()),
+        _line("images", str(len(report.images))),
+        _line("any class", _precision(report.any_class, likely.any_class_ap50)),
+        _line("mean of classes", _precision(report.mean, likely.mean_ap50)),
+        *(_line(f"  {name}", _precision(value)) for name, value in report.by_class.items()),
+        *(_line(f"  contrast {name}", _stratum(part)) for name, part in report.by_group.items()),
+        *(_line(f"  {name}", _stratum(part)) for name, part in report.by_density.items()),
+        _line("mAP of the thesis", _figure(report.thesis_map)),
         f"at score ≥ {report.threshold:.3f}  precision {report.precision:.3f}  "
         f"recall {report.recall:.3f}  F1 {report.f1:.3f}",
-        f"count             {report.count.predicted} of {report.count.true} true  "
-        f"error {report.count.error:.1%}  bias {report.count.bias:+.1%}  "
-        f"median {report.count.median_error:.1%}",
+        _line("count", _count(report.count, likely.count_error)),
     ]
     if report.caps_reached:
-        lines.append(f"caps reached      {', '.join(report.caps_reached)}: some boxes were cut off")
+        caps = f"{', '.join(report.caps_reached)}: some boxes were cut off"
+        lines.append(_line("caps reached", caps))
     return "\n".join(lines)
 
 
@@ -32,12 +37,31 @@ def ap50_text(report: EvaluationReport | None) -> str:
     return "–" if report is None else _figure(report.any_class.ap50)
 
 
-def _precision_line(name: str, value: AveragePrecision) -> str:
-    figures = "  ".join(
-        f"{label} {_figure(figure)}"
-        for label, figure in (("AP50", value.ap50), ("AP75", value.ap75), ("AP", value.ap))
+def _line(name: str, text: str) -> str:
+    return f"{name:<{NAME_WIDTH}} {text}"
+
+
+def _precision(value: AveragePrecision, likely: Interval | None = None) -> str:
+    between = f" ({likely.low:.3f} to {likely.high:.3f})" if likely else ""
+    return (
+        f"AP50 {_figure(value.ap50)}{between}  AP75 {_figure(value.ap75)}  AP {_figure(value.ap)}"
     )
-    return f"{name:<17} {figures}"
+
+
+def _count(count: CountReport, likely: Interval | None) -> str:
+    between = f" ({likely.low:.1%} to {likely.high:.1%})" if likely else ""
+    return (
+        f"{count.predicted} of {count.true} true  error {count.error:.1%}{between}  "
+        f"bias {count.bias:+.1%}  median {count.median_error:.1%}"
+    )
+
+
+def _stratum(part: Stratum) -> str:
+    images = "" if part.images is None else f"{part.images} images"
+    if part.any_class is None:
+        return f"{images}: too few to say"
+    error = f"count error {part.count.error:.1%}" if part.count else ""
+    return "  ".join(filter(None, (_precision(part.any_class), error, images)))
 
 
 def _figure(value: float | None) -> str:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from model.boxes import Box, Detections
 from model.examples import LabelledImage
-from model.versions import AveragePrecision, CountReport, EvaluationReport
+from model.reports import AveragePrecision, CountReport, EvaluationReport, Stratum
 
 # How long an example takes says how busy the machine is, nothing about the property.
 settings.register_profile("no deadline", deadline=None)
@@ -42,6 +42,26 @@ def detections():
 
 
 @pytest.fixture(scope="session")
+def field_of():
+    """Make truth and noisy detections of a field: shifted, missed, doubled and invented boxes."""
+
+    def make(rng, cells):
+        corners = rng.integers(0, 400, (cells, 2))
+        truth = np.concatenate([corners, corners + rng.integers(8, 40, (cells, 2))], axis=1)
+        shifted = truth + rng.normal(0, 3, truth.shape)
+        guesses = np.concatenate(
+            [shifted[rng.random(cells) < 0.8], shifted[: cells // 4], truth[:2]]
+        )
+        guesses[: cells // 5] += 60
+        guesses = guesses[(guesses[:, 2:] > guesses[:, :2]).all(axis=1)]
+        # Scores of one decimal, so that many are equal: ties must be broken as COCO breaks them.
+        scores = rng.random(len(guesses)).round(1)
+        return truth, [(*box, score) for box, score in zip(guesses, scores, strict=True)]
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def report():
     """Make a report with what a test is about; the rest is as of a passable version."""
 
@@ -59,7 +79,11 @@ def report():
             mean=precision,
             any_class=precision,
             by_class={"Nucleus": precision},
-            by_group={"low": precision},
+            by_group={
+                "low": Stratum(
+                    12, precision, CountReport(true, predicted, count_error, 0.0, count_error)
+                )
+            },
             threshold=0.5,
             precision=0.8,
             recall=recall,

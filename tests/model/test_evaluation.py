@@ -9,29 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from sklearn.metrics import average_precision_score
 
+from model.counting import count_report
 from model.errors import NothingToLearn
-from model.evaluation import best_f1_threshold, count_report, evaluate
+from model.evaluation import best_f1_threshold, evaluate
 from model.precision import average_precision
-from model.versions import EvaluationReport
+from model.reports import AveragePrecision, EvaluationReport, Interval, Intervals, Stratum
+from model.strata import density_of
 
 CELL = (10, 10, 30, 30)
 OTHER = (50, 50, 70, 70)
 NOWHERE = (200, 200, 220, 220)
 NUCLEUS = ("Nucleus",)
-
-
-def field_of(rng, cells):
-    """Truth and noisy detections of a field: shifted, missed, doubled and invented boxes."""
-    corners = rng.integers(0, 400, (cells, 2))
-    truth = np.concatenate([corners, corners + rng.integers(8, 40, (cells, 2))], axis=1)
-    shifted = truth + rng.normal(0, 3, truth.shape)
-    guesses = np.concatenate([shifted[rng.random(cells) < 0.8], shifted[: cells // 4], truth[:2]])
-    guesses[: cells // 5] += 60
-    guesses = guesses[(guesses[:, 2:] > guesses[:, :2]).all(axis=1)]
-    # Scores of one decimal, so that many are equal: ties must be broken as COCO breaks them.
-    scores = rng.random(len(guesses)).round(1)
-    return truth, [(*box, score) for box, score in zip(guesses, scores, strict=True)]
 
 
 def by_pycocotools(found, truth):
@@ -68,7 +58,7 @@ def coco_box(box):
 
 
 @pytest.mark.parametrize("cells", [3, 40, 300])
-def test_average_precision_is_that_of_pycocotools(cells, detections):
+def test_average_precision_is_that_of_pycocotools(cells, detections, field_of):
     rng = np.random.default_rng(cells)
     fields = [field_of(rng, cells) for _ in range(4)]
     truth = [np.asarray(boxes, np.float32) for boxes, _ in fields]
@@ -116,13 +106,76 @@ def test_two_classes_on_one_cell_count_once_for_any_class(detections, labelled):
     assert (report.count.predicted, report.precision) == (1, 1.0)
 
 
-def test_each_contrast_group_has_its_own_precision(detections, labelled):
-    hit, miss = detections([(*CELL, 0.9)]), detections([(*NOWHERE, 0.9)])
-    truth = [labelled([CELL], "a"), labelled([CELL], "b")]
-    report = evaluate([hit, miss], truth, NUCLEUS, 0.5, groups=["high", "low"])
-    assert {name: p.ap50 for name, p in report.by_group.items()} == pytest.approx(
+def test_each_contrast_group_of_ten_images_has_its_own_figures(detections, labelled):
+    hit, miss = detections([(*CELL, 0.9)]), detections([(*NOWHERE, 0.9), (*OTHER, 0.8)])
+    found, groups = [hit] * 10 + [miss] * 11, ["high"] * 10 + ["low"] * 11
+    truth = [labelled([CELL], str(number)) for number in range(21)]
+    strata = evaluate(found, truth, NUCLEUS, 0.5, groups).by_group
+    assert {name: s.any_class.ap50 for name, s in strata.items()} == pytest.approx(
         {"high": 1.0, "low": 0.0}
     )
+    assert {name: (s.images, s.count.error) for name, s in strata.items()} == {
+        "high": (10, 0.0),
+        "low": (11, 1.0),
+    }
+
+
+def test_a_group_of_fewer_than_ten_images_says_so_and_no_figure(detections, labelled):
+    truth = [labelled([CELL], str(number)) for number in range(9)]
+    report = evaluate([detections([(*CELL, 0.9)])] * 9, truth, NUCLEUS, 0.5, ["low"] * 9)
+    assert report.by_group == {"low": Stratum(9)}
+
+
+@pytest.mark.parametrize(
+    ("cells", "name"),
+    [
+        (0, "under 20 cells"),
+        (19, "under 20 cells"),
+        (20, "20 to 60 cells"),
+        (60, "20 to 60 cells"),
+        (61, "over 60 cells"),
+        (1000, "over 60 cells"),
+    ],
+)
+def test_the_density_of_an_image_is_its_number_of_true_cells(cells, name, detections, labelled):
+    truth = labelled([(20 * i, 0, 20 * i + 9, 9) for i in range(cells)])
+    assert density_of(cells) == name
+    assert list(evaluate([detections([])], [truth], (), 0.5).by_density) == [name]
+
+
+def test_the_report_keeps_each_images_counts_and_the_curve(detections, labelled):
+    found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8), (*OTHER, 0.7)]), detections([])]
+    truth = [labelled([CELL, OTHER], "a"), labelled([CELL, OTHER], "b")]
+    report = evaluate(found, truth, NUCLEUS, 0.75)
+    assert report.counts == ((2, 2), (0, 2))
+    assert (report.curve[0], report.curve[25], report.curve[50]) == (1.0, 1.0, 0.6667)
+    assert set(report.curve[51:]) == {0.0}
+    assert np.mean(report.curve) == pytest.approx(report.any_class.ap50, abs=1e-4)
+
+
+def test_without_a_cell_there_is_no_curve_and_no_interval_of_precision(detections, labelled):
+    report = evaluate([detections([(*CELL, 0.9)])] * 2, [labelled([]), labelled([])], NUCLEUS, 0.5)
+    assert (report.curve, report.thesis_map) == ((), None)
+    assert report.intervals.any_class_ap50 is report.intervals.mean_ap50 is None
+    assert report.intervals.count_error == Interval(2.0, 2.0)
+
+
+def test_the_thesis_map_is_scikit_learns_averaged_over_the_images(detections, labelled):
+    found = [
+        detections([(*CELL, 0.9), (*NOWHERE, 0.8), (*OTHER, 0.7)]),
+        detections([(*NOWHERE, 0.9)]),
+        detections([(*NOWHERE, 0.9)]),
+        detections([]),
+    ]
+    truth = [
+        labelled([CELL, OTHER, (90, 90, 99, 99)], "two of three found: the missed does not enter"),
+        labelled([CELL], "cells but no hit: 0"),
+        labelled([], "no cell: left out"),
+        labelled([CELL], "nothing found: 0"),
+    ]
+    first = average_precision_score([1, 0, 1], [0.9, 0.8, 0.7])
+    report = evaluate(found, truth, NUCLEUS, 0.5)
+    assert report.thesis_map == pytest.approx((first + 0 + 0) / 3)
 
 
 def test_an_image_without_cells_is_faultless_when_nothing_is_found(detections, labelled):
@@ -160,8 +213,29 @@ def test_caps_that_were_reached_are_reported_once(detections, labelled):
 
 
 def test_a_report_comes_back_from_json_as_it_was(detections, labelled):
-    report = evaluate([detections([(*CELL, 0.9)])], [labelled([CELL])], NUCLEUS, 0.5, ["low"])
+    found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8)])] * 12
+    truth = [labelled([CELL, OTHER], str(number)) for number in range(12)]
+    report = evaluate(found, truth, NUCLEUS, 0.5, ["low"] * 10 + ["high"] * 2)
+    assert report.intervals.count_error
     assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
+def test_a_report_of_before_there_were_strata_and_intervals_still_loads(detections, labelled):
+    report = evaluate([detections([(*CELL, 0.9)])], [labelled([CELL])], NUCLEUS, 0.5)
+    values = json.loads(json.dumps(report.to_json()))
+    for name in ("by_density", "thesis_map", "intervals", "curve", "counts"):
+        del values[name]
+    values["by_group"] = {"low": {"ap50": 0.5, "ap75": 0.4, "ap": None}}
+    old = EvaluationReport.from_json(values)
+    assert old.by_group == {"low": Stratum(None, AveragePrecision(0.5, 0.4, None))}
+    assert (old.by_density, old.thesis_map, old.intervals, old.curve, old.counts) == (
+        {},
+        None,
+        Intervals(),
+        (),
+        (),
+    )
+    assert EvaluationReport.from_json(json.loads(json.dumps(old.to_json()))) == old
 
 
 def test_the_best_threshold_lies_between_the_cells_and_the_rest(detections, labelled):
@@ -176,7 +250,7 @@ def test_where_no_box_is_right_the_threshold_is_a_half(rows, detections, labelle
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
-def test_no_other_threshold_has_a_better_f1(seed, detections, labelled):
+def test_no_other_threshold_has_a_better_f1(seed, detections, labelled, field_of):
     rng = np.random.default_rng(seed)
     truth, rows = field_of(rng, 12)
     found, image = detections(rows), labelled(truth)

@@ -9,6 +9,7 @@ from model.classical import classical_version
 from model.config import DetectorConfig
 from model.evaluation import evaluate_version
 from model.loaded import LoadedVersion
+from model.reports import Stratum
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 
@@ -67,7 +68,7 @@ def test_a_version_is_judged_on_the_path_that_serves(tmp_path, labelled):
     judged = evaluate_version(loaded([(5, 10, 15, 20)], scale=0.5), [truth], ("RBC", "WBC"), "WBC")
     assert judged.by_class["WBC"].ap50 == pytest.approx(1.0)
     assert judged.threshold == classical_version().threshold
-    assert list(judged.by_group) == ["all"]
+    assert judged.by_group == {"all": Stratum(1)}
 
 
 def test_without_a_default_class_boxes_take_the_first_of_the_project(tmp_path, labelled):
