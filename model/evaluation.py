@@ -24,7 +24,7 @@ from model.resampling import (
     interval,
     precision_curves,
 )
-from model.strata import by_stratum, density_of
+from model.strata import DENSITIES, by_stratum, density_of
 
 #: Where nothing can be learned from the examples: the middle of the scale.
 DEFAULT_THRESHOLD = 0.5
@@ -98,7 +98,9 @@ def evaluate(
         any_class=average_precision(merged, boxes),
         by_class=by_class,
         by_group=by_stratum(groups, merged, boxes, predicted),
-        by_density=by_stratum([density_of(n) for n in true], merged, boxes, predicted),
+        by_density=by_stratum(
+            [density_of(n) for n in true], merged, boxes, predicted, order=DENSITIES
+        ),
         threshold=threshold,
         precision=score.precision,
         recall=score.recall,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from model.boxes import Detections, Float32
 from model.counting import count_report
@@ -24,6 +24,7 @@ def by_stratum(
     found: Sequence[Detections],
     truth: Sequence[Float32],
     predicted: Sequence[int],
+    order: Iterable[str] = (),
 ) -> dict[str, Stratum]:
     """Return the figures of each part of the images.
 
@@ -35,8 +36,14 @@ def by_stratum(
         The part each image belongs to.
     found, truth, predicted
         Of each image the boxes of any class, the true boxes, and how many boxes count.
+    order
+        The parts that come first, in this order; the others as they turn up.
     """
-    parts = {name: [i for i, n in enumerate(names) if n == name] for name in names}
+    parts = {
+        name: [i for i, n in enumerate(names) if n == name]
+        for name in dict.fromkeys([*order, *names])
+        if name in names
+    }
     return {
         name: Stratum(len(rows))
         if len(rows) < FEWEST_IMAGES

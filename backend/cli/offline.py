@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # too slow for --help
     from model.examples import DatasetSnapshot
     from model.progress import Progress
     from model.registry import Registry
+    from model.reports import EvaluationReport
     from model.versions import ModelVersion
 
 Images = Annotated[Path, typer.Option(help="Folder of the images.")]
@@ -111,11 +112,16 @@ def evaluate(
     device: Device = None,
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw curve, counts and parts into this PNG file.")
+    ] = None,
 ) -> None:
     """Compare a version's boxes with the true ones."""
     from model.evaluation import evaluate_version
     from model.registry import Registry
 
+    if picture and picture.suffix.lower() != ".png":  # said before the work is done
+        raise BadRequest(f"{picture} cannot be drawn: give the picture a name that ends in .png.")
     settings = settings_from(home=home, device=device)
     registry = Registry(settings.registry_folder)
     version = registry.get(choosing.choose_version(registry, model, _project(settings, project)))
@@ -135,6 +141,16 @@ def evaluate(
         typer.echo(json.dumps(extra | report.to_json(), indent=1))
     else:
         typer.echo(figures.report_text(report))
+    if picture:
+        _draw(report, f"{version.id} on {len(judged)} images of {images}", picture)
+
+
+def _draw(report: EvaluationReport, title: str, picture: Path) -> None:
+    from backend.datasets.report_figures import draw_report
+    from backend.datasets.writing import write_whole
+
+    write_whole(picture, draw_report(report, title))
+    say(f"Drawn in {picture}")
 
 
 def predict(

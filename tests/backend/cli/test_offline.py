@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 from typer.testing import Result
 
+from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc
 from model.classical import CLASSICAL_ID
 
@@ -27,6 +28,8 @@ def test_evaluate_judges_the_classical_version_when_nothing_was_trained(
     assert len(figures["images"]) == 5
     assert figures["seen"] == []
     assert figures["any_class"]["ap50"] > 0.5
+    assert set(figures["intervals"]["count_error"]) == {"low", "high"}
+    assert figures["by_density"]["under 20 cells"]["images"] == len(figures["counts"]) == 5
     assert "nothing was trained yet" in result.stderr
 
 
@@ -34,6 +37,25 @@ def test_evaluate_prints_figures_a_person_can_read(run: Run, cells: Path) -> Non
     result = run("evaluate", "--images", cells / "images", "--annotations", cells / "annotations")
     assert "any class         AP50 " in result.stdout
     assert "of 30 true" in result.stdout
+    assert "under 20 cells  5 images: too few to say" in result.stdout
+    assert "mAP of the thesis " in result.stdout
+
+
+def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path: Path) -> None:
+    words = ("--images", cells / "images", "--annotations", cells / "annotations")
+    result = run("evaluate", *words, "--picture", tmp_path / "new" / "worth.png")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "new" / "worth.png") as drawn:
+        assert drawn.width > 900
+        assert ImageColor.getrgb(LINE) in {colour for _, colour in drawn.getcolors(1 << 16)}
+
+
+def test_a_picture_of_another_format_is_refused_before_the_work(run: Run, cells: Path) -> None:
+    words = ("--images", cells / "images", "--annotations", cells / "annotations")
+    result = run("evaluate", *words, "--picture", "worth.pdf")
+    assert result.exit_code == 2
+    assert "ends in .png" in result.stderr
+    assert "Reading" not in result.stderr
 
 
 def test_predict_writes_boxes_pictures_and_counts(run: Run, cells: Path, tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageColor
+
+from backend.datasets.drawing import COLOURS
+from backend.datasets.report_figures import LINE, draw_report
+from model.boxes import Box, Detections
+from model.evaluation import evaluate
+from model.examples import LabelledImage
+from model.reports import EvaluationReport
+
+
+def report(images: int, cells: int = 1) -> EvaluationReport:
+    """Judge as many images, whose cells are all found."""
+    boxes = tuple(Box(20 * n, 0, 20 * n + 10, 10, "Cell") for n in range(cells))
+    truth = [LabelledImage(Path("unread.png"), str(n), boxes) for n in range(images)]
+    found = Detections(
+        truth[0].xyxy_px, np.full(cells, 0.9, np.float32), np.zeros(cells, np.int64), ("Cell",)
+    )
+    return evaluate([found] * images, truth, ("Cell",), 0.5, ["low"] * images)
+
+
+def pixels_of(colour: str, png: bytes) -> int:
+    drawn = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    return int((drawn == ImageColor.getrgb(colour)).all(axis=2).sum())
+
+
+def test_a_part_of_enough_images_has_a_bar_and_one_of_too_few_has_none() -> None:
+    assert pixels_of(COLOURS[0], draw_report(report(12), "enough")) > 1000
+    assert pixels_of(COLOURS[0], draw_report(report(3), "too few")) == 0
+
+
+def test_where_there_is_no_cell_there_is_no_curve() -> None:
+    assert pixels_of(LINE, draw_report(report(3), "cells")) > 100
+    assert pixels_of(LINE, draw_report(report(3, cells=0), "none")) == 0
+
+
+def test_a_report_of_before_curves_and_counts_were_kept_is_drawn_too() -> None:
+    old = replace(report(12), curve=(), counts=(), by_density={})
+    assert draw_report(old, "old").startswith(b"\x89PNG")
