@@ -208,10 +208,14 @@ def exported_counts(lab: Lab) -> list[dict[str, str]]:
     address = f"http://127.0.0.1:{lab.loop.port}/projects/{lab.project}/export"
     login = ("cytoloop", lab.loop.credentials.backend_password)
     served = requests.get(f"{address}/counts", auth=login, timeout=30)
-    assert list(csv.DictReader(io.StringIO(served.text))) == list(csv.DictReader(out.open()))
+    assert table(served.text) == table(out.read_text("utf-8"))
     voc = requests.get(f"{address}/voc", auth=login, timeout=30)
     assert (
         sum(n.endswith(".xml") for n in zipfile.ZipFile(io.BytesIO(voc.content)).namelist())
         == CORRECTED
     )
-    return list(csv.DictReader(out.open()))
+    return table(out.read_text("utf-8"))
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
