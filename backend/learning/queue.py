@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
-from signal import Signals
 from types import FrameType
 from typing import Any
 
@@ -23,6 +23,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from backend.errors import QueueError
+from backend.running.orphans import die_with_parent
 
 LEARN, PUSH = "learn", "push"
 CONNECT_TIMEOUT_S = 2.0
@@ -170,12 +171,17 @@ class _Worker(Worker):
         self._stop_requested = True
         raise SystemExit(0)
 
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Work on a job, and not on when this worker was killed: its run is taken up again."""
+        die_with_parent(signal.SIGKILL, self.pid or os.getppid())
+        super().main_work_horse(job, queue)
+
 
 def _how(status: int | None) -> str:
     if status is None:
         return "for reasons unknown"
     if os.WIFSIGNALED(status):
-        return Signals(os.WTERMSIG(status)).name
+        return signal.Signals(os.WTERMSIG(status)).name
     return f"exit status {os.waitstatus_to_exitcode(status)}"
 
 
