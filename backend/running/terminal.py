@@ -24,18 +24,18 @@ class Terminal:
 
     def __init__(self, hints: dict[str, str] | None = None) -> None:
         self.console = Console(highlight=False)
-        self._hints = hints or {}
+        self._hints = dict(hints or {})
         self._status: Status | None = None
         self._words = ""
 
     def starting(self, service: Service) -> None:
         hint = self._hints.get(service.name, "")
+        if hint and not self.console.is_terminal:
+            self.console.print(f"{service.label}: {self._hints.pop(service.name)}")
         words = f"Starting {service.label}{hint and f' ({hint})'}"
         if words == self._words:
             return
         self._spin(words)
-        if hint and not self.console.is_terminal:
-            self.console.print(words)
 
     def ready(self, service: Service, seconds: float) -> None:
         self.done(service.label, f"{service.where}  [dim]{seconds:.1f} s[/dim]")
