@@ -4,7 +4,8 @@ The public sets' READMEs say how their own test part was kept back; the same rul
 more to what is here. Within each kind the images are sorted by the standard deviation of their
 grey levels (then by name) and cut into runs of ten; of each run the 30 % (rounded) whose file stem
 has the lowest SHA-256 are the test side. All training, tuning and starters see the rest alone.
-Usiigaci, small as it is, is judged by five folds, cut the same way.
+Usiigaci, small as it is, is judged by five folds, cut the same way. Frames of one field
+(BloodImage_00037 and 00038, which the rule alone parts) are on the side of the first.
 
 The manifests hold the SHA-256 of the files, so that whoever has the images has the same sides.
 """
@@ -18,6 +19,9 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+from model.likeness import fingerprint_of, group_alike
+from preprocessing.images import read_image
 
 MANIFESTS = Path(__file__).parent / "manifests"
 SETS = ("bccd", "dsb2018", "usiigaci")
@@ -81,18 +85,31 @@ def fold_names(rows: list[Row]) -> list[set[str]]:
     return folds
 
 
+def frames_of_one_field_together(sides: dict[str, set[str]], folder: Path) -> dict[str, set[str]]:
+    """Return the sides, images alike on that of the earliest by name."""
+    names = sorted(set().union(*sides.values()))
+    groups = group_alike([fingerprint_of(read_image(folder / name).pixels) for name in names])
+    earliest = {name: names[group] for name, group in zip(names, groups, strict=True)}
+    return {
+        side: {name for name in names if earliest[name] in members}
+        for side, members in sides.items()
+    }
+
+
 def manifest_of(data_set: Path) -> dict[str, list[str]]:
     """Return the hashes of each side: ``test`` and ``rest``, or ``fold 1`` to ``fold 5``."""
     rows = rows_of(data_set)
+    test = test_names(rows)
+    sides = {"test": test, "rest": {r.name for r in rows} - test}
+    if data_set.name == "usiigaci":
+        sides = {f"fold {i}": f for i, f in enumerate(fold_names(rows), start=1)}
+    together = frames_of_one_field_together(sides, data_set / "images")
 
     def hashes(names: set[str]) -> list[str]:
         files = [data_set / "images" / name for name in sorted(names)]
         return [hashlib.sha256(f.read_bytes()).hexdigest() for f in files]
 
-    if data_set.name == "usiigaci":
-        return {f"fold {i}": hashes(f) for i, f in enumerate(fold_names(rows), start=1)}
-    test = test_names(rows)
-    return {"test": hashes(test), "rest": hashes({r.name for r in rows} - test)}
+    return {side: hashes(names) for side, names in together.items()}
 
 
 def main() -> None:

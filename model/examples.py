@@ -118,31 +118,51 @@ class DatasetSnapshot:
         return cls(images, tuple(values["classes"]))
 
 
-def decide_sides(hashes: Sequence[str], decided: int) -> list[Side | None]:
-    """Return the side of each image that has none yet.
+def decide_sides(
+    hashes: Sequence[str], known: Sequence[Side | None], groups: Sequence[int]
+) -> list[Side | None]:
+    """Return the side of each image; a side that is known stays as it is.
 
-    Of each five images in order of correction the one with the lowest hash is held out. Once
-    ``INNER_FROM`` images have a side, the one with the second lowest hash of each five goes to the
-    inner side; below that trainings run on a fixed schedule and need none. A last, unfinished
-    five is decided like a whole one when it has three images or more; one or two images wait for
-    the next run, since neither training on them nor holding them out would be fair to both sides.
+    Images alike, such as two frames of one field, share a side: that of the earliest that has one.
+    Else the first image of each group is dealt for all of it. Of each five of these, in order, the
+    one with the lowest hash is held out. Once ``INNER_FROM`` groups have a side, the one with the
+    second lowest hash of each five goes to the inner side; below that trainings run on a fixed
+    schedule and need none. A last, unfinished five is decided like a whole one when it has three
+    or more; one or two wait for the next run, since neither training on them nor holding them out
+    would be fair to both sides.
 
     Parameters
     ----------
     hashes
-        Hashes of the images without a side, in order of correction.
-    decided
-        How many images have a side already.
+        In order of correction, those with a known side first.
+    known
+        The side of each image; None where it has none yet.
+    groups
+        Images alike have one number (see ``model.likeness.group_alike``).
 
     Returns
     -------
-    A side for each hash; None where the image waits.
+    A side for each image; None where it waits.
     """
-    sides: list[Side | None] = []
-    for start in range(0, len(hashes), FIVE):
-        five = hashes[start : start + FIVE]
-        sides += _sides_of_five(five, with_inner=decided + start >= INNER_FROM)
-    return sides
+    sides: dict[int, Side | None] = {}
+    for group, side in zip(groups, known, strict=True):
+        if side and group not in sides:
+            sides[group] = side
+    decided = len(sides)
+    first: dict[int, str] = {}
+    for group, sha256 in zip(groups, hashes, strict=True):
+        if group not in sides:
+            first.setdefault(group, sha256)
+    sides |= zip(first, _deal(list(first.values()), decided), strict=True)
+    return [side or sides[group] for group, side in zip(groups, known, strict=True)]
+
+
+def _deal(hashes: Sequence[str], decided: int) -> list[Side | None]:
+    fives = [hashes[start : start + FIVE] for start in range(0, len(hashes), FIVE)]
+    dealt: list[Side | None] = []
+    for five in fives:
+        dealt += _sides_of_five(five, with_inner=decided + len(dealt) >= INNER_FROM)
+    return dealt
 
 
 def _sides_of_five(five: Sequence[str], with_inner: bool) -> list[Side | None]:

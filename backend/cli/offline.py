@@ -214,7 +214,12 @@ def snapshot_of(
     from backend.datasets.sides import FILE_NAME, with_sides
     from model.examples import DatasetSnapshot
 
-    sided = with_sides(folder.images, settings.home / FILE_NAME)
+    with progress("Looking for images alike") as advance:
+        sided = with_sides(
+            folder.images,
+            settings.home / FILE_NAME,
+            on_progress=lambda done, total: advance(done / total, f"{done} of {total} images"),
+        )
     snapshot = DatasetSnapshot(tuple(sided), classes)
     if not snapshot.of_side("train") or not snapshot.of_side("held-out"):
         raise BadRequest(

@@ -3,34 +3,90 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from backend.datasets.writing import write_whole
 from model.examples import LabelledImage, Side, decide_sides
+from model.likeness import fingerprint_of, group_alike
 
 FILE_NAME = "sides.json"
 
 
-def with_sides(images: Sequence[LabelledImage], manifest: Path) -> list[LabelledImage]:
+@dataclass(frozen=True)
+class _Entry:
+    """What is known of one image; ``side`` is None while it waits."""
+
+    side: Side | None
+    fingerprint: str
+
+    @classmethod
+    def from_json(cls, value: Any) -> _Entry:
+        # Before there were fingerprints a side stood alone.
+        return cls(**value) if isinstance(value, dict) else cls(value, "")
+
+
+def with_sides(
+    images: Sequence[LabelledImage],
+    manifest: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[LabelledImage]:
     """Return the images that have a side, each on its own, in order of hash.
 
     Images that the manifest does not know are decided in order of their hashes, so that the same
     folder gives the same sides anywhere; then they are written to it, so that images added to the
-    folder later move none of the others. One or two images more than fives wait (see
-    ``model.examples.decide_sides``) and are not returned.
+    folder later move none of the others. One that shows the field of an earlier image goes where
+    that went. One or two images more than fives wait (see ``model.examples.decide_sides``) and are
+    not returned.
 
     Parameters
     ----------
     manifest
-        A JSON file of hash and side; made when it is missing.
+        A JSON file of hash, side and fingerprint; made when it is missing.
+    on_progress
+        Called with the number of images looked at, of all.
     """
-    known: dict[str, Side] = json.loads(manifest.read_text("utf-8")) if manifest.exists() else {}
-    new = sorted(image.sha256 for image in images if image.sha256 not in known)
-    decided = decide_sides(new, decided=len(images) - len(new))
-    sides = known | {sha: side for sha, side in zip(new, decided, strict=True) if side}
-    if sides != known:
-        write_whole(manifest, json.dumps(sides, indent=1).encode())
+    kept = json.loads(manifest.read_text("utf-8")) if manifest.exists() else {}
+    known = {sha256: _Entry.from_json(value) for sha256, value in kept.items()}
     ordered = sorted(images, key=lambda image: image.sha256)
-    return [replace(i, side=sides[i.sha256]) for i in ordered if i.sha256 in sides]
+    entries = known | _looked_at(ordered, known, on_progress)
+    decided = _decide(entries, {image.sha256 for image in ordered})
+    if decided != known:
+        content = {sha256: vars(entry) for sha256, entry in decided.items()}
+        write_whole(manifest, json.dumps(content, indent=1).encode())
+    return [
+        replace(image, side=entry.side)
+        for image in ordered
+        if (entry := decided.get(image.sha256)) and entry.side
+    ]
+
+
+def _looked_at(
+    images: Sequence[LabelledImage],
+    known: dict[str, _Entry],
+    on_progress: Callable[[int, int], None] | None,
+) -> dict[str, _Entry]:
+    """Return an entry with a fingerprint for each image."""
+    entries = {}
+    for number, image in enumerate(images):
+        if on_progress:
+            on_progress(number, len(images))
+        entry = known.get(image.sha256, _Entry(None, ""))
+        fingerprint = entry.fingerprint or fingerprint_of(image.read().pixels)
+        entries[image.sha256] = replace(entry, fingerprint=fingerprint)
+    return entries
+
+
+def _decide(entries: dict[str, _Entry], folder: set[str]) -> dict[str, _Entry]:
+    """Return the entries that have a side now."""
+    grouped = group_alike([entry.fingerprint for entry in entries.values()])
+    here = {group for sha256, group in zip(entries, grouped, strict=True) if sha256 in folder}
+    # Images of other folders count only where one of this folder is like them.
+    rows = [(s, e, g) for (s, e), g in zip(entries.items(), grouped, strict=True) if g in here]
+    sides = decide_sides(
+        [s for s, _, _ in rows], [e.side for _, e, _ in rows], [g for *_, g in rows]
+    )
+    now = entries | {s: replace(e, side=side) for (s, e, _), side in zip(rows, sides, strict=True)}
+    return {sha256: entry for sha256, entry in now.items() if entry.side}

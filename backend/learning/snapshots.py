@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from backend.errors import NotFound
 from backend.labelstudio.results import to_boxes
 from backend.services import Services
 from backend.store.annotations import Annotation
@@ -14,6 +15,9 @@ from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.boxes import Box
 from model.examples import DatasetSnapshot, LabelledImage, decide_sides
+from model.likeness import fingerprint_of, group_alike
+from preprocessing.errors import UnreadableImage
+from preprocessing.images import read_image
 
 #: Told what a person should know: boxes that were changed or left out, and why.
 OnNote = Callable[[str], None]
@@ -34,8 +38,9 @@ class _Example:
 def build_snapshot(services: Services, project: int, on_note: OnNote) -> DatasetSnapshot:
     """Freeze what is corrected now.
 
-    Images get their side here, for ever. One or two that are left over from the last five have
-    none yet; they wait for the next run (see ``model.examples.decide_sides``).
+    Images get their side here, for ever; one that shows the field of an earlier one goes where that
+    went. One or two that are left over from the last five have none yet; they wait for the next run
+    (see ``model.examples.decide_sides``).
 
     Parameters
     ----------
@@ -49,7 +54,7 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
     """
     chosen = services.projects.get(project)
     examples = _examples(services, project, on_note)
-    _decide(services, project, [example.image for example in examples])
+    _decide(services, project, [example.image for example in examples], on_note)
     sides = {(i.sha256, i.page): i.side for i in services.images.all(project)}
     labelled = []
     for example in examples:
@@ -84,13 +89,32 @@ def _examples(services: Services, project: int, on_note: OnNote) -> list[_Exampl
     return list(examples.values())
 
 
-def _decide(services: Services, project: int, images: Sequence[StoredImage]) -> None:
-    undecided = [image for image in images if image.side is None]
-    hashes = [_content_hash(image) for image in undecided]
-    sides = decide_sides(hashes, services.images.decided(project))
-    for image, side in zip(undecided, sides, strict=True):
-        if side is not None:
+def _decide(
+    services: Services, project: int, corrected: Sequence[StoredImage], on_note: OnNote
+) -> None:
+    decided = [image for image in services.images.all(project) if image.side]
+    images = decided + [image for image in corrected if image.side is None]
+    groups = group_alike([_fingerprint(services, image) for image in images])
+    known = [image.side for image in images]
+    sides = decide_sides([_content_hash(image) for image in images], known, groups)
+    for image, side, group in zip(images, sides, groups, strict=True):
+        if image.side is None and side is not None:
             services.images.set_side(project, image.sha256, image.page, side)
+            if image is not images[group]:
+                on_note(f"{image.name} shows the field of {images[group].name}: both are {side}")
+
+
+def _fingerprint(services: Services, image: StoredImage) -> str:
+    """Return an image's fingerprint; it is made once, when it is first asked for."""
+    if image.fingerprint is not None:
+        return image.fingerprint
+    try:
+        pixels = read_image(services.images.path(image.sha256), image.page).pixels
+    except (NotFound, UnreadableImage):
+        return ""  # whoever reads it to learn from it will say so
+    fingerprint = fingerprint_of(pixels)
+    services.images.set_fingerprint(image.sha256, image.page, fingerprint)
+    return fingerprint
 
 
 def _content_hash(image: StoredImage) -> str:

@@ -34,6 +34,8 @@ class StoredImage:
         The task that shows it (the first, when there are several).
     side
         None until a run has decided it, then fixed for ever.
+    fingerprint
+        As ``model.likeness`` makes it; None until it is first asked for.
     """
 
     project: int
@@ -44,6 +46,7 @@ class StoredImage:
     height: int
     task: int | None = None
     side: Side | None = None
+    fingerprint: str | None = None
 
 
 class Images:
@@ -140,11 +143,12 @@ class Images:
                 .values(side=side)
             )
 
-    def decided(self, project: int) -> int:
-        """Return how many of a project's images have a side."""
-        query = select(func.count()).where(images.c.project == project, images.c.side.is_not(None))
-        with self._engine.connect() as connection:
-            return connection.scalar(query) or 0
+    def set_fingerprint(self, sha256: str, page: int, fingerprint: str) -> None:
+        """Keep what an image's pixels look like, whichever projects have it."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(images).where(_is(sha256, page)).values(fingerprint=fingerprint)
+            )
 
     def _existing(self, project: int, sha256: str, page: int) -> StoredImage:
         if found := self.get(project, sha256, page):
@@ -172,5 +176,13 @@ def _is(sha256: str, page: int) -> Any:
 
 def _image(row: Row[Any]) -> StoredImage:
     return StoredImage(
-        row.project, row.sha256, row.page, row.name, row.width, row.height, row.task, row.side
+        row.project,
+        row.sha256,
+        row.page,
+        row.name,
+        row.width,
+        row.height,
+        row.task,
+        row.side,
+        row.fingerprint,
     )

@@ -84,6 +84,7 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("side", String(16)),
     Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("fingerprint", String(16)),
     UniqueConstraint("project", "sha256", "page"),
 )
 

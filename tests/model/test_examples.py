@@ -19,16 +19,33 @@ def image(name="a", side="train", path="/raw/a.png", label="Nucleus"):
     return LabelledImage(Path(path), sha256, (Box(1, 2, 3, 4, label),), side, 0, name)
 
 
+def deal(hashes, decided=0):
+    """Return the sides of new images, no two alike, after as many that have one."""
+    known = ["train"] * decided + [None] * len(hashes)
+    earlier = [f"earlier {number}" for number in range(decided)]
+    return decide_sides(earlier + list(hashes), known, range(len(known)))[decided:]
+
+
+@st.composite
+def corrections(draw):
+    """Hashes in order of correction, and groups of images alike, named by their first image."""
+    hashes = draw(HASHES)
+    groups = []
+    for place in range(len(hashes)):
+        groups.append(draw(st.sampled_from([place, place, *groups[:place]])))
+    return hashes, groups
+
+
 @given(HASHES, st.integers(0, 100))
 def test_every_image_gets_a_side_or_waits(hashes, decided):
-    sides = decide_sides(hashes, decided)
+    sides = deal(hashes, decided)
     assert len(sides) == len(hashes)
     assert set(sides) <= {"train", "inner", "held-out", None}
 
 
 @given(HASHES, st.integers(0, 100))
 def test_each_five_holds_out_the_lowest_hash_and_no_other(hashes, decided):
-    sides = decide_sides(hashes, decided)
+    sides = deal(hashes, decided)
     for start in range(0, len(hashes), 5):
         five, its = hashes[start : start + 5], sides[start : start + 5]
         held_out = [h for h, side in zip(five, its, strict=True) if side == "held-out"]
@@ -37,7 +54,7 @@ def test_each_five_holds_out_the_lowest_hash_and_no_other(hashes, decided):
 
 @given(HASHES, st.integers(0, 100))
 def test_one_or_two_left_over_wait_for_the_next_run(hashes, decided):
-    waiting = [i for i, s in enumerate(decide_sides(hashes, decided)) if s is None]
+    waiting = [i for i, s in enumerate(deal(hashes, decided)) if s is None]
     left = len(hashes) % 5
     expected = range(len(hashes) - left, len(hashes)) if left in (1, 2) else ()
     assert waiting == list(expected)
@@ -45,22 +62,57 @@ def test_one_or_two_left_over_wait_for_the_next_run(hashes, decided):
 
 @given(HASHES)
 def test_the_inner_side_begins_at_twenty_images(hashes):
-    sides = decide_sides(hashes, 0)
+    sides = deal(hashes)
     assert "inner" not in sides[:20]
     assert all("inner" in sides[s : s + 5] for s in range(20, len(hashes) - 4, 5))
 
 
+@given(corrections(), st.integers(0, 60))
+def test_a_side_once_given_is_never_changed_by_later_images(images, number):
+    hashes, groups = images
+    first = decide_sides(hashes[:number], [None] * len(hashes[:number]), groups[:number])
+    # What waits stands behind what is decided, in its order, as at the next run.
+    order = sorted(range(len(hashes)), key=lambda i: i >= len(first) or first[i] is None)
+    known = [first[i] if i < len(first) else None for i in order]
+    then = decide_sides([hashes[i] for i in order], known, [groups[i] for i in order])
+    after = dict(zip(order, then, strict=True))
+    assert all(after[i] == side for i, side in enumerate(first) if side)
+
+
 @given(HASHES, st.integers(0, 11))
-def test_a_side_once_given_is_never_changed_by_later_images(hashes, fives):
+def test_in_whole_fives_it_does_not_matter_how_often_sides_are_decided(hashes, fives):
     first = hashes[: 5 * fives]
-    together = decide_sides(hashes, 0)
-    apart = decide_sides(first, 0) + decide_sides(hashes[5 * fives :], len(first))
-    assert together == apart
+    assert deal(hashes) == deal(first) + deal(hashes[5 * fives :], len(first))
+
+
+@given(corrections())
+def test_images_alike_share_a_side_or_wait_together(images):
+    hashes, groups = images
+    sides = decide_sides(hashes, [None] * len(hashes), groups)
+    assert all(side == sides[group] for side, group in zip(sides, groups, strict=True))
+
+
+@given(corrections())
+def test_images_alike_are_dealt_as_one(images):
+    hashes, groups = images
+    leaders = [i for i, group in enumerate(groups) if group == i]
+    sides = decide_sides(hashes, [None] * len(hashes), groups)
+    assert [sides[i] for i in leaders] == deal([hashes[i] for i in leaders])
+
+
+def test_an_image_like_one_that_has_a_side_takes_it_at_once():
+    sides = decide_sides(["b", "a"], ["held-out", None], [0, 0])
+    assert sides == ["held-out", "held-out"]
+
+
+def test_sides_that_were_decided_apart_before_stay_apart_and_the_earliest_is_followed():
+    sides = decide_sides(["c", "b", "a"], ["held-out", "train", None], [0, 0, 0])
+    assert sides == ["held-out", "train", "held-out"]
 
 
 @given(HASHES)
 def test_there_is_always_more_to_learn_from_than_is_held_out(hashes):
-    sides = decide_sides(hashes, 0)
+    sides = deal(hashes)
     assert sides.count("train") >= sides.count("held-out")
 
 

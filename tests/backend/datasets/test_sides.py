@@ -1,26 +1,45 @@
 from __future__ import annotations
 
-import hashlib
+import json
 from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 from backend.datasets.sides import with_sides
 from model.examples import LabelledImage
+from model.fields import HARD, generate_field
+from preprocessing.images import encode_png
+
+Images = Callable[..., list[LabelledImage]]
 
 
-def images(count: int) -> list[LabelledImage]:
-    hashes = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(count)]
-    return [LabelledImage(Path(sha), sha, ()) for sha in hashes]
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """Make images of fields; with ``dimmer`` the same fields at less gain, as other files."""
+    folder = tmp_path_factory.mktemp("images")
+
+    def one(seed: int, dimmer: int) -> LabelledImage:
+        pixels = generate_field(seed, (96, 128), 10, HARD).pixels // (1 + dimmer)
+        data = encode_png(pixels.astype(np.uint8))
+        path = folder / f"{seed}-{dimmer}.png"
+        path.write_bytes(data)
+        return LabelledImage(path, sha256(data).hexdigest(), ())
+
+    return lambda count, dimmer=0: [one(seed, dimmer) for seed in range(count)]
 
 
-def test_the_same_images_get_the_same_sides_anywhere(tmp_path: Path) -> None:
+def test_the_same_images_get_the_same_sides_anywhere(tmp_path: Path, images: Images) -> None:
     here = with_sides(images(13), tmp_path / "here.json")
     there = with_sides(images(13)[::-1], tmp_path / "there.json")
     assert here == there
     assert Counter(image.side for image in here) == {"train": 10, "held-out": 3}
 
 
-def test_images_added_later_move_none_of_the_others(tmp_path: Path) -> None:
+def test_images_added_later_move_none_of_the_others(tmp_path: Path, images: Images) -> None:
     manifest = tmp_path / "sides.json"
     before = {i.sha256: i.side for i in with_sides(images(10), manifest)}
     after = {i.sha256: i.side for i in with_sides(images(30), manifest)}
@@ -28,5 +47,36 @@ def test_images_added_later_move_none_of_the_others(tmp_path: Path) -> None:
     assert {sha: after[sha] for sha in before} == before
 
 
-def test_one_or_two_images_more_wait_and_are_not_returned(tmp_path: Path) -> None:
+def test_one_or_two_images_more_wait_and_are_not_returned(tmp_path: Path, images: Images) -> None:
     assert len(with_sides(images(7), tmp_path / "sides.json")) == 5
+
+
+def test_another_folders_image_of_the_same_field_takes_its_side(
+    tmp_path: Path, images: Images
+) -> None:
+    manifest = tmp_path / "sides.json"
+    side_of = {i.path.name: i.side for i in with_sides(images(10), manifest)}
+    dimmer = with_sides(images(10, dimmer=1), manifest)
+    assert {i.path.name.replace("-1", "-0"): i.side for i in dimmer} == side_of
+
+
+def test_a_manifest_of_before_fingerprints_keeps_its_sides_and_gets_them(
+    tmp_path: Path, images: Images
+) -> None:
+    manifest = tmp_path / "sides.json"
+    old = {image.sha256: "held-out" for image in images(5)}
+    manifest.write_text(json.dumps(old))
+    sided = with_sides(images(5) + images(5, dimmer=1), manifest)
+    assert Counter(image.side for image in sided) == {"held-out": 10}
+    kept = json.loads(manifest.read_text("utf-8"))
+    assert {sha: value["side"] for sha, value in kept.items() if sha in old} == old
+    assert all(len(value["fingerprint"]) == 16 for value in kept.values())
+
+
+def test_folders_that_have_nothing_alike_do_not_count_for_one_another(
+    tmp_path: Path, images: Images
+) -> None:
+    manifest = tmp_path / "sides.json"
+    with_sides(images(25), manifest)
+    others = with_sides(images(35)[25:], manifest)
+    assert Counter(image.side for image in others) == {"train": 8, "held-out": 2}

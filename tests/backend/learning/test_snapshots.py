@@ -9,6 +9,7 @@ from backend.errors import NotFound
 from backend.learning.snapshots import build_snapshot
 from backend.services import Services
 from model.boxes import Box
+from model.fields import HARD, generate_field
 
 A_BOX = Box(3.0, 4.0, 20.0, 30.0, "Cell")
 
@@ -75,6 +76,37 @@ def test_pages_of_one_file_do_not_all_go_to_one_side(
     snapshot = build_snapshot(services, project, print)
     assert len(snapshot.of_side("held-out")) == 1
     assert len(snapshot.of_side("train")) == 4
+
+
+def test_an_image_of_the_same_field_takes_the_side_of_the_earliest(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    fields = [generate_field(seed, (96, 128), 10, HARD).pixels for seed in range(5)]
+    for task, pixels in enumerate(fields):
+        add_image(task, pixels)
+        add_image(task + 5, (pixels // 2).astype(np.uint8))
+    correct(range(5))
+    build_snapshot(services, project, print)
+    correct(range(5, 10))
+    notes: list[str] = []
+    sides = [image.side for image in build_snapshot(services, project, notes.append).images]
+    assert sides[5:] == sides[:5]
+    assert sorted(sides[:5]) == ["held-out", "train", "train", "train", "train"]
+    assert f"image7.png shows the field of image2.png: both are {sides[2]}" in notes
+
+
+def test_what_an_image_looks_like_is_found_out_once(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    add_image(0, generate_field(0, (96, 128), 10, HARD).pixels)
+    correct([0])
+    build_snapshot(services, project, print)
+    kept = services.images.all(project)[0].fingerprint
+    assert kept
+    assert len(kept) == 16
+    services.images.set_fingerprint(services.images.all(project)[0].sha256, 0, "0" * 16)
+    build_snapshot(services, project, print)
+    assert services.images.all(project)[0].fingerprint == "0" * 16
 
 
 def test_of_two_tasks_of_one_image_the_later_correction_counts(

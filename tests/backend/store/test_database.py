@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
@@ -47,6 +49,24 @@ def test_a_database_opened_again_keeps_what_it_holds(tmp_path: Path) -> None:
     with again.connect() as connection:
         assert connection.scalar(text("SELECT title FROM projects")) == "kept"
     again.dispose()
+
+
+def test_a_database_of_before_fingerprints_is_brought_up_to_date(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'cytoloop.db'}"
+    old = open_database(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with old.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        connection.execute(text("INSERT INTO projects VALUES (4, 't', '<V/>', NULL, NULL, '2026')"))
+        values = "(1, 4, 'ab', 0, 'a.png', 8, 8, 'held-out', '2026-11-24')"
+        connection.execute(text(f"INSERT INTO images VALUES {values}"))
+    old.dispose()
+    engine = open_database(url)
+    [image] = Images(engine, tmp_path).all(4)
+    assert (image.side, image.fingerprint) == ("held-out", None)
+    engine.dispose()
 
 
 def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
