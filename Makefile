@@ -8,24 +8,28 @@ LABEL_STUDIO := label-studio==1.23.2
 UV = $(shell command -v uv || echo .uv/bin/uv)
 PIP_INSTALL = $(UV) pip install --constraint constraints.txt
 
-.PHONY: help run setup test check clean
+.PHONY: help run setup test unit check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     set up and start the whole loop: Redis, Label Studio, backend, worker"
 	@echo "make test    set up and pass every test"
+	@echo "make unit    the unit tests alone, under a minute"
 	@echo "make check   formatting, lint, types and import contracts"
 	@echo "make setup   both environments, and what the tests need beside them"
 	@echo "make clean   remove the environments (what you labelled is kept elsewhere, in ~/.cytoloop)"
 
 run: $(VENV)/.ready $(STUDIO)/.ready
-	@exec $(VENV)/bin/cytoloop up
+	@exec $(VENV)/bin/cytoloop up $(if $(IMAGES),--images "$(IMAGES)")
 
 setup: $(VENV)/.ready-dev $(STUDIO)/.ready
 	@tools/test-programs
 
 test: setup
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+unit: $(VENV)/.ready-dev
+	$(VENV)/bin/pytest -n auto -m "not integration and not e2e" $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff format --check .

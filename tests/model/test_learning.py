@@ -19,6 +19,9 @@ PRESET = (
 )
 
 
+pytestmark = pytest.mark.integration  # each trains for seconds
+
+
 @pytest.fixture
 def registry(tmp_path):
     return Registry(tmp_path / "registry")
