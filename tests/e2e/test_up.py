@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from backend.datasets.voc import read_voc
 from backend.running.lock import holder
@@ -87,6 +88,25 @@ def test_a_worker_that_is_killed_comes_back(make_loop, tmp_path: Path, wait):
 
     assert wait(lambda: "Starting it again" in loop.said, 10)
     assert wait(lambda: loop.said.count("✓ Worker") == 2, 30)
+
+
+def test_connect_attaches_a_label_studio_that_runs_already(make_loop, tmp_path: Path):
+    theirs, ours = make_loop(), make_loop()
+    theirs.up("--images", str(one_image(tmp_path)))
+    address = f"http://127.0.0.1:{theirs.label_studio_port}"
+    here = ("connect", "--url", address, "--project", "1", "--token")
+
+    assert "token" in ours.refused(*here, "f" * 40)
+    assert ours.credentials.label_studio_url == ""
+    assert "cytoloop up" in ours.run(*here, theirs.credentials.label_studio_token)
+
+    ours.up()
+    assert "Label Studio  http" not in ours.said.partition("Label cells")[0]
+    (project,) = ours.status()["projects"]
+    assert project["id"] == 1
+    token = {"Authorization": f"Token {theirs.credentials.label_studio_token}"}
+    hooks = requests.get(f"{address}/api/webhooks/?project=1", headers=token, timeout=30).json()
+    assert [hook["url"] for hook in hooks] == [f"http://127.0.0.1:{ours.port}/webhook"]
 
 
 def command_of(pid: int) -> bytes:
