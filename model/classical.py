@@ -113,7 +113,7 @@ def _rough(pixels: Float) -> View:
 
 
 def _segment(view: View) -> tuple[Labels, Float]:
-    """Return the cells of a view as a label image, shape (H, W), and their likeness, shape (N,)."""
+    """Return the cells of a view as a label image, shape (H, W), and their cellness, shape (N,)."""
     labels, scores, typical = _pick(view)
     if not len(scores):
         return labels, scores
@@ -126,7 +126,7 @@ def _pick(view: View) -> tuple[Labels, Float, float]:
     floors = nest(view)
     if not floors:
         return nothing
-    first = [floor.regions.likeness(view) for floor in floors]
+    first = [floor.regions.cellness(view) for floor in floors]
     chosen = choose(floors, first)
     if not any(picked.any() for picked in chosen):
         return nothing
@@ -134,7 +134,7 @@ def _pick(view: View) -> tuple[Labels, Float, float]:
     weights = np.concatenate([s[c] for s, c in zip(first, chosen, strict=True)]) * areas
     typical = _weighted_median(areas, weights)
     # The second choice knows the size of the cells, which the first has found.
-    second = [floor.regions.likeness(view, typical) for floor in floors]
+    second = [floor.regions.cellness(view, typical) for floor in floors]
     return *paint(floors, choose(floors, second), second), typical
 
 
@@ -196,16 +196,16 @@ def _replace(
     return both, np.concatenate([scores[kept - 1], part_scores[new - 1]])
 
 
-def _boxes(labels: Labels, likeness: Float, per_pixel: Float) -> Detections:
-    places = ndimage.find_objects(labels, len(likeness))
+def _boxes(labels: Labels, cellness: Float, per_pixel: Float) -> Detections:
+    places = ndimage.find_objects(labels, len(cellness))
     rows = [
         (place[1].start, place[0].start, place[1].stop, place[0].stop, score)
-        for place, score in zip(places, likeness, strict=True)
+        for place, score in zip(places, cellness, strict=True)
         if place is not None
     ]
     table = np.array(rows).reshape(-1, 5)
     edges = (table[:, :4] * [*per_pixel[::-1], *per_pixel[::-1]]).astype(np.float32)
-    # The root brings the likeness that is best shown from, about 0.25 on real cells, to one half.
+    # The root brings the cellness that is best shown from, about 0.25 on real cells, to one half.
     scores = np.sqrt(table[:, 4]).astype(np.float32)
     order = np.argsort(-scores, kind="stable")
     found = Detections(edges[order], scores[order], np.zeros(len(order), np.int64), CLASSES)

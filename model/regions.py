@@ -114,7 +114,7 @@ class Regions:
         above = (self.gradient - view.noise) / max(view.sharp - view.noise, 1e-9)
         return np.asarray(np.sqrt(np.clip(above, 0, 1)))
 
-    def likeness(self, view: View, typical_area: float | None = None) -> Float:
+    def cellness(self, view: View, typical_area: float | None = None) -> Float:
         """Return how much each looks like a cell, shape (N,), in [0, 1].
 
         Parameters
