@@ -1,0 +1,64 @@
+"""`cytoloop project`: what can be chosen for one project."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from backend.cli import choosing
+from backend.cli.options import Home, ProjectId, settings_from
+from backend.errors import BadRequest
+
+Milestones = Annotated[
+    str | None,
+    typer.Option(
+        help="Numbers of corrected images at which a run starts, such as 5,10,20; "
+        '"" returns to the settings.',
+        show_default="as they are",
+    ),
+]
+DefaultClass = Annotated[
+    str | None,
+    typer.Option(
+        help="Class of the boxes of a version that does not know the project's classes; "
+        '"" chooses by itself.',
+        show_default="as it is",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("project")(project)
+
+
+def project(
+    milestones: Milestones = None,
+    default_class: DefaultClass = None,
+    project: ProjectId = None,
+    home: Home = None,
+) -> None:
+    """Show, and change, when a project learns and what its boxes are called at first."""
+    from backend.services import build_services
+
+    services = build_services(settings_from(home=home))
+    chosen = choosing.choose_project(services.projects, project)
+    changes: dict[str, Any] = {}
+    if milestones is not None:
+        changes["milestones"] = _numbers(milestones)
+    if default_class is not None:
+        changes["default_class"] = default_class or None
+    now = services.projects.change(chosen.id, **changes)
+    step = services.settings.milestone_step
+    typer.echo(f"Project {now.id}: {now.title}")
+    typer.echo(f"  classes        {', '.join(now.classes)}")
+    typer.echo(f"  default class  {now.default_class}")
+    typer.echo(f"  milestones     {', '.join(map(str, now.milestones))}, then every {step}")
+
+
+def _numbers(text: str) -> tuple[int, ...] | None:
+    try:
+        return tuple(int(number) for number in text.split(",")) if text else None
+    except ValueError as error:
+        raise BadRequest(f"--milestones wants numbers such as 5,10,20, not {text!r}.") from error

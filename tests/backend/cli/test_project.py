@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from backend.services import build_services
+from backend.settings import Settings
+
+Run = Callable[..., Result]
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="RBC"/><Label value="WBC"/></RectangleLabels></View>'
+)
+
+
+@pytest.fixture(autouse=True)
+def blood(home: Path) -> None:
+    services = build_services(Settings(home=home))
+    services.projects.ensure(3, "Blood", CONFIG)
+    services.engine.dispose()
+
+
+def test_milestones_and_default_class_are_shown_changed_and_given_back(run: Run) -> None:
+    assert "5, 10, 20, 40, 80, then every 50" in run("project").stdout
+    changed = run("project", "--milestones", "3,6", "--default-class", "WBC").stdout
+    assert "3, 6, then every 50" in changed
+    assert "default class  WBC" in changed
+    assert run("project").stdout == changed
+    back = run("project", "--milestones", "", "--default-class", "").stdout
+    assert "5, 10, 20, 40, 80" in back
+    assert "default class  RBC" in back
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--milestones", "5,ten", "5,10,20"),
+        ("--milestones", "10,5", "ascending"),
+        ("--default-class", "Platelets", "RBC"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused_and_nothing_changes(
+    run: Run, option: str, value: str, told: str
+) -> None:
+    before = run("project").stdout
+    refused = run("project", option, value)
+    assert refused.exit_code == 2
+    assert told in refused.stderr
+    assert run("project").stdout == before
