@@ -1,4 +1,4 @@
-"""How fast the web process answers, idle and while a training runs: `python -m benchmarks.responses`.
+"""How fast the web answers, idle and while a training runs: `python -m benchmarks.responses`.
 
 `cytoloop up` runs on a new home with the demo project. /health, /setup, /webhook (an annotation of
 300 boxes) and /predict (one image of 512×512, classical detector) are asked one after another;
@@ -106,9 +106,10 @@ def timed(asked: tuple[int, Ask]) -> list[float]:
 
 
 def start_training(loop: Loop) -> None:
-    """Submit what was proposed for five tasks, and wait until the training is under way."""
+    """Submit what is proposed for five tasks, and wait until the training is under way."""
     studio = loop.label_studio
-    for task in list(studio.tasks(PROJECT))[:SUBMITTED]:
+    studio.retrieve_predictions(PROJECT)
+    for task in list(studio.tasks(PROJECT))[-SUBMITTED:]:
         predictions = studio.task(task["id"])["predictions"]
         studio.create_annotation(task["id"], predictions[-1]["result"])
     wait_for(lambda: is_training(loop), 120)
