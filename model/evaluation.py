@@ -115,13 +115,18 @@ def evaluate(
     )
 
 
+def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pairs:
+    """Pair boxes of any class with the true cells of each image, at IoU 0.5."""
+    return Pairs.of([any_class(each) for each in found], [image.xyxy_px for image in truth])
+
+
 def best_f1_threshold(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> float:
     """Return the score above which boxes of any class have the best F1.
 
     Half way to the next box below, so that a box a little less sure in another image still shows;
     0.5 where no box is right.
     """
-    pairs = Pairs.of([any_class(each) for each in found], [image.xyxy_px for image in truth])
+    pairs = pairs_of(found, truth)
     if not pairs.right.any():
         return DEFAULT_THRESHOLD
     levels, f1 = _f1_by_score(pairs)
