@@ -9,6 +9,7 @@ import numpy as np
 
 from model.boxes import Detections
 from model.detecting import Detector
+from model.tiling import TiledDetector
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -47,17 +48,26 @@ class LoadedVersion:
     def find(self, images: Sequence[ImageRecord], default_class: str = "") -> list[Found]:
         """Find the cells of each image: the one path of serving, evaluation and command line.
 
+        An image is prepared whole, since its contrast is that of the whole; one larger than
+        ``tiling.TILE_PX`` is then seen by tiles.
+
         Parameters
         ----------
         default_class
             What to call the boxes of a version that knows no classes; empty: as the detector does.
         """
         prepared = [prepare(image, self.groups, self.scale) for image in images]
-        detected = self.detector.detect(prepared)
+        detected = TiledDetector(self.detector, self._largest_px).detect(prepared)
         return [
             Found(image, self._named(_in_raw_pixels(found, image), default_class))
             for image, found in zip(prepared, detected, strict=True)
         ]
+
+    @property
+    def _largest_px(self) -> float | None:
+        """Side of the largest cell that the detector looks for, in prepared pixels; None: any."""
+        sizes = self.version.detector.anchor_sizes if self.version.detector else ()
+        return max(sizes, default=None)
 
     def _named(self, found: Detections, default_class: str) -> Detections:
         if self.version.classes or not default_class:
