@@ -49,7 +49,7 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """All that the tiles found, in one table; N rows in order of preference.
+    """What tiles found where they overlap, in one table; N rows in order of preference.
 
     Parameters
     ----------
@@ -61,15 +61,12 @@ class _Seen:
         Shape (N, 4), edges of that tile.
     cut
         Shape (N,), whether the box ends at the tile's edge and the cell perhaps goes on.
-    shared
-        Shape (N,), whether another tile shows a part of it.
     """
 
     found: Detections
     tile: NDArray[np.int64]
     windows: Float32
     cut: Boolean
-    shared: Boolean
 
 
 def merge(
@@ -87,16 +84,21 @@ def merge(
     found
         For each tile, in pixels of the whole image.
     """
-    seen = _table(tiles, found, classes)
-    edges, kept = seen.found.xyxy_px.copy(), np.ones(len(seen.found), bool)
-    for row in np.flatnonzero(seen.shared):
-        if kept[row]:
-            edges[row], same = _grow(int(row), seen, kept & seen.shared)
-            kept[same] = False
-    return _best_first(seen.found.moved_to(edges).where(kept))
+    alone, seen = _parted(tiles, found, classes)
+    edges = seen.found.xyxy_px.copy()
+    left, first = np.ones(len(edges), bool), np.zeros(len(edges), bool)
+    for row in range(len(edges)):
+        if left[row]:
+            left[row], first[row] = False, True
+            edges[row], same = _grow(row, seen, left, len(tiles))
+            left[same] = False
+    return _joined(alone, seen.found.moved_to(edges).where(first))
 
 
-def _table(tiles: Sequence[Tile], found: Sequence[Detections], classes: tuple[str, ...]) -> _Seen:
+def _parted(
+    tiles: Sequence[Tile], found: Sequence[Detections], classes: tuple[str, ...]
+) -> tuple[Detections, _Seen]:
+    """Return what one tile alone shows, and what others show a part of."""
     index = np.repeat(np.arange(len(tiles)), [len(each) for each in found])
     caps = tuple(dict.fromkeys(cap for each in found for cap in each.caps_reached))
     edges = np.concatenate([each.xyxy_px for each in found]).astype(np.float32)
@@ -107,22 +109,21 @@ def _table(tiles: Sequence[Tile], found: Sequence[Detections], classes: tuple[st
     order = order[within[order] <= JITTER]
     index, edges = index[order], edges[order]
     windows = np.array([tile.xyxy_px for tile in tiles], np.float32)
-    return _Seen(
-        Detections(edges, scores[order], labels[order], classes, caps),
-        index,
-        windows[index],
-        _ends_at(edges, np.array([tile.cuts for tile in tiles])[index]),
-        _shows_in_several(edges, windows),
-    )
+    cut = _ends_at(edges, np.array([tile.cuts for tile in tiles])[index])
+    shared = np.sum([_touch(window, edges) for window in windows], axis=0) > 1
+    every = Detections(edges, scores[order], labels[order], classes, caps)
+    of_several = _Seen(every.where(shared), index[shared], windows[index[shared]], cut[shared])
+    return every.where(~shared), of_several
 
 
-def _best_first(found: Detections) -> Detections:
-    order = np.argsort(-found.scores, kind="stable")
+def _joined(one: Detections, other: Detections) -> Detections:
+    scores = np.concatenate([one.scores, other.scores])
+    order = np.argsort(-scores, kind="stable")
     return replace(
-        found,
-        xyxy_px=found.xyxy_px[order],
-        scores=found.scores[order],
-        labels=found.labels[order],
+        one,
+        xyxy_px=np.concatenate([one.xyxy_px, other.xyxy_px])[order],
+        scores=scores[order],
+        labels=np.concatenate([one.labels, other.labels])[order],
     )
 
 
@@ -139,30 +140,32 @@ def _ends_at(edges: Float32, cuts: Float) -> Boolean:
     return np.asarray((np.abs(edges - cuts) <= JITTER * sides).any(axis=1))
 
 
-def _shows_in_several(edges: Float32, windows: Float32) -> Boolean:
-    tiles = np.zeros(len(edges), np.int64)
-    for window in windows:
-        tiles += (edges[:, :2] < window[2:]).all(axis=1) & (edges[:, 2:] > window[:2]).all(axis=1)
-    return tiles > 1
+def _grow(row: int, seen: _Seen, left: Boolean, tiles: int) -> tuple[Float32, list[int]]:
+    """Return the box of a cell of which one row is the first, and the other rows of it.
 
-
-def _grow(row: int, seen: _Seen, left: Boolean) -> tuple[Float32, NDArray[np.int64]]:
-    """Return the box of a cell of which one row is the first, and the other rows of it."""
-    box, window, mine = seen.found.xyxy_px[row], seen.windows[row], {int(seen.tile[row])}
-    others = left & (np.arange(len(left)) > row)
+    Parameters
+    ----------
+    left
+        Shape (N,), which rows belong to no cell yet.
+    """
+    box, window = seen.found.xyxy_px[row], seen.windows[row]
+    other = np.arange(tiles) != seen.tile[row]
     taken: list[int] = []
     while True:
-        near = np.flatnonzero(others & ~np.isin(seen.tile, list(mine)))
+        near = np.flatnonzero(left & _touch(box, seen.found.xyxy_px) & other[seen.tile])
         same = near[_agree(box, window, seen.found.xyxy_px[near], seen.windows[near]) >= SAME]
-        if not len(same):
-            return box, np.array(taken, np.int64)
         taken += same.tolist()
-        others[same] = False
-        if not seen.cut[row]:
-            continue
-        mine |= set(seen.tile[same].tolist())
+        if not len(same) or not seen.cut[row]:
+            return box, taken
+        other[seen.tile[same]] = False
         box = _around(box, seen.found.xyxy_px[same])
         window = _around(window, seen.windows[same])
+
+
+def _touch(box: Float32, boxes: Float32) -> Boolean:
+    low_x, low_y, high_x, high_y = boxes.T
+    in_x = (low_x < box[2]) & (high_x > box[0])
+    return np.asarray(in_x & (low_y < box[3]) & (high_y > box[1]))
 
 
 def _agree(box: Float32, window: Float32, boxes: Float32, windows: Float32) -> Float32:
