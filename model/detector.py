@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.poolers import initLevelMapper
 
 from model.anchors import STRIDES, by_level
 from model.backbones import ImageNet, build_backbone
@@ -25,19 +27,19 @@ from model.errors import BrokenVersion
 from preprocessing.prepare import Prepared
 
 # ImageNet's mean and deviation, averaged over the colours: one grey channel.
-_MEAN, _DEVIATION = 0.449, 0.226
+MEAN, DEVIATION = 0.449, 0.226
 _ROI = 7
-_PAD_TO = 32
+PAD_TO = 32
 #: Objectness from which a proposal is more likely a cell than not. What a cap cuts below it is
 #: told to nobody: a young detector has thousands of faint proposals in every image.
-_LIKELY = 0.5
+LIKELY = 0.5
 
 
 class OwnSize(GeneralizedRCNNTransform):  # type: ignore[misc]
     """Normalises and pads; never resizes, since ``prepare()`` alone decides the scale."""
 
     def __init__(self) -> None:
-        super().__init__(1, 1, [_MEAN], [_DEVIATION], size_divisible=_PAD_TO)
+        super().__init__(1, 1, [MEAN], [DEVIATION], size_divisible=PAD_TO)
 
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
@@ -69,7 +71,6 @@ def build(
     levels = len(STRIDES[config.backbone])
     backbone = build_backbone(config.backbone, imagenet)
     channels: int = backbone.out_channels  # type: ignore[assignment]
-    maps = [str(i) for i in range(levels)]
     module = FasterRCNN(
         backbone,
         rpn_anchor_generator=_anchor_generator(config, levels),
@@ -80,7 +81,7 @@ def build(
         rpn_nms_thresh=config.rpn_nms_iou,
         rpn_bg_iou_thresh=training.rpn_overlap[0],
         rpn_fg_iou_thresh=training.rpn_overlap[1],
-        box_roi_pool=MultiScaleRoIAlign(maps, output_size=_ROI, sampling_ratio=2),
+        box_roi_pool=_roi_pool(STRIDES[config.backbone]),
         box_head=TwoMLPHead(channels * _ROI**2, config.head_features),
         box_predictor=FastRCNNPredictor(config.head_features, len(classes) + 1),
         box_score_thresh=config.score_floor,
@@ -92,6 +93,21 @@ def build(
     )
     module.transform = OwnSize()
     return module
+
+
+def _roi_pool(strides: Sequence[int]) -> MultiScaleRoIAlign:
+    """Return the pooling of regions, told the scales of its maps.
+
+    Left alone, torchvision infers them from the first image it sees and keeps them: a first image
+    of a few pixels, which padding makes much larger, would spoil all that follow.
+    """
+    # A stride beyond the padding is the map made for the largest anchors, not pooled from.
+    pooled = [stride for stride in strides if stride <= PAD_TO]
+    pool = MultiScaleRoIAlign([str(i) for i in range(len(pooled))], _ROI, sampling_ratio=2)
+    pool.scales = [1 / stride for stride in pooled]
+    finest, coarsest = (int(math.log2(stride)) for stride in (pooled[0], pooled[-1]))
+    pool.map_levels = initLevelMapper(finest, coarsest)
+    return pool
 
 
 def _anchor_generator(config: DetectorConfig, levels: int) -> AnchorGenerator:
@@ -190,9 +206,9 @@ def _caps(
     """Name the caps that cut likely cells; ``kept_scores`` descend."""
     reached = []
     each = torch.split(scores.flatten().sigmoid(), levels)
-    if any(int((level >= _LIKELY).sum()) > config.rpn_pre_nms for level in each):
+    if any(int((level >= LIKELY).sum()) > config.rpn_pre_nms for level in each):
         reached.append("rpn_pre_nms")
-    if len(kept_scores) >= config.rpn_post_nms and kept_scores[-1] >= _LIKELY:
+    if len(kept_scores) >= config.rpn_post_nms and kept_scores[-1] >= LIKELY:
         reached.append("rpn_post_nms")
     return tuple(reached)
 

@@ -27,3 +27,7 @@ class TrainingCancelled(ModelError):
 
 class TrainingDiverged(ModelError):
     """The loss became NaN or infinite before a single good checkpoint was kept."""
+
+
+class ExportFailed(ModelError):
+    """An exported detector that does not find what PyTorch finds; PyTorch goes on serving."""

@@ -5,6 +5,7 @@ Importing this imports no torch; making a candidate does.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,21 +15,27 @@ import numpy as np
 
 from model.anchors import fits, near, resolve
 from model.config import PRESETS, DetectorConfig, TrainConfig
+from model.detecting import Detector
 from model.evaluation import best_f1_threshold, evaluate_version
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.progress import OnProgress, Progress, ignore, part_of
-from model.registry import WEIGHTS, Registry
+from model.registry import EXPORTED, WEIGHTS, Registry
 from model.versions import EvaluationReport, ModelVersion
 from preprocessing.groups import ContrastGroups
+from preprocessing.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
     from model.detector import TorchDetector
+
+log = logging.getLogger(__name__)
 
 __all__ = ["OnProgress", "Progress", "make_candidate"]
 
 #: More images than these tell little more about a threshold, and cost time.
 _CALIBRATE_ON = 40
+#: Images on which the exported detector must find what PyTorch finds.
+_COMPARE_ON = 3
 _TRAINING = (0.03, 0.90)
 _CALIBRATED = 0.95
 
@@ -103,10 +110,13 @@ def make_candidate(
         snapshot=snapshot.sha256,
         lineage=_lineage(snapshot, start),
     )
-    torch_detector = load_detector(weights, detector, snapshot.classes, device)
-    version = _judge(version, groups, torch_detector, snapshot, on_progress)
+    on_progress(Progress("exporting", _TRAINING[1]))
+    learned = load_detector(weights, detector, snapshot.classes, device)
+    serving = _serving(learned, _samples(snapshot, groups, detector), workdir)
+    version = replace(version, notes=serving.notes)
+    version = _judge(version, groups, serving.detector, snapshot, on_progress)
     on_progress(Progress("storing", 1.0))
-    return registry.add(version, groups, weights)
+    return registry.add(version, groups, weights, serving.exported)
 
 
 @dataclass(frozen=True)
@@ -151,10 +161,38 @@ def _lineage(snapshot: DatasetSnapshot, start: _Start | None) -> tuple[str, ...]
     return tuple(dict.fromkeys([*(start.version.lineage if start else ()), *seen]))
 
 
+@dataclass(frozen=True)
+class _Serving:
+    """The engine that will serve a candidate, and so the one that it is judged with."""
+
+    detector: Detector
+    exported: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _serving(learned: TorchDetector, samples: Sequence[Prepared], workdir: Path) -> _Serving:
+    from model.export import export
+
+    path = workdir / EXPORTED
+    try:
+        exported = export(learned, path, samples)
+    except Exception as error:  # a door: the exporter may fail in any way, and PyTorch serves
+        log.exception("the candidate was not exported")
+        return _Serving(learned, notes=(f"PyTorch serves it, slower: not exported ({error})",))
+    return _Serving(learned if learned.device.type == "cuda" else exported, path)
+
+
+def _samples(
+    snapshot: DatasetSnapshot, groups: ContrastGroups, detector: DetectorConfig
+) -> list[Prepared]:
+    chosen = _some(snapshot.of_side("train"), _COMPARE_ON)
+    return [prepare(image.read(), groups, detector.scale) for image in chosen]
+
+
 def _judge(
     version: ModelVersion,
     groups: ContrastGroups,
-    detector: TorchDetector,
+    detector: Detector,
     snapshot: DatasetSnapshot,
     on_progress: OnProgress,
 ) -> ModelVersion:
@@ -166,15 +204,15 @@ def _judge(
 
 
 def _threshold(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
-    images = _some(snapshot.of_side("inner") or snapshot.of_side("train"))
+    images = _some(snapshot.of_side("inner") or snapshot.of_side("train"), _CALIBRATE_ON)
     found = [loaded.find([image.read()])[0].detections for image in images]
     return best_f1_threshold(found, images)
 
 
-def _some(images: Sequence[LabelledImage]) -> Sequence[LabelledImage]:
-    if len(images) <= _CALIBRATE_ON:
+def _some(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:
+    if len(images) <= number:
         return images
-    return [images[i] for i in np.linspace(0, len(images) - 1, _CALIBRATE_ON).astype(int)]
+    return [images[i] for i in np.linspace(0, len(images) - 1, number).astype(int)]
 
 
 def _report(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> EvaluationReport | None:

@@ -15,7 +15,8 @@ class Progress:
     Parameters
     ----------
     stage
-        ``"preparing"``, ``"training"``, ``"calibrating"``, ``"evaluating"`` or ``"storing"``.
+        ``"preparing"``, ``"training"``, ``"exporting"``, ``"calibrating"``, ``"evaluating"`` or
+        ``"storing"``.
     fraction
         Done of the whole work, in [0, 1].
     iteration, iterations

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from model.atomic import new_folder, write_json
 from model.champions import Champions, Change
 from model.classical import CLASSICAL_ID, ClassicalDetector, classical_version
+from model.config import DetectorConfig
 from model.detecting import Detector
+from model.devices import has_cuda
 from model.errors import BrokenVersion, VersionNotFound
 from model.loaded import LoadedVersion
 from model.versions import GateDecision, Kind, ModelVersion
@@ -24,8 +26,11 @@ from preprocessing.errors import GroupsError
 from preprocessing.groups import ContrastGroups
 
 WEIGHTS = "weights.safetensors"
+EXPORTED = "model.onnx"
 GROUPS = "groups.npz"
 DESCRIPTION = "version.json"
+#: What runs a detector: ``"auto"`` is onnxruntime on a CPU where the version has an exported file.
+Engine = Literal["auto", "torch", "onnx"]
 VERSION_ID = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -37,8 +42,9 @@ class Registry:
     Parameters
     ----------
     root
-        Holds ``versions/<id>/{weights.safetensors, groups.npz, version.json}`` and
-        ``champions/<project>.json``; made when first written to.
+        Holds ``versions/<id>/{weights.safetensors, groups.npz, version.json}``, there also a
+        ``model.onnx`` where the version was exported, and ``champions/<project>.json``; made when
+        first written to.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,9 +56,18 @@ class Registry:
         return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
     def add(
-        self, version: ModelVersion, groups: ContrastGroups, weights: Path | None
+        self,
+        version: ModelVersion,
+        groups: ContrastGroups,
+        weights: Path | None,
+        exported: Path | None = None,
     ) -> ModelVersion:
         """Keep a version: weights, contrast groups and description, in one step.
+
+        Parameters
+        ----------
+        exported
+            The same weights as a file of ``model.export.export``.
 
         Raises
         ------
@@ -62,8 +77,9 @@ class Registry:
         if version.id == CLASSICAL_ID:
             raise FileExistsError(f"{CLASSICAL_ID} is part of every registry; take a new_id()")
         with new_folder(self._folder(version.id)) as folder:
-            if weights is not None:
-                shutil.copyfile(weights, folder / WEIGHTS)
+            for file, name in ((weights, WEIGHTS), (exported, EXPORTED)):
+                if file is not None:
+                    shutil.copyfile(file, folder / name)
             groups.save(folder / GROUPS)
             hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
             write_json(folder / DESCRIPTION, {**version.to_json(), "files": hashes})
@@ -103,8 +119,14 @@ class Registry:
         write_json(path, {**decided.to_json(), "files": hashes})
         return decided
 
-    def load(self, version_id: str, device: str = "auto") -> LoadedVersion:
+    def load(self, version_id: str, device: str = "auto", engine: Engine = "auto") -> LoadedVersion:
         """Load a version, its contrast groups and its detector; only this may import torch.
+
+        Parameters
+        ----------
+        engine
+            ``"torch"`` and ``"onnx"`` are for comparing the two: the latter asks for the exported
+            file even where there is CUDA.
 
         Raises
         ------
@@ -120,7 +142,8 @@ class Registry:
             groups = ContrastGroups.load(folder / GROUPS)
         except GroupsError as error:
             raise _broken(folder, error) from error
-        return LoadedVersion(version, groups, _load_detector(folder, version, device))
+        load = _load_exported if _is_onnx(engine, device, EXPORTED in hashes) else _load_torch
+        return LoadedVersion(version, groups, load(folder, version, device))
 
     def champion(self, project: str) -> ModelVersion:
         """Return the version that serves a project: the classical one if none was promoted."""
@@ -178,12 +201,28 @@ class Registry:
                 yield error
 
 
-def _load_detector(folder: Path, version: ModelVersion, device: str) -> Detector:
-    if version.detector is None:
-        raise _broken(folder, "it names no detector")
+def _is_onnx(engine: Engine, device: str, is_exported: bool) -> bool:
+    if engine == "auto":
+        return is_exported and (device == "cpu" or (device == "auto" and not has_cuda()))
+    return engine == "onnx"
+
+
+def _load_torch(folder: Path, version: ModelVersion, device: str) -> Detector:
     from model.detector import load_detector  # torch, which the web process may never need
 
-    return load_detector(folder / WEIGHTS, version.detector, version.classes, device)
+    return load_detector(folder / WEIGHTS, _config(folder, version), version.classes, device)
+
+
+def _load_exported(folder: Path, version: ModelVersion, device: str) -> Detector:
+    from model.engine import OnnxDetector
+
+    return OnnxDetector(folder / EXPORTED, _config(folder, version), version.classes)
+
+
+def _config(folder: Path, version: ModelVersion) -> DetectorConfig:
+    if version.detector is None:
+        raise _broken(folder, "it names no detector")
+    return version.detector
 
 
 def _check_files(folder: Path, hashes: dict[str, str]) -> None:

@@ -85,6 +85,8 @@ def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
         on_progress=report,
     )
     services.runs.progress(run.id, candidate=candidate.id)
+    for note in candidate.notes:
+        report.note(note)
     return _judge(services, run, candidate, snapshot, report)
 
 

@@ -83,8 +83,8 @@ class Slot:
         self._serving: OrderedDict[str, _Serving] = OrderedDict()
         self._loading: dict[str, Future[None]] = {}
         # One thread: two loads at once would need twice the memory and share the same disk. The
-        # very first trained version imports torch, whose libraries stop all threads for up to
-        # 0.4 s at a time while they are mapped; every load after it lets requests through.
+        # first version that PyTorch serves imports torch, whose libraries stop all threads for up
+        # to 0.4 s at a time while they are mapped; every load after it lets requests through.
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
 
     def current(self, project: str, wait_s: float = FIRST_LOAD_S) -> Loaded:

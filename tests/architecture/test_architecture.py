@@ -15,7 +15,16 @@ BIN = Path(sys.executable).parent
 PACKAGES = ("backend", "model", "preprocessing")
 MAY_IMPORT_TORCH = {
     f"model/{name}.py"
-    for name in ("augment", "backbones", "data", "detector", "training", "weights")
+    for name in (
+        "augment",
+        "backbones",
+        "data",
+        "detector",
+        "export",
+        "graph",
+        "training",
+        "weights",
+    )
 }
 HEAVY = ("torch", "flask", "sqlalchemy", "numpy", "skimage", "sklearn", "label_studio_ml")
 REGISTRY = re.compile(r"""https?://[^\s"']*(?:/simple\b|pypi|pythonhosted|\.whl\b|\.tgz\b)""")

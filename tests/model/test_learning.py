@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from model.config import DetectorConfig, TrainConfig
+from model.detector import TorchDetector
+from model.engine import OnnxDetector
 from model.errors import NothingToLearn, TrainingCancelled
+from model.evaluation import evaluate_version
 from model.examples import DatasetSnapshot
 from model.learning import Progress, make_candidate
 from model.progress import part_of
@@ -73,13 +76,30 @@ def test_a_candidate_is_in_the_registry_with_all_that_is_known_of_it(make, regis
 
 
 def test_the_loaded_candidate_is_what_was_reported(make, registry, snapshot):
-    from model.evaluation import evaluate_version
-
     version = make(snapshot)
     loaded = registry.load(version.id, "cpu")
     assert loaded.groups.mode == "single"
     again = evaluate_version(loaded, snapshot.of_side("held-out"), CLASSES)
     assert again == version.report
+
+
+def test_a_candidate_is_judged_and_served_by_its_exported_file(make, registry, snapshot):
+    version = make(snapshot)
+    assert isinstance(registry.load(version.id, "cpu").detector, OnnxDetector)
+    assert isinstance(registry.load(version.id, "cpu", "torch").detector, TorchDetector)
+    assert version.notes == ()
+
+
+def test_a_candidate_that_cannot_be_exported_is_served_by_pytorch_and_says_so(
+    make, registry, snapshot, monkeypatch, caplog
+):
+    monkeypatch.setattr("model.export.SCORE", -1.0)  # nothing is that near
+    version = make(snapshot)
+    assert "boxes are not those that PyTorch finds" in version.notes[0]
+    assert "not exported" in caplog.text
+    loaded = registry.load(version.id, "cpu")
+    assert isinstance(loaded.detector, TorchDetector)
+    assert evaluate_version(loaded, snapshot.of_side("held-out"), CLASSES) == version.report
 
 
 def test_without_held_out_images_there_is_no_report(make, snapshot):
@@ -104,7 +124,7 @@ def test_a_candidate_begins_with_the_champion_and_inherits_its_lineage(
     assert version.parent == champion.id
     assert set(champion.lineage) < set(version.lineage)
     assert version.detector == champion.detector
-    one, other = (registry.load(v.id, "cpu").detector.module for v in (champion, version))
+    one, other = (registry.load(v.id, "cpu", "torch").detector.module for v in (champion, version))
     assert torch.equal(one.rpn.head.cls_logits.weight, other.rpn.head.cls_logits.weight)
 
 
@@ -127,7 +147,7 @@ def test_progress_goes_from_nothing_to_all_and_never_back(make, snapshot):
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
     stages = list(dict.fromkeys(p.stage for p in seen))
-    assert stages == ["preparing", "training", "calibrating", "evaluating", "storing"]
+    assert stages == ["preparing", "training", "exporting", "calibrating", "evaluating", "storing"]
     assert "3 images with 12 cells" in seen[0].message
 
 

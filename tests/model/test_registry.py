@@ -143,6 +143,50 @@ def test_a_truncated_or_missing_file_is_found_before_it_is_used(registry, weight
         registry.load("trained-1")
 
 
+@pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])
+def test_an_exported_version_is_served_by_it_on_a_cpu(registry, weights, device, monkeypatch):
+    served = []
+    monkeypatch.setattr("model.registry.has_cuda", lambda: False)
+    for name in ("exported", "torch"):
+        monkeypatch.setattr(
+            f"model.registry._load_{name}", lambda *_, name=name: served.append(name)
+        )
+    registry.add(version("both"), NONE, weights, exported=weights)
+    registry.add(version("one"), NONE, weights)
+    for asked in (("both",), ("both", "torch"), ("both", "onnx"), ("one",)):
+        registry.load(asked[0], device, *asked[1:])
+    assert served == ["torch" if device == "cuda" else "exported", "torch", "exported", "torch"]
+
+
+def test_where_there_is_cuda_pytorch_serves_unless_a_cpu_is_asked_for(
+    registry, weights, monkeypatch
+):
+    served = []
+    monkeypatch.setattr("model.registry.has_cuda", lambda: True)
+    for name in ("exported", "torch"):
+        monkeypatch.setattr(
+            f"model.registry._load_{name}", lambda *_, name=name: served.append(name)
+        )
+    registry.add(version("both"), NONE, weights, exported=weights)
+    for device in ("auto", "cpu"):
+        registry.load("both", device)
+    assert served == ["torch", "exported"]
+
+
+def test_an_exported_file_that_is_cut_or_was_never_there_is_a_broken_version(registry, weights):
+    registry.add(version("both"), NONE, weights, exported=weights)
+    registry.add(version("one"), NONE, weights)
+    path = registry.root / "versions" / "both" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BrokenVersion, match=r"model\.onnx is not the file that was added"):
+        registry.load("both", "cpu")
+    path.unlink()
+    with pytest.raises(BrokenVersion, match=r"model\.onnx is missing"):
+        registry.load("both", "cpu")
+    with pytest.raises(BrokenVersion, match="holds no exported"):
+        registry.load("one", "cpu", "onnx")
+
+
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".partial-x", "A\n", "x" * 200])
 def test_an_id_never_leads_out_of_the_registry(registry, name):
     with pytest.raises(VersionNotFound):

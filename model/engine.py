@@ -1,0 +1,86 @@
+"""The exported detector, run by onnxruntime: the same boxes in about half the time, no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from model.boxes import Detections
+from model.config import DetectorConfig
+from model.errors import BrokenVersion
+from preprocessing.prepare import Prepared
+
+#: What goes into an exported detector and what comes out; see ``model.graph.Graph.forward``.
+INPUT = "image"
+OUTPUTS = ("boxes", "scores", "labels", "caps")
+_CAPS = ("rpn_pre_nms", "rpn_post_nms")
+_ERRORS_ONLY = 3
+
+
+class OnnxDetector:
+    """A Faster R-CNN that was exported by ``model.export``, on the CPU.
+
+    Parameters
+    ----------
+    path
+        The ONNX file.
+    config
+        What it was built from; caps and floors are part of the file.
+    classes
+        Names of the classes, in label order.
+    threads
+        0: as many as ``OMP_NUM_THREADS`` says, which torch obeys too, else one for each CPU that
+        this process may use.
+
+    Raises
+    ------
+    BrokenVersion
+        When the file is missing or truncated, or is no detector of ours.
+    """
+
+    def __init__(
+        self, path: Path, config: DetectorConfig, classes: tuple[str, ...], threads: int = 0
+    ) -> None:
+        self.config = config
+        self.classes = classes
+        self._session = _open(path, threads or default_threads())
+
+    def detect(self, images: Sequence[Prepared]) -> list[Detections]:
+        """Find the cells of each image; see ``model.detecting.Detector``."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Prepared) -> Detections:
+        pixels = np.ascontiguousarray(image.pixels, np.float32)
+        boxes, scores, labels, cut = self._session.run(OUTPUTS, {INPUT: pixels})
+        caps = [name for name, is_cut in zip(_CAPS, cut, strict=True) if is_cut]
+        if len(scores) >= self.config.detections_per_image:
+            caps.append("detections_per_image")
+        return Detections(boxes, scores, labels, self.classes, tuple(caps))
+
+
+def default_threads() -> int:
+    """Return how many threads a detector may use when nobody says."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS_ONLY
+    # Threads that wait by spinning would take the CPU from the training beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no common class, and each means the same here
+        raise BrokenVersion(f"{path} holds no exported detector: {error}") from error
+    given = tuple(node.name for node in (*session.get_inputs(), *session.get_outputs()))
+    if given != (INPUT, *OUTPUTS):
+        raise BrokenVersion(f"{path} is no detector of ours: it takes and gives {given}")
+    return session

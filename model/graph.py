@@ -1,0 +1,142 @@
+"""A Faster R-CNN written out as one graph: from an image of any size to its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torchvision.models.detection import FasterRCNN
+from torchvision.ops import nms, roi_align
+
+from model.config import DetectorConfig
+from model.detector import DEVIATION, LIKELY, MEAN, PAD_TO
+
+# torchvision's own least sides, of a proposal and of a box.
+_LEAST_PROPOSAL_PX, _LEAST_BOX_PX = 1e-3, 1e-2
+
+
+class Graph(nn.Module):
+    """What :class:`model.detector.TorchDetector` does with one image, in operations ONNX has.
+
+    It differs from torchvision's forward in order alone: what no threshold lets through is left out
+    before it is sorted, decoded or compared, NMS runs within each feature map and each class as it
+    is meant, and regions are pooled map by map without being put back into the order of proposals.
+
+    Parameters
+    ----------
+    module
+        From ``model.detector.build``, on the CPU, in evaluation mode.
+    """
+
+    def __init__(self, module: FasterRCNN, config: DetectorConfig) -> None:
+        super().__init__()
+        self.module = module
+        self.config = config
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Find the cells of one image.
+
+        Parameters
+        ----------
+        image
+            Shape (H, W), in [0, 1].
+
+        Returns
+        -------
+        Boxes (N, 4) in pixels, scores (N,) descending, labels (N,) from 0 on, and shape (2,):
+        whether ``rpn_pre_nms`` and ``rpn_post_nms`` cut likely cells.
+        """
+        height, width = (torch.as_tensor(side) for side in image.shape)
+        room = (0, -width % PAD_TO, 0, -height % PAD_TO)
+        padded = pad((image - MEAN) / DEVIATION, room)  # type: ignore[arg-type] # traced sides
+        limits = torch.stack([width, height]).to(image.dtype)
+        maps = list(self.module.backbone(padded[None, None]).values())
+        proposals, caps = self._propose(maps, padded.shape, limits)
+        regions, pooled = self._pool(maps, proposals)
+        boxes, scores, labels = self._classify(regions, pooled, limits)
+        return boxes, scores, labels, caps
+
+    def _propose(
+        self, maps: Sequence[Tensor], padded: Sequence[int], limits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rpn, config = self.module.rpn, self.config
+        objectness, deltas = rpn.head(maps)
+        kept, kept_scores, likely = [], [], []
+        for anchors, logits, moves in zip(
+            self._anchors(maps, padded), objectness, deltas, strict=True
+        ):
+            logits = logits[0].permute(1, 2, 0).reshape(-1)
+            scores = logits.sigmoid()
+            likely.append((scores >= LIKELY).sum() > config.rpn_pre_nms)
+            # Logits still differ where scores are all 1.
+            at = _best(logits, scores >= config.proposal_floor)[: config.rpn_pre_nms]
+            moves = moves[0].view(-1, 4, *moves.shape[2:]).permute(2, 3, 0, 1).reshape(-1, 4)
+            boxes = _clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
+            boxes, best = _of_size(_LEAST_PROPOSAL_PX, boxes, scores[at])
+            alone = nms(boxes, best, config.rpn_nms_iou)
+            kept.append(boxes[alone])
+            kept_scores.append(best[alone])
+        scores, order = torch.cat(kept_scores).sort(descending=True)
+        scores, order = scores[: config.rpn_post_nms], order[: config.rpn_post_nms]
+        full = (scores >= LIKELY).sum() >= config.rpn_post_nms
+        return torch.cat(kept)[order], torch.stack([torch.stack(likely).any(), full])
+
+    def _anchors(self, maps: Sequence[Tensor], padded: Sequence[int]) -> list[Tensor]:
+        generator = self.module.rpn.anchor_generator
+        grids = [level.shape[2:] for level in maps]
+        strides = [[side // cells for side, cells in zip(padded, g, strict=True)] for g in grids]
+        generator.set_cell_anchors(maps[0].dtype, maps[0].device)
+        anchors: list[Tensor] = generator.grid_anchors(grids, strides)
+        return anchors
+
+    def _pool(self, maps: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
+        pool = self.module.roi_heads.box_roi_pool
+        levels = pool.map_levels([proposals])
+        regions, pooled = [], []
+        for level, scale in enumerate(pool.scales):
+            here = proposals[levels == level]
+            regions.append(here)
+            pooled.append(
+                roi_align(maps[level], [here], pool.output_size, scale, pool.sampling_ratio)
+            )
+        return torch.cat(regions), torch.cat(pooled)
+
+    def _classify(
+        self, regions: Tensor, pooled: Tensor, limits: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        heads, config = self.module.roi_heads, self.config
+        logits, moves = heads.box_predictor(heads.box_head(pooled))
+        scores = logits.softmax(dim=1)
+        classes = logits.shape[1]
+        found = []
+        for label in range(1, classes):
+            of_class = scores[:, label]
+            at = _best(of_class, of_class > config.score_floor)
+            deltas = moves[:, 4 * label : 4 * label + 4][at]
+            boxes = _clip(heads.box_coder.decode_single(deltas, regions[at]), limits)
+            boxes, best = _of_size(_LEAST_BOX_PX, boxes, of_class[at])
+            alone = nms(boxes, best, config.nms_iou)
+            labels = torch.full_like(alone, label - 1)
+            found.append((boxes[alone], best[alone], labels))
+        boxes, best, labels = (torch.cat(part) for part in zip(*found, strict=True))
+        best, order = best.sort(descending=True)
+        order = order[: config.detections_per_image]
+        return boxes[order], best[: config.detections_per_image], labels[order]
+
+
+def _best(scores: Tensor, worth: Tensor) -> Tensor:
+    """Return where those are that are worth a look, best first."""
+    at = worth.nonzero()[:, 0]
+    return at[scores[at].argsort(descending=True)]
+
+
+def _clip(boxes: Tensor, limits: Tensor) -> Tensor:
+    corners = boxes.reshape(-1, 2, 2).clamp(min=0)
+    return torch.minimum(corners, limits).reshape(-1, 4)
+
+
+def _of_size(least_px: float, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    large = ((boxes[:, 2:] - boxes[:, :2]) >= least_px).all(dim=1)
+    return boxes[large], scores[large]
