@@ -1,0 +1,140 @@
+"""What the exported engine saves: `python -m benchmarks.engines`.
+
+One detector in PyTorch (eager, inference_mode) and as its exported file, image by image in turn
+within one process, one thread each; CPU seconds, the ratio being the median over the images. It is
+trained first, for seconds: with fresh weights nothing is ever left out, and no figure would hold.
+Images are those of CYTOLOOP_DATA, training and judging by the sides of the manifests, else
+generated fields.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.real_images import real_images, spread
+from model.anchors import STRIDES, resolve
+from model.config import Backbone, DetectorConfig, TrainConfig
+from model.detecting import Detector
+from model.detector import TorchDetector, load_detector
+from model.engine import OnnxDetector
+from model.examples import DatasetSnapshot, LabelledImage
+from model.export import export, unpaired
+from model.fields import EASY, HARD, generate_field
+from model.training import train
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import encode_png
+from preprocessing.prepare import Prepared, prepare
+
+NONE = ContrastGroups.none()
+
+
+def generated(folder: Path, teach: int, judge: int) -> tuple[tuple[LabelledImage, ...], ...]:
+    """Return images to learn from and images to measure on."""
+    images = []
+    for seed in range(teach + judge):
+        cells = (20, 60, 150)[seed % 3]
+        field = generate_field(seed, (480, 640), cells, (EASY, HARD)[seed % 2])
+        path = folder / f"{seed}.png"
+        path.write_bytes(encode_png(field.pixels))
+        digest = sha256(path.read_bytes()).hexdigest()
+        images.append(LabelledImage(path, digest, field.boxes, "train", 0, path.name))
+    return tuple(images[:teach]), tuple(images[teach:])
+
+
+def learned(
+    config: DetectorConfig, images: Sequence[LabelledImage], iterations: int, folder: Path
+) -> TorchDetector:
+    """Return a detector after a short training."""
+    classes = tuple(sorted({box.label for image in images for box in image.boxes}))
+    snapshot = DatasetSnapshot(tuple(replace(i, side="train") for i in images), classes)
+    resolved = resolve(config, snapshot)
+    training = TrainConfig(iterations=iterations, crop_px=224, contrast="none")
+    weights = train(snapshot, NONE, resolved, training, None, (), folder, "cpu")
+    return load_detector(weights, resolved, classes, "cpu")
+
+
+def seconds(detector: Detector, image: Prepared) -> float:
+    """Return the CPU seconds of one image, the lesser of two."""
+    taken = []
+    for _ in range(2):
+        started = time.process_time()
+        detector.detect([image])
+        taken.append(time.process_time() - started)
+    return min(taken)
+
+
+def compare(eager: TorchDetector, exported: OnnxDetector, images: Sequence[Prepared]) -> str:
+    """Measure both on each image and say what came of it."""
+    boxes = alone = 0
+    pairs = []
+    for image in images:
+        (one,), (other,) = eager.detect([image]), exported.detect([image])
+        boxes += len(one) + len(other)
+        alone += unpaired(one, other)
+        pairs.append((seconds(eager, image), seconds(exported, image)))
+    taken = np.array(pairs)
+    ours, theirs = np.median(taken[:, 1]) * 1e3, np.median(taken[:, 0]) * 1e3
+    ratio = np.median(taken[:, 1] / taken[:, 0])
+    return (
+        f"eager {theirs:7.1f} ms   exported {ours:7.1f} ms   ratio {ratio:.2f}"
+        f"   boxes without a partner {alone} of {boxes}"
+    )
+
+
+def measure(
+    name: str,
+    backbone: Backbone,
+    teach: Sequence[LabelledImage],
+    judge: Sequence[LabelledImage],
+    iterations: int,
+) -> None:
+    """Print both engines' times at the working scale of these images, and at scale 1."""
+    with tempfile.TemporaryDirectory(prefix="cytoloop-engines-") as folder:
+        eager = learned(DetectorConfig(backbone), teach, iterations, Path(folder))
+        graph = Path(folder) / "model.onnx"
+        export(eager, graph, [])
+        exported = OnnxDetector(graph, eager.config, eager.classes, threads=1)
+    for scale in dict.fromkeys((eager.config.scale, 1.0)):
+        images = [prepare(image.read(), NONE, scale) for image in judge]
+        high, wide = images[0].pixels.shape
+        found = compare(eager, exported, images)
+        print(f"{name:<10}{backbone:<13} {wide}×{high}, {len(judge)} images   {found}", flush=True)
+
+
+def main() -> None:
+    """Measure each backbone on each set of images."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--backbones", nargs="+", default=["r18_p34_64", "mbs8_64"], choices=STRIDES
+    )
+    parser.add_argument("--sets", nargs="+", default=["bccd", "dsb2018", "usiigaci"])
+    parser.add_argument("--teach", type=int, default=12, help="images to learn from")
+    parser.add_argument("--judge", type=int, default=8, help="images to measure on")
+    parser.add_argument("--iterations", type=int, default=80)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"CPU seconds an image, one thread, {platform.machine()}, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory(prefix="cytoloop-engines-") as folder:
+        for name in options.sets if os.environ.get("CYTOLOOP_DATA") else ["generated"]:
+            if name == "generated":
+                teach, judge = generated(Path(folder), options.teach, options.judge)
+            else:
+                real = real_images(name)
+                teach, judge = spread(real.rest, options.teach), spread(real.test, options.judge)
+            for backbone in options.backbones:
+                measure(name, backbone, teach, judge, options.iterations)
+
+
+if __name__ == "__main__":
+    main()
