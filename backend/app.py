@@ -18,6 +18,7 @@ from backend.logs import configure_logging
 from backend.services import Services, build_services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
+from model.threads import wait_quietly
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,7 @@ def _queue_what_waits(services: Services) -> None:
 
 
 def _from_environment() -> Services:
+    wait_quietly()
     services = build_services()
     configure_logging(services.settings.log_level)
     return services

@@ -13,6 +13,7 @@ from backend.learning import push as pushing
 from backend.learning.triggers import requeue_cut_off
 from backend.logs import configure_logging
 from backend.services import Services, build_services
+from model.threads import wait_quietly
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ def run_worker(burst: bool = False) -> None:
 
 @contextmanager
 def _services() -> Iterator[Services]:
+    wait_quietly()
     services = build_services()
     configure_logging(services.settings.log_level)
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typer
 
 from backend.cli import console, data, loop, models, offline, preprocess, project
+from model.threads import wait_quietly
 
 
 def make_app() -> typer.Typer:
@@ -32,4 +33,5 @@ def make_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command `cytoloop`."""
+    wait_quietly()
     make_app()()
