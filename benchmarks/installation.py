@@ -66,11 +66,7 @@ class Loop:
         began = time.monotonic()
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [CYTOLOOP, "up", *arguments],
-                env=self.variables,
-                stdout=out,
-                stderr=out,
-                preexec_fn=_hear_ctrl_c,
+                [CYTOLOOP, "up", *arguments], env=self.variables, stdout=out, stderr=out
             )
         wait_for(self._is_ready, UP_WITHIN_S, every_s=0.1)
         return time.monotonic() - began
@@ -132,8 +128,3 @@ class Loop:
         assert self.process is not None
         assert self.process.poll() is None, self.said
         return READY in self.said
-
-
-def _hear_ctrl_c() -> None:
-    """Undo what a shell does to jobs it starts with ``&``, as a CI may: they ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -45,7 +45,8 @@ def live(data: RealImages, home: Path) -> None:
     config.write_text(label_config(data.classes), "utf-8")
     loop.environment["CYTOLOOP_LABEL_CONFIG"] = str(config)
     images = spread(data.rest, IMAGES)
-    print(f"{data.name}: classes {', '.join(data.classes)}; judged on {JUDGED_ON} unseen images")
+    judging = len(spread(data.test, JUDGED_ON))
+    print(f"{data.name}: classes {', '.join(data.classes)}; judged on {judging} unseen images")
     try:
         loop.up("--images", str(link_folder(images, home / data.name)))
         print(f"  before: {judged(loop, data)}", flush=True)

@@ -96,12 +96,18 @@ def _welcome(services: Services, terminal: Terminal) -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and a closed terminal end the loop as Ctrl-C does."""
+    """Have SIGTERM and a closed terminal end the loop as Ctrl-C does.
+
+    SIGINT is named too: a shell has the jobs that it starts with ``&`` ignore it, and who sends it
+    all the same means it. `nohup`, which has a closed terminal ignored, is left its way.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    ending = (signal.SIGTERM, signal.SIGHUP)
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
     before = [signal.signal(number, interrupt) for number in ending]
     try:
         yield
