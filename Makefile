@@ -14,7 +14,7 @@ PIP_INSTALL = $(UV) pip install --constraint constraints.txt
 help:
 	@echo "make run     set up and start the whole loop: Redis, Label Studio, backend, worker"
 	@echo "make test    set up and pass every test"
-	@echo "make unit    the unit tests alone, under a minute"
+	@echo "make unit    the unit tests alone, on all cores"
 	@echo "make check   formatting, lint, types and import contracts"
 	@echo "make setup   both environments, and what the tests need beside them"
 	@echo "make clean   remove the environments (what you labelled is kept elsewhere, in ~/.cytoloop)"
