@@ -17,7 +17,7 @@ from PIL import Image
 from backend.datasets import histogram_figures
 from backend.datasets.folder import read_record
 from backend.datasets.naming import UniqueNames
-from backend.datasets.writing import write_whole
+from backend.datasets.writing import require_empty, write_whole
 from backend.errors import BadRequest
 from preprocessing.background import ground
 from preprocessing.contrast import ContrastConfig
@@ -119,8 +119,7 @@ def match_into(
     BadRequest
         ``out`` holds something, or no image can be read.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise BadRequest(f"{out} holds files already: give a new folder, nothing is overwritten.")
+    require_empty(out)
     names, notes, rows = UniqueNames(), list[str](), list[tuple[object, ...]]()
     for path, record in _readable(files, notes, advance):
         prepared, name = prepare(record, groups), f"{names.stem(path.name)}.{suffix}"

@@ -12,7 +12,7 @@ from backend.datasets.folder import read_record
 from backend.datasets.naming import UniqueNames
 from backend.datasets.pairing import find_images
 from backend.datasets.voc import write_voc
-from backend.datasets.writing import write_whole
+from backend.datasets.writing import require_empty, write_whole
 from backend.errors import BadRequest
 from model.loaded import LoadedVersion
 from preprocessing.images import ImageRecord
@@ -67,8 +67,7 @@ def predict_into(
     BadRequest
         ``out`` holds something, or no image can be read.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise BadRequest(f"{out} holds files already: give a new folder, nothing is overwritten.")
+    require_empty(out)
     names, notes, counted = UniqueNames(), list[str](), list[CountedImage]()
     for done, path in enumerate(files):
         if advance:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from backend.errors import BadRequest
+
 
 @contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
@@ -24,3 +26,15 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` whole or not at all."""
     with partial_file(path) as partial:
         partial.write_bytes(content)
+
+
+def require_empty(out: Path) -> None:
+    """Refuse a folder that holds something: nobody's own files are ever overwritten.
+
+    Raises
+    ------
+    BadRequest
+        It holds something.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise BadRequest(f"{out} holds files already: give a new folder, nothing is overwritten.")
