@@ -7,6 +7,7 @@ from flask import Flask
 
 from backend.errors import QueueError
 from backend.http.dashboard import dashboard
+from backend.http.effort import effort
 from backend.http.exports import exports
 from backend.http.matched import matched
 from backend.http.parts import Parts
@@ -39,7 +40,7 @@ def create_app(services: Services | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     slot = Slot(services.registry, services.settings.device)
     Parts(services, slot, Predictor(services, slot)).of(app)
-    for blueprint in (health, protocol, webhooks, exports, matched, dashboard):
+    for blueprint in (health, protocol, webhooks, exports, effort, matched, dashboard):
         app.register_blueprint(blueprint)
     answer_with_problems(app)
     for project in services.projects.all():

@@ -12,6 +12,7 @@ from backend.labelstudio.client import LabelStudio
 from backend.learning.queue import JobQueue
 from backend.settings import Settings
 from backend.store.annotations import Annotations
+from backend.store.corrections import Corrections
 from backend.store.database import open_database
 from backend.store.images import Images
 from backend.store.predictions import Predictions
@@ -43,6 +44,10 @@ class Services:
     @cached_property
     def predictions(self) -> Predictions:
         return Predictions(self.engine)
+
+    @cached_property
+    def corrections(self) -> Corrections:
+        return Corrections(self.engine)
 
     @cached_property
     def runs(self) -> Runs:

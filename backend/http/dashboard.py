@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template
 
+from backend.effort.actions import BY_HAND_S_PER_CELL
+from backend.effort.measuring import measure
+from backend.effort.tally import Tally, made_by_people
 from backend.http.auth import require_password
 from backend.http.overview import overview_of
 from backend.http.parts import parts
@@ -16,7 +19,12 @@ dashboard.before_request(require_password)
 def page() -> str:
     """Show every project."""
     shared = parts()
-    projects = [overview_of(shared, project) for project in shared.services.projects.all()]
+    services = shared.services
+    projects = services.projects.all()
     return render_template(
-        "dashboard.html", projects=projects, label_studio=shared.services.label_studio.url
+        "dashboard.html",
+        projects=[overview_of(shared, project) for project in projects],
+        work={p.id: Tally(made_by_people(measure(services, p.id))) for p in projects},
+        by_hand=BY_HAND_S_PER_CELL,
+        label_studio=services.label_studio.url,
     )

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from backend.labelstudio.interface import LabellingInterface
@@ -71,6 +72,33 @@ def to_boxes(
         except _LeftOut as reason:
             notes.append(f"region {region.get('id', '?')} left out: {reason}")
     return boxes, list(dict.fromkeys(notes))
+
+
+@dataclass(frozen=True)
+class DrawnBox:
+    """A box with what its region says of where it comes from.
+
+    Parameters
+    ----------
+    id
+        The region's; it stays the same however the box is changed.
+    origin
+        ``prediction`` (untouched), ``prediction-changed`` or ``manual``; empty for regions that
+        were not made or touched in the page.
+    """
+
+    id: str
+    box: Box
+    origin: str = ""
+
+
+def to_drawn_boxes(regions: Sequence[Mapping[str, Any]], width: int, height: int) -> list[DrawnBox]:
+    """Read the boxes as :func:`to_boxes` does, each with its region's id and origin."""
+    drawn = []
+    for region in regions:
+        for box in to_boxes([region], width, height)[0]:
+            drawn.append(DrawnBox(str(region.get("id")), box, str(region.get("origin") or "")))
+    return drawn
 
 
 class _LeftOut(ValueError):

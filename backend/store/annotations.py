@@ -10,7 +10,7 @@ from sqlalchemy import Engine, Row, Select, distinct, func, select
 
 from backend.errors import BadRequest
 from backend.store.database import upsert, writing
-from backend.store.tables import annotations, now
+from backend.store.tables import annotations, now, submits
 
 _COUNTS = (annotations.c.was_cancelled.is_(False), annotations.c.deleted.is_(False))
 
@@ -103,6 +103,12 @@ class Annotations:
         with writing(self._engine, annotation.project) as connection:
             insert = upsert(connection, annotations).values(values)
             changed = insert.on_conflict_do_update(index_elements=["id"], set_=values, where=older)
+            total = upsert(connection, submits).values(
+                annotation=annotation.id,
+                submitted_at=annotation.updated_at,
+                lead_time=annotation.lead_time,
+            )
+            connection.execute(total.on_conflict_do_nothing())
             # What it returns tells; PostgreSQL's driver does not count the rows of an upsert.
             return connection.scalar(changed.returning(annotations.c.id)) is not None
 
@@ -142,7 +148,7 @@ class Annotations:
         In the order in which the tasks were first corrected.
         """
         with self._engine.connect() as connection:
-            return [_annotation(row) for row in connection.execute(_newest_of_each_task(project))]
+            return [annotation_of(row) for row in connection.execute(_newest_of_each_task(project))]
 
     def corrected_count(self, project: int) -> int:
         """Return how many tasks have an annotation that was not skipped."""
@@ -168,7 +174,8 @@ def _newest_of_each_task(project: int) -> Select[Any]:
     return select(ranked).where(ranked.c.rank == 1).order_by(ranked.c["first"], ranked.c.task)
 
 
-def _annotation(row: Row[Any]) -> Annotation:
+def annotation_of(row: Row[Any]) -> Annotation:
+    """Read a row of the table of annotations."""
     return Annotation(
         id=row.id,
         project=row.project,

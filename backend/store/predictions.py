@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Row, Select, select
 
 from backend.store.database import upsert, writing
 from backend.store.tables import now, predictions
@@ -85,19 +85,14 @@ class Predictions:
 
     def latest(self, project: int, task: int) -> StoredPrediction | None:
         """Return what a task was last shown, if it was shown anything."""
-        query = (
-            select(predictions)
-            .where(predictions.c.project == project, predictions.c.task == task)
-            .order_by(predictions.c.created_at.desc(), predictions.c.id.desc())
-            .limit(1)
-        )
         with self._engine.connect() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            return None
-        lists = {"regions": tuple(row.regions), "flags": tuple(row.flags)}
-        values = {k: v for k, v in row._mapping.items() if k != "id"}
-        return StoredPrediction(**{**values, **lists})
+            row = connection.execute(_newest_first(project, task).limit(1)).one_or_none()
+        return None if row is None else _prediction(row)
+
+    def of_task(self, project: int, task: int) -> list[StoredPrediction]:
+        """Return everything that a task was shown, newest first."""
+        with self._engine.connect() as connection:
+            return [_prediction(row) for row in connection.execute(_newest_first(project, task))]
 
     def count_flagged(self, project: int, served: str, flag: str) -> int:
         """Return in how many tasks a version's boxes carry a flag that begins with ``flag``."""
@@ -107,3 +102,17 @@ class Predictions:
         with self._engine.connect() as connection:
             kept = connection.execute(query).scalars()
             return sum(any(f.startswith(flag) for f in flags) for flags in kept)
+
+
+def _newest_first(project: int, task: int) -> Select[Any]:
+    return (
+        select(predictions)
+        .where(predictions.c.project == project, predictions.c.task == task)
+        .order_by(predictions.c.created_at.desc(), predictions.c.id.desc())
+    )
+
+
+def _prediction(row: Row[Any]) -> StoredPrediction:
+    lists = {"regions": tuple(row.regions), "flags": tuple(row.flags)}
+    values = {k: v for k, v in row._mapping.items() if k != "id"}
+    return StoredPrediction(**{**values, **lists})

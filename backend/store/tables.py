@@ -117,6 +117,39 @@ annotations = Table(
     Index(None, "project", "task"),
 )
 
+# Each submit of an annotation with Label Studio's running total of its seconds: the differences
+# are what an update took. Events that come twice or in any order leave the same rows.
+submits = Table(
+    "submits",
+    metadata,
+    Column("annotation", Integer, primary_key=True, autoincrement=False),
+    Column("submitted_at", UtcDateTime, primary_key=True),
+    Column("lead_time", Float),
+)
+
+# What an annotation did to the boxes it was served: derived from annotations and predictions, so
+# a row may be deleted and is made again. It holds as long as the annotation is as it then was.
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("annotation", Integer, primary_key=True, autoincrement=False),
+    _project(),
+    Column("submitted_at", UtcDateTime, nullable=False),
+    Column("annotator", Text, nullable=False, default=""),
+    Column("start", String(16), nullable=False),
+    Column("served", Text, nullable=False, default=""),
+    Column("contrast_group", Text, nullable=False, default=""),
+    Column("kept", Integer, nullable=False),
+    Column("moved", Integer, nullable=False),
+    Column("relabelled", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False),
+    Column("added", Integer, nullable=False),
+    Column("cells", Integer, nullable=False),
+    Column("overlaps", JSON, nullable=False, default=list),
+    Column("doubts", Integer, nullable=False, default=0),
+    Index(None, "project"),
+)
+
 predictions = Table(
     "predictions",
     metadata,

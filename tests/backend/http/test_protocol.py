@@ -136,6 +136,7 @@ GUARDED = [
     ("GET", "/"),
     ("GET", "/projects/1/export/voc"),
     ("GET", "/projects/1/export/counts"),
+    ("GET", "/projects/1/effort"),
     ("POST", "/webhook"),
 ]
 

@@ -1,0 +1,144 @@
+"""`cytoloop effort`: how much work the served boxes were, and whether more labelling pays."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.cli import choosing
+from backend.cli.options import Home, settings_from
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.effort.curve import Forecast
+    from backend.effort.report import EffortReport
+    from backend.effort.tally import Tally
+
+COLUMNS = (
+    "",
+    "images",
+    "cells",
+    "kept",
+    "moved",
+    "relabelled",
+    "deleted",
+    "added",
+    "actions/cell",
+    "s/cell",
+    "IoU≥0.75",
+    "IoU≥0.9",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("effort")(effort)
+
+
+def effort(
+    project: Annotated[
+        int | None, typer.Argument(help="Number of the project.", show_default="the only one")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    home: Home = None,
+) -> None:
+    """Show how much work each cell was, what was saved, and what more labelling would bring."""
+    from backend.effort.report import effort_of
+    from backend.services import build_services
+
+    services = build_services(settings_from(home=home))
+    chosen = choosing.choose_project(services.projects, project)
+    report = effort_of(services, chosen.id)
+    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else effort_text(report))
+
+
+def effort_text(report: EffortReport) -> str:
+    """Return the report in words and a table; what the figures mean is in docs/effort.md."""
+    lines = [f"Project {report.project.id}: {report.project.title}"]
+    if not report.total.images:
+        return "\n".join([*lines, "  Nothing was corrected yet, so there is nothing to measure."])
+    lines += [f"  {line}" for line in _words(report)]
+    for title, parts in (
+        ("served by", report.by_version),
+        ("annotator", report.by_annotator),
+        ("contrast", report.by_group),
+    ):
+        lines += ["", *_table(title, parts)]
+    return "\n".join(lines)
+
+
+def saved_text(total: Tally) -> str:
+    """Return what a cell cost and what was saved, in a line; empty where no time is known."""
+    from backend.effort.actions import BY_HAND_S_PER_CELL
+
+    if total.seconds_per_cell is None:
+        return ""
+    return (
+        f"{total.seconds_per_cell:.1f} s a cell, by hand {BY_HAND_S_PER_CELL:.0f} s: "
+        f"{total.hours_saved:.1f} hours saved so far"
+    )
+
+
+def _words(report: EffortReport) -> list[str]:
+    total = report.total
+    lines = [f"corrected  {total.images} images with {total.cells} cells"]
+    if total.effort is not None:
+        lines.append(f"work       {total.effort:.2f} corrections a cell; drawing everything is 1")
+    if saved := saved_text(total):
+        lines.append(f"time       {saved}")
+    lines += _forecast_words(report.forecast)
+    if report.imported:
+        lines.append(f"left out   {report.imported} images that came with their boxes")
+    if report.doubts:
+        lines.append(
+            f"doubtful   Label Studio says otherwise of {report.doubts} boxes: for those it is not "
+            "sure which boxes were on the screen"
+        )
+    return lines
+
+
+def _forecast_words(coming: Forecast | None) -> list[str]:
+    if coming is None:
+        return ["expected   too early to say: it takes corrections of two trained versions"]
+    verdicts = {
+        "go on": f"label on, to about {coming.enough_at} images",
+        "unsure": "too few corrections to say whether more labelling teaches it more",
+        "stop": "the detector has learned nearly all that such images teach: more labelling for "
+        "its sake does not pay",
+    }
+    return [
+        f"expected   {coming.then:.2f} corrections a cell after {coming.at} images "
+        f"({coming.between.low:.2f} to {coming.between.high:.2f}), now {coming.now:.2f}",
+        f"advice     {verdicts[coming.verdict]}",
+    ]
+
+
+def _table(title: str, parts: dict[str, Tally]) -> list[str]:
+    rows = [(title, *COLUMNS[1:]), *(_row(name, tally) for name, tally in parts.items())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _row(name: str, tally: Tally) -> tuple[str, ...]:
+    from backend.effort.tally import TIGHT, VERY_TIGHT
+
+    counts = (tally.images, tally.cells, *vars(tally.actions).values())
+    return (
+        name,
+        *map(str, counts),
+        _figure(tally.effort, "{:.2f}"),
+        _figure(tally.seconds_per_cell, "{:.1f}"),
+        _figure(tally.share_at(TIGHT), "{:.0%}"),
+        _figure(tally.share_at(VERY_TIGHT), "{:.0%}"),
+    )
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)

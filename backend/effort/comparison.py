@@ -1,0 +1,106 @@
+"""What was done to the served boxes of one image: the served against the submitted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.effort.actions import Actions
+from backend.labelstudio.results import DrawnBox
+from model.boxes import Boolean, Float32, iou_matrix
+
+#: Edges nearer than this are the same: what the page rounds or a finger jogs is no correction.
+SAME_PX = 0.5
+
+Pair = tuple[DrawnBox, DrawnBox]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one submit did to what was served.
+
+    Parameters
+    ----------
+    cells
+        Submitted boxes.
+    overlaps
+        IoU of each moved box with what was served, in [0, 1].
+    doubts
+        Boxes of which Label Studio's ``origin`` says otherwise, so that the boxes compared with
+        may not be those that were on the screen.
+    """
+
+    actions: Actions
+    cells: int
+    overlaps: tuple[float, ...]
+    doubts: int
+
+
+def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Comparison:
+    """Tell what became of each served box.
+
+    A region keeps its id however it is changed, so boxes are paired by id first. Of the others,
+    as they come from tools that make ids of their own, those at the same place are paired.
+    """
+    pairs = _pairs(served, submitted)
+    moved = [pair for pair in pairs if not same_place(*pair)]
+    relabelled = [pair for pair in pairs if pair[0].box.label != pair[1].box.label]
+    changed = {id(pair) for pair in moved} | {id(pair) for pair in relabelled}
+    actions = Actions(
+        kept=len(pairs) - len(changed),
+        moved=len(moved),
+        relabelled=len(relabelled),
+        deleted=len(served) - len(pairs),
+        added=len(submitted) - len(pairs),
+    )
+    paired = {id(after) for _, after in pairs}
+    doubts = [after for before, after in pairs if _contradicts(before, after)]
+    doubts += [box for box in submitted if id(box) not in paired and _from_prediction(box)]
+    overlaps = tuple(_overlap(*pair) for pair in moved)
+    return Comparison(actions, len(submitted), overlaps, len(doubts))
+
+
+def same_place(first: DrawnBox, second: DrawnBox) -> bool:
+    """Tell whether no edge is farther than ``SAME_PX`` from its counterpart."""
+    edges = zip(first.box.xyxy_px, second.box.xyxy_px, strict=True)
+    return all(abs(a - b) <= SAME_PX for a, b in edges)
+
+
+def edges_px(boxes: Sequence[DrawnBox]) -> Float32:
+    """Return the edges as an array, shape (N, 4)."""
+    return np.array([b.box.xyxy_px for b in boxes], np.float32).reshape(-1, 4)
+
+
+def _pairs(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> list[Pair]:
+    waiting = {box.id: box for box in served}
+    pairs = [(waiting.pop(box.id), box) for box in submitted if box.id in waiting]
+    paired = {id(after) for _, after in pairs}
+    left = list(waiting.values())
+    for box in submitted:
+        if id(box) not in paired and (near := next((s for s in left if same_place(s, box)), None)):
+            left.remove(near)
+            pairs.append((near, box))
+    return pairs
+
+
+def _contradicts(served: DrawnBox, submitted: DrawnBox) -> bool:
+    if submitted.origin == "prediction":
+        return not same_place(served, submitted) or served.box.label != submitted.box.label
+    return submitted.origin == "manual"
+
+
+def _from_prediction(box: DrawnBox) -> bool:
+    return box.origin.startswith("prediction")
+
+
+def _overlap(first: DrawnBox, second: DrawnBox) -> float:
+    return float(iou_matrix(edges_px([first]), edges_px([second]))[0, 0])
+
+
+def covered(boxes: Sequence[DrawnBox], by: Sequence[DrawnBox], iou: float = 0.5) -> Boolean:
+    """Say of each box whether one of the others lies on it, shape (N,)."""
+    if not boxes or not by:
+        return np.zeros(len(boxes), np.bool_)
+    return np.asarray(iou_matrix(edges_px(boxes), edges_px(by)).max(axis=1) >= iou)

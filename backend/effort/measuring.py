@@ -1,0 +1,91 @@
+"""From the store: what each correction did, compared with the very boxes that were served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from backend.effort.actions import Actions
+from backend.effort.comparison import Comparison, compare
+from backend.labelstudio.results import to_drawn_boxes
+from backend.services import Services
+from backend.store.annotations import Annotation
+from backend.store.corrections import Correction
+from backend.store.images import StoredImage
+from backend.store.predictions import StoredPrediction
+
+#: How far the clocks of Label Studio's machine and ours may be apart.
+CLOCKS_APART = timedelta(seconds=5)
+
+
+def measure(services: Services, project: int) -> list[Correction]:
+    """Return what each annotation of a project did; those not yet compared are compared now.
+
+    Nothing is counted up: what is kept is derived from annotations and predictions alone, so that
+    events lost, doubled or late cannot count twice. An annotation whose image is not known yet
+    waits.
+
+    Raises
+    ------
+    NotFound
+        When the project is not known.
+    """
+    services.projects.get(project)
+    for annotation in services.corrections.unmeasured(project):
+        if image := services.images.of_task(project, annotation.task):
+            services.corrections.put(_measured(services, annotation, image))
+    return services.corrections.all(project)
+
+
+def started_from(
+    annotation: Annotation, shown: Sequence[StoredPrediction]
+) -> StoredPrediction | None:
+    """Return the prediction that an annotation began with.
+
+    Regions keep their ids, so it is the one that shares most of them; a later one may be stored
+    while the page is still open. Where none is shared (all was deleted, or nothing was found), it
+    is the newest that was there at the first submit, if the page began with one at all.
+
+    Parameters
+    ----------
+    shown
+        What the task was shown, newest first.
+    """
+    ids = {str(region.get("id")) for region in annotation.result}
+    shared = [sum(str(region.get("id")) in ids for region in p.regions) for p in shown]
+    if any(shared):
+        return shown[shared.index(max(shared))]
+    if annotation.parent_prediction is None:
+        return None
+    latest = annotation.created_at + CLOCKS_APART
+    return next((p for p in shown if p.created_at <= latest), None)
+
+
+def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:
+    served = started_from(annotation, services.predictions.of_task(image.project, annotation.task))
+    by_person = served is not None or annotation.lead_time is not None
+    compared = _compared(annotation, served, image) if by_person else _imported(annotation)
+    return Correction(
+        annotation=annotation.id,
+        project=annotation.project,
+        submitted_at=annotation.updated_at,
+        annotator=annotation.annotator or "",
+        start="prediction" if served else "nothing" if by_person else "import",
+        served=served.served if served else "",
+        contrast_group=served.contrast_group if served else "",
+        **vars(compared),
+    )
+
+
+def _compared(
+    annotation: Annotation, served: StoredPrediction | None, image: StoredImage
+) -> Comparison:
+    size = image.width, image.height
+    return compare(
+        to_drawn_boxes(served.regions if served else (), *size),
+        to_drawn_boxes(annotation.result, *size),
+    )
+
+
+def _imported(annotation: Annotation) -> Comparison:
+    return Comparison(Actions(), len(annotation.result), (), 0)

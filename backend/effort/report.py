@@ -1,0 +1,120 @@
+"""How much work a project's boxes have been, and what more labelling is expected to save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from backend.effort.actions import BY_HAND_S_PER_CELL
+from backend.effort.curve import Corrected, Forecast, forecast
+from backend.effort.measuring import measure
+from backend.effort.tally import Tally, made_by_people, tallies
+from backend.http.overview import upcoming_milestone
+from backend.services import Services
+from backend.store.corrections import Correction
+from backend.store.projects import Project
+
+#: Milestones looked ahead for the one from which on nothing more is saved.
+LOOKED_AHEAD = 40
+BY_HAND = "drawn by hand"
+
+
+@dataclass(frozen=True)
+class EffortReport:
+    """What the corrections of one project tell.
+
+    Parameters
+    ----------
+    total
+        All corrections that people made.
+    by_version, by_annotator, by_group
+        The same in parts; a version is named with its policy, as it was served.
+    imported
+        Annotations that came with their boxes, in no figure here.
+    forecast
+        None while too little was learned to say.
+    """
+
+    project: Project
+    total: Tally
+    by_version: dict[str, Tally]
+    by_annotator: dict[str, Tally]
+    by_group: dict[str, Tally]
+    imported: int
+    forecast: Forecast | None
+
+    @property
+    def doubts(self) -> int:
+        """Boxes of which Label Studio's ``origin`` says otherwise than the comparison."""
+        return sum(c.doubts for c in self.total.corrections)
+
+    def to_json(self) -> dict[str, Any]:
+        parts = {
+            name: {key: tally.to_json() for key, tally in getattr(self, name).items()}
+            for name in ("by_version", "by_annotator", "by_group")
+        }
+        return {
+            "project": self.project.id,
+            "title": self.project.title,
+            "by_hand_seconds_per_cell": BY_HAND_S_PER_CELL,
+            "total": self.total.to_json(),
+            **parts,
+            "imported": self.imported,
+            "doubts": self.doubts,
+            "forecast": self.forecast.to_json() if self.forecast else None,
+        }
+
+
+def effort_of(services: Services, project: int) -> EffortReport:
+    """Read, and where needed compare, everything that was corrected.
+
+    Raises
+    ------
+    NotFound
+        There is no such project.
+    """
+    owner = services.projects.get(project)
+    known = measure(services, project)
+    made = made_by_people(known)
+    return EffortReport(
+        project=owner,
+        total=Tally(made),
+        by_version=tallies(made, lambda c: c.served or BY_HAND),
+        by_annotator=tallies(made, lambda c: c.annotator or "unknown"),
+        by_group=tallies(made, lambda c: c.contrast_group or "not known"),
+        imported=len(known) - len(made),
+        forecast=_forecast(services, owner, made),
+    )
+
+
+def version_of(served: str) -> str:
+    """Return the id of the version in a served name, which is version + policy."""
+    return served.partition("+")[0]
+
+
+def _forecast(
+    services: Services, project: Project, made: tuple[Correction, ...]
+) -> Forecast | None:
+    runs = services.runs.all(project.id)
+    learned_from = {run.candidate: run.milestone for run in runs if run.candidate}
+    images: dict[int, list[Corrected]] = {}
+    for correction in made:
+        milestone = learned_from.get(version_of(correction.served), 0)
+        images.setdefault(milestone, []).append(
+            Corrected(correction.actions.number, correction.cells)
+        )
+    champion = services.registry.champion(str(project.id)).id
+    reached = max(
+        (services.annotations.corrected_count(project.id), *(run.milestone for run in runs))
+    )
+    step = services.settings.milestone_step
+    coming = tuple(islice(_upcoming(reached, project.milestones, step), LOOKED_AHEAD))
+    return forecast(images, learned_from.get(champion, 0), coming)
+
+
+def _upcoming(reached: int, milestones: tuple[int, ...], step: int) -> Iterator[int]:
+    while (milestone := upcoming_milestone(reached, milestones, step)) is not None:
+        yield milestone
+        reached = milestone

@@ -1,0 +1,153 @@
+"""What each annotation did to the boxes it was served, and how long that took."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Literal
+
+from sqlalchemy import Engine, Row, and_, select
+
+from backend.effort.actions import KINDS, Actions
+from backend.store.annotations import Annotation, annotation_of
+from backend.store.database import upsert, writing
+from backend.store.tables import annotations, corrections, submits
+
+#: An annotation began with served boxes, with an empty image, or in no page at all (an import).
+Start = Literal["prediction", "nothing", "import"]
+
+#: Beyond this long a submit holds a break, not work: so many seconds, and so many for each box
+#: that was submitted or deleted. By hand a box takes seven.
+LONGEST_S, LONGEST_S_PER_BOX = 60.0, 30.0
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What one annotation, as it is now, did to the boxes it was served.
+
+    Parameters
+    ----------
+    annotation
+        Label Studio's id.
+    annotator
+        As in ``Annotation``; empty when Label Studio did not say.
+    served
+        Name of the version and policy whose boxes were corrected; empty where there were none.
+    contrast_group
+        The image's, by that version.
+    cells
+        Boxes that were submitted.
+    overlaps
+        IoU of each moved box with what was served.
+    doubts
+        Boxes of which Label Studio's ``origin`` says otherwise.
+    totals_s
+        Label Studio's running total of the seconds at each submit, in order.
+    """
+
+    annotation: int
+    project: int
+    submitted_at: datetime
+    annotator: str
+    start: Start
+    served: str
+    contrast_group: str
+    actions: Actions
+    cells: int
+    overlaps: tuple[float, ...] = ()
+    doubts: int = 0
+    totals_s: tuple[float, ...] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """The work of all submits, breaks cut short; None where Label Studio told no time.
+
+        Label Studio's total grows with each update and runs on while the page is open, so each
+        submit counts with what it added, up to ``LONGEST_S`` and ``LONGEST_S_PER_BOX``.
+        """
+        if not self.totals_s:
+            return None
+        longest = LONGEST_S + LONGEST_S_PER_BOX * (self.cells + self.actions.deleted)
+        added = (after - before for before, after in pairwise((0.0, *self.totals_s)))
+        return sum(min(max(seconds, 0.0), longest) for seconds in added)
+
+
+class Corrections:
+    """The corrections in the store: derived from annotations and predictions, made when missing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def unmeasured(self, project: int) -> list[Annotation]:
+        """Return the annotations that were never compared, or were submitted again since."""
+        known = and_(
+            corrections.c.annotation == annotations.c.id,
+            corrections.c.submitted_at == annotations.c.updated_at,
+        )
+        query = (
+            select(annotations)
+            .join(corrections, known, isouter=True)
+            .where(_counts(project), corrections.c.annotation.is_(None))
+            .order_by(annotations.c.id)
+        )
+        with self._engine.connect() as connection:
+            return [annotation_of(row) for row in connection.execute(query)]
+
+    def put(self, correction: Correction) -> None:
+        """Keep what an annotation did, in place of what was known of it."""
+        values = {k: v for k, v in vars(correction).items() if k not in ("actions", "totals_s")}
+        values |= vars(correction.actions) | {"overlaps": list(correction.overlaps)}
+        with writing(self._engine, correction.project) as connection:
+            insert = upsert(connection, corrections).values(values)
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=["annotation"], set_=values)
+            )
+
+    def all(self, project: int) -> list[Correction]:
+        """Return what is known of the annotations that count, in the order of first submit."""
+        there = corrections.join(annotations, corrections.c.annotation == annotations.c.id)
+        query = (
+            select(corrections)
+            .select_from(there)
+            .where(_counts(project))
+            .order_by(annotations.c.created_at, annotations.c.id)
+        )
+        with self._engine.connect() as connection:
+            totals = _totals(connection.execute(_totals_of(project)).all())
+            rows = connection.execute(query).all()
+        return [_correction(row, totals[row.annotation]) for row in rows]
+
+
+def _counts(project: int) -> Any:
+    return and_(
+        annotations.c.project == project,
+        annotations.c.was_cancelled.is_(False),
+        annotations.c.deleted.is_(False),
+    )
+
+
+def _totals_of(project: int) -> Any:
+    return (
+        select(submits.c.annotation, submits.c.lead_time)
+        .join(annotations, annotations.c.id == submits.c.annotation)
+        .where(annotations.c.project == project, submits.c.lead_time.is_not(None))
+        .order_by(submits.c.submitted_at)
+    )
+
+
+def _totals(rows: Sequence[Row[Any]]) -> defaultdict[int, tuple[float, ...]]:
+    totals: defaultdict[int, tuple[float, ...]] = defaultdict(tuple)
+    for row in rows:
+        totals[row.annotation] += (row.lead_time,)
+    return totals
+
+
+def _correction(row: Row[Any], totals_s: tuple[float, ...]) -> Correction:
+    values = {k: v for k, v in row._mapping.items() if k not in (*KINDS, "overlaps")}
+    return Correction(
+        **values,
+        actions=Actions(*(row._mapping[kind] for kind in KINDS)),
+        overlaps=tuple(row.overlaps),
+        totals_s=totals_s,
+    )

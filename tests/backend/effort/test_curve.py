@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from backend.effort.curve import Corrected, forecast
+
+COMING = (80, 130, 180, 230, 280)
+
+
+def images(effort: float, number: int = 8, cells: int = 100) -> list[Corrected]:
+    return [Corrected(round(effort * cells), cells)] * number
+
+
+def test_a_power_law_is_found_again_and_read_off_at_the_next_milestone() -> None:
+    law = {n: images(n**-0.5, cells=10_000) for n in (5, 10, 20, 40)}
+    found = forecast(law, 40, COMING)
+    assert found is not None
+    assert found.at == 80
+    assert found.now == pytest.approx(40**-0.5, rel=1e-3)
+    assert found.then == pytest.approx(80**-0.5, rel=1e-3)
+    assert found.between.low == pytest.approx(found.between.high)  # all images are alike
+    assert found.verdict == "go on"
+
+
+def test_labelling_on_is_advised_until_milestones_save_nothing_worth_having() -> None:
+    flat = {5: images(0.31), 10: images(0.30), 20: images(0.30)}
+    found = forecast(flat, 20, (40, 80))
+    assert found is not None
+    assert found.verdict == "stop"
+    assert found.enough_at == 20
+    steep = forecast({5: images(0.8), 10: images(0.5), 20: images(0.3)}, 20, COMING)
+    assert steep is not None
+    assert steep.verdict == "go on"
+    assert steep.enough_at > 80
+
+
+def test_with_images_that_differ_much_a_small_gain_is_not_taken_for_none() -> None:
+    mixed = [Corrected(0, 10), Corrected(10, 10), Corrected(1, 10)]
+    found = forecast({5: mixed, 10: mixed}, 10, (20,))
+    assert found is not None
+    assert found.between.low < found.then < found.between.high
+    assert found.verdict == "unsure"
+
+
+def test_a_rising_effort_is_held_level() -> None:
+    found = forecast({5: images(0.2), 10: images(0.4)}, 10, (20,))
+    assert found is not None
+    assert found.now == found.then
+    assert found.gain.high == 0
+
+
+@pytest.mark.parametrize(
+    ("known", "learned", "coming"),
+    [
+        ({}, 0, COMING),
+        ({0: images(0.9)}, 5, COMING),
+        ({0: images(0.9), 5: images(0.5)}, 5, COMING),
+        ({5: images(0.5), 10: [Corrected(0, 0)]}, 10, COMING),
+        ({5: images(0.5), 10: images(0.4)}, 10, ()),
+        ({5: images(0.5), 10: images(0.4)}, 0, COMING),
+    ],
+)
+def test_too_little_to_go_by_gives_no_forecast(known, learned, coming) -> None:  # type: ignore[no-untyped-def]
+    assert forecast(known, learned, coming) is None
+
+
+def test_versions_without_a_single_correction_have_a_forecast_too() -> None:
+    found = forecast({5: images(0.1), 10: images(0.0)}, 10, (20,))
+    assert found is not None
+    assert 0 <= found.then < 0.1

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from backend.effort.actions import Actions
+from backend.effort.measuring import measure
+from backend.effort.report import effort_of
+from backend.effort.tally import Tally
+from backend.services import Services
+from backend.store.runs import Run
+from model.boxes import Box
+from tests.backend.effort.conftest import cell
+
+
+def test_a_correction_is_compared_with_what_its_task_was_served(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    _, second = serve(1, cell(10), cell(50), group="high")
+    moved = write(cell(52))[0] | {"id": second["id"], "origin": "prediction-changed"}
+    submit(1, [moved, *write(cell(120))])
+    (found,) = measure(services, project)
+    assert found.actions == Actions(moved=1, deleted=1, added=1)
+    assert (found.annotator, found.served, found.contrast_group) == (
+        "ada",
+        "classical-1+t0.5",
+        "high",
+    )
+    assert (found.start, found.cells, found.doubts, found.seconds) == ("prediction", 2, 0, 30.0)
+
+
+def test_boxes_stored_while_the_page_was_open_are_not_taken_for_those_it_showed(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    shown = serve(1, cell(10), cell(50), served="old+t0.5")
+    serve(1, cell(11), cell(51), cell(90), served="new+t0.5")
+    submit(1, shown)
+    (found,) = measure(services, project)
+    assert (found.served, found.actions) == ("old+t0.5", Actions(kept=2))
+
+
+def test_an_image_from_which_all_was_deleted_is_compared_with_the_newest_before_it(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    serve(1, cell(10), served="old+t0.5")
+    serve(1, cell(10), cell(50), served="new+t0.5")
+    submit(1, [])
+    (found,) = measure(services, project)
+    assert (found.served, found.actions) == ("new+t0.5", Actions(deleted=2))
+
+
+def test_an_empty_page_and_an_import_are_told_apart(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    serve(1, cell(10))
+    serve(2, cell(10))
+    submit(1, write(cell(60)), parent_prediction=None)
+    submit(2, write(cell(60)), parent_prediction=None, lead_time=None)
+    drawn, imported = measure(services, project)
+    assert (drawn.start, drawn.actions) == ("nothing", Actions(added=1))
+    assert (imported.start, imported.actions) == ("import", Actions())
+
+
+def test_events_doubled_late_and_lost_count_once(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    shown = serve(1, cell(10))
+    submit(1, shown, lead_time=8.0)
+    first = measure(services, project)
+    annotation = submit(1, [*shown, *write(cell(60))], minute=3, lead_time=20.0)
+    for again in (annotation, replace(annotation, updated_at=annotation.updated_at)):
+        services.annotations.record(again)
+    second = measure(services, project)
+    assert [c.actions for c in first] == [Actions(kept=1)]
+    assert [c.actions for c in second] == [Actions(kept=1, added=1)]
+    assert measure(services, project) == second
+    assert second[0].seconds == 20.0
+
+
+def test_a_correction_that_was_deleted_or_skipped_counts_no_more(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    for task in (1, 2):
+        submit(task, serve(task, cell(10)))
+    assert len(measure(services, project)) == 2
+    services.annotations.delete(project, [101])
+    submit(2, [], minute=1, was_cancelled=True)
+    assert measure(services, project) == []
+
+
+def test_a_break_is_cut_short_and_each_update_counts_with_what_it_added(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    shown = serve(1, cell(10))
+    for minute, total in ((0, 10.0), (5, 8000.0), (9, 8005.0)):
+        submit(1, shown, minute=minute, lead_time=total)
+    (found,) = measure(services, project)
+    assert found.totals_s == (10.0, 8000.0, 8005.0)
+    assert found.seconds == 10 + (60 + 30) + 5
+
+
+def test_the_tally_takes_the_median_and_leaves_unknown_times_out(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    for task, seconds in ((1, 4.0), (2, 6.0), (3, 80.0), (4, None)):
+        submit(task, serve(task, cell(10), cell(50)), lead_time=seconds)
+    total = Tally(tuple(measure(services, project)))
+    assert total.seconds_per_cell == 3.0
+    assert total.hours_saved == pytest.approx((3 * 2 * 72 - 90) / 3600)
+    assert total.effort == 0
+
+
+def test_the_share_of_tight_boxes_counts_deleted_ones_too(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    a, b, c, _ = serve(1, cell(10), cell(50), cell(90), cell(130))
+    near, far = write(cell(51.5), cell(98))
+    submit(1, [a, near | {"id": b["id"]}, far | {"id": c["id"]}, *write(cell(160))])
+    total = Tally(tuple(measure(services, project)))
+    assert total.share_at(0.75) == 2 / 4  # kept and 86 %; 43 % and deleted are not
+    assert total.share_at(0.9) == 1 / 4
+
+
+def test_the_report_splits_by_version_annotator_and_contrast(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    submit(1, serve(1, cell(10), group="low"), annotator="ada")
+    submit(2, serve(2, cell(10), served="trained-x+t0.4", group="high"), annotator="ben")
+    report = effort_of(services, project)
+    assert list(report.by_version) == ["classical-1+t0.5", "trained-x+t0.4"]
+    assert list(report.by_annotator) == ["ada", "ben"]
+    assert report.by_group["high"].images == 1
+    assert report.forecast is None
+
+
+def trained(services: Services, project: int, milestone: int) -> Run:
+    run = services.runs.open(project, milestone, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    services.runs.finish(run.id, "promoted", candidate=f"trained-{milestone}")
+    return run
+
+
+def test_two_trained_versions_make_a_forecast(
+    services: Services, project: int, serve: Any, submit: Any, monkeypatch: Any
+) -> None:
+    cells = [Box(x, 10, x + 8, 20, "Cell", 0.9) for x in range(5, 165, 10)]
+    for number, (milestone, deleted) in enumerate(((5, 8), (5, 6), (10, 4), (10, 2))):
+        shown = serve(number, *cells, served=f"trained-{milestone}+t0.5")
+        submit(number, shown[deleted:])
+    for milestone in (5, 10):
+        trained(services, project, milestone)
+    champion = replace(services.registry.champion(str(project)), id="trained-10")
+    monkeypatch.setattr(services.registry, "champion", lambda project: champion)
+    coming = effort_of(services, project).forecast
+    assert coming is not None
+    assert coming.at == 20
+    assert coming.then < coming.now
+    assert coming.between.low < coming.then < coming.between.high
+
+
+def test_seconds_are_known_where_the_first_event_was_lost(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    shown = serve(1, cell(10))
+    late = submit(1, shown, minute=4, lead_time=12.0)
+    services.annotations.record(
+        replace(late, updated_at=late.updated_at - timedelta(minutes=4), lead_time=7.0)
+    )
+    (found,) = measure(services, project)
+    assert found.totals_s == (7.0, 12.0)
+    assert found.seconds == 12.0
