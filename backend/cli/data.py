@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # too slow for --help
     from backend.services import Services
 
 FROM_ANNOTATIONS = "from-annotations"
+FromOne = Annotated[bool, typer.Option("--one-based", help="Count pixels from 1, inclusive.")]
+Predictions = Annotated[
+    bool, typer.Option("--predictions", help="Also images that nobody corrected yet.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command("import")(import_)
     export = typer.Typer(help="Write a project's boxes or counts.", no_args_is_help=True)
     export.command("voc")(export_voc)
+    export.command("csv")(export_csv)
     export.command("counts")(export_counts)
     app.add_typer(export, name="export")
 
@@ -32,11 +37,14 @@ def import_(
     folder: Annotated[Path, typer.Argument(help="Folder of images (TIFF, PNG, JPEG).")],
     project: ProjectId = None,
     annotations: Annotated[
-        Path | None, typer.Option(help="Folder of Pascal VOC files; they become annotations.")
+        Path | None,
+        typer.Option(
+            help="Folder of Pascal VOC files, or a CSV of boxes; they become annotations."
+        ),
     ] = None,
     mapping: Map = None,
     classes: Annotated[
-        str, typer.Option(help=f"{FROM_ANNOTATIONS}: the project gets the VOC files' classes.")
+        str, typer.Option(help=f"{FROM_ANNOTATIONS}: the project gets the classes of these.")
     ] = "",
     pages: Annotated[str, typer.Option(help="Of a many-page TIFF: first, or all.")] = "first",
     one_based: OneBased = False,
@@ -72,12 +80,8 @@ def import_(
 def export_voc(
     out: Annotated[Path, typer.Option(help="A new folder, or a file that ends in .zip.")],
     project: ProjectId = None,
-    one_based: Annotated[
-        bool, typer.Option("--one-based", help="Count pixels from 1, inclusive.")
-    ] = False,
-    predictions: Annotated[
-        bool, typer.Option("--predictions", help="Also images that nobody corrected yet.")
-    ] = False,
+    one_based: FromOne = False,
+    predictions: Predictions = False,
     images: Annotated[bool, typer.Option(help="Put the raw images into it.")] = True,
     home: Home = None,
 ) -> None:
@@ -90,6 +94,20 @@ def export_voc(
         services, id, out, one_based, corrected_only=not predictions, with_images=images
     )
     _tell(done, out)
+
+
+def export_csv(
+    out: Annotated[Path, typer.Option(help="The CSV file.")],
+    project: ProjectId = None,
+    one_based: FromOne = False,
+    predictions: Predictions = False,
+    home: Home = None,
+) -> None:
+    """Write the boxes of all corrected images as one CSV: filename,width,height,class,xmin,…"""
+    from backend.datasets import export
+
+    services, id = _services(home, project)
+    _tell(export.export_csv(services, id, out, one_based, corrected_only=not predictions), out)
 
 
 def export_counts(

@@ -28,7 +28,9 @@ Images = Annotated[Path, typer.Option(help="Folder of the images.")]
 ChampionOf = Annotated[
     int | None, typer.Option("--project", help="Take the champion of this project.")
 ]
-VocFiles = Annotated[Path, typer.Option(help="Folder of their Pascal VOC files, of equal stems.")]
+Annotations = Annotated[
+    Path, typer.Option(help="Folder of their Pascal VOC files, of equal stems; or a CSV of boxes.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     images: Images,
-    annotations: VocFiles,
+    annotations: Annotations,
     classes: Annotated[
         str, typer.Option(help="The classes to learn, A,B; those of the VOC files if not given.")
     ] = "",
@@ -101,7 +103,7 @@ def _learn(
 
 def evaluate(
     images: Images,
-    annotations: VocFiles,
+    annotations: Annotations,
     model: Model = None,
     project: ChampionOf = None,
     mapping: Map = None,

@@ -17,7 +17,7 @@ Map = Annotated[
     list[str] | None, typer.Option("--map", help="Rename a class: N=Nucleus. May be repeated.")
 ]
 OneBased = Annotated[
-    bool, typer.Option("--one-based", help="VOC files count pixels from 1, inclusive.")
+    bool, typer.Option("--one-based", help="The annotations count pixels from 1, inclusive.")
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")]
 Model = Annotated[

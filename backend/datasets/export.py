@@ -1,4 +1,4 @@
-"""A project's boxes as Pascal VOC beside their raw images, and its counts as a table."""
+"""A project's boxes as Pascal VOC beside their raw images or as CSV, and its counts as a table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from backend.datasets.boxes_csv import write_csv
 from backend.datasets.counts import counts_csv
 from backend.datasets.known import KnownImage, known_images
 from backend.datasets.naming import UniqueNames
+from backend.datasets.pairing import shortened
 from backend.datasets.rawfiles import depth_of, page_as_tiff
 from backend.datasets.voc import voc_bytes
 from backend.datasets.writing import partial_file, write_whole
@@ -68,17 +70,53 @@ def export_voc(
     NotFound
         There is no such project.
     """
-    known, notes = known_images(services, project)
-    chosen = [k for k in known if k.corrected or (not corrected_only and _has_boxes(k))]
-    if not chosen:
-        raise BadRequest(
-            f"Project {project} has no {'corrected' if corrected_only else 'known'} image to export"
-            + (": correct some first, or export predictions too." if corrected_only else ".")
-        )
+    chosen, notes = _chosen(services, project, corrected_only)
     entries = _Entries(services, project, one_based, with_images)
     (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, entries.of(chosen))
-    notes += [note for image in chosen for note in image.notes] + entries.notes
-    return Exported(len(chosen), sum(len(k.counted.boxes) for k in chosen), tuple(notes))
+    return _exported(chosen, notes + entries.notes)
+
+
+def export_csv(
+    services: Services,
+    project: int,
+    out: Path,
+    one_based: bool = False,
+    corrected_only: bool = True,
+) -> Exported:
+    """Write the boxes of all images into one CSV file (``boxes_csv``), whole or not at all.
+
+    Images have the names that :func:`export_voc` gives them. The format has no line for an image
+    without a cell: a note names these.
+
+    Parameters
+    ----------
+    one_based, corrected_only
+        As in :func:`export_voc`.
+
+    Raises
+    ------
+    BadRequest
+        There is nothing to export.
+    NotFound
+        There is no such project.
+    """
+    chosen, notes = _chosen(services, project, corrected_only)
+    unique = UniqueNames()
+    names = [unique.stem(image.counted.name) + _suffix(image) for image in chosen]
+    rows = [
+        (name, image.counted.width, image.counted.height, image.counted.boxes)
+        for name, image in zip(names, chosen, strict=True)
+    ]
+    write_whole(out, write_csv(rows, one_based))
+    if empty := [name for name, *_, boxes in rows if not boxes]:
+        notes.append(f"without a cell, and so without a line: {shortened(empty)}")
+    if renamed := [
+        f"{image.counted.name} ({name})"
+        for name, image in zip(names, chosen, strict=True)
+        if name != image.counted.name
+    ]:
+        notes.append(f"under another name, as export voc has them: {shortened(renamed)}")
+    return _exported(chosen, notes)
 
 
 def export_counts(services: Services, project: int, out: Path) -> Exported:
@@ -94,6 +132,24 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
     write_whole(out, counts_csv([k.counted for k in known], classes).encode("utf-8"))
     boxes = sum(len(k.counted.boxes) for k in known)
     return Exported(len(known), boxes, (*notes, *(n for k in known for n in k.notes)))
+
+
+def _chosen(
+    services: Services, project: int, corrected_only: bool
+) -> tuple[list[KnownImage], list[str]]:
+    known, notes = known_images(services, project)
+    chosen = [k for k in known if k.corrected or (not corrected_only and _has_boxes(k))]
+    if not chosen:
+        raise BadRequest(
+            f"Project {project} has no {'corrected' if corrected_only else 'known'} image to export"
+            + (": correct some first, or export predictions too." if corrected_only else ".")
+        )
+    return chosen, notes
+
+
+def _exported(chosen: Sequence[KnownImage], notes: Sequence[str]) -> Exported:
+    own = [note for image in chosen for note in image.notes]
+    return Exported(len(chosen), sum(len(k.counted.boxes) for k in chosen), (*notes, *own))
 
 
 def _has_boxes(image: KnownImage) -> bool:

@@ -1,4 +1,4 @@
-"""A folder of images and the VOC files beside them, as labelled images."""
+"""A folder of images and the annotations beside them, as labelled images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backend.datasets.drawn import Truth
 from backend.datasets.pairing import (
+    TruthSource,
     find_annotations,
     find_images,
     others_in,
@@ -15,7 +17,6 @@ from backend.datasets.pairing import (
     plural,
     shortened,
 )
-from backend.datasets.voc import VocFile, read_voc
 from backend.errors import BadRequest
 from model.boxes import Box
 from model.examples import LabelledImage
@@ -54,36 +55,39 @@ def labelled_folder(
     one_based: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LabelledFolder:
-    """Read the images of a folder that have a VOC file of the same stem.
+    """Read the images of a folder that have an annotation of the same stem.
 
     Parameters
     ----------
-    images, annotations
-        The two folders; one and the same will do.
+    images
+        The folder of images.
+    annotations
+        A folder of VOC files, the same one will do; or a CSV file (``boxes_csv``).
     mapping
         New names for classes, such as ``{"N": "Nucleus"}``.
     classes
         The only classes allowed after the mapping; None allows all.
     one_based
-        The VOC files count from 1, inclusive.
+        The annotations count from 1, inclusive.
     on_progress
         Called with the number of images done and the number of all.
 
     Raises
     ------
     BadRequest
-        A folder is missing or without a usable image, an XML is broken, or a box has a class that
-        is not in ``classes``.
+        A folder is missing or without a usable image, an annotation is broken, or a box has a
+        class that is not in ``classes``.
     """
-    pairing = pair(find_images(images), find_annotations(annotations))
-    notes = [*pairing.notes, *pairing.notes_on_the_lone()]
+    notes: list[str] = []
+    pairing = pair(find_images(images), find_annotations(annotations, notes))
+    notes += [*pairing.notes, *pairing.notes_on_the_lone()]
     if others := others_in(images):
         notes.append(
             f"{plural(len(others), 'other file')} left out: {shortened(p.name for p in others)}"
         )
     kept: dict[str, LabelledImage] = {}
-    for done, (path, xml) in enumerate(pairing.pairs, start=1):
-        example = _labelled(path, xml, mapping or {}, one_based, notes)
+    for done, (path, annotation) in enumerate(pairing.pairs, start=1):
+        example = _labelled(path, annotation, mapping or {}, one_based, notes)
         if example is not None and (twin := kept.setdefault(example.sha256, example)) != example:
             notes.append(f"{example.name} left out: it is the same file as {twin.name}")
         if on_progress:
@@ -107,14 +111,18 @@ def read_record(path: Path, notes: list[str]) -> ImageRecord | None:
 
 
 def read_truth(
-    path: Path, xml: Path, record: ImageRecord, mapping: Mapping[str, str], one_based: bool
-) -> VocFile:
-    """Read an image's VOC file, its classes under their new names."""
-    voc = read_voc(xml, size=(record.width, record.height), one_based=one_based)
-    boxes = tuple(replace(box, label=mapping.get(box.label, box.label)) for box in voc.boxes)
-    odd = voc.name and Path(voc.name).stem != path.stem
-    note = (f"{xml.name}: names {voc.name} as its image; taken for {path.name}",) if odd else ()
-    return replace(voc, boxes=boxes, notes=voc.notes + note)
+    path: Path,
+    annotation: TruthSource,
+    record: ImageRecord,
+    mapping: Mapping[str, str],
+    one_based: bool,
+) -> Truth:
+    """Read an image's annotation, its classes under their new names."""
+    truth = annotation.read((record.width, record.height), one_based)
+    boxes = tuple(replace(box, label=mapping.get(box.label, box.label)) for box in truth.boxes)
+    odd = truth.name and Path(truth.name).stem != path.stem
+    note = f"{annotation.title}: names {truth.name} as its image; taken for {path.name}"
+    return replace(truth, boxes=boxes, notes=truth.notes + ((note,) if odd else ()))
 
 
 def check_classes(boxes: Iterable[Box], allowed: Sequence[str] | None) -> None:
@@ -136,19 +144,23 @@ def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
 
 
 def _labelled(
-    path: Path, xml: Path, mapping: Mapping[str, str], one_based: bool, notes: list[str]
+    path: Path,
+    annotation: TruthSource,
+    mapping: Mapping[str, str],
+    one_based: bool,
+    notes: list[str],
 ) -> LabelledImage | None:
     if (record := read_record(path, notes)) is None:
         return None
-    voc = read_truth(path, xml, record, mapping, one_based)
-    notes += voc.notes
-    return LabelledImage(path.resolve(), record.sha256, voc.boxes, name=path.name)
+    truth = read_truth(path, annotation, record, mapping, one_based)
+    notes += truth.notes
+    return LabelledImage(path.resolve(), record.sha256, truth.boxes, name=path.name)
 
 
 def _nothing_usable(images: Path, annotations: Path, notes: Sequence[str]) -> str:
     return "\n  ".join(
         [
-            f"No image of {images} can be used with the VOC files of {annotations}:",
+            f"No image of {images} can be used with the annotations of {annotations}:",
             *notes[:REASONS_SHOWN],
         ]
     )

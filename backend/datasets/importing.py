@@ -1,4 +1,4 @@
-"""A folder of images becomes tasks of a project, its VOC boxes become annotations."""
+"""A folder of images becomes tasks of a project, their boxes become annotations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from typing import Any, Literal
 
 from backend.datasets.folder import check_classes, classes_of, read_truth
 from backend.datasets.labels import with_classes
-from backend.datasets.pairing import find_annotations, find_images, others_in, pair, shortened
-from backend.datasets.voc import read_voc
+from backend.datasets.pairing import (
+    TruthSource,
+    find_annotations,
+    find_images,
+    others_in,
+    pair,
+    shortened,
+)
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
@@ -36,7 +42,7 @@ class Imported:
     known
         Images that the project had already.
     annotated
-        Tasks that got the boxes of a VOC file.
+        Tasks that got the boxes of an annotation.
     unreadable
         Names of the files that are no readable image.
     notes
@@ -61,7 +67,7 @@ def import_folder(
     classes_from_annotations: bool = False,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Imported:
-    """Bring the images of a folder, and their VOC boxes, into a project of Label Studio.
+    """Bring the images of a folder, and boxes that they have, into a project of Label Studio.
 
     The raw file is kept by its hash; the browser is shown a stretched 8-bit PNG of equal size. An
     image that the project has is not brought in twice, so an import that was interrupted is
@@ -70,15 +76,16 @@ def import_folder(
     Parameters
     ----------
     annotations
-        Folder of VOC files with the stems of the images; images without one become open tasks.
+        Folder of VOC files with the stems of the images, or a CSV file (``boxes_csv``); images
+        without boxes in it become open tasks.
     mapping
-        New names for the classes of the VOC files, such as ``{"N": "Nucleus"}``.
+        New names for the classes of the annotations, such as ``{"N": "Nucleus"}``.
     pages
         Of a many-page TIFF the first page alone, or a task for each.
     one_based
-        The VOC files count from 1, inclusive.
+        The annotations count from 1, inclusive.
     classes_from_annotations
-        Give the project the classes of the VOC files; those it has are kept once something was
+        Give the project the classes of the annotations; those it has are kept once something was
         annotated.
     on_progress
         Called with the number of files done, of all, and the file's name.
@@ -86,7 +93,7 @@ def import_folder(
     Raises
     ------
     BadRequest
-        The folder has no image, a VOC file is broken or has a class that the project does not
+        The folder has no image, an annotation is broken or has a class that the project does not
         know; nothing was imported then.
     NotFound
         There is no such project.
@@ -96,13 +103,13 @@ def import_folder(
     mapping = mapping or {}
     files = find_images(folder)
     done = Imported(notes=[f"{p.name} left out: not an image" for p in others_in(folder)])
-    xml_of = _annotation_files(files, annotations, done.notes)
+    truth_of = _truth_of(files, annotations, done.notes)
     owner = services.projects.get(project)
-    boxes = [box for xml in xml_of.values() for box in _renamed(xml, mapping)]
+    boxes = [box for each in truth_of.values() for box in _renamed(each, mapping)]
     if classes_from_annotations and boxes:
         owner = _give_classes(services, owner, classes_of(boxes))
     _check(owner, boxes)
-    importer = _Importer(services, owner, xml_of, mapping, one_based, done)
+    importer = _Importer(services, owner, truth_of, mapping, one_based, done)
     for number, path in enumerate(files):
         if on_progress:
             on_progress(number, len(files), path.name)
@@ -110,22 +117,22 @@ def import_folder(
     return done
 
 
-def _annotation_files(
+def _truth_of(
     files: tuple[Path, ...], annotations: Path | None, notes: list[str]
-) -> dict[Path, Path]:
+) -> dict[Path, TruthSource]:
     if annotations is None:
         return {}
-    pairing = pair(files, find_annotations(annotations))
+    pairing = pair(files, find_annotations(annotations, notes))
     notes += pairing.notes
     if lone := pairing.lone_annotations:
-        notes.append(f"VOC files without an image left out: {shortened(p.name for p in lone)}")
+        notes.append(f"annotations without an image left out: {shortened(a.title for a in lone)}")
     if not pairing.pairs:
-        raise BadRequest(f"No VOC file of {annotations} has the stem of an image.")
+        raise BadRequest(f"No annotation of {annotations} has the stem of an image.")
     return dict(pairing.pairs)
 
 
-def _renamed(xml: Path, mapping: Mapping[str, str]) -> Iterator[Box]:
-    for box in read_voc(xml).boxes:
+def _renamed(annotation: TruthSource, mapping: Mapping[str, str]) -> Iterator[Box]:
+    for box in annotation.read().boxes:
         yield Box(*box.xyxy_px, label=mapping.get(box.label, box.label))
 
 
@@ -153,7 +160,7 @@ class _Importer:
         self,
         services: Services,
         project: Project,
-        xml_of: Mapping[Path, Path],
+        truth_of: Mapping[Path, TruthSource],
         mapping: Mapping[str, str],
         one_based: bool,
         done: Imported,
@@ -161,7 +168,7 @@ class _Importer:
         self._services = services
         self._project = project.id
         self._interface = LabellingInterface.parse(project.label_config)
-        self._xml_of = xml_of
+        self._truth_of = truth_of
         self._mapping = mapping
         self._one_based = one_based
         self._done = done
@@ -202,8 +209,8 @@ class _Importer:
         else:
             self._done.known += 1
         self._services.images.attach_task(self._project, *key, task["id"])
-        # A VOC file speaks of one image: of a many-page file the first.
-        if path in self._xml_of and record.page == 0 and not task["annotations"]:
+        # An annotation speaks of one image: of a many-page file the first.
+        if path in self._truth_of and record.page == 0 and not task["annotations"]:
             task["annotations"] = self._annotate(task["id"], path, record)
 
     def _new_task(self, record: ImageRecord, name: str) -> dict[str, Any]:
@@ -215,9 +222,9 @@ class _Importer:
         return {"id": id, "data": data, "annotations": []}
 
     def _annotate(self, task: int, path: Path, record: ImageRecord) -> list[dict[str, Any]]:
-        voc = read_truth(path, self._xml_of[path], record, self._mapping, self._one_based)
-        self._done.notes += voc.notes
-        regions = to_regions(voc.boxes, record.width, record.height, self._interface)
+        truth = read_truth(path, self._truth_of[path], record, self._mapping, self._one_based)
+        self._done.notes += truth.notes
+        regions = to_regions(truth.boxes, record.width, record.height, self._interface)
         self._services.label_studio.create_annotation(task, regions)
         made: list[dict[str, Any]] = self._services.label_studio.task(task)["annotations"]
         for values in made:

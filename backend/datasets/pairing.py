@@ -1,4 +1,4 @@
-"""Which image of a folder belongs to which VOC file."""
+"""Which image of a folder belongs to which annotation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from backend.datasets.voc import read_voc
+from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
+from backend.datasets.drawn import Truth
+from backend.datasets.voc import VocSource
 from backend.errors import BadRequest
 from preprocessing.images import IMAGE_SUFFIXES
 
@@ -15,34 +18,54 @@ ANNOTATION_SUFFIX = ".xml"
 NAMED_AT_MOST = 5
 
 
+class TruthSource(Protocol):
+    """The boxes of one image: a VOC file, or an image's lines of a CSV file."""
+
+    @property
+    def title(self) -> str:
+        """What it is called when it is told of."""
+
+    @property
+    def stem(self) -> str:
+        """Stem of the image that it belongs to."""
+
+    @property
+    def named(self) -> str:
+        """File name of the image as it is given; empty when there is none."""
+
+    def read(self, size: tuple[int, int] | None = None, one_based: bool = False) -> Truth:
+        """Return the boxes, held against an image of this width and height when it is known."""
+
+
 @dataclass(frozen=True)
 class Pairing:
-    """Images with their VOC files, in order of file name, and what has no partner.
+    """Images with their annotations, in order of file name, and what has no partner.
 
     Parameters
     ----------
     pairs
-        Image and VOC file.
+        Image and annotation.
     lone_images, lone_annotations
         Those for which there is no other half.
     notes
         On stems that several images share, a sentence each.
     """
 
-    pairs: tuple[tuple[Path, Path], ...]
+    pairs: tuple[tuple[Path, TruthSource], ...]
     lone_images: tuple[Path, ...]
-    lone_annotations: tuple[Path, ...]
+    lone_annotations: tuple[TruthSource, ...]
     notes: tuple[str, ...]
 
     def notes_on_the_lone(self) -> list[str]:
-        """Return a sentence on the images, and one on the VOC files, that have no partner."""
+        """Return a sentence on the images, and one on the annotations, that have no partner."""
+        lone = (
+            ("image", "without an annotation", [path.name for path in self.lone_images]),
+            ("annotation", "without an image", [each.title for each in self.lone_annotations]),
+        )
         return [
-            f"{plural(len(paths), what)} left out, {why}: {shortened(p.name for p in paths)}"
-            for what, why, paths in (
-                ("image", "without a VOC file of the same stem", self.lone_images),
-                ("VOC file", "without an image of the same stem", self.lone_annotations),
-            )
-            if paths
+            f"{plural(len(names), what)} left out, {why} of the same stem: {shortened(names)}"
+            for what, why, names in lone
+            if names
         ]
 
 
@@ -63,18 +86,28 @@ def find_images(folder: Path) -> tuple[Path, ...]:
     return found
 
 
-def find_annotations(folder: Path) -> tuple[Path, ...]:
-    """Return the VOC files of a folder, in order of name.
+def find_annotations(source: Path, notes: list[str]) -> tuple[TruthSource, ...]:
+    """Return the annotations of a folder of VOC files, or of a CSV file, in order of name.
+
+    Parameters
+    ----------
+    notes
+        Gets a sentence on each line of a CSV file that is of no use.
 
     Raises
     ------
     BadRequest
-        The folder is missing or holds no XML file.
+        The folder is missing or holds no XML file; the file is no CSV of boxes.
     """
-    found = tuple(p for p in _files(folder) if p.suffix.lower() == ANNOTATION_SUFFIX)
+    if source.suffix.lower() == CSV_SUFFIX and not source.is_dir():
+        return read_csv(source, notes)
+    found = [p for p in _files(source) if p.suffix.lower() == ANNOTATION_SUFFIX]
     if not found:
-        raise BadRequest(f"{folder} holds no Pascal VOC file ({ANNOTATION_SUFFIX}).")
-    return found
+        raise BadRequest(
+            f"{source} holds no Pascal VOC file ({ANNOTATION_SUFFIX}); a CSV of boxes is given by "
+            "its own name."
+        )
+    return tuple(VocSource(path) for path in found)
 
 
 def others_in(folder: Path) -> tuple[Path, ...]:
@@ -83,35 +116,44 @@ def others_in(folder: Path) -> tuple[Path, ...]:
     return tuple(p for p in _files(folder) if p.suffix.lower() not in known)
 
 
-def pair(images: Sequence[Path], annotations: Sequence[Path]) -> Pairing:
-    """Pair images and VOC files of one stem.
+def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
+    """Pair images and annotations of one stem.
 
-    Of several images of one stem (``a.png``, ``a.tif``) the one that the VOC file names in its
-    ``<filename>`` is taken; when it names none of them, none is.
+    Of several images of one stem (``a.png``, ``a.tif``) the one that the annotation names is
+    taken; when it names none of them, none is. Of several annotations of one stem none is.
     """
-    xml_of = {path.stem: path for path in annotations}
+    of_one_stem: dict[str, list[TruthSource]] = defaultdict(list)
+    for each in annotations:
+        of_one_stem[each.stem].append(each)
     of_stem: dict[str, list[Path]] = defaultdict(list)
     for path in images:
         of_stem[path.stem].append(path)
     pairs, lone, notes = [], [], list[str]()
     for stem, sharing in of_stem.items():
-        xml = xml_of.get(stem)
-        chosen = _choose(sharing, xml, notes) if xml else None
-        pairs += [(chosen, xml)] if chosen and xml else []
+        annotation = _only(of_one_stem.get(stem, []), notes)
+        chosen = _choose(sharing, annotation, notes) if annotation else None
+        pairs += [(chosen, annotation)] if chosen and annotation else []
         lone += [path for path in sharing if path != chosen]
-    lone_xml = tuple(path for stem, path in xml_of.items() if stem not in of_stem)
-    return Pairing(tuple(pairs), tuple(lone), lone_xml, tuple(notes))
+    lone_annotations = [each for each in annotations if each.stem not in of_stem]
+    return Pairing(tuple(pairs), tuple(lone), tuple(lone_annotations), tuple(notes))
 
 
-def _choose(images: Sequence[Path], xml: Path, notes: list[str]) -> Path | None:
+def _only(sharing: Sequence[TruthSource], notes: list[str]) -> TruthSource | None:
+    if len(sharing) > 1:
+        titles = ", ".join(each.title for each in sharing)
+        notes.append(f"{titles} speak of images of one stem: none is taken; rename the images")
+    return sharing[0] if len(sharing) == 1 else None
+
+
+def _choose(images: Sequence[Path], annotation: TruthSource, notes: list[str]) -> Path | None:
     if len(images) == 1:
         return images[0]
-    named = read_voc(xml).name
+    named = annotation.named
     chosen = next((path for path in images if path.name == named), None)
     names = ", ".join(path.name for path in images)
     notes.append(
-        f"{names} share the VOC file {xml.name}, which names {named or 'no image'}: "
-        + (f"{chosen.name} has it" if chosen else "none has it; rename them or mend <filename>")
+        f"{names} share the annotation {annotation.title}, which names {named or 'no image'}: "
+        + (f"{chosen.name} has it" if chosen else "none has it; rename them or mend the name")
     )
     return chosen
 

@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from defusedxml.ElementTree import parse  # type: ignore[import-untyped]
 
+from backend.datasets.drawn import (
+    EDGES,
+    DrawnBox,
+    Truth,
+    image_size,
+    number_in,
+    usable,
+    whole_edges,
+)
 from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
-from model.boxes import Box, iou_matrix
-from model.examples import LabelledImage
-
-EDGES = ("xmin", "ymin", "xmax", "ymax")
-SAME_CELL_IOU = 0.8
+from model.boxes import Box
 
 
 @dataclass(frozen=True)
-class VocFile:
-    """What a VOC file says of its image.
+class VocSource:
+    """A VOC file as the annotation of an image of its stem (see ``pairing.TruthSource``)."""
 
-    Parameters
-    ----------
-    name
-        The image's file name as the XML gives it; empty when it gives none.
-    width, height
-        Pixels; 0 when neither the XML nor the image was there to tell.
-    boxes
-        The usable boxes, inside the image.
-    notes
-        What was clipped, set aside or odd, a sentence each, ready to be shown.
-    """
+    path: Path
 
-    name: str
-    width: int
-    height: int
-    boxes: tuple[Box, ...]
-    notes: tuple[str, ...] = ()
+    @property
+    def title(self) -> str:
+        return self.path.name
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+    @property
+    def named(self) -> str:
+        return read_voc(self.path).name
+
+    def read(self, size: tuple[int, int] | None = None, one_based: bool = False) -> Truth:
+        return read_voc(self.path, size, one_based)
 
 
-def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = False) -> VocFile:
+def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = False) -> Truth:
     """Read a VOC file.
 
     Parameters
@@ -64,12 +67,10 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
     """
     root = _annotation(path)
     notes: list[str] = []
-    width, height = _size(root, size, notes)
-    boxes = _boxes(root, width, height, one_based, notes)
-    notes += _doubles(boxes)
+    width, height = image_size(_told_size(root), size, notes)
+    boxes = usable(_drawn(root), (width, height), one_based, notes)
     name = (root.findtext("filename") or "").strip()
-    labelled = tuple(f"{path.name}: {note}" for note in notes)
-    return VocFile(name, width, height, tuple(boxes), labelled)
+    return Truth(name, width, height, boxes, tuple(f"{path.name}: {note}" for note in notes))
 
 
 def _annotation(path: Path) -> ET.Element:
@@ -88,95 +89,20 @@ def _annotation(path: Path) -> ET.Element:
     return root
 
 
-def _size(root: ET.Element, size: tuple[int, int] | None, notes: list[str]) -> tuple[int, int]:
-    said = _number(root, "size/width"), _number(root, "size/height")
-    known = all(value is not None and value > 0 for value in said)
-    told = (int(said[0] or 0), int(said[1] or 0)) if known else None
-    if size is None:
-        if told is None:
-            notes.append("no image size given, so the boxes were not held against it")
-        return told or (0, 0)
-    if told is not None and told != size:
-        notes.append(
-            f"says {told[0]}×{told[1]} px, but the image has {size[0]}×{size[1]}: the boxes were "
-            "taken as pixels of the image; look whether they fit"
-        )
-    return size
+def _told_size(root: ET.Element) -> tuple[int, int] | None:
+    said = [int(number_in(root.findtext(f"size/{side}")) or 0) for side in ("width", "height")]
+    return (said[0], said[1]) if min(said) > 0 else None
 
 
-def _boxes(
-    root: ET.Element, width: int, height: int, one_based: bool, notes: list[str]
-) -> list[Box]:
-    boxes = []
-    for number, element in enumerate(root.iter("object"), start=1):
-        label = (element.findtext("name") or "").strip()
-        edges = [_number(element, f"bndbox/{edge}") for edge in EDGES]
-        what = f"box {number} ({label or 'without a class'})"
-        if not label or any(edge is None for edge in edges):
-            notes.append(f"{what} set aside: it needs a name and four numbers in <bndbox>")
-            continue
-        xmin, ymin, xmax, ymax = (float(edge or 0.0) for edge in edges)
-        drawn = Box(xmin, ymin, xmax, ymax, label)
-        if _has_no_size(drawn, one_based):
-            notes.append(f"{what} {_where(drawn)} set aside: it has no size")
-            continue
-        if one_based:
-            drawn = replace(drawn, xmin=drawn.xmin - 1, ymin=drawn.ymin - 1)
-        if (kept := _inside(drawn, what, width, height, notes)) is not None:
-            boxes.append(kept)
-    return boxes
-
-
-def _has_no_size(box: Box, one_based: bool) -> bool:
-    # Counted inclusively, equal edges are one pixel: wide enough for a line, not for both.
-    sides = sorted((box.width, box.height))
-    return sides[0] < 0 or sides[1 if one_based else 0] == 0
-
-
-def _inside(box: Box, what: str, width: int, height: int, notes: list[str]) -> Box | None:
-    """Return the part of the box inside the image; None and a note when there is none."""
-    if not (width and height):
-        return box
-    kept = Box(
-        min(max(box.xmin, 0.0), width),
-        min(max(box.ymin, 0.0), height),
-        max(min(box.xmax, width), 0.0),
-        max(min(box.ymax, height), 0.0),
-        box.label,
-    )
-    if kept.width <= 0 or kept.height <= 0:
-        notes.append(
-            f"{what} {_where(box)} set aside: it lies outside the {width}×{height} px image"
-        )
-        return None
-    if kept != box:
-        notes.append(f"{what} {_where(box)} clipped to the {width}×{height} px image")
-    return kept
-
-
-def _where(box: Box) -> str:
-    return "(" + ", ".join(f"{edge:g}" for edge in box.xyxy_px) + ")"
-
-
-def _doubles(boxes: Sequence[Box]) -> list[str]:
-    """Return a note for each pair of boxes that seem to be round the same cell; both are kept."""
-    edges = LabelledImage(Path(), "", tuple(boxes)).xyxy_px
-    overlaps = iou_matrix(edges, edges)
+def _drawn(root: ET.Element) -> list[DrawnBox]:
     return [
-        f"two boxes of {boxes[i].label} lie on one another at "
-        f"({boxes[i].xmin:g}, {boxes[i].ymin:g}): one cell boxed twice? both kept"
-        for i in range(len(boxes))
-        for j in range(i)
-        if overlaps[i, j] > SAME_CELL_IOU and boxes[i].label == boxes[j].label
+        DrawnBox(
+            f"box {number}",
+            (element.findtext("name") or "").strip(),
+            tuple(number_in(element.findtext(f"bndbox/{edge}")) for edge in EDGES),
+        )
+        for number, element in enumerate(root.iter("object"), start=1)
     ]
-
-
-def _number(element: ET.Element, path: str) -> float | None:
-    try:
-        value = float(element.findtext(path) or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def write_voc(
@@ -228,8 +154,7 @@ def voc_bytes(
 
 
 def _add_object(root: ET.Element, box: Box, width: int, height: int, one_based: bool) -> None:
-    xmin, xmax = _whole(box.xmin, box.xmax, width)
-    ymin, ymax = _whole(box.ymin, box.ymax, height)
+    xmin, ymin, xmax, ymax = whole_edges(box, width, height, one_based=False)
     touches = xmin == 0 or ymin == 0 or xmax == width or ymax == height
     element = ET.SubElement(root, "object")
     for tag, value in (
@@ -239,16 +164,9 @@ def _add_object(root: ET.Element, box: Box, width: int, height: int, one_based: 
         ("difficult", 0),
     ):
         _add(element, tag, value)
-    shift = 1 if one_based else 0
     bounds = ET.SubElement(element, "bndbox")
-    for tag, value in zip(EDGES, (xmin + shift, ymin + shift, xmax, ymax), strict=True):
+    for tag, value in zip(EDGES, whole_edges(box, width, height, one_based), strict=True):
         _add(bounds, tag, value)
-
-
-def _whole(low: float, high: float, limit: int) -> tuple[int, int]:
-    """Return both edges rounded, at least a pixel apart and inside ``[0, limit]``."""
-    first = min(max(math.floor(low + 0.5), 0), limit - 1)
-    return first, min(max(math.floor(high + 0.5), first + 1), limit)
 
 
 def _add(parent: ET.Element, tag: str, value: object) -> None:

@@ -42,6 +42,10 @@ def test_boxes_and_counts_are_exported(run: Run, tmp_path: Path) -> None:
     assert voc.exit_code == 0, voc.output
     assert "1 images, 1 boxes" in voc.stdout
     assert (tmp_path / "voc" / "images" / "field0.png").is_file()
+    boxes = run("export", "csv", "--out", tmp_path / "boxes.csv")
+    assert boxes.exit_code == 0, boxes.output
+    line = (tmp_path / "boxes.csv").read_text().splitlines()[1]
+    assert line == "field0.png,160,128,Nucleus,1,2,30,40"
     counts = run("export", "counts", "--out", tmp_path / "counts.csv", "--project", 1)
     assert counts.exit_code == 0, counts.output
     assert "field0.png,Nucleus,corrected,1," in (tmp_path / "counts.csv").read_text()

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from backend.datasets import export
-from backend.datasets.export import export_counts, export_voc
+from backend.datasets.export import export_counts, export_csv, export_voc
 from backend.datasets.folder import labelled_folder
 from backend.datasets.voc import read_voc
 from backend.errors import BadRequest, NotFound
@@ -216,3 +216,16 @@ def test_a_region_that_was_changed_for_the_export_is_flagged(
     done = export_counts(services, project, tmp_path / "counts.csv")
     assert "envelope" in done.notes[0]
     assert "envelope" in (tmp_path / "counts.csv").read_text()
+
+
+def test_a_csv_names_the_images_as_the_voc_export_does_and_says_so(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL])
+    put(2, "a.png", predicted=[CELL])
+    done = export_csv(services, project, tmp_path / "b.csv", one_based=True, corrected_only=False)
+    assert (tmp_path / "b.csv").read_text().splitlines()[1:] == [
+        "a.png,64,48,Cell,5,6,20,25",
+        "a-2.png,64,48,Cell,5,6,20,25",
+    ]
+    assert done.notes == ("under another name, as export voc has them: a.png (a-2.png)",)

@@ -1,0 +1,197 @@
+"""Boxes as one CSV file, a line each: the thesis' ``xml_to_csv``, and the lines of keras-frcnn.
+
+``xml_to_csv`` writes a line of names first: filename, width, height, class, xmin, ymin, xmax, ymax.
+Its columns may stand in any order here, and width and height may be missing. keras-frcnn reads
+lines without names: path, x1, y1, x2, y2, class. A line with a file name and nothing else says that
+the image is known to have no cell, as keras-retinanet has it; neither of the two can say that.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from backend.datasets.drawn import (
+    EDGES,
+    DrawnBox,
+    Truth,
+    image_size,
+    number_in,
+    usable,
+    whole_edges,
+)
+from backend.errors import BadRequest
+from model.boxes import Box
+
+CSV_SUFFIX = ".csv"
+COLUMNS = ("filename", "width", "height", "class", *EDGES)
+NEEDED = ("filename", "class", *EDGES)
+UNNAMED = {len(COLUMNS): COLUMNS, len(NEEDED): ("filename", *EDGES, "class")}
+
+#: The values of one line by their column.
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class CsvSource:
+    """The lines of a CSV file that speak of one image (see ``pairing.TruthSource``).
+
+    Parameters
+    ----------
+    file
+        Name of the CSV file.
+    image
+        The image as the file has it, perhaps with a path.
+    rows
+        The number of each line, and its values.
+    """
+
+    file: str
+    image: str
+    rows: tuple[tuple[int, Row], ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.file} ({self.image})"
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.named).stem
+
+    @property
+    def named(self) -> str:
+        # A path of either kind of system; only what it ends in says which image is meant.
+        return PureWindowsPath(PurePosixPath(self.image).name).name
+
+    def read(self, size: tuple[int, int] | None = None, one_based: bool = False) -> Truth:
+        notes: list[str] = []
+        width, height = image_size(self._told_size(notes), size, notes)
+        drawn = [_drawn(line, row) for line, row in self.rows if not _says_empty(row)]
+        boxes = usable(drawn, (width, height), one_based, notes)
+        return Truth(self.named, width, height, boxes, tuple(f"{self.title}: {n}" for n in notes))
+
+    def _told_size(self, notes: list[str]) -> tuple[int, int] | None:
+        told = dict.fromkeys(size for _, row in self.rows if (size := _size(row)))
+        if len(told) > 1:
+            sizes = ", ".join(f"{width}×{height}" for width, height in told)
+            notes.append(f"gives several sizes, {sizes} px: the first is taken")
+        return next(iter(told), None)
+
+
+def read_csv(path: Path, notes: list[str]) -> tuple[CsvSource, ...]:
+    """Read a CSV file of boxes; lines of one image belong together wherever they stand.
+
+    Parameters
+    ----------
+    path
+        Values divided by commas or semicolons, UTF-8.
+    notes
+        Gets a sentence, with its number, on each line that is of no use.
+
+    Returns
+    -------
+    The lines of each image, in order of name.
+
+    Raises
+    ------
+    BadRequest
+        The file is missing, no UTF-8 or has not the columns of either format, or has no line that
+        can be used.
+    """
+    lines = _lines(path)
+    names, first = _columns(path, lines)
+    of_image: dict[str, list[tuple[int, Row]]] = defaultdict(list)
+    for number, values in lines[first:]:
+        if len(values) != len(names):
+            notes.append(
+                f"{path.name}: line {number} set aside: it has {len(values)} values, not "
+                f"{len(names)} ({', '.join(names)})"
+            )
+        elif not (row := dict(zip(names, values, strict=True)))["filename"]:
+            notes.append(f"{path.name}: line {number} set aside: it names no image")
+        else:
+            of_image[row["filename"]].append((number, row))
+    if not of_image:
+        raise BadRequest(f"{path} has no line with a box{_reasons(notes)}")
+    return tuple(CsvSource(path.name, image, tuple(of_image[image])) for image in sorted(of_image))
+
+
+def write_csv(images: Iterable[tuple[str, int, int, Sequence[Box]]], one_based: bool) -> bytes:
+    """Return boxes as ``xml_to_csv`` writes them, edges rounded to whole pixels.
+
+    Parameters
+    ----------
+    images
+        Of each its file name, width and height in pixels, and boxes. One without a box has no
+        line: tools that read the format know no other lines.
+    one_based
+        Write 1-based inclusive coordinates.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for name, width, height, boxes in images:
+        for box in boxes:
+            edges = whole_edges(box, width, height, one_based)
+            table.writerow((name, width, height, box.label, *edges))
+    return text.getvalue().encode("utf-8")
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the values of each line that has any, with its number."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise BadRequest(f"{path} is not there; give a CSV file that is.") from error
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{path} is no UTF-8 ({error}): save it as UTF-8 text.") from error
+    first = text.partition("\n")[0]
+    reader = csv.reader(
+        io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ","
+    )
+    try:
+        read = [(reader.line_num, [value.strip() for value in values]) for values in reader]
+    except csv.Error as error:
+        raise BadRequest(f"{path}, line {reader.line_num}: {error}; mend it.") from error
+    return [(number, values) for number, values in read if any(values)]
+
+
+def _columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> tuple[tuple[str, ...], int]:
+    """Return the names of the columns, and how many lines the names take."""
+    values = lines[0][1] if lines else []
+    named = tuple(value.lower() for value in values)
+    if set(NEEDED) <= set(named):
+        return named, 1
+    unnamed = UNNAMED.get(len(values))
+    if unnamed and _is_row(dict(zip(unnamed, values, strict=True))):
+        return unnamed, 0
+    raise BadRequest(
+        f"{path} is no CSV of boxes: its first line must name {','.join(COLUMNS)} (width and "
+        "height may be missing), or every line must be path,x1,y1,x2,y2,class without names."
+    )
+
+
+def _is_row(row: Row) -> bool:
+    return _says_empty(row) or any(number_in(row[edge]) is not None for edge in EDGES)
+
+
+def _says_empty(row: Row) -> bool:
+    return not any(row[name] for name in NEEDED if name != "filename")
+
+
+def _drawn(line: int, row: Row) -> DrawnBox:
+    edges = tuple(number_in(row[edge]) for edge in EDGES)
+    return DrawnBox(f"line {line}", row["class"], edges)
+
+
+def _size(row: Row) -> tuple[int, int] | None:
+    width, height = (int(number_in(row.get(side)) or 0) for side in ("width", "height"))
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _reasons(notes: Sequence[str]) -> str:
+    return "\n  ".join([":", *notes[:5]]) if notes else "."
