@@ -189,8 +189,9 @@ def read_folder(
     mapping: list[str] | None,
     classes: list[str] | tuple[str, ...] | None,
     one_based: bool,
+    tell: bool = True,
 ) -> LabelledFolder:
-    """Read a labelled folder, showing how far it is and what was left out."""
+    """Read a labelled folder, showing how far it is and, unless told not to, what was odd."""
     from backend.datasets.folder import labelled_folder
 
     renamed = choosing.parse_mapping(mapping or [])
@@ -203,7 +204,8 @@ def read_folder(
             one_based,
             on_progress=lambda done, total: advance(done / total, f"{done} of {total} images"),
         )
-    warn(folder.notes)
+    if tell:
+        warn([*folder.notes, *(one.words for one in folder.aside)])
     boxes = sum(len(image.boxes) for image in folder.images)
     say(f"{len(folder.images)} images, {boxes} boxes: {', '.join(folder.classes) or 'no class'}")
     return folder
@@ -215,10 +217,14 @@ def snapshot_of(
     """Return what a training on the folder sees, each image on its side for ever."""
     from backend.datasets.sides import FILE_NAME, with_sides
     from model.examples import DatasetSnapshot
+    from model.label_guard import summary
+
+    if folder.aside:
+        say(f"{summary(folder.aside)}: set aside, not learned from.")
 
     with progress("Looking for images alike") as advance:
         sided = with_sides(
-            folder.images,
+            folder.guarded,
             settings.home / FILE_NAME,
             on_progress=lambda done, total: advance(done / total, f"{done} of {total} images"),
         )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from model.boxes import Box, iou_matrix
-from model.examples import LabelledImage
+from model.boxes import Box
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
-SAME_CELL_IOU = 0.8
 
 
 @dataclass(frozen=True)
@@ -95,9 +92,7 @@ def usable(
     one_based
         The edges are 1-based and inclusive; otherwise 0-based and half-open.
     """
-    boxes = [kept for each in drawn if (kept := _usable(each, size, one_based, notes))]
-    notes += _doubles(boxes)
-    return tuple(boxes)
+    return tuple(kept for each in drawn if (kept := _usable(each, size, one_based, notes)))
 
 
 def _usable(
@@ -145,19 +140,6 @@ def _inside(box: Box, what: str, width: int, height: int, notes: list[str]) -> B
 
 def _where(box: Box) -> str:
     return "(" + ", ".join(f"{edge:g}" for edge in box.xyxy_px) + ")"
-
-
-def _doubles(boxes: Sequence[Box]) -> list[str]:
-    """Return a note for each pair of boxes that seem to be round the same cell; both are kept."""
-    edges = LabelledImage(Path(), "", tuple(boxes)).xyxy_px
-    overlaps = iou_matrix(edges, edges)
-    return [
-        f"two boxes of {boxes[i].label} lie on one another at "
-        f"({boxes[i].xmin:g}, {boxes[i].ymin:g}): one cell boxed twice? both kept"
-        for i in range(len(boxes))
-        for j in range(i)
-        if overlaps[i, j] > SAME_CELL_IOU and boxes[i].label == boxes[j].label
-    ]
 
 
 def whole_edges(box: Box, width: int, height: int, one_based: bool) -> tuple[int, int, int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +13,7 @@ from typing import Any
 
 from backend.datasets.boxes_csv import write_csv
 from backend.datasets.counts import counts_csv
+from backend.datasets.drawn import EDGES
 from backend.datasets.known import KnownImage, known_images
 from backend.datasets.naming import UniqueNames
 from backend.datasets.pairing import shortened
@@ -21,9 +24,13 @@ from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.atomic import new_folder
 from model.boxes import Box
+from model.label_guard import SetAside, summary
 from preprocessing.images import IMAGE_SUFFIXES
 
 ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", "export.json"
+#: The boxes that look wrong to the label guard; they are exported all the same.
+WARNINGS = "warnings.csv"
+WARNING_COLUMNS = ("image", "class", *EDGES, "reason", "why")
 
 #: A path inside the export, and what is to lie there: bytes, or a file to copy.
 Entry = tuple[str, bytes | Path]
@@ -50,7 +57,8 @@ def export_voc(
 
     The folder, or the zip, is there whole or not at all. Images of one name get names of their
     own; an image without a cell gets a VOC file without an object; ``export.json`` tells what each
-    came from.
+    came from. Boxes are written as they were drawn: those that look wrong to the label guard are
+    listed in ``warnings.csv`` as well.
 
     Parameters
     ----------
@@ -73,7 +81,8 @@ def export_voc(
     chosen, notes = _chosen(services, project, corrected_only)
     entries = _Entries(services, project, one_based, with_images)
     (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, entries.of(chosen))
-    return _exported(chosen, notes + entries.notes)
+    notes += entries.notes + _warnings(chosen, f"exported as drawn and listed in {WARNINGS}")
+    return _exported(chosen, notes)
 
 
 def export_csv(
@@ -116,7 +125,7 @@ def export_csv(
         if name != image.counted.name
     ]:
         notes.append(f"under another name, as export voc has them: {shortened(renamed)}")
-    return _exported(chosen, notes)
+    return _exported(chosen, notes + _warnings(chosen, "exported as drawn"))
 
 
 def export_counts(services: Services, project: int, out: Path) -> Exported:
@@ -131,7 +140,15 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
     classes = services.projects.get(project).classes
     write_whole(out, counts_csv([k.counted for k in known], classes).encode("utf-8"))
     boxes = sum(len(k.counted.boxes) for k in known)
-    return Exported(len(known), boxes, (*notes, *(n for k in known for n in k.notes)))
+    notes += [note for image in known for note in image.notes] + _warnings(
+        known, "counted as drawn"
+    )
+    return Exported(len(known), boxes, tuple(notes))
+
+
+def _warnings(images: Sequence[KnownImage], fate: str) -> list[str]:
+    aside = [one for image in images for one in image.aside]
+    return [f"{summary(aside)}: {fate}"] if aside else []
 
 
 def _chosen(
@@ -149,7 +166,7 @@ def _chosen(
 
 def _exported(chosen: Sequence[KnownImage], notes: Sequence[str]) -> Exported:
     own = [note for image in chosen for note in image.notes]
-    return Exported(len(chosen), sum(len(k.counted.boxes) for k in chosen), (*notes, *own))
+    return Exported(len(chosen), sum(len(k.counted.boxes) for k in chosen), (*own, *notes))
 
 
 def _has_boxes(image: KnownImage) -> bool:
@@ -170,7 +187,7 @@ class _Entries:
 
     def of(self, images: Iterable[KnownImage]) -> Iterator[Entry]:
         """Yield each VOC file and each image, at last what all of it came from."""
-        names, contents = UniqueNames(), list[dict[str, Any]]()
+        names, contents, odd = UniqueNames(), list[dict[str, Any]](), list[Sequence[Any]]()
         for image in images:
             stem = names.stem(image.counted.name)
             name = stem + _suffix(image)
@@ -184,6 +201,9 @@ class _Entries:
                 page = image.stored.page
                 yield f"{IMAGES}/{name}", page_as_tiff(raw, page) if page else raw
             contents.append(_came_from(image, name))
+            odd += [_warning(name, one) for one in image.aside]
+        if odd:
+            yield WARNINGS, _csv([WARNING_COLUMNS, *odd])
         yield CONTENTS, self._contents(contents)
 
     def _raw(self, image: KnownImage) -> Path | None:
@@ -200,6 +220,17 @@ class _Entries:
             "images": images,
         }
         return json.dumps(values, indent=1).encode()
+
+
+def _warning(name: str, one: SetAside) -> tuple[Any, ...]:
+    edges = (round(edge, 3) for edge in one.box.xyxy_px)
+    return name, one.box.label, *edges, one.reason, one.why
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8")
 
 
 def _came_from(image: KnownImage, name: str) -> dict[str, Any]:

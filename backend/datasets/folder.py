@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from backend.datasets.drawn import Truth
@@ -20,6 +21,7 @@ from backend.datasets.pairing import (
 from backend.errors import BadRequest
 from model.boxes import Box
 from model.examples import LabelledImage
+from model.label_guard import ImageLabels, SetAside, guard, without
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, read_image
 
@@ -35,11 +37,27 @@ class LabelledFolder:
     images
         In order of file name; each content once.
     notes
-        What was left out, clipped, set aside or odd, a sentence each.
+        What was left out, clipped or odd, a sentence each.
+    labels
+        The same boxes with the size of their image, as the label guard sees them.
     """
 
     images: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
+    labels: tuple[ImageLabels, ...] = ()
+
+    @cached_property
+    def aside(self) -> tuple[SetAside, ...]:
+        """The boxes that look wrong; they are among the images' boxes all the same."""
+        return guard(self.labels)
+
+    @property
+    def guarded(self) -> tuple[LabelledImage, ...]:
+        """The images without the boxes that look wrong: what may be learned from."""
+        left = without(self.labels, self.aside)
+        return tuple(
+            replace(image, boxes=boxes) for image, boxes in zip(self.images, left, strict=True)
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,16 +104,19 @@ def labelled_folder(
             f"{plural(len(others), 'other file')} left out: {shortened(p.name for p in others)}"
         )
     kept: dict[str, LabelledImage] = {}
+    labels: dict[str, ImageLabels] = {}
     for done, (path, annotation) in enumerate(pairing.pairs, start=1):
-        example = _labelled(path, annotation, mapping or {}, one_based, notes)
-        if example is not None and (twin := kept.setdefault(example.sha256, example)) != example:
-            notes.append(f"{example.name} left out: it is the same file as {twin.name}")
+        if read := _labelled(path, annotation, mapping or {}, one_based, notes):
+            example, labelled = read
+            labels.setdefault(example.sha256, labelled)
+            if (twin := kept.setdefault(example.sha256, example)) != example:
+                notes.append(f"{example.name} left out: it is the same file as {twin.name}")
         if on_progress:
             on_progress(done, len(pairing.pairs))
     check_classes((box for image in kept.values() for box in image.boxes), classes)
     if not kept:
         raise BadRequest(_nothing_usable(images, annotations, notes))
-    return LabelledFolder(tuple(kept.values()), tuple(notes))
+    return LabelledFolder(tuple(kept.values()), tuple(notes), tuple(labels.values()))
 
 
 def read_record(path: Path, notes: list[str]) -> ImageRecord | None:
@@ -149,12 +170,13 @@ def _labelled(
     mapping: Mapping[str, str],
     one_based: bool,
     notes: list[str],
-) -> LabelledImage | None:
+) -> tuple[LabelledImage, ImageLabels] | None:
     if (record := read_record(path, notes)) is None:
         return None
     truth = read_truth(path, annotation, record, mapping, one_based)
     notes += truth.notes
-    return LabelledImage(path.resolve(), record.sha256, truth.boxes, name=path.name)
+    image = LabelledImage(path.resolve(), record.sha256, truth.boxes, name=path.name)
+    return image, ImageLabels(path.name, record.width, record.height, truth.boxes)
 
 
 def _nothing_usable(images: Path, annotations: Path, notes: Sequence[str]) -> str:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from backend.datasets.counts import CountedImage
-from backend.labelstudio.results import to_boxes
+from backend.labelstudio.results import to_labels
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
+from model.label_guard import ImageLabels, SetAside, guard, summary
 
 
 @dataclass(frozen=True)
 class KnownImage:
-    """One image of a project with its boxes and what was odd about them."""
+    """One image of a project with its boxes as drawn, and what was odd about them.
+
+    Parameters
+    ----------
+    aside
+        Those of the boxes that look wrong: they count, but no run learns from them.
+    """
 
     stored: StoredImage
     counted: CountedImage
     notes: tuple[str, ...] = ()
+    aside: tuple[SetAside, ...] = ()
 
     @property
     def corrected(self) -> bool:
@@ -44,22 +54,41 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         if other.updated_at < annotation.updated_at:
             corrected[image.sha256, image.page] = annotation
     images = services.images.all(project)
-    return [_known(services, i, corrected.get((i.sha256, i.page))) for i in images], notes
+    read = [_read(services, i, corrected.get((i.sha256, i.page))) for i in images]
+    return _guarded(read), notes
 
 
-def _known(services: Services, image: StoredImage, annotation: Annotation | None) -> KnownImage:
+def _read(
+    services: Services, image: StoredImage, annotation: Annotation | None
+) -> tuple[KnownImage, ImageLabels]:
     task = annotation.task if annotation else image.task
     served = services.predictions.latest(image.project, task) if task is not None else None
     regions = annotation.result if annotation else served.regions if served else ()
-    boxes, notes = to_boxes(regions, image.width, image.height)
+    labels, notes = to_labels(image.name, regions, image.width, image.height)
     counted = CountedImage(
         name=image.name,
         width=image.width,
         height=image.height,
-        boxes=tuple(boxes),
+        boxes=labels.boxes,
         source="corrected" if annotation else "predicted" if served else "none",
         model_version=served.served if served else "",
         annotator=(annotation.annotator or "") if annotation else "",
         flags=(*(served.flags if served else ()), *notes),
     )
-    return KnownImage(image, counted, tuple(f"{image.name}: {note}" for note in notes))
+    return KnownImage(image, counted, tuple(f"{image.name}: {note}" for note in notes)), labels
+
+
+def _guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:
+    """Say of each corrected image which of its boxes look wrong; they stay where they are."""
+    corrected = [(place, labels) for place, (known, labels) in enumerate(read) if known.corrected]
+    aside = defaultdict(list)
+    for one in guard([labels for _, labels in corrected]):
+        aside[corrected[one.image][0]].append(one)
+    return [_flagged(known, aside[place]) for place, (known, _) in enumerate(read)]
+
+
+def _flagged(known: KnownImage, aside: Sequence[SetAside]) -> KnownImage:
+    if not aside:
+        return known
+    flags = (*known.counted.flags, summary(aside))
+    return replace(known, counted=replace(known.counted, flags=flags), aside=tuple(aside))

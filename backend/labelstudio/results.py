@@ -11,6 +11,7 @@ from typing import Any
 
 from backend.labelstudio.interface import LabellingInterface
 from model.boxes import Box
+from model.label_guard import ImageLabels
 
 Region = dict[str, Any]
 Point = tuple[float, float]
@@ -99,6 +100,20 @@ def to_drawn_boxes(regions: Sequence[Mapping[str, Any]], width: int, height: int
         for box in to_boxes([region], width, height)[0]:
             drawn.append(DrawnBox(str(region.get("id")), box, str(region.get("origin") or "")))
     return drawn
+
+
+def to_labels(
+    name: str, regions: Sequence[Mapping[str, Any]], width: int, height: int
+) -> tuple[ImageLabels, list[str]]:
+    """Read an image's boxes for the label guard, with the same notes as :func:`to_boxes`.
+
+    A box is meant as it is when the annotator wrote a note to its region ("Meta" in the region's
+    panel of Label Studio).
+    """
+    boxes, notes = to_boxes(regions, width, height)
+    noted = [region for region in regions if (region.get("meta") or {}).get("text")]
+    meant = frozenset(to_boxes(noted, width, height)[0])
+    return ImageLabels(name, width, height, tuple(boxes), meant), notes
 
 
 class _LeftOut(ValueError):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backend.errors import NotFound
-from backend.labelstudio.results import to_boxes
+from backend.labelstudio.results import to_labels
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.boxes import Box
 from model.examples import DatasetSnapshot, LabelledImage, decide_sides
+from model.label_guard import ImageLabels, guard, summary, without
 from model.likeness import fingerprint_of, group_alike
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import read_image
@@ -36,7 +37,7 @@ class _Example:
 
 
 def build_snapshot(services: Services, project: int, on_note: OnNote) -> DatasetSnapshot:
-    """Freeze what is corrected now.
+    """Freeze what is corrected now, less the boxes that the label guard sets aside.
 
     Images get their side here, for ever; one that shows the field of an earlier one goes where that
     went. One or two that are left over from the last five have none yet; they wait for the next run
@@ -57,8 +58,7 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
     _decide(services, project, [example.image for example in examples], on_note)
     sides = {(i.sha256, i.page): i.side for i in services.images.all(project)}
     labelled = []
-    for example in examples:
-        boxes = _boxes(example, chosen, on_note)
+    for example, boxes in zip(examples, _guarded(examples, chosen, on_note), strict=True):
         if side := sides[example.key]:
             labelled.append(
                 LabelledImage(
@@ -71,6 +71,31 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
                 )
             )
     return DatasetSnapshot(tuple(labelled), chosen.classes)
+
+
+def labels_of(services: Services, project: int, on_note: OnNote) -> list[ImageLabels]:
+    """Return the boxes of each corrected image as the label guard gets to see them.
+
+    Raises
+    ------
+    NotFound
+        When the project is not known.
+    """
+    chosen = services.projects.get(project)
+    return [_labels(example, chosen, on_note) for example in _examples(services, project, on_note)]
+
+
+def fingerprint(services: Services, image: StoredImage) -> str:
+    """Return an image's fingerprint, empty where it has none; made once, when first asked for."""
+    if image.fingerprint is not None:
+        return image.fingerprint
+    try:
+        pixels = read_image(services.images.path(image.sha256), image.page).pixels
+    except (NotFound, UnreadableImage):
+        return ""  # whoever reads it to learn from it will say so
+    made = fingerprint_of(pixels)
+    services.images.set_fingerprint(image.sha256, image.page, made)
+    return made
 
 
 def _examples(services: Services, project: int, on_note: OnNote) -> list[_Example]:
@@ -94,7 +119,7 @@ def _decide(
 ) -> None:
     decided = [image for image in services.images.all(project) if image.side]
     images = decided + [image for image in corrected if image.side is None]
-    groups = group_alike([_fingerprint(services, image) for image in images])
+    groups = group_alike([fingerprint(services, image) for image in images])
     known = [image.side for image in images]
     sides = decide_sides([_content_hash(image) for image in images], known, groups)
     for image, side, group in zip(images, sides, groups, strict=True):
@@ -104,34 +129,39 @@ def _decide(
                 on_note(f"{image.name} shows the field of {images[group].name}: both are {side}")
 
 
-def _fingerprint(services: Services, image: StoredImage) -> str:
-    """Return an image's fingerprint; it is made once, when it is first asked for."""
-    if image.fingerprint is not None:
-        return image.fingerprint
-    try:
-        pixels = read_image(services.images.path(image.sha256), image.page).pixels
-    except (NotFound, UnreadableImage):
-        return ""  # whoever reads it to learn from it will say so
-    fingerprint = fingerprint_of(pixels)
-    services.images.set_fingerprint(image.sha256, image.page, fingerprint)
-    return fingerprint
-
-
 def _content_hash(image: StoredImage) -> str:
     # The pages of a file have one sha256, and equal hashes would all go to one side.
     name = f"{image.sha256} {image.page}"
     return image.sha256 if image.page == 0 else hashlib.sha256(name.encode()).hexdigest()
 
 
-def _boxes(example: _Example, project: Project, on_note: OnNote) -> tuple[Box, ...]:
+def _guarded(
+    examples: Sequence[_Example], project: Project, on_note: OnNote
+) -> list[tuple[Box, ...]]:
+    """Return the boxes of each example that may be learned from."""
+    notes: list[str] = []
+    labels = [_labels(example, project, notes.append) for example in examples]
+    aside = guard(labels)
+    if aside:
+        on_note(
+            f"{summary(aside)}: set aside, not learned from. "
+            f"`cytoloop labels check --project {project.id}` lists all."
+        )
+    # The guard first: of many notes the last ones are only counted.
+    for note in [*(one.words for one in aside), *notes]:
+        on_note(note)
+    return without(labels, aside)
+
+
+def _labels(example: _Example, project: Project, on_note: OnNote) -> ImageLabels:
     image = example.image
-    boxes, notes = to_boxes(example.annotation.result, image.width, image.height)
-    known = tuple(box for box in boxes if box.label in project.classes)
-    unknown = Counter(box.label for box in boxes if box.label not in project.classes)
+    labels, notes = to_labels(image.name, example.annotation.result, image.width, image.height)
+    known = tuple(box for box in labels.boxes if box.label in project.classes)
+    unknown = Counter(box.label for box in labels.boxes if box.label not in project.classes)
     notes = notes + [
         f"{number} boxes of {label!r} left out: the label_config has no such class"
         for label, number in sorted(unknown.items())
     ]
     for note in notes:
         on_note(f"{image.name}: {note}")
-    return known
+    return replace(labels, boxes=known)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import uuid
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,17 @@ class Images:
     def all(self, project: int) -> list[StoredImage]:
         """Return a project's images in the order they came in."""
         return self._read(_selected(project))
+
+    def shown_twice(self, project: int) -> list[tuple[StoredImage, list[int]]]:
+        """Return the images that several tasks show, each with these tasks."""
+        query = select(tasks.c.image, tasks.c.task).where(tasks.c.project == project)
+        by_image = defaultdict(list)
+        with self._engine.connect() as connection:
+            for image, task in connection.execute(query.order_by(tasks.c.task)):
+                by_image[image].append(task)
+        several = [shown for shown in by_image.values() if len(shown) > 1]
+        found = ((self.of_task(project, shown[0]), shown) for shown in several)
+        return [(image, shown) for image, shown in found if image is not None]
 
     def set_side(self, project: int, sha256: str, page: int, side: Side) -> None:
         """Decide an image's side; one that is decided already stays as it is."""

@@ -229,3 +229,25 @@ def test_a_csv_names_the_images_as_the_voc_export_does_and_says_so(
         "a-2.png,64,48,Cell,5,6,20,25",
     ]
     assert done.notes == ("under another name, as export voc has them: a.png (a-2.png)",)
+
+
+def test_boxes_that_look_wrong_are_exported_as_drawn_and_listed(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL, CELL])
+    put(2, "b.png", corrected=[CELL, CELL, Box(1, 1, 2, 40, "Cell")])
+    done = export_voc(services, project, tmp_path / "out")
+    assert len(read_voc(tmp_path / "out" / "annotations" / "b.xml").boxes) == 3
+    said = "2 boxes look wrong (1 thinner than two pixels, 1 doubled): exported as drawn and listed"
+    assert done.notes == (f"{said} in warnings.csv",)
+    with (tmp_path / "out" / "warnings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["image"], r["class"], r["xmin"], r["reason"]) for r in rows] == [
+        ("b.png", "Cell", str(CELL.xmin), "double"),
+        ("b.png", "Cell", "1.0", "one-pixel"),
+    ]
+    export_counts(services, project, tmp_path / "counts.csv")
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        flags = {(r["image"], r["count"]): r["flags"] for r in csv.DictReader(file)}
+    assert flags["a.png", "2"] == ""
+    assert flags["b.png", "3"].startswith("2 boxes look wrong")

@@ -80,6 +80,17 @@ def test_the_same_file_twice_counts_once(tmp_path: Path, save_image: Save, save_
     assert folder.notes == ("b.png left out: it is the same file as a.png",)
 
 
+def test_a_cell_boxed_twice_is_told_and_kept_but_not_learned_from(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [CELL, CELL])
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert len(folder.images[0].boxes) == 2
+    assert [len(image.boxes) for image in folder.guarded] == [1]
+    assert "boxed twice" in folder.aside[0].words
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image"])
 def test_an_unreadable_image_is_noted_and_the_others_go_on(
     tmp_path: Path, save_image: Save, save_voc: Save, content: bytes

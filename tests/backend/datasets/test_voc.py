@@ -124,13 +124,6 @@ def test_a_click_of_no_size_is_set_aside_in_one_based_files_too(tmp_path: Path) 
     assert "no size" in read.notes[0]
 
 
-def test_a_cell_boxed_twice_is_noted_and_kept(tmp_path: Path) -> None:
-    twice = voc_text(edges(10, 10, 60, 60), edges(12, 10, 61, 60))
-    read = read_voc(written(tmp_path, twice), SIZE)
-    assert len(read.boxes) == 2
-    assert "boxed twice" in read.notes[0]
-
-
 def test_a_missing_size_comes_from_the_image(tmp_path: Path) -> None:
     path = written(tmp_path, voc_text(edges(1, 2, 3, 4), size=""))
     assert (read_voc(path, SIZE).width, read_voc(path, SIZE).notes) == (640, ())

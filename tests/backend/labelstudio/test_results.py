@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import STEPS_PER_PX, to_boxes, to_regions
+from backend.labelstudio.results import STEPS_PER_PX, to_boxes, to_labels, to_regions
 from model.boxes import Box
 
 INTERFACE = LabellingInterface("label", "image", "image", ("Cell", "Debris"))
@@ -177,3 +177,11 @@ def test_of_several_labels_the_first_is_taken_and_reported() -> None:
 
     assert boxes[0].label == "Debris"
     assert "2 labels" in notes[0]
+
+
+def test_a_box_with_a_note_is_meant_as_it_is() -> None:
+    noted = {**region(x=50), "meta": {"text": ["a giant cell"]}}
+    drawn, notes = to_labels("a.png", [region(), noted, region(width=0)], 100, 100)
+    assert (drawn.name, drawn.width, drawn.height) == ("a.png", 100, 100)
+    assert [box in drawn.meant for box in drawn.boxes] == [False, True]
+    assert len(notes) == 1

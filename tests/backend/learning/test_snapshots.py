@@ -152,6 +152,30 @@ def test_whatever_is_changed_or_left_out_is_said(
     assert "image2.png: " in said
 
 
+def test_boxes_that_look_wrong_are_set_aside_and_listed_but_stay_in_the_store(
+    services: Services, project: int, add_image: Any, correct: Any, regions: Any
+) -> None:
+    for task in range(3):
+        add_image(task)
+    drawn = regions(A_BOX, A_BOX, Box(5, 5, 6, 30, "Cell"))
+    meant = {**drawn[1], "meta": {"text": ["two cells, one upon the other"]}}
+    correct([0], drawn)
+    correct([1], [drawn[0], meant])
+    correct([2])
+    notes: list[str] = []
+    snapshot = build_snapshot(services, project, notes.append)
+    assert [image.boxes for image in snapshot.images] == [(A_BOX,), (A_BOX, A_BOX), ()]
+    assert notes[0] == (
+        "2 boxes look wrong (1 thinner than two pixels, 1 doubled): set aside, not learned from. "
+        "`cytoloop labels check --project 1` lists all."
+    )
+    assert [note.partition(" looks wrong: it ")[0] for note in notes[1:]] == [
+        "image0.png: box of Cell at (3, 4, 20, 30)",
+        "image0.png: box of Cell at (5, 5, 6, 30)",
+    ]
+    assert len(services.annotations.corrected(project)[0].result) == 3
+
+
 def test_a_snapshot_of_an_unknown_project_is_refused(services: Services) -> None:
     with pytest.raises(NotFound, match="Project 9"):
         build_snapshot(services, 9, print)

@@ -66,6 +66,9 @@ def test_an_image_may_stand_in_two_tasks(store: Images) -> None:
     store.attach_task(1, A, 0, task=15)
     assert store.of_task(1, 12) == store.of_task(1, 15)
     assert len(store.all(1)) == 1
+    store.add(1, B, 0, "b.tif", 640, 480)
+    store.attach_task(1, B, 0, task=13)
+    assert store.shown_twice(1) == [(store.of_task(1, 12), [12, 15])]
 
 
 def test_a_task_of_an_unknown_image_is_refused(store: Images) -> None:

@@ -1,0 +1,105 @@
+"""`cytoloop labels check`: what is odd about labels, before anything is learned from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.cli import choosing
+from backend.cli.console import progress, say
+from backend.cli.offline import read_folder
+from backend.cli.options import Home, Map, OneBased, ProjectId, settings_from
+from backend.errors import BadRequest
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.datasets.checking import LabelCheck
+
+#: Something looks wrong; 2 is an error.
+ODD = 1
+MEANT = (
+    "A box that is meant as it is stays when you write a note to it: Meta, in the region's panel."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    labels = typer.Typer(help="Look at what was labelled.", no_args_is_help=True)
+    labels.callback()(_group)
+    labels.command("check")(check)
+    app.add_typer(labels, name="labels")
+
+
+def _group() -> None:
+    """Look at what was labelled."""
+
+
+def check(
+    project: ProjectId = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Look at this folder of images instead of a project.")
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of their VOC files.", show_default="the images'")
+    ] = None,
+    mapping: Map = None,
+    one_based: OneBased = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    home: Home = None,
+) -> None:
+    """List the boxes that look wrong, and the images that are there twice or show one field.
+
+    Nothing is changed. Runs do not learn from the boxes that look wrong; exports have them as they
+    were drawn. Exits with 1 when a box looks wrong.
+    """
+    if images is None:
+        if annotations is not None:
+            raise BadRequest("--annotations needs the folder of its images: --images DIR")
+        found = _of_project(home, project)
+    else:
+        found = _of_folder(images, annotations or images, mapping, one_based)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _print(found)
+    if found.aside and images is None:
+        say(MEANT)
+    if found.aside:
+        raise typer.Exit(ODD)
+
+
+def _of_project(home: Path | None, project: int | None) -> LabelCheck:
+    from backend.datasets.checking import check_project
+    from backend.services import build_services
+
+    services = build_services(settings_from(home=home))
+    chosen = choosing.choose_project(services.projects, project)
+    with progress("Looking for images alike") as advance:
+        return check_project(services, chosen.id, lambda done, total: advance(done / total, ""))
+
+
+def _of_folder(
+    images: Path, annotations: Path, mapping: list[str] | None, one_based: bool
+) -> LabelCheck:
+    from backend.datasets.checking import check_folder
+
+    folder = read_folder(images, annotations, mapping, None, one_based, tell=False)
+    with progress("Looking for images alike") as advance:
+        return check_folder(folder, lambda done, total: advance(done / total, ""))
+
+
+def _print(found: LabelCheck) -> None:
+    from model.label_guard import summary
+
+    for one in found.aside:
+        typer.echo(one.words)
+    for note in found.notes:
+        typer.echo(note)
+    for same in found.same:
+        typer.echo(same)
+    for names in found.alike:
+        typer.echo(f"{len(names)} images show one field and share a side: {', '.join(names)}")
+    judged = summary(found.aside) if found.aside else "none looks wrong"
+    typer.echo(f"{found.images} labelled images, {found.boxes} boxes: {judged}")
