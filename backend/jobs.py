@@ -10,7 +10,7 @@ import structlog
 
 from backend.learning import pipeline
 from backend.learning import push as pushing
-from backend.learning.triggers import requeue_cut_off
+from backend.learning.triggers import requeue_pending, take_up
 from backend.logs import configure_logging
 from backend.services import Services, build_services
 from model.threads import wait_quietly
@@ -36,14 +36,10 @@ def push(project: int, version_id: str) -> None:
 
 
 def record_killed(run_id: int, how: str) -> None:
-    """End a run whose process was killed, which could not do so itself."""
+    """Have a run whose process was killed go on, or end it when it is killed again and again."""
     with _services() as services:
-        services.runs.finish(
-            run_id,
-            "failed",
-            message=f"The training's process was killed ({how}); most often the memory was full. "
-            "Start Training tries again.",
-        )
+        services.runs.cut_off(run_id, f"was killed ({how})")
+        requeue_pending(services)
 
 
 def run_worker(burst: bool = False) -> None:
@@ -56,8 +52,9 @@ def run_worker(burst: bool = False) -> None:
     """
     with _services() as services:
         services.queue.reap()
-        for run in requeue_cut_off(services):
+        for run in take_up(services):
             log.info("run.waiting", run=run.id, project=run.project)
+        pipeline.sweep(services)
     # The store is closed here: a connection must not be shared with the jobs' processes.
     services.queue.run_worker(burst=burst, on_killed=record_killed)
 

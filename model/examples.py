@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from model.atomic import write_json
 from model.boxes import Box, Float32
 from preprocessing.images import ImageRecord, read_image
 
@@ -108,8 +109,9 @@ class DatasetSnapshot:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
         values = {"classes": self.classes, "images": [i.to_json() for i in self.images]}
-        path.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        write_json(path, values)
 
     @classmethod
     def load(cls, path: Path) -> DatasetSnapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from backend.errors import LabelStudioError, QueueError
 from backend.learning.progress import Reporter
 from backend.learning.reconcile import reconcile
 from backend.learning.snapshots import build_snapshot
+from backend.learning.taken import run_folder, take
 from backend.services import Services
 from backend.settings import Settings
-from backend.store.runs import Run
+from backend.store.runs import PROMOTING, Run
 from model.config import PRESETS, DetectorConfig, GateConfig, TrainConfig
 from model.errors import NothingToLearn, TrainingCancelled
 from model.evaluation import evaluate_version
@@ -26,12 +28,14 @@ from model.versions import EvaluationReport, GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)
 
+SNAPSHOT = "snapshot.json"
+
 
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended, as the store keeps it."""
 
-    state: Literal["promoted", "refused"]
+    state: Literal["promoted", "refused", "failed", "cancelled"]
     message: str
     candidate: str | None = None
     champion: str | None = None
@@ -41,31 +45,47 @@ class Outcome:
 def learn(services: Services, run_id: int) -> None:
     """Carry out a run that waits; whatever happens, the store says so in the end.
 
-    A run that does not wait (a doubled job, a cancelled run) is left alone. A failure never
-    touches the champion; the button tries again.
+    A run that does not wait, or that another process works on (a doubled job, a cancelled run), is
+    left alone. One that was cut off goes on with the snapshot that it froze, from its last
+    checkpoint, or with its candidate where that was stored already. A failure never touches the
+    champion; `cytoloop runs retry` tries again.
     """
-    run = services.runs.start(run_id)
-    if run is None:
-        log.info("run.not_waiting", run=run_id)
-        return
-    try:
-        outcome = _carry_out(services, run, Reporter(services.runs, run.id))
-    except TrainingCancelled as error:
-        services.runs.finish(run.id, "cancelled", message=str(error))
-    except NothingToLearn as error:
-        services.runs.finish(run.id, "refused", message=str(error))
-    except Exception as error:  # the door of a run: nothing may leave it running
-        log.exception("run.failed", run=run.id)
-        services.runs.finish(run.id, "failed", message=f"{type(error).__name__}: {error}")
-    else:
+    with take(run_folder(services.settings, run_id)) as free:
+        run = services.runs.start(run_id) if free else None
+        if run is None:
+            log.info("run.not_waiting", run=run_id)
+            return
+        outcome = _outcome(services, run)
+        working = _working(services, run.id)
+        if outcome.state == "failed":
+            # First of all this: it may have failed because the disk is full.
+            shutil.rmtree(working, ignore_errors=True)
         services.runs.finish(run.id, **vars(outcome))
         log.info("run.ended", run=run.id, state=outcome.state, candidate=outcome.candidate)
-    shutil.rmtree(_folder(services, run) / "training", ignore_errors=True)
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def sweep(services: Services) -> None:
+    """Remove what trainings left in the folders of runs that ended while nobody worked on them."""
+    for run in services.runs.all():
+        if not run.is_active:
+            shutil.rmtree(_working(services, run.id), ignore_errors=True)
+
+
+def _outcome(services: Services, run: Run) -> Outcome:
+    try:
+        return _carry_out(services, run, Reporter(services.runs, run.id, run.notes))
+    except TrainingCancelled as error:
+        return Outcome("cancelled", str(error))
+    except NothingToLearn as error:
+        return Outcome("refused", str(error))
+    except Exception as error:  # the door of a run: nothing may leave it running
+        log.exception("run.failed", run=run.id)
+        return Outcome("failed", f"{_in_words(error)} The champion serves as before.")
 
 
 def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
-    snapshot = _freeze(services, run, report)
-    services.runs.progress(run.id, snapshot=snapshot.sha256)
+    snapshot = _frozen(services, run) or _freeze(services, run, report)
     if before := services.runs.learned(run.project, snapshot.sha256):
         return Outcome(
             "refused",
@@ -74,20 +94,45 @@ def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
                 f"{before.state}. Correct more images first."
             ),
         )
-    candidate = make_candidate(
+    candidate = _stored(services, run, snapshot) or make_candidate(
         snapshot,
         services.registry,
-        workdir=_folder(services, run) / "training",
+        workdir=_working(services, run.id),
         champion=services.registry.champion(str(run.project)),
         project=str(run.project),
         preset=_preset(services.settings),
         device=services.settings.device,
         on_progress=report,
     )
-    services.runs.progress(run.id, candidate=candidate.id)
+    services.runs.progress(run.id, candidate=candidate.id, ap50=_ap50(candidate.report))
     for note in candidate.notes:
         report.note(note)
     return _judge(services, run, candidate, snapshot, report)
+
+
+def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
+    """Return what a run that was cut off froze: it learns from that, not from what came since."""
+    path = run_folder(services.settings, run.id) / SNAPSHOT
+    if run.snapshot is None or not path.exists():
+        return None
+    try:
+        snapshot = DatasetSnapshot.load(path)
+    except (ValueError, KeyError) as error:  # such as after a power cut: it is frozen anew
+        log.warning("run.snapshot_unreadable", run=run.id, reason=str(error))
+        return None
+    return snapshot if snapshot.sha256 == run.snapshot else None
+
+
+def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVersion | None:
+    """Return the candidate of a run that was cut off after it had come into the registry."""
+    made = [
+        version
+        for version in services.registry.list(str(run.project))
+        if version.snapshot == snapshot.sha256
+        and version.project == str(run.project)
+        and version.training == _preset(services.settings)[1]
+    ]
+    return made[-1] if made else None
 
 
 def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
@@ -99,12 +144,13 @@ def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
             report.note(reason)
     except LabelStudioError as error:
         report.note(f"Label Studio was not asked, so corrections may be missing: {error}")
+    # Counted before it is frozen: what arrives meanwhile is for the next milestone.
+    corrected = services.annotations.corrected_count(run.project)
     snapshot = build_snapshot(services, run.project, report.note)
-    folder = _folder(services, run)
-    folder.mkdir(parents=True, exist_ok=True)
-    snapshot.save(folder / "snapshot.json")
+    snapshot.save(run_folder(services.settings, run.id) / SNAPSHOT)
+    for covered in services.runs.freeze(run.id, snapshot.sha256, corrected, report.notes):
+        log.info("run.covered", run=covered, by=run.id)
     if not snapshot.of_side("held-out"):
-        corrected = services.annotations.corrected_count(run.project)
         raise NothingToLearn(
             report.message(
                 f"No corrected image is held out to judge a candidate by ({corrected} corrected). "
@@ -126,25 +172,36 @@ def _judge(
     project = str(run.project)
     report.stage("judging", 0.97, "judging the champion on the same images")
     # Read again: someone may have chosen another champion while the candidate learned.
-    champion = services.registry.champion(project)
-    services.runs.progress(run.id, champion=champion.id)
-    decision = decide(
-        candidate.report or _evaluate(services, run, candidate, snapshot),
-        _evaluate(services, run, champion, snapshot),
-        GateConfig(),
-    )
-    services.registry.record_decision(candidate.id, decision)
+    champion = services.registry.champion(project).id
+    if champion == candidate.id and candidate.decision and run.champion:
+        # It was cut off between its promotion and its end.
+        champion, decision = run.champion, candidate.decision
+    else:
+        services.runs.progress(run.id, champion=champion)
+        decision = _decide(services, run, candidate, snapshot)
     if decision.promoted:
-        report.stage("promoting", 0.99)
+        report.stage(PROMOTING, 0.99)
         services.registry.promote(project, candidate.id)
         _push(services, run, candidate, report)
     return Outcome(
         "promoted" if decision.promoted else "refused",
         report.message(*decision.reasons),
         candidate.id,
-        champion.id,
+        champion,
         decision,
     )
+
+
+def _decide(
+    services: Services, run: Run, candidate: ModelVersion, snapshot: DatasetSnapshot
+) -> GateDecision:
+    decision = decide(
+        candidate.report or _evaluate(services, run, candidate, snapshot),
+        _evaluate(services, run, services.registry.champion(str(run.project)), snapshot),
+        GateConfig(),
+    )
+    services.registry.record_decision(candidate.id, decision)
+    return decision
 
 
 def _evaluate(
@@ -171,5 +228,21 @@ def _preset(settings: Settings) -> tuple[DetectorConfig, TrainConfig]:
     return detector, replace(training, iterations=iterations)
 
 
-def _folder(services: Services, run: Run) -> Path:
-    return services.settings.runs_folder / str(run.id)
+def _ap50(report: EvaluationReport | None) -> float | None:
+    return report.any_class.ap50 if report else None
+
+
+def _in_words(error: Exception) -> str:
+    """Say what a failure means for a person who can mend it."""
+    said = f"{type(error).__name__}: {error}".rstrip(".") + "."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full ({said}) Make room, then try the run again."
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES):
+        return f"The disk cannot be written to ({said}) Mend that, then try the run again."
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return f"The memory is full ({said}) Make room, then try the run again."
+    return said
+
+
+def _working(services: Services, run_id: int) -> Path:
+    return run_folder(services.settings, run_id) / "training"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 
@@ -23,12 +24,21 @@ class Reporter:
 
     Parameters
     ----------
+    notes
+        Those from before it was cut off.
     clock
         Seconds that never go back.
     """
 
-    def __init__(self, runs: Runs, run: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.notes: list[str] = []
+    def __init__(
+        self,
+        runs: Runs,
+        run: int,
+        notes: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.notes = list(notes)
+        self._began: tuple[float, int] | None = None
         self._runs = runs
         self._run = run
         self._clock = clock
@@ -45,14 +55,37 @@ class Reporter:
         stage, at = self._written
         if progress.stage == stage and self._clock() - at < EVERY_S:
             return
-        self.stage(progress.stage, progress.fraction, _words(progress))
+        numbers: dict[str, Any] = {"seconds_left": None}
+        if progress.iterations:
+            numbers = {
+                "iteration": progress.iteration,
+                "iterations": progress.iterations,
+                "loss": progress.loss,
+                "seconds_left": self._seconds_left(progress),
+            }
+        self.stage(progress.stage, progress.fraction, _words(progress), **numbers)
 
-    def stage(self, name: str, fraction: float, message: str = "") -> None:
+    def stage(self, name: str, fraction: float, message: str = "", **numbers: Any) -> None:
         """Write what the run does now."""
         self._written = (name, self._clock())
         log.info("run.progress", run=self._run, stage=name, fraction=round(fraction, 3))
-        if not self._runs.progress(self._run, stage=name, fraction=fraction, message=message):
+        fields = {"stage": name, "fraction": fraction, "message": message, **numbers}
+        if not self._runs.progress(self._run, **fields):
             raise TrainingCancelled(f"Run {self._run} was ended from outside.")
+
+    def _seconds_left(self, progress: Progress) -> float | None:
+        """Judge by the steps of this process alone: it may have begun at a checkpoint."""
+        now = self._clock()
+        if self._began is None:
+            self._began = now, progress.iteration
+        began, first = self._began
+        if progress.iteration == first:
+            return None
+        return (
+            (now - began)
+            / (progress.iteration - first)
+            * (progress.iterations - progress.iteration)
+        )
 
     def note(self, text: str) -> None:
         """Keep something that a person should know when the run has ended."""

@@ -56,6 +56,12 @@ class JobQueue:
         """
         self._enqueue(LEARN, f"learn-{run_id}", run_id)
 
+    def drop_learn(self, run_id: int) -> None:
+        """Forget the job of a run whose process died: a dead worker of another host left it."""
+        with self._reaching():
+            if job := self._job(f"learn-{run_id}"):
+                job.delete()
+
     def enqueue_push(self, project: int, version_id: str) -> None:
         """Queue the predictions of a new champion for the tasks that nobody has labelled."""
         self._enqueue(PUSH, f"push-{project}-{version_id}", project, version_id)
@@ -96,13 +102,8 @@ class JobQueue:
         burst
             Stop when nothing waits.
         on_killed
-            Called with the run whose process was killed, and how.
+            Called with the run whose process was killed, and how, once its job has failed.
         """
-
-        def say(job: Job, _pid: int | None, status: int | None, _usage: Any) -> None:
-            if on_killed and job.origin == LEARN:
-                on_killed(job.args[0], _how(status))
-
         self.reap()
         with self._reaching():
             worker = _Worker(
@@ -110,8 +111,9 @@ class JobQueue:
                 connection=self._redis,
                 serializer=JSONSerializer,
                 log_job_description=False,
-                work_horse_killed_handler=say,
+                work_horse_killed_handler=lambda job, pid, status, usage: worker.note(status),
             )
+            worker.on_killed = on_killed
             worker.work(burst=burst, logging_level=None)
 
     @cached_property
@@ -163,6 +165,20 @@ class JobQueue:
 
 class _Worker(Worker):
     """A worker that stops at once when told to: its run is taken up again at the next start."""
+
+    on_killed: Callable[[int, str], None] | None = None
+    _killed = ""
+
+    def note(self, status: int | None) -> None:
+        """Keep how a job's process was killed, until RQ is done with the job."""
+        self._killed = _how(status)
+
+    def monitor_work_horse(self, job: Job, *rest: Any) -> None:
+        super().monitor_work_horse(job, *rest)
+        how, self._killed = self._killed, ""
+        # Not in RQ's own handler: the job still counts as worked on there and cannot be queued.
+        if how and self.on_killed and job.origin == LEARN:
+            self.on_killed(job.args[0], how)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         if self.horse_pid:

@@ -14,7 +14,7 @@ from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.boxes import Box
-from model.examples import DatasetSnapshot, LabelledImage, decide_sides
+from model.examples import DatasetSnapshot, LabelledImage, Side, decide_sides
 from model.label_guard import ImageLabels, guard, summary, without
 from model.likeness import fingerprint_of, group_alike
 from preprocessing.errors import UnreadableImage
@@ -122,11 +122,13 @@ def _decide(
     groups = group_alike([fingerprint(services, image) for image in images])
     known = [image.side for image in images]
     sides = decide_sides([_content_hash(image) for image in images], known, groups)
+    new: dict[tuple[str, int], Side] = {}
     for image, side, group in zip(images, sides, groups, strict=True):
         if image.side is None and side is not None:
-            services.images.set_side(project, image.sha256, image.page, side)
+            new[image.sha256, image.page] = side
             if image is not images[group]:
                 on_note(f"{image.name} shows the field of {images[group].name}: both are {side}")
+    services.images.set_sides(project, new)
 
 
 def _content_hash(image: StoredImage) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from backend.learning.milestones import next_milestone
+from backend.learning.taken import is_taken, run_folder
 from backend.services import Services
 from backend.store.runs import Run
 
@@ -77,13 +78,14 @@ def requeue_pending(services: Services, project: int | None = None) -> list[Run]
     return waiting
 
 
-def requeue_cut_off(services: Services) -> list[Run]:
-    """Let the runs wait again whose worker died, and queue all that wait.
+def take_up(services: Services) -> list[Run]:
+    """Let the runs wait again whose process died, and queue all that wait.
 
     For the start of the worker, after the dead workers were buried (``JobQueue.reap``).
     """
     for run in services.runs.all():
-        if run.state == "running" and not services.queue.is_live(run.id):
+        if run.state == "running" and not is_taken(run_folder(services.settings, run.id)):
             log.warning("run.cut_off", run=run.id, project=run.project)
-            services.runs.requeue(run.id, "It was cut off and is taken up again.")
+            if services.runs.cut_off(run.id, "ended before it was done"):
+                services.queue.drop_learn(run.id)
     return requeue_pending(services)

@@ -7,6 +7,7 @@ import os
 import re
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,15 +146,21 @@ class Images:
         found = ((self.of_task(project, shown[0]), shown) for shown in several)
         return [(image, shown) for image, shown in found if image is not None]
 
-    def set_side(self, project: int, sha256: str, page: int, side: Side) -> None:
-        """Decide an image's side; one that is decided already stays as it is."""
-        undecided = images.c.side.is_(None)
+    def set_sides(self, project: int, sides: Mapping[tuple[str, int], Side]) -> None:
+        """Decide the sides of images, all at once; one that is decided already stays as it is.
+
+        All or none: of five images half decided, the rest would be dealt as a five of their own.
+
+        Parameters
+        ----------
+        sides
+            By sha256 and page.
+        """
+        undecided = (images.c.project == project, images.c.side.is_(None))
         with self._engine.begin() as connection:
-            connection.execute(
-                update(images)
-                .where(images.c.project == project, _is(sha256, page), undecided)
-                .values(side=side)
-            )
+            for (sha256, page), side in sides.items():
+                one = update(images).where(_is(sha256, page), *undecided)
+                connection.execute(one.values(side=side))
 
     def set_fingerprint(self, sha256: str, page: int, fingerprint: str) -> None:
         """Keep what an image's pixels look like, whichever projects have it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, Select, Update, func, select, update
+from sqlalchemy import Engine, RowMapping, Select, Update, func, select, update
 
 from backend.errors import NotFound
 from backend.store.database import upsert, writing
@@ -14,7 +15,12 @@ from backend.store.tables import ACTIVE, now, runs
 from model.versions import GateDecision
 
 Trigger = Literal["milestone", "button"]
-State = Literal["queued", "running", "promoted", "refused", "failed", "cancelled"]
+State = Literal["queued", "running", "promoted", "refused", "failed", "cancelled", "covered"]
+
+#: A run that was cut off this often without getting further is not taken up again.
+MOST_CUT_OFFS = 5
+#: The stage that cannot be cancelled any more.
+PROMOTING = "promoting"
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,15 @@ class Run:
         Ids of the versions that were compared.
     snapshot
         Hash of what it learned from.
+    corrected
+        Corrected images when its snapshot was frozen; milestones up to there need no other run.
+    notes
+        What was changed or left out when it was frozen.
+    iteration, iterations, loss, ap50, seconds_left
+        Optimiser steps done and planned, mean loss of the last ones, AP50 on images it does not
+        learn from, and the time that the rest will take; 0 or None where nothing is known.
+    cut_offs, cut_off_at
+        How often its process died without getting further than ``cut_off_at``, a fraction.
     """
 
     id: int
@@ -50,6 +65,15 @@ class Run:
     champion: str | None
     snapshot: str | None
     decision: GateDecision | None
+    corrected: int | None
+    notes: tuple[str, ...]
+    iteration: int
+    iterations: int
+    loss: float | None
+    ap50: float | None
+    seconds_left: float | None
+    cut_offs: int
+    cut_off_at: float
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -117,16 +141,66 @@ class Runs:
         )
         return self.get(id) if taken else None
 
-    def requeue(self, id: int, message: str) -> bool:
-        """Let a run that was cut off wait again; False when it does not run."""
-        return self._change(
-            update(runs)
-            .where(runs.c.id == id, runs.c.state == "running")
-            .values(state="queued", stage="", fraction=0.0, message=message)
+    def freeze(self, id: int, snapshot: str, corrected: int, notes: Sequence[str]) -> list[int]:
+        """Say what a run learns from; the waiting milestones that this reaches end with it.
+
+        Returns
+        -------
+        The runs that this one does the work of.
+        """
+        frozen = {"snapshot": snapshot, "corrected": corrected, "notes": list(notes)}
+        covered = {
+            "state": "covered",
+            "message": f"Run {id} learns from these corrections too.",
+            "finished_at": now(),
+        }
+        this = select(runs.c.project).where(runs.c.id == id, runs.c.state == "running")
+        reached = (
+            runs.c.project == this.scalar_subquery(),
+            runs.c.state == "queued",
+            runs.c.trigger == "milestone",
+            runs.c.milestone <= corrected,
         )
+        with self._engine.begin() as connection:
+            running = (runs.c.id == id, runs.c.state == "running")
+            connection.execute(update(runs).where(*running).values(frozen))
+            ended = update(runs).where(*reached).values(covered).returning(runs.c.id)
+            return list(connection.scalars(ended))
+
+    def cut_off(self, id: int, how: str) -> bool:
+        """Let a run whose process died wait again, or end it when that leads nowhere.
+
+        Parameters
+        ----------
+        how
+            What became of the process, such as ``was killed (SIGKILL)``.
+
+        Returns
+        -------
+        Whether it waits again.
+        """
+        run = self.get(id)
+        further = run.fraction > run.cut_off_at
+        times = 1 if further else run.cut_offs + 1
+        values: dict[str, Any] = {
+            "cut_offs": times,
+            "cut_off_at": max(run.fraction, run.cut_off_at),
+        }
+        if times < MOST_CUT_OFFS:
+            message = f"Its process {how}; it goes on from its last checkpoint."
+            values |= {"state": "queued", "stage": "", "fraction": 0.0, "message": message}
+        else:
+            message = (
+                f"Its process {how}, {times} times at the same place; most often the memory is "
+                f"full. Make room, then try again: cytoloop runs retry {id}"
+            )
+            values |= {"state": "failed", "message": message, "finished_at": now()}
+        # Counted once, whoever else saw it die.
+        same = (runs.c.id == id, runs.c.cut_offs == run.cut_offs, runs.c.state.in_(ACTIVE))
+        return self._change(update(runs).where(*same).values(values)) and times < MOST_CUT_OFFS
 
     def progress(self, id: int, **fields: Any) -> bool:
-        """Say what a run does: stage, fraction, message, snapshot, candidate, champion.
+        """Say what a run does: stage, fraction, message, its numbers, candidate, champion.
 
         Returns
         -------
@@ -162,10 +236,11 @@ class Runs:
         )
 
     def milestones_done(self, project: int) -> set[int]:
-        """Return the milestones at which a run was opened, whatever became of it."""
-        query = select(runs.c.milestone).where(runs.c.project == project).distinct()
+        """Return the numbers of corrected images at which runs were opened or that they cover."""
+        query = select(runs.c.milestone, runs.c.corrected).where(runs.c.project == project)
         with self._engine.connect() as connection:
-            return set(connection.scalars(query))
+            rows = connection.execute(query).all()
+        return {number for row in rows for number in row if number is not None}
 
     def learned(self, project: int, snapshot: str) -> Run | None:
         """Return the newest run that went all the way through with this snapshot, if any."""
@@ -188,7 +263,12 @@ class Runs:
     def _read(self, query: Select[Any]) -> list[Run]:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
-        return [Run(**{**row, "decision": _decision(row["decision"])}) for row in rows]
+        return [_run(row) for row in rows]
+
+
+def _run(row: RowMapping) -> Run:
+    decision, notes = _decision(row["decision"]), tuple(row["notes"])
+    return Run(**{**row, "decision": decision, "notes": notes})
 
 
 def _decision(values: dict[str, Any] | None) -> GateDecision | None:

@@ -8,11 +8,12 @@ from redis import Redis
 
 from backend.errors import NotFound, QueueError
 from backend.learning.queue import JobQueue
+from backend.learning.taken import run_folder, take
 from backend.learning.triggers import (
     after_correction,
-    requeue_cut_off,
     requeue_pending,
     start_training,
+    take_up,
 )
 from backend.services import Services
 
@@ -139,16 +140,33 @@ def test_a_run_whose_worker_died_is_taken_up_again(services: Services, project: 
     run = services.runs.open(project, 5, "milestone")
     assert run is not None
     services.runs.start(run.id)
-    assert [r.id for r in requeue_cut_off(services)] == [run.id]
+    assert [r.id for r in take_up(services)] == [run.id]
     again = services.runs.get(run.id)
-    assert (again.state, again.message) == ("queued", "It was cut off and is taken up again.")
+    assert (again.state, again.cut_offs) == ("queued", 1)
+    assert again.message.startswith("Its process ended before it was done")
     assert queued(services) == [f"learn-{run.id}"]
 
 
-def test_a_run_that_another_worker_has_is_left_alone(services: Services, project: int) -> None:
+def test_the_job_that_a_dead_worker_of_another_host_left_does_not_hold_up_its_run(
+    services: Services, project: int
+) -> None:
     run = services.runs.open(project, 5, "milestone")
     assert run is not None
     services.queue.enqueue_learn(run.id)
+    with Redis.from_url(services.settings.redis_address) as connection:
+        connection.delete("rq:queue:learn")  # as if a worker had taken it
     services.runs.start(run.id)
-    assert requeue_cut_off(services) == []
+    take_up(services)
+    assert queued(services) == [f"learn-{run.id}"]
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(
+    services: Services, project: int
+) -> None:
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    with take(run_folder(services.settings, run.id)) as free:
+        assert free
+        assert take_up(services) == []
     assert services.runs.get(run.id).state == "running"

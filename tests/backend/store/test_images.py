@@ -78,6 +78,6 @@ def test_a_task_of_an_unknown_image_is_refused(store: Images) -> None:
 
 def test_a_side_is_decided_once_and_for_ever(store: Images) -> None:
     store.add(1, A, 0, "a.tif", 640, 480)
-    store.set_side(1, A, 0, "held-out")
-    store.set_side(1, A, 0, "train")
+    store.set_sides(1, {(A, 0): "held-out"})
+    store.set_sides(1, {(A, 0): "train"})
     assert [image.side for image in store.all(1)] == ["held-out"]

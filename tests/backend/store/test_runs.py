@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from backend.errors import NotFound
-from backend.store.runs import Run, Runs
+from backend.store.runs import MOST_CUT_OFFS, Run, Runs
 from model.versions import GateDecision
 
 
@@ -94,12 +94,58 @@ def test_the_active_run_is_the_running_one_before_the_waiting(store: Runs) -> No
     assert store.active(1) is None
 
 
+def cut_off_at(store: Runs, id: int, *fractions: float) -> Run:
+    for fraction in fractions:
+        store.start(id)
+        store.progress(id, fraction=fraction)
+        store.cut_off(id, "was killed (SIGKILL)")
+    return store.get(id)
+
+
 def test_a_run_that_was_cut_off_waits_again(store: Runs) -> None:
+    run = cut_off_at(store, opened(store.open(1, 5, "milestone")).id, 0.4)
+    assert (run.state, run.fraction, run.cut_off_at) == ("queued", 0.0, 0.4)
+    assert "goes on from its last checkpoint" in run.message
+
+
+def test_a_run_that_ended_cannot_be_cut_off(store: Runs) -> None:
     run = opened(store.open(1, 5, "milestone"))
-    assert not store.requeue(run.id, "cut off")
-    store.start(run.id)
-    assert store.requeue(run.id, "cut off")
-    assert store.get(run.id).state == "queued"
+    store.finish(run.id, "cancelled")
+    assert not store.cut_off(run.id, "was killed (SIGKILL)")
+    assert store.get(run.id).state == "cancelled"
+
+
+def test_a_run_cut_off_again_and_again_at_one_place_fails_and_says_what_to_do(store: Runs) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    run = cut_off_at(store, run.id, *[0.4] * MOST_CUT_OFFS)
+    assert run.state == "failed"
+    assert "was killed (SIGKILL), 5 times at the same place" in run.message
+    assert f"cytoloop runs retry {run.id}" in run.message
+
+
+def test_a_run_that_gets_further_each_time_may_be_cut_off_as_often_as_it_is(store: Runs) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    assert cut_off_at(store, run.id, *(n / 20 for n in range(20))).state == "queued"
+
+
+def test_a_run_ends_the_waiting_milestones_that_its_snapshot_reaches(store: Runs) -> None:
+    five, ten, twenty = (opened(store.open(1, m, "milestone")) for m in (5, 10, 20))
+    store.start(five.id)
+    assert store.freeze(five.id, "a" * 64, 12, ["a note"]) == [ten.id]
+    frozen = store.get(five.id)
+    assert (frozen.snapshot, frozen.corrected, frozen.notes) == ("a" * 64, 12, ("a note",))
+    assert store.get(ten.id).state == "covered"
+    assert f"Run {five.id} learns" in store.get(ten.id).message
+    assert store.get(twenty.id).state == "queued"
+    assert store.milestones_done(1) == {5, 10, 12, 20}
+
+
+def test_a_run_that_does_not_run_freezes_and_ends_nothing(store: Runs) -> None:
+    five, ten = (opened(store.open(1, m, "milestone")) for m in (5, 10))
+    store.finish(five.id, "cancelled")
+    assert store.freeze(five.id, "a" * 64, 12, []) == []
+    assert store.get(five.id).snapshot is None
+    assert store.get(ten.id).state == "queued"
 
 
 def test_runs_are_listed_newest_first(store: Runs) -> None:

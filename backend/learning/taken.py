@@ -1,0 +1,51 @@
+"""Who works on a run: the process that holds its folder; the kernel lets go when it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backend.settings import Settings
+
+
+@contextmanager
+def take(folder: Path) -> Iterator[bool]:
+    """Hold a run's folder, made when absent, for as long as the block runs.
+
+    Redis may forget a job and a process id may be another's by now; this lock cannot be wrong, on
+    a file system that all workers of one installation share.
+
+    Returns
+    -------
+    False when another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield _try(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def run_folder(settings: Settings, run_id: int) -> Path:
+    """Return where a run keeps its snapshot, and its checkpoints while it learns."""
+    return settings.runs_folder / str(run_id)
+
+
+def is_taken(folder: Path) -> bool:
+    """Tell whether a process works on the run of this folder."""
+    if not folder.is_dir():
+        return False
+    with take(folder) as free:
+        return not free
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
