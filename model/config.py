@@ -119,15 +119,20 @@ class GateConfig(_Config):
 
     Parameters
     ----------
-    margin
-        AP50 by which the candidate must be above the champion to be better, or above which it
-        is worse.
-    count_margin
-        The same for the count error, used when AP50 is equal within ``margin``.
+    fewest_images
+        Images from which on a figure can be better or worse beyond noise, all together or in a
+        stratum of contrast.
+    tolerance, doubt
+        On fewer images a candidate is refused when the probability that its AP50 is lower by more
+        than ``tolerance`` is above ``doubt``; on more it is then not equal.
+    resamples
+        Of the paired bootstrap.
     """
 
-    margin: float = 0.01
-    count_margin: float = 0.01
+    fewest_images: int = 10
+    tolerance: float = 0.02
+    doubt: float = 0.3
+    resamples: int = 1000
 
 
 _THESIS = DetectorConfig(backbone="vgg16", aspect_ratios=(1.0, 0.5, 2.0), scale=1.0)

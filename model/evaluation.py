@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from model.boxes import Boolean, Detections, Float32
 from model.counting import count_report
 from model.errors import NothingToLearn
+from model.evidence import Evidence
 from model.examples import LabelledImage
 from model.loaded import LoadedVersion
 from model.pairing import Pairs, any_class
@@ -17,11 +18,11 @@ from model.precision import average_precision, mean_precision, thesis_precision
 from model.reports import EvaluationReport, Intervals
 from model.resampling import (
     FEWEST_IMAGES,
-    Float64,
     ap50,
     count_error,
     draw_weights,
     interval,
+    mean_ap50,
     precision_curves,
 )
 from model.strata import DENSITIES, by_stratum, density_of
@@ -37,6 +38,17 @@ def evaluate_version(
     default_class: str = "",
     threshold: float | None = None,
 ) -> EvaluationReport:
+    """Report on a version as it serves; see :func:`judge_version`."""
+    return judge_version(loaded, images, classes, default_class, threshold).report
+
+
+def judge_version(
+    loaded: LoadedVersion,
+    images: Sequence[LabelledImage],
+    classes: Sequence[str],
+    default_class: str = "",
+    threshold: float | None = None,
+) -> Evidence:
     """Judge a version as it serves: every image through the one path of `LoadedVersion.find`.
 
     Parameters
@@ -49,13 +61,14 @@ def evaluate_version(
     name = default_class or next(iter(classes), "")
     # One by one: a padded batch is not quite what serving sees, and a set may not fit in memory.
     found = [loaded.find([image.read()], default_class=name)[0] for image in images]
-    return evaluate(
+    evidence = judge(
         [each.detections for each in found],
         images,
         classes,
         loaded.version.threshold if threshold is None else threshold,
         groups=[each.prepared.group for each in found],
     )
+    return replace(evidence, version=loaded.version.id)
 
 
 def evaluate(
@@ -65,6 +78,17 @@ def evaluate(
     threshold: float,
     groups: Sequence[str] = (),
 ) -> EvaluationReport:
+    """Report on what was found; see :func:`judge`."""
+    return judge(found, truth, classes, threshold, groups).report
+
+
+def judge(
+    found: Sequence[Detections],
+    truth: Sequence[LabelledImage],
+    classes: Sequence[str],
+    threshold: float,
+    groups: Sequence[str] = (),
+) -> Evidence:
     """Judge what was found against the truth.
 
     Parameters
@@ -92,8 +116,9 @@ def evaluate(
     predicted, true = shown.counts.tolist(), pairs.cells.tolist()
     of_class = {name: _of_class(name, found, truth) for name in classes}
     by_class = {name: average_precision(*each) for name, each in of_class.items()}
+    paired = tuple(p for each in of_class.values() if (p := Pairs.of(*each)).cells.any())
     score = _Score(int(shown.right.sum()), len(shown.scores), sum(true))
-    return EvaluationReport(
+    report = EvaluationReport(
         mean=mean_precision(list(by_class.values())),
         any_class=average_precision(merged, boxes),
         by_class=by_class,
@@ -107,12 +132,13 @@ def evaluate(
         f1=score.f1,
         count=count_report(predicted, true),
         thesis_map=thesis_precision(pairs),
-        intervals=_intervals(pairs, shown, [Pairs.of(*each) for each in of_class.values()]),
+        intervals=_intervals(pairs, shown, paired),
         curve=_curve(pairs),
         counts=tuple(zip(predicted, true, strict=True)),
         images=tuple(image.sha256 for image in truth),
         caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
     )
+    return Evidence(report, paired)
 
 
 def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pairs:
@@ -173,21 +199,11 @@ def _intervals(pairs: Pairs, shown: Pairs, of_classes: Sequence[Pairs]) -> Inter
     if len(pairs.cells) < FEWEST_IMAGES:
         return Intervals()
     weights = draw_weights(len(pairs.cells))
-    classes = [ap50(each, weights) for each in of_classes if each.cells.any()]
     return Intervals(
         any_class_ap50=interval(ap50(pairs, weights)),
-        mean_ap50=interval(_mean_known(np.array(classes))) if classes else None,
+        mean_ap50=interval(mean_ap50(of_classes, weights)),
         count_error=interval(count_error(shown.counts, pairs.cells, weights)),
     )
-
-
-def _mean_known(values: Float64) -> Float64:
-    """Return the mean over axis 0 of what is not NaN: a resample may lack a rare class."""
-    known = ~np.isnan(values)
-    number = known.sum(axis=0)
-    total = np.where(known, values, 0).sum(axis=0)
-    mean: Float64 = np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
-    return mean
 
 
 def _curve(pairs: Pairs) -> tuple[float, ...]:

@@ -1,82 +1,173 @@
-"""Whether a candidate takes the champion's place: a pure function of two reports."""
+"""Whether a candidate takes the champion's place: pure rules on what both found in the same images.
+
+A figure is better or worse beyond noise when it is in 95 % of the resamples of the images (paired
+bootstrap, see ``model.resampling``). ``docs/evaluation.md`` has the rules in words.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Sequence
 
 from model.config import GateConfig
-from model.versions import EvaluationReport, GateDecision
+from model.evidence import Evidence, Gain, ap50_gain, count_gain
+from model.strata import CONTRASTS
+from model.versions import GateDecision, JudgedImage
 
-Verdict = Literal["better", "worse", "equal"]
+Reasons = list[str]
 
 
 def decide(
-    candidate: EvaluationReport, champion: EvaluationReport, config: GateConfig
+    candidate: Evidence,
+    champion: Evidence,
+    images: Sequence[JudgedImage] = (),
+    config: GateConfig | None = None,
 ) -> GateDecision:
-    """Compare a candidate with the champion on the same held-out images.
+    """Compare a candidate with the champion on images that neither has seen.
 
-    AP50, the mean over the classes, decides; where it is equal within the margin the count error
-    does; where that is equal too the champion stays, since a change must be worth its while. A
-    candidate that finds no cell where there are some never passes.
+    It is promoted when its AP50 is better beyond noise, or equal and its count error better, and
+    it is worse in no stratum of contrast. On fewer than ``fewest_images`` it is promoted unless it
+    is likely to be worse. One that finds no cell where there are some, or just what the champion
+    finds, never passes.
+
+    Parameters
+    ----------
+    images
+        What is known of each image, in the order of the reports; empty: nothing.
 
     Raises
     ------
     ValueError
         When the reports are not of the same images.
     """
-    if candidate.images != champion.images:
+    if candidate.report.images != champion.report.images:
         raise ValueError(
             "candidate and champion were judged on different images; evaluate both on the same"
         )
-    reasons = [_held_out(candidate)]
-    if candidate.count.true and not candidate.recall:
-        found = candidate.count.predicted
-        reasons.append(f"candidate finds none of the cells ({found} boxes, none right): refused")
-        return GateDecision(False, tuple(reasons), candidate, champion)
-    verdict = _by_precision(candidate, champion, config.margin, reasons)
-    if verdict == "equal":
-        verdict = _by_count(candidate, champion, config.count_margin, reasons)
-    reasons.append(
-        "candidate promoted" if verdict == "better" else "champion stays, candidate refused"
+    config = config or GateConfig()
+    reasons = [_judged_on(candidate, images), *_began_as(images, champion.version)]
+    promoted = _is_promoted(candidate, champion, images, config, reasons)
+    reasons.append("candidate promoted" if promoted else "champion stays, candidate refused")
+    return GateDecision(
+        promoted, tuple(reasons), candidate.report, champion.report, images=tuple(images)
     )
-    return GateDecision(verdict == "better", tuple(reasons), candidate, champion)
 
 
-def _held_out(report: EvaluationReport) -> str:
-    images = len(report.images)
-    return f"judged on {images} held-out image{'s' * (images != 1)} with {report.count.true} cells"
-
-
-def _by_precision(
-    candidate: EvaluationReport, champion: EvaluationReport, margin: float, reasons: list[str]
-) -> Verdict:
-    ours, theirs = candidate.mean.ap50, champion.mean.ap50
-    if ours is None or theirs is None:
-        reasons.append("no cell to find on the held-out images: AP50 says nothing")
-        return "equal"
-    verdict = _compare(ours, theirs, margin)
-    reasons.append(
-        f"AP50 {ours:.3f} against the champion's {theirs:.3f}: {_words(verdict, margin)}"
+def _is_promoted(
+    candidate: Evidence,
+    champion: Evidence,
+    images: Sequence[JudgedImage],
+    config: GateConfig,
+    reasons: Reasons,
+) -> bool:
+    report = candidate.report
+    if report.count.true and not report.recall:
+        found = report.count.predicted
+        reasons.append(f"candidate finds none of the cells ({found} boxes, none right)")
+        return False
+    precision = ap50_gain(candidate, champion, config.resamples)
+    count = count_gain(candidate, champion, config.resamples)
+    if count.is_none and (precision is None or precision.is_none):
+        reasons.append("candidate finds what the champion finds: nothing would change")
+        return False
+    if len(report.images) < config.fewest_images:
+        return _passes_small(precision, count, config, reasons)
+    return _passes(precision, count, config, reasons) and _holds_in_strata(
+        candidate, champion, images, config, reasons
     )
-    return verdict
 
 
-def _by_count(
-    candidate: EvaluationReport, champion: EvaluationReport, margin: float, reasons: list[str]
-) -> Verdict:
-    ours, theirs = candidate.count.error, champion.count.error
-    verdict = _compare(-ours, -theirs, margin)
+def _passes(precision: Gain | None, count: Gain, config: GateConfig, reasons: Reasons) -> bool:
+    """Decide by AP50, and by the count error where AP50 is equal."""
+    if precision is None:
+        reasons.append("no cell to find: AP50 says nothing")
+    else:
+        risk = precision.probability_behind(config.tolerance)
+        # Equal is not only what noise cannot tell apart: a likely loss is not equal.
+        is_worse = precision.is_worse or risk > config.doubt
+        verdict = "better" if precision.is_better else "worse" if is_worse else "equal"
+        reasons.append(f"{_ap50(precision)}: {verdict} ({_between(precision)})")
+        if verdict != "equal":
+            return verdict == "better"
+    verdict = "better" if count.is_better else "worse" if count.is_worse else "equal"
+    reasons.append(f"{_count(count)}: {verdict}")
+    return count.is_better
+
+
+def _passes_small(
+    precision: Gain | None, count: Gain, config: GateConfig, reasons: Reasons
+) -> bool:
+    """Decide where the images are too few to prove anything: pass unless likely to be worse.
+
+    A candidate has learned from more corrections than the champion, which speaks for it before
+    anything is measured.
+    """
+    gain, words = (count, _count(count)) if precision is None else (precision, _ap50(precision))
+    risk = gain.probability_behind(config.tolerance)
+    reasons.append(words)
     reasons.append(
-        f"count error {ours:.1%} against the champion's {theirs:.1%}: {_words(verdict, margin)}"
+        f"with fewer than {config.fewest_images} images a candidate is promoted unless the "
+        f"probability that it is worse by more than {config.tolerance:g} is above "
+        f"{config.doubt:g}: it is {risk:.2f}"
     )
-    return verdict
+    return risk <= config.doubt
 
 
-def _compare(ours: float, theirs: float, margin: float) -> Verdict:
-    # Rounded, lest 0.51 − 0.50 be more than a margin of 0.01.
-    above = round(ours - theirs, 9)
-    return "better" if above > margin else "worse" if above < -margin else "equal"
+def _holds_in_strata(
+    candidate: Evidence,
+    champion: Evidence,
+    images: Sequence[JudgedImage],
+    config: GateConfig,
+    reasons: Reasons,
+) -> bool:
+    """Look for a stratum of contrast with enough images in which the candidate is worse."""
+    holds = True
+    for stratum in CONTRASTS:
+        rows = [row for row, image in enumerate(images) if image.stratum == stratum]
+        if not rows:
+            continue
+        name = f"contrast {stratum} ({len(rows)} images)"
+        if len(rows) < config.fewest_images:
+            reasons.append(f"{name}: too few to be looked at alone")
+            continue
+        gain = ap50_gain(candidate, champion, config.resamples, rows) or count_gain(
+            candidate, champion, config.resamples, rows
+        )
+        holds &= not gain.is_worse
+        verdict = "worse" if gain.is_worse else "not worse"
+        reasons.append(f"{name}: {verdict} ({_between(gain)})")
+    return holds
 
 
-def _words(verdict: Verdict, margin: float) -> str:
-    return f"equal within {margin:g}" if verdict == "equal" else verdict
+def _judged_on(evidence: Evidence, images: Sequence[JudgedImage]) -> str:
+    number, cells = len(evidence.report.images), evidence.report.count.true
+    words = f"judged on {number} held-out image{'s' * (number != 1)} with {cells} cells"
+    beside = sum(image.is_beside_snapshot for image in images)
+    return f"{words}, {beside} of them corrected beside the training" if beside else words
+
+
+def _began_as(images: Sequence[JudgedImage], champion: str) -> list[str]:
+    """Say whose boxes were corrected into the truth, which favours whoever made them."""
+    if not images:
+        return []
+    began = Counter(image.began_as for image in images)
+    words = [
+        f"{began[name]} from boxes of {'the champion' if name == champion else name}"
+        for name in sorted(began, key=lambda name: -began[name])
+        if name
+    ]
+    drawn = [f"{began['']} from none"] if began[""] else []
+    return [f"their truth was made {', '.join(words + drawn)}"]
+
+
+def _ap50(gain: Gain) -> str:
+    return f"AP50 {gain.ours:.3f} against the champion's {gain.theirs:.3f}"
+
+
+def _count(gain: Gain) -> str:
+    return f"count error {gain.ours:.1%} against the champion's {gain.theirs:.1%}"
+
+
+def _between(gain: Gain) -> str:
+    likely = gain.interval
+    return f"{likely.low:+.3f} to {likely.high:+.3f} in 95 % of the resamples"

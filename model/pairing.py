@@ -48,6 +48,14 @@ class Pairs:
         number = int((self.scores >= threshold).sum())
         return Pairs(self.scores[:number], self.right[:number], self.image[:number], self.cells)
 
+    def among(self, images: Sequence[int]) -> Pairs:
+        """Return the pairs of some images alone, which are numbered anew in the order given."""
+        renumbered = np.full(len(self.cells), -1, np.int64)
+        renumbered[list(images)] = np.arange(len(images))
+        image = renumbered[self.image]
+        kept = image >= 0
+        return Pairs(self.scores[kept], self.right[kept], image[kept], self.cells[list(images)])
+
     @property
     def counts(self) -> Int64:
         """How many boxes each image has, shape (images,)."""

@@ -8,11 +8,12 @@ makes an image hard is then hard for both, and the interval of the difference is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.boxes import Int64
 from model.pairing import Pairs
 from model.reports import Interval
 
@@ -46,9 +47,9 @@ def precision_curves(pairs: Pairs, weights: Float64) -> Float64:
     -------
     Shape (R, 101), in [0, 1]; NaN in rows without a true box.
     """
-    at_once = max(1, CHUNK // max(1, len(pairs.scores)))
-    parts = [weights[start : start + at_once] for start in range(0, len(weights), at_once)]
-    return np.concatenate([_curves(pairs, part) for part in parts])
+    at_once = max(1, CHUNK // max(1, int(pairs.right.sum())))
+    parts = [_curves(pairs, weights[block]) for block in _blocks(len(weights), at_once)]
+    return np.concatenate(parts)
 
 
 def ap50(pairs: Pairs, weights: Float64) -> Float64:
@@ -58,6 +59,19 @@ def ap50(pairs: Pairs, weights: Float64) -> Float64:
     """
     means: Float64 = precision_curves(pairs, weights).mean(axis=1)
     return means
+
+
+def mean_ap50(of_classes: Sequence[Pairs], weights: Float64) -> Float64:
+    """Return the mean AP50 over the classes of each resample, shape (R,).
+
+    A resample that lacks the cells of a rare class has the mean of the others; one that has no
+    cell at all has NaN.
+    """
+    values = np.array([ap50(each, weights) for each in of_classes]).reshape(-1, len(weights))
+    known = ~np.isnan(values)
+    number, total = known.sum(axis=0), np.where(known, values, 0).sum(axis=0)
+    mean: Float64 = np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+    return mean
 
 
 def count_error(predicted: NDArray[np.int64], true: NDArray[np.int64], weights: Float64) -> Float64:
@@ -107,15 +121,49 @@ def _curves(pairs: Pairs, weights: Float64) -> Float64:
     # An image drawn twice stands in one place of the order with weight 2. Between a box and its
     # copy the precision is never above that after both, where both are right, and nothing is read
     # off where they are wrong: this is exact, but for boxes of one image with equal scores.
-    drawn = np.cumsum(weights[:, pairs.image], axis=1)[:, pairs.right]
-    right = np.cumsum(weights[:, pairs.image[pairs.right]], axis=1)
-    precision = np.divide(right, drawn, out=np.zeros_like(right), where=drawn > 0)
-    best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    padded = np.pad(best_from_here, ((0, 0), (0, 1)))  # recall never reached: precision 0
+    hits = np.flatnonzero(pairs.right)
+    images = pairs.image[hits]
+    drawn = _sums_up_to(hits, pairs.image, weights)
+    right = _sums_up_to(np.arange(len(hits)), images, weights)
+    precision = np.zeros((len(weights), len(hits) + 1))  # the last: recall never reached
+    np.divide(right, drawn, out=precision[:, :-1], where=drawn > 0)
+    best = precision[:, ::-1]
+    np.maximum.accumulate(best, axis=1, out=best)
     cells = weights @ pairs.cells
     return np.array(
         [
-            row[np.searchsorted(hits / number, RECALLS)] if number else np.full(101, np.nan)
-            for row, hits, number in zip(padded, right, cells, strict=True)
+            row[np.searchsorted(found / number, RECALLS)] if number else np.full(101, np.nan)
+            for row, found, number in zip(precision, right, cells, strict=True)
         ]
     )
+
+
+def _sums_up_to(ends: Int64, image: Int64, weights: Float64) -> Float64:
+    """Return the weights of the boxes up to and with each end, shape (R, ends).
+
+    Parameters
+    ----------
+    ends
+        Ascending indices into ``image``.
+    image
+        Shape (N,): the image of each box.
+    """
+    images = weights.shape[1]
+    sums, draws = np.empty((len(weights), len(ends))), weights.astype(np.float32)
+    before, begun = np.zeros(images), 0
+    # How many boxes of each image there are up to each end, times the weights: a product of
+    # matrices takes a fifth of the time of summing up box by box.
+    for block in _blocks(len(ends), at_once=max(1, CHUNK // max(1, images))):
+        upto = ends[block]
+        new = image[begun : upto[-1] + 1]
+        row = np.searchsorted(upto, np.arange(begun, upto[-1] + 1))
+        counted = np.bincount(row * images + new, minlength=len(upto) * images)
+        boxes = counted.reshape(len(upto), images).cumsum(axis=0) + before
+        sums[:, block] = draws @ boxes.T.astype(np.float32)  # exact: whole numbers below 2^24
+        before, begun = boxes[-1], int(upto[-1]) + 1
+    return sums
+
+
+def _blocks(number: int, at_once: int) -> Iterator[slice]:
+    for start in range(0, number, at_once):
+        yield slice(start, min(start + at_once, number))

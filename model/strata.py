@@ -1,8 +1,12 @@
-"""Figures over parts of the images: by contrast group, and by how densely cells lie."""
+"""Parts of the images: their figures, and strata of contrast that no version has a say in."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from model.boxes import Detections, Float32
 from model.counting import count_report
@@ -10,8 +14,35 @@ from model.precision import average_precision
 from model.reports import Stratum
 
 FEWEST_IMAGES = 10
+#: The strata of contrast, from the faintest on.
+CONTRASTS = ("low", "medium", "high")
 #: Fewest true cells of an image for each class; fixed, so that sets and versions compare.
 DENSITIES = {"under 20 cells": 0, "20 to 60 cells": 20, "over 60 cells": 61}
+
+
+@dataclass(frozen=True)
+class ContrastStrata:
+    """Classes of contrast by which versions are judged, set once for a project.
+
+    Contrast groups would not do: each version has its own.
+
+    Parameters
+    ----------
+    limits
+        Ascending contrasts (``QuantileProfile.contrast``) from which the next stratum begins.
+    """
+
+    limits: tuple[float, ...]
+
+    @classmethod
+    def of(cls, contrasts: Sequence[float]) -> ContrastStrata:
+        """Set the limits so that each stratum has a third of the images given."""
+        return cls(tuple(np.unique(np.quantile(contrasts, [1 / 3, 2 / 3])).tolist()))
+
+    def name(self, contrast: float) -> str:
+        """Return the stratum of an image: low, medium or high; low or high; by its contrast."""
+        names = CONTRASTS if len(self.limits) > 1 else (CONTRASTS[0], CONTRASTS[-1])
+        return names[bisect_right(self.limits, contrast)]
 
 
 def density_of(cells: int) -> str:

@@ -9,19 +9,53 @@ from typing import Any, Literal
 from model.config import DetectorConfig, TrainConfig
 from model.reports import EvaluationReport
 
-__all__ = ["EvaluationReport", "GateDecision", "Kind", "ModelVersion"]
+__all__ = ["EvaluationReport", "GateDecision", "JudgedImage", "Kind", "ModelVersion"]
 
 Kind = Literal["classical", "starter", "trained"]
 
 
 @dataclass(frozen=True)
+class JudgedImage:
+    """What is known of an image by which a candidate was judged.
+
+    Parameters
+    ----------
+    sha256, page
+        The image.
+    stratum
+        Its stratum of contrast; empty where none were set yet.
+    began_as
+        Id of the version whose boxes were corrected into the truth; empty: it was drawn from none.
+    is_beside_snapshot
+        Whether the training's snapshot lacks it: it was corrected since that froze, or waited for
+        its side.
+    """
+
+    sha256: str
+    page: int = 0
+    stratum: str = ""
+    began_as: str = ""
+    is_beside_snapshot: bool = False
+
+
+@dataclass(frozen=True)
 class GateDecision:
-    """Whether a candidate became champion, and why, in words a lab manager can read."""
+    """Whether a candidate became champion, and why, in words a lab manager can read.
+
+    Parameters
+    ----------
+    candidate, champion
+        Their reports on the same images.
+    images
+        What is known of these, in the same order; empty in decisions that were made before it was
+        kept.
+    """
 
     promoted: bool
     reasons: tuple[str, ...]
     candidate: EvaluationReport | None = None
     champion: EvaluationReport | None = None
+    images: tuple[JudgedImage, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -32,7 +66,8 @@ class GateDecision:
             name: EvaluationReport.from_json(values[name]) if values[name] else None
             for name in ("candidate", "champion")
         }
-        return cls(values["promoted"], tuple(values["reasons"]), **reports)
+        images = tuple(JudgedImage(**image) for image in values.get("images", ()))
+        return cls(values["promoted"], tuple(values["reasons"]), **reports, images=images)
 
 
 @dataclass(frozen=True)

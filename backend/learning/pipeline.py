@@ -11,6 +11,7 @@ from typing import Literal
 import structlog
 
 from backend.errors import LabelStudioError, QueueError
+from backend.learning.judging import judge
 from backend.learning.progress import Reporter
 from backend.learning.reconcile import reconcile
 from backend.learning.snapshots import build_snapshot
@@ -18,11 +19,9 @@ from backend.learning.taken import run_folder, take
 from backend.services import Services
 from backend.settings import Settings
 from backend.store.runs import PROMOTING, Run
-from model.config import PRESETS, DetectorConfig, GateConfig, TrainConfig
+from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.errors import NothingToLearn, TrainingCancelled
-from model.evaluation import evaluate_version
 from model.examples import DatasetSnapshot
-from model.gate import decide
 from model.learning import make_candidate
 from model.versions import EvaluationReport, GateDecision, ModelVersion
 
@@ -170,7 +169,7 @@ def _judge(
 ) -> Outcome:
     """Compare candidate and champion on the same held-out images; promote the better one."""
     project = str(run.project)
-    report.stage("judging", 0.97, "judging the champion on the same images")
+    report.stage("judging", 0.97, "judging candidate and champion on the same images")
     # Read again: someone may have chosen another champion while the candidate learned.
     champion = services.registry.champion(project).id
     if champion == candidate.id and candidate.decision and run.champion:
@@ -195,24 +194,10 @@ def _judge(
 def _decide(
     services: Services, run: Run, candidate: ModelVersion, snapshot: DatasetSnapshot
 ) -> GateDecision:
-    decision = decide(
-        candidate.report or _evaluate(services, run, candidate, snapshot),
-        _evaluate(services, run, services.registry.champion(str(run.project)), snapshot),
-        GateConfig(),
-    )
+    champion = services.registry.champion(str(run.project))
+    decision = judge(services, run.project, candidate, champion, snapshot)
     services.registry.record_decision(candidate.id, decision)
     return decision
-
-
-def _evaluate(
-    services: Services, run: Run, version: ModelVersion, snapshot: DatasetSnapshot
-) -> EvaluationReport:
-    return evaluate_version(
-        services.registry.load(version.id, services.settings.device),
-        snapshot.of_side("held-out"),
-        snapshot.classes,
-        default_class=services.projects.get(run.project).default_class,
-    )
 
 
 def _push(services: Services, run: Run, candidate: ModelVersion, report: Reporter) -> None:

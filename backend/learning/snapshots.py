@@ -60,16 +60,7 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
     labelled = []
     for example, boxes in zip(examples, _guarded(examples, chosen, on_note), strict=True):
         if side := sides[example.key]:
-            labelled.append(
-                LabelledImage(
-                    path=services.images.path(example.image.sha256),
-                    sha256=example.image.sha256,
-                    boxes=boxes,
-                    side=side,
-                    page=example.image.page,
-                    name=example.image.name,
-                )
-            )
+            labelled.append(_labelled(services, example, boxes, side))
     return DatasetSnapshot(tuple(labelled), chosen.classes)
 
 
@@ -96,6 +87,45 @@ def fingerprint(services: Services, image: StoredImage) -> str:
     made = fingerprint_of(pixels)
     services.images.set_fingerprint(image.sha256, image.page, made)
     return made
+
+
+def unseen_images(
+    services: Services, project: int, snapshot: DatasetSnapshot
+) -> list[LabelledImage]:
+    """Return the corrected images that a snapshot lacks and whose field nobody learned from.
+
+    They were corrected since it froze, or wait for their side: no version has seen them.
+    """
+    frozen = {(image.sha256, image.page) for image in snapshot.images}
+    examples = _examples(services, project, _quietly)
+    guarded = _guarded(examples, services.projects.get(project), _quietly)
+    unseen = [(e, boxes) for e, boxes in zip(examples, guarded, strict=True) if e.key not in frozen]
+    sided = [image for image in services.images.all(project) if image.side]
+    images = [*sided, *(example.image for example, _ in unseen)]
+    groups = group_alike([fingerprint(services, image) for image in images])
+    taught = {g for g, image in zip(groups, sided, strict=False) if image.side != "held-out"}
+    return [
+        _labelled(services, example, boxes, "held-out")
+        for (example, boxes), group in zip(unseen, groups[len(sided) :], strict=True)
+        if group not in taught
+    ]
+
+
+def truths(services: Services, project: int) -> dict[tuple[str, int], Annotation]:
+    """Return the annotation that counts for each image, by sha256 and page."""
+    return {e.key: e.annotation for e in _examples(services, project, _quietly)}
+
+
+def _quietly(_note: str) -> None:
+    """Say nothing: the snapshot has said it."""
+
+
+def _labelled(
+    services: Services, example: _Example, boxes: tuple[Box, ...], side: Side
+) -> LabelledImage:
+    image = example.image
+    path = services.images.path(image.sha256)
+    return LabelledImage(path, image.sha256, boxes, side, image.page, image.name)
 
 
 def _examples(services: Services, project: int, on_note: OnNote) -> list[_Example]:

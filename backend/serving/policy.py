@@ -14,6 +14,11 @@ from model.versions import ModelVersion
 NEAR_MISS = 0.5
 
 
+def version_of(served_name: str) -> str:
+    """Return the id of the version that a served name begins with."""
+    return served_name.partition("+")[0]
+
+
 @dataclass(frozen=True)
 class Policy:
     """What is made of a version's detections; it can change without a new version.

@@ -1,69 +1,198 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.gate import Field, evidence_of, promoted_share
 from model.config import GateConfig
 from model.gate import decide
+from model.versions import JudgedImage
 
-GATE = GateConfig(margin=0.01, count_margin=0.01)
+GATE = GateConfig(resamples=200)
 
 
-def test_a_candidate_of_higher_ap50_is_promoted_with_the_figures(report):
-    decision = decide(report(ap50=0.71), report(ap50=0.57), GATE)
+def fields(number, right=8, wrong=2, cells=10, sure=0.9):
+    """Images of ``cells`` cells: so many are found, surely, and so many boxes are wrong."""
+    found = [(sure, True)] * right + [(0.7, False)] * wrong
+    return [(cells, found)] * number
+
+
+def strata(*names):
+    return [JudgedImage(str(row), stratum=name) for row, name in enumerate(names)]
+
+
+def test_a_candidate_better_beyond_noise_is_promoted_with_the_figures():
+    decision = decide(evidence_of(fields(12, right=9)), evidence_of(fields(12, right=6)))
     assert decision.promoted
-    assert "AP50 0.710 against the champion's 0.570: better" in decision.reasons
-    assert "judged on 3 held-out images with 100 cells" in decision.reasons
+    judged, figures, verdict = decision.reasons
+    assert judged == "judged on 12 held-out images with 120 cells"
+    assert figures.startswith("AP50 0.")
+    assert ": better (+0." in figures
+    assert verdict == "candidate promoted"
 
 
-def test_a_candidate_of_lower_ap50_is_refused_whatever_it_counts(report):
-    decision = decide(report(ap50=0.5, count_error=0.0), report(ap50=0.6, count_error=0.9), GATE)
+def test_a_candidate_worse_beyond_noise_is_refused_whatever_it_counts():
+    worse = evidence_of(fields(12, right=6, wrong=4))  # counts ten of ten
+    decision = decide(worse, evidence_of(fields(12, right=9, wrong=6)), config=GATE)
     assert not decision.promoted
+    assert ": worse (" in decision.reasons[1]
     assert decision.reasons[-1] == "champion stays, candidate refused"
 
 
-def test_where_ap50_is_equal_within_the_margin_the_count_decides(report):
-    decision = decide(report(0.605, count_error=0.1), report(0.6, count_error=0.2), GATE)
+def test_where_ap50_is_equal_the_count_decides():
+    miscounts = evidence_of(fields(12, right=8, wrong=6, sure=0.9))
+    counts = evidence_of(fields(12, right=8, wrong=2, sure=0.9))
+    decision = decide(counts, miscounts, config=GATE)
     assert decision.promoted
-    assert "count error 10.0% against the champion's 20.0%: better" in decision.reasons
+    assert "AP50 0.802 against the champion's 0.802: equal" in decision.reasons[1]
+    assert decision.reasons[2] == "count error 0.0% against the champion's 40.0%: better"
+    assert not decide(miscounts, counts, config=GATE).promoted
 
 
-def test_where_all_is_equal_the_champion_stays(report):
-    assert not decide(report(), report(), GATE).promoted
-
-
-def test_exactly_the_margin_is_still_equal(report):
-    assert not decide(report(ap50=0.51), report(ap50=0.5), GATE).promoted
-    assert decide(report(ap50=0.511), report(ap50=0.5), GATE).promoted
-
-
-@pytest.mark.parametrize(("predicted", "ap50"), [(0, 0.0), (40, 0.0), (0, 0.9)])
-def test_a_candidate_that_finds_none_of_the_cells_never_passes(report, predicted, ap50):
-    blind = report(ap50=ap50, predicted=predicted, recall=0.0, count_error=0.0)
-    decision = decide(blind, report(ap50=0.0, count_error=5.0), GATE)
+def test_a_likely_loss_of_ap50_is_not_made_up_for_by_counting():
+    ups_and_downs = [(10, [(0.9, True)] * n + [(0.8, False)] * (10 - n)) for n in (2, 8) * 6]
+    steady = fields(12, right=6, wrong=8)
+    decision = decide(evidence_of(ups_and_downs), evidence_of(steady), config=GATE)
     assert not decision.promoted
-    assert "finds none of the cells" in decision.reasons[-1]
+    assert ": worse (-0." in decision.reasons[1]
+    assert "to +0." in decision.reasons[1]  # not beyond noise, and yet likely
 
 
-def test_images_without_a_cell_are_judged_by_the_count(report):
-    none = {"ap50": None, "true": 0}
-    quiet = report(**none, predicted=0, count_error=0.0, recall=1.0)
-    noisy = report(**none, predicted=9, count_error=9.0, recall=0.0)
-    assert decide(quiet, noisy, GATE).promoted
-    assert not decide(noisy, quiet, GATE).promoted
+@pytest.mark.parametrize("number", [1, 3, 9, 12])
+def test_a_candidate_that_finds_what_the_champion_finds_is_never_promoted(number):
+    decision = decide(evidence_of(fields(number)), evidence_of(fields(number)), config=GATE)
+    assert not decision.promoted
+    assert "nothing would change" in decision.reasons[1]
 
 
-def test_reports_of_different_images_are_not_compared(report):
+@pytest.mark.parametrize("found", [[(0.9, False)] * 3, [(0.4, True)] * 10])
+@pytest.mark.parametrize("number", [1, 12])
+def test_a_candidate_that_shows_none_of_the_cells_never_passes(number, found):
+    worst = evidence_of([(10, [(0.9, False)] * 40)] * number)
+    decision = decide(evidence_of([(10, found)] * number), worst, config=GATE)
+    assert not decision.promoted
+    assert "finds none of the cells" in decision.reasons[1]
+
+
+def test_images_without_a_cell_are_judged_by_the_count():
+    quiet, noisy = (
+        evidence_of([(0, [(0.1, False)])] * 12),
+        evidence_of([(0, [(0.9, False)] * 3)] * 12),
+    )
+    quiet = replace(quiet, report=replace(quiet.report, recall=1.0))
+    assert decide(quiet, noisy, config=GATE).promoted
+    assert not decide(noisy, quiet, config=GATE).promoted
+
+
+@pytest.mark.parametrize(("number", "promoted"), [(9, True), (10, False)])
+def test_few_images_need_prove_no_more_than_that_nothing_is_likely_lost(number, promoted):
+    """One image better, the others alike: nothing is proven, and nothing is likely lost."""
+    alike = fields(number - 1)
+    ours = evidence_of([*alike, *fields(1, right=9)])
+    decision = decide(ours, evidence_of([*alike, *fields(1, right=8)]), config=GATE)
+    assert decision.promoted is promoted
+    few = [r for r in decision.reasons if "fewer than 10 images" in r]
+    assert few == [
+        "with fewer than 10 images a candidate is promoted unless the probability that it is worse "
+        "by more than 0.02 is above 0.3: it is 0.00"
+    ] * (number < 10)
+
+
+def test_on_few_images_a_likely_loss_refuses():
+    decision = decide(evidence_of(fields(1, right=6)), evidence_of(fields(1, right=8)), config=GATE)
+    assert not decision.promoted
+    assert decision.reasons[2].endswith("it is 1.00")
+
+
+def test_a_candidate_better_in_all_and_worse_in_one_stratum_is_refused():
+    low, high = fields(10, right=5), fields(20, right=9)
+    ours = evidence_of([*fields(10, right=4), *high])
+    theirs = evidence_of([*low, *fields(20, right=6)])
+    images = strata(*["low"] * 10, *["high"] * 20)
+    assert decide(ours, theirs, config=GATE).promoted
+    decision = decide(ours, theirs, images, GATE)
+    assert not decision.promoted
+    assert "contrast low (10 images): worse" in decision.reasons[-3]
+    assert "contrast high (20 images): not worse" in decision.reasons[-2]
+
+
+def test_a_stratum_of_too_few_images_has_no_say():
+    ours = evidence_of([*fields(9, right=4), *fields(20, right=9)])
+    theirs = evidence_of([*fields(9, right=5), *fields(20, right=6)])
+    decision = decide(ours, theirs, strata(*["low"] * 9, *["high"] * 20), GATE)
+    assert decision.promoted
+    assert "contrast low (9 images): too few to be looked at alone" in decision.reasons
+
+
+def test_a_decision_says_which_boxes_the_truth_was_made_from():
+    began = ["champ", "champ", "older", "", "champ"]
+    images = [
+        JudgedImage(str(row), began_as=name, is_beside_snapshot=row > 2)
+        for row, name in enumerate(began)
+    ]
+    decision = decide(
+        evidence_of(fields(5, right=9)), evidence_of(fields(5), "champ"), images, GATE
+    )
+    assert decision.reasons[:2] == (
+        "judged on 5 held-out images with 50 cells, 2 of them corrected beside the training",
+        "their truth was made 3 from boxes of the champion, 1 from boxes of older, 1 from none",
+    )
+    assert decision.images == tuple(images)
+
+
+def test_reports_of_different_images_are_not_compared():
     with pytest.raises(ValueError, match="different images"):
-        decide(report(images=("a",)), report(images=("b",)), GATE)
+        decide(evidence_of(fields(3)), evidence_of(fields(4)))
 
 
-def test_the_decision_carries_both_reports(report):
-    candidate, champion = report(0.7), report(0.6)
-    decision = decide(candidate, champion, GATE)
-    assert (decision.candidate, decision.champion) == (candidate, champion)
+def test_the_decision_carries_both_reports():
+    candidate, champion = evidence_of(fields(12, right=9)), evidence_of(fields(12))
+    decision = decide(candidate, champion, config=GATE)
+    assert (decision.candidate, decision.champion) == (candidate.report, champion.report)
 
 
-@given(ours=st.floats(0, 1), theirs=st.floats(0, 1), errors=st.tuples(*[st.floats(0, 3)] * 2))
-def test_of_two_versions_at_most_one_would_replace_the_other(report, ours, theirs, errors):
-    first, second = report(ours, errors[0]), report(theirs, errors[1])
-    assert not (decide(first, second, GATE).promoted and decide(second, first, GATE).promoted)
+seeds, numbers = st.integers(0, 2**31), st.integers(1, 14)
+
+
+@given(seed=seeds, number=numbers, one=st.floats(0.3, 0.95), other=st.floats(0.3, 0.95))
+@settings(max_examples=40)
+def test_beyond_noise_at_most_one_would_replace_the_other(seed, number, one, other):
+    field = Field(np.random.default_rng(seed), number + 9)
+    first, second = evidence_of(field.seen(one)), evidence_of(field.seen(other))
+    both = [decide(*pair, config=GATE).promoted for pair in ((first, second), (second, first))]
+    assert both != [True, True]
+
+
+@given(seed=seeds, number=numbers, recall=st.floats(0.3, 0.95), data=st.data())
+@settings(max_examples=40)
+def test_a_box_set_right_never_loses_the_promotion(seed, number, recall, data):
+    field = Field(np.random.default_rng(seed), number)
+    champion, seen = evidence_of(field.seen(recall)), field.seen(recall + 0.1)
+    wrong = [
+        (image, box)
+        for image, (cells, found) in enumerate(seen)
+        for box, (_, right) in enumerate(found)
+        if not right and sum(right for _, right in found) < cells
+    ]
+    assume(wrong)
+    before = decide(evidence_of(seen), champion, config=GATE)
+    image, box = data.draw(st.sampled_from(wrong))
+    seen[image][1][box] = (seen[image][1][box][0], True)
+    assert decide(evidence_of(seen), champion, config=GATE).promoted >= before.promoted
+
+
+@pytest.mark.parametrize(
+    ("images", "ahead", "least", "most"),
+    [
+        (4, -0.2, 0, 0.1),
+        (4, 0.2, 0.9, 1),
+        (10, 0.0, 0, 0.25),
+        (20, 0.0, 0, 0.2),
+        (20, -0.05, 0, 0.05),
+        (20, 0.1, 0.8, 1),
+    ],
+)
+def test_chance_seldom_promotes_and_merit_mostly_does(images, ahead, least, most):
+    assert least <= promoted_share(images, ahead, 60, GATE) <= most

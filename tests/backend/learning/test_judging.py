@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backend.learning.judging import judge
+from backend.learning.snapshots import build_snapshot
+from backend.services import Services
+from model.classical import classical_version
+from model.examples import DatasetSnapshot
+from model.versions import GateDecision, ModelVersion
+
+CHAMPION = classical_version()
+
+
+@pytest.fixture
+def snapshot(services: Services, project: int, correct_fields: Any) -> DatasetSnapshot:
+    """Five corrected fields, one of them held out."""
+    correct_fields(range(5))
+    return build_snapshot(services, project, print)
+
+
+def judged(
+    services: Services, project: int, snapshot: DatasetSnapshot, candidate: ModelVersion = CHAMPION
+) -> GateDecision:
+    return judge(services, project, candidate, CHAMPION, snapshot)
+
+
+def test_the_held_out_images_judge_and_the_same_boxes_are_no_gain(
+    services: Services, project: int, snapshot: DatasetSnapshot
+) -> None:
+    decision = judged(services, project, snapshot)
+    (held_out,) = snapshot.of_side("held-out")
+    assert [image.sha256 for image in decision.images] == [held_out.sha256]
+    assert decision.candidate == decision.champion
+    assert not decision.promoted
+
+
+def test_images_corrected_since_the_snapshot_froze_join_the_evidence(
+    services: Services, project: int, snapshot: DatasetSnapshot, correct_fields: Any
+) -> None:
+    correct_fields(range(5, 8))
+    decision = judged(services, project, snapshot)
+    assert [image.is_beside_snapshot for image in decision.images] == [False, True, True, True]
+    assert decision.reasons[0].endswith("16 cells, 3 of them corrected beside the training")
+    # Their side is decided by the next run, as if they had not judged.
+    assert [i.side for i in services.images.all(project)].count(None) == 3
+
+
+def test_another_picture_of_a_field_that_taught_is_no_evidence(
+    services: Services, project: int, snapshot: DatasetSnapshot, add_image: Any, correct: Any
+) -> None:
+    taught = snapshot.of_side("train")[0].read().pixels
+    add_image(9, taught + 1)
+    correct([9])
+    assert len(judged(services, project, snapshot).images) == 1
+
+
+def test_what_either_version_has_learned_from_elsewhere_does_not_judge(
+    services: Services, project: int, snapshot: DatasetSnapshot
+) -> None:
+    (held_out,) = snapshot.of_side("held-out")
+    decision = judged(services, project, snapshot, replace(CHAMPION, lineage=(held_out.sha256,)))
+    assert not decision.promoted
+    assert decision.reasons[0].startswith("there is no corrected image that neither")
+
+
+def test_each_image_says_whose_boxes_its_truth_began_as(
+    services: Services, project: int, snapshot: DatasetSnapshot, correct_fields: Any
+) -> None:
+    correct_fields([5])
+    for annotation in services.annotations.corrected(project):
+        image = services.images.of_task(project, annotation.task)
+        assert image is not None
+        shown = [dict(region) for region in annotation.result]
+        if annotation.task != 5:
+            services.predictions.add(
+                project, annotation.task, image.sha256, 0, "classical-1+t0.5", shown
+            )
+    decision = judged(services, project, snapshot)
+    assert [image.began_as for image in decision.images] == ["classical-1", ""]
+    assert decision.reasons[1] == "their truth was made 1 from boxes of the champion, 1 from none"
