@@ -11,7 +11,18 @@ from __future__ import annotations
 
 import typer
 
-from backend.cli import console, data, effort, labels, loop, models, offline, preprocess, project
+from backend.cli import (
+    console,
+    data,
+    doctor,
+    effort,
+    labels,
+    loop,
+    models,
+    offline,
+    preprocess,
+    project,
+)
 from model.threads import wait_quietly
 
 
@@ -26,7 +37,7 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # rich's help would take three times as long
     )
-    for module in (loop, project, effort, data, labels, offline, preprocess, models):
+    for module in (loop, doctor, project, effort, data, labels, offline, preprocess, models):
         module.register(app)
     return app
 

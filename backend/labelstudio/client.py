@@ -162,6 +162,14 @@ class LabelStudio:
 
     # The connection back to Cytoloop
 
+    def backends(self, project: int) -> list[Json]:
+        """Return the ML backends that a project has."""
+        return list(self._http.json("GET", "/api/ml", params={"project": project}))
+
+    def webhooks(self, project: int) -> list[Json]:
+        """Return the webhooks that a project has."""
+        return list(self._http.json("GET", "/api/webhooks/", params={"project": project}))
+
     def connect_backend(self, project: int, url: str, user: str, password: str, title: str) -> int:
         """Make Cytoloop the project's ML backend, or bring the one it has up to date.
 
@@ -176,7 +184,7 @@ class LabelStudio:
             "basic_auth_pass": password,
             "is_interactive": False,
         }
-        for backend in self._http.json("GET", "/api/ml", params={"project": project}):
+        for backend in self.backends(project):
             if backend["title"] == title or backend["url"].rstrip("/") == url.rstrip("/"):
                 self._http.json("PATCH", f"/api/ml/{backend['id']}", json=sent)
                 return int(backend["id"])
@@ -199,10 +207,9 @@ class LabelStudio:
             "send_payload": True,
             "is_active": True,
         }
-        hooks = self._http.json("GET", "/api/webhooks/", params={"project": project})
         ours = [
             hook["id"]
-            for hook in hooks
+            for hook in self.webhooks(project)
             if hook["url"].rstrip("/") == url.rstrip("/") or SECRET_HEADER in hook["headers"]
         ]
         for spare in ours[1:]:

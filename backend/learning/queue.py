@@ -158,7 +158,7 @@ class JobQueue:
             yield
         except RedisError as error:
             raise QueueError(
-                f"Redis at {_without_password(self._url)} could not be reached ({error}). Is it "
+                f"Redis at {without_password(self._url)} could not be reached ({error}). Is it "
                 "running? What was to be queued is kept, and queued when the worker starts."
             ) from error
 
@@ -219,6 +219,7 @@ def _is_running(pid: int | None) -> bool:
     return True
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """Return an address that may be shown and logged."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -34,7 +34,7 @@ def open_database(url: str) -> Engine:
     engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
-    if _revision(engine) != REVISION:
+    if revision_of(engine) != REVISION:
         with _one_at_a_time(engine):
             _migrate(engine)
     return engine
@@ -80,7 +80,8 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor.close()
 
 
-def _revision(engine: Engine) -> str | None:
+def revision_of(engine: Engine) -> str | None:
+    """Return the newest migration that a database has seen; None when it has no tables of ours."""
     # Asked before alembic is imported, which takes half a second that most starts can keep.
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):

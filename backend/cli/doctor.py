@@ -1,0 +1,72 @@
+"""`cytoloop doctor`: what is wrong with an installation, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.cli.options import Home, settings_from
+
+if TYPE_CHECKING:  # too slow for --help
+    from collections.abc import Iterator
+
+    from backend.doctor.findings import Finding
+
+#: Something does not work; 2 is an error of the command itself.
+UNWELL = 1
+SIGNS = {
+    "ok": ("✓", typer.colors.GREEN),
+    "warn": ("!", typer.colors.YELLOW),
+    "fail": ("✗", typer.colors.RED),
+}
+ABOUT_WIDTH = 13
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    home: Home = None,
+) -> None:
+    """Look at every part of the installation and say how to mend what is wrong.
+
+    Nothing is started or changed. Exits with 1 when something does not work.
+    """
+    found = []
+    for finding in _findings(home):
+        found.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        typer.echo(json.dumps([finding.to_json() for finding in found], indent=1))
+    if any(finding.level == "fail" for finding in found):
+        raise typer.Exit(UNWELL)
+
+
+def _findings(home: object) -> Iterator[Finding]:
+    from pydantic import ValidationError
+
+    from backend.doctor.examining import examine
+    from backend.doctor.findings import fail
+
+    try:
+        settings = settings_from(home=home)
+    except ValidationError as error:
+        for each in error.errors():
+            name = "CYTOLOOP_" + "_".join(map(str, each["loc"])).upper()
+            yield fail("Settings", f"{name}: {each['msg']}", f"Correct {name}, or unset it.")
+    else:
+        yield from examine(settings)
+
+
+def _print(finding: Finding) -> None:
+    sign, colour = SIGNS[finding.level]
+    typer.secho(sign, fg=colour, nl=False)
+    typer.echo(f" {finding.about:<{ABOUT_WIDTH}} {finding.says}")
+    if finding.mend:
+        typer.echo(f"  {'':<{ABOUT_WIDTH}} → {finding.mend}")

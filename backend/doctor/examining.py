@@ -1,0 +1,37 @@
+"""The whole examination, one part after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backend.doctor import machine, projects, services, storage
+from backend.doctor.findings import Check, Finding, Patient, fail
+from backend.settings import Settings
+
+#: In the order in which things rest on one another.
+CHECKS: tuple[Check, ...] = (
+    machine.packages,
+    machine.home,
+    machine.disk,
+    machine.gpu,
+    storage.store,
+    storage.versions,
+    services.redis,
+    services.worker,
+    services.web,
+    services.label_studio,
+    projects.projects,
+)
+
+
+def examine(settings: Settings, checks: tuple[Check, ...] = CHECKS) -> Iterator[Finding]:
+    """Look at every part of an installation; yields each finding as soon as it is there."""
+    patient = Patient(settings)
+    for check in checks:
+        try:
+            yield from check(patient)
+        # The door of a check: one that breaks must not hide the others.
+        except Exception as error:  # noqa: BLE001
+            about = check.__name__.replace("_", " ").capitalize()
+            says = f"could not be looked at: {type(error).__name__}: {error}"
+            yield fail(about, says, "If the rest is well, this is a fault of Cytoloop: report it.")

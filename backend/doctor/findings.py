@@ -1,0 +1,96 @@
+"""What the doctor says: one line for each thing looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from backend.credentials import FILE_NAME, Credentials
+from backend.labelstudio.client import LabelStudio
+from backend.running.http import answers
+from backend.running.lock import Holder, holder
+from backend.settings import Settings
+
+Level = Literal["ok", "warn", "fail"]
+
+START = "Start the loop: cytoloop up (or make run)."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    level
+        ``warn``: the loop runs, but not as it might; ``fail``: it does not.
+    says
+        What was found.
+    mend
+        What to do about it; empty when all is well.
+    """
+
+    about: str
+    level: Level
+    says: str
+    mend: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self)
+
+
+def ok(about: str, says: str) -> Finding:
+    """Say that something is as it should be."""
+    return Finding(about, "ok", says)
+
+
+def warn(about: str, says: str, mend: str) -> Finding:
+    """Say that something is not as it might be."""
+    return Finding(about, "warn", says, mend)
+
+
+def fail(about: str, says: str, mend: str) -> Finding:
+    """Say that something does not work."""
+    return Finding(about, "fail", says, mend)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """An installation, looked at without changing it."""
+
+    settings: Settings
+
+    @cached_property
+    def credentials(self) -> Credentials | None:
+        """The passwords and tokens; None where none were made yet."""
+        there = (self.settings.home / FILE_NAME).exists()
+        return Credentials.load_or_create(self.settings) if there else None
+
+    @property
+    def attached(self) -> str:
+        """Address of a Label Studio that is not ours to start; empty for our own."""
+        kept = self.credentials.label_studio_url if self.credentials else ""
+        return kept or self.settings.label_studio_url
+
+    @cached_property
+    def label_studio(self) -> LabelStudio:
+        token = self.credentials.label_studio_token if self.credentials else ""
+        return LabelStudio(
+            self.attached or self.settings.label_studio_address,
+            token or self.settings.label_studio_token,
+        )
+
+    @cached_property
+    def holder(self) -> Holder | None:
+        """The `cytoloop up` that runs on this home."""
+        return holder(self.settings.home)
+
+    @cached_property
+    def web_answers(self) -> bool:
+        return answers(f"{self.settings.backend_address}/health")
+
+
+#: Looks at one part of an installation.
+Check = Callable[[Patient], Iterator[Finding]]

@@ -1,0 +1,150 @@
+"""The machine: packages, disk, GPU, and the home with its secrets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from backend.credentials import FILE_NAME
+from backend.doctor.findings import Finding, Patient, fail, ok, warn
+from backend.running.redis import LONGEST_SOCKET_PATH
+from model.devices import has_cuda
+
+PACKAGE = "cytoloop"
+#: Whose versions a report of a fault should name.
+NAMED = ("torch", "torchvision", "onnxruntime", "rq", "redis", "sqlalchemy", "label-studio-ml")
+GB = 10**9
+#: A version is some 0.3 GB with its exported file, a run's checkpoints as much again.
+LEAST_FREE, SCARCE_FREE = 1 * GB, 5 * GB
+TRY_CUDA = "import torch; assert torch.cuda.is_available(); print(torch.cuda.get_device_name(0))"
+TORCH_S = 120
+
+
+def packages(patient: Patient) -> Iterator[Finding]:
+    """Hold the installed versions against what this package requires."""
+    wrong = []
+    for line in metadata.requires(PACKAGE) or ():
+        needed = Requirement(line)
+        if needed.marker is None or needed.marker.evaluate():
+            wrong += _wrong(needed)
+    if wrong:
+        yield fail("Packages", "; ".join(wrong), "Set the environment up again: make setup.")
+        return
+    named = ", ".join(f"{name} {metadata.version(name)}" for name in NAMED)
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield ok("Packages", f"{PACKAGE} {metadata.version(PACKAGE)}, Python {python}, {named}")
+
+
+def home(patient: Patient) -> Iterator[Finding]:
+    """Look whether the home can be written to, and whether its secrets are kept to its owner."""
+    folder = patient.settings.home
+    if not folder.exists():
+        yield ok("Home", f"{folder} is not there yet: cytoloop up makes it")
+        return
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield fail(
+            "Home", f"{folder} cannot be written to", f"Make it yours: chown or chmod {folder}."
+        )
+    else:
+        yield ok("Home", str(folder))
+    if not patient.settings.redis_url:
+        yield from _socket(patient.settings.redis_socket)
+    secrets = folder / FILE_NAME
+    if secrets.exists():
+        yield from _secrets(secrets)
+
+
+def disk(patient: Patient) -> Iterator[Finding]:
+    """Look how much room there is for versions, checkpoints and images."""
+    folder = patient.settings.home
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    says = f"{free / GB:.1f} GB free on the disk of {folder}"
+    mend = "Make room: cytoloop models list shows the versions, or move the home (CYTOLOOP_HOME)."
+    if free < LEAST_FREE:
+        yield fail("Disk", f"{says}: too little for a run", mend)
+    elif free < SCARCE_FREE:
+        yield warn("Disk", f"{says}: room for a few runs", mend)
+    else:
+        yield ok("Disk", says)
+
+
+def gpu(patient: Patient) -> Iterator[Finding]:
+    """Look what a training would run on."""
+    wanted = patient.settings.device
+    if not has_cuda():
+        yield from _without_gpu(wanted)
+        return
+    tried = _try_cuda()
+    if tried is None:
+        yield (fail if wanted == "cuda" else warn)(
+            "GPU",
+            "there is one, but PyTorch cannot use it; trainings run on the CPU",
+            "The driver is too old for this PyTorch, or PyTorch was built without CUDA: "
+            "update the driver, or install PyTorch for it.",
+        )
+    else:
+        unused = ", unused since CYTOLOOP_DEVICE is cpu" if wanted == "cpu" else ""
+        yield ok("GPU", f"{tried}{unused}")
+
+
+def _without_gpu(wanted: str) -> Iterator[Finding]:
+    if wanted == "cuda":
+        yield fail(
+            "GPU",
+            "CYTOLOOP_DEVICE is cuda, but no CUDA device can be used",
+            "Look whether nvidia-smi lists one (in a container: start it with the GPU), "
+            "or set CYTOLOOP_DEVICE=auto.",
+        )
+    elif shutil.which("nvidia-smi") and wanted == "auto":
+        yield warn(
+            "GPU",
+            "nvidia-smi is there, but no CUDA device can be used; trainings run on the CPU",
+            "Look whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES lets it be seen.",
+        )
+    else:
+        yield ok("GPU", f"none used: trainings run on the CPU ({os.cpu_count()} cores)")
+
+
+def _try_cuda() -> str | None:
+    """Return the device's name as PyTorch has it; None when PyTorch cannot use it."""
+    command = (sys.executable, "-c", TRY_CUDA)  # a process of its own: torch takes seconds
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TORCH_S)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip()
+
+
+def _wrong(needed: Requirement) -> list[str]:
+    try:
+        have = metadata.version(needed.name)
+    except metadata.PackageNotFoundError:
+        return [f"{needed.name} is missing"]
+    fits = needed.specifier.contains(have, prereleases=True)
+    return [] if fits else [f"{needed.name} is {have}, wanted {needed.specifier}"]
+
+
+def _socket(socket: Path) -> Iterator[Finding]:
+    if len(str(socket).encode()) > LONGEST_SOCKET_PATH:
+        yield fail(
+            "Home",
+            f"its path is too long for the socket of Redis ({socket})",
+            "Choose a shorter CYTOLOOP_HOME, or a Redis that runs already (CYTOLOOP_REDIS_URL).",
+        )
+
+
+def _secrets(path: Path) -> Iterator[Finding]:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield warn("Secrets", f"others can read {path} ({mode:o})", f"chmod 600 {path}")
+    else:
+        yield ok("Secrets", f"{path} is for its owner alone")

@@ -1,0 +1,116 @@
+"""The projects: known to Label Studio, connected both ways, and a webhook that really arrives."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import requests
+
+from backend.doctor.findings import Finding, Patient, fail, ok, warn
+from backend.doctor.storage import known_projects
+from backend.errors import LabelStudioError
+from backend.labelstudio.client import SECRET_HEADER, WEBHOOK_ACTIONS
+from backend.running.http import TIMEOUT_S
+from backend.store.projects import Project
+
+#: Label Studio sends a webhook while it answers, and waits for it for a second.
+ARRIVES_WITHIN_S = 5.0
+LOOK_EVERY_S = 0.2
+EVENT = "PROJECT_UPDATED"
+RECEIVED = re.compile(
+    rf'^cytoloop_webhook_events_total{{action="{EVENT}",outcome="recorded"}} ([\d.e+]+)$', re.M
+)
+
+
+def projects(patient: Patient) -> Iterator[Finding]:
+    """Look at each project's connection, then have Label Studio send a webhook."""
+    known = known_projects(patient)
+    if not known:
+        yield ok("Projects", "none yet: cytoloop up makes one, cytoloop connect takes one")
+        return
+    connected = []
+    try:
+        for project in known:
+            findings = list(_connection(patient, project))
+            connected += [project] if all(f.level == "ok" for f in findings) else []
+            yield from findings
+    except LabelStudioError as error:
+        says = f"could not be asked of Label Studio: {error}"
+        yield fail("Projects", says, "Mend Label Studio and its token first.")
+        return
+    if connected and patient.web_answers:
+        yield _round_trip(patient, connected[0])
+
+
+def _connection(patient: Patient, project: Project) -> Iterator[Finding]:
+    studio, about = patient.label_studio, f"Project {project.id}"
+    if project.id not in {each["id"] for each in studio.projects()}:
+        says = f"{project.title!r} is not in Label Studio any more, or its token cannot see it"
+        yield warn(about, says, "Nothing, if it was deleted there; what was learned is kept.")
+        return
+    missing = _missing(patient, project.id)
+    if missing:
+        mend = f"cytoloop connect --url {studio.url} --token TOKEN --project {project.id}"
+        if not patient.attached:
+            mend = "Start cytoloop up again: it connects every project."
+        yield fail(about, f"{project.title!r}: {'; '.join(missing)}", mend)
+    else:
+        yield ok(about, f"{project.title!r}: connected")
+
+
+def _missing(patient: Patient, project: int) -> list[str]:
+    """Return what a project lacks of the connection that ``running.attach`` makes."""
+    url, missing = patient.settings.backend_address, []
+    if url not in [each["url"].rstrip("/") for each in patient.label_studio.backends(project)]:
+        missing.append(f"no model of it is at {url}")
+    hooks = patient.label_studio.webhooks(project)
+    ours = next((hook for hook in hooks if hook["url"].rstrip("/") == f"{url}/webhook"), None)
+    secret = patient.credentials.webhook_secret if patient.credentials else ""
+    if ours is None:
+        missing.append(f"no webhook to {url}/webhook")
+    elif not ours["is_active"] or not ours["send_payload"]:
+        missing.append("its webhook is switched off or sends no payload")
+    elif ours["headers"].get(SECRET_HEADER) != secret:
+        missing.append("its webhook has a secret that is not the kept one")
+    elif not ours["send_for_all_actions"] and set(WEBHOOK_ACTIONS) - set(ours["actions"]):
+        missing.append("its webhook tells only some of what happens")
+    return missing
+
+
+def _round_trip(patient: Patient, project: Project) -> Finding:
+    """Save a project's title as it is, and see whether the webhook about that arrives."""
+    about, url = "Webhook", f"{patient.settings.backend_address}/webhook"
+    try:
+        before = _received(patient)
+        title = patient.label_studio.project(project.id)["title"]
+        began = time.monotonic()
+        patient.label_studio.patch_project(project.id, title=title)
+        while _received(patient) <= before:
+            if time.monotonic() - began > ARRIVES_WITHIN_S:
+                return fail(about, f"none arrived at {url} in {ARRIVES_WITHIN_S:.0f} s", _MEND)
+            time.sleep(LOOK_EVERY_S)
+    except (LabelStudioError, requests.RequestException) as error:
+        return fail(about, f"could not be tried: {error}", "Mend what stands above first.")
+    return ok(about, f"arrived at {url} after {time.monotonic() - began:.1f} s")
+
+
+_MEND = (
+    "Label Studio must reach that address: set CYTOLOOP_BACKEND_URL to one that is right from its "
+    "side. It sends nothing to local addresses unless it runs with SSRF_PROTECTION_ENABLED=false."
+)
+
+
+def _received(patient: Patient) -> float:
+    """Return how many webhooks of the event the web process has recorded since it started."""
+    kept = patient.credentials
+    password = kept.backend_password if kept else patient.settings.backend_password
+    answer = requests.get(
+        f"{patient.settings.backend_address}/metrics",
+        auth=(patient.settings.backend_user, password),
+        timeout=TIMEOUT_S,
+    )
+    answer.raise_for_status()
+    found = RECEIVED.search(answer.text)
+    return float(found.group(1)) if found else 0.0

@@ -1,0 +1,185 @@
+"""The processes of the loop: Redis, the worker, the web server, Label Studio."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import requests
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Worker
+from rq.worker import BaseWorker
+
+from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
+from backend.errors import LabelStudioError
+from backend.learning.queue import without_password
+from backend.running.errors import RunningError
+from backend.running.http import TIMEOUT_S
+from backend.running.label_studio import program
+from backend.running.ports import is_free
+from backend.running.redis import redis_server
+
+#: The Label Studio whose API the tests speak to.
+TESTED = "1.23"
+#: A worker that works or waits is heard of at least this often.
+SILENCE = timedelta(minutes=8)
+
+
+def redis(patient: Patient) -> Iterator[Finding]:
+    """Look whether Redis answers."""
+    address = patient.settings.redis_address
+    where = without_password(address)
+    try:
+        with closing(_redis(address)) as connection:
+            version = connection.info("server")["redis_version"]
+    except (RedisError, OSError) as error:
+        yield fail("Redis", f"{where} does not answer ({error})", _mend_redis(patient))
+    else:
+        yield ok("Redis", f"{version} at {where}")
+
+
+def worker(patient: Patient) -> Iterator[Finding]:
+    """Look whether a worker is there to train."""
+    try:
+        with closing(_redis(patient.settings.redis_address)) as connection:
+            found = Worker.all(connection=connection)
+            living = [each for each in found if _lives(each)]
+            busy = [each.get_current_job_id() for each in living]
+    except (RedisError, OSError):
+        yield fail("Worker", "unknown, since Redis does not answer", "Mend Redis first.")
+        return
+    if not living:
+        dead = f" ({len(found)} died)" if found else ""
+        mend = f"{START} Beside a loop that runs elsewhere: cytoloop worker."
+        yield fail("Worker", f"none{dead}: corrections are kept, but nothing learns", mend)
+    else:
+        jobs = ", ".join(job for job in busy if job)
+        yield ok("Worker", f"{len(living)} alive, " + (f"busy with {jobs}" if jobs else "waiting"))
+
+
+def web(patient: Patient) -> Iterator[Finding]:
+    """Look whether Cytoloop's own server answers, and who has its port if not."""
+    settings = patient.settings
+    if patient.web_answers:
+        yield from _same_password(patient)
+    elif not is_free(settings.host, settings.port):
+        yield _taken("Cytoloop", settings.port, "CYTOLOOP_PORT")
+    else:
+        yield fail("Cytoloop", f"{settings.backend_address} does not answer", _mend_web(patient))
+
+
+def label_studio(patient: Patient) -> Iterator[Finding]:
+    """Look whether Label Studio answers, is of a version that is known, and takes the token."""
+    url = patient.label_studio.url
+    if (version := _version_at(url)) is None:
+        yield from _no_label_studio(patient)
+        return
+    if version.startswith(f"{TESTED}."):
+        yield ok("Label Studio", f"{version} at {url}")
+    else:
+        says = f"{version} at {url}; Cytoloop is tested with {TESTED}"
+        yield warn("Label Studio", says, "Most will work. If not: make setup brings the right one.")
+    try:
+        user = patient.label_studio.check()["user"]
+    except LabelStudioError as error:
+        command = f"cytoloop connect --url {url} --token TOKEN --project ID"
+        yield fail("Token", str(error), f"Copy a token from Account & Settings, then: {command}")
+    else:
+        yield ok("Token", f"that of {user}")
+
+
+def _same_password(patient: Patient) -> Iterator[Finding]:
+    """Look whether the server that answers is the one of this home."""
+    address, kept = patient.settings.backend_address, patient.credentials
+    password = kept.backend_password if kept else patient.settings.backend_password
+    user = patient.settings.backend_user
+    answer = requests.get(f"{address}/metrics", auth=(user, password), timeout=TIMEOUT_S)
+    if answer.ok:
+        yield ok("Cytoloop", f"answers at {address}")
+        return
+    yield fail(
+        "Cytoloop",
+        f"what answers at {address} refuses the password of {patient.settings.home}",
+        "It runs on another home, or with another CYTOLOOP_BACKEND_PASSWORD: stop it, or choose "
+        "its home (--home, CYTOLOOP_HOME).",
+    )
+
+
+def _redis(address: str) -> Redis:
+    return Redis.from_url(address, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S)
+
+
+def _mend_redis(patient: Patient) -> str:
+    if patient.settings.redis_url:
+        return "Start it, or correct CYTOLOOP_REDIS_URL."
+    try:
+        redis_server()
+    except RunningError as error:
+        return str(error)
+    return _look_into(patient, "redis")
+
+
+def _mend_web(patient: Patient) -> str:
+    if patient.settings.backend_url:
+        return "Start the server there, or correct CYTOLOOP_BACKEND_URL."
+    return _look_into(patient, "web")
+
+
+def _look_into(patient: Patient, service: str) -> str:
+    log = patient.settings.home / "logs" / f"{service}.log"
+    return f"cytoloop up runs all the same: look into {log}" if patient.holder else START
+
+
+def _taken(what: str, port: int, variable: str) -> Finding:
+    return fail(
+        what,
+        f"port {port} is taken by another program, where {what} should listen",
+        f"Stop that program (ss -ltnp shows it), or choose another port ({variable}).",
+    )
+
+
+def _lives(worker: BaseWorker) -> bool:
+    if worker.hostname == socket.gethostname() and worker.pid:
+        return _is_running(worker.pid)
+    heard = worker.last_heartbeat
+    return heard is not None and datetime.now(UTC) - heard.replace(tzinfo=UTC) < SILENCE
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _version_at(url: str) -> str | None:
+    """Return the version of the Label Studio at an address; None where none answers."""
+    try:
+        answer = requests.get(f"{url}/api/version", timeout=TIMEOUT_S)
+        return str(answer.json()["release"])
+    except (requests.RequestException, KeyError, TypeError):
+        return None
+
+
+def _no_label_studio(patient: Patient) -> Iterator[Finding]:
+    settings, url = patient.settings, patient.label_studio.url
+    if patient.attached:
+        mend = "Start it, or name its right address: cytoloop connect --url …"
+        yield fail("Label Studio", f"no Label Studio answers at {url}", mend)
+        return
+    try:
+        program(settings)
+    except RunningError as error:
+        yield fail("Label Studio", "is not installed", str(error))
+        return
+    if is_free(settings.host, settings.label_studio_port):
+        yield fail("Label Studio", f"{url} does not answer", _look_into(patient, "label-studio"))
+    else:
+        yield _taken("Label Studio", settings.label_studio_port, "CYTOLOOP_LABEL_STUDIO_PORT")

@@ -1,0 +1,108 @@
+"""What is kept: the database and the versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
+from backend.store.database import REVISION, revision_of
+from backend.store.projects import Project, Projects
+from backend.store.runs import Runs
+from model.errors import ModelError
+from model.registry import Registry
+
+RESTORE = "Stop the loop and put a copy of the file back; what Label Studio holds is fetched again."
+
+
+def store(patient: Patient) -> Iterator[Finding]:
+    """Look whether the database can be read and has the tables of this version."""
+    url = make_url(patient.settings.database_address)
+    where = url.render_as_string(hide_password=True)
+    if _is_missing(patient):
+        yield ok("Store", f"{where} is not there yet: cytoloop up makes it")
+        return
+    engine = create_engine(url)
+    try:
+        yield from _look(engine, where, patient)
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        mend = RESTORE if url.get_backend_name() == "sqlite" else "Is the database running?"
+        yield fail("Store", f"{where} cannot be read: {said}", f"{mend} CYTOLOOP_DATABASE_URL.")
+    finally:
+        engine.dispose()
+
+
+def versions(patient: Patient) -> Iterator[Finding]:
+    """Look whether every version can be read, and every project's champion."""
+    registry = Registry(patient.settings.registry_folder)
+    broken = [str(error) for error in registry.broken()]
+    for each in broken:
+        yield warn("Versions", each, "Put its folder back from a copy, or remove it.")
+    for project in known_projects(patient):
+        try:
+            registry.champion(str(project.id))
+        except ModelError as error:
+            yield fail(
+                "Versions",
+                f"the champion of project {project.id} cannot be read: {error}",
+                f"cytoloop models rollback --project {project.id}",
+            )
+    if not broken:
+        yield ok("Versions", f"{len(registry.list())} in {registry.root}")
+
+
+def known_projects(patient: Patient) -> list[Project]:
+    """Return the projects in the store; none where it cannot be read as it is."""
+    if _is_missing(patient):
+        return []
+    engine = create_engine(patient.settings.database_address)
+    try:
+        if revision_of(engine) != REVISION:
+            return []
+        return Projects(engine, patient.settings).all()
+    except SQLAlchemyError:
+        return []  # the check of the store says so
+    finally:
+        engine.dispose()
+
+
+def _is_missing(patient: Patient) -> bool:
+    url = make_url(patient.settings.database_address)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    return not Path(url.database).exists()  # to connect would make it
+
+
+def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:
+    revision = revision_of(engine)
+    if revision is None:
+        yield warn("Store", f"{where} has no tables of Cytoloop", START)
+        return
+    if revision != REVISION:
+        yield _other_revision(where, revision)
+        return
+    if engine.dialect.name == "sqlite" and (damage := _damage(engine)):
+        yield fail("Store", f"{where} is damaged: {damage}", RESTORE)
+        return
+    projects = len(Projects(engine, patient.settings))
+    active = sum(run.is_active for run in Runs(engine).all())
+    waiting = f", {active} waiting or running" if active else ""
+    yield ok("Store", f"{where}, revision {revision}: {projects} projects{waiting}")
+
+
+def _other_revision(where: str, revision: str) -> Finding:
+    says = f"{where} has tables of revision {revision}, this Cytoloop wants {REVISION}"
+    if revision < REVISION:
+        return warn("Store", says, "The next start brings it up to date: cytoloop up.")
+    return fail("Store", says, "A newer Cytoloop made it: install that one again.")
+
+
+def _damage(engine: Engine) -> str:
+    with closing(engine.connect()) as connection:
+        said = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+    return "" if said == "ok" else str(said)

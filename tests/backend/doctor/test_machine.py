@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from backend.credentials import FILE_NAME, Credentials
+from backend.doctor import machine
+from backend.doctor.findings import Finding, Patient
+from backend.doctor.machine import GB
+from backend.settings import Settings
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Patient:
+    return Patient(Settings(home=tmp_path / "home"))
+
+
+def only(findings: object) -> Finding:
+    (found,) = findings  # type: ignore[misc]
+    return found
+
+
+def test_the_packages_of_this_environment_are_as_required_and_named(patient: Patient) -> None:
+    found = only(machine.packages(patient))
+    assert found.level == "ok", found
+    assert "torch 2." in found.says
+
+
+def test_a_package_that_is_too_old_or_missing_is_named(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = ["flask>=99", "no-such-package>=1", 'old>=1; python_version < "3"']
+    monkeypatch.setattr(metadata, "requires", lambda name: needed)
+    found = only(machine.packages(patient))
+    assert found.level == "fail"
+    assert "wanted >=99; no-such-package is missing" in found.says
+    assert "make setup" in found.mend
+
+
+@pytest.mark.parametrize(("free", "level"), [(50 * GB, "ok"), (3 * GB, "warn"), (0.2 * GB, "fail")])
+def test_a_full_disk_is_told_before_a_run_needs_it(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, free: float, level: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100 * GB, 0, free))
+    assert only(machine.disk(patient)).level == level
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "has_cuda", lambda: False)
+    wanting = Patient(Settings(home=tmp_path, device="cuda"))
+    assert only(machine.gpu(wanting)).level == "fail"
+    assert only(machine.gpu(Patient(Settings(home=tmp_path, device="cpu")))).level == "ok"
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_told(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "has_cuda", lambda: True)
+    monkeypatch.setattr(machine, "TRY_CUDA", "raise SystemExit(1)")
+    assert only(machine.gpu(patient)).level == "warn"
+    monkeypatch.setattr(machine, "TRY_CUDA", "print('NVIDIA H100')")
+    assert only(machine.gpu(patient)) == Finding("GPU", "ok", "NVIDIA H100")
+
+
+def test_a_home_that_is_not_there_yet_is_well_and_is_not_made(patient: Patient) -> None:
+    assert only(machine.home(patient)).level == "ok"
+    assert not patient.settings.home.exists()
+
+
+def test_secrets_that_others_can_read_are_told(patient: Patient) -> None:
+    Credentials().save(patient.settings.home)
+    assert [found.level for found in machine.home(patient)] == ["ok", "ok"]
+    (patient.settings.home / FILE_NAME).chmod(0o644)
+    assert [found.level for found in machine.home(patient)] == ["ok", "warn"]
+
+
+def test_a_home_too_deep_for_a_socket_is_told(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    assert [found.level for found in machine.home(Patient(Settings(home=deep)))] == ["ok", "fail"]

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from rq import Queue, Worker
+
+from backend.credentials import Credentials
+from backend.doctor import services as looking
+from backend.doctor.examining import CHECKS, examine
+from backend.doctor.findings import Finding, Patient
+from backend.running.lock import hold
+from backend.settings import Settings
+
+
+def only(findings: object) -> Finding:
+    (found,) = findings  # type: ignore[misc]
+    return found
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def away(settings: Settings, free_port: int) -> Settings:
+    """Settings under which nothing runs."""
+    nowhere = {"redis_url": "unix:///nowhere/redis.sock", "port": free_port}
+    return settings.model_copy(update=nowhere)
+
+
+def test_redis_says_its_version(settings: Settings) -> None:
+    found = only(looking.redis(Patient(settings)))
+    assert found.level == "ok"
+    assert " at unix://" in found.says
+
+
+def test_a_redis_of_our_own_that_is_away_is_started_by_up_or_has_a_log(settings: Settings) -> None:
+    ours = settings.model_copy(update={"redis_url": ""})
+    assert "cytoloop up" in only(looking.redis(Patient(ours))).mend
+    with hold(ours.home, "http://studio", "http://cytoloop"):
+        assert only(looking.redis(Patient(ours))).mend.endswith("logs/redis.log")
+
+
+def test_a_redis_that_was_named_is_told_by_its_setting(away: Settings) -> None:
+    found = only(looking.redis(Patient(away)))
+    assert (found.level, "CYTOLOOP_REDIS_URL" in found.mend) == ("fail", True)
+    assert only(looking.worker(Patient(away))).mend == "Mend Redis first."
+
+
+def test_a_worker_that_waits_is_alive_and_one_whose_process_is_gone_is_not(
+    settings: Settings, dead_pid: int
+) -> None:
+    assert only(looking.worker(Patient(settings))).level == "fail"
+    with Redis.from_url(settings.redis_address) as connection:
+        worker = Worker([Queue("learn", connection=connection)], connection=connection)
+        worker.register_birth()
+        assert only(looking.worker(Patient(settings))).says == "1 alive, waiting"
+        connection.hset(worker.key, "pid", dead_pid)
+        assert "(1 died)" in only(looking.worker(Patient(settings))).says
+        connection.hset(worker.key, "hostname", "another-host")
+        assert only(looking.worker(Patient(settings))).level == "ok"
+
+
+def test_a_port_that_another_program_has_is_told(settings: Settings, taken_port: int) -> None:
+    patient = Patient(settings.model_copy(update={"port": taken_port}))
+    found = only(looking.web(patient))
+    assert found.says.startswith(f"port {taken_port} is taken by another program")
+    assert "CYTOLOOP_PORT" in found.mend
+
+
+def test_a_label_studio_that_is_away_is_told(settings: Settings) -> None:
+    found = only(looking.label_studio(Patient(settings)))
+    assert (found.level, found.says) == ("fail", "no Label Studio answers at http://127.0.0.1:9")
+
+
+def test_a_label_studio_that_is_not_installed_is_told(settings: Settings) -> None:
+    own = {"label_studio_url": "", "label_studio_command": "/nowhere/label-studio"}
+    found = only(looking.label_studio(Patient(settings.model_copy(update=own))))
+    assert found.says == "is not installed"
+    assert "make setup" in found.mend
+
+
+def test_with_everything_away_each_part_says_what_to_do_and_nothing_is_made(
+    away: Settings,
+) -> None:
+    database = {"database_url": "postgresql+psycopg://lab:hunter2@127.0.0.1:1/cytoloop"}
+    found = list(examine(away.model_copy(update=database)))
+    assert {"Redis", "Worker", "Cytoloop", "Label Studio"} <= {
+        each.about for each in found if each.level == "fail"
+    }
+    assert all(each.mend for each in found if each.level != "ok")
+    assert "hunter2" not in repr(found)
+    assert not away.home.exists()
+
+
+def test_a_check_that_breaks_hides_no_other(away: Settings) -> None:
+    Credentials().save(away.home)
+
+    def breaking(patient: Patient) -> Iterator[Finding]:
+        raise RuntimeError("a fault")
+        yield
+
+    found = list(examine(away, (breaking, *CHECKS[:1])))
+    assert [each.level for each in found] == ["fail", "ok"]
+    assert "RuntimeError: a fault" in found[0].says

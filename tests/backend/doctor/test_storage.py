@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import text
+
+from backend.doctor import storage
+from backend.doctor.findings import Finding, Patient
+from backend.services import Services
+from backend.settings import Settings
+
+
+def only(findings: object) -> Finding:
+    (found,) = findings  # type: ignore[misc]
+    return found
+
+
+def at_revision(services: Services, revision: str) -> Finding:
+    with services.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+    return only(storage.store(Patient(services.settings)))
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    patient = Patient(Settings(home=tmp_path / "home"))
+    assert only(storage.store(patient)).level == "ok"
+    assert storage.known_projects(patient) == []
+    assert not patient.settings.home.exists()
+
+
+def test_a_store_says_what_it_holds(services: Services, project: int) -> None:
+    services.runs.open(project, 5, "milestone")
+    found = only(storage.store(Patient(services.settings)))
+    assert found.level == "ok"
+    assert found.says.endswith("1 projects, 1 waiting or running")
+
+
+def test_an_old_store_is_migrated_by_the_next_start_and_not_by_the_doctor(
+    services: Services, project: int
+) -> None:
+    found = at_revision(services, "0001")
+    assert (found.level, "cytoloop up" in found.mend) == ("warn", True)
+    assert "revision 0001" in at_revision(services, "0001").says
+    assert storage.known_projects(Patient(services.settings)) == []
+
+
+def test_a_store_of_a_newer_cytoloop_is_refused(services: Services) -> None:
+    found = at_revision(services, "9999")
+    assert found.level == "fail"
+    assert "newer" in found.mend
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cytoloop.db").write_bytes(b"not a database" * 100)
+    found = only(storage.store(Patient(Settings(home=tmp_path))))
+    assert found.level == "fail"
+    assert "not a database" in found.says
+
+
+def test_a_champion_that_cannot_be_read_is_told(services: Services, project: int) -> None:
+    patient = Patient(services.settings)
+    assert [found.level for found in storage.versions(patient)] == ["ok"]
+    pointer = services.registry.root / "champions" / f"{project}.json"
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    pointer.write_text("torn", "utf-8")
+    levels = [found.level for found in storage.versions(patient)]
+    assert "fail" in levels
