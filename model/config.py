@@ -141,11 +141,14 @@ _THESIS_TRAIN = TrainConfig(
     optimiser="adam",
     learning_rate=1e-5,
     weight_decay=0.0,
+    warmup=0,
+    gradient_clip=0.0,
     rois_per_image=4,
     box_overlap=(0.1, 0.5),
     rpn_overlap=(0.3, 0.7),
     crop_px=0,
     contrast="none",
+    tone=0.0,
 )
 
 #: The thesis' models 03 to 06 (Tare 2020, §5.1–5.4), by name: what is built and how it is trained.
