@@ -29,5 +29,9 @@ class TrainingDiverged(ModelError):
     """The loss became NaN or infinite before a single good checkpoint was kept."""
 
 
+class MemoryTooSmall(ModelError, MemoryError):
+    """Memory, the processor's or the GPU's, that does not hold one image in training."""
+
+
 class ExportFailed(ModelError):
     """An exported detector that does not find what PyTorch finds; PyTorch goes on serving."""

@@ -78,6 +78,8 @@ def make_candidate(
         When the train side has not one box.
     TrainingDiverged
         When the loss became NaN or infinite before the first checkpoint.
+    MemoryTooSmall
+        When memory ran out with a single image in the network.
     """
     from model.detector import load_detector
     from model.training import train
@@ -87,6 +89,7 @@ def make_candidate(
     detector = _resolve(detector, snapshot, start)
     on_progress(Progress("preparing", 0.0, message=_summary(snapshot)))
     groups = _fit_groups(snapshot, training)
+    notes: list[str] = []
     weights = train(
         snapshot,
         groups,
@@ -97,6 +100,7 @@ def make_candidate(
         workdir,
         device,
         part_of(on_progress, *_TRAINING),
+        notes.append,
     )
     version = ModelVersion(
         id=registry.new_id("trained"),
@@ -113,7 +117,7 @@ def make_candidate(
     on_progress(Progress("exporting", _TRAINING[1]))
     learned = load_detector(weights, detector, snapshot.classes, device)
     serving = _serving(learned, _samples(snapshot, groups, detector), workdir)
-    version = replace(version, notes=serving.notes)
+    version = replace(version, notes=(*notes, *serving.notes))
     version = _judge(version, groups, serving.detector, snapshot, on_progress)
     on_progress(Progress("storing", 1.0))
     return registry.add(version, groups, weights, serving.exported)

@@ -39,6 +39,10 @@ def ignore(progress: Progress) -> None:
     """Be told, and do nothing."""
 
 
+def ignore_note(note: str) -> None:
+    """Be told what should be known of a result, and do nothing."""
+
+
 def part_of(on_progress: OnProgress, start: float, end: float) -> OnProgress:
     """Return a callback for a part of the work: its 0 to 1 becomes ``start`` to ``end``."""
 

@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from model.augment import vary
 from model.config import DetectorConfig, TrainConfig
 from model.data import Example, Examples
 from model.detector import build, on_device, pick_device
-from model.errors import NothingToLearn, TrainingDiverged
+from model.errors import MemoryTooSmall, NothingToLearn, TrainingDiverged
 from model.examples import DatasetSnapshot
-from model.progress import OnProgress, Progress, ignore
+from model.gradients import gradient, out_of_memory
+from model.progress import OnProgress, Progress, ignore, ignore_note
 from model.weights import load_checkpoint, save_checkpoint, save_weights, start_from
 from preprocessing.groups import ContrastGroups
 
@@ -32,6 +33,8 @@ WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.pt"
 _REPORT_EVERY = 10
 _CHECKPOINT_EVERY = 50
+#: Of the checkpoints; one of another format is not taken up.
+_FORMAT = 2
 
 
 def iterations_for(images: int) -> int:
@@ -53,14 +56,17 @@ def train(
     workdir: Path,
     device: str = "auto",
     on_progress: OnProgress = ignore,
+    on_note: Callable[[str], None] = ignore_note,
 ) -> Path:
     """Train a detector on the train side of a snapshot.
 
     A training that was killed goes on from its last checkpoint in ``workdir`` when it is called
     again with the same snapshot and configuration, step for step as if nothing had happened (on
     one CPU thread; more threads add in another order). When the loss becomes NaN or infinite, it
-    ends with the weights of the last checkpoint. How many threads it uses is the caller's choice
-    (``torch.set_num_threads``); the caller's random state is left alone.
+    ends with the weights of the last checkpoint. When memory runs out, fewer images at a time go
+    through the network from then on; a step still learns from the whole batch. How many threads
+    it uses is the caller's choice (``torch.set_num_threads``); the caller's random state is left
+    alone.
 
     Parameters
     ----------
@@ -71,6 +77,8 @@ def train(
         weights as ``training.imagenet`` says.
     workdir
         A folder of this training alone; made when absent.
+    on_note
+        Told at the end what whoever uses the weights should know, such as that memory ran out.
 
     Returns
     -------
@@ -82,6 +90,8 @@ def train(
         When no training image has a box of the snapshot's classes.
     TrainingDiverged
         When the loss became NaN or infinite before the first checkpoint.
+    MemoryTooSmall
+        When memory ran out with a single image in the network.
     """
     images = snapshot.of_side("train")
     if not any(box.label in snapshot.classes for image in images for box in image.boxes):
@@ -100,6 +110,8 @@ def train(
         run = Training(module, plan, examples, on, workdir, fingerprint)
         run.resume()
         run.go_on(on_progress)
+    for note in run.notes:
+        on_note(note)
     return save_weights(run.module, workdir / WEIGHTS)
 
 
@@ -126,7 +138,14 @@ def _fingerprint(
     start: Path | None,
 ) -> str:
     begun = hashlib.sha256(start.read_bytes()).hexdigest() if start else None
-    content = [snapshot.sha256, groups.sha256, detector.to_json(), training.to_json(), begun]
+    content = [
+        _FORMAT,
+        snapshot.sha256,
+        groups.sha256,
+        detector.to_json(),
+        training.to_json(),
+        begun,
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -134,8 +153,15 @@ def _fingerprint(
 class Training:
     """A training under way.
 
-    All chance is drawn anew from the seed and the iteration, so that a checkpoint needs to hold
-    weights, optimiser and iteration alone.
+    All chance is drawn anew from the seed and the iteration, so that a checkpoint holds no random
+    state.
+
+    Parameters
+    ----------
+    at_once
+        Images that go through the network together: all of the batch until memory runs out.
+    notes
+        What whoever uses the weights should know.
     """
 
     module: FasterRCNN
@@ -145,8 +171,11 @@ class Training:
     workdir: Path
     fingerprint: str
     iteration: int = 0
+    at_once: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.at_once = self.at_once or self.config.batch
         on_device(self.module, self.device).train()
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.config.optimiser]
         self.optimiser = kind(
@@ -167,7 +196,8 @@ class Training:
             return
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.iteration = state["iteration"]
+        self.iteration, self.at_once = state["iteration"], state["at_once"]
+        self.notes = state["notes"]
         log.info("going on at iteration %d of %d", self.iteration, self.config.iterations)
 
     def keep(self) -> None:
@@ -177,6 +207,8 @@ class Training:
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "iteration": self.iteration,
+            "at_once": self.at_once,
+            "notes": self.notes,
         }
         save_checkpoint(self.checkpoint, state)
 
@@ -190,7 +222,7 @@ class Training:
         """
         losses: list[float] = []
         while self.iteration < self.config.iterations:
-            loss = self.step()
+            loss = self.step(on_progress)
             if not math.isfinite(loss):
                 self._fall_back(on_progress)
                 return
@@ -201,42 +233,60 @@ class Training:
             if done or self.iteration % _REPORT_EVERY == 0:
                 on_progress(self._progress(float(np.mean(losses))))
 
-    def step(self) -> float:
+    def step(self, on_progress: OnProgress = ignore) -> float:
         """Learn from one batch and return its loss; one that is not finite changes nothing."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.iteration)
-        images, targets = self._batch()
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * rate(self.iteration, self.config)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss = torch.stack(list(self.module(images, targets).values())).sum()
-        if not torch.isfinite(loss):
-            return math.nan
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._gradient(on_progress)
         norm = torch.nn.utils.clip_grad_norm_(
             self.module.parameters(), self.config.gradient_clip or math.inf
         )
-        if not torch.isfinite(norm):
+        if not torch.isfinite(loss + norm):
             return math.nan
         self.optimiser.step()
         self.iteration += 1
-        return float(loss.detach())
+        return float(loss)
 
-    def _batch(self) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    def _gradient(self, on_progress: OnProgress) -> Tensor:
+        """Leave the gradient of the batch in the parameters, by as small parts as memory asks."""
+        seed = self.config.seed * 1_000_003 + self.iteration
+        while True:
+            try:
+                return gradient(self.module, self._batch(), self.at_once, seed, self.device)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                log.warning("memory ran out: %s", error)
+                if self.at_once == 1:
+                    raise MemoryTooSmall(self._too_small()) from error
+            # Here the error is gone, and with it what its frames held.
+            self._halve(on_progress)
+
+    def _halve(self, on_progress: OnProgress) -> None:
+        self.module.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.at_once //= 2
+        note = (
+            f"memory ran out at iteration {self.iteration}: since then {self.at_once} of a batch's"
+            f" {self.config.batch} images at a time, slower; a step still learns from all of them"
+        )
+        self.notes = [*self.notes, note]
+        self.keep()  # A training that is killed now goes on with what memory allows.
+        on_progress(self._progress(None, note))
+
+    def _too_small(self) -> str:
+        memory = "the GPU's memory" if self.device.type == "cuda" else "the memory"
+        return (
+            f"{memory} ran out at iteration {self.iteration} with a single image in the network:"
+            " end other programs that use it, train where there is more of it, or let crop_px be"
+            f" {f'below {self.config.crop_px}' if self.config.crop_px else '320 instead of 0'}"
+        )
+
+    def _batch(self) -> list[Example]:
         rng = np.random.default_rng((self.config.seed, self.iteration))
         chosen = [self.examples[i] for i in self._indices()]
-        varied = vary(chosen, rng, self.config.crop_px, self.config.tone, self.config.invert)
-        targets = [
-            {
-                "boxes": torch.from_numpy(np.ascontiguousarray(e.xyxy_px)).to(self.device),
-                "labels": torch.from_numpy(e.labels).to(self.device),
-            }
-            for e in varied
-        ]
-        return [self._tensor(e) for e in varied], targets
-
-    def _tensor(self, example: Example) -> Tensor:
-        pixels = np.ascontiguousarray(example.pixels, np.float32)
-        return torch.from_numpy(pixels)[None].to(self.device)
+        return vary(chosen, rng, self.config.crop_px, self.config.tone, self.config.invert)
 
     def _indices(self) -> list[int]:
         """Walk through one shuffled epoch after another."""
@@ -260,11 +310,12 @@ class Training:
             f" the weights of iteration {kept} were kept"
         )
         log.warning(message)
+        self.notes = [*self.notes, message]
         on_progress(Progress("training", 1.0, kept, self.config.iterations, message=message))
 
-    def _progress(self, loss: float) -> Progress:
-        total = self.config.iterations
-        return Progress("training", self.iteration / total, self.iteration, total, loss)
+    def _progress(self, loss: float | None, message: str = "") -> Progress:
+        done, total = self.iteration, self.config.iterations
+        return Progress("training", done / total, done, total, loss, message=message)
 
 
 def rate(iteration: int, config: TrainConfig) -> float:

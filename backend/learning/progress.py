@@ -45,7 +45,7 @@ class Reporter:
         self._written = ("", -EVERY_S)
 
     def __call__(self, progress: Progress) -> None:
-        """Write a progress, unless the last one of its stage was written just now.
+        """Write a progress, unless it only counts on what was written just now.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class Reporter:
             When the run was ended by someone else.
         """
         stage, at = self._written
-        if progress.stage == stage and self._clock() - at < EVERY_S:
+        if progress.stage == stage and not progress.message and self._clock() - at < EVERY_S:
             return
         numbers: dict[str, Any] = {"seconds_left": None}
         if progress.iterations:

@@ -21,6 +21,7 @@ MAY_IMPORT_TORCH = {
         "data",
         "detector",
         "export",
+        "gradients",
         "graph",
         "training",
         "weights",

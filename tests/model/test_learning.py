@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from model import gradients
 from model.config import DetectorConfig, TrainConfig
 from model.detector import TorchDetector
 from model.engine import OnnxDetector
@@ -126,6 +127,37 @@ def test_a_candidate_begins_with_the_champion_and_inherits_its_lineage(
     assert version.detector == champion.detector
     one, other = (registry.load(v.id, "cpu", "torch").detector.module for v in (champion, version))
     assert torch.equal(one.rpn.head.cls_logits.weight, other.rpn.head.cls_logits.weight)
+
+
+@pytest.mark.parametrize("classes", [("Nucleus", "Platelet"), ("Platelet", "Nucleus")])
+def test_a_class_that_is_new_leaves_what_is_known_of_the_others(
+    make, registry, snapshot, cell_images, classes
+):
+    champion = make(snapshot)
+    images = (*snapshot.images, *cell_images(1, 500, "train", 2, (64, 64), "Platelet"))
+    detector, training = PRESET
+    still = (detector, replace(training, learning_rate=0.0, iterations=1))
+    version = make(DatasetSnapshot(images, classes), "next", still, champion=champion)
+    assert (version.parent, version.classes) == (champion.id, classes)
+    before, after = (
+        registry.load(v.id, "cpu", "torch").detector.module.roi_heads.box_predictor.cls_score
+        for v in (champion, version)
+    )
+    nucleus = classes.index("Nucleus") + 1
+    assert torch.equal(after.weight[[0, nucleus]], before.weight)
+    assert torch.equal(after.bias[[0, nucleus]], before.bias)
+
+
+def test_a_training_whose_memory_ran_out_is_noted_in_the_version(make, snapshot, monkeypatch):
+    def refuse_two(module, part, device, loss=gradients._loss):
+        if len(part) > 1:
+            raise MemoryError
+        return loss(module, part, device)
+
+    monkeypatch.setattr(gradients, "_loss", refuse_two)
+    detector, training = PRESET
+    version = make(snapshot, preset=(detector, replace(training, batch=2)))
+    assert version.notes[0].startswith("memory ran out at iteration 0: since then 1 of a batch's 2")
 
 
 def test_a_champion_of_another_architecture_is_no_start(make, snapshot):

@@ -1,16 +1,19 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import model.gradients
 from model.config import DetectorConfig, TrainConfig
+from model.data import Examples
 from model.detector import load_detector
-from model.errors import NothingToLearn, TrainingCancelled, TrainingDiverged
+from model.errors import MemoryTooSmall, NothingToLearn, TrainingCancelled, TrainingDiverged
 from model.evaluation import evaluate
 from model.examples import DatasetSnapshot
-from model.training import CHECKPOINT, iterations_for, rate, train
+from model.training import CHECKPOINT, Training, iterations_for, rate, train
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
 
@@ -155,10 +158,12 @@ def test_a_loss_that_explodes_at_once_is_an_error_that_says_what_to_do(learn):
 def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypatch, tmp_path):
     monkeypatch.setattr("model.training._CHECKPOINT_EVERY", 2)
     monkeypatch.setattr("model.training.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
-    seen = []
-    path = learn(replace(SHORT, iterations=9, gradient_clip=0.0), on_progress=seen.append)
+    seen, notes = [], []
+    explosive = replace(SHORT, iterations=9, gradient_clip=0.0)
+    path = learn(explosive, on_progress=seen.append, on_note=notes.append)
     assert all(torch.isfinite(t).all() for t in load_file(path).values())
     assert "were kept" in seen[-1].message
+    assert notes == [seen[-1].message]
     kept = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)
     name = "roi_heads.box_predictor.cls_score.weight"
     assert torch.equal(load_file(path)[name], kept["module"][name])
@@ -170,6 +175,103 @@ def test_a_start_from_other_weights_begins_where_they_were(learn, tmp_path):
     name = "backbone.body.conv1.weight"
     second = learn(still, start=first, workdir=tmp_path / "second")
     assert torch.equal(load_file(first)[name], load_file(second)[name])
+
+
+@pytest.fixture
+def memory_for(monkeypatch):
+    """Let the allocator refuse, as it does, more images at a time than these."""
+    enough = model.gradients._loss
+
+    def limit(images, from_part=0):
+        parts = []
+
+        def loss(module, part, device):
+            parts.append(len(part))
+            found = enough(module, part, device)
+            if len(part) > images and len(parts) > from_part:
+                torch.empty(2**60, dtype=torch.uint8)
+            return found
+
+        monkeypatch.setattr("model.gradients._loss", loss)
+        return parts
+
+    return limit
+
+
+FOUR = replace(SHORT, batch=4)
+
+
+def test_memory_that_runs_out_halves_what_goes_through_at_a_time(learn, memory_for):
+    parts, seen, notes = memory_for(1, from_part=2), [], []
+    learn(FOUR, on_progress=seen.append, on_note=notes.append)
+    assert parts == [4, 4, 4, 2, *[1] * 8]
+    assert [note[:45] for note in notes] == [
+        "memory ran out at iteration 2: since then 2 o",
+        "memory ran out at iteration 2: since then 1 o",
+    ]
+    assert [p.message for p in seen if p.message] == notes
+
+
+def test_a_batch_in_parts_that_ran_out_of_memory_is_learned_as_if_it_had_begun_so(
+    learn, memory_for, tmp_path, monkeypatch
+):
+    memory_for(2)
+    halved = learn(FOUR, workdir=tmp_path / "halved")
+    monkeypatch.undo()
+    monkeypatch.setattr("model.training.Training", partial(Training, at_once=2))
+    assert equal(halved, learn(FOUR, workdir=tmp_path / "begun so"))
+
+
+def test_a_training_killed_after_memory_ran_out_goes_on_with_what_memory_allows(
+    learn, memory_for, tmp_path
+):
+    memory_for(2, from_part=2)
+    whole = learn(FOUR, workdir=tmp_path / "whole")
+    memory_for(2, from_part=2)
+
+    def die(progress):
+        if progress.message:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(FOUR, workdir=tmp_path / "cut", on_progress=die)
+    parts, notes = memory_for(4), []
+    assert equal(whole, learn(FOUR, workdir=tmp_path / "cut", on_note=notes.append))
+    assert parts == [2] * 4
+    assert len(notes) == 1
+
+
+def test_memory_too_small_for_one_image_is_an_error_that_says_what_to_do(learn, memory_for):
+    memory_for(0)
+    with pytest.raises(MemoryTooSmall, match=r"single image.*end other programs.*below 320"):
+        learn(FOUR)
+
+
+def test_an_error_that_is_not_of_memory_is_told_as_it_is(learn, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr("model.gradients._loss", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        learn()
+
+
+@pytest.mark.parametrize("begin", ["nothing", "other weights"])
+def test_every_image_however_old_is_learned_from_again(
+    learn, cell_images, tmp_path, monkeypatch, begin
+):
+    start = learn(workdir=tmp_path / "first") if begin == "other weights" else None
+    images = [*cell_images(5, shape=(64, 64), cells=3)]
+    seen = []
+
+    def get(self, index, prepare=Examples.__getitem__):
+        seen.append(index)
+        return prepare(self, index)
+
+    monkeypatch.setattr(Examples, "__getitem__", get)
+    plan = replace(SHORT, iterations=10, batch=1)
+    learn(plan, DatasetSnapshot(tuple(images), CLASSES), tmp_path / "next", start)
+    assert sorted(seen) == sorted([0, 1, 2, 3, 4] * 2)
 
 
 @pytest.mark.integration
