@@ -10,11 +10,12 @@ from backend.http.dashboard import dashboard
 from backend.http.effort import effort
 from backend.http.exports import exports
 from backend.http.matched import matched
-from backend.http.parts import Parts
+from backend.http.parts import Parts, parts
 from backend.http.problems import answer_with_problems
 from backend.http.protocol import health, protocol
 from backend.http.webhooks import webhooks
 from backend.learning.triggers import requeue_pending
+from backend.learning.watch import start_watching
 from backend.logs import configure_logging
 from backend.services import Services, build_services
 from backend.serving.predictor import Predictor
@@ -47,6 +48,13 @@ def create_app(services: Services | None = None) -> Flask:
         slot.name(str(project.id))  # begins the load, so that the first task need not wait for it
     _queue_what_waits(services)
     return app
+
+
+def watch(app: Flask) -> None:
+    """Have the app look now and then for what Label Studio's events did not tell."""
+    with app.app_context():
+        services = parts().services
+    start_watching(services, services.settings.watch_s)
 
 
 def _queue_what_waits(services: Services) -> None:

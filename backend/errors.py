@@ -21,6 +21,10 @@ class LabelStudioError(BackendError):
     """Label Studio refused a call or could not be reached."""
 
 
+class LabelStudioMissing(LabelStudioError, LookupError):
+    """Label Studio does not know what was asked for: it was deleted there, or never was."""
+
+
 class QueueError(BackendError, ConnectionError):
     """Redis could not be reached; what was to be queued is kept in the store."""
 

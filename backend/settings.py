@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     preset, iterations, device
         What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of
         images), ``auto``, ``cpu`` or ``cuda``.
+    watch_s
+        Seconds between two looks for what the events of Label Studio did not tell; 0: never.
     job_timeout_s, predict_budget_s
         The longest training, and the longest answer to one /predict.
     """
@@ -62,6 +64,7 @@ class Settings(BaseSettings):
     preset: str = "default"
     iterations: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    watch_s: float = 30.0
     job_timeout_s: int = 24 * 3600
     predict_budget_s: float = 90.0
     log_level: str = "INFO"

@@ -53,7 +53,8 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         other = corrected.setdefault((image.sha256, image.page), annotation)
         if other.updated_at < annotation.updated_at:
             corrected[image.sha256, image.page] = annotation
-    images = services.images.all(project)
+    # One whose task was deleted stays in the store for its side alone.
+    images = [image for image in services.images.all(project) if image.task is not None]
     read = [_read(services, i, corrected.get((i.sha256, i.page))) for i in images]
     return _guarded(read), notes
 

@@ -86,7 +86,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         served=served,
         champion=_champion(parts, key),
         problem=parts.slot.problem(key),
-        images=len(services.images.all(project.id)),
+        images=sum(image.task is not None for image in services.images.all(project.id)),
         corrected=corrected,
         next_milestone=upcoming,
         progress=way_to(upcoming, corrected, project.milestones, step),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from backend.labelstudio.connection import Connection
 
 PAGE_SIZE = 100
+#: Of what changed lately little is new: most of a page was seen before.
+CHANGES_PAGE_SIZE = 20
+NEWEST_FIRST = json.dumps({"ordering": ["-tasks:updated_at"]})
 #: What a webhook of Cytoloop is told of.
 WEBHOOK_ACTIONS = (
     "ANNOTATION_CREATED",
@@ -122,6 +127,30 @@ class LabelStudio:
                 return
             page += 1
 
+    def newest_change(self, project: int) -> datetime | None:
+        """Return when one of the project's tasks, its annotations or predictions last changed."""
+        tasks = self._newest_first(project, page=1, page_size=1)
+        return _moment(tasks[0]["updated_at"]) if tasks else None
+
+    def changed_tasks(self, project: int, since: datetime) -> Iterator[Json]:
+        """Yield the tasks that changed at a moment or later, newest first, with annotations."""
+        page = 1
+        while tasks := self._newest_first(project, page, CHANGES_PAGE_SIZE, fields="all"):
+            for task in tasks:
+                if _moment(task["updated_at"]) < since:
+                    return
+                yield task
+            if len(tasks) < CHANGES_PAGE_SIZE:
+                return
+            page += 1
+
+    def _newest_first(
+        self, project: int, page: int, page_size: int, **more: str
+    ) -> list[dict[str, Any]]:
+        query = {"project": project, "page": page, "page_size": page_size, "query": NEWEST_FIRST}
+        answer = self._http.json("GET", "/api/tasks", params=query | more)
+        return list(answer["tasks"])
+
     def unlabelled_tasks(self, project: int) -> Iterator[Json]:
         """Yield the tasks that nobody has submitted an annotation for."""
         for task in self.tasks(project):
@@ -224,3 +253,7 @@ class LabelStudio:
         everything = {"selectedItems": {"all": True, "excluded": []}}
         query = {"id": "retrieve_tasks_predictions", "project": project}
         self._http.json("POST", "/api/dm/actions", params=query, json=everything)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

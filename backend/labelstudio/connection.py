@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, LabelStudioMissing
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 30.0
@@ -65,6 +65,8 @@ class Connection:
 
         Raises
         ------
+        LabelStudioMissing
+            There is no such project, task or file.
         LabelStudioError
             It could not be reached or refused; the message says what to do.
         """
@@ -73,7 +75,9 @@ class Connection:
             self._access = ("", 0.0)  # expired early, such as after a change of the server's clock
             answer = self._send(method, self.address(path), self._authorisation(), sent)
         if answer.status_code >= 300:
-            raise LabelStudioError(_refusal(method, path, answer))
+            missing = answer.status_code == 404
+            kind = LabelStudioMissing if missing else LabelStudioError
+            raise kind(_refusal(method, path, answer))
         return answer
 
     def address(self, path: str) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import structlog
 
-from backend.errors import LabelStudioError, QueueError
+from backend.errors import LabelStudioError, LabelStudioMissing, QueueError
 from backend.learning.judging import judge
 from backend.learning.progress import Reporter
 from backend.learning.reconcile import reconcile
@@ -76,6 +76,8 @@ def _outcome(services: Services, run: Run) -> Outcome:
         return _carry_out(services, run, Reporter(services.runs, run.id, run.notes))
     except TrainingCancelled as error:
         return Outcome("cancelled", str(error))
+    except LabelStudioMissing as error:
+        return Outcome("cancelled", f"The project is not in Label Studio any more. {error}")
     except NothingToLearn as error:
         return Outcome("refused", str(error))
     except Exception as error:  # the door of a run: nothing may leave it running
@@ -141,6 +143,8 @@ def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
         reconciled = reconcile(services, run.project)
         for reason in reconciled.unreadable:
             report.note(reason)
+    except LabelStudioMissing:
+        raise
     except LabelStudioError as error:
         report.note(f"Label Studio was not asked, so corrections may be missing: {error}")
     # Counted before it is frozen: what arrives meanwhile is for the next milestone.

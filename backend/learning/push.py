@@ -50,6 +50,7 @@ def push(services: Services, project: int, version_id: str) -> int:
             pushed += _store(services, tasks, answers)
     if not _superseded(services, project, version_id):
         _show(services, project, served, pushed)
+        services.projects.set_pushed(project, version_id)
     log.info("push.done", project=project, version=version_id, pushed=pushed)
     return pushed
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import structlog
 
-from backend.errors import BackendError
+from backend.errors import BackendError, LabelStudioMissing
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
@@ -38,28 +39,87 @@ class Reconciled:
 def reconcile(services: Services, project: int) -> Reconciled:
     """Record every annotation that Label Studio has now, and forget those it has no more.
 
-    The images of corrected tasks that Cytoloop did not import itself are fetched and kept.
+    So with its tasks, its title and its label_config. The images of corrected tasks that Cytoloop
+    did not import itself are fetched and kept.
 
     Raises
     ------
+    LabelStudioMissing
+        When the project was deleted there, which is kept.
     LabelStudioError
         When Label Studio cannot be reached; what was recorded until then stays.
+    BadLabelConfig
+        When no boxes can be drawn with its label_config any more; the one of before is kept.
     """
-    known_before = services.annotations.known(project)
+    follow(services, project)
+    # Only what was known before the first page was asked for may be gone: a newer annotation or
+    # task may not have been on its page.
+    annotations, tasks = services.annotations.known(project), services.images.known_tasks(project)
+    seen = _record(services, project, services.label_studio.tasks(project))
+    services.images.forget_tasks(project, tasks - seen.tasks)
+    return _done(services, project, seen, annotations.keys() - seen.annotations)
+
+
+def reconcile_changes(services: Services, project: int, since: datetime) -> Reconciled:
+    """Do the same for the tasks that changed at a moment or later; deleted tasks are not seen."""
+    annotations = services.annotations.known(project)
+    seen = _record(services, project, services.label_studio.changed_tasks(project, since))
+    of_seen = {id for id, task in annotations.items() if task in seen.tasks}
+    return _done(services, project, seen, of_seen - seen.annotations)
+
+
+def follow(services: Services, project: int) -> dict[str, Any]:
+    """Keep a project's title and label_config as they are now, or that it is gone.
+
+    Returns
+    -------
+    The project as Label Studio describes it.
+
+    Raises
+    ------
+    LabelStudioMissing, LabelStudioError, BadLabelConfig
+        As ``reconcile``.
+    """
+    kept = services.projects.get(project)
+    try:
+        now = services.label_studio.project(project)
+    except LabelStudioMissing:
+        services.projects.set_gone(project, gone=True)
+        raise
+    if kept.gone:
+        services.projects.set_gone(project, gone=False)
+    if (kept.title, kept.label_config) != (now["title"], now["label_config"]):
+        services.projects.ensure(project, now["title"], now["label_config"])
+    return now
+
+
+@dataclass
+class _Seen:
+    """What came by, of a project's tasks."""
+
+    tasks: set[int] = field(default_factory=set)
+    annotations: set[int] = field(default_factory=set)
+    recorded: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def _record(services: Services, project: int, tasks: Iterable[Mapping[str, Any]]) -> _Seen:
     data_key = LabellingInterface.parse(services.projects.get(project).label_config).data_key
-    seen: set[int] = set()
-    recorded = 0
-    unreadable: list[str] = []
-    for task in services.label_studio.tasks(project):
+    seen = _Seen()
+    for task in tasks:
+        seen.tasks.add(int(task["id"]))
         annotations = _annotations(project, task)
-        seen |= {annotation.id for annotation in annotations}
-        recorded += sum(services.annotations.record(annotation) for annotation in annotations)
+        seen.annotations |= {annotation.id for annotation in annotations}
+        seen.recorded += sum(services.annotations.record(a) for a in annotations)
         if any(not annotation.was_cancelled for annotation in annotations):
-            unreadable += _fetch_image(services, project, task, data_key)
-    # Only those known before the first page was asked for: a newer one may not have been on it.
-    deleted = services.annotations.delete(project, known_before - seen)
-    log.info("reconciled", project=project, recorded=recorded, deleted=deleted)
-    return Reconciled(recorded, deleted, tuple(unreadable))
+            seen.unreadable += _fetch_image(services, project, task, data_key)
+    return seen
+
+
+def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) -> Reconciled:
+    deleted = services.annotations.delete(project, gone)
+    log.info("reconciled", project=project, recorded=seen.recorded, deleted=deleted)
+    return Reconciled(seen.recorded, deleted, tuple(seen.unreadable))
 
 
 def _annotations(project: int, task: Mapping[str, Any]) -> list[Annotation]:

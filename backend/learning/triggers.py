@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from backend.learning.milestones import next_milestone
@@ -72,7 +74,7 @@ def requeue_pending(services: Services, project: int | None = None) -> list[Run]
     QueueError
         When Redis cannot be reached.
     """
-    waiting = [run for run in reversed(services.runs.all(project)) if run.state == "queued"]
+    waiting = [run for run in services.runs.unfinished(project) if run.state == "queued"]
     for run in waiting:
         services.queue.enqueue_learn(run.id)
     return waiting
@@ -83,9 +85,44 @@ def take_up(services: Services) -> list[Run]:
 
     For the start of the worker, after the dead workers were buried (``JobQueue.reap``).
     """
-    for run in services.runs.all():
-        if run.state == "running" and not is_taken(run_folder(services.settings, run.id)):
-            log.warning("run.cut_off", run=run.id, project=run.project)
-            if services.runs.cut_off(run.id, "ended before it was done"):
-                services.queue.drop_learn(run.id)
+    for run in _cut_off(services):
+        services.queue.drop_learn(run.id)
     return requeue_pending(services)
+
+
+def take_up_lost(services: Services) -> list[Run]:
+    """Do the same for runs that no job stands for: Redis lost it, or it could not say how it ended.
+
+    For every now and then. A run whose job still counts as worked on is left to its worker, which
+    is about to take it up.
+    """
+    _cut_off(services, but=services.queue.is_live)
+    return requeue_pending(services)
+
+
+def push_champion(services: Services, project: int) -> bool:
+    """Queue the champion's boxes for the open tasks, unless they have them.
+
+    Returns
+    -------
+    Whether they had not. Where nothing was ever promoted, tasks get boxes when they are opened.
+    """
+    champion = services.registry.champion(str(project)).id
+    if not services.registry.history(str(project)):
+        return False
+    if champion == services.projects.get(project).pushed:
+        return False
+    services.queue.enqueue_push(project, champion)
+    return True
+
+
+def _cut_off(services: Services, but: Callable[[int], bool] = lambda run: False) -> list[Run]:
+    """Have the running runs wait again that no process holds."""
+    found = []
+    for run in services.runs.unfinished():
+        if run.state != "running" or is_taken(run_folder(services.settings, run.id)) or but(run.id):
+            continue
+        log.warning("run.cut_off", run=run.id, project=run.project)
+        if services.runs.cut_off(run.id, "ended before it was done"):
+            found.append(run)
+    return found

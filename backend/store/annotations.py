@@ -132,13 +132,13 @@ class Annotations:
                 )
         return known
 
-    def known(self, project: int) -> set[int]:
-        """Return the ids of a project's annotations that were not deleted."""
-        query = select(annotations.c.id).where(
+    def known(self, project: int) -> dict[int, int]:
+        """Return the task of each annotation of a project that was not deleted, by id."""
+        query = select(annotations.c.id, annotations.c.task).where(
             annotations.c.project == project, annotations.c.deleted.is_(False)
         )
         with self._engine.connect() as connection:
-            return set(connection.scalars(query))
+            return {row.id: row.task for row in connection.execute(query)}
 
     def corrected(self, project: int) -> list[Annotation]:
         """Return one annotation for each corrected task: the newest that was not skipped.

@@ -7,12 +7,12 @@ import os
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, func, select, update
+from sqlalchemy import Engine, Row, Select, delete, func, select, update
 
 from backend.errors import NotFound
 from backend.store.database import upsert, writing
@@ -33,7 +33,7 @@ class StoredImage:
     width, height
         In pixels of the raw image, upright.
     task
-        The task that shows it (the first, when there are several).
+        The task that shows it (the first, when there are several); None once it was deleted.
     side
         None until a run has decided it, then fixed for ever.
     fingerprint
@@ -124,6 +124,18 @@ class Images:
                 insert.on_conflict_do_update(index_elements=["project", "task"], set_=values)
             )
         return self._existing(project, sha256, page)
+
+    def known_tasks(self, project: int) -> set[int]:
+        """Return the tasks of a project whose image is known."""
+        with self._engine.connect() as connection:
+            return set(connection.scalars(select(tasks.c.task).where(tasks.c.project == project)))
+
+    def forget_tasks(self, project: int, gone: Iterable[int]) -> None:
+        """Forget tasks that were deleted; the images stay, with the side they have for ever."""
+        with self._engine.begin() as connection:
+            for task in gone:
+                this = (tasks.c.project == project, tasks.c.task == task)
+                connection.execute(delete(tasks).where(*this))
 
     def of_task(self, project: int, task: int) -> StoredImage | None:
         """Return the image that a task shows, if it is known."""

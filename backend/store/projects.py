@@ -32,6 +32,10 @@ class Project:
         the most frequently corrected one, else the first.
     milestones
         Numbers of corrected images at which a run starts.
+    gone
+        It was deleted in Label Studio; what was learned of it stays.
+    pushed
+        The version whose predictions were last given to all its open tasks.
     """
 
     id: int
@@ -40,6 +44,8 @@ class Project:
     classes: tuple[str, ...]
     default_class: str
     milestones: tuple[int, ...]
+    gone: bool = False
+    pushed: str | None = None
 
 
 class Projects:
@@ -92,11 +98,20 @@ class Projects:
             raise _unknown(id)
         return self._project(row)
 
-    def all(self) -> list[Project]:
-        """Return every project, by id."""
+    def all(self, gone: bool = False) -> list[Project]:
+        """Return the projects by id; with ``gone`` also those deleted in Label Studio."""
+        query = select(projects).order_by(projects.c.id)
         with self._engine.connect() as connection:
-            rows = connection.execute(select(projects).order_by(projects.c.id)).all()
+            rows = connection.execute(query if gone else query.where(~projects.c.gone)).all()
         return [self._project(row) for row in rows]
+
+    def set_gone(self, id: int, gone: bool) -> None:
+        """Keep whether Label Studio has a project (any more)."""
+        self._set(id, gone=gone)
+
+    def set_pushed(self, id: int, version: str) -> None:
+        """Keep that all open tasks of a project have a version's predictions."""
+        self._set(id, pushed=version)
 
     def change(
         self,
@@ -120,9 +135,12 @@ class Projects:
         if default_class is not _UNCHANGED:
             chosen["default_class"] = _one_of(default_class, self.get(id).classes)
         if chosen:
-            with self._engine.begin() as connection:
-                connection.execute(update(projects).where(projects.c.id == id).values(chosen))
+            self._set(id, **chosen)
         return self.get(id)
+
+    def _set(self, id: int, **values: Any) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(update(projects).where(projects.c.id == id).values(values))
 
     def _project(self, row: Row[Any]) -> Project:
         classes = LabellingInterface.parse(row.label_config).classes
@@ -133,6 +151,8 @@ class Projects:
             classes=classes,
             default_class=self._default_class(row, classes),
             milestones=tuple(row.milestones or self._settings.milestones),
+            gone=row.gone,
+            pushed=row.pushed,
         )
 
     def _default_class(self, row: Row[Any], classes: tuple[str, ...]) -> str:

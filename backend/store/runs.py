@@ -127,10 +127,15 @@ class Runs:
         query = select(runs).order_by(runs.c.id.desc())
         return self._read(query if project is None else query.where(runs.c.project == project))
 
+    def unfinished(self, project: int | None = None) -> list[Run]:
+        """Return the runs of a project, or of all, that wait or run, oldest first."""
+        query = select(runs).where(runs.c.state.in_(ACTIVE)).order_by(runs.c.id)
+        return self._read(query if project is None else query.where(runs.c.project == project))
+
     def active(self, project: int) -> Run | None:
         """Return the run that runs, else the one that has waited longest, else None."""
-        waiting = [run for run in reversed(self.all(project)) if run.is_active]
-        return min(waiting, key=lambda run: run.state != "running", default=None)
+        unfinished = self.unfinished(project)
+        return min(unfinished, key=lambda run: run.state != "running", default=None)
 
     def start(self, id: int) -> Run | None:
         """Take a waiting run; None when it does not wait (a doubled job, a cancelled run)."""

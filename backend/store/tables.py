@@ -70,6 +70,8 @@ projects = Table(
     Column("milestones", JSON),
     Column("default_class", Text),
     Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("gone", Boolean, nullable=False, default=False),
+    Column("pushed", Text),
 )
 
 images = Table(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
@@ -83,14 +83,45 @@ class RecordedLabelStudio:
     The real one is spoken to in tests/e2e; here it must lose, refuse and go away on demand.
     """
 
-    def __init__(self, tasks: Sequence[dict[str, Any]], files: dict[str, bytes]) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[dict[str, Any]],
+        files: dict[str, bytes],
+        described: dict[str, Any],
+    ) -> None:
         self.given = list(tasks)
         self.files = files
         self.predictions: list[tuple[int, str]] = []
         self.model_version = ""
         self.refuses: set[int] = set()
+        self.described: dict[str, Any] | None = described
+        self.asked: list[str] = []
+
+    def project(self, id: int) -> dict[str, Any]:
+        if self.described is None:
+            raise LabelStudioMissing(f"GET /api/projects/{id}/: It is not there")
+        annotations = [a for task in self.given for a in task["annotations"]]
+        skipped = sum(bool(a.get("was_cancelled")) for a in annotations)
+        return {
+            **self.described,
+            "task_number": len(self.given),
+            "total_annotations_number": len(annotations) - skipped,
+            "skipped_annotations_number": skipped,
+        }
+
+    def newest_change(self, project: int) -> datetime | None:
+        changes = [datetime.fromisoformat(task["updated_at"]) for task in self.given]
+        return max(changes, default=None)
+
+    def changed_tasks(self, project: int, since: datetime) -> Iterator[dict[str, Any]]:
+        self.asked.append("changed")
+        newest_first = sorted(self.given, key=lambda task: task["updated_at"], reverse=True)
+        for task in newest_first:
+            if datetime.fromisoformat(task["updated_at"]) >= since:
+                yield task
 
     def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        self.asked.append("all")
         yield from self.given
 
     def unlabelled_tasks(self, project: int) -> Iterator[dict[str, Any]]:
@@ -115,13 +146,15 @@ class RecordedLabelStudio:
 
 
 @pytest.fixture
-def label_studio(services: Services) -> Callable[..., RecordedLabelStudio]:
+def label_studio(services: Services, project: int) -> Callable[..., RecordedLabelStudio]:
     """Return what puts recorded tasks and files in the place of Label Studio."""
 
     def place(
         tasks: Sequence[dict[str, Any]] = (), files: dict[str, bytes] | None = None
     ) -> RecordedLabelStudio:
-        recorded = RecordedLabelStudio(tasks, files or {})
+        known = services.projects.get(project)
+        described = {"title": known.title, "label_config": known.label_config}
+        recorded = RecordedLabelStudio(tasks, files or {}, described)
         services.__dict__["label_studio"] = recorded
         return recorded
 

@@ -42,7 +42,10 @@ def test_a_database_opened_again_keeps_what_it_holds(tmp_path: Path) -> None:
     first = open_database(url)
     with first.begin() as connection:
         connection.execute(
-            text("INSERT INTO projects VALUES (4, 'kept', '<View/>', NULL, NULL, '2026-11-24')")
+            text(
+                "INSERT INTO projects (id, title, label_config, created_at, gone) "
+                "VALUES (4, 'kept', '<View/>', '2026-11-24', 0)"
+            )
         )
     first.dispose()
     again = open_database(url)

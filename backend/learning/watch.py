@@ -1,0 +1,140 @@
+"""Looking at Label Studio every half minute: events are hints, and any of them may be lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from backend.errors import BackendError
+from backend.learning.reconcile import follow, reconcile, reconcile_changes
+from backend.learning.triggers import after_correction, push_champion, take_up_lost
+from backend.services import Services
+from backend.store.projects import Project
+
+log = structlog.get_logger(__name__)
+
+#: How soon a Label Studio that is away, such as while it starts, is looked for again.
+AWAY_S = 5.0
+#: How soon a push that failed is tried again.
+PUSH_AGAIN_S = 600.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How a project stood at the last look: cheap to ask for, and different after every change.
+
+    Parameters
+    ----------
+    newest
+        When one of its tasks last changed; a task changes with its annotations and predictions.
+    tasks, annotations
+        How many it has.
+    """
+
+    newest: datetime | None
+    tasks: int
+    annotations: int
+
+
+class Watch:
+    """Keeps the store as Label Studio has it, and the queue as the store has it.
+
+    A look costs two small requests a project while nothing changes. At the first look, and where
+    tasks or annotations are fewer than they should be, all tasks are gone through; else those that
+    changed since.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._seen: dict[int, Seen] = {}
+        self._problems: dict[int, str] = {}
+        self._pushed: dict[tuple[int, str], float] = {}
+
+    def look(self) -> bool:
+        """Look at every project once.
+
+        Returns
+        -------
+        Whether all could be looked at.
+        """
+        projects = self._services.projects.all(gone=True)
+        well = [self._look_at(project) for project in projects]
+        self._said(0, self._try(lambda: take_up_lost(self._services)))
+        return all(well)
+
+    def _look_at(self, project: Project) -> bool:
+        problem = self._try(lambda: self._follow(project))
+        self._said(project.id, problem)
+        return not problem
+
+    def _follow(self, project: Project) -> None:
+        now = self._stands(project.id)
+        if now != self._seen.get(project.id):
+            self._reconcile(project.id, now)
+            self._seen[project.id] = now
+        after_correction(self._services, project.id)
+        self._push(project.id)
+
+    def _stands(self, project: int) -> Seen:
+        known = follow(self._services, project)
+        annotations = known["total_annotations_number"] + known["skipped_annotations_number"]
+        newest = self._services.label_studio.newest_change(project)
+        return Seen(newest, known["task_number"], annotations)
+
+    def _reconcile(self, project: int, now: Seen) -> None:
+        before = self._seen.get(project)
+        if before is not None and before.newest is not None and now.tasks >= before.tasks:
+            reconcile_changes(self._services, project, before.newest)
+            if len(self._services.annotations.known(project)) == now.annotations:
+                return
+        reconcile(self._services, project)
+
+    def _push(self, project: int) -> None:
+        """Queue the champion's boxes for the open tasks where a push was lost or failed."""
+        champion = self._services.registry.champion(str(project)).id
+        tried = self._pushed.get((project, champion))
+        if tried is not None and time.monotonic() - tried < PUSH_AGAIN_S:
+            return
+        if push_champion(self._services, project):
+            self._pushed[project, champion] = time.monotonic()
+
+    def _try(self, look: Callable[[], object]) -> str:
+        try:
+            look()
+        except BackendError as error:
+            return str(error)
+        except Exception as error:  # a door: one odd project must not end the watch over all
+            log.exception("watch.failed")
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _said(self, project: int, problem: str) -> None:
+        """Log a problem when it begins and when it ends, not at each look."""
+        if problem != self._problems.get(project, ""):
+            log.warning("watch.problem", project=project, reason=problem or "none any more")
+        self._problems[project] = problem
+
+
+def start_watching(services: Services, every_s: float) -> threading.Event:
+    """Look at once and every so many seconds, in a thread of its own; 0: never.
+
+    Returns
+    -------
+    Set it to end the watch.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        looking = Watch(services)
+        well = looking.look()
+        while not ended.wait(every_s if well else min(AWAY_S, every_s)):
+            well = looking.look()
+
+    if every_s > 0:
+        threading.Thread(target=watch, name="watch", daemon=True).start()
+    return ended

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from redis import Redis
+
+from backend.learning.pipeline import learn
+from backend.learning.watch import Watch, start_watching
+from backend.services import Services
+from backend.store.runs import Run
+from model.classical import classical_version
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import encode_png
+
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PNG = encode_png(np.zeros((48, 64), np.uint8))
+FILES = {"/data/a.png": PNG}
+
+
+def task_of(id: int, minute: int, *annotations: dict[str, Any]) -> dict[str, Any]:
+    at = (START + timedelta(minutes=minute)).isoformat()
+    return {
+        "id": id,
+        "data": {"image": "/data/a.png"},
+        "updated_at": at,
+        "annotations": annotations,
+    }
+
+
+def annotation_of(id: int, minute: int = 0, skipped: bool = False) -> dict[str, Any]:
+    at = (START + timedelta(minutes=minute)).isoformat()
+    return {"id": id, "result": [], "created_at": at, "updated_at": at, "was_cancelled": skipped}
+
+
+def corrected(*ids: int) -> list[dict[str, Any]]:
+    return [task_of(id, id, annotation_of(id, id)) for id in ids]
+
+
+def runs_of(services: Services, project: int) -> list[Run]:
+    return services.runs.all(project)[::-1]
+
+
+def waiting(services: Services, queue: str) -> list[str]:
+    with Redis.from_url(services.settings.redis_address) as connection:
+        return [job.decode() for job in connection.lrange(f"rq:queue:{queue}", 0, -1)]
+
+
+@pytest.fixture
+def watch(services: Services) -> Watch:
+    return Watch(services)
+
+
+def test_corrections_whose_events_were_all_lost_open_their_run(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    label_studio(corrected(1, 2, 3, 4, 5), FILES)
+    assert watch.look()
+    [run] = runs_of(services, project)
+    assert (run.milestone, run.trigger, run.state) == (5, "milestone", "queued")
+    assert waiting(services, "learn") == [f"learn-{run.id}"]
+
+
+def test_while_nothing_changes_no_task_is_asked_for(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1, 2, 3, 4, 5), FILES)
+    for _ in range(3):
+        watch.look()
+    assert recorded.asked == ["all"]
+    assert len(runs_of(services, project)) == 1
+
+
+def test_of_many_tasks_those_that_changed_are_asked_for(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1, 2, 3, 4), FILES)
+    watch.look()
+    recorded.given.append(*corrected(5))
+    watch.look()
+    assert recorded.asked == ["all", "changed"]
+    assert services.annotations.corrected_count(project) == 5
+    assert [run.milestone for run in runs_of(services, project)] == [5]
+
+
+def test_an_update_whose_event_was_lost_replaces(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1, 2), FILES)
+    watch.look()
+    recorded.given[0] = task_of(1, 9, annotation_of(1, 9))
+    watch.look()
+    [updated] = [a for a in services.annotations.corrected(project) if a.task == 1]
+    assert updated.updated_at == START + timedelta(minutes=9)
+
+
+def test_a_deleted_annotation_is_forgotten_with_its_task_kept(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1, 2, 3), FILES)
+    watch.look()
+    recorded.given[1] = task_of(2, 9)
+    watch.look()
+    assert recorded.asked == ["all", "changed"]
+    assert [a.task for a in services.annotations.corrected(project)] == [1, 3]
+
+
+def test_a_deleted_task_goes_with_its_annotation_and_its_image_is_shown_no_more(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1, 2), FILES)
+    watch.look()
+    recorded.given.clear()
+    watch.look()
+    assert services.annotations.corrected_count(project) == 0
+    [image] = services.images.all(project)
+    assert image.task is None
+    assert services.images.of_task(project, 1) is None
+
+
+def test_a_skipped_task_is_recorded_and_teaches_nothing(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    label_studio([task_of(1, 1, annotation_of(1, 1, skipped=True))], FILES)
+    watch.look()
+    assert set(services.annotations.known(project)) == {1}
+    assert services.annotations.corrected_count(project) == 0
+
+
+def test_a_changed_label_config_is_followed_and_one_without_boxes_is_not(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1), FILES)
+    recorded.described["label_config"] = recorded.described["label_config"].replace(
+        "Debris", "Dust"
+    )
+    assert watch.look()
+    assert services.projects.get(project).classes == ("Cell", "Dust")
+    recorded.described["label_config"] = "<View/>"
+    assert not watch.look()
+    assert services.projects.get(project).classes == ("Cell", "Dust")
+
+
+def test_a_deleted_project_is_gone_until_label_studio_has_it_again(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1), FILES)
+    described, recorded.described = recorded.described, None
+    assert not watch.look()
+    assert services.projects.all() == []
+    assert [p.id for p in services.projects.all(gone=True)] == [project]
+    recorded.described = described
+    assert watch.look()
+    assert [p.id for p in services.projects.all()] == [project]
+
+
+def test_a_run_of_a_deleted_project_ends_and_says_why(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    label_studio().described = None
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    learn(services, run.id)
+    ended = services.runs.get(run.id)
+    assert ended.state == "cancelled"
+    assert ended.message.startswith("The project is not in Label Studio any more.")
+
+
+def test_one_project_that_is_gone_holds_up_no_other(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1, 2, 3, 4, 5), FILES)
+    services.projects.ensure(0, "gone", services.projects.get(project).label_config)
+    project_of = recorded.project
+    recorded.project = lambda id: project_of(id) if id == project else {"title": "broken"}
+    assert not watch.look()
+    assert len(runs_of(services, project)) == 1
+
+
+def test_a_running_run_that_nobody_works_on_and_no_job_stands_for_is_taken_up(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    label_studio()
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    watch.look()
+    assert services.runs.get(run.id).state == "queued"
+    assert waiting(services, "learn") == [f"learn-{run.id}"]
+
+
+def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_done(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    label_studio()
+    watch.look()
+    assert waiting(services, "push") == []
+    better = replace(classical_version(), id="trained-1", kind="trained")
+    services.registry.add(better, ContrastGroups.none(), weights=None)
+    services.registry.promote(str(project), better.id)
+    for _ in range(2):
+        watch.look()
+    assert waiting(services, "push") == [f"push-{project}-{better.id}"]
+    services.projects.set_pushed(project, better.id)
+    with Redis.from_url(services.settings.redis_address) as connection:
+        connection.flushall()
+    Watch(services).look()
+    assert waiting(services, "push") == []
+
+
+def test_with_label_studio_away_the_watch_goes_on(services: Services, project: int) -> None:
+    watch = Watch(services)
+    assert not watch.look()
+    assert services.projects.get(project).gone is False
+
+
+def test_the_watch_looks_at_once_and_ends_when_told(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(corrected(1), FILES)
+    looked = threading.Event()
+    asked = recorded.newest_change
+
+    def newest_change(id: int) -> Any:
+        looked.set()
+        return asked(id)
+
+    recorded.newest_change = newest_change
+    ended = start_watching(services, every_s=60)
+    assert looked.wait(10)
+    ended.set()
+
+
+def test_a_watch_every_zero_seconds_is_none(services: Services) -> None:
+    before = threading.active_count()
+    start_watching(services, every_s=0)
+    assert threading.active_count() == before
