@@ -22,6 +22,7 @@ from backend.cli import (
     offline,
     preprocess,
     project,
+    replay,
 )
 from model.threads import wait_quietly
 
@@ -37,7 +38,18 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # rich's help would take three times as long
     )
-    for module in (loop, doctor, project, effort, data, labels, offline, preprocess, models):
+    for module in (
+        loop,
+        doctor,
+        project,
+        effort,
+        replay,
+        data,
+        labels,
+        offline,
+        preprocess,
+        models,
+    ):
         module.register(app)
     return app
 

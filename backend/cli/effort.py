@@ -11,7 +11,7 @@ from backend.cli import choosing
 from backend.cli.options import Home, settings_from
 
 if TYPE_CHECKING:  # too slow for --help
-    from backend.effort.curve import Forecast
+    from backend.effort.forecasting import Forecast
     from backend.effort.report import EffortReport
     from backend.effort.tally import Tally
 

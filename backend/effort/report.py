@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from backend.effort.actions import BY_HAND_S_PER_CELL
-from backend.effort.curve import Corrected, Forecast, forecast
+from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import measure
 from backend.effort.tally import Tally, made_by_people, tallies
 from backend.http.overview import upcoming_milestone
 from backend.services import Services
+from backend.serving.policy import version_of
 from backend.store.corrections import Correction
 from backend.store.projects import Project
+from backend.store.runs import Run
 
 #: Milestones looked ahead for the one from which on nothing more is saved.
 LOOKED_AHEAD = 40
@@ -89,21 +91,21 @@ def effort_of(services: Services, project: int) -> EffortReport:
     )
 
 
-def version_of(served: str) -> str:
-    """Return the id of the version in a served name, which is version + policy."""
-    return served.partition("+")[0]
+def images_learned_from(runs: Iterable[Run]) -> dict[str, int]:
+    """Return of each run's candidate how many corrected images there were when it learned."""
+    return {run.candidate: run.corrected or run.milestone for run in runs if run.candidate}
 
 
 def _forecast(
     services: Services, project: Project, made: tuple[Correction, ...]
 ) -> Forecast | None:
     runs = services.runs.all(project.id)
-    learned_from = {run.candidate: run.milestone for run in runs if run.candidate}
-    images: dict[int, list[Corrected]] = {}
+    learned_from = images_learned_from(runs)
+    images: dict[int, list[ImageWork]] = {}
     for correction in made:
         milestone = learned_from.get(version_of(correction.served), 0)
         images.setdefault(milestone, []).append(
-            Corrected(correction.actions.number, correction.cells)
+            ImageWork(correction.actions.number, correction.cells)
         )
     champion = services.registry.champion(str(project.id)).id
     reached = max(

@@ -158,9 +158,18 @@ class LabelStudio:
                 yield task
 
     def create_annotation(
-        self, task: int, regions: Sequence[Json], lead_time: float | None = None
+        self,
+        task: int,
+        regions: Sequence[Json],
+        lead_time: float | None = None,
+        parent_prediction: int | None = None,
     ) -> int:
-        sent = {"result": list(regions), "lead_time": lead_time}
+        """Submit an annotation; ``parent_prediction`` is what it began with."""
+        sent = {
+            "result": list(regions),
+            "lead_time": lead_time,
+            "parent_prediction": parent_prediction,
+        }
         return int(self._http.json("POST", f"/api/tasks/{task}/annotations/", json=sent)["id"])
 
     def create_prediction(

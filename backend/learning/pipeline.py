@@ -101,7 +101,7 @@ def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
         workdir=_working(services, run.id),
         champion=services.registry.champion(str(run.project)),
         project=str(run.project),
-        preset=_preset(services.settings),
+        preset=preset_of(services.settings),
         device=services.settings.device,
         on_progress=report,
     )
@@ -131,7 +131,7 @@ def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVer
         for version in services.registry.list(str(run.project))
         if version.snapshot == snapshot.sha256
         and version.project == str(run.project)
-        and version.training == _preset(services.settings)[1]
+        and version.training == preset_of(services.settings)[1]
     ]
     return made[-1] if made else None
 
@@ -211,7 +211,8 @@ def _push(services: Services, run: Run, candidate: ModelVersion, report: Reporte
         report.note(f"Tasks get the new boxes when they are opened, not before: {error}")
 
 
-def _preset(settings: Settings) -> tuple[DetectorConfig, TrainConfig]:
+def preset_of(settings: Settings) -> tuple[DetectorConfig, TrainConfig]:
+    """Return what the settings say is trained, and how."""
     detector, training = PRESETS[settings.preset]
     iterations = settings.iterations or training.iterations
     return detector, replace(training, iterations=iterations)

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from backend.effort.curve import Corrected, forecast
+from backend.effort.forecasting import ImageWork, forecast
 
 COMING = (80, 130, 180, 230, 280)
 
 
-def images(effort: float, number: int = 8, cells: int = 100) -> list[Corrected]:
-    return [Corrected(round(effort * cells), cells)] * number
+def images(effort: float, number: int = 8, cells: int = 100) -> list[ImageWork]:
+    return [ImageWork(round(effort * cells), cells)] * number
 
 
 def test_a_power_law_is_found_again_and_read_off_at_the_next_milestone() -> None:
@@ -35,7 +35,7 @@ def test_labelling_on_is_advised_until_milestones_save_nothing_worth_having() ->
 
 
 def test_with_images_that_differ_much_a_small_gain_is_not_taken_for_none() -> None:
-    mixed = [Corrected(0, 10), Corrected(10, 10), Corrected(1, 10)]
+    mixed = [ImageWork(0, 10), ImageWork(10, 10), ImageWork(1, 10)]
     found = forecast({5: mixed, 10: mixed}, 10, (20,))
     assert found is not None
     assert found.between.low < found.then < found.between.high
@@ -55,7 +55,7 @@ def test_a_rising_effort_is_held_level() -> None:
         ({}, 0, COMING),
         ({0: images(0.9)}, 5, COMING),
         ({0: images(0.9), 5: images(0.5)}, 5, COMING),
-        ({5: images(0.5), 10: [Corrected(0, 0)]}, 10, COMING),
+        ({5: images(0.5), 10: [ImageWork(0, 0)]}, 10, COMING),
         ({5: images(0.5), 10: images(0.4)}, 10, ()),
         ({5: images(0.5), 10: images(0.4)}, 0, COMING),
     ],

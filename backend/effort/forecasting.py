@@ -27,7 +27,7 @@ Verdict = Literal["go on", "unsure", "stop"]
 
 
 @dataclass(frozen=True)
-class Corrected:
+class ImageWork:
     """Actions and cells of one image."""
 
     actions: int
@@ -71,7 +71,7 @@ class Forecast:
 
 
 def forecast(
-    by_milestone: Mapping[int, Sequence[Corrected]], learned: int, coming: Sequence[int]
+    by_milestone: Mapping[int, Sequence[ImageWork]], learned: int, coming: Sequence[int]
 ) -> Forecast | None:
     """Fit the curve and read it off at the next milestone.
 
@@ -105,7 +105,7 @@ def forecast(
     return Forecast(at, float(now[0]), float(then[0]), between, gain, enough)
 
 
-def _resampled(images: Sequence[Corrected], seed: int) -> tuple[Float64, Float64]:
+def _resampled(images: Sequence[ImageWork], seed: int) -> tuple[Float64, Float64]:
     """Return the sums of actions and cells: as they are first, then of each resample."""
     weights = np.vstack([np.ones(len(images)), draw_weights(len(images), seed=seed)])
     sums = weights @ np.array([[i.actions, i.cells] for i in images], np.float64)

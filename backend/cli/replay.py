@@ -1,0 +1,163 @@
+"""`cytoloop replay`: what a labelled folder would have cost, corrected image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.cli import choosing
+from backend.cli.console import progress, say, warn
+from backend.cli.options import Device, Home, Map, OneBased, settings_from
+from backend.errors import BadRequest
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.effort.ledger import Ledger, Row
+    from backend.effort.playing import Play
+    from backend.settings import Settings
+    from model.examples import LabelledImage
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("replay")(replay)
+
+
+def replay(
+    images: Annotated[Path, typer.Option(help="Folder of the images.")],
+    annotations: Annotated[Path, typer.Option(help="Folder of their Pascal VOC files: the truth.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the table, the curve and all that is kept.")
+    ],
+    number: Annotated[
+        int, typer.Option("--images-played", min=0, help="0: all of them.", show_default="all")
+    ] = 0,
+    live: Annotated[
+        int | None,
+        typer.Option(help="Play in this project of the running `cytoloop up`, over HTTP."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Id of a version to begin with.", show_default="classical")
+    ] = None,
+    lag: Annotated[
+        int, typer.Option(min=0, help="Images corrected while a run goes on, 0: wait for it.")
+    ] = 0,
+    floor: Annotated[
+        int, typer.Option(min=0, help="Folds of the floor: the detector cross-validated; 0: none.")
+    ] = 0,
+    misses: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of unserved cells that are not drawn.")
+    ] = 0.0,
+    accepts: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of false boxes that are left.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Which of them.")] = 0,
+    mapping: Map = None,
+    one_based: OneBased = False,
+    device: Device = None,
+    home: Home = None,
+) -> None:
+    """Play an annotator with the truth of a labelled folder; run again, it goes on.
+
+    Without --live all happens in this process, in a home of its own under --out: the same store,
+    training, gate and predictions, without Label Studio. docs/effort.md says by which rules.
+    """
+    from backend.datasets.folder import labelled_folder
+    from backend.effort.ledger import Ledger
+    from backend.effort.playing import Play, in_drawn_order
+    from backend.effort.replay import Carelessness
+    from backend.logs import configure_logging
+
+    configure_logging("ERROR")  # what a run says is in the store; a failure is told here
+    if live is not None and (start or floor):
+        raise BadRequest("--start and --floor are of the form in process: leave out --live.")
+    settings = settings_from(home=home, device=device)
+    renamed = choosing.parse_mapping(mapping or [])
+    folder = labelled_folder(images, annotations, renamed, one_based=one_based)
+    warn(folder.notes)
+    chosen = in_drawn_order(folder.images)[: number or None]
+    how = Play(carelessness=Carelessness(misses, accepts, seed))
+    ledger, below = Ledger(out / "effort.csv"), Ledger(out / "floor.csv")
+    if live is None:
+        rows = _on_paper(settings, out, chosen, folder.classes, ledger, how, lag, start)
+    else:
+        rows = _live(settings, live, chosen, ledger, how, lag)
+    _show("Replaying", rows, len(chosen))
+    if floor:
+        _show(
+            "Floor", _floor(settings, out, chosen, folder.classes, below, how, floor), len(chosen)
+        )
+    _tell(out, ledger.rows, below.rows)
+
+
+def _on_paper(
+    settings: Settings,
+    out: Path,
+    images: Sequence[LabelledImage],
+    classes: Sequence[str],
+    ledger: Ledger,
+    how: Play,
+    lag: int,
+    start: str | None,
+) -> Iterator[Row]:
+    from backend.effort.paper import play_on_paper
+    from model.registry import Registry
+
+    own = settings.model_copy(update={"home": (out / "home").resolve()})
+    begin = (start, Registry(settings.registry_folder)) if start else None
+    return play_on_paper(own, images, classes, ledger, how, lag, begin)
+
+
+def _live(
+    settings: Settings,
+    project: int,
+    images: Sequence[LabelledImage],
+    ledger: Ledger,
+    how: Play,
+    lag: int,
+) -> Iterator[Row]:
+    from backend.effort.live import LiveDesk
+    from backend.effort.playing import play
+    from backend.services import build_services
+
+    services = build_services(settings)
+    desk = LiveDesk(services, services.projects.get(project), lag)
+    return play(desk, images, ledger, how)
+
+
+def _floor(
+    settings: Settings,
+    out: Path,
+    images: Sequence[LabelledImage],
+    classes: Sequence[str],
+    ledger: Ledger,
+    how: Play,
+    folds: int,
+) -> Iterator[Row]:
+    from backend.effort.floor import cross_validated
+
+    home = (out / "floor").resolve()
+    own = settings.model_copy(update={"home": home})
+    return cross_validated(own, images, classes, folds, ledger, how)
+
+
+def _show(title: str, rows: Iterator[Row], images: int) -> None:
+    with progress(title) as advance:
+        for row in rows:
+            doing = f"{row.actions.number} corrections of {row.cells} cells by {row.served}"
+            advance(row.number / images, doing)
+
+
+def _tell(out: Path, rows: Sequence[Row], floor: Sequence[Row]) -> None:
+    from backend.effort.ledger import effort_of_rows
+    from backend.effort.replay_figures import curve_svg, table_of
+
+    typer.echo(table_of(rows))
+    if floor:
+        typer.echo(f"\nfloor\n{table_of(floor)}")
+    below = effort_of_rows(floor) if floor else None
+    title = f"Actions a cell, image by image: {effort_of_rows(rows):.3f} over all"
+    (out / "curve.svg").write_text(curve_svg(rows, title, below), "utf-8")
+    say(f"Written: {out / 'effort.csv'} and {out / 'curve.svg'}")

@@ -1,0 +1,155 @@
+"""A replay's rows: one an image, appended to a CSV file that a replay goes on from."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+
+from backend.effort.actions import Actions, Costs
+from backend.effort.replay import Corrected
+from backend.errors import BadRequest
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a replay.
+
+    Parameters
+    ----------
+    form
+        How it was played: ``in process``, ``over HTTP`` or ``floor``.
+    number
+        Place in the order, from 1.
+    served
+        Name of version and policy.
+    learned
+        Images that the version had learned from: the milestone; 0 before the first.
+    missed, accepted
+        By carelessness.
+    cells
+        True boxes.
+    seconds
+        By the assumed costs.
+    """
+
+    form: str
+    number: int
+    image: str
+    sha256: str
+    served: str
+    learned: int
+    kept: int
+    moved: int
+    relabelled: int
+    deleted: int
+    added: int
+    missed: int
+    accepted: int
+    cells: int
+    seconds: float
+
+    @property
+    def actions(self) -> Actions:
+        return Actions(self.kept, self.moved, self.relabelled, self.deleted, self.added)
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def row_of(
+    form: str,
+    number: int,
+    image: tuple[str, str],
+    served: tuple[str, int],
+    corrected: Corrected,
+    cells: int,
+    costs: Costs,
+) -> Row:
+    """Put a row together.
+
+    Parameters
+    ----------
+    image
+        Name and sha256.
+    served
+        Name of version and policy, and how many images it learned from.
+    """
+    return Row(
+        form=form,
+        number=number,
+        image=image[0],
+        sha256=image[1],
+        served=served[0],
+        learned=served[1],
+        **asdict(corrected.actions),
+        missed=corrected.missed,
+        accepted=corrected.accepted,
+        cells=cells,
+        seconds=round(costs.seconds(corrected.actions), 3),
+    )
+
+
+class Ledger:
+    """The CSV file of a replay; a row is written whole, or not at all.
+
+    Raises
+    ------
+    BadRequest
+        The file is another table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows = _read(path) if path.exists() else []
+        self._known = {row.sha256 for row in self.rows}
+
+    def add(self, row: Row) -> None:
+        """Append a row, unless its image has one."""
+        if row.sha256 in self._known:
+            return
+        new = not self._path.exists()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", newline="", encoding="utf-8") as out:
+            table = csv.writer(out, lineterminator="\n")
+            if new:
+                table.writerow(COLUMNS)
+            table.writerow(astuple(row))
+            out.flush()
+            os.fsync(out.fileno())
+        self.rows.append(row)
+        self._known.add(row.sha256)
+
+    def __contains__(self, sha256: str) -> bool:
+        return sha256 in self._known
+
+
+def effort_of_rows(rows: Iterable[Row]) -> float:
+    """Return actions a true box: 1 is drawing everything."""
+    rows = list(rows)
+    return sum(row.actions.number for row in rows) / max(1, sum(row.cells for row in rows))
+
+
+def seconds_a_cell(rows: Iterable[Row]) -> float:
+    """Return the assumed seconds of all rows by their true boxes."""
+    rows = list(rows)
+    return sum(row.seconds for row in rows) / max(1, sum(row.cells for row in rows))
+
+
+def _read(path: Path) -> list[Row]:
+    text = path.read_text("utf-8")
+    # A line that was cut off has no end: its image is played again.
+    lines = text[: text.rfind("\n") + 1]
+    if len(lines) != len(text):
+        path.write_text(lines, "utf-8")
+    table = csv.reader(lines.splitlines())
+    if tuple(next(table, COLUMNS)) != COLUMNS:
+        raise BadRequest(f"{path} is no table of a replay; name another file with --out.")
+    kinds = [field.type for field in fields(Row)]
+    convert = {"int": int, "float": float, "str": str}
+    return [
+        Row(*(convert[str(kind)](value) for kind, value in zip(kinds, line, strict=True)))
+        for line in table
+    ]

@@ -1,0 +1,97 @@
+"""The loop as it runs: Label Studio's API, webhook, worker and push; the home is this command's."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from backend.effort.paper import learned_from
+from backend.effort.playing import Opened
+from backend.errors import LabelStudioError, NotFound
+from backend.labelstudio.results import Region
+from backend.learning.milestones import next_milestone
+from backend.services import Services
+from backend.store.projects import Project
+from backend.store.runs import Run
+
+#: How long what takes no time is waited for: an event, a push, a prediction.
+SOON_S = 300.0
+EVERY_S = 0.5
+
+Answer = TypeVar("Answer")
+
+
+class LiveDesk:
+    """An annotator's desk at a running installation: all that is done goes through Label Studio.
+
+    Parameters
+    ----------
+    services
+        Of the installation's home; the store is read only to see that a run has ended.
+    lag
+        Images that are corrected, at most, before a run is waited for.
+    """
+
+    form = "over HTTP"
+
+    def __init__(self, services: Services, project: Project, lag: int = 0) -> None:
+        self.project = project
+        self._services = services
+        self._studio = services.label_studio
+        self._lag = lag
+
+    def tasks(self) -> Mapping[str, tuple[int, bool]]:
+        """Return each image's task, and whether it was submitted already, by the sha256."""
+        return {
+            str(task["data"].get("sha256")): (
+                int(task["id"]),
+                any(not a.get("was_cancelled") for a in task["annotations"]),
+            )
+            for task in self._studio.tasks(self.project.id)
+        }
+
+    def open(self, task: int) -> Opened:
+        """Ask for a task as the page does: Label Studio calls /predict where it has no boxes."""
+        shown = self._studio.task(task)["predictions"]
+        if not shown:
+            raise NotFound(f"Label Studio has no boxes for task {task}; is Cytoloop connected?")
+        newest = max(shown, key=lambda prediction: int(prediction["id"]))
+        served = str(newest["model_version"])
+        learned = learned_from(self._services, self.project.id, served)
+        return Opened(tuple(newest["result"]), served, learned, int(newest["id"]))
+
+    def submit(self, task: int, regions: Sequence[Region], seconds: float, opened: Opened) -> None:
+        """Submit an annotation as the page does."""
+        self._studio.create_annotation(task, regions, seconds, opened.prediction)
+
+    def settle(self, corrected: int) -> None:
+        """Wait for each run that was due ``lag`` images ago, and for its boxes."""
+        project, step = self.project, self._services.settings.milestone_step
+        before = corrected - self._lag
+        milestone = next_milestone(before, project.milestones, step, ())
+        if milestone == before:
+            run = _wait_for(lambda: self._ended(milestone), math.inf)
+            if run.state == "promoted":
+                _wait_for(lambda: self._shows(run), SOON_S)
+
+    def _ended(self, milestone: int) -> Run | None:
+        runs = self._services.runs.all(self.project.id)
+        return next((r for r in runs if r.milestone == milestone and not r.is_active), None)
+
+    def _shows(self, run: Run) -> bool:
+        shown = str(self._studio.project(self.project.id)["model_version"])
+        return shown.startswith(f"{run.candidate}+")
+
+
+def _wait_for(what: Callable[[], Answer | None], within_s: float) -> Answer:
+    until = time.monotonic() + within_s
+    while not (answer := what()):
+        if time.monotonic() > until:
+            raise LabelStudioError(
+                f"Label Studio does not show the new boxes after {within_s:.0f} s; see what the "
+                "worker says in logs/, then run the replay again: it goes on."
+            )
+        time.sleep(EVERY_S)
+    return answer

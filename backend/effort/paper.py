@@ -1,0 +1,243 @@
+"""The loop without its servers: the same store, pipeline, gate and predictor, in one process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, cast
+
+from backend.credentials import Credentials
+from backend.effort.ledger import Ledger, Row
+from backend.effort.playing import Opened, Play, play
+from backend.effort.report import images_learned_from
+from backend.errors import LabelStudioError, NotFound
+from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.results import Region
+from backend.learning import pipeline
+from backend.learning.queue import JobQueue
+from backend.learning.triggers import after_correction, take_up
+from backend.services import Services
+from backend.serving.policy import version_of
+from backend.serving.predictor import Predictor
+from backend.serving.slot import Loaded, Slot
+from backend.settings import Settings
+from backend.store.annotations import Annotation
+from backend.store.database import open_database
+from backend.store.projects import Project
+from model.atomic import new_folder
+from model.classical import CLASSICAL_ID
+from model.examples import LabelledImage
+from model.registry import Registry
+
+PROJECT = 1
+LABEL_CONFIG = (
+    '<View><Image name="image" value="$image"/>'
+    '<RectangleLabels name="label" toName="image">{labels}</RectangleLabels></View>'
+)
+
+
+class NoLabelStudio(LabelStudio):
+    """Where there is no Label Studio: what the store holds is all there is to know."""
+
+    def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        raise LabelStudioError("this replay has no Label Studio")
+
+
+class Waiting(JobQueue):
+    """A queue without Redis: ids are kept until somebody works on them."""
+
+    def __init__(self) -> None:
+        super().__init__("unix:///dev/null", job_timeout_s=0)
+        self.runs: list[int] = []
+
+    def enqueue_learn(self, run_id: int) -> None:
+        if run_id not in self.runs:
+            self.runs.append(run_id)
+
+    def enqueue_push(self, project: int, version_id: str) -> None:
+        """Do nothing: a task is given its boxes when it is opened."""
+
+    def drop_learn(self, run_id: int) -> None:
+        """Do nothing: what was cut off is queued anew."""
+
+    def is_live(self, run_id: int) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class PaperServices(Services):
+    """The parts of an installation that has neither Label Studio nor Redis."""
+
+    @cached_property
+    def queue(self) -> JobQueue:
+        return Waiting()
+
+    @cached_property
+    def label_studio(self) -> LabelStudio:
+        return NoLabelStudio("http://localhost", "")
+
+
+class PaperDesk:
+    """An annotator's desk in this process.
+
+    Parameters
+    ----------
+    services
+        Of an installation of its own.
+    lag
+        Images that are corrected before the outcome of a run is served.
+    """
+
+    form = "in process"
+
+    def __init__(self, services: PaperServices, project: Project, lag: int = 0) -> None:
+        self.project = project
+        self._services = services
+        self._lag = lag
+        self._due: int | None = None
+        self._predictor = self._present()
+
+    def tasks(self) -> Mapping[str, tuple[int, bool]]:
+        """Return each image's task, and whether it was submitted already, by the sha256."""
+        done = {a.task for a in self._services.annotations.corrected(self.project.id)}
+        images = self._services.images.all(self.project.id)
+        return {i.sha256: (i.task, i.task in done) for i in images if i.task is not None}
+
+    def open(self, task: int) -> Opened:
+        """Show a task, by the path that answers /predict."""
+        config = self.project.label_config
+        (answer,) = self._predictor.predict(self.project.id, [{"id": task}], config)
+        if isinstance(answer, list):
+            raise NotFound(f"Task {task} could not be served; its image is not readable any more.")
+        served = str(answer["model_version"])
+        learned = learned_from(self._services, self.project.id, served)
+        return Opened(tuple(answer["result"]), served, learned, prediction=task)
+
+    def submit(self, task: int, regions: Sequence[Region], seconds: float, opened: Opened) -> None:
+        """Record an annotation, as the webhook does."""
+        at = datetime.now(UTC)
+        self._services.annotations.record(
+            Annotation(
+                id=task,
+                project=self.project.id,
+                task=task,
+                result=tuple(regions),
+                created_at=at,
+                updated_at=at,
+                annotator="replay",
+                lead_time=seconds,
+                parent_prediction=opened.prediction,
+            )
+        )
+
+    def settle(self, corrected: int) -> None:
+        """Carry out the run that is due; its outcome is served ``lag`` images later."""
+        after_correction(self._services, self.project.id)
+        waiting = cast(Waiting, self._services.queue).runs
+        if waiting:
+            self._due = corrected + self._lag if self._due is None else self._due
+        while waiting:
+            pipeline.learn(self._services, waiting.pop(0))
+        if self._due is not None and corrected >= self._due:
+            self._predictor, self._due = self._present(), None
+
+    def _present(self) -> Predictor:
+        champion = self._services.registry.champion(str(self.project.id))
+        device = self._services.settings.device
+        loaded = Loaded.of(self._services.registry.load(champion.id, device))
+        return Predictor(self._services, _Fixed(self._services, loaded))
+
+
+class _Fixed(Slot):
+    """Serves one version, whichever is champion."""
+
+    def __init__(self, services: Services, loaded: Loaded) -> None:
+        super().__init__(services.registry, services.settings.device)
+        self._loaded = loaded
+
+    def current(self, project: str, wait_s: float = 0.0) -> Loaded:
+        return self._loaded
+
+
+@contextmanager
+def paper_loop(settings: Settings) -> Iterator[PaperServices]:
+    """Open an installation without servers on a home of its own; what was cut off goes on."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    database = open_database(settings.database_address)
+    services = PaperServices(settings, Credentials.load_or_create(settings), database)
+    try:
+        take_up(services)
+        yield services
+    finally:
+        database.dispose()
+
+
+def lay_out(
+    services: Services, images: Sequence[LabelledImage], classes: Sequence[str], title: str
+) -> Project:
+    """Make a project with a task for each image; doing it again changes nothing."""
+    labels = "".join(f'<Label value="{name}"/>' for name in classes)
+    project = services.projects.ensure(PROJECT, title, LABEL_CONFIG.format(labels=labels))
+    known = {i.sha256 for i in services.images.all(project.id)}
+    for task, image in enumerate(images, start=1):
+        if image.sha256 not in known:
+            raw = image.read()
+            services.images.keep(image.path.read_bytes())
+            size = raw.width, raw.height
+            services.images.add(project.id, image.sha256, image.page, image.name, *size)
+            services.images.attach_task(project.id, image.sha256, image.page, task)
+    return project
+
+
+def learned_from(services: Services, project: int, served: str) -> int:
+    """Return from how many corrected images a served version learned; 0 before the first run."""
+    return images_learned_from(services.runs.all(project)).get(version_of(served), 0)
+
+
+def start_from(services: Services, project: Project, version: str, kept_in: Registry) -> None:
+    """Make a version of another registry the first champion; doing it again changes nothing.
+
+    Raises
+    ------
+    VersionNotFound, BrokenVersion
+        When that registry has no such version, or cannot read it.
+    """
+    if services.registry.history(str(project.id)):
+        return
+    kept_in.get(version)
+    versions = services.registry.root / "versions"
+    if version != CLASSICAL_ID and not (versions / version).exists():
+        with new_folder(versions / version) as folder:
+            shutil.copytree(kept_in.root / "versions" / version, folder, dirs_exist_ok=True)
+    services.registry.promote(str(project.id), version)
+
+
+def play_on_paper(
+    settings: Settings,
+    images: Sequence[LabelledImage],
+    classes: Sequence[str],
+    ledger: Ledger,
+    how: Play,
+    lag: int = 0,
+    start: tuple[str, Registry] | None = None,
+) -> Iterator[Row]:
+    """Replay in this process, on a home of its own; what was played before is not played again.
+
+    Parameters
+    ----------
+    start
+        A version to begin with and the registry that has it; the classical one if None.
+
+    Yields
+    ------
+    Each new row.
+    """
+    with paper_loop(settings) as services:
+        project = lay_out(services, images, classes, "Replay")
+        if start:
+            start_from(services, project, *start)
+        yield from play(PaperDesk(services, project, lag), images, ledger, how)

@@ -1,0 +1,161 @@
+"""One replay, image by image: open, correct, submit, and wait where a run is due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from backend.effort.actions import Costs
+from backend.effort.ledger import Ledger, Row, row_of
+from backend.effort.replay import CAREFUL, Carelessness, Corrected, Rules, correct
+from backend.errors import BadRequest
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import Region, to_boxes, to_regions
+from backend.store.projects import Project
+from model.boxes import Box
+from model.examples import LabelledImage
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a task shows when it is opened.
+
+    Parameters
+    ----------
+    prediction
+        Label Studio's id of it; None where there is no Label Studio.
+    served
+        Name of version and policy.
+    learned
+        Images that the version learned from.
+    """
+
+    regions: tuple[Region, ...]
+    served: str
+    learned: int
+    prediction: int | None = None
+
+
+class Desk(Protocol):
+    """Where an annotator sits: the real loop over HTTP, or the same without its servers."""
+
+    form: str
+    project: Project
+
+    def tasks(self) -> Mapping[str, tuple[int, bool]]:
+        """Return each image's task, and whether it was submitted already, by the sha256."""
+
+    def open(self, task: int) -> Opened:
+        """Show a task with the boxes of the present champion."""
+
+    def submit(self, task: int, regions: Sequence[Region], seconds: float, opened: Opened) -> None:
+        """Hand a task in."""
+
+    def settle(self, corrected: int) -> None:
+        """Wait for the run that is due at a number of corrected images, if any is."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """How a replay is played.
+
+    Parameters
+    ----------
+    costs
+        Of the seconds in the table and of Label Studio's ``lead_time``.
+    """
+
+    rules: Rules = field(default_factory=Rules)
+    carelessness: Carelessness = CAREFUL
+    costs: Costs = field(default_factory=Costs)
+
+
+def in_drawn_order(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Return the images as if drawn by chance, the same way everywhere: by their hashes."""
+    return sorted(images, key=lambda image: image.sha256)
+
+
+def play(
+    desk: Desk, images: Sequence[LabelledImage], ledger: Ledger, how: Play | None = None
+) -> Iterator[Row]:
+    """Correct the images in order; what was played before is not played again.
+
+    Yields
+    ------
+    Each new row, before the next image is opened.
+
+    Raises
+    ------
+    BadRequest
+        An image has no task, or was corrected by someone else.
+    """
+    how = how or Play()
+    tasks = desk.tasks()
+    for number, image in enumerate(images, start=1):
+        task, done = tasks.get(image.sha256, (0, False))
+        if not task:
+            raise BadRequest(f"{image.name} is in no task of project {desk.project.id}: import it.")
+        if done and image.sha256 not in ledger:
+            raise BadRequest(
+                f"{image.name} is corrected already, but not by this replay: its row is missing. "
+                "Begin anew with another --out."
+            )
+        if not done:
+            yield _play_one(desk, number, task, image, ledger, how)
+        desk.settle(number)
+
+
+def _play_one(
+    desk: Desk, number: int, task: int, image: LabelledImage, ledger: Ledger, how: Play
+) -> Row:
+    raw = image.read()
+    opened = desk.open(task)
+    served, _ = to_boxes(opened.regions, raw.width, raw.height)
+    corrected = correct(served, image.boxes, image.sha256, how.rules, how.carelessness)
+    row = row_of(
+        desk.form,
+        number,
+        (image.name, image.sha256),
+        (opened.served, opened.learned),
+        corrected,
+        len(image.boxes),
+        how.costs,
+    )
+    # First the row: after a crash in between the image is opened again and the row is known.
+    ledger.add(row)
+    interface = LabellingInterface.parse(desk.project.label_config)
+    regions = submitted_regions(opened.regions, corrected, (raw.width, raw.height), interface)
+    desk.submit(task, regions, row.seconds, opened)
+    return row
+
+
+def submitted_regions(
+    served: Sequence[Region],
+    corrected: Corrected,
+    size: tuple[int, int],
+    interface: LabellingInterface,
+) -> list[Region]:
+    """Write what is submitted as the page does: ids stay, and ``origin`` says what was touched.
+
+    Parameters
+    ----------
+    size
+        Width and height of the image in pixels.
+    """
+    written = to_regions(corrected.boxes, *size, interface)
+    before, _ = to_boxes(served, *size)
+    return [
+        _region(region, box, None if index is None else (served[index], before[index]))
+        for region, box, index in zip(written, corrected.boxes, corrected.served, strict=True)
+    ]
+
+
+def _region(written: Region, box: Box, was: tuple[Region, Box] | None) -> Region:
+    if was is None:
+        return {**written, "id": f"drawn-{written['id']}", "origin": "manual"}
+    region, before = was
+    if replace(box, score=None) == replace(before, score=None):
+        return {**region, "origin": "prediction"}
+    changed: dict[str, Any] = {**written, "id": region["id"], "origin": "prediction-changed"}
+    return changed

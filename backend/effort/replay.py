@@ -1,0 +1,152 @@
+"""An annotator played by the truth: what a careful, or a careless, person does with an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from backend.effort.actions import Actions
+from model.boxes import Box, Float32, iou_matrix
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a served box is taken for a cell, and when it is good enough.
+
+    Parameters
+    ----------
+    match_iou
+        Overlap from which a served box is on a true one, whatever its class.
+    keep_iou, keep_px
+        A box on a cell is left where it is from this overlap on, or when no edge is farther off
+        than this many pixels; else it is moved.
+    """
+
+    match_iou: float = 0.5
+    keep_iou: float = 0.75
+    keep_px: float = 2.0
+
+
+@dataclass(frozen=True)
+class Carelessness:
+    """How often an annotator overlooks what is wrong.
+
+    Parameters
+    ----------
+    misses
+        Share of the unserved cells that are not drawn.
+    accepts
+        Share of the false boxes that are left.
+    seed
+        Which of them: the same image and seed always give the same.
+    """
+
+    misses: float = 0.0
+    accepts: float = 0.0
+    seed: int = 0
+
+
+CAREFUL = Carelessness()
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What is submitted.
+
+    Parameters
+    ----------
+    boxes
+        Kept, moved and relabelled boxes first, then the added ones.
+    served
+        For each of them the index of the served box that it was; None where it was drawn.
+    missed, accepted
+        Cells that were not drawn, and false boxes that were left (they count as kept).
+    """
+
+    boxes: tuple[Box, ...]
+    served: tuple[int | None, ...]
+    actions: Actions
+    missed: int = 0
+    accepted: int = 0
+
+
+def correct(
+    served: Sequence[Box],
+    truth: Sequence[Box],
+    name: str = "",
+    rules: Rules | None = None,
+    carelessness: Carelessness = CAREFUL,
+) -> Corrected:
+    """Do to the served boxes what makes them the truth.
+
+    Parameters
+    ----------
+    name
+        What tells the image from others, such as its hash: carelessness is drawn by it.
+    """
+    rules = rules or Rules()
+    pairs = match(_edges(served), _edges(truth), rules.match_iou)
+    kept, actions = list[tuple[Box, int | None]](), Actions()
+    for index, cell in sorted(pairs.items()):
+        box, done = _treat(served[index], truth[cell], rules)
+        kept.append((box, index))
+        actions += done
+    rng = np.random.default_rng([carelessness.seed, *name.encode()])
+    false = [index for index in range(len(served)) if index not in pairs]
+    accepted = [i for i in false if rng.random() < carelessness.accepts]
+    unserved = [cell for cell in range(len(truth)) if cell not in pairs.values()]
+    drawn = [cell for cell in unserved if rng.random() >= carelessness.misses]
+    kept += [(served[index], index) for index in accepted]
+    kept += [(replace(truth[cell], score=None), None) for cell in drawn]
+    actions += Actions(kept=len(accepted), deleted=len(false) - len(accepted), added=len(drawn))
+    return Corrected(
+        boxes=tuple(box for box, _ in kept),
+        served=tuple(index for _, index in kept),
+        actions=actions,
+        missed=len(unserved) - len(drawn),
+        accepted=len(accepted),
+    )
+
+
+def match(served: Float32, truth: Float32, iou: float) -> dict[int, int]:
+    """Pair boxes one to one, those that overlap most first.
+
+    Parameters
+    ----------
+    served, truth
+        Shapes (N, 4) and (M, 4), pixels.
+
+    Returns
+    -------
+    For the index of each served box that has one, the index of its true box.
+    """
+    overlaps = iou_matrix(served, truth)
+    rows, columns = np.nonzero(overlaps >= iou)
+    best_first = np.argsort(-overlaps[rows, columns], kind="stable")
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    for row, column in zip(rows[best_first].tolist(), columns[best_first].tolist(), strict=True):
+        if row not in pairs and column not in taken:
+            pairs[row] = column
+            taken.add(column)
+    return pairs
+
+
+def _treat(served: Box, cell: Box, rules: Rules) -> tuple[Box, Actions]:
+    moved = not _good_enough(served, cell, rules)
+    relabelled = served.label != cell.label
+    box = replace(cell if moved else served, label=cell.label, score=served.score)
+    untouched = not (moved or relabelled)
+    return box, Actions(kept=int(untouched), moved=int(moved), relabelled=int(relabelled))
+
+
+def _good_enough(served: Box, cell: Box, rules: Rules) -> bool:
+    off = max(abs(a - b) for a, b in zip(served.xyxy_px, cell.xyxy_px, strict=True))
+    overlap = float(iou_matrix(_edges([served]), _edges([cell]))[0, 0])
+    return overlap >= rules.keep_iou or off <= rules.keep_px
+
+
+def _edges(boxes: Sequence[Box]) -> Float32:
+    return np.array([box.xyxy_px for box in boxes], np.float32).reshape(-1, 4)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from backend.datasets.folder import LabelledFolder, labelled_folder
+from backend.datasets.voc import write_voc
+from backend.effort.floor import cross_validated
+from backend.effort.ledger import Ledger, Row
+from backend.effort.paper import lay_out, paper_loop, play_on_paper, start_from
+from backend.effort.playing import Play, in_drawn_order
+from backend.effort.report import effort_of
+from backend.errors import BadRequest
+from backend.settings import Settings
+from model.classical import CLASSICAL_ID
+from model.config import PRESETS
+from model.errors import VersionNotFound
+from model.fields import HARD, generate_field
+from model.registry import Registry
+from preprocessing.groups import ContrastGroups
+
+SIZE = 96
+FIELDS = 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> LabelledFolder:
+    home = tmp_path_factory.mktemp("labelled")
+    (home / "images").mkdir()
+    for seed in range(FIELDS):
+        field = generate_field(seed, (SIZE, SIZE), 4, HARD)
+        Image.fromarray(field.pixels).save(home / "images" / f"field{seed}.png")
+        write_voc(
+            home / "annotations" / f"field{seed}.xml",
+            f"field{seed}.png",
+            SIZE,
+            SIZE,
+            1,
+            field.boxes,
+        )
+    return labelled_folder(home / "images", home / "annotations")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Settings:
+    """A home of its own, where a run takes seconds."""
+    return Settings(home=tmp_path / "home", milestones=(4,), iterations=2, device="cpu")
+
+
+def played(own: Settings, folder: LabelledFolder, ledger: Ledger, **more: int) -> Iterator[Row]:
+    images = in_drawn_order(folder.images)
+    return play_on_paper(own, images, folder.classes, ledger, Play(), **more)
+
+
+@pytest.mark.integration
+def test_a_replay_that_was_interrupted_goes_on_and_its_telemetry_tells_the_same(
+    own: Settings, folder: LabelledFolder, tmp_path: Path
+) -> None:
+    path = tmp_path / "effort.csv"
+    first = list(islice(played(own, folder, Ledger(path)), 2))
+    rest = list(played(own, folder, Ledger(path)))
+    rows = Ledger(path).rows
+    assert rows == first + rest
+    assert [row.number for row in rows] == list(range(1, FIELDS + 1))
+    assert [row.image for row in rows] == [i.name for i in in_drawn_order(folder.images)]
+    assert list(played(own, folder, Ledger(path))) == []
+
+    with paper_loop(own) as services:
+        (run,) = services.runs.all()
+        assert (run.milestone, run.state) == (4, "refused")
+        total = effort_of(services, 1).total
+    assert total.actions == sum((row.actions for row in rows[1:]), rows[0].actions)
+    assert total.cells == sum(row.cells for row in rows)
+    assert [s for s, _ in total.timed] == [row.seconds for row in rows]
+
+
+@pytest.mark.integration
+def test_the_floor_judges_each_image_by_a_version_that_has_not_seen_it(
+    own: Settings, folder: LabelledFolder, tmp_path: Path
+) -> None:
+    ledger = Ledger(tmp_path / "floor.csv")
+    args = (own, in_drawn_order(folder.images), folder.classes, 2, ledger, Play())
+    rows = list(cross_validated(*args))
+    assert {row.sha256 for row in rows} == {image.sha256 for image in folder.images}
+    versions = Registry(own.registry_folder)
+    for row in rows:
+        assert row.sha256 not in versions.get(row.served.partition("+")[0]).lineage
+    assert list(cross_validated(*args)) == []
+
+
+def test_images_that_somebody_else_corrected_are_not_taken_for_played(
+    own: Settings, folder: LabelledFolder, tmp_path: Path
+) -> None:
+    list(islice(played(own, folder, Ledger(tmp_path / "effort.csv")), 2))
+    with pytest.raises(BadRequest, match="its row is missing"):
+        list(played(own, folder, Ledger(tmp_path / "other.csv")))
+
+
+def test_a_replay_begins_with_a_version_of_another_registry(
+    own: Settings, folder: LabelledFolder, tmp_path: Path
+) -> None:
+    elsewhere = Registry(tmp_path / "elsewhere")
+    starter = replace(elsewhere.get(CLASSICAL_ID), id="starter-1", kind="starter")
+    starter = replace(starter, detector=PRESETS["default"][0])
+    (tmp_path / "weights").write_bytes(b"w")
+
+    elsewhere.add(starter, ContrastGroups.none(), tmp_path / "weights")
+    with paper_loop(own) as services:
+        project = lay_out(services, folder.images[:1], folder.classes, "Replay")
+        with pytest.raises(VersionNotFound):
+            start_from(services, project, "starter-2", elsewhere)
+        for _ in range(2):
+            start_from(services, project, "starter-1", elsewhere)
+        assert services.registry.champion("1").id == "starter-1"
+        assert len(services.registry.history("1")) == 1
