@@ -17,12 +17,13 @@ Float64 = NDArray[np.float64]
 #: Pixels of the prepared image per cell of each feature map.
 STRIDES: dict[str, tuple[int, ...]] = {
     "mbs8_64": (8, 16),
+    "mbv2_64": (8, 16),
     "r18_p34_64": (8, 16),
     "resnet50_fpn": (4, 8, 16, 32, 64),
     "vgg16": (16,),
 }
 #: Sizes found by k-means: the same number for each feature map, since they share one RPN head.
-_SIZES = {"mbs8_64": 4, "r18_p34_64": 4, "resnet50_fpn": 5, "vgg16": 3}
+_SIZES = {"mbs8_64": 4, "mbv2_64": 4, "r18_p34_64": 4, "resnet50_fpn": 5, "vgg16": 3}
 
 SMALLEST_CELL_PX = 8.0
 _APART = 1.2
@@ -43,7 +44,7 @@ def resolve(config: DetectorConfig, snapshot: DatasetSnapshot) -> DetectorConfig
     if config.scale > 0 and config.anchor_sizes:
         return config
     sides = cell_sides(snapshot)
-    scale = config.scale or scale_for(sides, config.cell_px)
+    scale = config.scale or scale_for(sides, config)
     sizes = config.anchor_sizes or anchor_sizes(sides * scale, config.backbone)
     return replace(config, scale=scale, anchor_sizes=sizes)
 
@@ -66,15 +67,18 @@ def cell_sides(snapshot: DatasetSnapshot) -> Float64:
     return sides
 
 
-def scale_for(sides: Float64, cell_px: float) -> float:
-    """Return the scale at which the median cell has ``cell_px`` pixels.
+def scale_for(sides: Float64, config: DetectorConfig) -> float:
+    """Return the scale at which cells of these sides, in raw pixels, are looked for.
 
-    Never above 1: enlarging adds pixels, not detail. Never so low that the small cells (the 5th
-    percentile) would fall below ``SMALLEST_CELL_PX``.
+    The median cell gets ``small_cell_px`` to ``cell_px`` pixels: a smaller one has too few cells of
+    the feature maps to itself (enlarging nuclei of 16 pixels to 32 took AP50 from 0.58 to 0.74), a
+    larger one costs time. Never so low that the small cells (the 5th percentile) would fall below
+    ``SMALLEST_CELL_PX``.
     """
     small, median = np.percentile(sides, [5, 50])
-    wanted = max(cell_px / median, SMALLEST_CELL_PX / small)
-    return round(float(min(1.0, wanted)), 4)
+    shrunk = max(min(1.0, config.cell_px / median), min(1.0, SMALLEST_CELL_PX / small))
+    enlarged = min(config.enlargement, max(1.0, config.small_cell_px / median))
+    return round(float(shrunk * enlarged), 4)
 
 
 def anchor_sizes(sides: Float64, backbone: str) -> tuple[float, ...]:
@@ -143,8 +147,6 @@ def _architecture(config: DetectorConfig) -> tuple[str, int, int]:
 
 
 def near(config: DetectorConfig, other: DetectorConfig, factor: float = 1.25) -> bool:
-    """Say whether two resolved configurations look for cells of about the same size."""
-    ours, theirs = ((c.scale, *c.anchor_sizes) for c in (config, other))
-    return len(ours) == len(theirs) and all(
-        max(a, b) <= factor * min(a, b) for a, b in zip(ours, theirs, strict=True)
-    )
+    """Say whether two configurations look at images at about the same scale."""
+    low, high = sorted((config.scale, other.scale))
+    return high <= factor * low

@@ -3,42 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
 
 from model.data import Example, inside
 
 _VISIBLE = 0.5
 
 
+@dataclass(frozen=True)
+class Variation:
+    """How far examples are varied; see the fields of the same names in ``TrainConfig``."""
+
+    crop_px: int
+    zoom: float = 0.0
+    tone: float = 0.15
+    invert: float = 0.0
+    shade: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+
+
 def vary(
-    examples: Sequence[Example],
-    rng: np.random.Generator,
-    crop_px: int,
-    toning: float = 0.15,
-    invert: float = 0.0,
+    examples: Sequence[Example], rng: np.random.Generator, variation: Variation
 ) -> list[Example]:
     """Return a varied batch.
 
-    Each example is cropped, flipped and toned by itself; a quarter turn is taken by all of a batch
-    or by none, since images of mixed orientation would be padded to a square.
-
-    Parameters
-    ----------
-    crop_px
-        Longest side of the result; 0: no crop.
-    toning, invert
-        As ``tone`` and ``invert`` of ``model.config.TrainConfig``.
+    Each example is zoomed, cropped, flipped and toned by itself; a quarter turn is taken by all of
+    a batch or by none, since images of mixed orientation would be padded to a square.
     """
     turned = bool(rng.random() < 0.5)
     varied = []
     for example in examples:
-        cropped = crop(example, crop_px, rng) if crop_px else example
+        cropped = _zoomed(example, rng, variation)
         flipped = flip(cropped, across=rng.random() < 0.5, down=rng.random() < 0.5)
-        toned = tone(transpose(flipped) if turned else flipped, rng, toning)
-        varied.append(inverted(toned) if rng.random() < invert else toned)
+        turned_too = transpose(flipped) if turned else flipped
+        varied.append(_seen_otherwise(turned_too, rng, variation))
     return varied
+
+
+def _zoomed(example: Example, rng: np.random.Generator, variation: Variation) -> Example:
+    """Cut a window and bring it to ``crop_px``: the window is smaller the closer the look."""
+    zoom = float(np.exp(rng.uniform(-variation.zoom, variation.zoom)))
+    side = variation.crop_px
+    cropped = crop(example, max(1, round(side / zoom)), rng) if side else example
+    return resized(cropped, zoom) if variation.zoom else cropped
+
+
+def _seen_otherwise(example: Example, rng: np.random.Generator, variation: Variation) -> Example:
+    """Change how the cells look and leave them where they are."""
+    seen = tone(example, rng, variation.tone)
+    if rng.random() < variation.invert:
+        seen = inverted(seen)
+    if variation.shade:
+        seen = shaded(seen, rng, variation.shade)
+    if variation.blur:
+        seen = blurred(seen, float(rng.uniform(0, variation.blur)))
+    if variation.noise:
+        seen = noisy(seen, rng, float(rng.uniform(0, variation.noise)))
+    return seen
 
 
 def flip(example: Example, across: bool, down: bool) -> Example:
@@ -101,3 +128,38 @@ def tone(example: Example, rng: np.random.Generator, toning: float) -> Example:
 def inverted(example: Example) -> Example:
     """Exchange dark and bright."""
     return Example(1 - example.pixels.astype(np.float32), example.xyxy_px, example.labels)
+
+
+def resized(example: Example, factor: float) -> Example:
+    """Enlarge or shrink an example, its boxes with it; smoothed where it shrinks."""
+    height, width = example.pixels.shape
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    picture = Image.fromarray(np.ascontiguousarray(example.pixels, np.float32))
+    pixels = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+    exact = np.array([size[0] / width, size[1] / height] * 2, np.float32)
+    edges, wide = inside(example.xyxy_px * exact, pixels.shape)
+    return Example(pixels, edges[wide], example.labels[wide])
+
+
+def shaded(example: Example, rng: np.random.Generator, most: float) -> Example:
+    """Dim the light from one side on, and towards the corners, by up to ``most`` of it."""
+    height, width = example.pixels.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    slope_x, slope_y, fall = rng.uniform(-most, most, 3) / 2
+    light = 1 + slope_x * x + slope_y * y - abs(fall) * (x**2 + y**2)
+    return _with_levels(example, example.pixels * (light / light.max()))
+
+
+def blurred(example: Example, sigma: float) -> Example:
+    """Put an example out of focus by a Gaussian of so many pixels."""
+    levels = ndimage.gaussian_filter(example.pixels.astype(np.float32), sigma)
+    return _with_levels(example, levels)
+
+
+def noisy(example: Example, rng: np.random.Generator, sigma: float) -> Example:
+    """Add a camera's noise of this standard deviation, in parts of the range of grey levels."""
+    return _with_levels(example, example.pixels + rng.normal(0, sigma, example.pixels.shape))
+
+
+def _with_levels(example: Example, levels: NDArray[np.float64] | NDArray[np.float32]) -> Example:
+    return Example(np.clip(levels, 0, 1).astype(np.float32), example.xyxy_px, example.labels)

@@ -109,6 +109,12 @@ _RECIPES: dict[str, _Recipe] = {
         # Blocks 6 and 12 are the last of strides 8 and 16.
         lambda net: Pyramid(net.features, {"6": 40, "12": 112}, 64),
     ),
+    "mbv2_64": _Recipe(
+        models.mobilenet_v2,
+        models.MobileNet_V2_Weights.DEFAULT,
+        # Blocks 6 and 13 are the last of strides 8 and 16.
+        lambda net: Pyramid(net.features, {"6": 32, "13": 96}, 64),
+    ),
     "resnet50_fpn": _Recipe(
         models.resnet50,
         models.ResNet50_Weights.DEFAULT,

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from preprocessing.contrast import ContrastConfig, ContrastMode
 
-Backbone = Literal["mbs8_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
+Backbone = Literal["mbs8_64", "mbv2_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
 
 
 class _Config:
@@ -36,10 +36,11 @@ class DetectorConfig(_Config):
     aspect_ratios
         Height over width of the anchors, each at equal area.
     scale
-        Prepared pixels per raw pixel; 0: found from the training boxes, so that the median cell
-        has ``cell_px`` pixels, never above 1.
-    cell_px
-        Side of the median cell in the prepared image that ``scale=0`` aims at.
+        Prepared pixels per raw pixel; 0: found from the training boxes, or from the image itself
+        by a version that was never taught the project's cells.
+    cell_px, small_cell_px
+        Where ``scale=0``: images are shrunk until their median cell has ``cell_px`` pixels a side,
+        and enlarged, up to ``enlargement`` times, until it has ``small_cell_px``.
     rpn_pre_nms, rpn_post_nms
         Proposals kept before NMS (each level) and after it, when detecting.
     proposal_floor
@@ -54,6 +55,8 @@ class DetectorConfig(_Config):
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     scale: float = 0.0
     cell_px: float = 48.0
+    small_cell_px: float = 32.0
+    enlargement: float = 3.0
     rpn_pre_nms: int = 8000
     rpn_post_nms: int = 2000
     rpn_nms_iou: float = 0.7
@@ -78,10 +81,18 @@ class TrainConfig(_Config):
         What the detector sees: each image as it is (stretched), matched to one template, or to
         its contrast group's, or that with its background evened out; by the mode's name, or with
         every choice there is.
+    zoom
+        How much sizes are varied: by up to e to this, either way.
     tone
         How much gain and gamma are varied: up to this share, and e to this, either way; 0: not.
     invert
         Share of the images whose dark and bright are exchanged, cells and background alike.
+    shade
+        How much the light falls off across the image, up to this share of it.
+    blur
+        Up to how many pixels of the prepared image it is out of focus (standard deviation).
+    noise
+        Up to how much noise is added: its standard deviation as a part of the grey range.
     imagenet
         Where ImageNet weights may come from at a first training: torch's cache when they lie
         there, the network too, or nowhere.
@@ -100,8 +111,12 @@ class TrainConfig(_Config):
     rpn_overlap: tuple[float, float] = (0.3, 0.7)
     crop_px: int = 320
     contrast: ContrastMode | ContrastConfig = "groups"
+    zoom: float = 0.0
     tone: float = 0.15
     invert: float = 0.0
+    shade: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
     imagenet: Literal["never", "cached", "download"] = "cached"
     seed: int = 0
 

@@ -142,11 +142,12 @@ def _start(
 def _resolve(
     detector: DetectorConfig, snapshot: DatasetSnapshot, start: _Start | None
 ) -> DetectorConfig:
-    resolved = resolve(detector, snapshot)
-    if start is None or not near(resolved, start.config):
-        return resolved
-    # Weights know the sizes they were trained at; a small difference is not worth a new beginning.
-    return replace(resolved, scale=start.config.scale, anchor_sizes=start.config.anchor_sizes)
+    if start is None:
+        return resolve(detector, snapshot)
+    # Weights know the anchors they were trained with, and cells of the size they were trained at:
+    # a small difference of scale is not worth a new beginning.
+    resolved = resolve(replace(detector, anchor_sizes=start.config.anchor_sizes), snapshot)
+    return replace(resolved, scale=start.config.scale) if near(resolved, start.config) else resolved
 
 
 def _summary(snapshot: DatasetSnapshot) -> str:

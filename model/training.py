@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from model.augment import vary
+from model.augment import Variation, vary
 from model.config import DetectorConfig, TrainConfig
 from model.data import Example, Examples
 from model.detector import build, on_device, pick_device
@@ -286,7 +286,7 @@ class Training:
     def _batch(self) -> list[Example]:
         rng = np.random.default_rng((self.config.seed, self.iteration))
         chosen = [self.examples[i] for i in self._indices()]
-        return vary(chosen, rng, self.config.crop_px, self.config.tone, self.config.invert)
+        return vary(chosen, rng, variation_of(self.config))
 
     def _indices(self) -> list[int]:
         """Walk through one shuffled epoch after another."""
@@ -316,6 +316,11 @@ class Training:
     def _progress(self, loss: float | None, message: str = "") -> Progress:
         done, total = self.iteration, self.config.iterations
         return Progress("training", done / total, done, total, loss, message=message)
+
+
+def variation_of(config: TrainConfig) -> Variation:
+    """Return how far a training varies its examples."""
+    return Variation(**{field.name: getattr(config, field.name) for field in fields(Variation)})
 
 
 def rate(iteration: int, config: TrainConfig) -> float:

@@ -3,7 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.augment import crop, flip, tone, transpose, vary
+from model.augment import (
+    Variation,
+    blurred,
+    crop,
+    flip,
+    noisy,
+    resized,
+    shaded,
+    tone,
+    transpose,
+    vary,
+)
 from model.data import Example
 
 
@@ -32,13 +43,13 @@ def test_boxes_follow_their_cells_to_the_pixel(across, down, turned):
 
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_drawn_the_boxes_stay_on_their_cells(seed):
-    for example in vary([marked(), marked()], np.random.default_rng(seed), crop_px=0):
+    for example in vary([marked(), marked()], np.random.default_rng(seed), Variation(0)):
         assert_boxes_lie_on_the_cells(example)
 
 
 @given(seed=st.integers(0, 2**32))
 def test_a_batch_keeps_one_orientation(seed):
-    varied = vary([marked()] * 4, np.random.default_rng(seed), crop_px=0)
+    varied = vary([marked()] * 4, np.random.default_rng(seed), Variation(0))
     assert len({example.pixels.shape for example in varied}) == 1
 
 
@@ -75,13 +86,13 @@ def test_tone_changes_levels_a_little_and_stays_within_0_and_1():
 
 
 def test_the_same_seed_varies_the_same_way():
-    one, other = (vary([marked()], np.random.default_rng(7), crop_px=32)[0] for _ in range(2))
+    one, other = (vary([marked()], np.random.default_rng(7), Variation(32))[0] for _ in range(2))
     np.testing.assert_array_equal(one.pixels, other.pixels)
 
 
 def test_an_image_without_cells_is_varied_too():
     blank = Example(np.zeros((50, 50), np.float16), *empty())
-    assert vary([blank], np.random.default_rng(0), crop_px=32)[0].pixels.shape == (32, 32)
+    assert vary([blank], np.random.default_rng(0), Variation(32))[0].pixels.shape == (32, 32)
 
 
 def empty():
@@ -91,12 +102,48 @@ def empty():
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_pixels_come_out_as_float32(dtype):
     example = Example(np.zeros((8, 8), dtype), *empty())
-    assert vary([example], np.random.default_rng(0), crop_px=0)[0].pixels.dtype == np.float32
+    assert vary([example], np.random.default_rng(0), Variation(0))[0].pixels.dtype == np.float32
 
 
 def test_every_image_or_none_is_inverted_as_its_share_says():
     example = marked()
-    (same,) = vary([example], np.random.default_rng(3), crop_px=0, toning=0, invert=0)
-    (other,) = vary([example], np.random.default_rng(3), crop_px=0, toning=0, invert=1)
+    (same,) = vary([example], np.random.default_rng(3), Variation(0, tone=0))
+    (other,) = vary([example], np.random.default_rng(3), Variation(0, tone=0, invert=1))
     np.testing.assert_allclose(other.pixels, 1 - same.pixels, atol=1e-6)
     np.testing.assert_array_equal(other.xyxy_px, same.xyxy_px)
+
+
+@given(seed=st.integers(0, 2**32), zoom=st.floats(0.1, 0.7))
+def test_a_closer_or_farther_look_brings_cells_to_another_size_and_boxes_with_them(seed, zoom):
+    (varied,) = vary(
+        [marked(200, 200, ((80, 80, 120, 120),))],
+        np.random.default_rng(seed),
+        Variation(100, zoom=zoom, tone=0),
+    )
+    assert max(varied.pixels.shape) <= 101
+    for xmin, ymin, xmax, ymax in varied.xyxy_px:
+        whole = varied.pixels[round(ymin) + 1 : round(ymax) - 1, round(xmin) + 1 : round(xmax) - 1]
+        assert whole.min() > 0.5
+        assert xmax - xmin <= 40 * np.exp(zoom) + 2
+
+
+def test_an_example_made_twice_as_large_has_boxes_twice_as_large():
+    larger = resized(marked(), 2.0)
+    assert larger.pixels.shape == (80, 120)
+    np.testing.assert_allclose(larger.xyxy_px, 2 * marked().xyxy_px)
+
+
+def test_shade_blur_and_noise_leave_boxes_alone_and_levels_within_0_and_1():
+    rng = np.random.default_rng(0)
+    for changed in (shaded(marked(), rng, 0.5), blurred(marked(), 1.0), noisy(marked(), rng, 0.1)):
+        np.testing.assert_array_equal(changed.xyxy_px, marked().xyxy_px)
+        assert 0 <= changed.pixels.min() < changed.pixels.max() <= 1
+        assert np.abs(changed.pixels - marked().pixels).max() > 0.05
+
+
+def test_shade_takes_no_more_light_than_asked():
+    bright = Example(np.ones((30, 40), np.float32), *empty())
+    for seed in range(20):
+        seen = shaded(bright, np.random.default_rng(seed), 0.4).pixels
+        assert seen.max() == pytest.approx(1)
+        assert seen.min() > 1 - 2 * 0.4

