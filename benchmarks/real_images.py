@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backend.datasets.folder import labelled_folder
 from benchmarks.sides import MANIFESTS, data_folder
+from model.boxes import CELL
 from model.examples import LabelledImage
 
 
@@ -36,6 +38,14 @@ def real_images(name: str, fold: int = 1) -> RealImages:
     test = tuple(i for i in found.images if i.sha256 in judging)
     rest = tuple(i for i in found.images if i.sha256 not in judging)
     return RealImages(name, rest, test, found.classes)
+
+
+def any_cell(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
+    """Return the images with every box of one class: finding is judged then, not naming."""
+    return tuple(
+        replace(image, boxes=tuple(replace(box, label=CELL) for box in image.boxes))
+        for image in images
+    )
 
 
 def spread(images: tuple[LabelledImage, ...], number: int) -> tuple[LabelledImage, ...]:

@@ -23,9 +23,11 @@ import numpy as np
 import torch
 from torchvision.models import mobilenet_v2
 
-from benchmarks.real_images import real_images
+from benchmarks.real_images import any_cell, real_images
+from benchmarks.sides import SETS
 from model import backbones
 from model.anchors import scale_for
+from model.boxes import CELL
 from model.config import DetectorConfig, TrainConfig
 from model.data import Example, Examples
 from model.detector import build, pick_device
@@ -38,8 +40,6 @@ from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare
 
-CELL = "cell"
-SETS = ("bccd", "dsb2018", "usiigaci")
 #: How often an image of each set is looked at for one of the others: the small set is not lost.
 SHARES = {"bccd": 1, "dsb2018": 2, "usiigaci": 5}
 FIELDS = 240
@@ -48,14 +48,6 @@ DETECTOR = DetectorConfig(backbone="mbv2_64", anchor_sizes=(12.0, 18.0, 27.0, 40
 TRAINING = TrainConfig(
     zoom=0.5, tone=0.5, invert=0.25, shade=0.4, blur=1.0, noise=0.05, contrast="none"
 )
-
-
-def any_cell(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
-    """Return the images with every box of one class."""
-    return tuple(
-        replace(image, boxes=tuple(replace(box, label=CELL) for box in image.boxes))
-        for image in images
-    )
 
 
 @dataclass

@@ -11,6 +11,9 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 Boolean = NDArray[np.bool_]
 
+#: The class of the boxes of a version that was never taught any.
+CELL = "cell"
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -17,7 +17,7 @@ from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import watershed
 
-from model.boxes import Detections
+from model.boxes import CELL, Detections
 from model.nesting import choose, nest, paint
 from model.regions import SMALLEST, Float, Labels, Regions, View, noise_of, refine
 from model.versions import ModelVersion
@@ -26,7 +26,7 @@ from preprocessing.prepare import Prepared
 ViewMaker = Callable[[Float], View]
 
 CLASSICAL_ID = "classical-1"
-CLASSES = ("cell",)
+CLASSES = (CELL,)
 THRESHOLD = 0.5
 SCORE_FLOOR = 0.1
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from model.anchors import scale_for
 from model.boxes import Detections
 from model.detecting import Detector
+from model.sizing import find_scale
 from model.tiling import TiledDetector
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import Prepared, prepare
+from preprocessing.prepare import Prepared, prepare, rescaled
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ class LoadedVersion:
     groups: ContrastGroups
     detector: Detector
 
-    @property
-    def scale(self) -> float:
-        """Prepared pixels per raw pixel."""
-        return self.version.detector.scale if self.version.detector else 1.0
-
-    def find(self, images: Sequence[ImageRecord], default_class: str = "") -> list[Found]:
+    def find(
+        self,
+        images: Sequence[ImageRecord],
+        default_class: str = "",
+        cell_diameter_px: float | None = None,
+    ) -> list[Found]:
         """Find the cells of each image: the one path of serving, evaluation and command line.
 
         An image is prepared whole, since its contrast is that of the whole; one larger than
@@ -55,13 +57,25 @@ class LoadedVersion:
         ----------
         default_class
             What to call the boxes of a version that knows no classes; empty: as the detector does.
+        cell_diameter_px
+            Typical diameter of a cell in raw pixels, for a version that was never taught the
+            project's cells; None: it is found in the image itself (``model.sizing``).
         """
-        prepared = [prepare(image, self.groups, self.scale) for image in images]
+        prepared = [self._prepared(image, cell_diameter_px) for image in images]
         detected = TiledDetector(self.detector, self._largest_px).detect(prepared)
         return [
             Found(image, self._named(_in_raw_pixels(found, image), default_class))
             for image, found in zip(prepared, detected, strict=True)
         ]
+
+    def _prepared(self, image: ImageRecord, cell_diameter_px: float | None) -> Prepared:
+        config = self.version.detector
+        if config is None or config.scale:
+            return prepare(image, self.groups, config.scale if config else 1.0)
+        whole = prepare(image, self.groups)
+        if cell_diameter_px:
+            return rescaled(whole, scale_for(np.array([cell_diameter_px]), config))
+        return rescaled(whole, find_scale(whole, self.detector, config))
 
     @property
     def _largest_px(self) -> float | None:

@@ -80,17 +80,12 @@ class TiledDetector:
         return round(min(shared, MOST_SHARED * self.tile_px))
 
     def _largest_in_the_middle(self, image: Prepared) -> float | None:
-        (found,) = self.detector.detect([cut_out(image, self._middle(image))])
+        (found,) = self.detector.detect([cut_out(image, middle(image, self.tile_px))])
         if not len(found):
             return None
         # The faint may be many and of any size.
         edges = found.above(float(np.median(found.scores))).xyxy_px
         return float(np.percentile((edges[:, 2:] - edges[:, :2]).max(axis=1), LARGEST))
-
-    def _middle(self, image: Prepared) -> Tile:
-        height, width = min(image.height, self.tile_px), min(image.width, self.tile_px)
-        top, left = (image.height - height) // 2, (image.width - width) // 2
-        return Tile(left, top, left + width, top + height)
 
 
 def lay_out(height: int, width: int, tile_px: int, overlap: int) -> tuple[Tile, ...]:
@@ -108,6 +103,13 @@ def lay_out(height: int, width: int, tile_px: int, overlap: int) -> tuple[Tile, 
         Tile(left, top, right, bottom, core=(*core_x, *core_y))
         for (top, bottom, *core_y), (left, right, *core_x) in product(rows, columns)
     )
+
+
+def middle(image: Prepared, side_px: int) -> Tile:
+    """Return the tile in the middle of an image, of ``side_px`` pixels a side where it has them."""
+    height, width = min(image.height, side_px), min(image.width, side_px)
+    top, left = (image.height - height) // 2, (image.width - width) // 2
+    return Tile(left, top, left + width, top + height)
 
 
 def cut_out(image: Prepared, tile: Tile) -> Prepared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,6 +124,17 @@ def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> P
         raw_height=image.height,
         raw_width=image.width,
     )
+
+
+def rescaled(prepared: Prepared, scale: float) -> Prepared:
+    """Return the same image at another scale, prepared pixels per raw pixel.
+
+    Sharp only where it shrinks, or was prepared at scale 1.
+    """
+    if scale == prepared.scale:
+        return prepared
+    pixels = _resize(prepared.pixels, scale / prepared.scale)
+    return replace(prepared, pixels=pixels, scale=scale)
 
 
 def _edges(xyxy: ArrayLike) -> NDArray[np.float64]:

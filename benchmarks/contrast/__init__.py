@@ -1,0 +1,1 @@
+"""Does matching help, and which form of it? `python -m benchmarks.contrast --help`."""

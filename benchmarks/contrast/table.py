@@ -1,0 +1,94 @@
+"""What the trials say: tables in Markdown, with paired intervals against a rival."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+
+from benchmarks.contrast.shifts import AS_IS, SHIFTS
+from benchmarks.contrast.treatments import TERCILES
+from benchmarks.contrast.trial import Trial, load_pairs
+from model.resampling import ap50, ap50_gain
+
+Line = dict[str, Any]
+
+
+def figures_table(lines: Sequence[Line]) -> str:
+    """Return AP50 by shift, the worst loss, count error and halo: means over the seeds."""
+    head = ["set", "augmentation", "treatment", "seeds", *SHIFTS, "worst loss", "count error"]
+    rows = [_row([*head, "halo"]), "|" + " --- |" * (len(head) + 1)]
+    for key in sorted({_key(line) for line in lines}):
+        own = [line for line in lines if _key(line) == key]
+        ap = {shift: _mean(own, "ap50", shift) for shift in SHIFTS}
+        loss = ap[AS_IS] - min(ap.values())
+        count = f"{_mean(own, 'count_error', AS_IS):.3f}"
+        halo = f"{np.mean([line['halo'] for line in own]):+.3f}"
+        shown = [f"{value:.3f}" for value in (*ap.values(), loss)]
+        rows.append(_row([*key, str(len(own)), *shown, count, halo]))
+    return "\n".join(rows)
+
+
+def over_sets_table(lines: Sequence[Line]) -> str:
+    """Return what counts most: means over the sets, the mean and the worst over the shifts."""
+    rows = [_row(["augmentation", "treatment", "trials", AS_IS, "shifted, mean", "worst loss"])]
+    rows.append("|" + " --- |" * 6)
+    ranked = []
+    for key in {_key(line)[1:] for line in lines}:
+        own = [line for line in lines if _key(line)[1:] == key]
+        ap = {shift: _mean(own, "ap50", shift) for shift in SHIFTS}
+        others = [value for shift, value in ap.items() if shift != AS_IS]
+        ranked.append((ap[AS_IS], np.mean(others), ap[AS_IS] - min(others), key, len(own)))
+    for as_is, mean, loss, key, number in sorted(ranked, reverse=True):
+        rows.append(_row([*key, str(number), f"{as_is:.3f}", f"{mean:.3f}", f"{loss:.3f}"]))
+    return "\n".join(rows)
+
+
+def gains_table(lines: Sequence[Line], folder: Path, ours: str, augmentation: str) -> str:
+    """Return the AP50 of one treatment above each other, paired by image, with 95 % intervals."""
+    rows = [_row(["set", f"{ours} against", *SHIFTS]), "|" + " --- |" * (len(SHIFTS) + 2)]
+    of = [line for line in lines if line["augmentation"] == augmentation]
+    for name, rival in sorted({(line["data"], line["treatment"]) for line in of}):
+        seeds = _seeds(of, name, ours) & _seeds(of, name, rival)
+        if rival != ours and seeds:
+            trials = [[Trial(name, t, augmentation, s) for s in seeds] for t in (ours, rival)]
+            rows.append(_row([name, rival, *(_gain(folder, trials, shift) for shift in SHIFTS)]))
+    return "\n".join(rows)
+
+
+def agreement(lines: Sequence[Line]) -> str:
+    """Return how far automatic groups agree with std terciles: adjusted Rand by set."""
+    rows = [_row(["set", "adjusted Rand of groups and terciles"]), "| --- | --- |"]
+    for name in sorted({line["data"] for line in lines}):
+        found = {line["treatment"]: line["assigned"] for line in lines if line["data"] == name}
+        if {"groups", TERCILES} <= set(found):
+            score = adjusted_rand_score(found[TERCILES], found["groups"])
+            rows.append(_row([name, f"{score:.2f}"]))
+    return "\n".join(rows)
+
+
+def _gain(folder: Path, trials: Sequence[Sequence[Trial]], shift: str) -> str:
+    pairs = [[load_pairs(folder / f"{t.name}.npz", shift) for t in side] for side in trials]
+    found = ap50_gain(*pairs)
+    means = [np.mean([ap50(p, np.ones((1, len(p.cells)))) for p in side]) for side in pairs]
+    interval = f" [{found.low:+.3f}, {found.high:+.3f}]" if found else ""
+    return f"{means[0] - means[1]:+.3f}{interval}"
+
+
+def _seeds(lines: Sequence[Line], name: str, treatment: str) -> set[int]:
+    return {x["seed"] for x in lines if (x["data"], x["treatment"]) == (name, treatment)}
+
+
+def _key(line: Line) -> tuple[str, str, str]:
+    return line["data"], line["augmentation"], line["treatment"]
+
+
+def _mean(lines: Sequence[Line], figure: str, shift: str) -> float:
+    return float(np.mean([line[figure][shift] for line in lines]))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,131 @@
+"""One trial: a short training under one treatment, judged on images as they are and shifted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contrast.shifts import AS_IS, SHIFTS, shifted
+from benchmarks.contrast.treatments import as_treated, groups_for, halo
+from benchmarks.real_images import any_cell, real_images, spread
+from model.anchors import resolve
+from model.boxes import CELL, Detections
+from model.config import DetectorConfig, TrainConfig
+from model.evaluation import best_f1_threshold, evaluate
+from model.examples import DatasetSnapshot, LabelledImage
+from model.loaded import LoadedVersion
+from model.pairing import Pairs
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+
+MILD = "mild"
+#: ``strong`` is what the issue of contrast asks augmentation to do instead of matching.
+AUGMENTATIONS: dict[str, dict[str, float]] = {
+    MILD: {"tone": 0.15, "invert": 0.0},
+    "strong": {"tone": 0.5, "invert": 0.25, "shade": 0.4, "noise": 0.05},
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: what it is told apart from the others by."""
+
+    data: str
+    treatment: str
+    augmentation: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-{self.treatment}-{self.augmentation}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each trial may use.
+
+    Parameters
+    ----------
+    teach, judge
+        Images.
+    start
+        Weights of a starter that has not seen the set; None: from nothing.
+    detector
+        Its configuration.
+    """
+
+    teach: int
+    judge: int
+    iterations: int
+    crop_px: int
+    start: Path | None
+    detector: DetectorConfig
+
+
+def carry_out(trial: Trial, budget: Budget) -> tuple[dict[str, Any], dict[str, Pairs]]:
+    """Train and judge; return figures by shift, and the pairs that they were made of."""
+    data = real_images(trial.data)
+    teach = any_cell(spread(data.rest, budget.teach))
+    test = any_cell(spread(data.test, budget.judge))
+    groups = groups_for(trial.treatment, teach)
+    with as_treated(trial.treatment):
+        loaded = _learn(trial, budget, DatasetSnapshot(teach, (CELL,)), groups)
+        threshold = best_f1_threshold(_find(loaded, teach, AS_IS), teach)
+        found = {shift: _find(loaded, test, shift) for shift in SHIFTS}
+    reports = {shift: evaluate(f, test, (CELL,), threshold) for shift, f in found.items()}
+    truth = [image.xyxy_px for image in test]
+    figures = {
+        **vars(trial),
+        "teach": len(teach),
+        "judge": len(test),
+        "iterations": budget.iterations,
+        "groups": list(groups.names),
+        "assigned": [found.prepared.group for found in loaded.find([i.read() for i in test])],
+        "halo": halo(test, groups),
+        "ap50": {shift: report.any_class.ap50 for shift, report in reports.items()},
+        "count_error": {shift: report.count.error for shift, report in reports.items()},
+    }
+    return figures, {shift: Pairs.of(f, truth) for shift, f in found.items()}
+
+
+def _learn(
+    trial: Trial, budget: Budget, snapshot: DatasetSnapshot, groups: ContrastGroups
+) -> LoadedVersion:
+    from model.detector import load_detector
+    from model.training import train
+
+    training = replace(
+        TrainConfig(iterations=budget.iterations, crop_px=budget.crop_px, seed=trial.seed),
+        **AUGMENTATIONS[trial.augmentation],
+    )
+    detector = resolve(budget.detector, snapshot)
+    known = (CELL,) if budget.start else ()
+    with tempfile.TemporaryDirectory() as folder:
+        weights = train(
+            snapshot, groups, detector, training, budget.start, known, Path(folder), "cpu"
+        )
+        learned = load_detector(weights, detector, (CELL,), "cpu")
+    return LoadedVersion(ModelVersion("trial", "trained", (CELL,), 0.0, detector), groups, learned)
+
+
+def _find(loaded: LoadedVersion, images: Sequence[LabelledImage], shift: str) -> list[Detections]:
+    return [loaded.find([shifted(i.read(), shift)])[0].detections for i in images]
+
+
+def save_pairs(pairs: dict[str, Pairs], path: Path) -> None:
+    arrays = {
+        f"{shift}/{name}": getattr(own, name)
+        for shift, own in pairs.items()
+        for name in ("scores", "right", "image", "cells")
+    }
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def load_pairs(path: Path, shift: str) -> Pairs:
+    with np.load(path) as stored:
+        return Pairs(*(stored[f"{shift}/{name}"] for name in ("scores", "right", "image", "cells")))
