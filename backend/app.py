@@ -13,6 +13,7 @@ from backend.http.matched import matched
 from backend.http.parts import Parts, parts
 from backend.http.problems import answer_with_problems
 from backend.http.protocol import health, protocol
+from backend.http.runs import runs
 from backend.http.webhooks import webhooks
 from backend.learning.triggers import requeue_pending
 from backend.learning.watch import start_watching
@@ -41,7 +42,7 @@ def create_app(services: Services | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     slot = Slot(services.registry, services.settings.device)
     Parts(services, slot, Predictor(services, slot)).of(app)
-    for blueprint in (health, protocol, webhooks, exports, effort, matched, dashboard):
+    for blueprint in (health, protocol, webhooks, runs, exports, effort, matched, dashboard):
         app.register_blueprint(blueprint)
     answer_with_problems(app)
     for project in services.projects.all():

@@ -9,6 +9,10 @@ class BadRequest(BackendError, ValueError):
     """A request or a file from outside that cannot be used as it is."""
 
 
+class Refused(BackendError):
+    """Something that cannot be done as things stand, such as cancelling a run that has ended."""
+
+
 class NotFound(BackendError, LookupError):
     """A project, task, image, run or version that is not there."""
 

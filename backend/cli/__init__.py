@@ -23,6 +23,7 @@ from backend.cli import (
     preprocess,
     project,
     replay,
+    runs,
 )
 from model.threads import wait_quietly
 
@@ -42,6 +43,7 @@ def make_app() -> typer.Typer:
         loop,
         doctor,
         project,
+        runs,
         effort,
         replay,
         data,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +46,15 @@ def warn(notes: Iterable[str]) -> None:
         typer.secho(f"Note: {line}", fg=typer.colors.YELLOW, err=True)
     if len(lines) > NOTES_SHOWN:
         typer.secho(f"Note: and {len(lines) - NOTES_SHOWN} more.", fg=typer.colors.YELLOW, err=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under their headings; plain text, so that it can be piped."""
+    lines = [columns, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 @contextmanager

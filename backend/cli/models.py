@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backend.cli import choosing, figures
+from backend.cli import choosing, console, figures
 from backend.cli.console import say, warn
 from backend.cli.options import Home, ProjectId, settings_from
 from backend.errors import QueueError
@@ -46,7 +46,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps([version.to_json() for version in versions], indent=1))
     else:
-        _print_table([_row(version, registry) for version in versions])
+        console.table(COLUMNS, [_row(version, registry) for version in versions])
 
 
 def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> None:
@@ -114,12 +114,3 @@ def _row(version: ModelVersion, registry: Registry) -> tuple[str, ...]:
 def _championed(version_id: str, registry: Registry) -> list[str]:
     pointers = sorted((registry.root / "champions").glob("*.json"))
     return [p.stem for p in pointers if registry.champion(p.stem).id == version_id]
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    """Print the rows under their headings; plain text, so that it can be piped."""
-    table = [COLUMNS, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
-    for row in table:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())

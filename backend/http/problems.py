@@ -15,6 +15,7 @@ from backend.errors import (
     LabelStudioError,
     NotFound,
     QueueError,
+    Refused,
     Unauthorised,
 )
 from backend.serving.errors import NotReady
@@ -30,6 +31,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (BadRequest, 400),
     (PreprocessingError, 400),
     (NotFound, 404),
+    (Refused, 409),
     (VersionNotFound, 404),
     (LabelStudioError, 502),
     (QueueError, 503),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from backend.errors import Refused
 from backend.learning.milestones import next_milestone
 from backend.learning.taken import is_taken, run_folder
 from backend.services import Services
@@ -58,6 +59,52 @@ def start_training(services: Services, project: int) -> Run:
         run = services.runs.open(project, corrected, "button") or services.runs.active(project)
     requeue_pending(services, project)
     return run
+
+
+def retry(services: Services, id: int) -> Run:
+    """Open and queue another attempt at the milestone of a run that has ended.
+
+    It learns from the corrections of now.
+
+    Raises
+    ------
+    NotFound
+        When there is no such run.
+    Refused
+        When this or another run of the project waits or runs.
+    QueueError
+        When Redis cannot be reached; the run waits in the store.
+    """
+    run = services.runs.get(id)
+    again = None
+    if (active := services.runs.active(run.project)) is None:
+        again = services.runs.open(run.project, run.milestone, "button")
+        active = services.runs.active(run.project)
+    if again is None:
+        busy = active.id if active else id
+        raise Refused(
+            f"Run {busy} of project {run.project} has not ended: wait for it, or end it with "
+            f"`cytoloop runs cancel {busy}`."
+        )
+    requeue_pending(services, run.project)
+    return again
+
+
+def cancel(services: Services, id: int) -> Run:
+    """End a run that waits or runs; a training stops at its next progress report.
+
+    Raises
+    ------
+    NotFound
+        When there is no such run.
+    Refused
+        When it has ended already, or its candidate is becoming champion.
+    """
+    if not services.runs.cancel(id):
+        run = services.runs.get(id)
+        why = "is being promoted" if run.is_active else f"has ended already ({run.state})"
+        raise Refused(f"Run {id} {why}; `cytoloop models rollback` returns to the champion before.")
+    return services.runs.get(id)
 
 
 def requeue_pending(services: Services, project: int | None = None) -> list[Run]:

@@ -119,7 +119,7 @@ class Runs:
         """
         found = self._read(select(runs).where(runs.c.id == id))
         if not found:
-            raise NotFound(f"There is no run {id}; `cytoloop status` shows the runs.")
+            raise NotFound(f"There is no run {id}; `cytoloop runs list` shows the runs.")
         return found[0]
 
     def all(self, project: int | None = None) -> list[Run]:
@@ -239,6 +239,17 @@ class Runs:
         return self._change(
             update(runs).where(runs.c.id == id, runs.c.state.in_(ACTIVE)).values(values)
         )
+
+    def cancel(self, id: int) -> bool:
+        """End a run that waits or runs; its process stops at its next progress report.
+
+        Returns
+        -------
+        False when it has ended, or is being promoted.
+        """
+        open_still = (runs.c.state.in_(ACTIVE), runs.c.stage != PROMOTING)
+        ended = {"state": "cancelled", "message": "It was cancelled.", "finished_at": now()}
+        return self._change(update(runs).where(runs.c.id == id, *open_still).values(ended))
 
     def milestones_done(self, project: int) -> set[int]:
         """Return the numbers of corrected images at which runs were opened or that they cover."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -137,6 +138,10 @@ GUARDED = [
     ("GET", "/projects/1/export/voc"),
     ("GET", "/projects/1/export/counts"),
     ("GET", "/projects/1/effort"),
+    ("GET", "/runs"),
+    ("GET", "/runs/1"),
+    ("POST", "/runs/1/cancel"),
+    ("POST", "/runs/1/retry"),
     ("POST", "/webhook"),
 ]
 
@@ -158,7 +163,7 @@ def test_without_the_password_nothing_is_told(
 def test_every_door_but_health_and_static_files_is_guarded(client: FlaskClient) -> None:
     open_doors = {"/health", "/static/<path:filename>"}
     rules = {
-        rule.rule.replace("<int:project_id>", "1")
+        re.sub("<int:(project_id|number)>", "1", rule.rule)
         for rule in client.application.url_map.iter_rules()
     }
 

@@ -1,0 +1,152 @@
+"""`cytoloop runs`: the trainings that were asked for, how far each is, ending and repeating one."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backend.cli import console
+from backend.cli.options import Home, settings_from
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.services import Services
+    from backend.store.runs import Run
+
+AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
+Number = Annotated[int, typer.Argument(help="Number of the run.")]
+COLUMNS = ("run", "project", "at", "attempt", "state", "done", "AP50", "left", "what")
+FOLLOW_EVERY_S = 0.5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    runs = typer.Typer(help="List, show, cancel and repeat trainings.", no_args_is_help=True)
+    runs.command("list")(list_)
+    for command in (show, cancel, retry):
+        runs.command(command.__name__)(command)
+    app.add_typer(runs, name="runs")
+
+
+def list_(
+    project: Annotated[
+        int | None, typer.Option(help="Only those of this project.", show_default="all")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List the runs, newest first."""
+    found = _services(home).runs.all(project)
+    if as_json:
+        typer.echo(json.dumps([_json(run) for run in found], indent=1))
+    else:
+        console.table(COLUMNS, [_row(run) for run in found])
+
+
+def show(
+    number: Number,
+    follow: Annotated[bool, typer.Option("--follow", help="A bar, until it has ended.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show how one run stands, and why it ended as it did."""
+    services = _services(home)
+    run = services.runs.get(number)
+    if follow:
+        run = _follow(services, run)
+    if as_json:
+        typer.echo(json.dumps(_json(run), indent=1))
+        return
+    for name, text in _facts(run):
+        typer.echo(f"{name:<11} {text}")
+
+
+def cancel(number: Number, home: Home = None) -> None:
+    """End a run that waits or runs; a training stops at its next progress report."""
+    from backend.learning import triggers
+
+    typer.echo(f"Run {triggers.cancel(_services(home), number).id} is cancelled.")
+
+
+def retry(number: Number, home: Home = None) -> None:
+    """Try the milestone of a run that has ended again, with the corrections of now."""
+    from backend.learning import triggers
+
+    run = triggers.retry(_services(home), number)
+    typer.echo(f"Run {run.id} waits: attempt {run.attempt} at {run.milestone} corrected images.")
+
+
+def _follow(services: Services, run: Run) -> Run:
+    with console.progress(f"Run {run.id}") as advance:
+        while run.is_active:
+            advance(run.fraction, f"{run.stage or run.state} {_doing(run)}")
+            time.sleep(FOLLOW_EVERY_S)
+            run = services.runs.get(run.id)
+    return run
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    return (
+        str(run.id),
+        str(run.project),
+        str(run.milestone),
+        str(run.attempt),
+        run.state,
+        f"{run.fraction:.0%}" if run.is_active else "–",
+        _ap50(run),
+        _duration(run.seconds_left) if run.is_active else "–",
+        " ".join([run.stage, _doing(run)]) if run.is_active else run.message.partition("\n")[0],
+    )
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    by = "the button" if run.trigger == "button" else "the milestone"
+    facts = [
+        ("run", f"{run.id} of project {run.project}"),
+        ("opened", f"{run.created_at:%Y-%m-%d %H:%M} UTC by {by}, attempt {run.attempt}"),
+        ("at", f"{run.milestone} corrected images"),
+        ("state", run.state),
+    ]
+    if run.is_active:
+        facts += [("stage", run.stage or "–"), ("done", f"{run.fraction:.0%}")]
+        facts += [("left", _duration(run.seconds_left))]
+    if run.iterations:
+        loss = "" if run.loss is None else f", loss {run.loss:.3f}"
+        facts.append(("steps", f"{run.iteration} of {run.iterations}{loss}"))
+    facts += [
+        ("AP50", _ap50(run)),
+        ("learned", f"from {run.corrected} corrected images" if run.corrected else "–"),
+        ("candidate", run.candidate or "–"),
+        ("champion", run.champion or "–"),
+    ]
+    return [*facts, *(("", line) for line in run.message.splitlines())]
+
+
+def _doing(run: Run) -> str:
+    left = "" if run.seconds_left is None else f", {_duration(run.seconds_left)} left"
+    return f"{run.message.partition(chr(10))[0]}{left}"
+
+
+def _ap50(run: Run) -> str:
+    return "–" if run.ap50 is None else f"{run.ap50:.3f}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _json(run: Run) -> dict[str, Any]:
+    from backend.http.overview import job_status
+
+    return job_status(run)
+
+
+def _services(home: Any) -> Services:
+    from backend.services import build_services
+
+    return build_services(settings_from(home=home))
