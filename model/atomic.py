@@ -56,6 +56,14 @@ def new_folder(path: Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
+def remove_folder(path: Path) -> None:
+    """Take a folder away in one step; what a crash leaves of it is swept up later."""
+    partial = _partial_beside(path)
+    path.rename(partial)
+    _sync(path.parent)
+    shutil.rmtree(partial)
+
+
 def _partial_beside(path: Path) -> Path:
     # On the same file system as its goal, else the rename would be a copy.
     return path.with_name(f"{PARTIAL}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")

@@ -74,6 +74,10 @@ class Champions:
                 f"`cytoloop models promote`"
             ) from error
 
+    def all(self) -> list[tuple[Change, ...]]:
+        """Return the history of each project; see :meth:`history`."""
+        return [self.history(path.stem) for path in sorted(self.folder.glob("*.json"))]
+
     def stamp(self, project: str) -> tuple[int, ...]:
         """Return what differs after each change of champion; one `stat`, no reading."""
         try:

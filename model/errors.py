@@ -13,6 +13,10 @@ class BrokenVersion(ModelError):
     """A version whose files are missing, truncated or do not fit its version.json."""
 
 
+class VersionInUse(ModelError):
+    """A version that must stay, since it serves a project or can be rolled back to."""
+
+
 class NothingToRollBack(ModelError, LookupError):
     """A project whose champion has no champion before it."""
 

@@ -49,6 +49,7 @@ def make_candidate(
     project: str | None = None,
     preset: str | tuple[DetectorConfig, TrainConfig] = "default",
     device: str = "auto",
+    with_report: bool = True,
     on_progress: OnProgress = ignore,
 ) -> ModelVersion:
     """Learn from a snapshot and add what came of it to the registry.
@@ -65,12 +66,14 @@ def make_candidate(
         Its weights are the start where its architecture is the preset's.
     project
         The project that the candidate is for.
+    with_report
+        Whether to judge the candidate on the held-out side; a gate will do so in any case.
     on_progress
         May raise ``TrainingCancelled``, which ends the work without a candidate.
 
     Returns
     -------
-    The candidate, with its report on the held-out side; the report is None where that is empty.
+    The candidate, with its report on the held-out side if it is asked for and has images.
 
     Raises
     ------
@@ -118,7 +121,8 @@ def make_candidate(
     learned = load_detector(weights, detector, snapshot.classes, device)
     serving = _serving(learned, _samples(snapshot, groups, detector), workdir)
     version = replace(version, notes=(*notes, *serving.notes))
-    version = _judge(version, groups, serving.detector, snapshot, on_progress)
+    loaded = _calibrated(LoadedVersion(version, groups, serving.detector), snapshot, on_progress)
+    version = _judged(loaded, snapshot, on_progress) if with_report else loaded.version
     on_progress(Progress("storing", 1.0))
     return registry.add(version, groups, weights, serving.exported)
 
@@ -194,18 +198,19 @@ def _samples(
     return [prepare(image.read(), groups, detector.scale) for image in chosen]
 
 
-def _judge(
-    version: ModelVersion,
-    groups: ContrastGroups,
-    detector: Detector,
-    snapshot: DatasetSnapshot,
-    on_progress: OnProgress,
-) -> ModelVersion:
+def _calibrated(
+    loaded: LoadedVersion, snapshot: DatasetSnapshot, on_progress: OnProgress
+) -> LoadedVersion:
     on_progress(Progress("calibrating", _TRAINING[1]))
-    loaded = LoadedVersion(version, groups, detector)
-    calibrated = replace(version, threshold=_threshold(loaded, snapshot))
+    threshold = _threshold(loaded, snapshot)
+    return replace(loaded, version=replace(loaded.version, threshold=threshold))
+
+
+def _judged(
+    loaded: LoadedVersion, snapshot: DatasetSnapshot, on_progress: OnProgress
+) -> ModelVersion:
     on_progress(Progress("evaluating", _CALIBRATED))
-    return replace(calibrated, report=_report(replace(loaded, version=calibrated), snapshot))
+    return replace(loaded.version, report=_report(loaded, snapshot))
 
 
 def _threshold(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from model.atomic import new_folder, write_json
+from model.atomic import new_folder, remove_folder, write_json
 from model.champions import Champions, Change
 from model.classical import CLASSICAL_ID, ClassicalDetector, classical_version
 from model.config import DetectorConfig
 from model.detecting import Detector
 from model.devices import has_cuda
-from model.errors import BrokenVersion, VersionNotFound
+from model.errors import BrokenVersion, VersionInUse, VersionNotFound
 from model.loaded import LoadedVersion
 from model.versions import GateDecision, Kind, ModelVersion
 from preprocessing.errors import GroupsError
@@ -112,9 +112,10 @@ class Registry:
         return tuple(error for error in self._each() if isinstance(error, BrokenVersion))
 
     def record_decision(self, version_id: str, decision: GateDecision) -> ModelVersion:
-        """Keep what the gate decided with the version it decided on."""
+        """Keep what the gate decided, and what it saw, with the version it decided on."""
         version, hashes = self._read(version_id)
-        decided = replace(version, decision=decision)
+        report = decision.candidate or version.report
+        decided = replace(version, decision=decision, report=report)
         path = self._folder(version_id) / DESCRIPTION
         write_json(path, {**decided.to_json(), "files": hashes})
         return decided
@@ -144,6 +145,27 @@ class Registry:
             raise _broken(folder, error) from error
         load = _load_exported if _is_onnx(engine, device, EXPORTED in hashes) else _load_torch
         return LoadedVersion(version, groups, load(folder, version, device))
+
+    def remove(self, version_id: str) -> int:
+        """Remove a version for good and return how many bytes it took.
+
+        Raises
+        ------
+        VersionInUse
+            When it serves a project, or did once: it can be rolled back to.
+        """
+        folder = self._folder(version_id)
+        if not folder.is_dir():
+            raise VersionNotFound(f"no version {version_id}; see `cytoloop models list`")
+        if version_id in self.champions():
+            raise VersionInUse(f"{version_id} is or was a champion: it is kept for rolling back")
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        remove_folder(folder)
+        return size
+
+    def champions(self) -> set[str]:
+        """Return the ids of all versions that serve a project or ever did."""
+        return {change.champion for changes in self._champions.all() for change in changes}
 
     def champion(self, project: str) -> ModelVersion:
         """Return the version that serves a project: the classical one if none was promoted."""

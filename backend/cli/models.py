@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     models = typer.Typer(help="List, show and choose versions.", no_args_is_help=True)
     models.command("list")(list_)
-    for command in (show, promote, rollback):
+    for command in (show, promote, rollback, prune):
         models.command(command.__name__)(command)
     app.add_typer(models, name="models")
 
@@ -77,6 +77,37 @@ def rollback(project: ProjectId = None, home: Home = None) -> None:
     _serve(services, owner, services.registry.rollback(str(owner.id)))
 
 
+def prune(
+    keep: Annotated[
+        int,
+        typer.Option(min=0, help="How many of each project's newest versions stay in any case."),
+    ] = 5,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    home: Home = None,
+) -> None:
+    """Remove trained versions that never served; champions, and all that were, are kept.
+
+    What a version that stays was trained from stays too, and so does what a run works with that is
+    not done.
+    """
+    from backend.learning.pruning import prunable
+
+    services = _services(home)
+    versions = prunable(services, keep)
+    if not versions:
+        typer.echo("There is nothing to remove.")
+        return
+    console.table(COLUMNS, [_row(version, services.registry) for version in versions])
+    if not yes:
+        typer.confirm(f"Remove {_versions(len(versions))} for good?", abort=True)
+    freed = sum(services.registry.remove(version.id) for version in versions)
+    typer.echo(f"Removed {_versions(len(versions))}: {freed / 2**20:.0f} MiB are free again.")
+
+
+def _versions(number: int) -> str:
+    return f"{number} version{'s' * (number != 1)}"
+
+
 def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
     """Tell, and have the tasks that nobody labelled get the version's boxes."""
     typer.echo(f"{version.id} is the champion of project {owner.id} ({owner.title}).")
@@ -87,10 +118,14 @@ def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
 
 
 def _project(home: Any, wanted: int | None) -> tuple[Services, Project]:
+    services = _services(home)
+    return services, choosing.choose_project(services.projects, wanted)
+
+
+def _services(home: Any) -> Services:
     from backend.services import build_services
 
-    services = build_services(settings_from(home=home))
-    return services, choosing.choose_project(services.projects, wanted)
+    return build_services(settings_from(home=home))
 
 
 def _registry(home: Any) -> Registry:

@@ -103,9 +103,10 @@ def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
         project=str(run.project),
         preset=preset_of(services.settings),
         device=services.settings.device,
+        with_report=False,
         on_progress=report,
     )
-    services.runs.progress(run.id, candidate=candidate.id, ap50=_ap50(candidate.report))
+    services.runs.progress(run.id, candidate=candidate.id)
     for note in candidate.notes:
         report.note(note)
     return _judge(services, run, candidate, snapshot, report)
@@ -201,6 +202,7 @@ def _decide(
     champion = services.registry.champion(str(run.project))
     decision = judge(services, run.project, candidate, champion, snapshot)
     services.registry.record_decision(candidate.id, decision)
+    services.runs.progress(run.id, ap50=_ap50(decision.candidate))
     return decision
 
 

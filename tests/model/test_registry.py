@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from model.config import DetectorConfig, TrainConfig
-from model.errors import BrokenVersion, NothingToRollBack, VersionNotFound
+from model.errors import BrokenVersion, NothingToRollBack, VersionInUse, VersionNotFound
 from model.registry import Registry
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
@@ -328,3 +328,18 @@ def test_the_classical_version_loads_and_finds_a_cell_without_torch(registry):
     np.testing.assert_allclose(found.detections.xyxy_px[0], [25, 21, 44, 40], atol=2)
     script = "import sys, model.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_removed_version_is_gone_and_a_champion_past_or_present_stays(registry, weights):
+    for name in ("trained-a", "trained-b", "trained-c"):
+        registry.add(version(name), NONE, weights)
+    registry.promote("1", "trained-a")
+    registry.promote("1", "trained-b")
+    assert registry.remove("trained-c") > 7000
+    with pytest.raises(VersionNotFound):
+        registry.remove("trained-c")
+    for name in ("trained-a", "trained-b"):
+        with pytest.raises(VersionInUse, match="rolling back"):
+            registry.remove(name)
+    left = sorted(folder.name for folder in (registry.root / "versions").iterdir())
+    assert left == ["trained-a", "trained-b"]

@@ -80,3 +80,48 @@ def test_a_version_that_is_not_there_is_no_champion(
     result = run("models", "promote", "../../etc")
     assert result.exit_code == 2
     assert "no version id" in result.stderr
+
+
+@pytest.fixture
+def versions(home: Path, version: str) -> list[str]:
+    """Four versions of project 7: the second is its champion, the third was."""
+    registry = Registry(home / "registry")
+    for number in (2, 3, 4):
+        made = ModelVersion(
+            f"trained-{number}", "trained", ("Nucleus",), 0.5, project="7", parent=None
+        )
+        registry.add(made, ContrastGroups.none(), None)
+    registry.promote("7", "trained-3")
+    registry.promote("7", "trained-2")
+    return [version, *(f"trained-{number}" for number in (2, 3, 4))]
+
+
+def kept(home: Path) -> list[str]:
+    return [version.id for version in Registry(home / "registry").list()]
+
+
+def test_prune_says_what_it_removes_and_asks_first(
+    run: Run, home: Path, versions: list[str]
+) -> None:
+    asked = run("models", "prune", "--keep", 0)
+    assert asked.exit_code == 1
+    listed = [line.split()[0] for line in asked.stdout.splitlines()[:3]]
+    assert listed == ["version", "trained-1", "trained-4"]
+    assert kept(home) == [CLASSICAL_ID, *versions]
+    assert "Removed 2 versions" in run("models", "prune", "--keep", 0, "--yes").stdout
+    assert kept(home) == [CLASSICAL_ID, "trained-2", "trained-3"]
+    assert run("models", "rollback", "--project", 7).exit_code == 2  # no such project here
+    assert "nothing to remove" in run("models", "prune", "--keep", 0).stdout
+
+
+def test_prune_leaves_what_a_run_works_with(
+    run: Run, home: Path, versions: list[str], add_project: Callable[[int], None]
+) -> None:
+    add_project(7)
+    services = build_services(Settings(home=home))
+    waiting = services.runs.open(7, 5, "button")
+    assert waiting is not None
+    services.runs.start(waiting.id)
+    services.runs.progress(waiting.id, candidate="trained-4")
+    run("models", "prune", "--keep", 0, "--yes")
+    assert kept(home) == [CLASSICAL_ID, "trained-2", "trained-3", "trained-4"]

@@ -1,0 +1,24 @@
+"""Which versions of an installation may go."""
+
+from __future__ import annotations
+
+from backend.services import Services
+from model.pruning import superfluous
+from model.versions import ModelVersion
+
+
+def prunable(services: Services, newest: int) -> list[ModelVersion]:
+    """Return the versions that no project and no run needs, oldest first.
+
+    Parameters
+    ----------
+    newest
+        How many of each project's trained versions stay in any case.
+    """
+    active = [run for run in services.runs.all() if run.is_active]
+    versions = services.registry.list()
+    # A run names its candidate a moment after that has come into the registry.
+    snapshots = {run.snapshot for run in active if run.snapshot}
+    needed = {name for run in active for name in (run.candidate, run.champion) if name}
+    needed |= {version.id for version in versions if version.snapshot in snapshots}
+    return superfluous(versions, services.registry.champions(), newest, needed)
