@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         images), ``auto``, ``cpu`` or ``cuda``.
     watch_s
         Seconds between two looks for what the events of Label Studio did not tell; 0: never.
+    watch_share
+        Share of the tasks that open without boxes or with a planted fault, to see how well boxes
+        are looked at (docs/effort.md), in [0, 1]; 0: none.
     job_timeout_s, predict_budget_s
         The longest training, and the longest answer to one /predict.
     """
@@ -65,6 +68,7 @@ class Settings(BaseSettings):
     iterations: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     watch_s: float = 30.0
+    watch_share: float = Field(default=0.0, ge=0.0, le=1.0)
     job_timeout_s: int = 24 * 3600
     predict_budget_s: float = 90.0
     log_level: str = "INFO"

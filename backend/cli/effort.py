@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from backend.cli.options import Home, settings_from
 if TYPE_CHECKING:  # too slow for --help
     from backend.effort.forecasting import Forecast
     from backend.effort.report import EffortReport
-    from backend.effort.tally import Tally
+    from backend.effort.tally import Tally, Watchfulness
 
 COLUMNS = (
     "",
@@ -56,7 +57,7 @@ def effort(
 def effort_text(report: EffortReport) -> str:
     """Return the report in words and a table; what the figures mean is in docs/effort.md."""
     lines = [f"Project {report.project.id}: {report.project.title}"]
-    if not report.total.images:
+    if not report.total.images and not report.watched:
         return "\n".join([*lines, "  Nothing was corrected yet, so there is nothing to measure."])
     lines += [f"  {line}" for line in _words(report)]
     for title, parts in (
@@ -65,6 +66,8 @@ def effort_text(report: EffortReport) -> str:
         ("contrast", report.by_group),
     ):
         lines += ["", *_table(title, parts)]
+    if report.watched:
+        lines += ["", *_watched_table(report.watched)]
     return "\n".join(lines)
 
 
@@ -115,8 +118,26 @@ def _forecast_words(coming: Forecast | None) -> list[str]:
 
 
 def _table(title: str, parts: dict[str, Tally]) -> list[str]:
-    rows = [(title, *COLUMNS[1:]), *(_row(name, tally) for name, tally in parts.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    return _lines([(title, *COLUMNS[1:]), *(_row(name, tally) for name, tally in parts.items())])
+
+
+def _watched_table(watched: dict[str, Watchfulness]) -> list[str]:
+    headings = ("annotator", "found without boxes", "found beside boxes", "false boxes rejected")
+    rows: list[tuple[str, ...]] = [headings]
+    for name, found in watched.items():
+        counts = (found.drawn("blank"), found.drawn("fault"), found.rejected)
+        rows.append((name, *(_of(*pair) for pair in counts)))
+    images = sum(len(found.corrections) for found in watched.values())
+    title = f"Watched: {images} images opened blank or with a planted fault; in no figure above"
+    return [title, *_lines(rows)]
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({part / whole:.0%})" if whole else "–"
+
+
+def _lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
             cell.ljust(width) if column == 0 else cell.rjust(width)

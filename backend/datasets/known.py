@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backend.datasets.counts import CountedImage
+from backend.effort.believing import corrections
 from backend.labelstudio.results import to_labels
 from backend.services import Services
 from backend.store.annotations import Annotation
@@ -44,8 +45,8 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     """
     services.projects.get(project)
     corrected: dict[tuple[str, int], Annotation] = {}
-    notes = []
-    for annotation in services.annotations.corrected(project):
+    notes = list[str]()
+    for annotation in corrections(services, project, notes.append):
         image = services.images.of_task(project, annotation.task)
         if image is None:
             notes.append(f"task {annotation.task} left out: its image was never kept; open it once")
@@ -64,7 +65,7 @@ def _read(
 ) -> tuple[KnownImage, ImageLabels]:
     task = annotation.task if annotation else image.task
     served = services.predictions.latest(image.project, task) if task is not None else None
-    regions = annotation.result if annotation else served.regions if served else ()
+    regions = annotation.result if annotation else served.found if served else ()
     labels, notes = to_labels(image.name, regions, image.width, image.height)
     counted = CountedImage(
         name=image.name,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from backend.effort.actions import Actions
 from backend.effort.comparison import Comparison, compare
+from backend.effort.faults import let_stand, not_drawn
 from backend.labelstudio.results import to_drawn_boxes
 from backend.services import Services
 from backend.store.annotations import Annotation
@@ -74,6 +76,7 @@ def _measured(services: Services, annotation: Annotation, image: StoredImage) ->
         served=served.served if served else "",
         contrast_group=served.contrast_group if served else "",
         **vars(compared),
+        **_watched(annotation, served, image),
     )
 
 
@@ -85,6 +88,23 @@ def _compared(
         to_drawn_boxes(served.regions if served else (), *size),
         to_drawn_boxes(annotation.result, *size),
     )
+
+
+def _watched(
+    annotation: Annotation, served: StoredPrediction | None, image: StoredImage
+) -> dict[str, Any]:
+    """Return what became of the boxes that were withheld and planted, where any were."""
+    if served is None or served.watch is None:
+        return {}
+    size = image.width, image.height
+    submitted = to_drawn_boxes(annotation.result, *size)
+    return {
+        "watched": served.watch.kind,
+        "hidden": served.watch.telling,
+        "drawn": served.watch.telling - len(not_drawn(submitted, served.watch, size)),
+        "planted": len(served.watch.planted),
+        "accepted": len(let_stand(submitted, served.watch, size)),
+    }
 
 
 def _imported(annotation: Annotation) -> Comparison:

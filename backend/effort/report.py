@@ -10,7 +10,7 @@ from typing import Any
 from backend.effort.actions import BY_HAND_S_PER_CELL
 from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import measure
-from backend.effort.tally import Tally, made_by_people, tallies
+from backend.effort.tally import Tally, Watchfulness, made_by_people, tallies
 from backend.http.overview import upcoming_milestone
 from backend.services import Services
 from backend.serving.policy import version_of
@@ -35,6 +35,9 @@ class EffortReport:
         The same in parts; a version is named with its policy, as it was served.
     imported
         Annotations that came with their boxes, in no figure here.
+    watched
+        By annotator, what was found in images that opened blank or with a fault; in no other
+        figure.
     forecast
         None while too little was learned to say.
     """
@@ -45,6 +48,7 @@ class EffortReport:
     by_annotator: dict[str, Tally]
     by_group: dict[str, Tally]
     imported: int
+    watched: dict[str, Watchfulness]
     forecast: Forecast | None
 
     @property
@@ -65,6 +69,7 @@ class EffortReport:
             **parts,
             "imported": self.imported,
             "doubts": self.doubts,
+            "watched": {name: found.to_json() for name, found in self.watched.items()},
             "forecast": self.forecast.to_json() if self.forecast else None,
         }
 
@@ -84,11 +89,20 @@ def effort_of(services: Services, project: int) -> EffortReport:
         project=owner,
         total=Tally(made),
         by_version=tallies(made, lambda c: c.served or BY_HAND),
-        by_annotator=tallies(made, lambda c: c.annotator or "unknown"),
+        by_annotator=tallies(made, annotator_of),
         by_group=tallies(made, lambda c: c.contrast_group or "not known"),
-        imported=len(known) - len(made),
+        imported=sum(c.start == "import" for c in known),
+        watched={
+            name: Watchfulness(part.corrections)
+            for name, part in tallies((c for c in known if c.watched), annotator_of).items()
+        },
         forecast=_forecast(services, owner, made),
     )
+
+
+def annotator_of(correction: Correction) -> str:
+    """Return what an annotator is called in tables."""
+    return correction.annotator or "unknown"
 
 
 def images_learned_from(runs: Iterable[Run]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from backend.effort.actions import BY_HAND_S_PER_CELL, Actions
 from backend.store.corrections import Correction
+from backend.store.predictions import WatchKind
 
 #: IoU from which a served box is tight, and very tight.
 TIGHT, VERY_TIGHT = 0.75, 0.9
@@ -95,8 +96,53 @@ def tallies(corrections: Iterable[Correction], by: Callable[[Correction], str]) 
 
 
 def made_by_people(corrections: Sequence[Correction]) -> tuple[Correction, ...]:
-    """Leave out what was imported with its boxes: that was nobody's work here."""
-    return tuple(c for c in corrections if c.start != "import")
+    """Leave out what was imported with its boxes, and images that were watched.
+
+    The one was nobody's work here, and the other more work than the boxes would have been.
+    """
+    return tuple(c for c in corrections if c.start != "import" and not c.watched)
+
+
+@dataclass(frozen=True)
+class Watchfulness:
+    """What an annotator found in the images that were watched.
+
+    Parameters
+    ----------
+    corrections
+        Of watched images.
+    """
+
+    corrections: tuple[Correction, ...]
+
+    def images(self, kind: WatchKind) -> int:
+        return sum(c.watched == kind for c in self.corrections)
+
+    def drawn(self, kind: WatchKind) -> tuple[int, int]:
+        """Return how many of the withheld boxes were drawn, and how many were withheld."""
+        part = [c for c in self.corrections if c.watched == kind]
+        return sum(c.drawn for c in part), sum(c.hidden for c in part)
+
+    @property
+    def rejected(self) -> tuple[int, int]:
+        """How many of the planted boxes were not left as they were, and how many were planted."""
+        planted = sum(c.planted for c in self.corrections)
+        return planted - sum(c.accepted for c in self.corrections), planted
+
+    def to_json(self) -> dict[str, Any]:
+        found = {
+            "recall_without_help": self.drawn("blank"),
+            "recall_with_help": self.drawn("fault"),
+            "planted_rejected": self.rejected,
+        }
+        shares = {name: _share(*counts) for name, counts in found.items()}
+        counts = {f"{name}_counts": list(counts) for name, counts in found.items()}
+        images = {"blank_images": self.images("blank"), "fault_images": self.images("fault")}
+        return images | shares | counts
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
 
 
 def _rounded(value: float | None) -> float | None:

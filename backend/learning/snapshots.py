@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from backend.effort.believing import corrections
 from backend.errors import NotFound
 from backend.labelstudio.results import to_labels
 from backend.services import Services
@@ -131,7 +132,7 @@ def _labelled(
 def _examples(services: Services, project: int, on_note: OnNote) -> list[_Example]:
     """Return one example an image, in order of first correction."""
     examples: dict[tuple[str, int], _Example] = {}
-    for annotation in services.annotations.corrected(project):
+    for annotation in corrections(services, project, on_note):
         image = services.images.of_task(project, annotation.task)
         if image is None:
             on_note(f"task {annotation.task} is left out: its image has not come from Label Studio")

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from backend import metrics
+from backend.effort.watch import show, watched_as
 from backend.errors import BackendError, BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import to_regions
 from backend.services import Services
 from backend.serving.errors import NotReady
 from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
@@ -105,16 +105,18 @@ class Predictor:
         interface: LabellingInterface,
         loaded: Loaded,
     ) -> Answer:
-        shown = loaded.policy.shown(found.detections).boxes()
-        boxes = in_classes(shown, interface, project.default_class)
-        regions = to_regions(boxes, image.width, image.height, interface)
+        served = loaded.policy.shown(found.detections).boxes()
+        boxes = in_classes(served, interface, project.default_class)
+        size, name = (image.width, image.height), (project.id, int(task["id"]))
+        kind = watched_as(*name, self.services.settings.watch_share)
+        shown = show(boxes, found.detections.xyxy_px, size, interface, kind, name)
+        regions = shown.regions
         limits = [f"{LIMIT_REACHED}: {cap}" for cap in found.detections.caps_reached]
         if regions and limits:  # said where the annotator looks
             regions[0]["meta"] = {"text": limits}
         score = round(loaded.policy.certainty(found.detections), 6)
         self.services.predictions.add(
-            project.id,
-            int(task["id"]),
+            *name,
             image.sha256,
             image.page,
             loaded.served_name,
@@ -122,6 +124,7 @@ class Predictor:
             score,
             found.prepared.group,
             (*found.prepared.flags, *limits),
+            shown.watch,
         )
         metrics.PREDICTIONS.inc()
         return {"result": regions, "score": score, "model_version": loaded.served_name}

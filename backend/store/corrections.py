@@ -42,6 +42,12 @@ class Correction:
         IoU of each moved box with what was served.
     doubts
         Boxes of which Label Studio's ``origin`` says otherwise.
+    watched
+        ``blank`` or ``fault`` where the boxes were not shown as they were found, else empty.
+    hidden, drawn
+        Boxes that were withheld, and those of them that the annotator drew.
+    planted, accepted
+        False boxes that were shown, and those of them that were left as they were.
     totals_s
         Label Studio's running total of the seconds at each submit, in order.
     """
@@ -57,6 +63,11 @@ class Correction:
     cells: int
     overlaps: tuple[float, ...] = ()
     doubts: int = 0
+    watched: str = ""
+    hidden: int = 0
+    drawn: int = 0
+    planted: int = 0
+    accepted: int = 0
     totals_s: tuple[float, ...] = ()
 
     @property

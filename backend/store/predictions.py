@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, Self
 
 from sqlalchemy import Engine, Row, Select, select
 
 from backend.store.database import upsert, writing
 from backend.store.tables import now, predictions
+
+WatchKind = Literal["blank", "fault"]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a prediction was changed to see how well boxes are looked at (``backend.effort.watch``).
+
+    Parameters
+    ----------
+    kind
+        Without any box, or with one taken away and a false one put in.
+    withheld
+        Regions that were found and not shown, best first.
+    telling
+        How many of them, from the first, are cells for all but certain: whether these are drawn is
+        what counts.
+    planted
+        Regions that were shown and are no cell.
+    """
+
+    kind: WatchKind
+    withheld: tuple[dict[str, Any], ...]
+    telling: int
+    planted: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        lists = {name: tuple(values[name]) for name in ("withheld", "planted")}
+        return cls(**{**values, **lists})
 
 
 @dataclass(frozen=True)
@@ -31,6 +61,8 @@ class StoredPrediction:
         The image's, by the version that served it.
     flags
         What to know before trusting the boxes: an image unlike all before, a limit reached.
+    watch
+        None where the boxes were shown as they were found.
     """
 
     project: int
@@ -43,6 +75,16 @@ class StoredPrediction:
     contrast_group: str
     flags: tuple[str, ...]
     created_at: datetime
+    watch: Watch | None = None
+
+    @property
+    def found(self) -> tuple[dict[str, Any], ...]:
+        """The regions as they were found, whatever was shown."""
+        if self.watch is None:
+            return self.regions
+        planted = {region["id"] for region in self.watch.planted}
+        shown = (region for region in self.regions if region["id"] not in planted)
+        return (*shown, *self.watch.withheld)
 
 
 class Predictions:
@@ -62,6 +104,7 @@ class Predictions:
         score: float | None = None,
         contrast_group: str = "",
         flags: Sequence[str] = (),
+        watch: Watch | None = None,
     ) -> None:
         """Keep a prediction; a second one of the same version takes the place of the first."""
         values = {
@@ -72,6 +115,7 @@ class Predictions:
             "contrast_group": contrast_group,
             "flags": list(flags),
             "created_at": now(),
+            "watch": asdict(watch) if watch else None,
         }
         with writing(self._engine, project) as connection:
             insert = upsert(connection, predictions).values(
@@ -94,6 +138,14 @@ class Predictions:
         with self._engine.connect() as connection:
             return [_prediction(row) for row in connection.execute(_newest_first(project, task))]
 
+    def watched_tasks(self, project: int) -> set[int]:
+        """Return the tasks that were ever shown less or more than was found."""
+        query = select(predictions.c.task).where(
+            predictions.c.project == project, predictions.c.watch.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query))
+
     def count_flagged(self, project: int, served: str, flag: str) -> int:
         """Return in how many tasks a version's boxes carry a flag that begins with ``flag``."""
         query = select(predictions.c.flags).where(
@@ -114,5 +166,6 @@ def _newest_first(project: int, task: int) -> Select[Any]:
 
 def _prediction(row: Row[Any]) -> StoredPrediction:
     lists = {"regions": tuple(row.regions), "flags": tuple(row.flags)}
+    watch = Watch.from_json(row.watch) if row.watch else None
     values = {k: v for k, v in row._mapping.items() if k != "id"}
-    return StoredPrediction(**{**values, **lists})
+    return StoredPrediction(**{**values, **lists, "watch": watch})

@@ -149,6 +149,11 @@ corrections = Table(
     Column("cells", Integer, nullable=False),
     Column("overlaps", JSON, nullable=False, default=list),
     Column("doubts", Integer, nullable=False, default=0),
+    Column("watched", String(16), nullable=False, default=""),
+    Column("hidden", Integer, nullable=False, default=0),
+    Column("drawn", Integer, nullable=False, default=0),
+    Column("planted", Integer, nullable=False, default=0),
+    Column("accepted", Integer, nullable=False, default=0),
     Index(None, "project"),
 )
 
@@ -166,6 +171,7 @@ predictions = Table(
     Column("contrast_group", Text, nullable=False, default=""),
     Column("flags", JSON, nullable=False, default=list),
     Column("created_at", UtcDateTime, nullable=False, default=now),
+    Column("watch", JSON(none_as_null=True)),
     UniqueConstraint("project", "task", "served"),
 )
 

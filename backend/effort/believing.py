@@ -1,0 +1,70 @@
+"""What of an annotation is believed: a planted fault that was let stand is no one's judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from backend.effort.faults import let_stand, not_drawn
+from backend.effort.measuring import started_from
+from backend.labelstudio.results import DrawnBox, to_drawn_boxes
+from backend.services import Services
+from backend.store.annotations import Annotation
+from backend.store.images import StoredImage
+
+
+def corrections(
+    services: Services, project: int, on_note: Callable[[str], None]
+) -> list[Annotation]:
+    """Return one annotation for each corrected task, as ``Annotations.corrected``, without faults.
+
+    A planted box that is still where it was is left out. A box that was taken away and not drawn
+    again is put back: that it was not on the screen is our doing, and unwatched it would have
+    stayed.
+
+    Parameters
+    ----------
+    on_note
+        Called with each fault that was undone.
+    """
+    watched = services.predictions.watched_tasks(project)
+    annotations = services.annotations.corrected(project)
+    return [_without_faults(services, a, on_note) if a.task in watched else a for a in annotations]
+
+
+def _without_faults(
+    services: Services, annotation: Annotation, on_note: Callable[[str], None]
+) -> Annotation:
+    shown = services.predictions.of_task(annotation.project, annotation.task)
+    began = started_from(annotation, shown)
+    image = services.images.of_task(annotation.project, annotation.task)
+    if began is None or began.watch is None or began.watch.kind != "fault" or image is None:
+        return annotation
+    size = image.width, image.height
+    submitted = to_drawn_boxes(annotation.result, *size)
+    left = let_stand(submitted, began.watch, size)
+    missing = not_drawn(submitted, began.watch, size)
+    _tell(image, left, missing, on_note)
+    out, back = {box.id for box in left}, {box.id for box in missing}
+    kept = [region for region in annotation.result if str(region.get("id")) not in out]
+    kept += [region for region in began.watch.withheld if region["id"] in back]
+    return replace(annotation, result=tuple(kept))
+
+
+def _tell(
+    image: StoredImage,
+    left: list[DrawnBox],
+    missing: list[DrawnBox],
+    on_note: Callable[[str], None],
+) -> None:
+    for box in left:
+        on_note(f"{image.name}: the planted box at {_place(box)} was let stand and is left out")
+    for box in missing:
+        on_note(
+            f"{image.name}: the box at {_place(box)} was taken away on purpose, not drawn again, "
+            "and is put back"
+        )
+
+
+def _place(box: DrawnBox) -> str:
+    return f"x {box.box.xmin:.0f}, y {box.box.ymin:.0f}"

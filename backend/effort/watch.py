@@ -1,0 +1,119 @@
+"""Images that open without boxes or with a planted fault, to see how well boxes are looked at.
+
+Boxes that are there make people see what the boxes show: they overlook a missing one and let a
+false one stand (automation bias). A small share of the tasks measures that; which these are, the
+store alone knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import Region, to_regions
+from backend.store.predictions import Watch, WatchKind
+from model.boxes import Box, Float32, iou_matrix
+
+#: An image with fewer boxes is not watched: one that is missing would be too easy to see.
+FEWEST_BOXES = 3
+#: Withheld boxes count, and one is taken away, among this share of the boxes, best first: those are
+#: cells for all but certain.
+SUREST = 0.5
+#: Places tried for a planted box; in a crowded image there is none.
+TRIES = 200
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a task is shown, and what the store alone knows of it."""
+
+    regions: list[Region]
+    watch: Watch | None = None
+
+
+def watched_as(project: int, task: int, share: float) -> WatchKind | None:
+    """Return whether a task is watched, and how: by its number alone, the same each time.
+
+    Parameters
+    ----------
+    share
+        Of the tasks that are watched, in [0, 1]; half of them open blank, half with a fault.
+    """
+    drawn = int.from_bytes(_digest(project, task)[:8], "big") / 2**64
+    if drawn >= share:
+        return None
+    return "blank" if drawn < share / 2 else "fault"
+
+
+def show(
+    boxes: Sequence[Box],
+    possible: Float32,
+    size: tuple[int, int],
+    interface: LabellingInterface,
+    kind: WatchKind | None,
+    name: tuple[int, int],
+) -> Shown:
+    """Write the boxes that a task is shown, less or more than were found where it is watched.
+
+    Parameters
+    ----------
+    boxes
+        As they would be served, best first.
+    possible
+        Shape (N, 4), everything that may be a cell: a planted box touches none of it.
+    size
+        Width and height of the image in pixels.
+    name
+        Project and task.
+    """
+    if kind is None or len(boxes) < FEWEST_BOXES:
+        return Shown(to_regions(boxes, *size, interface))
+    if kind == "blank":
+        found = to_regions(boxes, *size, interface)
+        return Shown([], Watch(kind, tuple(found), len(surest(boxes)), ()))
+    rng = np.random.default_rng(list(_digest(*name)))
+    gone = boxes[int(rng.integers(len(surest(boxes))))]
+    false = _false_box(rng, gone, boxes, possible, size)
+    served = [box for box in boxes if box is not gone] + ([false] if false else [])
+    served.sort(key=lambda box: -(box.score or 0.0))
+    regions = to_regions(served, *size, interface)
+    planted = tuple(r for r, box in zip(regions, served, strict=True) if box is false)
+    withheld = tuple(to_regions([gone], *size, interface))
+    return Shown(regions, Watch(kind, withheld, len(withheld), planted))
+
+
+def surest(boxes: Sequence[Box]) -> Sequence[Box]:
+    """Return the upper half of boxes that are best first."""
+    return boxes[: math.ceil(SUREST * len(boxes))]
+
+
+def _false_box(
+    rng: np.random.Generator,
+    like: Box,
+    boxes: Sequence[Box],
+    possible: Float32,
+    size: tuple[int, int],
+) -> Box | None:
+    """Return a box where nothing is, as large as ``like`` and with a score as others have it."""
+    taken = np.vstack([possible, np.array([box.xyxy_px for box in boxes], np.float32)])
+    room = max(size[0] - like.width, 0.0), max(size[1] - like.height, 0.0)
+    corners = rng.uniform((0, 0), room, (TRIES, 2))
+    opposite = corners + np.array([like.width, like.height])
+    places = np.hstack([corners, opposite]).astype(np.float32)
+    free = np.flatnonzero(~(iou_matrix(places, taken) > 0).any(axis=1))
+    if not len(free):
+        return None
+    xmin, ymin, xmax, ymax = places[free[0]].tolist()
+    score = median(box.score or 0.0 for box in boxes)
+    edges = (xmin, ymin, min(xmax, size[0]), min(ymax, size[1]))
+    return replace(Box(*edges, label=like.label), score=score)
+
+
+def _digest(project: int, task: int) -> bytes:
+    return hashlib.sha256(f"watched {project} {task}".encode()).digest()

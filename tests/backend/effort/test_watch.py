@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.cli.effort import effort_text
+from backend.datasets.known import known_images
+from backend.effort.measuring import measure
+from backend.effort.report import effort_of
+from backend.effort.watch import Shown, show, watched_as
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import to_boxes
+from backend.learning.snapshots import build_snapshot
+from backend.services import Services
+from backend.serving.predictor import Predictor
+from backend.serving.slot import Slot
+from model.boxes import Box, iou_matrix
+from model.fields import EASY, generate_field
+from preprocessing.images import encode_png
+from tests.backend.conftest import LABEL_CONFIG
+
+INTERFACE = LabellingInterface.parse(LABEL_CONFIG)
+SIZE = (200, 100)
+CELLS = [Box(x, 10, x + 20, 30, "Cell", 0.9 - x / 1000) for x in range(0, 160, 30)]
+POSSIBLE = np.array([b.xyxy_px for b in CELLS] + [(100, 60, 130, 90)], np.float32)
+
+
+def shown(kind: Any, task: int = 1, cells: list[Box] = CELLS) -> Shown:
+    return show(cells, POSSIBLE, SIZE, INTERFACE, kind, (1, task))
+
+
+def test_the_share_of_the_tasks_is_watched_and_the_same_ones_each_time() -> None:
+    kinds = Counter(watched_as(1, task, 0.1) for task in range(4000))
+    assert 0.04 < kinds["blank"] / 4000 < 0.06
+    assert 0.04 < kinds["fault"] / 4000 < 0.06
+    assert kinds == Counter(watched_as(1, task, 0.1) for task in range(4000))
+    assert {watched_as(1, task, 0.0) for task in range(4000)} == {None}
+
+
+def test_unwatched_images_and_those_of_few_boxes_are_shown_as_found() -> None:
+    assert len(shown(None).regions) == len(CELLS)
+    few = shown("fault", cells=CELLS[:2])
+    assert (len(few.regions), few.watch) == (2, None)
+
+
+def test_a_blank_image_shows_nothing_and_the_store_keeps_what_was_found() -> None:
+    blank = shown("blank")
+    assert blank.regions == []
+    assert blank.watch is not None
+    assert (len(blank.watch.withheld), blank.watch.telling) == (6, 3)
+
+
+@pytest.mark.parametrize("task", range(12))
+def test_a_fault_is_a_sure_box_less_and_one_more_where_nothing_is(task: int) -> None:
+    fault = shown("fault", task)
+    assert fault == shown("fault", task)
+    assert fault.watch is not None
+    (gone,), (false,) = fault.watch.withheld, fault.watch.planted
+    assert gone["score"] > CELLS[3].score
+    ids = {region["id"] for region in fault.regions}
+    assert gone["id"] not in ids
+    assert false["id"] in ids
+    assert len(ids) == len(CELLS)
+    (box,), _ = to_boxes([false], *SIZE)
+    assert not iou_matrix(np.array([box.xyxy_px], np.float32), POSSIBLE).any()
+    # Nothing in what Label Studio gets tells it from the others.
+    assert false.keys() == fault.regions[0].keys()
+    assert [r["score"] for r in fault.regions] == sorted(
+        (r["score"] for r in fault.regions), reverse=True
+    )
+
+
+def test_where_there_is_no_room_for_a_false_box_one_is_only_taken_away() -> None:
+    everywhere = np.array([(0, 0, *SIZE)], np.float32)
+    crowded = show(CELLS, everywhere, SIZE, INTERFACE, "fault", (1, 1))
+    assert crowded.watch is not None
+    assert crowded.watch.planted == ()
+    assert len(crowded.regions) == len(CELLS) - 1
+
+
+@pytest.fixture
+def watched(services: Services, project: int, serve: Any) -> Any:
+    """Return what serves a watched task and returns what was shown and what is known of it."""
+
+    def put(task: int, kind: str) -> Shown:
+        serve(task)
+        what = shown(kind, task)
+        sha256 = services.images.of_task(project, task).sha256  # type: ignore[union-attr]
+        services.predictions.add(
+            project, task, sha256, 0, "trained-1+t0.5", what.regions, 0.5, "low", (), what.watch
+        )
+        return what
+
+    return put
+
+
+def learned(services: Services, project: int) -> tuple[dict[str, int], list[str]]:
+    notes: list[str] = []
+    snapshot = build_snapshot(services, project, notes.append)
+    return {image.name: len(image.boxes) for image in snapshot.images}, notes
+
+
+def test_faults_that_were_let_stand_are_neither_learned_from_nor_exported(
+    services: Services, project: int, watched: Any, submit: Any
+) -> None:
+    for task in (1, 2, 3):
+        submit(task, watched(task, "fault").regions)
+    images, notes = learned(services, project)
+    assert images == {f"image{task}.png": len(CELLS) for task in (1, 2, 3)}
+    assert sum("was let stand and is left out" in note for note in notes) == 3
+    assert sum("is put back" in note for note in notes) == 3
+
+    known, told = known_images(services, project)
+    true = {box.xyxy_px for box in CELLS}
+    assert [{box.xyxy_px for box in k.counted.boxes} for k in known] == [true] * 3
+    assert sum("is left out" in note for note in told) == 3
+
+
+def test_what_an_annotator_did_about_a_fault_is_believed(
+    services: Services, project: int, watched: Any, submit: Any, write: Any
+) -> None:
+    what = watched(1, "fault")
+    false = what.watch.planted[0]["id"]
+    (gone,), _ = to_boxes(what.watch.withheld, *SIZE)
+    right = [region for region in what.regions if region["id"] != false]
+    submit(1, [*right, *write(replace(gone, xmin=gone.xmin + 2, score=None))])
+    moved = watched(2, "fault")
+    planted = moved.watch.planted[0]
+    taken_for_a_cell = {**planted, "value": {**planted["value"], "x": planted["value"]["x"] + 2}}
+    others = [region for region in moved.regions if region["id"] != planted["id"]]
+    submit(2, [*others, taken_for_a_cell])
+    known, told = known_images(services, project)
+    assert [len(k.counted.boxes) for k in known] == [len(CELLS), len(CELLS) + 1]
+    assert ["put back" in note for note in told] == [True]
+
+
+def test_counts_of_an_uncorrected_watched_image_are_those_that_were_found(
+    services: Services, project: int, watched: Any
+) -> None:
+    for task, kind in ((1, "blank"), (2, "fault")):
+        watched(task, kind)
+    known, _ = known_images(services, project)
+    assert [len(k.counted.boxes) for k in known] == [len(CELLS)] * 2
+
+
+def test_each_annotators_eye_is_measured_with_help_and_without(
+    services: Services, project: int, watched: Any, submit: Any, write: Any
+) -> None:
+    watched(1, "blank")
+    submit(1, write(*CELLS[:2]))  # of the three surest two
+    submit(2, watched(2, "fault").regions)
+    submit(3, watched(3, "fault").regions[:0], annotator="ben")
+    report = effort_of(services, project)
+    ada, ben = report.watched["ada"], report.watched["ben"]
+    assert (ada.drawn("blank"), ada.drawn("fault"), ada.rejected) == ((2, 3), (0, 1), (0, 1))
+    assert (ben.drawn("blank"), ben.drawn("fault"), ben.rejected) == ((0, 0), (0, 1), (1, 1))
+    assert report.total.images == 0  # in no other figure
+    assert len(measure(services, project)) == 3
+    told = effort_text(report)
+    assert "2 of 3 (67%)" in told
+    assert "Watched: 3 images" in told
+    assert report.to_json()["watched"]["ada"]["recall_without_help"] == pytest.approx(0.6667)
+
+
+def test_a_watched_task_is_shown_by_the_path_that_answers_label_studio(
+    services: Services, project: int
+) -> None:
+    settings = services.settings.model_copy(update={"watch_share": 1.0})
+    services = replace(services, settings=settings)
+    pixels = generate_field(1, (128, 128), 6, EASY).pixels
+    sha256 = services.images.keep(encode_png(pixels))
+    services.images.add(project, sha256, 0, "field.png", 128, 128)
+    tasks = {kind: next(t for t in range(99) if watched_as(1, t, 1.0) == kind) for kind in KINDS}
+    for task in tasks.values():
+        services.images.attach_task(project, sha256, 0, task)
+    slot = Slot(services.registry, "cpu")
+    predictor = Predictor(services, slot)
+    answers = predictor.predict(project, [{"id": task} for task in tasks.values()], LABEL_CONFIG)
+    slot.close()
+    kept = {kind: services.predictions.latest(project, task) for kind, task in tasks.items()}
+    for answer, (kind, prediction) in zip(answers, kept.items(), strict=True):
+        assert prediction is not None
+        assert prediction.watch is not None
+        assert prediction.watch.kind == kind
+        assert list(prediction.regions) == answer["result"]  # type: ignore[call-overload]
+        assert "watch" not in str(answer)
+    assert answers[0]["result"] == []  # type: ignore[call-overload]
+    assert len(kept["blank"].found) == len(kept["fault"].found)  # type: ignore[union-attr]
+
+
+KINDS = ("blank", "fault")
