@@ -16,6 +16,7 @@ from backend.effort.playing import Opened, Play, play
 from backend.effort.report import images_learned_from
 from backend.errors import LabelStudioError, NotFound
 from backend.labelstudio.client import LabelStudio
+from backend.labelstudio.connection import Connection
 from backend.labelstudio.results import Region
 from backend.learning import pipeline
 from backend.learning.queue import JobQueue
@@ -40,11 +41,19 @@ LABEL_CONFIG = (
 )
 
 
-class NoLabelStudio(LabelStudio):
+class NoConnection(Connection):
     """Where there is no Label Studio: what the store holds is all there is to know."""
 
-    def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+    def request(self, method: str, path: str, **sent: Any) -> Any:
         raise LabelStudioError("this replay has no Label Studio")
+
+
+class NoLabelStudio(LabelStudio):
+    """A client that is away at once, whatever it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__("http://localhost", "")
+        self._http = NoConnection("http://localhost", "")
 
 
 class Waiting(JobQueue):
@@ -78,7 +87,7 @@ class PaperServices(Services):
 
     @cached_property
     def label_studio(self) -> LabelStudio:
-        return NoLabelStudio("http://localhost", "")
+        return NoLabelStudio()
 
 
 class PaperDesk:

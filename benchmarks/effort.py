@@ -1,0 +1,116 @@
+"""What whole data sets cost, image by image: `python -m benchmarks.effort bccd --out DIR`.
+
+Each set is replayed (docs/effort.md) from the classical detector or from `--start ID`, a version of
+the registry of `CYTOLOOP_HOME` that has not seen the set; beside it the floor, cross-validated.
+`--over-http` plays through a `cytoloop up` of its own, Label Studio's API included. Run again with
+the same `--out`, it goes on. Printed: actions and assumed seconds a cell, over all images and the
+last quarter, above the floor and beside the goals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.datasets.folder import labelled_folder
+from backend.effort.ledger import Ledger, Row, effort_of_rows, seconds_a_cell
+from backend.effort.playing import in_drawn_order
+from backend.effort.replay_figures import last_quarter
+from benchmarks.installation import CYTOLOOP, Loop
+from benchmarks.loop import label_config
+from benchmarks.real_images import link_folder
+from benchmarks.sides import SETS, data_folder
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is aimed at from a starter that has not seen the set, and from nothing."""
+
+    effort: float
+    from_nothing: float = 0.6
+    above_floor: float = 0.10
+    last_quarter_above_floor: float = 0.05
+    seconds: float = 2.5
+
+
+GOALS = {"bccd": Goal(0.35), "usiigaci": Goal(0.45), "dsb2018": Goal(0.35)}
+
+
+def main() -> None:
+    """Replay the sets named on the command line, one after another."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="+", choices=SETS)
+    parser.add_argument("--out", type=Path, required=True, help="tables, curves and homes")
+    parser.add_argument("--images", type=int, default=0, help="0: all")
+    parser.add_argument("--floor", type=int, default=3, help="folds; 0: no floor")
+    parser.add_argument("--start", default="", help="id of a version; classical if not given")
+    parser.add_argument("--over-http", action="store_true")
+    arguments = parser.parse_args()
+    for name in arguments.sets:
+        out = arguments.out / name
+        if arguments.over_http:
+            over_http(name, out, arguments.images)
+        else:
+            in_process(name, out, arguments)
+        report(name, out, bool(arguments.start))
+
+
+def in_process(name: str, out: Path, arguments: argparse.Namespace) -> None:
+    words = ["--images-played", str(arguments.images), "--floor", str(arguments.floor)]
+    if arguments.start:
+        words += ["--start", arguments.start]
+    done = subprocess.run([CYTOLOOP, "replay", *truth_of(name), "--out", out, *words], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def over_http(name: str, out: Path, number: int) -> None:
+    """Play in a `cytoloop up` on a home under ``out``."""
+    found = labelled_folder(*(data_folder() / name / part for part in ("images", "annotations")))
+    out.mkdir(parents=True, exist_ok=True)
+    config = out / "label_config.xml"
+    config.write_text(label_config(found.classes), "utf-8")
+    images = out / "images"
+    if not images.exists():
+        link_folder(tuple(in_drawn_order(found.images)[: number or None]), images)
+    loop = Loop(out / "home", {"CYTOLOOP_LABEL_CONFIG": str(config.resolve())})
+    loop.home.mkdir(exist_ok=True)
+    loop.up("--images", str(images))
+    try:
+        words = ("--images-played", str(number), "--out", str(out), "--live", "1")
+        print(loop.run("replay", *truth_of(name), *words))
+    finally:
+        loop.stop()
+
+
+def truth_of(name: str) -> tuple[str, ...]:
+    folder = data_folder() / name
+    return ("--images", str(folder / "images"), "--annotations", str(folder / "annotations"))
+
+
+def report(name: str, out: Path, has_starter: bool) -> None:
+    """Print the figures of a set beside the goals."""
+    rows, goal = Ledger(out / "effort.csv").rows, GOALS[name]
+    floor = Ledger(out / "floor.csv").rows
+    wanted = goal.effort if has_starter else goal.from_nothing
+    print(f"\n{name}, {len(rows)} images, {sum(row.cells for row in rows)} cells")
+    print(f"  actions a cell   {effort_of_rows(rows):.3f}   goal {wanted:g}")
+    print(f"  seconds a cell   {seconds_a_cell(rows):.2f}    goal {goal.seconds:g}; by hand 7")
+    if floor:
+        print(f"  floor            {effort_of_rows(floor):.3f}, {seconds_a_cell(floor):.2f} s")
+        above(rows, floor, "  above it         ", goal.above_floor)
+        above(last_quarter(rows), floor, "  last quarter     ", goal.last_quarter_above_floor)
+
+
+def above(rows: list[Row], floor: list[Row], title: str, goal: float) -> None:
+    """Print how much more work some rows were than the floor is on the same images."""
+    of_image = {row.sha256: row for row in floor}
+    same = [of_image[row.sha256] for row in rows if row.sha256 in of_image]
+    print(f"{title}{effort_of_rows(rows) - effort_of_rows(same):+.3f}   goal {goal:g}")
+
+
+if __name__ == "__main__":
+    main()
