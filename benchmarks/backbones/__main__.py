@@ -1,0 +1,126 @@
+"""Which backbone? `python -m benchmarks.backbones --out FOLDER` measures, `--table` says.
+
+Three kinds of trial, a line of JSON each in FOLDER/lines.jsonl; a line that is there already is not
+done again, so that it can be stopped and go on.
+
+`learn`: each backbone learns a set's teaching side from nothing (or from ImageNet weights in
+torch's cache) for `--minutes` of steps on the wall, is exported, and judged on the test side.
+`speed`: CPU seconds an image, `time.process_time`, one thread, exported with the shipped caps, on
+the set's test images at their working scale, and on 1280×1024 laid with them at scale 1; beside,
+image by image in the same process, torchvision's fasterrcnn_resnet50_fpn in eager mode (unresized,
+and at its defaults, which resize) and the thesis' VGG-16 (see `references`). The lesser of two.
+`step`: CPU seconds of a fine-tuning step on a BCCD image, 640×480, one thread, against
+torchvision's, all of which learns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.backbones import trials
+from benchmarks.backbones.references import UNRESIZED
+from benchmarks.backbones.table import table
+from benchmarks.sides import SETS
+from model.anchors import STRIDES
+
+OURS = [name for name in STRIDES if name != "vgg16"]
+LINES = "lines.jsonl"
+
+#: What a line is told apart from the others by.
+Key = dict[str, Any]
+#: A trial and how it is carried out.
+Trial = tuple[Key, Callable[[], dict[str, Any]]]
+
+
+def lines_of(out: Path) -> list[dict[str, Any]]:
+    path = out / LINES
+    text = path.read_text("utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def steps(options: argparse.Namespace) -> Iterator[Trial]:
+    for backbone in (UNRESIZED, *options.backbones):
+        yield {"kind": "step", "backbone": backbone}, partial(step, backbone)
+
+
+def step(backbone: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="cytoloop-backbones-") as folder:
+        return trials.step_seconds(None if backbone == UNRESIZED else backbone, Path(folder))
+
+
+def learnings(options: argparse.Namespace) -> Iterator[Trial]:
+    """Yield the trainings in an order that is of use wherever it is stopped."""
+    for seed in range(options.seeds):
+        for data in options.sets:
+            for backbone in options.backbones:
+                told = {"data": data, "backbone": backbone, "seed": seed}
+                told |= {"minutes": options.minutes, "teach": options.teach}
+                folder = options.out / trials.folder_of(told)
+                carry_out = partial(trials.learn, **told, threads=options.threads, folder=folder)
+                yield {"kind": "learn", **told}, carry_out
+
+
+def speeds(options: argparse.Namespace) -> Iterator[Trial]:
+    """Yield for each set both views, all that was learned of it measured together."""
+    for data in options.sets:
+        wanted = [key for key, _ in learnings(options) if key["data"] == data and not key["seed"]]
+        learned = [line for key in wanted if (line := found(key, lines_of(options.out)))]
+        for view in ("working", "large") if learned else ():
+            told = {"data": data, "view": view}
+            measured = {"backbones": [line["backbone"] for line in learned]}
+            carry_out = partial(
+                trials.image_seconds,
+                **told,
+                learned=learned,
+                judge=options.judge,
+                folder=options.out,
+            )
+            yield {"kind": "speed", **told, **measured}, carry_out
+
+
+KINDS = {"step": steps, "learn": learnings, "speed": speeds}
+
+
+def found(key: Key, lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the line of a trial that is done."""
+    of_key = (line for line in lines if all(line.get(k) == v for k, v in key.items()))
+    return next(of_key, None)
+
+
+def main() -> None:
+    """Carry out what is not done yet, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", action="store_true", help="measure nothing")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--backbones", nargs="+", default=OURS, choices=OURS)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
+    parser.add_argument("--teach", type=int, default=0, help="images; 0: all that may")
+    parser.add_argument("--judge", type=int, default=6, help="images whose time is taken")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="to learn")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for kind in [] if options.table else options.kinds:
+        for key, carry_out in KINDS[kind](options):
+            if found(key, lines_of(options.out)):
+                continue
+            line = key | carry_out()
+            with (options.out / LINES).open("a", encoding="utf-8") as out:
+                out.write(json.dumps(line) + "\n")
+            print(time.strftime("%H:%M:%S"), line, flush=True)
+    print(table(lines_of(options.out)))
+
+
+if __name__ == "__main__":
+    main()

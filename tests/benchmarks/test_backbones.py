@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.backbones.__main__ import LINES, found, learnings, lines_of, speeds, steps
+from benchmarks.backbones.references import REFERENCES, Torchvision, settle, torchvision_resnet50
+from benchmarks.backbones.table import table
+from benchmarks.backbones.trials import mosaic
+from preprocessing.prepare import Prepared
+
+
+def prepared(shape: tuple[int, int], level: float = 0.5) -> Prepared:
+    return Prepared(np.full(shape, level, np.float32), 1.0, "all", 0.0, (), *shape)
+
+
+def learned(backbone: str, seed: int, ap50: float) -> dict[str, object]:
+    told = {"kind": "learn", "data": "bccd", "backbone": backbone, "seed": seed}
+    measured = {"ap50": ap50, "any_class": 0.7, "count_error": 0.05, "weights_bytes": 7_200_000}
+    return told | measured | {"minutes": 10.0, "teach": 0, "steps": 300}
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> argparse.Namespace:
+    return argparse.Namespace(
+        out=tmp_path, backbones=["small", "large"], sets=["bccd", "usiigaci"], seeds=2,
+        minutes=10.0, teach=0, judge=6, threads=1,
+    )  # fmt: skip
+
+
+def test_the_table_gives_seeds_ranges_ratios_of_each_image_and_parts_of_a_step() -> None:
+    taken = {
+        "small": [1.0, 2.0],
+        **dict(zip(REFERENCES, ([20.0, 50.0], [30.0] * 2, [35.0] * 2), strict=True)),
+    }
+    text = table(
+        [
+            learned("small", 0, 0.8),
+            learned("small", 1, 0.9),
+            {"kind": "speed", "data": "bccd", "view": "large", "scale": 1.0, "seconds": taken},
+            {"kind": "step", "backbone": REFERENCES[0], "seconds": [8.0, 9.0, 8.0]},
+            {"kind": "step", "backbone": "small", "seconds": [0.5, 0.4, 0.6]},
+        ]
+    )
+    rows = [row for row in text.splitlines() if "small" in row]
+    assert rows[0].split(" | ")[4:] == ["0.850 (0.800–0.900)", "0.700", "5.0%", "7.2 |"]
+    assert rows[1].split(" | ")[3:] == ["1.500", "1/22.5", "1/22.5", "1/26.2 |"]
+    assert rows[2] == "| small | 0.50 | 1/16.0 |"
+
+
+def test_what_is_done_with_these_very_settings_is_not_done_again(
+    options: argparse.Namespace,
+) -> None:
+    line = learned("small", 0, 0.8)
+    (options.out / LINES).write_text(json.dumps(line) + "\n")
+    done = [bool(found(key, lines_of(options.out))) for key, _ in learnings(options)]
+    assert done == [True] + [False] * 7
+    options.minutes = 5.0
+    assert not any(found(key, lines_of(options.out)) for key, _ in learnings(options))
+
+
+def test_speed_is_measured_of_all_that_was_learned_together(options: argparse.Namespace) -> None:
+    assert list(speeds(options)) == []
+    lines = [learned("small", 0, 0.8), learned("large", 0, 0.8), learned("large", 1, 0.8)]
+    (options.out / LINES).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    keys = [key for key, _ in speeds(options)]
+    assert [(key["data"], key["view"]) for key in keys] == [("bccd", "working"), ("bccd", "large")]
+    assert keys[0]["backbones"] == ["small", "large"]
+    assert [key["backbone"] for key, _ in steps(options)] == [REFERENCES[0], "small", "large"]
+
+
+def test_a_mosaic_is_laid_with_images_of_any_size_side_by_side() -> None:
+    laid = mosaic([prepared((30, 40), 0.2), prepared((50, 25), 0.8)], (100, 90))
+    assert laid.pixels.shape == (laid.raw_height, laid.raw_width) == (100, 90)
+    assert laid.pixels[:30, :40] == pytest.approx(0.2)
+    assert laid.pixels[:50, 40:65] == pytest.approx(0.8)
+    assert laid.pixels[50:80, 25:65] == pytest.approx(0.2)
+
+
+def test_the_reference_sees_an_image_at_its_own_size_and_as_many_regions_as_it_may() -> None:
+    rng = np.random.default_rng(0)
+    images = [Prepared(rng.random((96, 128), np.float32), 1.0, "all", 0.0, (), 96, 128)] * 2
+    module = settle(torchvision_resnet50(resized=False), images)
+    seen: list[tuple[int, ...]] = []
+    regions: list[int] = []
+    module.backbone.register_forward_hook(lambda m, given, out: seen.append(given[0].shape))
+    module.rpn.register_forward_hook(lambda m, given, out: regions.append(len(out[0][0])))
+    (detections,) = Torchvision(module).detect(images[:1])
+    assert seen == [torch.Size((1, 3, 96, 128))]
+    assert regions[0] > 500
+    assert np.isfinite(detections.xyxy_px).all()
