@@ -120,8 +120,24 @@ class DatasetSnapshot:
         return cls(images, tuple(values["classes"]))
 
 
+def content_hash(sha256: str, page: int) -> str:
+    """Return a hash of one page; those of a file have one sha256 and would go to one side."""
+    return sha256 if page == 0 else hashlib.sha256(f"{sha256} {page}".encode()).hexdigest()
+
+
+def is_reserved(content: str) -> bool:
+    """Whether an image is held out by its hash alone, as one in five are.
+
+    So it is known before anyone has corrected it.
+    """
+    return int(content, 16) % FIVE == 0
+
+
 def decide_sides(
-    hashes: Sequence[str], known: Sequence[Side | None], groups: Sequence[int]
+    hashes: Sequence[str],
+    known: Sequence[Side | None],
+    groups: Sequence[int],
+    reserving: bool = False,
 ) -> list[Side | None]:
     """Return the side of each image; a side that is known stays as it is.
 
@@ -141,6 +157,9 @@ def decide_sides(
         The side of each image; None where it has none yet.
     groups
         Images alike have one number (see ``model.likeness.group_alike``).
+    reserving
+        Hold out the images that are reserved, and of fives only while fewer than a fifth of all
+        are held out: for projects whose held-out tasks are to be known when they are opened.
 
     Returns
     -------
@@ -150,26 +169,33 @@ def decide_sides(
     for group, side in zip(groups, known, strict=True):
         if side and group not in sides:
             sides[group] = side
-    decided = len(sides)
     first: dict[int, str] = {}
     for group, sha256 in zip(groups, hashes, strict=True):
         if group not in sides:
             first.setdefault(group, sha256)
-    sides |= zip(first, _deal(list(first.values()), decided), strict=True)
+    if reserving:
+        sides |= {group: "held-out" for group, sha256 in first.items() if is_reserved(sha256)}
+        first = {group: sha256 for group, sha256 in first.items() if group not in sides}
+    held_out = list(sides.values()).count("held-out") if reserving else None
+    sides |= zip(first, _deal(list(first.values()), len(sides), held_out), strict=True)
     return [side or sides[group] for group, side in zip(groups, known, strict=True)]
 
 
-def _deal(hashes: Sequence[str], decided: int) -> list[Side | None]:
+def _deal(hashes: Sequence[str], decided: int, held_out: int | None) -> list[Side | None]:
+    """Deal fives after so many decided images; hold none out while ``held_out`` are a fifth."""
     fives = [hashes[start : start + FIVE] for start in range(0, len(hashes), FIVE)]
     dealt: list[Side | None] = []
     for five in fives:
-        dealt += _sides_of_five(five, with_inner=decided + len(dealt) >= INNER_FROM)
+        done = decided + len(dealt)
+        held = None if held_out is None else held_out + dealt.count("held-out")
+        with_held_out = held is None or FIVE * held < done + len(five)
+        dealt += _sides_of_five(five, with_held_out, with_inner=done >= INNER_FROM)
     return dealt
 
 
-def _sides_of_five(five: Sequence[str], with_inner: bool) -> list[Side | None]:
+def _sides_of_five(five: Sequence[str], with_held_out: bool, with_inner: bool) -> list[Side | None]:
     if len(five) < FEWEST_OF_FIVE:
         return [None] * len(five)
     ranked = sorted(five)
-    held_out, inner = ranked[0], ranked[1] if with_inner else None
+    held_out, inner = ranked[0] if with_held_out else None, ranked[1] if with_inner else None
     return ["held-out" if h == held_out else "inner" if h == inner else "train" for h in five]

@@ -27,6 +27,16 @@ DefaultClass = Annotated[
     ),
 ]
 
+Blind = Annotated[
+    bool | None,
+    typer.Option(
+        "--blind/--with-boxes",
+        help="Whether the tasks that are held out open without boxes, so that what judges a "
+        "version was not made by correcting one; for tasks that have boxes, with the next version.",
+        show_default="as it is",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -36,10 +46,11 @@ def register(app: typer.Typer) -> None:
 def project(
     milestones: Milestones = None,
     default_class: DefaultClass = None,
+    blind: Blind = None,
     project: ProjectId = None,
     home: Home = None,
 ) -> None:
-    """Show, and change, when a project learns and what its boxes are called at first."""
+    """Show, and change, when a project learns, what its boxes are called, and what judges it."""
     from backend.services import build_services
 
     services = build_services(settings_from(home=home))
@@ -49,12 +60,15 @@ def project(
         changes["milestones"] = _numbers(milestones)
     if default_class is not None:
         changes["default_class"] = default_class or None
+    if blind is not None:
+        changes["blind"] = blind
     now = services.projects.change(chosen.id, **changes)
     step = services.settings.milestone_step
     typer.echo(f"Project {now.id}: {now.title}")
     typer.echo(f"  classes        {', '.join(now.classes)}")
     typer.echo(f"  default class  {now.default_class}")
     typer.echo(f"  milestones     {', '.join(map(str, now.milestones))}, then every {step}")
+    typer.echo(f"  held out       {'opened without boxes' if now.blind else 'opened with boxes'}")
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:

@@ -75,8 +75,7 @@ def show(
     if kind is None or len(boxes) < FEWEST_BOXES:
         return Shown(to_regions(boxes, *size, interface))
     if kind == "blank":
-        found = to_regions(boxes, *size, interface)
-        return Shown([], Watch(kind, tuple(found), len(surest(boxes)), ()))
+        return show_blank(boxes, size, interface)
     rng = np.random.default_rng(list(_digest(*name)))
     gone = boxes[int(rng.integers(len(surest(boxes))))]
     false = _false_box(rng, gone, boxes, possible, size)
@@ -86,6 +85,12 @@ def show(
     planted = tuple(r for r, box in zip(regions, served, strict=True) if box is false)
     withheld = tuple(to_regions([gone], *size, interface))
     return Shown(regions, Watch(kind, withheld, len(withheld), planted))
+
+
+def show_blank(boxes: Sequence[Box], size: tuple[int, int], interface: LabellingInterface) -> Shown:
+    """Withhold every box: the task opens without any."""
+    found = to_regions(boxes, *size, interface)
+    return Shown([], Watch("blank", tuple(found), len(surest(boxes)), ()))
 
 
 def surest(boxes: Sequence[Box]) -> Sequence[Box]:

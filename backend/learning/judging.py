@@ -9,11 +9,14 @@ from backend.learning.snapshots import truths, unseen_images
 from backend.services import Services
 from backend.serving.policy import version_of
 from backend.store.annotations import Annotation
+from model.config import GateConfig
 from model.evaluation import judge_version
 from model.evidence import Evidence
 from model.examples import DatasetSnapshot, LabelledImage
 from model.gate import decide
+from model.strata import ContrastStrata
 from model.versions import GateDecision, JudgedImage, ModelVersion
+from preprocessing.quantiles import profile_of
 
 NOTHING_TO_JUDGE_BY = (
     "there is no corrected image that neither candidate nor champion has seen",
@@ -41,7 +44,7 @@ def judge(
     return decide(
         _evidence(services, project, candidate, images, snapshot),
         _evidence(services, project, champion, images, snapshot),
-        _known(services, project, images, beside),
+        _known(services, project, snapshot, images, beside),
     )
 
 
@@ -73,19 +76,41 @@ def _evidence(
 def _known(
     services: Services,
     project: int,
+    snapshot: DatasetSnapshot,
     images: Sequence[LabelledImage],
     beside: Sequence[LabelledImage],
 ) -> list[JudgedImage]:
     truth = truths(services, project)
+    strata = _strata(services, project, snapshot, images)
     return [
         JudgedImage(
             image.sha256,
             image.page,
+            strata.name(_contrast(image)) if strata else "",
             began_as=_began_as(services, project, truth.get((image.sha256, image.page))),
             is_beside_snapshot=image in beside,
         )
         for image in images
     ]
+
+
+def _strata(
+    services: Services, project: int, snapshot: DatasetSnapshot, images: Sequence[LabelledImage]
+) -> ContrastStrata | None:
+    """Return the project's strata; they are set at the first judgement that has images enough.
+
+    By all corrected images there are then, so that neither version's contrast groups have a say.
+    """
+    strata = services.projects.get(project).strata
+    if strata or len(images) < GateConfig().fewest_images:
+        return strata
+    taught = snapshot.of_side("train", "inner")
+    found = ContrastStrata.of([_contrast(image) for image in (*taught, *images)])
+    return services.projects.set_strata(project, found)
+
+
+def _contrast(image: LabelledImage) -> float:
+    return profile_of(image.read().pixels).contrast
 
 
 def _began_as(services: Services, project: int, annotation: Annotation | None) -> str:
@@ -94,4 +119,4 @@ def _began_as(services: Services, project: int, annotation: Annotation | None) -
         return ""
     shown = services.predictions.of_task(project, annotation.task)
     began = started_from(annotation, shown)
-    return version_of(began.served) if began else ""
+    return version_of(began.served) if began and not began.is_blind else ""

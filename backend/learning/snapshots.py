@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.boxes import Box
-from model.examples import DatasetSnapshot, LabelledImage, Side, decide_sides
+from model.examples import DatasetSnapshot, LabelledImage, Side, content_hash, decide_sides
 from model.label_guard import ImageLabels, guard, summary, without
 from model.likeness import fingerprint_of, group_alike
 from preprocessing.errors import UnreadableImage
@@ -152,7 +151,8 @@ def _decide(
     images = decided + [image for image in corrected if image.side is None]
     groups = group_alike([fingerprint(services, image) for image in images])
     known = [image.side for image in images]
-    sides = decide_sides([_content_hash(image) for image in images], known, groups)
+    hashes = [content_hash(image.sha256, image.page) for image in images]
+    sides = decide_sides(hashes, known, groups, services.projects.get(project).blind)
     new: dict[tuple[str, int], Side] = {}
     for image, side, group in zip(images, sides, groups, strict=True):
         if image.side is None and side is not None:
@@ -160,12 +160,6 @@ def _decide(
             if image is not images[group]:
                 on_note(f"{image.name} shows the field of {images[group].name}: both are {side}")
     services.images.set_sides(project, new)
-
-
-def _content_hash(image: StoredImage) -> str:
-    # The pages of a file have one sha256, and equal hashes would all go to one side.
-    name = f"{image.sha256} {image.page}"
-    return image.sha256 if image.page == 0 else hashlib.sha256(name.encode()).hexdigest()
 
 
 def _guarded(

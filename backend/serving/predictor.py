@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from backend import metrics
-from backend.effort.watch import show, watched_as
+from backend.effort.watch import show, show_blank, watched_as
 from backend.errors import BackendError, BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
@@ -19,6 +19,7 @@ from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
 from backend.serving.task_images import Task, read_task_image
 from backend.store.projects import Project
 from model.boxes import Box
+from model.examples import content_hash, is_reserved
 from model.loaded import Found
 from preprocessing.errors import PreprocessingError
 from preprocessing.images import ImageRecord
@@ -108,8 +109,11 @@ class Predictor:
         served = loaded.policy.shown(found.detections).boxes()
         boxes = in_classes(served, interface, project.default_class)
         size, name = (image.width, image.height), (project.id, int(task["id"]))
-        kind = watched_as(*name, self.services.settings.watch_share)
-        shown = show(boxes, found.detections.xyxy_px, size, interface, kind, name)
+        if project.blind and self._is_held_out(project, image):
+            shown = show_blank(boxes, size, interface)
+        else:
+            kind = watched_as(*name, self.services.settings.watch_share)
+            shown = show(boxes, found.detections.xyxy_px, size, interface, kind, name)
         regions = shown.regions
         limits = [f"{LIMIT_REACHED}: {cap}" for cap in found.detections.caps_reached]
         if regions and limits:  # said where the annotator looks
@@ -128,6 +132,12 @@ class Predictor:
         )
         metrics.PREDICTIONS.inc()
         return {"result": regions, "score": score, "model_version": loaded.served_name}
+
+    def _is_held_out(self, project: Project, image: ImageRecord) -> bool:
+        known = self.services.images.get(project.id, image.sha256, image.page)
+        if known is not None and known.side:
+            return known.side == "held-out"
+        return is_reserved(content_hash(image.sha256, image.page))
 
 
 def known_project(services: Services, project_id: int, label_config: str) -> Project:

@@ -86,6 +86,11 @@ class StoredPrediction:
         shown = (region for region in self.regions if region["id"] not in planted)
         return (*shown, *self.watch.withheld)
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing was shown although something may have been found."""
+        return self.watch is not None and self.watch.kind == "blank"
+
 
 class Predictions:
     """The predictions in the store: for each task, one of each version that served it."""

@@ -13,6 +13,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.settings import Settings
 from backend.store.database import upsert
 from backend.store.tables import annotations, projects
+from model.strata import ContrastStrata
 
 _UNCHANGED: Any = object()
 
@@ -36,6 +37,10 @@ class Project:
         It was deleted in Label Studio; what was learned of it stays.
     pushed
         The version whose predictions were last given to all its open tasks.
+    strata
+        Limits of contrast by which versions are judged; None until there are images enough.
+    blind
+        Whether the tasks that are held out open without boxes.
     """
 
     id: int
@@ -46,6 +51,8 @@ class Project:
     milestones: tuple[int, ...]
     gone: bool = False
     pushed: str | None = None
+    strata: ContrastStrata | None = None
+    blind: bool = False
 
 
 class Projects:
@@ -113,12 +120,21 @@ class Projects:
         """Keep that all open tasks of a project have a version's predictions."""
         self._set(id, pushed=version)
 
+    def set_strata(self, id: int, strata: ContrastStrata) -> ContrastStrata:
+        """Set the strata of a project for ever, and return them: the first to come are kept."""
+        unset = (projects.c.id == id, projects.c.strata.is_(None))
+        values = {"strata": list(strata.limits)}
+        with self._engine.begin() as connection:
+            connection.execute(update(projects).where(*unset).values(values))
+        return self.get(id).strata or strata
+
     def change(
         self,
         id: int,
         *,
         milestones: Sequence[int] | None = _UNCHANGED,
         default_class: str | None = _UNCHANGED,
+        blind: bool = _UNCHANGED,
     ) -> Project:
         """Choose something for one project; None returns to what the settings say.
 
@@ -134,6 +150,8 @@ class Projects:
             chosen["milestones"] = _ascending(milestones)
         if default_class is not _UNCHANGED:
             chosen["default_class"] = _one_of(default_class, self.get(id).classes)
+        if blind is not _UNCHANGED:
+            chosen["blind"] = blind
         if chosen:
             self._set(id, **chosen)
         return self.get(id)
@@ -153,6 +171,8 @@ class Projects:
             milestones=tuple(row.milestones or self._settings.milestones),
             gone=row.gone,
             pushed=row.pushed,
+            strata=None if row.strata is None else ContrastStrata(tuple(row.strata)),
+            blind=row.blind,
         )
 
     def _default_class(self, row: Row[Any], classes: tuple[str, ...]) -> str:

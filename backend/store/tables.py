@@ -72,6 +72,8 @@ projects = Table(
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("gone", Boolean, nullable=False, default=False),
     Column("pushed", Text),
+    Column("strata", JSON),
+    Column("blind", Boolean, nullable=False, default=False),
 )
 
 images = Table(

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.boxes import Box
-from model.examples import DatasetSnapshot, LabelledImage, decide_sides
+from model.examples import (
+    DatasetSnapshot,
+    LabelledImage,
+    content_hash,
+    decide_sides,
+    is_reserved,
+)
 
 HASHES = st.lists(
     st.integers(0, 10**6).map(lambda n: hashlib.sha256(str(n).encode()).hexdigest()),
@@ -142,3 +148,27 @@ def test_a_side_is_picked_out_of_a_snapshot():
     snapshot = DatasetSnapshot((image("a"), image("b", "held-out")), ("Nucleus",))
     assert [i.name for i in snapshot.of_side("held-out")] == ["b"]
     assert snapshot.of_side("train", "held-out") == snapshot.images
+
+
+@given(HASHES)
+def test_where_held_out_images_are_reserved_about_a_fifth_are_and_all_those_are(hashes):
+    sides = decide_sides(hashes, [None] * len(hashes), range(len(hashes)), reserving=True)
+    reserved = [is_reserved(sha256) for sha256 in hashes]
+    held_out = [side == "held-out" for side in sides]
+    assert all(held for held, is_kept in zip(held_out, reserved, strict=True) if is_kept)
+    # Fives fill up what chance did not reserve, and add nothing to it.
+    assert sum(held_out) <= max(sum(reserved), -(-len(hashes) // 5))
+    if len(hashes) >= 3:
+        assert any(held_out)
+
+
+def test_of_images_alike_the_first_says_whether_they_are_reserved():
+    kept, other = "0" * 64, f"{1:064x}"
+    assert decide_sides([other, kept], ["train", None], [0, 0], reserving=True)[1] == "train"
+    assert decide_sides([kept, other], [None, None], [0, 0], reserving=True) == ["held-out"] * 2
+
+
+def test_the_pages_of_a_file_have_hashes_of_their_own():
+    sha256 = "ab" * 32
+    assert content_hash(sha256, 0) == sha256
+    assert len({content_hash(sha256, page) for page in range(4)}) == 4

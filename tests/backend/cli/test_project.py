@@ -50,3 +50,10 @@ def test_a_choice_that_cannot_be_is_refused_and_nothing_changes(
     assert refused.exit_code == 2
     assert told in refused.stderr
     assert run("project").stdout == before
+
+
+def test_held_out_tasks_open_with_boxes_unless_told_otherwise(run: Run) -> None:
+    assert "opened with boxes" in run("project").stdout
+    assert "opened without boxes" in run("project", "--blind").stdout
+    assert "opened without boxes" in run("project").stdout
+    assert "opened with boxes" in run("project", "--with-boxes").stdout

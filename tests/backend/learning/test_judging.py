@@ -10,6 +10,7 @@ from backend.learning.snapshots import build_snapshot
 from backend.services import Services
 from model.classical import classical_version
 from model.examples import DatasetSnapshot
+from model.fields import EASY
 from model.versions import GateDecision, ModelVersion
 
 CHAMPION = classical_version()
@@ -82,3 +83,18 @@ def test_each_image_says_whose_boxes_its_truth_began_as(
     decision = judged(services, project, snapshot)
     assert [image.began_as for image in decision.images] == ["classical-1", ""]
     assert decision.reasons[1] == "their truth was made 1 from boxes of the champion, 1 from none"
+
+
+def test_strata_of_contrast_are_set_when_ten_images_judge_and_stay(
+    services: Services, project: int, snapshot: DatasetSnapshot, correct_fields: Any
+) -> None:
+    judged(services, project, snapshot)
+    assert services.projects.get(project).strata is None
+    correct_fields(range(5, 14))
+    decision = judged(services, project, snapshot)
+    strata = services.projects.get(project).strata
+    assert strata is not None
+    assert {image.stratum for image in decision.images} == {"low", "medium", "high"}
+    correct_fields(range(14, 16), style=EASY)
+    assert len(judged(services, project, snapshot).images) == 12
+    assert services.projects.get(project).strata == strata

@@ -15,6 +15,7 @@ from backend.labelstudio.results import to_boxes
 from backend.services import Services
 from backend.serving.predictor import Predictor, project_number, tasks_of
 from backend.serving.slot import Slot
+from model.examples import Side, is_reserved
 
 Trained = Callable[..., Any]
 
@@ -221,3 +222,33 @@ def test_the_project_is_the_number_before_the_dot() -> None:
 def test_tasks_that_are_none_are_refused(wrong: Any) -> None:
     with pytest.raises(BadRequest, match="tasks"):
         tasks_of({"tasks": wrong})
+
+
+def test_where_held_out_tasks_open_without_boxes_the_others_keep_theirs(
+    predictor: Predictor, task: Any, config: str, services: Services
+) -> None:
+    tasks = [task(1), task(2, field_of_cells(170))]
+    predictor.predict(1, tasks, config)
+    sides: list[Side] = ["held-out", "train"]
+    for number, side in enumerate(sides, start=1):
+        image = services.images.of_task(1, number)
+        assert image is not None
+        services.images.set_sides(1, {(image.sha256, image.page): side})
+    services.projects.change(1, blind=True)
+    blind, seen = predictor.predict(1, tasks, config)
+    assert blind["result"] == []
+    assert len(seen["result"]) == 3
+    assert blind["score"] < 1  # as doubtful as with boxes: its turn comes no later
+    kept = [services.predictions.latest(1, number) for number in (1, 2)]
+    assert [one.is_blind for one in kept if one] == [True, False]
+
+
+def test_an_image_without_a_side_opens_without_boxes_when_its_hash_holds_it_out(
+    predictor: Predictor, task: Any, config: str, services: Services
+) -> None:
+    services.projects.change(1, blind=True)
+    tasks = [task(width, field_of_cells(width)) for width in range(160, 176)]
+    answers = predictor.predict(1, tasks, config)
+    blind = [answer["result"] == [] for answer in answers]
+    assert blind == [is_reserved(one["data"]["sha256"]) for one in tasks]
+    assert set(blind) == {True, False}

@@ -11,6 +11,7 @@ from backend.settings import Settings
 from backend.store.annotations import Annotations
 from backend.store.predictions import Predictions
 from backend.store.projects import Projects
+from model.strata import ContrastStrata
 
 
 @pytest.fixture
@@ -99,3 +100,11 @@ def test_the_last_served_boxes_of_a_task_are_kept_as_they_were(engine: Engine) -
     assert (latest.served, latest.score) == ("classical-1+t", 0.4)
     assert latest.regions == tuple(regions)
     assert served.latest(1, 5) is None
+
+
+def test_the_strata_of_contrast_are_set_once_for_ever(store: Projects) -> None:
+    assert store.get(1).strata is None
+    first, second = ContrastStrata((0.2, 0.4)), ContrastStrata((0.3,))
+    assert store.set_strata(1, first) == first
+    assert store.set_strata(1, second) == first
+    assert store.get(1).strata == first
