@@ -46,7 +46,8 @@ def started_from(
 
     Regions keep their ids, so it is the one that shares most of them; a later one may be stored
     while the page is still open. Where none is shared (all was deleted, or nothing was found), it
-    is the newest that was there at the first submit, if the page began with one at all.
+    is the newest that was there at the first submit, if the page began with one at all: of one
+    without boxes an annotation may not say so.
 
     Parameters
     ----------
@@ -57,10 +58,12 @@ def started_from(
     shared = [sum(str(region.get("id")) in ids for region in p.regions) for p in shown]
     if any(shared):
         return shown[shared.index(max(shared))]
-    if annotation.parent_prediction is None:
-        return None
     latest = annotation.created_at + CLOCKS_APART
-    return next((p for p in shown if p.created_at <= latest), None)
+    newest = next((p for p in shown if p.created_at <= latest), None)
+    if annotation.parent_prediction is not None:
+        return newest
+    drawn_in_page = annotation.lead_time is not None
+    return newest if newest and newest.is_blind and drawn_in_page else None
 
 
 def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:

@@ -166,6 +166,18 @@ def test_each_annotators_eye_is_measured_with_help_and_without(
     assert report.to_json()["watched"]["ada"]["recall_without_help"] == pytest.approx(0.6667)
 
 
+def test_a_blank_image_is_known_for_one_where_the_annotation_names_no_prediction(
+    services: Services, project: int, watched: Any, submit: Any, write: Any
+) -> None:
+    watched(1, "blank")
+    submit(1, write(*CELLS), parent_prediction=None)
+    watched(2, "blank")
+    submit(2, write(*CELLS), parent_prediction=None, lead_time=None)  # an import
+    drawn, imported = measure(services, project)
+    assert (drawn.watched, drawn.hidden, drawn.drawn) == ("blank", 3, 3)
+    assert (imported.watched, imported.start) == ("", "import")
+
+
 def test_a_watched_task_is_shown_by_the_path_that_answers_label_studio(
     services: Services, project: int
 ) -> None:
