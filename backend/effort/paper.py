@@ -67,8 +67,9 @@ class Waiting(JobQueue):
         if run_id not in self.runs:
             self.runs.append(run_id)
 
-    def enqueue_push(self, project: int, version_id: str) -> None:
+    def enqueue_push(self, project: int, version_id: str) -> bool:
         """Do nothing: a task is given its boxes when it is opened."""
+        return False
 
     def drop_learn(self, run_id: int) -> None:
         """Do nothing: what was cut off is queued anew."""

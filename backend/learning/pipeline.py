@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 import structlog
 
 from backend.errors import LabelStudioError, LabelStudioMissing, QueueError
+from backend.learning.failures import in_words
 from backend.learning.judging import judge
 from backend.learning.progress import Reporter
 from backend.learning.reconcile import reconcile
@@ -23,11 +23,14 @@ from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.errors import NothingToLearn, TrainingCancelled
 from model.examples import DatasetSnapshot
 from model.learning import make_candidate
+from model.progress import part_of
 from model.versions import EvaluationReport, GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)
 
 SNAPSHOT = "snapshot.json"
+#: How much of a run is done when its candidate is in the registry.
+LEARNED = 0.96
 
 
 @dataclass(frozen=True)
@@ -49,19 +52,25 @@ def learn(services: Services, run_id: int) -> None:
     checkpoint, or with its candidate where that was stored already. A failure never touches the
     champion; `cytoloop runs retry` tries again.
     """
-    with take(run_folder(services.settings, run_id)) as free:
-        run = services.runs.start(run_id) if free else None
-        if run is None:
-            log.info("run.not_waiting", run=run_id)
-            return
-        outcome = _outcome(services, run)
-        working = _working(services, run.id)
-        if outcome.state == "failed":
-            # First of all this: it may have failed because the disk is full.
-            shutil.rmtree(working, ignore_errors=True)
-        services.runs.finish(run.id, **vars(outcome))
-        log.info("run.ended", run=run.id, state=outcome.state, candidate=outcome.candidate)
+    try:
+        with take(run_folder(services.settings, run_id)) as free:
+            run = services.runs.start(run_id) if free else None
+            if run is None:
+                log.info("run.not_waiting", run=run_id)
+            else:
+                _end(services, run, _outcome(services, run))
+    except OSError as error:  # its folder cannot be made
+        services.runs.finish(run_id, "failed", message=in_words(error))
+
+
+def _end(services: Services, run: Run, outcome: Outcome) -> None:
+    working = _working(services, run.id)
+    if outcome.state == "failed":
+        # First of all this: it may have failed because the disk is full.
         shutil.rmtree(working, ignore_errors=True)
+    services.runs.finish(run.id, **vars(outcome))
+    log.info("run.ended", run=run.id, state=outcome.state, candidate=outcome.candidate)
+    shutil.rmtree(working, ignore_errors=True)
 
 
 def sweep(services: Services) -> None:
@@ -82,7 +91,7 @@ def _outcome(services: Services, run: Run) -> Outcome:
         return Outcome("refused", str(error))
     except Exception as error:  # the door of a run: nothing may leave it running
         log.exception("run.failed", run=run.id)
-        return Outcome("failed", f"{_in_words(error)} The champion serves as before.")
+        return Outcome("failed", f"{in_words(error)} The champion serves as before.")
 
 
 def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
@@ -104,7 +113,7 @@ def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
         preset=preset_of(services.settings),
         device=services.settings.device,
         with_report=False,
-        on_progress=report,
+        on_progress=part_of(report, 0.0, LEARNED),
     )
     services.runs.progress(run.id, candidate=candidate.id)
     for note in candidate.notes:
@@ -175,17 +184,19 @@ def _judge(
     """Compare candidate and champion on the same held-out images; promote the better one."""
     project = str(run.project)
     report.stage("judging", 0.97, "judging candidate and champion on the same images")
-    # Read again: someone may have chosen another champion while the candidate learned.
-    champion = services.registry.champion(project).id
-    if champion == candidate.id and candidate.decision and run.champion:
-        # It was cut off between its promotion and its end.
+    promoted = [change.champion for change in services.registry.history(project)]
+    if candidate.id in promoted and candidate.decision and run.champion:
+        # Cut off between its promotion and its end, which may have been taken back by hand since.
         champion, decision = run.champion, candidate.decision
     else:
+        # Read again: someone may have chosen another champion while the candidate learned.
+        champion = services.registry.champion(project).id
         services.runs.progress(run.id, champion=champion)
         decision = _decide(services, run, candidate, snapshot)
+        if decision.promoted:
+            report.stage(PROMOTING, 0.99)
+            services.registry.promote(project, candidate.id)
     if decision.promoted:
-        report.stage(PROMOTING, 0.99)
-        services.registry.promote(project, candidate.id)
         _push(services, run, candidate, report)
     return Outcome(
         "promoted" if decision.promoted else "refused",
@@ -222,18 +233,6 @@ def preset_of(settings: Settings) -> tuple[DetectorConfig, TrainConfig]:
 
 def _ap50(report: EvaluationReport | None) -> float | None:
     return report.any_class.ap50 if report else None
-
-
-def _in_words(error: Exception) -> str:
-    """Say what a failure means for a person who can mend it."""
-    said = f"{type(error).__name__}: {error}".rstrip(".") + "."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full ({said}) Make room, then try the run again."
-    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES):
-        return f"The disk cannot be written to ({said}) Mend that, then try the run again."
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return f"The memory is full ({said}) Make room, then try the run again."
-    return said
 
 
 def _working(services: Services, run_id: int) -> Path:

@@ -62,9 +62,14 @@ class JobQueue:
             if job := self._job(f"learn-{run_id}"):
                 job.delete()
 
-    def enqueue_push(self, project: int, version_id: str) -> None:
-        """Queue the predictions of a new champion for the tasks that nobody has labelled."""
-        self._enqueue(PUSH, f"push-{project}-{version_id}", project, version_id)
+    def enqueue_push(self, project: int, version_id: str) -> bool:
+        """Queue the predictions of a new champion for the tasks that nobody has labelled.
+
+        Returns
+        -------
+        False when that waits or is worked on already.
+        """
+        return self._enqueue(PUSH, f"push-{project}-{version_id}", project, version_id)
 
     def is_live(self, run_id: int) -> bool:
         """Return whether a run's job waits or is worked on."""
@@ -132,11 +137,11 @@ class JobQueue:
             for name in (LEARN, PUSH)
         ]
 
-    def _enqueue(self, name: str, job_id: str, *args: int | str) -> None:
+    def _enqueue(self, name: str, job_id: str, *args: int | str) -> bool:
         with self._reaching():
             job = self._job(job_id)
             if job and job.get_status() in LIVE:
-                return
+                return False
             if job:
                 job.delete()  # what remains of an earlier attempt
             queue = next(queue for queue in self._queues if queue.name == name)
@@ -145,6 +150,8 @@ class JobQueue:
                 queue.enqueue_call(
                     f"backend.jobs.{name}", args=args, job_id=job_id, result_ttl=0, unique=True
                 )
+                return True
+            return False
 
     def _job(self, job_id: str) -> Job | None:
         try:

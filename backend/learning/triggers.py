@@ -152,15 +152,15 @@ def push_champion(services: Services, project: int) -> bool:
 
     Returns
     -------
-    Whether they had not. Where nothing was ever promoted, tasks get boxes when they are opened.
+    Whether this call queued them. Where nothing was ever promoted, tasks get boxes when they are
+    opened.
     """
     champion = services.registry.champion(str(project)).id
     if not services.registry.history(str(project)):
         return False
     if champion == services.projects.get(project).pushed:
         return False
-    services.queue.enqueue_push(project, champion)
-    return True
+    return services.queue.enqueue_push(project, champion)
 
 
 def _cut_off(services: Services, but: Callable[[int], bool] = lambda run: False) -> list[Run]:

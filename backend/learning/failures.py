@@ -1,0 +1,30 @@
+"""What made a run fail, in the words of a person who can mend it."""
+
+from __future__ import annotations
+
+import errno
+
+#: Signs of a cause: errno, and what libraries say that pass none on (SQLite, torch, safetensors).
+_FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left", "disk is full", "file write failed")
+_READ_ONLY = (errno.EROFS, errno.EACCES), ("read-only", "readonly database")
+_MEMORY = (errno.ENOMEM,), ("out of memory", "can't allocate memory")
+
+
+def in_words(error: Exception) -> str:
+    """Say what a failure was, and what to do where the machine is the cause.
+
+    Whatever it was, the run can be tried again, and nothing half-written was kept.
+    """
+    said = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+    if _shows(error, *_FULL):
+        return f"The disk is full ({said}). Make room, then try the run again."
+    if _shows(error, *_READ_ONLY):
+        return f"The disk cannot be written to ({said}). Mend that, then try the run again."
+    if isinstance(error, MemoryError) or _shows(error, *_MEMORY):
+        return f"The memory is full ({said}). Make room, then try the run again."
+    return f"{said}."
+
+
+def _shows(error: Exception, numbers: tuple[int, ...], words: tuple[str, ...]) -> bool:
+    text = str(error).lower()
+    return getattr(error, "errno", None) in numbers or any(word in text for word in words)
