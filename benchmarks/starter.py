@@ -34,7 +34,8 @@ from model.detector import build, pick_device
 from model.examples import LabelledImage
 from model.fields import FieldStyle, generate_field
 from model.progress import Progress
-from model.training import WEIGHTS, Training
+from model.steps import Training
+from model.training import WEIGHTS
 from model.weights import save_weights
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
