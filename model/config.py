@@ -50,7 +50,7 @@ class DetectorConfig(_Config):
         Boxes kept in the end; torchvision's default of 100 would cut every dense image.
     """
 
-    backbone: Backbone = "r18_p34_64"
+    backbone: Backbone = "mbv2_64"
     anchor_sizes: tuple[float, ...] = ()
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     scale: float = 0.0
@@ -67,6 +67,11 @@ class DetectorConfig(_Config):
     head_features: int = 256
 
 
+#: Images are sorted into contrast groups and flagged by them, but only stretched: matching them to
+#: a template, wholly or half way, took AP50 away (docs/contrast.md).
+STRETCHED_GROUPS = ContrastConfig(mode="groups", strength=0.0)
+
+
 @dataclass(frozen=True)
 class TrainConfig(_Config):
     """How a detector learns: AdamW, warm-up then cosine, gradient clip.
@@ -74,7 +79,7 @@ class TrainConfig(_Config):
     Parameters
     ----------
     iterations
-        Optimiser steps; 0: from the number of images (see ``model.schedule.iterations_for``).
+        Optimiser steps; 0: from the number of images (see ``model.training.iterations_for``).
     rpn_proposals, rois_per_image
         Proposals kept and RoIs sampled an image in training: a lean head learns as well.
     contrast
@@ -110,13 +115,13 @@ class TrainConfig(_Config):
     box_overlap: tuple[float, float] = (0.5, 0.5)
     rpn_overlap: tuple[float, float] = (0.3, 0.7)
     crop_px: int = 320
-    contrast: ContrastMode | ContrastConfig = "groups"
-    zoom: float = 0.0
-    tone: float = 0.15
+    contrast: ContrastMode | ContrastConfig = STRETCHED_GROUPS
+    zoom: float = 0.2
+    tone: float = 0.3
     invert: float = 0.0
-    shade: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
+    shade: float = 0.2
+    blur: float = 0.5
+    noise: float = 0.03
     imagenet: Literal["never", "cached", "download"] = "cached"
     seed: int = 0
 
@@ -163,7 +168,12 @@ _THESIS_TRAIN = TrainConfig(
     rpn_overlap=(0.3, 0.7),
     crop_px=0,
     contrast="none",
+    zoom=0.0,
     tone=0.0,
+    invert=0.0,
+    shade=0.0,
+    blur=0.0,
+    noise=0.0,
 )
 
 #: The thesis' models 03 to 06 (Tare 2020, §5.1–5.4), by name: what is built and how it is trained.

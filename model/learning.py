@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.anchors import fits, near, resolve
+from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.detecting import Detector
 from model.evaluation import best_f1_threshold, evaluate_version
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.progress import OnProgress, Progress, ignore, part_of
-from model.registry import EXPORTED, WEIGHTS, Registry
+from model.registry import EXPORTED, Registry
 from model.versions import EvaluationReport, ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare
@@ -63,7 +64,8 @@ def make_candidate(
         Where the training keeps its checkpoints: called again with the same folder after it was
         killed, the training goes on. The caller removes it in the end.
     champion
-        Its weights are the start where its architecture is the preset's.
+        Its weights are the start where its architecture is the preset's; else those of the
+        registry's first version, mostly the starter, are.
     project
         The project that the candidate is for.
     with_report
@@ -99,7 +101,7 @@ def make_candidate(
         detector,
         training,
         start.weights if start else None,
-        start.version.classes if start else (),
+        _known(start) if start else (),
         workdir,
         device,
         part_of(on_progress, *_TRAINING),
@@ -137,10 +139,16 @@ class _Start:
 def _start(
     registry: Registry, champion: ModelVersion | None, detector: DetectorConfig
 ) -> _Start | None:
-    if champion is None or champion.detector is None or not fits(champion.detector, detector):
-        return None
-    weights = registry.root / "versions" / champion.id / WEIGHTS
-    return _Start(champion, champion.detector, weights) if weights.is_file() else None
+    """Return the champion to start from, else the registry's first; None where neither fits."""
+    for version in (*([champion] if champion else []), registry.get(registry.first)):
+        weights = registry.weights(version.id)
+        if version.detector and fits(version.detector, detector) and weights.is_file():
+            return _Start(version, version.detector, weights)
+    return None
+
+
+def _known(start: _Start) -> tuple[str, ...]:
+    return start.version.classes or (CELL,)
 
 
 def _resolve(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.atomic import new_folder, remove_folder, write_json
+from model.boxes import CELL
 from model.champions import Champions, Change
 from model.classical import CLASSICAL_ID, ClassicalDetector, classical_version
 from model.config import DetectorConfig
@@ -21,6 +22,8 @@ from model.detecting import Detector
 from model.devices import has_cuda
 from model.errors import BrokenVersion, VersionInUse, VersionNotFound
 from model.loaded import LoadedVersion
+from model.starter import FOLDER as STARTER_FOLDER
+from model.starter import STARTER_ID, is_shipped
 from model.versions import GateDecision, Kind, ModelVersion
 from preprocessing.errors import GroupsError
 from preprocessing.groups import ContrastGroups
@@ -37,7 +40,8 @@ VERSION_ID = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,99}")
 class Registry:
     """Versions on disk, each whole or absent; readers and writers need not know of each other.
 
-    The classical version is part of every registry and needs no folder.
+    The classical version is part of every registry and needs no folder; so is the starter, in the
+    folder that is shipped with the package.
 
     Parameters
     ----------
@@ -45,11 +49,15 @@ class Registry:
         Holds ``versions/<id>/{weights.safetensors, groups.npz, version.json}``, there also a
         ``model.onnx`` where the version was exported, and ``champions/<project>.json``; made when
         first written to.
+    first
+        The version that serves a project where none was promoted; the starter is then also what
+        trainings begin with.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, first: str = CLASSICAL_ID) -> None:
         self.root = root
-        self._champions = Champions(root / "champions", first=CLASSICAL_ID)
+        self.first = first if first != STARTER_ID or is_shipped() else CLASSICAL_ID
+        self._champions = Champions(root / "champions", first=self.first)
 
     def new_id(self, kind: Kind) -> str:
         """Return an id that sorts by time, such as ``trained-20261124-161502-3fa9``."""
@@ -74,15 +82,9 @@ class Registry:
         FileExistsError
             When a version of that id is there.
         """
-        if version.id == CLASSICAL_ID:
-            raise FileExistsError(f"{CLASSICAL_ID} is part of every registry; take a new_id()")
-        with new_folder(self._folder(version.id)) as folder:
-            for file, name in ((weights, WEIGHTS), (exported, EXPORTED)):
-                if file is not None:
-                    shutil.copyfile(file, folder / name)
-            groups.save(folder / GROUPS)
-            hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-            write_json(folder / DESCRIPTION, {**version.to_json(), "files": hashes})
+        if version.id in (CLASSICAL_ID, STARTER_ID):
+            raise FileExistsError(f"{version.id} is part of every registry; take a new_id()")
+        write_version(self._folder(version.id), version, groups, weights, exported)
         return version
 
     def get(self, version_id: str) -> ModelVersion:
@@ -103,9 +105,13 @@ class Registry:
         kept.sort(key=lambda version: (version.created_at, version.id))
         return tuple(
             version
-            for version in (classical_version(), *kept)
+            for version in (*self._given(), *kept)
             if project is None or version.project in (None, project)
         )
+
+    def weights(self, version_id: str) -> Path:
+        """Return where a version's weights lie, which may be absent."""
+        return self._folder(version_id) / WEIGHTS
 
     def broken(self) -> tuple[BrokenVersion, ...]:
         """Return what is wrong with each version that :meth:`list` left out."""
@@ -195,7 +201,14 @@ class Registry:
         """Return every change of champion, oldest first."""
         return self._champions.history(project)
 
+    def _given(self) -> Iterator[ModelVersion]:
+        yield classical_version()
+        if is_shipped():
+            yield self.get(STARTER_ID)
+
     def _folder(self, version_id: str) -> Path:
+        if version_id == STARTER_ID:
+            return STARTER_FOLDER
         # Ids come from the command line and the network: one must never lead out of the registry.
         if not VERSION_ID.fullmatch(version_id):
             raise VersionNotFound(f"{version_id!r} is no version id; see `cytoloop models list`")
@@ -223,6 +236,23 @@ class Registry:
                 yield error
 
 
+def write_version(
+    target: Path,
+    version: ModelVersion,
+    groups: ContrastGroups,
+    weights: Path | None,
+    exported: Path | None = None,
+) -> None:
+    """Write a version's folder, whole or not at all; see :meth:`Registry.add`."""
+    with new_folder(target) as folder:
+        for file, name in ((weights, WEIGHTS), (exported, EXPORTED)):
+            if file is not None:
+                shutil.copyfile(file, folder / name)
+        groups.save(folder / GROUPS)
+        hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+        write_json(folder / DESCRIPTION, {**version.to_json(), "files": hashes})
+
+
 def _is_onnx(engine: Engine, device: str, is_exported: bool) -> bool:
     if engine == "auto":
         return is_exported and (device == "cpu" or (device == "auto" and not has_cuda()))
@@ -232,13 +262,17 @@ def _is_onnx(engine: Engine, device: str, is_exported: bool) -> bool:
 def _load_torch(folder: Path, version: ModelVersion, device: str) -> Detector:
     from model.detector import load_detector  # torch, which the web process may never need
 
-    return load_detector(folder / WEIGHTS, _config(folder, version), version.classes, device)
+    return load_detector(folder / WEIGHTS, _config(folder, version), _classes(version), device)
 
 
 def _load_exported(folder: Path, version: ModelVersion, device: str) -> Detector:
     from model.engine import OnnxDetector
 
-    return OnnxDetector(folder / EXPORTED, _config(folder, version), version.classes)
+    return OnnxDetector(folder / EXPORTED, _config(folder, version), _classes(version))
+
+
+def _classes(version: ModelVersion) -> tuple[str, ...]:
+    return version.classes or (CELL,)
 
 
 def _config(folder: Path, version: ModelVersion) -> DetectorConfig:

@@ -24,15 +24,16 @@ LOOK_PX = 800
 LEAST_PX = 96
 #: A box below this score does not tell a size.
 SURE = 0.5
+#: One box alone may be the whole image, shrunk until it looks like a cell.
+FEWEST = 2
 
 
 def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> float:
     """Return the scale at which a detector should look at an image.
 
-    At each of several scales the detector looks at the image's middle. The look that explains most
-    of it — the area of the boxes, each by the square of its score — tells the cells' size, and the
-    scale follows as it does from corrected boxes: a look at half or double the best scale still
-    sees the right size.
+    At each of several scales the detector looks at the image's middle. The look whose boxes explain
+    most of it tells the cells' size, and the scale follows as it does from corrected boxes: a look
+    at half or double the best scale still sees the right size.
 
     Parameters
     ----------
@@ -70,5 +71,7 @@ def _look(image: Prepared, scale: float, detector: Detector) -> tuple[float, Flo
     sure = found.above(SURE)
     edges = sure.xyxy_px.astype(np.float64)
     areas = np.prod(np.clip(edges[:, 2:] - edges[:, :2], 0, None), axis=1)
-    explained = float(np.sum(areas * sure.scores**2) / (view.height * view.width))
+    shares = areas / (view.height * view.width)
+    # By the area alone one faint box round all the image would explain more than its many cells.
+    explained = float(np.sum(shares**0.75 * sure.scores**2)) if len(sure) >= FEWEST else 0.0
     return explained, np.sqrt(areas[areas > 0]) / scale

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model.boxes import CELL
+
 _PREDICTOR = "roi_heads.box_predictor."
 _BACKGROUND = 1
 
@@ -28,8 +30,9 @@ def start_from(
 ) -> int:
     """Take over the weights of another detector where name and shape are the same.
 
-    In the box predictor the background and the classes that both know take over their rows; a new
-    class keeps its fresh ones.
+    In the box predictor the background and the classes that both know take over their rows. A new
+    class begins as the cells of any kind where the other detector knows these, else with its fresh
+    rows.
 
     Returns
     -------
@@ -56,8 +59,8 @@ def _rows_of_known(
     theirs = given.view(len(start_classes) + _BACKGROUND, per_class, -1)
     ours[0] = theirs[0]
     for i, name in enumerate(classes):
-        if name in start_classes:
-            ours[i + _BACKGROUND] = theirs[start_classes.index(name) + _BACKGROUND]
+        if (known := name if name in start_classes else CELL) in start_classes:
+            ours[i + _BACKGROUND] = theirs[start_classes.index(known) + _BACKGROUND]
     return ours.view(own.shape)
 
 

@@ -131,7 +131,8 @@ def _services(home: Any) -> Services:
 def _registry(home: Any) -> Registry:
     from model.registry import Registry
 
-    return Registry(settings_from(home=home).registry_folder)
+    settings = settings_from(home=home)
+    return Registry(settings.registry_folder, settings.first_version)
 
 
 def _row(version: ModelVersion, registry: Registry) -> tuple[str, ...]:

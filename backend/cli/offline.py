@@ -63,7 +63,7 @@ def train(
     chosen = choose_preset(preset or settings.preset, iterations or settings.iterations)
     folder = read_folder(images, annotations, mapping, wanted, one_based)
     snapshot = snapshot_of(folder, tuple(wanted or folder.classes), settings)
-    registry = Registry(settings.registry_folder)
+    registry = Registry(settings.registry_folder, settings.first_version)
     champion = registry.get(start) if start else None
     version = _learn(snapshot, registry, champion, chosen, settings.device)
     typer.echo(version.id)
@@ -87,8 +87,7 @@ def _learn(
 
         def on_progress(step: Progress) -> None:
             loss = "" if step.loss is None else f"loss {step.loss:.3f}"
-            ap50 = "" if step.ap50 is None else f"AP50 {step.ap50:.3f}"
-            advance(step.fraction, " ".join(filter(None, (step.stage, loss, ap50, step.message))))
+            advance(step.fraction, " ".join(filter(None, (step.stage, loss, step.message))))
 
         return make_candidate(
             snapshot,
@@ -126,7 +125,7 @@ def evaluate(
     if picture and picture.suffix.lower() != ".png":  # said before the work is done
         raise BadRequest(f"{picture} cannot be drawn: give the picture a name that ends in .png.")
     settings = settings_from(home=home, device=device)
-    registry = Registry(settings.registry_folder)
+    registry = Registry(settings.registry_folder, settings.first_version)
     version = registry.get(choosing.choose_version(registry, model, _project(settings, project)))
     folder = read_folder(images, annotations, mapping, version.classes or None, one_based)
     seen = [image.name for image in folder.images if image.sha256 in version.lineage]
@@ -170,7 +169,7 @@ def predict(
     from model.registry import Registry
 
     settings = settings_from(home=home, device=device)
-    registry = Registry(settings.registry_folder)
+    registry = Registry(settings.registry_folder, settings.first_version)
     owner = _project(settings, project)
     version_id = choosing.choose_version(registry, model, owner)
     files = gather(paths)

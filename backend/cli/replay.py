@@ -39,7 +39,10 @@ def replay(
         typer.Option(help="Play in this project of the running `cytoloop up`, over HTTP."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="Id of a version to begin with.", show_default="classical")
+        str | None,
+        typer.Option(
+            help="Id of a version to begin with.", show_default="as CYTOLOOP_FIRST_VERSION"
+        ),
     ] = None,
     lag: Annotated[
         int, typer.Option(min=0, help="Images corrected while a run goes on, 0: wait for it.")
@@ -106,7 +109,7 @@ def _on_paper(
     from model.registry import Registry
 
     own = settings.model_copy(update={"home": (out / "home").resolve()})
-    begin = (start, Registry(settings.registry_folder)) if start else None
+    begin = (start, Registry(settings.registry_folder, settings.first_version)) if start else None
     return play_on_paper(own, images, classes, ledger, how, lag, begin)
 
 

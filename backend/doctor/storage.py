@@ -39,7 +39,7 @@ def store(patient: Patient) -> Iterator[Finding]:
 
 def versions(patient: Patient) -> Iterator[Finding]:
     """Look whether every version can be read, and every project's champion."""
-    registry = Registry(patient.settings.registry_folder)
+    registry = Registry(patient.settings.registry_folder, patient.settings.first_version)
     broken = [str(error) for error in registry.broken()]
     for each in broken:
         yield warn("Versions", each, "Put its folder back from a copy, or remove it.")

@@ -33,6 +33,7 @@ from model.atomic import new_folder
 from model.classical import CLASSICAL_ID
 from model.examples import LabelledImage
 from model.registry import Registry
+from model.starter import STARTER_ID
 
 PROJECT = 1
 LABEL_CONFIG = (
@@ -220,7 +221,7 @@ def start_from(services: Services, project: Project, version: str, kept_in: Regi
         return
     kept_in.get(version)
     versions = services.registry.root / "versions"
-    if version != CLASSICAL_ID and not (versions / version).exists():
+    if version not in (CLASSICAL_ID, STARTER_ID) and not (versions / version).exists():
         with new_folder(versions / version) as folder:
             shutil.copytree(kept_in.root / "versions" / version, folder, dirs_exist_ok=True)
     services.registry.promote(str(project.id), version)

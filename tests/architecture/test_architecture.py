@@ -23,9 +23,6 @@ MAY_IMPORT_TORCH = {
         "export",
         "gradients",
         "graph",
-        "looks",
-        "parallel",
-        "steps",
         "training",
         "weights",
     )

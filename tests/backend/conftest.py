@@ -16,6 +16,7 @@ import redis
 
 from backend.services import Services, build_services
 from backend.settings import Settings
+from model.classical import CLASSICAL_ID
 
 PAYLOADS = Path(__file__).parent / "payloads"
 LABEL_CONFIG = """
@@ -70,6 +71,7 @@ def settings(tmp_path: Path, redis_url: str) -> Settings:
         home=tmp_path / "home",
         redis_url=redis_url,
         label_studio_url="http://127.0.0.1:9",
+        first_version=CLASSICAL_ID,
         iterations=20,
         device="cpu",
     )

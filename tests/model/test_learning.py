@@ -190,11 +190,11 @@ def test_a_cancelled_candidate_leaves_no_version(make, registry, snapshot):
 
     with pytest.raises(TrainingCancelled):
         make(snapshot, on_progress=cancel)
-    assert [v.kind for v in registry.list()] == ["classical"]
+    assert [v.kind for v in registry.list()] == ["classical", "starter"]
 
 
 def test_a_snapshot_without_a_box_makes_no_candidate(make, registry, cell_images):
     empty = DatasetSnapshot(tuple(cell_images(2, cells=0)), CLASSES)
     with pytest.raises(NothingToLearn):
         make(empty)
-    assert [v.kind for v in registry.list()] == ["classical"]
+    assert [v.kind for v in registry.list()] == ["classical", "starter"]

@@ -11,6 +11,7 @@ from backend.services import build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID
 from model.registry import Registry
+from model.starter import STARTER_ID
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
@@ -40,10 +41,10 @@ def add_project(home: Path) -> Callable[[int], None]:
 
 def test_list_and_show_tell_what_there_is(run: Run, version: str) -> None:
     lines = run("models", "list").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["version", CLASSICAL_ID, version]
+    assert [line.split()[0] for line in lines] == ["version", CLASSICAL_ID, STARTER_ID, version]
     assert "Nucleus" in run("models", "show", version).stdout
     assert json.loads(run("models", "show", version, "--json").stdout)["id"] == version
-    assert len(json.loads(run("models", "list", "--json").stdout)) == 2
+    assert len(json.loads(run("models", "list", "--json").stdout)) == 3
 
 
 def test_promote_and_rollback_move_the_only_projects_champion(
@@ -54,7 +55,7 @@ def test_promote_and_rollback_move_the_only_projects_champion(
     assert f"{version} is the champion of project 7" in promoted.stdout
     assert "Redis" in promoted.stderr  # away: told, and the champion is changed all the same
     assert run("models", "list").stdout.splitlines()[-1].endswith(" 7")
-    assert CLASSICAL_ID in run("models", "rollback").stdout
+    assert STARTER_ID in run("models", "rollback").stdout
     again = run("models", "rollback")
     assert again.exit_code == 2
     assert "Error:" in again.stderr
@@ -107,9 +108,9 @@ def test_prune_says_what_it_removes_and_asks_first(
     assert asked.exit_code == 1
     listed = [line.split()[0] for line in asked.stdout.splitlines()[:3]]
     assert listed == ["version", "trained-1", "trained-4"]
-    assert kept(home) == [CLASSICAL_ID, *versions]
+    assert kept(home) == [CLASSICAL_ID, STARTER_ID, *versions]
     assert "Removed 2 versions" in run("models", "prune", "--keep", 0, "--yes").stdout
-    assert kept(home) == [CLASSICAL_ID, "trained-2", "trained-3"]
+    assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3"]
     assert run("models", "rollback", "--project", 7).exit_code == 2  # no such project here
     assert "nothing to remove" in run("models", "prune", "--keep", 0).stdout
 
@@ -124,4 +125,4 @@ def test_prune_leaves_what_a_run_works_with(
     services.runs.start(waiting.id)
     services.runs.progress(waiting.id, candidate="trained-4")
     run("models", "prune", "--keep", 0, "--yes")
-    assert kept(home) == [CLASSICAL_ID, "trained-2", "trained-3", "trained-4"]
+    assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3", "trained-4"]

@@ -105,7 +105,7 @@ def test_a_replay_begins_with_a_version_of_another_registry(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:
     elsewhere = Registry(tmp_path / "elsewhere")
-    starter = replace(elsewhere.get(CLASSICAL_ID), id="starter-1", kind="starter")
+    starter = replace(elsewhere.get(CLASSICAL_ID), id="starter-x", kind="starter")
     starter = replace(starter, detector=PRESETS["default"][0])
     (tmp_path / "weights").write_bytes(b"w")
 
@@ -115,6 +115,6 @@ def test_a_replay_begins_with_a_version_of_another_registry(
         with pytest.raises(VersionNotFound):
             start_from(services, project, "starter-2", elsewhere)
         for _ in range(2):
-            start_from(services, project, "starter-1", elsewhere)
-        assert services.registry.champion("1").id == "starter-1"
+            start_from(services, project, "starter-x", elsewhere)
+        assert services.registry.champion("1").id == "starter-x"
         assert len(services.registry.history("1")) == 1

@@ -1,0 +1,18 @@
+"""The starter: the version shipped with the package, for projects that have taught nothing yet.
+
+Made by ``make starter``; its ``version.json`` says from what and how good it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STARTER_ID = "starter-1"
+
+#: A version's folder like those of a registry.
+FOLDER = Path(__file__).parent / "shipped" / STARTER_ID
+
+
+def is_shipped() -> bool:
+    """Say whether the starter is there: a checkout may be without, and works from nothing."""
+    return (FOLDER / "version.json").is_file()

@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.classical import CLASSICAL_ID
+from model.config import PRESETS
+from model.examples import DatasetSnapshot
+from model.fields import MEDIUM, dark_on_bright, generate_field
+from model.learning import make_candidate
+from model.registry import Registry
+from model.starter import FOLDER, STARTER_ID, is_shipped
+from preprocessing.images import ImageRecord
+
+MOST_BYTES = 15_000_000
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory):
+    return Registry(tmp_path_factory.mktemp("registry")).load(STARTER_ID, "cpu")
+
+
+def test_the_starter_is_shipped_and_small():
+    assert is_shipped()
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= MOST_BYTES
+
+
+def test_the_starter_says_what_it_is_made_of(starter):
+    assert starter.version.kind == "starter"
+    assert starter.version.classes == ()
+    assert len(starter.version.lineage) > 300
+    said = " ".join(starter.version.notes)
+    assert all(word in said for word in ("MIT", "CC0", "make starter", "AP50"))
+
+
+def test_the_starter_is_served_without_torch(starter):
+    assert type(starter.detector).__name__ == "OnnxDetector"
+
+
+@pytest.mark.parametrize("size", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("polarity", ["bright", "dark"])
+def test_the_starter_finds_cells_of_any_size_and_polarity_by_itself(starter, size, polarity):
+    style = replace(MEDIUM, radius=13 * size, specks=0.0)
+    style = style if polarity == "bright" else dark_on_bright(style)
+    side = round(300 * max(size, 0.7))
+    made = generate_field(3, (side, side), 20, style)
+    found = starter.find([ImageRecord(made.pixels, "")], "Nucleus")[0]
+    detections = found.detections.above(starter.version.threshold)
+    assert detections.classes == ("Nucleus",)
+    assert abs(len(detections) - len(made.boxes)) <= 0.25 * len(made.boxes)
+
+
+def test_a_diameter_that_is_told_decides_the_scale(starter):
+    image = ImageRecord(np.random.default_rng(0).integers(0, 255, (200, 200)).astype(np.uint8), "")
+    told = starter.find([image], cell_diameter_px=96.0)[0]
+    assert told.prepared.scale == 0.5
+
+
+def test_a_registry_begins_with_the_starter_where_it_is_asked_to(tmp_path):
+    assert Registry(tmp_path, STARTER_ID).champion("1").id == STARTER_ID
+    assert Registry(tmp_path).champion("1").id == CLASSICAL_ID
+
+
+@pytest.mark.integration
+def test_a_few_steps_from_the_starter_name_its_cells(cell_images, tmp_path):
+    snapshot = DatasetSnapshot(
+        (*cell_images(3, shape=(128, 160)), *cell_images(2, 200, "held-out", 8, (128, 160))),
+        ("Nucleus",),
+    )
+    detector, training = PRESETS["default"]
+    registry = Registry(tmp_path / "registry", STARTER_ID)
+    candidate = make_candidate(
+        snapshot,
+        registry,
+        champion=registry.champion("1"),
+        workdir=tmp_path / "work",
+        preset=(detector, replace(training, iterations=6, batch=2)),
+        device="cpu",
+    )
+    assert candidate.parent == STARTER_ID
+    assert candidate.classes == ("Nucleus",)
+    assert set(candidate.lineage) > set(registry.get(STARTER_ID).lineage)
+    assert candidate.report is not None
+    assert candidate.report.any_class.ap50 > 0.8
