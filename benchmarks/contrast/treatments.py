@@ -32,6 +32,7 @@ TREATMENTS: dict[str, ContrastConfig] = {
     "flat": ContrastConfig(mode="flat"),
     "flat-single": ContrastConfig(mode="flat", groups=1),
     "groups-half": ContrastConfig(mode="groups", strength=0.5),
+    "groups-quarter": ContrastConfig(mode="groups", strength=0.25),
     "groups-middle": ContrastConfig(mode="groups", rank="middle"),
     "groups-limited": ContrastConfig(mode="groups", gain_limit=3.0),
     "groups-middle-half": ContrastConfig(mode="groups", rank="middle", strength=0.5),

@@ -20,14 +20,16 @@ from model.evaluation import best_f1_threshold, evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.pairing import Pairs
+from model.registry import EXPORTED
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
 MILD = "mild"
-#: ``strong`` is what the issue of contrast asks augmentation to do instead of matching.
+#: ``strong`` is what augmentation can do instead of matching: the default but for zoom and blur.
 AUGMENTATIONS: dict[str, dict[str, float]] = {
-    MILD: {"tone": 0.15, "invert": 0.0},
-    "strong": {"tone": 0.5, "invert": 0.25, "shade": 0.4, "noise": 0.05},
+    MILD: {"zoom": 0, "blur": 0, "tone": 0.15, "invert": 0.0, "shade": 0.0, "noise": 0.0},
+    "medium": {"zoom": 0, "blur": 0, "tone": 0.3, "invert": 0.0, "shade": 0.2, "noise": 0.03},
+    "strong": {"zoom": 0, "blur": 0, "tone": 0.5, "invert": 0.25, "shade": 0.4, "noise": 0.05},
 }
 
 
@@ -97,6 +99,7 @@ def _learn(
     trial: Trial, budget: Budget, snapshot: DatasetSnapshot, groups: ContrastGroups
 ) -> LoadedVersion:
     from model.detector import load_detector
+    from model.export import export
     from model.training import train
 
     training = replace(
@@ -110,7 +113,8 @@ def _learn(
             snapshot, groups, detector, training, budget.start, known, Path(folder), "cpu"
         )
         learned = load_detector(weights, detector, (CELL,), "cpu")
-    return LoadedVersion(ModelVersion("trial", "trained", (CELL,), 0.0, detector), groups, learned)
+        quick = export(learned, Path(folder, EXPORTED), [])
+    return LoadedVersion(ModelVersion("trial", "trained", (CELL,), 0.0, detector), groups, quick)
 
 
 def _find(loaded: LoadedVersion, images: Sequence[LabelledImage], shift: str) -> list[Detections]:
