@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
+from backend.errors import QueueError
 from backend.learning import pipeline
 from backend.learning import push as pushing
-from backend.learning.triggers import requeue_pending, take_up
+from backend.learning.triggers import push_champions, requeue_pending, take_up
 from backend.logs import configure_logging
 from backend.services import Services, build_services
 from model.threads import wait_quietly
@@ -26,6 +27,9 @@ def learn(run_id: int) -> None:
     os.nice(NICENESS)
     with _services() as services, structlog.contextvars.bound_contextvars(run=run_id):
         pipeline.learn(services, run_id)
+        # A push gave way to this run; where Redis is away the watch queues it.
+        with suppress(QueueError):
+            push_champions(services)
 
 
 def push(project: int, version_id: str) -> None:

@@ -41,7 +41,7 @@ def setup() -> Json:
     if label_config:
         LabellingInterface.parse(label_config)
         known_project(parts().services, number, label_config)
-    return {"model_version": parts().slot.name(str(number))}
+    return {"model_version": _name(number)}
 
 
 @protocol.post("/predict")
@@ -53,7 +53,9 @@ def predict() -> Json:
     label_config = body.get("label_config") or parts().services.projects.get(number).label_config
     results = parts().predictor.predict(number, tasks_of(body), label_config)
     metrics.PREDICT_SECONDS.observe(time.monotonic() - started)
-    return {"results": results, "model_version": parts().slot.name(str(number))}
+    # Of the version that answered: another may have become champion meanwhile.
+    signed = (answer["model_version"] for answer in results if isinstance(answer, dict))
+    return {"results": results, "model_version": next(signed, None) or _name(number)}
 
 
 @protocol.get("/versions")
@@ -99,6 +101,10 @@ def measured() -> Response:
     for project, name in parts().slot.loaded_names().items():
         metrics.LOADED_VERSION.labels(project, name).set(1)
     return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _name(project: int) -> str:
+    return parts().slot.name(str(project))
 
 
 def _project_id(body: Json) -> object:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from itertools import islice
 from typing import Any
 
 import structlog
@@ -16,9 +15,10 @@ from backend.serving.slot import Slot
 
 log = structlog.get_logger(__name__)
 
-BATCH = 8
 #: Loading the champion is the first thing this job does; there is nobody to answer meanwhile.
 LOAD_S = 600.0
+#: One task that is refused was deleted; so many in a row mean that none is taken.
+REFUSED_IN_A_ROW = 8
 
 Task = Mapping[str, Any]
 
@@ -26,7 +26,10 @@ Task = Mapping[str, Any]
 def push(services: Services, project: int, version_id: str) -> int:
     """Store predictions for the unlabelled tasks, then make Label Studio show them.
 
-    Dropped as soon as another version is champion: the push of that one follows.
+    The most useful come first. It is dropped as soon as another version is champion, whose push
+    follows, and gives way to a run that waits, after which it goes on: what is stored stays. A task
+    that has this version's boxes, such as since it was opened, is left alone, so that pushing
+    twice stores nothing twice; the image of a task is always the same.
 
     Returns
     -------
@@ -35,24 +38,114 @@ def push(services: Services, project: int, version_id: str) -> int:
     Raises
     ------
     LabelStudioError
-        When Label Studio cannot be reached, or takes none of a batch.
+        When Label Studio cannot be reached, or takes none of many tasks in a row.
     """
-    label_config = services.projects.get(project).label_config
-    pushed = 0
     with closing(Slot(services.registry, services.settings.device)) as slot:
-        predictor = Predictor(services, slot, first_load_s=LOAD_S)
         served = slot.current(str(project), wait_s=LOAD_S).served_name
-        for tasks in _batches(_without(served, services.label_studio.unlabelled_tasks(project))):
-            if _superseded(services, project, version_id):
-                log.info("push.superseded", project=project, version=version_id, pushed=pushed)
-                return pushed
-            answers = predictor.predict(project, tasks, label_config)
-            pushed += _store(services, tasks, answers)
+        pushing = _Push(services, project, Predictor(services, slot, LOAD_S), served)
+        for task in most_useful_first(services.label_studio.unlabelled_tasks(project), served):
+            if reason := _reason_to_stop(services, project, version_id):
+                log.info("push.stopped", project=project, reason=reason, pushed=pushing.stored)
+                return pushing.stored
+            pushing.push(task)
+    pushing.end()
     if not _superseded(services, project, version_id):
-        _show(services, project, served, pushed)
+        _show(services, project, served, pushing.stored)
         services.projects.set_pushed(project, version_id)
-    log.info("push.done", project=project, version=version_id, pushed=pushed)
-    return pushed
+    log.info("push.done", project=project, version=version_id, pushed=pushing.stored)
+    return pushing.stored
+
+
+def most_useful_first(tasks: Iterable[Task], served: str) -> list[dict[str, Any]]:
+    """Return the tasks that lack a version's boxes, in the order in which they should get them.
+
+    First those whose present boxes will be corrected most, as far as their scores say. Those
+    without any come last: they are predicted when they are opened, whereas old boxes stay.
+
+    Parameters
+    ----------
+    tasks
+        As Label Studio lists them, with their predictions.
+    served
+        Name of version and policy.
+    """
+    lacking = [
+        (expected_corrections(task), {"id": task["id"], "data": task.get("data")})
+        for task in tasks
+        if served not in _names(task)
+    ]
+    lacking.sort(key=lambda one: -one[0])
+    return [task for _, task in lacking]
+
+
+def expected_corrections(task: Task) -> float:
+    """Return how many of the boxes that a task shows are wrong, by their scores; −1 without any.
+
+    A score is taken for the probability that the box is right. What was missed has no score.
+    """
+    shown = max(task.get("predictions") or (), key=lambda one: one.get("id", 0), default=None)
+    if shown is None:
+        return -1.0
+    scores = (region.get("score") for region in shown.get("result") or ())
+    return float(sum(1.0 - score for score in scores if score is not None))
+
+
+class _Push:
+    """One task after another; a task that was deleted meanwhile does not hold up the others."""
+
+    def __init__(self, services: Services, project: int, predictor: Predictor, served: str) -> None:
+        self.stored = 0
+        self._label_studio = services.label_studio
+        self._project = project
+        self._label_config = services.projects.get(project).label_config
+        self._predictor = predictor
+        self._served = served
+        self._refused: list[LabelStudioError] = []
+
+    def push(self, task: Task) -> None:
+        """Store a task's prediction, unless it has one by now or was labelled."""
+        try:
+            self.stored += self._store(task)
+        except LabelStudioError as error:
+            log.warning("push.refused", task=task["id"], reason=str(error))
+            self._refused.append(error)
+            if len(self._refused) >= REFUSED_IN_A_ROW:
+                raise
+        else:
+            self._refused.clear()
+
+    def end(self) -> None:
+        """Raise what was refused where nothing was taken at all."""
+        if self._refused and not self.stored:
+            raise self._refused[-1]
+
+    def _store(self, task: Task) -> bool:
+        now = self._label_studio.task(task["id"])
+        if self._served in _names(now) or _is_labelled(now):
+            return False
+        (answer,) = self._predictor.predict(self._project, [task], self._label_config)
+        if not isinstance(answer, dict):
+            return False
+        self._label_studio.create_prediction(
+            task["id"], answer["result"], answer["score"], answer["model_version"]
+        )
+        return True
+
+
+def _names(task: Task) -> set[str | None]:
+    return {one.get("model_version") for one in task.get("predictions") or ()}
+
+
+def _is_labelled(task: Task) -> bool:
+    return any(not one.get("was_cancelled") for one in task.get("annotations") or ())
+
+
+def _reason_to_stop(services: Services, project: int, version_id: str) -> str:
+    if _superseded(services, project, version_id):
+        return "another version is champion"
+    if any(run.state == "queued" for run in services.runs.unfinished()):
+        return "a run waits"
+    return ""
 
 
 def _show(services: Services, project: int, served: str, pushed: int) -> None:
@@ -67,36 +160,3 @@ def _show(services: Services, project: int, served: str, pushed: int) -> None:
 
 def _superseded(services: Services, project: int, version_id: str) -> bool:
     return services.registry.champion(str(project)).id != version_id
-
-
-def _without(served: str, tasks: Iterator[Task]) -> Iterator[Task]:
-    """Leave out the tasks that have this version's boxes already, such as by /predict."""
-    for task in tasks:
-        names = {p.get("model_version") for p in task.get("predictions") or ()}
-        if served not in names:
-            yield task
-
-
-def _batches(tasks: Iterator[Task]) -> Iterator[list[Task]]:
-    while batch := list(islice(tasks, BATCH)):
-        yield batch
-
-
-def _store(services: Services, tasks: list[Task], answers: list[Any]) -> int:
-    """Store a batch; a task that was deleted meanwhile does not hold up the others."""
-    stored, refused = 0, None
-    for task, answer in zip(tasks, answers, strict=True):
-        if not answer:
-            continue
-        try:
-            services.label_studio.create_prediction(
-                task["id"], answer["result"], answer["score"], answer["model_version"]
-            )
-        except LabelStudioError as error:
-            log.warning("push.refused", task=task["id"], reason=str(error))
-            refused = error
-        else:
-            stored += 1
-    if refused is not None and not stored:
-        raise refused
-    return stored

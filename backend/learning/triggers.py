@@ -147,6 +147,18 @@ def take_up_lost(services: Services) -> list[Run]:
     return requeue_pending(services)
 
 
+def push_champions(services: Services) -> None:
+    """Queue each project's champion's boxes for its open tasks where they lack them.
+
+    Raises
+    ------
+    QueueError
+        When Redis cannot be reached.
+    """
+    for project in services.projects.all():
+        push_champion(services, project.id)
+
+
 def push_champion(services: Services, project: int) -> bool:
     """Queue the champion's boxes for the open tasks, unless they have them.
 

@@ -20,8 +20,10 @@ from model.registry import Registry
 
 log = structlog.get_logger(__name__)
 
-#: How long a first answer may wait for its version to be loaded (torch alone takes seconds).
-FIRST_LOAD_S = 30.0
+#: How long an answer may wait for the very first load of its project, which begins when the web
+#: process starts, and again at /setup, before /predict is asked. A task that is answered with
+#: nothing is asked for again; a page that waits is not.
+FIRST_LOAD_S = 2.0
 #: After a failed load the version before serves, and the champion is tried again.
 RETRY_S = 60.0
 

@@ -124,6 +124,9 @@ class RecordedLabelStudio:
         self.asked.append("all")
         yield from self.given
 
+    def task(self, id: int) -> dict[str, Any]:
+        return next(task for task in self.given if task["id"] == id)
+
     def unlabelled_tasks(self, project: int) -> Iterator[dict[str, Any]]:
         yield from (task for task in self.given if not task["annotations"])
 

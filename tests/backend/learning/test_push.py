@@ -93,3 +93,56 @@ def test_an_image_without_cells_is_pushed_as_such(
     recorded = label_studio(tasks(1), {"/data/a.png": flat})
     assert push(services, project, CLASSICAL_ID) == 1
     assert len(recorded.predictions) == 1
+
+
+def shown(*scores: float) -> list[dict[str, Any]]:
+    return [{"id": 1, "model_version": "older+t0.5", "result": [{"score": s} for s in scores]}]
+
+
+def test_tasks_whose_boxes_will_be_corrected_most_come_first(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    given = tasks(1, 2, 3, 4)
+    given[1]["predictions"] = shown(0.9)
+    given[2]["predictions"] = shown(0.9, 0.6, 0.6)
+    given[3]["predictions"] = [*shown(), {"id": 9, "result": [{"score": 0.6}]}]
+    recorded = label_studio(given, {"/data/a.png": FIELD})
+    assert push(services, project, CLASSICAL_ID) == 4
+    assert [task for task, _ in recorded.predictions] == [3, 4, 2, 1]
+
+
+def test_a_task_that_was_opened_or_labelled_before_its_turn_is_left_alone(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(tasks(1, 2, 3), {"/data/a.png": FIELD})
+    now = {task["id"]: dict(task) for task in recorded.given}
+    now[1]["predictions"] = [{"model_version": "classical-1+t0.5"}]
+    now[2]["annotations"] = [{"id": 1, "was_cancelled": False}]
+    recorded.task = now.__getitem__
+    assert push(services, project, CLASSICAL_ID) == 1
+    assert [task for task, _ in recorded.predictions] == [3]
+
+
+def test_a_push_gives_way_to_a_run_and_goes_on_after_it(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(tasks(1, 2), {"/data/a.png": FIELD})
+    run = services.runs.open(project, 5, "button")
+    assert run is not None
+    assert push(services, project, CLASSICAL_ID) == 0
+    assert services.projects.get(project).pushed is None
+    services.runs.finish(run.id, "cancelled")
+    assert push(services, project, CLASSICAL_ID) == 2
+    assert services.projects.get(project).pushed == CLASSICAL_ID
+    assert recorded.model_version == "classical-1+t0.5"
+
+
+def test_a_label_studio_that_went_away_ends_the_push_soon(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(tasks(*range(1, 40)), {"/data/a.png": FIELD})
+    recorded.refuses = set(range(3, 40))
+    with pytest.raises(LabelStudioError):
+        push(services, project, CLASSICAL_ID)
+    assert len(recorded.predictions) == 2
+    assert services.projects.get(project).pushed is None
