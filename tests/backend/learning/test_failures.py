@@ -14,6 +14,7 @@ from backend.learning.taken import run_folder
 from backend.services import Services
 from backend.store.runs import Run
 from model.classical import CLASSICAL_ID
+from model.starter import STARTER_ID
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 TORCH_FULL = RuntimeError("[enforce fail at inline_container.cc:671] . file write failed")
@@ -66,7 +67,7 @@ def test_a_training_without_room_ends_the_run_and_leaves_all_else(
     assert ended.state == "failed"
     assert ended.message.endswith("The champion serves as before.")
     assert services.registry.champion(str(project)).id == CLASSICAL_ID
-    assert [version.id for version in services.registry.list()] == [CLASSICAL_ID]
+    assert [version.id for version in services.registry.list()] == [CLASSICAL_ID, STARTER_ID]
     folder = run_folder(services.settings, run.id)
     assert [path.name for path in folder.iterdir()] == ["snapshot.json"]
 

@@ -15,6 +15,7 @@ from model.errors import TrainingCancelled
 from model.examples import DatasetSnapshot
 from model.fields import EASY, FieldStyle
 from model.progress import Progress
+from model.starter import STARTER_ID
 
 #: Faint rims among blobs and fibres, which the classical detector finds instead: its AP50 over ten
 #: fields was measured as 0.08, that of sixty steps of training as 0.6.
@@ -50,7 +51,7 @@ def test_two_corrections_are_too_few_to_learn_from(
     run = learned(services, run_of(services, project))
     assert run.state == "refused"
     assert "(2 corrected). Three corrected images are enough" in run.message
-    assert [version.id for version in services.registry.list()] == [CLASSICAL_ID]
+    assert [version.id for version in services.registry.list()] == [CLASSICAL_ID, STARTER_ID]
 
 
 @pytest.mark.integration
@@ -152,7 +153,7 @@ def test_a_run_learns_judges_and_says_why_and_the_same_again_is_nothing_new(
     again = learned(services, run_of(services, project))
     assert again.state == "refused"
     assert again.message.startswith(f"Nothing new: run {run.id} learned")
-    assert len(services.registry.list()) == 2
+    assert len(services.registry.list()) == 3
 
 
 @pytest.mark.integration
