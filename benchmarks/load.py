@@ -154,7 +154,7 @@ class _Load:
                 f"{self._services.settings.backend_address}/predict", json=body, timeout=100
             )
             answer.raise_for_status()
-            name, problem = _check(answer.json(), len(asked))
+            name, problem = check(answer.json(), len(asked))
         except (requests.RequestException, ValueError) as error:
             name, problem = "", f"request {number}: {error}"
         with self._lock:
@@ -163,7 +163,7 @@ class _Load:
             self._outcome.problems += [problem] if problem else []
 
 
-def _check(answer: dict[str, Any], asked: int) -> tuple[str, str]:
+def check(answer: dict[str, Any], asked: int) -> tuple[str, str]:
     """Return the version that an answer names, and what is wrong with it."""
     name = str(answer["model_version"]).partition("+")[0]
     expected = boxes_of(int(name.rpartition("-")[2]))
