@@ -45,7 +45,7 @@ def decide(
             "candidate and champion were judged on different images; evaluate both on the same"
         )
     config = config or GateConfig()
-    reasons = [_judged_on(candidate, images), *_began_as(images, champion.version)]
+    reasons = [_judged_on(candidate, images), *_seen(images), *_began_as(images, champion.version)]
     promoted = _is_promoted(candidate, champion, images, config, reasons)
     reasons.append("candidate promoted" if promoted else "champion stays, candidate refused")
     return GateDecision(
@@ -144,6 +144,12 @@ def _judged_on(evidence: Evidence, images: Sequence[JudgedImage]) -> str:
     words = f"judged on {number} held-out image{'s' * (number != 1)} with {cells} cells"
     beside = sum(image.is_beside_snapshot for image in images)
     return f"{words}, {beside} of them corrected beside the training" if beside else words
+
+
+def _seen(images: Sequence[JudgedImage]) -> list[str]:
+    if not any(image.is_seen for image in images):
+        return []
+    return ["both have learned from these images, for want of others: the figures flatter both"]
 
 
 def _began_as(images: Sequence[JudgedImage], champion: str) -> list[str]:

@@ -29,6 +29,8 @@ class JudgedImage:
     is_beside_snapshot
         Whether the training's snapshot lacks it: it was corrected since that froze, or waited for
         its side.
+    is_seen
+        Whether both versions have learned from it, for want of images that neither has seen.
     """
 
     sha256: str
@@ -36,6 +38,7 @@ class JudgedImage:
     stratum: str = ""
     began_as: str = ""
     is_beside_snapshot: bool = False
+    is_seen: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from backend.effort.measuring import started_from
 from backend.learning.snapshots import truths, unseen_images
@@ -19,7 +19,7 @@ from model.versions import GateDecision, JudgedImage, ModelVersion
 from preprocessing.quantiles import profile_of
 
 NOTHING_TO_JUDGE_BY = (
-    "there is no corrected image that neither candidate nor champion has seen",
+    "there is no corrected image that candidate and champion have seen as little",
     "champion stays; correct more images, or choose by hand with `cytoloop models promote`",
 )
 
@@ -34,28 +34,32 @@ def judge(
     """Decide on the held-out images, and on those that were corrected beside the snapshot.
 
     The corrections that arrived while the candidate learned are unseen by both, and they are the
-    only ones of which this is so for certain however often a project was judged.
+    only ones of which this is so for certain however often a project was judged. Where there is no
+    unseen image, as in a project of the very images that the starter was made from, those judge
+    that both have seen.
     """
     beside = unseen_images(services, project, snapshot)
-    seen = _seen_elsewhere(snapshot, candidate, champion)
-    images = [i for i in (*snapshot.of_side("held-out"), *beside) if i.sha256 not in seen]
+    ours, theirs = (_seen_elsewhere(snapshot, version) for version in (candidate, champion))
+    corrected = (*snapshot.of_side("held-out"), *beside)
+    images = [i for i in corrected if i.sha256 not in ours | theirs]
+    images = images or [i for i in corrected if i.sha256 in ours & theirs]
     if not images:
         return GateDecision(False, NOTHING_TO_JUDGE_BY)
     return decide(
         _evidence(services, project, candidate, images, snapshot),
         _evidence(services, project, champion, images, snapshot),
-        _known(services, project, snapshot, images, beside),
+        _known(services, project, snapshot, images, beside, ours & theirs),
     )
 
 
-def _seen_elsewhere(snapshot: DatasetSnapshot, *versions: ModelVersion) -> set[str]:
-    """Return the hashes that a version has seen other than in this snapshot.
+def _seen_elsewhere(snapshot: DatasetSnapshot, version: ModelVersion) -> set[str]:
+    """Return the hashes of what a version has seen other than in this snapshot.
 
     The pages of a file have one hash and may be on several sides: those of this snapshot are told
     apart by it.
     """
     here = {image.sha256 for image in snapshot.of_side("train", "inner")}
-    return {sha256 for version in versions for sha256 in version.lineage} - here
+    return set(version.lineage) - here
 
 
 def _evidence(
@@ -79,6 +83,7 @@ def _known(
     snapshot: DatasetSnapshot,
     images: Sequence[LabelledImage],
     beside: Sequence[LabelledImage],
+    seen: Collection[str],
 ) -> list[JudgedImage]:
     truth = truths(services, project)
     strata = _strata(services, project, snapshot, images)
@@ -89,6 +94,7 @@ def _known(
             strata.name(_contrast(image)) if strata else "",
             began_as=_began_as(services, project, truth.get((image.sha256, image.page))),
             is_beside_snapshot=image in beside,
+            is_seen=image.sha256 in seen,
         )
         for image in images
     ]

@@ -59,13 +59,25 @@ def test_another_picture_of_a_field_that_taught_is_no_evidence(
     assert len(judged(services, project, snapshot).images) == 1
 
 
-def test_what_either_version_has_learned_from_elsewhere_does_not_judge(
+def test_what_one_version_alone_has_learned_from_does_not_judge(
     services: Services, project: int, snapshot: DatasetSnapshot
 ) -> None:
     (held_out,) = snapshot.of_side("held-out")
     decision = judged(services, project, snapshot, replace(CHAMPION, lineage=(held_out.sha256,)))
     assert not decision.promoted
-    assert decision.reasons[0].startswith("there is no corrected image that neither")
+    assert decision.reasons[0].startswith("there is no corrected image that candidate and champion")
+
+
+def test_what_both_have_learned_from_judges_where_there_is_nothing_else(
+    services: Services, project: int, snapshot: DatasetSnapshot, correct_fields: Any
+) -> None:
+    (held_out,) = snapshot.of_side("held-out")
+    both = replace(CHAMPION, lineage=(held_out.sha256,))
+    decision = judge(services, project, both, both, snapshot)
+    assert [image.is_seen for image in decision.images] == [True]
+    assert decision.reasons[1].startswith("both have learned from these images")
+    correct_fields([5])
+    assert [i.is_seen for i in judge(services, project, both, both, snapshot).images] == [False]
 
 
 def test_each_image_says_whose_boxes_its_truth_began_as(
