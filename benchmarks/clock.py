@@ -17,7 +17,7 @@ from model.detector import TorchDetector, build, pick_device
 from model.errors import TrainingDiverged
 from model.examples import DatasetSnapshot
 from model.loaded import LoadedVersion
-from model.training import Training
+from model.steps import Training
 from model.versions import ModelVersion
 from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups

@@ -43,7 +43,8 @@ from model.memory import keep_memory
 from model.progress import Progress
 from model.registry import EXPORTED, write_version
 from model.starter import FOLDER, STARTER_ID
-from model.training import WEIGHTS, Training
+from model.steps import Training
+from model.training import WEIGHTS
 from model.versions import ModelVersion
 from model.weights import save_weights
 from preprocessing.groups import ContrastGroups

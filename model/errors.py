@@ -37,5 +37,9 @@ class MemoryTooSmall(ModelError, MemoryError):
     """Memory, the processor's or the GPU's, that does not hold one image in training."""
 
 
+class ProcessLost(ModelError):
+    """One of several processes that trained together ended before the training had."""
+
+
 class ExportFailed(ModelError):
     """An exported detector that does not find what PyTorch finds; PyTorch goes on serving."""

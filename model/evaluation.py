@@ -141,6 +141,14 @@ def judge(
     return Evidence(report, paired)
 
 
+def ap50_of(
+    found: Sequence[Detections], truth: Sequence[LabelledImage], classes: Sequence[str]
+) -> float | None:
+    """Return AP50, the mean over the classes that have true boxes; None where none has."""
+    each = [average_precision(*_of_class(name, found, truth)) for name in classes]
+    return mean_precision(each).ap50
+
+
 def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pairs:
     """Pair boxes of any class with the true cells of each image, at IoU 0.5."""
     return Pairs.of([any_class(each) for each in found], [image.xyxy_px for image in truth])

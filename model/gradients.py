@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from model.data import Example
+from model.parallel import ALONE, Ranks
 
 # What is said where no error of its own is raised, by allocators (Linux, Windows), CUDA, cuBLAS
 # and oneDNN, which computes the convolutions on a CPU.
@@ -32,7 +33,12 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def gradient(
-    module: FasterRCNN, batch: Sequence[Example], at_once: int, seed: int, device: torch.device
+    module: FasterRCNN,
+    batch: Sequence[Example],
+    at_once: int,
+    seed: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Leave the gradient of a batch in the parameters, replacing what was there.
 
@@ -46,29 +52,53 @@ def gradient(
         Images that go through the network together; memory grows with it.
     seed
         Of what is drawn at random in the network.
+    ranks
+        Whoever else works on the batch: each finds the gradient of its share, all have the sum.
 
     Returns
     -------
     The loss, shape (); where it is not finite the gradient means nothing.
     """
     module.zero_grad(set_to_none=True)
-    loss = torch.zeros((), device=device)
-    with _statistics_moved_once(module) as take:
-        for first in range(0, len(batch), at_once):
-            part = batch[first : first + at_once]
-            # The part's own, so that the same images draw the same whoever goes before them.
-            torch.manual_seed(seed + first * 1_009)
-            share = len(part) / len(batch)
-            of_part = share * _loss(module, part, device)
-            of_part.backward()  # type: ignore[no-untyped-call]
-            loss += of_part.detach()
-            take(share)
+    loss, mine = torch.zeros((), device=device), ranks.share(len(batch))
+    with _statistics_moved_once(module) as (seen, take):
+        with _memory_of_all(ranks):
+            for first in mine[::at_once]:
+                part = batch[first : min(first + at_once, mine.stop)]
+                # The part's own, so that the same images draw the same whoever goes before them.
+                torch.manual_seed(seed + first * 1_009)
+                share = len(part) / len(batch)
+                of_part = share * _loss(module, part, device)
+                of_part.backward()  # type: ignore[no-untyped-call]
+                loss += of_part.detach()
+                take(share)
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        ranks.total([loss, *gradients, *(s for s in seen if s.is_floating_point())])
     return loss
 
 
 @contextmanager
-def _statistics_moved_once(module: nn.Module) -> Iterator[Callable[[float], None]]:
-    """Give a function that takes what a part of that share saw, and undoes it till the end."""
+def _memory_of_all(ranks: Ranks) -> Iterator[None]:
+    """Let memory that runs out in one process have run out in all, so that all go on alike."""
+    error = None
+    try:
+        yield
+    except (MemoryError, RuntimeError) as raised:
+        if not out_of_memory(raised):
+            raise
+        error = raised
+    try:
+        if ranks.most(error is not None):
+            raise error or MemoryError("memory ran out in another process")
+    finally:
+        del error  # A circle with its own frame would hold the failed attempt's tensors.
+
+
+@contextmanager
+def _statistics_moved_once(
+    module: nn.Module,
+) -> Iterator[tuple[list[Tensor], Callable[[float], None]]]:
+    """Give what the statistics will be, and a function that adds what a part of a share saw."""
     running = list(module.buffers())
     before = [buffer.clone() for buffer in running]
     seen = [torch.zeros_like(buffer) for buffer in running]
@@ -83,7 +113,7 @@ def _statistics_moved_once(module: nn.Module) -> Iterator[Callable[[float], None
 
     settled = before
     try:
-        yield take
+        yield seen, take
         settled = seen
     finally:
         for buffer, value in zip(running, settled, strict=True):

@@ -25,6 +25,8 @@ class Progress:
         Mean of the last steps; None outside the training.
     message
         What a person should read, such as why a training stopped early.
+    ap50
+        Of the last look at images that are not learned from (see ``model.looks``); None: none yet.
     """
 
     stage: str
@@ -33,6 +35,7 @@ class Progress:
     iterations: int = 0
     loss: float | None = None
     message: str = ""
+    ap50: float | None = None
 
 
 def ignore(progress: Progress) -> None:

@@ -87,7 +87,8 @@ def _learn(
 
         def on_progress(step: Progress) -> None:
             loss = "" if step.loss is None else f"loss {step.loss:.3f}"
-            advance(step.fraction, " ".join(filter(None, (step.stage, loss, step.message))))
+            ap50 = "" if step.ap50 is None else f"AP50 {step.ap50:.3f}"
+            advance(step.fraction, " ".join(filter(None, (step.stage, loss, ap50, step.message))))
 
         return make_candidate(
             snapshot,

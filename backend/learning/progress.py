@@ -104,4 +104,5 @@ def _words(progress: Progress) -> str:
     if progress.message or not progress.iterations:
         return progress.message
     loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
-    return f"step {progress.iteration} of {progress.iterations}{loss}"
+    ap50 = "" if progress.ap50 is None else f", AP50 {progress.ap50:.3f} so far"
+    return f"step {progress.iteration} of {progress.iterations}{loss}{ap50}"

@@ -23,6 +23,9 @@ MAY_IMPORT_TORCH = {
         "export",
         "gradients",
         "graph",
+        "looks",
+        "parallel",
+        "steps",
         "training",
         "weights",
     )

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +15,8 @@ from model.detector import load_detector
 from model.errors import MemoryTooSmall, NothingToLearn, TrainingCancelled, TrainingDiverged
 from model.evaluation import evaluate
 from model.examples import DatasetSnapshot
-from model.training import CHECKPOINT, Training, iterations_for, rate, train
+from model.steps import CHECKPOINT, Training
+from model.training import train
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
 
@@ -50,22 +53,6 @@ def equal(one, other):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-@pytest.mark.parametrize(
-    ("images", "least", "most"), [(4, 100, 200), (20, 200, 400), (400, 1000, 1500)]
-)
-def test_more_images_are_worth_more_iterations_up_to_a_cap(images, least, most):
-    assert least <= iterations_for(images) <= most
-
-
-def test_the_rate_warms_up_and_falls_to_nothing():
-    config = TrainConfig(iterations=400, warmup=40)
-    rates = [rate(i, config) for i in range(400)]
-    assert rates[0] < 0.05
-    assert max(rates) == pytest.approx(1.0)
-    assert rates.index(max(rates)) == 40
-    assert rates[-1] < 0.001
-
-
 def test_the_same_seed_learns_the_same_weights(learn, tmp_path):
     one, other = learn(workdir=tmp_path / "a"), learn(workdir=tmp_path / "b")
     assert equal(one, other)
@@ -90,8 +77,8 @@ def test_the_random_state_of_the_caller_is_left_alone(learn):
 def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
     learn, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("model.training._CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr("model.training._REPORT_EVERY", 3)
+    monkeypatch.setattr("model.steps._CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("model.steps._REPORT_EVERY", 3)
     whole = learn(workdir=tmp_path / "whole")
     seen = []
 
@@ -158,8 +145,8 @@ def test_a_loss_that_explodes_at_once_is_an_error_that_says_what_to_do(learn):
 
 
 def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypatch, tmp_path):
-    monkeypatch.setattr("model.training._CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr("model.training.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
+    monkeypatch.setattr("model.steps._CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("model.schedule.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
     seen, notes = [], []
     explosive = replace(SHORT, iterations=9, gradient_clip=0.0)
     path = learn(explosive, on_progress=seen.append, on_note=notes.append)
@@ -241,6 +228,24 @@ def test_a_training_killed_after_memory_ran_out_goes_on_with_what_memory_allows(
     assert equal(whole, learn(FOUR, workdir=tmp_path / "cut", on_note=notes.append))
     assert parts == [2] * 4
     assert len(notes) == 1
+
+
+def test_what_a_failed_attempt_held_is_let_go_before_the_next(learn, monkeypatch):
+    enough, held, at_the_next = model.gradients._loss, [], []
+
+    def loss(module, part, device):
+        at_the_next.extend(reference() is None for reference in held)
+        found = enough(module, part, device)
+        held.append(weakref.ref(found))
+        if len(held) == 1:
+            raise MemoryError
+        return found
+
+    monkeypatch.setattr("model.gradients._loss", loss)
+    gc.disable()
+    learn(replace(FOUR, iterations=1))
+    gc.enable()
+    assert at_the_next[0]
 
 
 def test_memory_too_small_for_one_image_is_an_error_that_says_what_to_do(learn, memory_for):

@@ -107,6 +107,11 @@ def test_progress_is_written_once_a_second_and_at_each_new_stage(
     assert told("training", 0.3, at=1.0) == ("training", 0.3)
     assert told("evaluating", 0.9, at=1.1) == ("evaluating", 0.9)
     assert services.runs.get(run.id).message == "step 3 of 20, loss 0.500"
+    report(Progress("evaluating", 0.9, message="memory ran out"))
+    assert services.runs.get(run.id).message == "memory ran out"
+    now[0] = 2.2
+    report(Progress("training", 0.9, 9, 20, loss=0.4, ap50=0.7812))
+    assert services.runs.get(run.id).message == "step 9 of 20, loss 0.400, AP50 0.781 so far"
 
 
 def test_a_run_ended_from_outside_stops_at_its_next_progress(

@@ -1,0 +1,199 @@
+"""One training by several processes, one for each GPU: each has a share of every batch.
+
+Processes add up what they found (gradients, losses, BatchNorm's statistics) after each batch, so
+that all take the same step; the first alone looks, tells and keeps.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from model.errors import ProcessLost
+
+_MEETING = "meeting"
+_POLL_S = 0.1
+_END_S = 10.0
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a training, as one of them sees them.
+
+    Parameters
+    ----------
+    rank
+        Its own number; 0 is the process that was asked to train.
+    size
+        How many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def device(self, device: torch.device) -> torch.device:
+        """Return its own of the devices."""
+        one_each = device.type == "cuda" and self.size > 1
+        return torch.device("cuda", self.rank) if one_each else device
+
+    def share(self, batch: int) -> range:
+        """Return which images of a batch are its own."""
+        return range(self.rank * batch // self.size, (self.rank + 1) * batch // self.size)
+
+    def total(self, tensors: Sequence[Tensor]) -> None:
+        """Add up each tensor over all processes, in place; all are float32, on one device."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        pieces = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, piece in zip(tensors, pieces, strict=True):
+            tensor.copy_(piece.view(tensor.shape))
+
+    def most(self, value: int) -> int:
+        """Return the largest of the values that the processes give."""
+        if self.size == 1:
+            return value
+        largest = torch.tensor(value)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest)
+
+
+ALONE = Ranks()
+
+
+def processes_for(device: str, batch: int) -> int:
+    """Return one process for each CUDA device, where the device was left open; else one."""
+    if device not in ("auto", "cuda"):
+        return 1
+    return max(1, min(torch.cuda.device_count(), batch))
+
+
+@contextmanager
+def joined(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
+    """Let other processes do the same work beside this one, and end them with it.
+
+    Parameters
+    ----------
+    size
+        Processes in all, this one included; with 1 none is started.
+    work
+        What each of the others does; it is pickled.
+
+    Raises
+    ------
+    ProcessLost
+        When another process ended before this one had finished.
+    """
+    if size == 1:
+        yield
+        return
+    with TemporaryDirectory(prefix="cytoloop-ranks-") as folder:
+        others = _start(size, work, Path(folder))
+        try:
+            _await(others, Path(folder))
+            with _group(Path(folder), Ranks(0, size)):
+                yield
+        except RuntimeError as error:  # what adding up raises when another is gone
+            if lost := _lost(others):
+                raise lost from error
+            raise
+        finally:
+            _end(others)
+
+
+def _start(size: int, work: Callable[[Ranks], None], folder: Path) -> list[BaseProcess]:
+    # Spawned: a fork would share a CUDA that was begun already.
+    context, threads = get_context("spawn"), torch.get_num_threads()
+    others: list[BaseProcess] = [
+        context.Process(target=_join, args=(Ranks(i, size), work, folder, threads), daemon=True)
+        for i in range(1, size)
+    ]
+    for other in others:
+        other.start()
+    return others
+
+
+def _join(ranks: Ranks, work: Callable[[Ranks], None], folder: Path, threads: int) -> None:
+    """Be one of the others."""
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's to hear
+    torch.set_num_threads(threads)
+    (folder / str(ranks.rank)).touch()
+    with _group(folder, ranks):
+        work(ranks)
+
+
+def _end_with_the_first() -> None:
+    first = parent_process()
+    assert first is not None
+    first.join()
+    os._exit(1)
+
+
+def _await(others: Sequence[BaseProcess], folder: Path) -> None:
+    """Wait until all are here: whoever joins first would wait long for one that never started."""
+    while not all((folder / str(i + 1)).exists() for i in range(len(others))):
+        if lost := _lost(others):
+            raise lost
+        time.sleep(_POLL_S)
+
+
+@contextmanager
+def _group(folder: Path, ranks: Ranks) -> Iterator[None]:
+    if sys.platform == "linux":  # all are on this machine; no other needs to reach them
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(ranks.rank % torch.cuda.device_count())
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo",
+        init_method=f"file://{folder / _MEETING}",
+        rank=ranks.rank,
+        world_size=ranks.size,
+    )
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _lost(others: Sequence[BaseProcess]) -> ProcessLost | None:
+    """Return an error that names the first process which ended by a failure, if one did."""
+    for rank, other in enumerate(others, 1):
+        other.join(_POLL_S)  # its connection is gone a moment before it is
+        if other.exitcode:
+            return ProcessLost(
+                f"process {rank + 1} of the {len(others) + 1} that trained together ended by itself"
+                f" (exit code {other.exitcode}; what it said is in the log): train again,"
+                " and on one GPU (CUDA_VISIBLE_DEVICES=0) if it happens again"
+            )
+    return None
+
+
+def _end(others: Sequence[BaseProcess]) -> None:
+    for other in others:
+        other.terminate()
+    for other in others:
+        other.join(_END_S)
+        if other.is_alive():
+            other.kill()
+            other.join()

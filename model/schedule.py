@@ -1,0 +1,64 @@
+"""How long a training is to last, and how fast it learns meanwhile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from model.config import TrainConfig
+
+#: What is left of a schedule that is cut, as a share of the whole.
+_COOL_DOWN = 1 / 8
+
+
+def iterations_for(images: int) -> int:
+    """Return how many steps pay for this many training images.
+
+    About 1 minute on 2 cores for 4 images of blood cells at 300×225 pixels, 2 for 20, 9 for 180
+    and more.
+    """
+    return min(120 + 6 * images, 1200)
+
+
+def rate(iteration: int, config: TrainConfig) -> float:
+    """Return the share of the learning rate at an iteration: linear warm-up, then half a cosine."""
+    warmup = min(config.warmup, config.iterations // 4)
+    if iteration < warmup:
+        return (iteration + 1) / (warmup + 1)
+    done = (iteration - warmup) / max(1, config.iterations - warmup)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The steps of a training, which may be cut short: the rate then falls to nothing sooner.
+
+    A detector gains much in its last, small steps; one that was merely stopped would lack them.
+
+    Parameters
+    ----------
+    cut
+        The iteration from which it was cut; None: it runs to its end.
+    """
+
+    config: TrainConfig
+    cut: int | None = None
+
+    @property
+    def end(self) -> int:
+        """How many iterations there are."""
+        whole = self.config.iterations
+        return whole if self.cut is None else min(whole, self.cut + math.ceil(whole * _COOL_DOWN))
+
+    def rate(self, iteration: int) -> float:
+        """Return the learning rate at an iteration."""
+        full = self.config.learning_rate
+        if self.cut is None:
+            return full * rate(iteration, self.config)
+        left = (self.end - iteration) / (self.end - self.cut)
+        return full * rate(self.cut, self.config) * left
+
+    def shortened(self, iteration: int) -> Schedule:
+        """Return it cut at an iteration, or as it is where it was cut before or none is saved."""
+        shorter = Schedule(self.config, iteration)
+        return shorter if self.cut is None and shorter.end < self.end else self

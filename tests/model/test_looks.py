@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from model.boxes import Box
+from model.config import DetectorConfig, TrainConfig
+from model.data import Examples
+from model.detector import build
+from model.examples import DatasetSnapshot
+from model.looks import Looks, looks_for
+from model.steps import Training
+from model.training import train
+from preprocessing.groups import ContrastGroups
+
+CLASSES = ("Nucleus",)
+#: Learns from nothing within the few steps here, which the default backbone does not.
+DETECTOR = DetectorConfig(
+    backbone="r18_p34_64", scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32
+)
+#: Pays for five looks at one image.
+PLAN = TrainConfig(iterations=16, batch=4, warmup=2, rois_per_image=16, rpn_proposals=50)
+NONE = ContrastGroups.none()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def snapshot(cell_images):
+    teach, inner = (
+        cell_images(4, shape=(32, 32), cells=1),
+        cell_images(4, 90, "inner", 1, (32, 32)),
+    )
+    return DatasetSnapshot((*teach, *inner), CLASSES)
+
+
+def looks(snapshot, iterations=16, **options):
+    return looks_for(snapshot, NONE, DETECTOR, replace(PLAN, iterations=iterations, **options))
+
+
+def with_seen(snapshot, *ap50):
+    seen = [(i + 1, value) for i, value in enumerate(ap50)]
+    return Looks(snapshot.images, NONE, CLASSES, DETECTOR, frozenset(), seen)
+
+
+def test_looks_are_as_many_and_at_as_many_images_as_a_part_of_the_training_pays_for(snapshot):
+    few, many = looks(snapshot), looks(snapshot, 100)
+    assert (len(few.images), sorted(few.at)) == (1, [3, 6, 10, 13, 16])
+    assert (len(many.images), len(many.at)) == (4, 8)
+    assert max(many.at) == 100
+    assert all(image.side == "inner" for image in many.images)
+
+
+def test_a_training_too_short_for_looks_keeps_its_schedule(snapshot):
+    assert looks(snapshot, 12) is None
+    assert looks(snapshot, batch=3) is None
+
+
+def test_without_an_inner_side_or_a_cell_in_it_the_schedule_is_fixed(snapshot, cell_images):
+    teach = snapshot.of_side("train")
+    empty = cell_images(2, 90, "inner", 0, (32, 32))
+    assert looks(replace(snapshot, images=teach)) is None
+    assert looks(replace(snapshot, images=(*teach, *empty)), 100) is None
+
+
+def test_it_gains_until_three_looks_in_a_row_brought_nothing(snapshot):
+    assert with_seen(snapshot).without_gain_since() is None
+    assert with_seen(snapshot, 0.5, 0.5, 0.5).without_gain_since() is None
+    assert with_seen(snapshot, 0.5, 0.5, 0.4, 0.505).without_gain_since() == 1
+    assert with_seen(snapshot, 0.5, 0.5, 0.4, 0.52).without_gain_since() is None
+    assert with_seen(snapshot, 0.3, 0.5, 0.4, 0.5, 0.5).without_gain_since() == 2
+
+
+def test_an_earlier_look_must_be_clearly_better_than_the_last(snapshot):
+    assert with_seen(snapshot).clearly_better() is None
+    assert with_seen(snapshot, 0.54, 0.5).clearly_better() is None
+    assert with_seen(snapshot, 0.2, 0.6, 0.5).clearly_better() == (2, 0.6)
+
+
+def run(snapshot, workdir, plan=PLAN, **options):
+    return train(snapshot, NONE, DETECTOR, plan, None, (), workdir, "cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def whole(snapshot, tmp_path_factory):
+    """Train to the end; give the weights and what was told."""
+    told = []
+    return run(snapshot, tmp_path_factory.mktemp("whole"), on_progress=told.append), told
+
+
+@pytest.mark.integration
+def test_a_training_that_gains_nothing_ends_sooner_and_says_so(snapshot, tmp_path):
+    seen, notes = [], []
+    images = [
+        image if image.side == "train" else replace(image, boxes=(Box(0, 0, 2, 2, "Nucleus"),))
+        for image in snapshot.images
+    ]
+    hopeless = replace(snapshot, images=tuple(images))
+    run(hopeless, tmp_path, on_progress=seen.append, on_note=notes.append)
+    assert (seen[-1].iteration, seen[-1].iterations, seen[-1].fraction) == (15, 15, 1.0)
+    assert notes == [
+        "no gain on the inner images since iteration 3: the training ends at 15 instead of 16"
+    ]
+    assert [p.message for p in seen if p.message] == notes
+    assert [p.ap50 is None for p in seen] == [p.iteration < 3 for p in seen]
+
+
+@pytest.mark.integration
+def test_a_training_with_looks_that_was_killed_goes_on_as_if_nothing_had_happened(
+    snapshot, whole, tmp_path
+):
+    told = []
+
+    def die(progress):
+        told.append(progress)
+        if progress.iteration == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(snapshot, tmp_path, on_progress=die)
+    weights = run(snapshot, tmp_path, on_progress=told.append)
+    assert weights.read_bytes() == whole[0].read_bytes()
+    assert [(p.iteration, p.ap50) for p in told] == [(p.iteration, p.ap50) for p in whole[1]]
+
+
+@pytest.mark.integration
+def test_looks_change_nothing_of_what_is_learned(snapshot, whole, tmp_path):
+    alone = replace(snapshot, images=snapshot.of_side("train"))
+    assert run(alone, tmp_path).read_bytes() == whole[0].read_bytes()
+
+
+def test_the_weights_of_a_look_that_was_clearly_better_are_kept(snapshot, tmp_path):
+    module, good = build(DETECTOR, CLASSES), build(DETECTOR, CLASSES).state_dict()
+    seen = replace(with_seen(snapshot, 0.8, 0.5), best=good)
+    examples = Examples(snapshot.images, NONE, CLASSES, 1.0)
+    done = Training(module, PLAN, examples, torch.device("cpu"), tmp_path, "", seen, iteration=16)
+    done.go_on(lambda progress: None)
+    assert all(torch.equal(t, good[name]) for name, t in module.state_dict().items())
+    assert done.notes == [
+        "the weights of iteration 1 were kept: AP50 on the inner images 0.800, 0.500 at the end"
+    ]

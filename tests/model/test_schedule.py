@@ -1,0 +1,39 @@
+import pytest
+
+from model.config import TrainConfig
+from model.schedule import Schedule, iterations_for, rate
+
+CONFIG = TrainConfig(iterations=400, warmup=40, learning_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("images", "least", "most"), [(4, 100, 200), (20, 200, 400), (400, 1000, 1500)]
+)
+def test_more_images_are_worth_more_iterations_up_to_a_cap(images, least, most):
+    assert least <= iterations_for(images) <= most
+
+
+def test_the_rate_warms_up_and_falls_to_nothing():
+    rates = [rate(i, CONFIG) for i in range(400)]
+    assert rates[0] < 0.05
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) == 40
+    assert rates[-1] < 0.001
+
+
+def test_a_schedule_that_is_cut_ends_soon_and_its_rate_falls_to_nothing_from_where_it_was():
+    whole = Schedule(CONFIG)
+    shorter = whole.shortened(200)
+    assert (whole.end, shorter.end) == (400, 250)
+    rates = [shorter.rate(i) for i in range(200, 250)]
+    assert rates[0] == pytest.approx(whole.rate(200))
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 0.03 * rates[0]
+
+
+def test_a_schedule_is_cut_once_and_never_made_longer():
+    whole = Schedule(CONFIG)
+    assert whole.shortened(350) == whole
+    shorter = whole.shortened(349)
+    assert shorter.end == 399
+    assert shorter.shortened(340) == shorter
