@@ -21,7 +21,8 @@ from model.evaluation import best_f1_threshold, evaluate_version
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.progress import OnProgress, Progress, ignore, part_of
-from model.registry import EXPORTED, Registry
+from model.registry import Registry
+from model.version_folder import EXPORTED
 from model.versions import EvaluationReport, ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
-from model.atomic import new_folder, remove_folder, write_json
-from model.boxes import CELL
+from model.atomic import remove_folder
 from model.champions import Champions, Change
 from model.classical import CLASSICAL_ID, ClassicalDetector, classical_version
-from model.config import DetectorConfig
-from model.detecting import Detector
-from model.devices import has_cuda
 from model.errors import BrokenVersion, VersionInUse, VersionNotFound
 from model.loaded import LoadedVersion
 from model.starter import FOLDER as STARTER_FOLDER
 from model.starter import STARTER_ID, is_shipped
+from model.version_folder import (
+    WEIGHTS,
+    Engine,
+    add_decision,
+    load_version,
+    read_version,
+    write_version,
+)
 from model.versions import GateDecision, Kind, ModelVersion
-from preprocessing.errors import GroupsError
 from preprocessing.groups import ContrastGroups
 
-WEIGHTS = "weights.safetensors"
-EXPORTED = "model.onnx"
-GROUPS = "groups.npz"
-DESCRIPTION = "version.json"
-#: What runs a detector: ``"auto"`` is onnxruntime on a CPU where the version has an exported file.
-Engine = Literal["auto", "torch", "onnx"]
+#: The versions that every registry has; they are not its own to change.
+GIVEN = (CLASSICAL_ID, STARTER_ID)
 VERSION_ID = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -82,7 +76,7 @@ class Registry:
         FileExistsError
             When a version of that id is there.
         """
-        if version.id in (CLASSICAL_ID, STARTER_ID):
+        if version.id in GIVEN:
             raise FileExistsError(f"{version.id} is part of every registry; take a new_id()")
         write_version(self._folder(version.id), version, groups, weights, exported)
         return version
@@ -97,7 +91,9 @@ class Registry:
         BrokenVersion
             When its ``version.json`` cannot be read.
         """
-        return classical_version() if version_id == CLASSICAL_ID else self._read(version_id)[0]
+        if version_id == CLASSICAL_ID:
+            return classical_version()
+        return read_version(self._existing(version_id))
 
     def list(self, project: str | None = None) -> tuple[ModelVersion, ...]:
         """Return the readable versions, oldest first; with ``project``, those of use to it."""
@@ -118,13 +114,15 @@ class Registry:
         return tuple(error for error in self._each() if isinstance(error, BrokenVersion))
 
     def record_decision(self, version_id: str, decision: GateDecision) -> ModelVersion:
-        """Keep what the gate decided, and what it saw, with the version it decided on."""
-        version, hashes = self._read(version_id)
-        report = decision.candidate or version.report
-        decided = replace(version, decision=decision, report=report)
-        path = self._folder(version_id) / DESCRIPTION
-        write_json(path, {**decided.to_json(), "files": hashes})
-        return decided
+        """Keep what the gate decided, and what it saw, with the version it decided on.
+
+        Raises
+        ------
+        VersionInUse
+            When the version is part of every registry.
+        """
+        _check_own(version_id)
+        return add_decision(self._existing(version_id), decision)
 
     def load(self, version_id: str, device: str = "auto", engine: Engine = "auto") -> LoadedVersion:
         """Load a version, its contrast groups and its detector; only this may import torch.
@@ -142,15 +140,7 @@ class Registry:
         """
         if version_id == CLASSICAL_ID:
             return LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
-        version, hashes = self._read(version_id)
-        folder = self._folder(version_id)
-        _check_files(folder, hashes)
-        try:
-            groups = ContrastGroups.load(folder / GROUPS)
-        except GroupsError as error:
-            raise _broken(folder, error) from error
-        load = _load_exported if _is_onnx(engine, device, EXPORTED in hashes) else _load_torch
-        return LoadedVersion(version, groups, load(folder, version, device))
+        return load_version(self._existing(version_id), device, engine)
 
     def remove(self, version_id: str) -> int:
         """Remove a version for good and return how many bytes it took.
@@ -158,11 +148,11 @@ class Registry:
         Raises
         ------
         VersionInUse
-            When it serves a project, or did once: it can be rolled back to.
+            When it serves a project, or did once: it can be rolled back to; or when it is part of
+            every registry.
         """
-        folder = self._folder(version_id)
-        if not folder.is_dir():
-            raise VersionNotFound(f"no version {version_id}; see `cytoloop models list`")
+        _check_own(version_id)
+        folder = self._existing(version_id)
         if version_id in self.champions():
             raise VersionInUse(f"{version_id} is or was a champion: it is kept for rolling back")
         size = sum(file.stat().st_size for file in folder.iterdir())
@@ -174,7 +164,7 @@ class Registry:
         return {change.champion for changes in self._champions.all() for change in changes}
 
     def champion(self, project: str) -> ModelVersion:
-        """Return the version that serves a project: the classical one if none was promoted."""
+        """Return the version that serves a project: the first one if none was promoted."""
         return self.get(self._champions.current(project))
 
     def champion_stamp(self, project: str) -> tuple[int, ...]:
@@ -214,16 +204,11 @@ class Registry:
             raise VersionNotFound(f"{version_id!r} is no version id; see `cytoloop models list`")
         return self.root / "versions" / version_id
 
-    def _read(self, version_id: str) -> tuple[ModelVersion, dict[str, str]]:
+    def _existing(self, version_id: str) -> Path:
         folder = self._folder(version_id)
         if not folder.is_dir():
             raise VersionNotFound(f"no version {version_id}; see `cytoloop models list`")
-        try:
-            values: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-            hashes = values.pop("files")
-            return ModelVersion.from_json(values), hashes
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise _broken(folder, error) from error
+        return folder
 
     def _each(self) -> Iterator[ModelVersion | BrokenVersion]:
         versions = self.root / "versions"
@@ -236,67 +221,6 @@ class Registry:
                 yield error
 
 
-def write_version(
-    target: Path,
-    version: ModelVersion,
-    groups: ContrastGroups,
-    weights: Path | None,
-    exported: Path | None = None,
-) -> None:
-    """Write a version's folder, whole or not at all; see :meth:`Registry.add`."""
-    with new_folder(target) as folder:
-        for file, name in ((weights, WEIGHTS), (exported, EXPORTED)):
-            if file is not None:
-                shutil.copyfile(file, folder / name)
-        groups.save(folder / GROUPS)
-        hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-        write_json(folder / DESCRIPTION, {**version.to_json(), "files": hashes})
-
-
-def _is_onnx(engine: Engine, device: str, is_exported: bool) -> bool:
-    if engine == "auto":
-        return is_exported and (device == "cpu" or (device == "auto" and not has_cuda()))
-    return engine == "onnx"
-
-
-def _load_torch(folder: Path, version: ModelVersion, device: str) -> Detector:
-    from model.detector import load_detector  # torch, which the web process may never need
-
-    return load_detector(folder / WEIGHTS, _config(folder, version), _classes(version), device)
-
-
-def _load_exported(folder: Path, version: ModelVersion, device: str) -> Detector:
-    from model.engine import OnnxDetector
-
-    return OnnxDetector(folder / EXPORTED, _config(folder, version), _classes(version))
-
-
-def _classes(version: ModelVersion) -> tuple[str, ...]:
-    return version.classes or (CELL,)
-
-
-def _config(folder: Path, version: ModelVersion) -> DetectorConfig:
-    if version.detector is None:
-        raise _broken(folder, "it names no detector")
-    return version.detector
-
-
-def _check_files(folder: Path, hashes: dict[str, str]) -> None:
-    for name, expected in hashes.items():
-        path = folder / name
-        if not path.is_file():
-            raise _broken(folder, f"{name} is missing")
-        if _sha256(path) != expected:
-            raise _broken(folder, f"{name} is not the file that was added")
-
-
-def _broken(folder: Path, why: object) -> BrokenVersion:
-    return BrokenVersion(
-        f"version {folder.name} is broken ({why}). Restore {folder} from a backup or delete it; "
-        f"if it was champion, `cytoloop models rollback` returns to the one before"
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _check_own(version_id: str) -> None:
+    if version_id in GIVEN:
+        raise VersionInUse(f"{version_id} is part of every registry and stays as it is")

@@ -14,8 +14,8 @@ from backend.cli.options import Device, Home, Map, OneBased, settings_from
 from backend.errors import BadRequest
 
 if TYPE_CHECKING:  # too slow for --help
-    from backend.effort.ledger import Ledger, Row
-    from backend.effort.playing import Play
+    from backend.replay.ledger import Ledger, Row
+    from backend.replay.playing import Play
     from backend.settings import Settings
     from model.examples import LabelledImage
 
@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     images: Annotated[Path, typer.Option(help="Folder of the images.")],
-    annotations: Annotated[Path, typer.Option(help="Folder of their Pascal VOC files: the truth.")],
+    annotations: Annotated[
+        Path, typer.Option(help="Folder of their VOC files, or a CSV of boxes: the truth.")
+    ],
     out: Annotated[
         Path, typer.Option(help="Folder for the table, the curve and all that is kept.")
     ],
@@ -68,14 +70,16 @@ def replay(
     training, gate and predictions, without Label Studio. docs/effort.md says by which rules.
     """
     from backend.datasets.folder import labelled_folder
-    from backend.effort.ledger import Ledger
-    from backend.effort.playing import Play, in_drawn_order
-    from backend.effort.replay import Carelessness
     from backend.logs import configure_logging
+    from backend.replay.correcting import Carelessness
+    from backend.replay.ledger import Ledger
+    from backend.replay.playing import Play, in_drawn_order
 
     configure_logging("ERROR")  # what a run says is in the store; a failure is told here
     if live is not None and (start or floor):
         raise BadRequest("--start and --floor are of the form in process: leave out --live.")
+    if floor == 1:
+        raise BadRequest("--floor cross-validates: it needs at least 2 folds, or 0 for none.")
     settings = settings_from(home=home, device=device)
     renamed = choosing.parse_mapping(mapping or [])
     folder = labelled_folder(images, annotations, renamed, one_based=one_based)
@@ -105,7 +109,7 @@ def _on_paper(
     lag: int,
     start: str | None,
 ) -> Iterator[Row]:
-    from backend.effort.paper import play_on_paper
+    from backend.replay.paper import play_on_paper
     from model.registry import Registry
 
     own = settings.model_copy(update={"home": (out / "home").resolve()})
@@ -121,8 +125,8 @@ def _live(
     how: Play,
     lag: int,
 ) -> Iterator[Row]:
-    from backend.effort.live import LiveDesk
-    from backend.effort.playing import play
+    from backend.replay.live import LiveDesk
+    from backend.replay.playing import play
     from backend.services import build_services
 
     services = build_services(settings)
@@ -139,7 +143,7 @@ def _floor(
     how: Play,
     folds: int,
 ) -> Iterator[Row]:
-    from backend.effort.floor import cross_validated
+    from backend.replay.floor import cross_validated
 
     home = (out / "floor").resolve()
     own = settings.model_copy(update={"home": home})
@@ -154,8 +158,8 @@ def _show(title: str, rows: Iterator[Row], images: int) -> None:
 
 
 def _tell(out: Path, rows: Sequence[Row], floor: Sequence[Row]) -> None:
-    from backend.effort.ledger import effort_of_rows
-    from backend.effort.replay_figures import curve_svg, table_of
+    from backend.replay.figures import curve_svg, table_of
+    from backend.replay.ledger import effort_of_rows
 
     typer.echo(table_of(rows))
     if floor:

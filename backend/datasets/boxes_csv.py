@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from backend.datasets.drawn import (
     EDGES,
-    DrawnBox,
+    FoundBox,
     Truth,
     image_size,
     number_in,
@@ -183,9 +183,9 @@ def _says_empty(row: Row) -> bool:
     return not any(row[name] for name in NEEDED if name != "filename")
 
 
-def _drawn(line: int, row: Row) -> DrawnBox:
+def _drawn(line: int, row: Row) -> FoundBox:
     edges = tuple(number_in(row[edge]) for edge in EDGES)
-    return DrawnBox(f"line {line}", row["class"], edges)
+    return FoundBox(f"line {line}", row["class"], edges)
 
 
 def _size(row: Row) -> tuple[int, int] | None:

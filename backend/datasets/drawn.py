@@ -35,7 +35,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class DrawnBox:
+class FoundBox:
     """One box as it was found; what is missing or no number is empty or None.
 
     Parameters
@@ -81,7 +81,7 @@ def image_size(
 
 
 def usable(
-    drawn: Iterable[DrawnBox], size: tuple[int, int], one_based: bool, notes: list[str]
+    drawn: Iterable[FoundBox], size: tuple[int, int], one_based: bool, notes: list[str]
 ) -> tuple[Box, ...]:
     """Return the boxes that can be used, inside the image; a note on each that was changed or not.
 
@@ -96,7 +96,7 @@ def usable(
 
 
 def _usable(
-    drawn: DrawnBox, size: tuple[int, int], one_based: bool, notes: list[str]
+    drawn: FoundBox, size: tuple[int, int], one_based: bool, notes: list[str]
 ) -> Box | None:
     if not drawn.label or len(drawn.edges) != len(EDGES) or None in drawn.edges:
         notes.append(f"{drawn.what} set aside: it needs a class and four numbers")

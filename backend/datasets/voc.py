@@ -12,7 +12,7 @@ from defusedxml.ElementTree import parse  # type: ignore[import-untyped]
 
 from backend.datasets.drawn import (
     EDGES,
-    DrawnBox,
+    FoundBox,
     Truth,
     image_size,
     number_in,
@@ -94,9 +94,9 @@ def _told_size(root: ET.Element) -> tuple[int, int] | None:
     return (said[0], said[1]) if min(said) > 0 else None
 
 
-def _drawn(root: ET.Element) -> list[DrawnBox]:
+def _drawn(root: ET.Element) -> list[FoundBox]:
     return [
-        DrawnBox(
+        FoundBox(
             f"box {number}",
             (element.findtext("name") or "").strip(),
             tuple(number_in(element.findtext(f"bndbox/{edge}")) for edge in EDGES),

@@ -11,7 +11,7 @@ from backend.effort.actions import BY_HAND_S_PER_CELL
 from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import measure
 from backend.effort.tally import Tally, Watchfulness, made_by_people, tallies
-from backend.http.overview import upcoming_milestone
+from backend.learning.milestones import upcoming_milestone
 from backend.services import Services
 from backend.serving.policy import version_of
 from backend.store.corrections import Correction

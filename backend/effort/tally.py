@@ -57,8 +57,12 @@ class Tally:
 
     @property
     def hours_saved(self) -> float:
-        """Against ``BY_HAND_S_PER_CELL``, over the images of which the time is known."""
-        seconds = sum(BY_HAND_S_PER_CELL * cells - taken for taken, cells in self.timed)
+        """Against ``BY_HAND_S_PER_CELL``, over the images with boxes of which the time is known.
+
+        Negative where the work took longer than drawing every cell.
+        """
+        timed = Tally(self._with_boxes).timed
+        seconds = sum(BY_HAND_S_PER_CELL * cells - taken for taken, cells in timed)
         return seconds / 3600
 
     def share_at(self, iou: float) -> float | None:
@@ -66,12 +70,17 @@ class Tally:
 
         None where nothing was served.
         """
-        with_boxes = [c for c in self.corrections if c.start == "prediction"]
-        total = Tally(tuple(with_boxes)).actions
+        with_boxes = self._with_boxes
+        total = Tally(with_boxes).actions
         paired = sum(c.cells - c.actions.added for c in with_boxes)
         off = sum(overlap < iou for c in with_boxes for overlap in c.overlaps)
         served = paired + total.deleted
         return (paired - off) / served if served else None
+
+    @property
+    def _with_boxes(self) -> tuple[Correction, ...]:
+        """Those of images that were served boxes."""
+        return tuple(c for c in self.corrections if c.start == "prediction")
 
     def to_json(self) -> dict[str, Any]:
         return {

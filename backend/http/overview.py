@@ -7,7 +7,8 @@ from typing import Any
 
 from backend.http.parts import Parts
 from backend.labelstudio.client import project_page
-from backend.serving.predictor import LIMIT_REACHED
+from backend.labelstudio.results import LIMIT_REACHED
+from backend.learning.milestones import upcoming_milestone, way_to
 from backend.store.projects import Project
 from backend.store.runs import Run
 from model.errors import BrokenVersion
@@ -94,24 +95,6 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         ended=tuple(run for run in runs if not run.is_active)[:DECISIONS_SHOWN],
         capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
     )
-
-
-def upcoming_milestone(reached: int, milestones: tuple[int, ...], step: int) -> int | None:
-    """Return the first milestone above a number of corrected images; None after the last."""
-    for milestone in milestones:
-        if milestone > reached:
-            return milestone
-    last = milestones[-1] if milestones else 0
-    return last + step * ((reached - last) // step + 1) if step > 0 else None
-
-
-def way_to(upcoming: int | None, corrected: int, milestones: tuple[int, ...], step: int) -> float:
-    """Return the share of the way from the milestone before to the upcoming one, in [0, 1]."""
-    if upcoming is None:
-        return 1.0
-    before = max((m for m in milestones if m < upcoming), default=0)
-    before = before if upcoming in milestones else upcoming - step
-    return min(max((corrected - before) / (upcoming - before), 0.0), 1.0)
 
 
 def job_status(run: Run) -> dict[str, Any]:

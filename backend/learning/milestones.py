@@ -34,6 +34,24 @@ def next_milestone(
     return reached
 
 
+def upcoming_milestone(reached: int, milestones: Sequence[int], step: int) -> int | None:
+    """Return the first milestone above a number of corrected images; None after the last."""
+    for milestone in milestones:
+        if milestone > reached:
+            return milestone
+    last = milestones[-1] if milestones else 0
+    return last + step * ((reached - last) // step + 1) if step > 0 else None
+
+
+def way_to(upcoming: int | None, corrected: int, milestones: Sequence[int], step: int) -> float:
+    """Return the share of the way from the milestone before to the upcoming one, in [0, 1]."""
+    if upcoming is None:
+        return 1.0
+    before = max((m for m in milestones if m < upcoming), default=0)
+    before = before if upcoming in milestones else upcoming - step
+    return min(max((corrected - before) / (upcoming - before), 0.0), 1.0)
+
+
 def _highest_reached(corrected: int, milestones: Sequence[int], step: int) -> int | None:
     last = milestones[-1] if milestones else 0
     if step > 0 and corrected >= last + step:

@@ -9,7 +9,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Worker
 
-from backend.http.overview import job_status, upcoming_milestone
+from backend.http.overview import job_status
+from backend.learning.milestones import upcoming_milestone
 from backend.running.http import answers
 from backend.running.redis import answers as redis_answers
 from backend.services import Services

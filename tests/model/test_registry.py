@@ -12,7 +12,7 @@ import pytest
 
 from model.config import DetectorConfig, TrainConfig
 from model.errors import BrokenVersion, NothingToRollBack, VersionInUse, VersionNotFound
-from model.registry import Registry
+from model.registry import GIVEN, Registry
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -89,7 +89,7 @@ from pathlib import Path
 import model.registry
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
-model.registry.shutil.copyfile = lambda *paths: os.kill(os.getpid(), 9)
+model.version_folder.shutil.copyfile = lambda *paths: os.kill(os.getpid(), 9)
 version = ModelVersion("trained-1", "trained", (), 0.5)
 registry = model.registry.Registry(Path({str(registry.root)!r}))
 registry.add(version, ContrastGroups.none(), Path({str(weights)!r}))
@@ -146,10 +146,10 @@ def test_a_truncated_or_missing_file_is_found_before_it_is_used(registry, weight
 @pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])
 def test_an_exported_version_is_served_by_it_on_a_cpu(registry, weights, device, monkeypatch):
     served = []
-    monkeypatch.setattr("model.registry.has_cuda", lambda: False)
+    monkeypatch.setattr("model.version_folder.has_cuda", lambda: False)
     for name in ("exported", "torch"):
         monkeypatch.setattr(
-            f"model.registry._load_{name}", lambda *_, name=name: served.append(name)
+            f"model.version_folder._load_{name}", lambda *_, name=name: served.append(name)
         )
     registry.add(version("both"), NONE, weights, exported=weights)
     registry.add(version("one"), NONE, weights)
@@ -162,10 +162,10 @@ def test_where_there_is_cuda_pytorch_serves_unless_a_cpu_is_asked_for(
     registry, weights, monkeypatch
 ):
     served = []
-    monkeypatch.setattr("model.registry.has_cuda", lambda: True)
+    monkeypatch.setattr("model.version_folder.has_cuda", lambda: True)
     for name in ("exported", "torch"):
         monkeypatch.setattr(
-            f"model.registry._load_{name}", lambda *_, name=name: served.append(name)
+            f"model.version_folder._load_{name}", lambda *_, name=name: served.append(name)
         )
     registry.add(version("both"), NONE, weights, exported=weights)
     for device in ("auto", "cpu"):
@@ -343,3 +343,12 @@ def test_a_removed_version_is_gone_and_a_champion_past_or_present_stays(registry
             registry.remove(name)
     left = sorted(folder.name for folder in (registry.root / "versions").iterdir())
     assert left == ["trained-a", "trained-b"]
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_the_versions_that_every_registry_has_are_not_its_own_to_change(registry, given):
+    with pytest.raises(VersionInUse):
+        registry.remove(given)
+    with pytest.raises(VersionInUse):
+        registry.record_decision(given, GateDecision(False, ()))
+    assert registry.get(given).decision is None

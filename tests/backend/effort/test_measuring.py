@@ -99,7 +99,7 @@ def test_a_break_is_cut_short_and_each_update_counts_with_what_it_added(
         submit(1, shown, minute=minute, lead_time=total)
     (found,) = measure(services, project)
     assert found.totals_s == (10.0, 8000.0, 8005.0)
-    assert found.seconds == 10 + (60 + 30) + 5
+    assert found.seconds == 10 + (60 + 144) + 5
 
 
 def test_the_tally_takes_the_median_and_leaves_unknown_times_out(
@@ -173,3 +173,12 @@ def test_seconds_are_known_where_the_first_event_was_lost(
     (found,) = measure(services, project)
     assert found.totals_s == (7.0, 12.0)
     assert found.seconds == 12.0
+
+
+def test_work_that_is_slower_than_by_hand_saves_less_than_nothing(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    submit(1, serve(1, cell(10), cell(50)), lead_time=2 * 72 + 36.0)
+    submit(2, write(cell(60)), parent_prediction=None, lead_time=5.0)  # drawn: nothing was served
+    total = Tally(tuple(measure(services, project)))
+    assert total.hours_saved == pytest.approx(-36 / 3600)

@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 from xml.sax.saxutils import escape
 
 from backend.effort.actions import KINDS, Actions
-from backend.effort.ledger import Row, effort_of_rows, seconds_a_cell
+from backend.replay.ledger import Row, effort_of_rows, seconds_a_cell
 
 HEADINGS = ("learned from", "images", "cells", "actions/cell", "s/cell", *KINDS)
 #: Images averaged for a point of the curve.

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from backend.effort.actions import Costs
-from backend.effort.ledger import Ledger, Row, row_of
-from backend.effort.replay import CAREFUL, Carelessness, Corrected, Rules, correct
+from backend.effort.report import images_learned_from
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import Region, to_boxes, to_regions
+from backend.replay.correcting import CAREFUL, Carelessness, Corrected, Rules, correct
+from backend.replay.ledger import Ledger, Row, row_of
+from backend.services import Services
+from backend.serving.policy import version_of
 from backend.store.projects import Project
 from model.boxes import Box
 from model.examples import LabelledImage
@@ -104,6 +107,11 @@ def play(
         if not done:
             yield _play_one(desk, number, task, image, ledger, how)
         desk.settle(number)
+
+
+def learned_from(services: Services, project: int, served: str) -> int:
+    """Return from how many corrected images a served version learned; 0 before the first run."""
+    return images_learned_from(services.runs.all(project)).get(version_of(served), 0)
 
 
 def _play_one(

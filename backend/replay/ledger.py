@@ -9,8 +9,8 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 from backend.effort.actions import Actions, Costs
-from backend.effort.replay import Corrected
 from backend.errors import BadRequest
+from backend.replay.correcting import Corrected
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Ledger:
         """Append a row, unless its image has one."""
         if row.sha256 in self._known:
             return
-        new = not self._path.exists()
+        new = not self._path.exists() or not self._path.stat().st_size
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", newline="", encoding="utf-8") as out:
             table = csv.writer(out, lineterminator="\n")

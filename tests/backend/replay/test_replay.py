@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from backend.effort.actions import Actions, Costs
 from backend.effort.comparison import compare
-from backend.effort.ledger import Ledger, effort_of_rows, row_of
-from backend.effort.playing import submitted_regions
-from backend.effort.replay import Carelessness, Corrected, correct
-from backend.effort.replay_figures import curve_svg, table_of
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_boxes, to_drawn_boxes, to_regions
+from backend.replay.correcting import Carelessness, Corrected, correct
+from backend.replay.figures import curve_svg, table_of
+from backend.replay.ledger import Ledger, effort_of_rows, row_of
+from backend.replay.playing import submitted_regions
 from model.boxes import Box
 from tests.backend.conftest import LABEL_CONFIG
 
@@ -145,3 +145,10 @@ def test_the_table_and_the_curve_tell_each_milestone_and_the_whole() -> None:
     assert "Effort &lt;of&gt; a set" in picture
     assert picture.count("3 3") == 1
     assert "floor" in picture
+
+
+def test_a_table_that_was_cut_off_before_its_heading_gets_one(tmp_path: Path) -> None:
+    path = tmp_path / "effort.csv"
+    path.write_text("")
+    Ledger(path).add(a_row(1, 2))
+    assert len(Ledger(path).rows) == 1

@@ -11,9 +11,6 @@ from functools import cached_property
 from typing import Any, cast
 
 from backend.credentials import Credentials
-from backend.effort.ledger import Ledger, Row
-from backend.effort.playing import Opened, Play, play
-from backend.effort.report import images_learned_from
 from backend.errors import LabelStudioError, NotFound
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connection import Connection
@@ -21,8 +18,9 @@ from backend.labelstudio.results import Region
 from backend.learning import pipeline
 from backend.learning.queue import JobQueue
 from backend.learning.triggers import after_correction, take_up
+from backend.replay.ledger import Ledger, Row
+from backend.replay.playing import Opened, Play, learned_from, play
 from backend.services import Services
-from backend.serving.policy import version_of
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Loaded, Slot
 from backend.settings import Settings
@@ -193,7 +191,7 @@ def lay_out(
     """Make a project with a task for each image; doing it again changes nothing."""
     labels = "".join(f'<Label value="{name}"/>' for name in classes)
     project = services.projects.ensure(PROJECT, title, LABEL_CONFIG.format(labels=labels))
-    known = {i.sha256 for i in services.images.all(project.id)}
+    known = {i.sha256 for i in services.images.all(project.id) if i.task is not None}
     for task, image in enumerate(images, start=1):
         if image.sha256 not in known:
             raw = image.read()
@@ -202,11 +200,6 @@ def lay_out(
             services.images.add(project.id, image.sha256, image.page, image.name, *size)
             services.images.attach_task(project.id, image.sha256, image.page, task)
     return project
-
-
-def learned_from(services: Services, project: int, served: str) -> int:
-    """Return from how many corrected images a served version learned; 0 before the first run."""
-    return images_learned_from(services.runs.all(project)).get(version_of(served), 0)
 
 
 def start_from(services: Services, project: Project, version: str, kept_in: Registry) -> None:
@@ -241,7 +234,7 @@ def play_on_paper(
     Parameters
     ----------
     start
-        A version to begin with and the registry that has it; the classical one if None.
+        A version to begin with and the registry that has it; None: as the settings say.
 
     Yields
     ------

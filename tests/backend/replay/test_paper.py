@@ -10,12 +10,12 @@ from PIL import Image
 
 from backend.datasets.folder import LabelledFolder, labelled_folder
 from backend.datasets.voc import write_voc
-from backend.effort.floor import cross_validated
-from backend.effort.ledger import Ledger, Row
-from backend.effort.paper import lay_out, paper_loop, play_on_paper, start_from
-from backend.effort.playing import Play, in_drawn_order
 from backend.effort.report import effort_of
 from backend.errors import BadRequest
+from backend.replay.floor import cross_validated
+from backend.replay.ledger import Ledger, Row
+from backend.replay.paper import lay_out, paper_loop, play_on_paper, start_from
+from backend.replay.playing import Play, in_drawn_order
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID
 from model.config import PRESETS

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from backend.effort.ledger import Ledger, Row, row_of
-from backend.effort.paper import lay_out, paper_loop
-from backend.effort.playing import Play
-from backend.effort.replay import correct
 from backend.labelstudio.interface import LabellingInterface
 from backend.learning.pipeline import preset_of
+from backend.replay.correcting import correct
+from backend.replay.ledger import Ledger, Row, row_of
+from backend.replay.paper import lay_out, paper_loop
+from backend.replay.playing import Play
 from backend.services import Services
 from backend.serving.policy import Policy
 from backend.serving.predictor import in_classes

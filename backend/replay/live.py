@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from backend.effort.paper import learned_from
-from backend.effort.playing import Opened
 from backend.errors import LabelStudioError, NotFound
 from backend.labelstudio.results import Region
 from backend.learning.milestones import next_milestone
+from backend.replay.playing import Opened, learned_from
 from backend.services import Services
 from backend.store.projects import Project
 from backend.store.runs import Run
@@ -74,15 +73,17 @@ class LiveDesk:
         if milestone == before:
             run = _wait_for(lambda: self._ended(milestone), math.inf)
             if run.state == "promoted":
-                _wait_for(lambda: self._shows(run), SOON_S)
+                _wait_for(self._shows_champion, SOON_S)
 
     def _ended(self, milestone: int) -> Run | None:
         runs = self._services.runs.all(self.project.id)
         return next((r for r in runs if r.milestone == milestone and not r.is_active), None)
 
-    def _shows(self, run: Run) -> bool:
+    def _shows_champion(self) -> bool:
+        # Not that run's candidate: where the replay goes on, a later run may have been promoted.
+        champion = self._services.registry.champion(str(self.project.id)).id
         shown = str(self._studio.project(self.project.id)["model_version"])
-        return shown.startswith(f"{run.candidate}+")
+        return shown.startswith(f"{champion}+")
 
 
 def _wait_for(what: Callable[[], Answer | None], within_s: float) -> Answer:
