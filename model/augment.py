@@ -21,7 +21,7 @@ class Variation:
 
     crop_px: int
     zoom: float = 0.0
-    tone: float = 0.15
+    tone: float = 0.0
     invert: float = 0.0
     shade: float = 0.0
     blur: float = 0.0
@@ -142,7 +142,10 @@ def resized(example: Example, factor: float) -> Example:
 
 
 def shaded(example: Example, rng: np.random.Generator, most: float) -> Example:
-    """Dim the light from one side on, and towards the corners, by up to ``most`` of it."""
+    """Dim the light from one side on, and towards the corners.
+
+    Each of the two falls off by up to ``most`` of the light: a corner may lose about twice that.
+    """
     height, width = example.pixels.shape
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     slope_x, slope_y, fall = rng.uniform(-most, most, 3) / 2

@@ -85,7 +85,7 @@ class TrainConfig(_Config):
     contrast
         What the detector sees: each image as it is (stretched), matched to one template, or to
         its contrast group's, or that with its background evened out; by the mode's name, or with
-        every choice there is.
+        every choice there is. By default images are sorted and flagged by groups, and stretched.
     zoom
         How much sizes are varied: by up to e to this, either way.
     tone
@@ -93,7 +93,8 @@ class TrainConfig(_Config):
     invert
         Share of the images whose dark and bright are exchanged, cells and background alike.
     shade
-        How much the light falls off across the image, up to this share of it.
+        How much the light falls off across the image: from side to side, and towards the corners,
+        up to this share of it each.
     blur
         Up to how many pixels of the prepared image it is out of focus (standard deviation).
     noise

@@ -23,7 +23,7 @@ def decide(
     images: Sequence[JudgedImage] = (),
     config: GateConfig | None = None,
 ) -> GateDecision:
-    """Compare a candidate with the champion on images that neither has seen.
+    """Compare a candidate with the champion on images that both have seen as little.
 
     It is promoted when its AP50 is better beyond noise, or equal and its count error better, and
     it is worse in no stratum of contrast. On fewer than ``fewest_images`` it is promoted unless it

@@ -2,8 +2,9 @@
 
 A resample draws as many images as there are, with replacement. It is held as a weight for each
 image (how often it was drawn), so that boxes are paired once and every resample is a weighted sum.
-Two versions judged on the same images are compared by the same weights (:func:`ap50_gain`): what
-makes an image hard is then hard for both, and the interval of the difference is narrower.
+Two ways of working that were judged on the same images, each by several trainings, are compared by
+the same weights (:func:`ap50_lead`): what makes an image hard is then hard for both, and the
+interval of the difference is narrower. (The gate compares two versions: ``model.evidence``.)
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def count_error(predicted: NDArray[np.int64], true: NDArray[np.int64], weights: 
     return error
 
 
-def ap50_gain(ours: Sequence[Pairs], theirs: Sequence[Pairs]) -> Interval | None:
+def ap50_lead(ours: Sequence[Pairs], theirs: Sequence[Pairs]) -> Interval | None:
     """Return the interval of the AP50 that one way of working has above another, paired by image.
 
     Parameters

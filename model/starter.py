@@ -6,8 +6,9 @@ Made by ``make starter``; its ``version.json`` says from what and how good it is
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-STARTER_ID = "starter-1"
+STARTER_ID: Final = "starter-1"
 
 #: A version's folder like those of a registry.
 FOLDER = Path(__file__).parent / "shipped" / STARTER_ID

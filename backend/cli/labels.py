@@ -42,7 +42,10 @@ def check(
         Path | None, typer.Option(help="Look at this folder of images instead of a project.")
     ] = None,
     annotations: Annotated[
-        Path | None, typer.Option(help="Folder of their VOC files.", show_default="the images'")
+        Path | None,
+        typer.Option(
+            help="Folder of their VOC files, or a CSV of boxes.", show_default="the images'"
+        ),
     ] = None,
     mapping: Map = None,
     one_based: OneBased = False,

@@ -68,7 +68,7 @@ def disk(patient: Patient) -> Iterator[Finding]:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(there).free
     says = f"{free / GB:.1f} GB free on the disk of {folder}"
-    mend = "Make room: cytoloop models list shows the versions, or move the home (CYTOLOOP_HOME)."
+    mend = "Make room: cytoloop models prune removes versions, or move the home (CYTOLOOP_HOME)."
     if free < LEAST_FREE:
         yield fail("Disk", f"{says}: too little for a run", mend)
     elif free < SCARCE_FREE:

@@ -32,7 +32,9 @@ def store(patient: Patient) -> Iterator[Finding]:
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         mend = RESTORE if url.get_backend_name() == "sqlite" else "Is the database running?"
-        yield fail("Store", f"{where} cannot be read: {said}", f"{mend} CYTOLOOP_DATABASE_URL.")
+        yield fail(
+            "Store", f"{where} cannot be read: {said}", f"{mend} Or correct CYTOLOOP_DATABASE_URL."
+        )
     finally:
         engine.dispose()
 

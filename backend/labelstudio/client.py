@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import count, takewhile
 from typing import Any
 
+from backend.errors import LabelStudioMissing
 from backend.labelstudio.connection import Connection
 
 PAGE_SIZE = 100
@@ -117,39 +119,33 @@ class LabelStudio:
 
     def tasks(self, project: int) -> Iterator[Json]:
         """Yield the project's tasks, each with its ``annotations`` and ``predictions``."""
-        page, seen = 1, 0
-        while True:
-            query = {"project": project, "page": page, "page_size": PAGE_SIZE, "fields": "all"}
-            answer = self._http.json("GET", "/api/tasks", params=query)
+        return self._pages(project, PAGE_SIZE, fields="all")
+
+    def newest_change(self, project: int) -> datetime | None:
+        """Return when one of the project's tasks, its annotations or predictions last changed."""
+        newest = next(self._pages(project, 1, query=NEWEST_FIRST), None)
+        return _moment(newest["updated_at"]) if newest else None
+
+    def changed_tasks(self, project: int, since: datetime) -> Iterator[Json]:
+        """Yield the tasks that changed at a moment or later, newest first, with annotations."""
+        newest_first = self._pages(project, CHANGES_PAGE_SIZE, query=NEWEST_FIRST, fields="all")
+        return takewhile(lambda task: _moment(task["updated_at"]) >= since, newest_first)
+
+    def _pages(self, project: int, page_size: int, **query: str) -> Iterator[Json]:
+        """Yield the tasks of page after page; Label Studio has no page after the last."""
+        seen = 0
+        for page in count(1):
+            asked = {"project": project, "page": page, "page_size": page_size} | query
+            try:
+                answer = self._http.json("GET", "/api/tasks", params=asked)
+            except LabelStudioMissing:
+                if page == 1:
+                    raise
+                return  # tasks were deleted meanwhile, and this page with them
             yield from answer["tasks"]
             seen += len(answer["tasks"])
             if not answer["tasks"] or seen >= answer["total"]:
                 return
-            page += 1
-
-    def newest_change(self, project: int) -> datetime | None:
-        """Return when one of the project's tasks, its annotations or predictions last changed."""
-        tasks = self._newest_first(project, page=1, page_size=1)
-        return _moment(tasks[0]["updated_at"]) if tasks else None
-
-    def changed_tasks(self, project: int, since: datetime) -> Iterator[Json]:
-        """Yield the tasks that changed at a moment or later, newest first, with annotations."""
-        page = 1
-        while tasks := self._newest_first(project, page, CHANGES_PAGE_SIZE, fields="all"):
-            for task in tasks:
-                if _moment(task["updated_at"]) < since:
-                    return
-                yield task
-            if len(tasks) < CHANGES_PAGE_SIZE:
-                return
-            page += 1
-
-    def _newest_first(
-        self, project: int, page: int, page_size: int, **more: str
-    ) -> list[dict[str, Any]]:
-        query = {"project": project, "page": page, "page_size": page_size, "query": NEWEST_FIRST}
-        answer = self._http.json("GET", "/api/tasks", params=query | more)
-        return list(answer["tasks"])
 
     def unlabelled_tasks(self, project: int) -> Iterator[Json]:
         """Yield the tasks that nobody has submitted an annotation for."""

@@ -19,6 +19,8 @@ Point = tuple[float, float]
 #: Edges are kept on a grid of 2⁻²⁰ px (a millionth of a pixel). Percent and back moves an edge by
 #: a float's rounding, far less than half a step, so what was served returns exactly as it was.
 STEPS_PER_PX = 2**20
+#: How Cytoloop begins what it writes to a region of an image where a limit was reached.
+LIMIT_REACHED = "limit reached"
 
 
 def to_regions(
@@ -108,12 +110,18 @@ def to_labels(
     """Read an image's boxes for the label guard, with the same notes as :func:`to_boxes`.
 
     A box is meant as it is when the annotator wrote a note to its region ("Meta" in the region's
-    panel of Label Studio).
+    panel of Label Studio); what Cytoloop itself writes there is none.
     """
     boxes, notes = to_boxes(regions, width, height)
-    noted = [region for region in regions if (region.get("meta") or {}).get("text")]
+    noted = [region for region in regions if _is_noted(region)]
     meant = frozenset(to_boxes(noted, width, height)[0])
     return ImageLabels(name, width, height, tuple(boxes), meant), notes
+
+
+def _is_noted(region: Mapping[str, Any]) -> bool:
+    text = (region.get("meta") or {}).get("text") or ()
+    lines = "\n".join(map(str, [text] if isinstance(text, str) else text)).splitlines()
+    return any(line.strip() and not line.startswith(LIMIT_REACHED) for line in lines)
 
 
 class _LeftOut(ValueError):

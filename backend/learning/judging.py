@@ -1,4 +1,4 @@
-"""The judgement of a candidate beside the champion, on images that neither has seen."""
+"""The judgement of a candidate beside the champion, on images new to both if there are any."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
@@ -51,7 +51,8 @@ def push(services: Services, project: int, version_id: str) -> int:
     pushing.end()
     if not _superseded(services, project, version_id):
         _show(services, project, served, pushing.stored)
-        services.projects.set_pushed(project, version_id)
+        if pushing.complete:  # else the watch pushes the rest
+            services.projects.set_pushed(project, version_id)
     log.info("push.done", project=project, version=version_id, pushed=pushing.stored)
     return pushing.stored
 
@@ -95,9 +96,11 @@ class _Push:
 
     def __init__(self, services: Services, project: int, predictor: Predictor, served: str) -> None:
         self.stored = 0
+        #: Whether no task was refused; deleted ones are not missed.
+        self.complete = True
+        self._services = services
         self._label_studio = services.label_studio
         self._project = project
-        self._label_config = services.projects.get(project).label_config
         self._predictor = predictor
         self._served = served
         self._refused: list[LabelStudioError] = []
@@ -108,6 +111,7 @@ class _Push:
             self.stored += self._store(task)
         except LabelStudioError as error:
             log.warning("push.refused", task=task["id"], reason=str(error))
+            self.complete &= isinstance(error, LabelStudioMissing)
             self._refused.append(error)
             if len(self._refused) >= REFUSED_IN_A_ROW:
                 raise
@@ -123,7 +127,9 @@ class _Push:
         now = self._label_studio.task(task["id"])
         if self._served in _names(now) or _is_labelled(now):
             return False
-        (answer,) = self._predictor.predict(self._project, [task], self._label_config)
+        # Asked anew for each task: it may be changed during the push.
+        label_config = self._services.projects.get(self._project).label_config
+        (answer,) = self._predictor.predict(self._project, [task], label_config)
         if not isinstance(answer, dict):
             return False
         self._label_studio.create_prediction(

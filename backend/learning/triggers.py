@@ -103,7 +103,9 @@ def cancel(services: Services, id: int) -> Run:
     if not services.runs.cancel(id):
         run = services.runs.get(id)
         why = "is being promoted" if run.is_active else f"has ended already ({run.state})"
-        raise Refused(f"Run {id} {why}; `cytoloop models rollback` returns to the champion before.")
+        promotes = run.is_active or run.state == "promoted"
+        back = "; `cytoloop models rollback` returns to the champion before" * promotes
+        raise Refused(f"Run {id} {why}{back}.")
     return services.runs.get(id)
 
 

@@ -62,10 +62,13 @@ class Watch:
         -------
         Whether all could be looked at.
         """
-        projects = self._services.projects.all(gone=True)
-        well = [self._look_at(project) for project in projects]
-        self._said(0, self._try(lambda: take_up_lost(self._services)))
-        return all(well)
+        well: list[bool] = []
+        problem = self._try(lambda: well.extend(self._look_at_all()))
+        self._said(0, problem or self._try(lambda: take_up_lost(self._services)))
+        return all(well) and not problem
+
+    def _look_at_all(self) -> list[bool]:
+        return [self._look_at(project) for project in self._services.projects.all(gone=True)]
 
     def _look_at(self, project: Project) -> bool:
         problem = self._try(lambda: self._follow(project))

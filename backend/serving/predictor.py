@@ -13,6 +13,7 @@ from backend import metrics
 from backend.effort.watch import show, show_blank, watched_as
 from backend.errors import BackendError, BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import LIMIT_REACHED
 from backend.services import Services
 from backend.serving.errors import NotReady
 from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
@@ -32,7 +33,6 @@ Answer = dict[str, Any] | list[Any]
 NOTHING: list[Any] = []
 
 #: How a flag begins that tells of a limit on the number of boxes.
-LIMIT_REACHED = "limit reached"
 
 
 class Predictor:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, Row, and_, select
 
-from backend.effort.actions import KINDS, Actions
+from backend.effort.actions import BY_HAND_S_PER_CELL, KINDS, Actions
 from backend.store.annotations import Annotation, annotation_of
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, corrections, submits
@@ -18,8 +18,9 @@ from backend.store.tables import annotations, corrections, submits
 Start = Literal["prediction", "nothing", "import"]
 
 #: Beyond this long a submit holds a break, not work: so many seconds, and so many for each box
-#: that was submitted or deleted. By hand a box takes seven.
-LONGEST_S, LONGEST_S_PER_BOX = 60.0, 30.0
+#: that was submitted or deleted. Twice what a box takes by hand, so that work which is slower than
+#: by hand is seen to be.
+LONGEST_S, LONGEST_S_PER_BOX = 60.0, 2 * BY_HAND_S_PER_CELL
 
 
 @dataclass(frozen=True)

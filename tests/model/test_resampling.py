@@ -6,7 +6,7 @@ import pytest
 from model.pairing import Pairs
 from model.precision import average_precision
 from model.reports import Interval
-from model.resampling import ap50, ap50_gain, count_error, draw_weights, interval
+from model.resampling import ap50, ap50_lead, count_error, draw_weights, interval
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +71,17 @@ def test_a_gain_is_judged_image_by_image(fields):
     found, truth = fields
     fewer = [each.where(np.arange(len(each)) % 6 > 0) for each in found]
     better, worse = Pairs.of(found, truth), Pairs.of(fewer, truth)
-    gain = ap50_gain([better], [worse])
+    gain = ap50_lead([better], [worse])
     alone = interval(ap50(better, draw_weights(len(truth))))
     assert 0 < gain.low < gain.high
     assert gain.high - gain.low < alone.high - alone.low
-    assert ap50_gain([better, worse], [worse, better]) == Interval(0.0, 0.0)
+    assert ap50_lead([better, worse], [worse, better]) == Interval(0.0, 0.0)
 
 
 def test_a_gain_over_other_images_is_refused(fields):
     found, truth = fields
     with pytest.raises(ValueError, match="same images"):
-        ap50_gain([Pairs.of(found, truth)], [Pairs.of(found[1:], truth[1:])])
+        ap50_lead([Pairs.of(found, truth)], [Pairs.of(found[1:], truth[1:])])
 
 
 def test_an_interval_leaves_out_what_is_not_known():

@@ -84,8 +84,9 @@ def test_a_label_studio_that_is_away_is_told(settings: Settings) -> None:
     assert (found.level, found.says) == ("fail", "no Label Studio answers at http://127.0.0.1:9")
 
 
-def test_a_label_studio_that_is_not_installed_is_told(settings: Settings) -> None:
+def test_a_label_studio_that_is_not_installed_is_told(settings: Settings, free_port: int) -> None:
     own = {"label_studio_url": "", "label_studio_command": "/nowhere/label-studio"}
+    own |= {"label_studio_port": free_port}  # one of a person's own may run on the usual one
     found = only(looking.label_studio(Patient(settings.model_copy(update=own))))
     assert found.says == "is not installed"
     assert "make setup" in found.mend

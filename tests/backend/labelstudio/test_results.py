@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import STEPS_PER_PX, to_boxes, to_labels, to_regions
+from backend.labelstudio.results import LIMIT_REACHED, STEPS_PER_PX, to_boxes, to_labels, to_regions
 from model.boxes import Box
 
 INTERFACE = LabellingInterface("label", "image", "image", ("Cell", "Debris"))
@@ -185,3 +185,10 @@ def test_a_box_with_a_note_is_meant_as_it_is() -> None:
     assert (drawn.name, drawn.width, drawn.height) == ("a.png", 100, 100)
     assert [box in drawn.meant for box in drawn.boxes] == [False, True]
     assert len(notes) == 1
+
+
+def test_a_note_of_cytoloop_itself_says_nothing_of_what_is_meant() -> None:
+    told = {**region(), "meta": {"text": [f"{LIMIT_REACHED}: detections_per_image"]}}
+    meant = {**region(x=50), "meta": {"text": f"{LIMIT_REACHED}: rpn_pre_nms\na giant cell"}}
+    drawn, _ = to_labels("a.png", [told, meant], 100, 100)
+    assert [box in drawn.meant for box in drawn.boxes] == [False, True]

@@ -146,3 +146,37 @@ def test_a_label_studio_that_went_away_ends_the_push_soon(
         push(services, project, CLASSICAL_ID)
     assert len(recorded.predictions) == 2
     assert services.projects.get(project).pushed is None
+
+
+@pytest.mark.parametrize(("refused", "known"), [("", CLASSICAL_ID), ("timed out", None)])
+def test_a_push_that_a_task_was_refused_in_is_not_taken_for_done(
+    services: Services, project: int, label_studio: Any, refused: str, known: str | None
+) -> None:
+    recorded = label_studio(tasks(1, 2), {"/data/a.png": FIELD})
+    create = recorded.create_prediction
+
+    def create_prediction(task: int, *rest: Any) -> int:
+        if refused and task == 1:
+            raise LabelStudioError(refused)
+        return create(task, *rest)
+
+    recorded.create_prediction = create_prediction
+    push(services, project, CLASSICAL_ID)
+    assert services.projects.get(project).pushed == known
+
+
+def test_a_label_config_that_is_changed_during_a_push_stays_changed(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(tasks(1, 2), {"/data/a.png": FIELD})
+    create = recorded.create_prediction
+
+    def create_prediction(task: int, *rest: Any) -> int:
+        before = services.projects.get(project)
+        changed = before.label_config.replace("Debris", "Dust")
+        services.projects.ensure(project, before.title, changed)
+        return create(task, *rest)
+
+    recorded.create_prediction = create_prediction
+    assert push(services, project, CLASSICAL_ID) == 2
+    assert "Dust" in services.projects.get(project).classes

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from redis import Redis
+from sqlalchemy.exc import OperationalError
 
 from backend.learning.pipeline import learn
 from backend.learning.watch import Watch, start_watching
@@ -239,3 +240,19 @@ def test_a_watch_every_zero_seconds_is_none(services: Services) -> None:
     before = threading.active_count()
     start_watching(services, every_s=0)
     assert threading.active_count() == before
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_end_the_watch(
+    services: Services, project: int, label_studio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_studio(corrected(1), FILES)
+    watch = Watch(services)
+    with monkeypatch.context() as away:
+
+        def broken(**_: Any) -> Any:
+            raise OperationalError("SELECT", {}, Exception("database is locked"))
+
+        away.setattr(services.projects, "all", broken)
+        assert not watch.look()
+    assert watch.look()
+    assert services.annotations.corrected_count(project) == 1

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from backend.errors import LabelStudioMissing
+from backend.labelstudio.client import CHANGES_PAGE_SIZE, PAGE_SIZE, LabelStudio
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+class Paged:
+    """Answers as Label Studio does: there is no page after the last."""
+
+    def __init__(self, tasks: int, missing_from: int = 1000) -> None:
+        self.tasks = [
+            {"id": n, "updated_at": (NOW - timedelta(seconds=n)).isoformat()} for n in range(tasks)
+        ]
+        self.missing_from = missing_from
+
+    def json(self, method: str, path: str, params: dict[str, Any]) -> dict[str, Any]:
+        size, page = params["page_size"], params["page"]
+        start = (page - 1) * size
+        if page > 1 and (start >= len(self.tasks) or page >= self.missing_from):
+            raise LabelStudioMissing("Invalid page.")
+        return {"tasks": self.tasks[start : start + size], "total": len(self.tasks)}
+
+
+def studio(paged: Paged) -> LabelStudio:
+    made = LabelStudio.__new__(LabelStudio)
+    made._http = paged  # type: ignore[assignment]
+    return made
+
+
+@pytest.mark.parametrize("number", [0, 1, CHANGES_PAGE_SIZE, 2 * CHANGES_PAGE_SIZE, PAGE_SIZE, 201])
+def test_all_tasks_are_read_however_they_fill_their_pages(number: int) -> None:
+    asked = studio(Paged(number))
+    assert [t["id"] for t in asked.tasks(1)] == list(range(number))
+    assert [t["id"] for t in asked.changed_tasks(1, NOW - timedelta(1))] == list(range(number))
+
+
+def test_of_what_changed_no_more_is_read_than_is_new() -> None:
+    changed = studio(Paged(50)).changed_tasks(1, NOW - timedelta(seconds=29))
+    assert [t["id"] for t in changed] == list(range(30))
+
+
+def test_a_page_whose_tasks_were_deleted_meanwhile_is_the_end() -> None:
+    asked = studio(Paged(3 * PAGE_SIZE, missing_from=3))
+    assert len(list(asked.tasks(1))) == 2 * PAGE_SIZE
+
+
+def test_the_newest_change_of_a_project_without_tasks_is_none() -> None:
+    assert studio(Paged(0)).newest_change(1) is None
+    assert studio(Paged(3)).newest_change(1) == NOW

@@ -1,0 +1,73 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from model.anchors import scale_for
+from model.boxes import CELL, Detections
+from model.config import DetectorConfig
+from model.sizing import LOOK_PX, find_scale, looks
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+from preprocessing.prepare import prepare
+
+CONFIG = DetectorConfig(cell_px=48, small_cell_px=32, enlargement=3)
+
+
+@dataclass
+class Sees:
+    """Finds cells of one side on a grid, where they have between 20 and 90 pixels."""
+
+    side: float
+    pitch: float
+    also_the_whole: bool = False
+    classes: tuple[str, ...] = (CELL,)
+
+    def detect(self, images):
+        return [self._of(image) for image in images]
+
+    def _of(self, image):
+        apparent, pitch = self.side * image.scale, self.pitch * image.scale
+        rows, scores = [], []
+        if 20 <= apparent <= 90:
+            for x in np.arange(0, image.width - apparent, pitch):
+                for y in np.arange(0, image.height - apparent, pitch):
+                    rows.append((x, y, x + apparent, y + apparent))
+                    scores.append(0.9 if 30 <= apparent <= 60 else 0.6)
+        if self.also_the_whole and max(image.width, image.height) < 200:
+            rows.append((0, 0, image.width, image.height))
+            scores.append(0.95)
+        edges = np.array(rows, np.float32).reshape(-1, 4)
+        number = len(rows)
+        return Detections(
+            edges, np.array(scores, np.float32), np.zeros(number, np.int64), self.classes
+        )
+
+
+def image(height=600, width=800):
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width)).astype(np.uint8)
+    return prepare(ImageRecord(pixels, ""), ContrastGroups.none())
+
+
+@pytest.mark.parametrize("side", [8, 15, 40, 110, 250])
+def test_the_scale_is_that_of_the_cells_that_are_there(side):
+    found = find_scale(image(), Sees(side, 1.2 * side), CONFIG)
+    assert found == pytest.approx(scale_for(np.array([side]), CONFIG), rel=0.02)
+
+
+def test_one_box_round_all_of_a_shrunken_image_is_no_cell():
+    found = find_scale(image(), Sees(15, 30, also_the_whole=True), CONFIG)
+    assert found == pytest.approx(scale_for(np.array([15]), CONFIG), rel=0.02)
+
+
+def test_where_nothing_is_found_the_image_is_looked_at_as_it_is_or_shrunk_to_one_look():
+    nothing = Sees(1000, 2000)
+    assert find_scale(image(), nothing, CONFIG) == 1.0
+    assert find_scale(image(200, 2 * LOOK_PX), nothing, CONFIG) == 0.5
+
+
+def test_the_looks_go_from_the_largest_scale_down_to_an_image_of_a_few_pixels():
+    scales = list(looks(image(), CONFIG))
+    assert scales[0] == 3
+    assert scales == sorted(scales, reverse=True)
+    assert 96 <= 800 * scales[-1] < 96 * 1.6
