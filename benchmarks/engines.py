@@ -116,7 +116,7 @@ def main() -> None:
     """Measure each backbone on each set of images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--backbones", nargs="+", default=["r18_p34_64", "mbs8_64"], choices=STRIDES
+        "--backbones", nargs="+", default=["mbv2_64", "r18_p34_64", "mbs8_64"], choices=STRIDES
     )
     parser.add_argument("--sets", nargs="+", default=["bccd", "dsb2018", "usiigaci"])
     parser.add_argument("--teach", type=int, default=12, help="images to learn from")

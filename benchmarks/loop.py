@@ -19,6 +19,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from benchmarks.installation import Loop, wait_for
 from benchmarks.real_images import RealImages, link_folder, real_images, spread
+from model.classical import CLASSICAL_ID
 from model.evaluation import evaluate_version
 from model.registry import Registry
 
@@ -40,7 +41,9 @@ def main() -> None:
 
 def live(data: RealImages, home: Path) -> None:
     """Live the loop on one set and print how the champion gets better."""
-    loop = Loop(home, {"CYTOLOOP_MILESTONES": ",".join(map(str, MILESTONES))})
+    # The starter has learned from these very sets: the loop begins from nothing.
+    settings = {"CYTOLOOP_FIRST_VERSION": CLASSICAL_ID}
+    loop = Loop(home, settings | {"CYTOLOOP_MILESTONES": ",".join(map(str, MILESTONES))})
     config = home / "label_config.xml"
     config.write_text(label_config(data.classes), "utf-8")
     loop.environment["CYTOLOOP_LABEL_CONFIG"] = str(config)

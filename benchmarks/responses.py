@@ -1,7 +1,7 @@
 """How fast the web answers, idle and while a training runs: `python -m benchmarks.responses`.
 
 `cytoloop up` runs on a new home with the demo project. /health, /setup, /webhook (an annotation of
-300 boxes) and /predict (one image of 512×512, classical detector) are asked one after another;
+300 boxes) and /predict (one image of 512×512, by the starter) are asked one after another;
 then five tasks are submitted, which starts a training, and all is asked again while it runs. The
 ratios of the two medians and of the two p95 are what an annotator feels of a training in the
 background. They hold for a machine on which nothing else runs.

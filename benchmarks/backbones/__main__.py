@@ -77,6 +77,7 @@ def speeds(options: argparse.Namespace) -> Iterator[Trial]:
         for view in ("working", "large") if learned else ():
             told = {"data": data, "view": view}
             measured = {"backbones": [line["backbone"] for line in learned]}
+            measured |= {name: getattr(options, name) for name in ("minutes", "teach", "judge")}
             carry_out = partial(
                 trials.image_seconds,
                 **told,

@@ -141,7 +141,8 @@ def engine_of(line: dict[str, Any], classes: tuple[str, ...], folder: Path) -> D
 
 def folder_of(trial: dict[str, Any]) -> str:
     """Return the name of a training's folder."""
-    return f"{trial['data']}-{trial['backbone']}-{trial['seed']}"
+    budget = f"{trial['minutes']:g}min-{trial['teach']}"
+    return f"{trial['data']}-{trial['backbone']}-{trial['seed']}-{budget}"
 
 
 def seen(data: str, scale: float, judge: int) -> list[Prepared]:

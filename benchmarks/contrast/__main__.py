@@ -6,7 +6,7 @@ contrast shifted. A line of JSON each; a trial that is there already is not done
 can be stopped and go on. `--table` prints what the trials say.
 
 `--start` names the starters that have not seen a set, such as `starters/no_{set}`, made by
-`python -m benchmarks.starter --leave-out`; without it each trial starts from nothing.
+`python -m benchmarks.starter --only {set}`; without it each trial starts from nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.contrast.trial import AUGMENTATIONS, Budget, Trial, carry_out, s
 from benchmarks.sides import SETS
 from benchmarks.starter import DETECTOR
 from model.config import DetectorConfig
-from model.registry import WEIGHTS
+from model.version_folder import WEIGHTS
 
 LINES = "trials.jsonl"
 
@@ -48,6 +48,17 @@ def budget_for(trial: Trial, arguments: argparse.Namespace) -> Budget:
         start,
         DETECTOR if start else DetectorConfig(),
     )
+
+
+def is_of(line: dict[str, Any], trial: Trial, budget: Budget) -> bool:
+    """Say whether a line is a trial's; end where it was made with another budget."""
+    if any(line[key] != value for key, value in vars(trial).items()):
+        return False
+    # Through JSON, as the line went: tuples are lists there.
+    wanted = json.loads(json.dumps(budget.to_json()))
+    if other := [key for key, value in wanted.items() if line.get(key) != value]:
+        raise SystemExit(f"{trial.name} is there with another {', '.join(other)}: take a new --out")
+    return True
 
 
 def lines_of(out: Path) -> list[dict[str, Any]]:
@@ -83,11 +94,11 @@ def main() -> None:
         print_tables(lines, arguments)
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
-    done = {Trial(**{k: line[k] for k in Trial.__annotations__}) for line in lines}
     for trial in trials(arguments):
-        if trial in done:
+        budget = budget_for(trial, arguments)
+        if any(is_of(line, trial, budget) for line in lines):
             continue
-        figures, pairs = carry_out(trial, budget_for(trial, arguments))
+        figures, pairs = carry_out(trial, budget)
         save_pairs(pairs, arguments.out / f"{trial.name}.npz")
         with (arguments.out / LINES).open("a", encoding="utf-8") as out:
             out.write(json.dumps(figures) + "\n")

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.contrast.shifts import AS_IS, SHIFTS
 from benchmarks.contrast.treatments import TERCILES
 from benchmarks.contrast.trial import Trial, load_pairs
-from model.resampling import ap50, ap50_gain
+from model.resampling import ap50, ap50_lead
 
 Line = dict[str, Any]
 
@@ -33,12 +33,17 @@ def figures_table(lines: Sequence[Line]) -> str:
 
 
 def over_sets_table(lines: Sequence[Line]) -> str:
-    """Return what counts most: means over the sets, the mean and the worst over the shifts."""
+    """Return what counts most: means over the sets, the mean and the worst over the shifts.
+
+    Only of what was tried on every set: the sets are not equally hard.
+    """
     rows = [_row(["augmentation", "treatment", "trials", AS_IS, "shifted, mean", "worst loss"])]
     rows.append("|" + " --- |" * 6)
     ranked = []
     for key in {_key(line)[1:] for line in lines}:
         own = [line for line in lines if _key(line)[1:] == key]
+        if {line["data"] for line in own} != {line["data"] for line in lines}:
+            continue
         ap = {shift: _mean(own, "ap50", shift) for shift in SHIFTS}
         others = [value for shift, value in ap.items() if shift != AS_IS]
         ranked.append((ap[AS_IS], np.mean(others), ap[AS_IS] - min(others), key, len(own)))
@@ -72,7 +77,7 @@ def agreement(lines: Sequence[Line]) -> str:
 
 def _gain(folder: Path, trials: Sequence[Sequence[Trial]], shift: str) -> str:
     pairs = [[load_pairs(folder / f"{t.name}.npz", shift) for t in side] for side in trials]
-    found = ap50_gain(*pairs)
+    found = ap50_lead(*pairs)
     means = [np.mean([ap50(p, np.ones((1, len(p.cells)))) for p in side]) for side in pairs]
     interval = f" [{found.low:+.3f}, {found.high:+.3f}]" if found else ""
     return f"{means[0] - means[1]:+.3f}{interval}"

@@ -20,12 +20,12 @@ from model.evaluation import best_f1_threshold, evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.pairing import Pairs
-from model.registry import EXPORTED
+from model.version_folder import EXPORTED
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
 MILD = "mild"
-#: ``strong`` is what augmentation can do instead of matching: the default but for zoom and blur.
+#: ``medium`` is the default but for its zoom and blur; ``strong`` is what variation can do at most.
 AUGMENTATIONS: dict[str, dict[str, float]] = {
     MILD: {"zoom": 0, "blur": 0, "tone": 0.15, "invert": 0.0, "shade": 0.0, "noise": 0.0},
     "medium": {"zoom": 0, "blur": 0, "tone": 0.3, "invert": 0.0, "shade": 0.2, "noise": 0.03},
@@ -68,6 +68,10 @@ class Budget:
     start: Path | None
     detector: DetectorConfig
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what two trials must have in common to be compared."""
+        return {**vars(self), "start": str(self.start or ""), "detector": self.detector.to_json()}
+
 
 def carry_out(trial: Trial, budget: Budget) -> tuple[dict[str, Any], dict[str, Pairs]]:
     """Train and judge; return figures by shift, and the pairs that they were made of."""
@@ -83,9 +87,7 @@ def carry_out(trial: Trial, budget: Budget) -> tuple[dict[str, Any], dict[str, P
     truth = [image.xyxy_px for image in test]
     figures = {
         **vars(trial),
-        "teach": len(teach),
-        "judge": len(test),
-        "iterations": budget.iterations,
+        **budget.to_json(),
         "groups": list(groups.names),
         "assigned": [found.prepared.group for found in loaded.find([i.read() for i in test])],
         "halo": halo(test, groups),

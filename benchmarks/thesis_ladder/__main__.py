@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ import torch
 from backend.datasets.writing import write_whole
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
-from benchmarks.thesis_ladder.climbing import Climb, Course, lines_of, records_of
+from benchmarks.thesis_ladder.climbing import Climb, Course, records_of
 from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung, rungs
 from benchmarks.thesis_ladder.table import table
@@ -48,11 +49,11 @@ def course(name: str, teach: int, judge: int) -> Course:
     return Course(name, DatasetSnapshot(train, data.classes), inner, judging)
 
 
-def write_all(out: Path, ladder: dict[str, Rung], judged_on: str) -> str:
-    """Write the curves and the table of what there is; return the table."""
-    climbs = {name: lines_of(out / name) for name in ladder}
-    series = {name: records_of(lines) for name, lines in climbs.items() if lines}
-    text = table(climbs, ladder, judged_on)
+def write_all(out: Path, climbs: dict[str, Climb], judged_on: str) -> str:
+    """Write the curves and the table of what there is of these very trainings; return the table."""
+    lines = {name: climb.lines() for name, climb in climbs.items()}
+    series = {name: records_of(own) for name, own in lines.items() if own}
+    text = table(lines, {name: climb.rung for name, climb in climbs.items()}, judged_on)
     write_whole(out / "curves.svg", draw_curves(series).encode())
     write_whole(out / "table.md", (text + "\n").encode())
     return text
@@ -81,14 +82,22 @@ def main() -> None:
         f" scale {options.scale:g}, {pick_device(options.device)}, {options.threads} threads."
     )
     print(judged_on, "Not as in the thesis:", *DEVIATIONS, sep="\n  ", flush=True)
+    where = options.out / options.set
+    budget = options.minutes, options.device
+    climbs = {name: climb(name, rung, images, where, *budget) for name, rung in ladder.items()}
     for name in [] if options.table else options.models:
+        climbs[name].go()
+    print(write_all(where, climbs, judged_on))
 
-        def tell(text: str, name: str = name) -> None:
-            print(f"{time.strftime('%H:%M:%S')} {name:<13}{text}", flush=True)
 
-        where = options.out / options.set / name
-        Climb(ladder[name], images, options.minutes, where, options.device, tell).go()
-    print(write_all(options.out / options.set, ladder, judged_on))
+def climb(name: str, rung: Rung, images: Course, where: Path, minutes: float, device: str) -> Climb:
+    """Return a model's training, in a folder of its own."""
+    return Climb(rung, images, minutes, where / name, device, partial(tell, name))
+
+
+def tell(name: str, text: str) -> None:
+    """Print what a model's training says."""
+    print(f"{time.strftime('%H:%M:%S')} {name:<13}{text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Climb:
 
     def go(self) -> list[dict[str, Any]]:
         """Train to the end, or to where the loss is no number; return a line for each mark."""
-        lines = self._lines()
+        lines = self.lines()
         if lines and "result" in lines[-1]:
             return lines
         pupil = Pupil.of(self.detector, self.rung.training, self.course.snapshot)
@@ -135,7 +135,7 @@ class Climb:
         found = found_in(pupil.version(module, self.device), self.course.judge)
         return [int((each.scores >= THESIS_SCORE).sum()) for each in found]
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[dict[str, Any]]:
         """Return what was done already of this very training."""
         lines = lines_of(self.folder)
         return [line for line in lines if line["fingerprint"] == self.fingerprint]
