@@ -34,9 +34,10 @@ def choose_project(projects: Projects, wanted: int | None) -> Project:
 
 
 def choose_version(registry: Registry, wanted: str | None, project: Project | None) -> str:
-    """Return the id of the version asked for, else the project's champion, else the newest trained.
+    """Return the id of the version asked for, or of the one that stands nearest.
 
-    What is chosen without being named is said aloud.
+    That is the project's champion, else the newest trained version, else the registry's first. What
+    is chosen without being named is said aloud.
     """
     if wanted:
         return registry.get(wanted).id
@@ -46,7 +47,7 @@ def choose_version(registry: Registry, wanted: str | None, project: Project | No
         return champion
     versions = registry.list()
     trained = [version.id for version in versions if version.kind == "trained"]
-    chosen = trained[-1] if trained else versions[0].id
+    chosen = trained[-1] if trained else registry.first
     why = "the newest trained version" if trained else "nothing was trained yet"
     say(f"Using {chosen} ({why}); choose another with --model ID.")
     return chosen

@@ -24,7 +24,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         help="Id of a version (`cytoloop models list`).",
-        show_default="the project's champion, else the newest trained, else the classical one",
+        show_default="the project's champion, else the newest trained, else the starter",
     ),
 ]
 ProjectId = Annotated[

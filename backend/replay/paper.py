@@ -28,10 +28,8 @@ from backend.store.annotations import Annotation
 from backend.store.database import open_database
 from backend.store.projects import Project
 from model.atomic import new_folder
-from model.classical import CLASSICAL_ID
 from model.examples import LabelledImage
-from model.registry import Registry
-from model.starter import STARTER_ID
+from model.registry import GIVEN, Registry
 
 PROJECT = 1
 LABEL_CONFIG = (
@@ -214,7 +212,7 @@ def start_from(services: Services, project: Project, version: str, kept_in: Regi
         return
     kept_in.get(version)
     versions = services.registry.root / "versions"
-    if version not in (CLASSICAL_ID, STARTER_ID) and not (versions / version).exists():
+    if version not in GIVEN and not (versions / version).exists():
         with new_folder(versions / version) as folder:
             shutil.copytree(kept_in.root / "versions" / version, folder, dirs_exist_ok=True)
     services.registry.promote(str(project.id), version)

@@ -12,19 +12,17 @@ from typer.testing import Result
 
 from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc
-from model.classical import CLASSICAL_ID
+from model.starter import STARTER_ID
 
 Run = Callable[..., Result]
 
 
-def test_evaluate_judges_the_classical_version_when_nothing_was_trained(
-    run: Run, cells: Path
-) -> None:
+def test_evaluate_judges_the_starter_when_nothing_was_trained(run: Run, cells: Path) -> None:
     words = ("--images", cells / "images", "--annotations", cells / "annotations", "--json")
     result = run("evaluate", *words)
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
-    assert figures["version"] == CLASSICAL_ID
+    assert figures["version"] == STARTER_ID
     assert len(figures["images"]) == 5
     assert figures["seen"] == []
     assert figures["any_class"]["ap50"] > 0.5
