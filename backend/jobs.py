@@ -14,6 +14,7 @@ from backend.learning import push as pushing
 from backend.learning.triggers import push_champions, requeue_pending, take_up
 from backend.logs import configure_logging
 from backend.services import Services, build_services
+from model.errors import ModelError
 from model.threads import wait_quietly
 
 log = structlog.get_logger(__name__)
@@ -27,9 +28,7 @@ def learn(run_id: int) -> None:
     os.nice(NICENESS)
     with _services() as services, structlog.contextvars.bound_contextvars(run=run_id):
         pipeline.learn(services, run_id)
-        # A push gave way to this run; where Redis is away the watch queues it.
-        with suppress(QueueError):
-            push_champions(services)
+        _push_on(services)  # a push gave way to this run
 
 
 def push(project: int, version_id: str) -> None:
@@ -58,9 +57,16 @@ def run_worker(burst: bool = False) -> None:
         services.queue.reap()
         for run in take_up(services):
             log.info("run.waiting", run=run.id, project=run.project)
+        _push_on(services)
         pipeline.sweep(services)
     # The store is closed here: a connection must not be shared with the jobs' processes.
     services.queue.run_worker(burst=burst, on_killed=record_killed)
+
+
+def _push_on(services: Services) -> None:
+    """Queue the pushes that are not done; what prevents it, the watch tells and tries again."""
+    with suppress(QueueError, ModelError):
+        push_champions(services)
 
 
 @contextmanager

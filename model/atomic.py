@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 PARTIAL = ".partial-"
-#: A partial this old was left by a crash: no write takes a day.
-STALE_S = 24 * 3600.0
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Replace ``path`` in one step: a reader sees the old text or the new, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial_beside(path)
-    try:
+    with new_file(path) as partial:
         partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
-        _sync(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync(path.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a file to write; it takes the place of ``path`` when the block ends well, else goes."""
+    with _beside(path) as partial:
+        try:
+            yield partial
+            _sync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -39,40 +42,55 @@ def new_folder(path: Path) -> Iterator[Path]:
     FileExistsError
         When ``path`` is there already.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
-    partial = _partial_beside(path)
-    partial.mkdir()
-    try:
-        yield partial
-        for file in partial.iterdir():
-            _sync(file)
-        _sync(partial)
-        if path.exists():
-            raise FileExistsError(f"{path} is there already")
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    _sync(path.parent)
+    with _beside(path) as partial:
+        partial.mkdir()
+        try:
+            yield partial
+            for file in partial.iterdir():
+                _sync(file)
+            _sync(partial)
+            if path.exists():
+                raise FileExistsError(f"{path} is there already")
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def remove_folder(path: Path) -> None:
     """Take a folder away in one step; what a crash leaves of it is swept up later."""
-    partial = _partial_beside(path)
-    path.rename(partial)
-    _sync(path.parent)
-    shutil.rmtree(partial)
+    with _beside(path) as partial:
+        path.rename(partial)
+        _sync(path.parent)
+        shutil.rmtree(partial)
 
 
-def _partial_beside(path: Path) -> Path:
-    # On the same file system as its goal, else the rename would be a copy.
-    return path.with_name(f"{PARTIAL}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield a name beside ``path``, on the same file system, else its move would be a copy.
+
+    Whoever writes in a folder holds its lock together with all others who do. One that gets it
+    alone sweeps up first: whatever lies there was left by a write that was killed.
+    """
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sweep(folder)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield path.with_name(f"{PARTIAL}{path.name}-{secrets.token_hex(4)}")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:
     for left in folder.glob(f"{PARTIAL}*"):
-        if time.time() - left.stat().st_mtime > STALE_S:
+        if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
+from model.atomic import new_file
 from model.boxes import Detections
 from model.detecting import Detector
 from model.detector import TorchDetector
@@ -53,14 +53,10 @@ def export(detector: TorchDetector, path: Path, samples: Sequence[Prepared]) -> 
     """
     module = copy.deepcopy(detector.module).cpu()
     reference = TorchDetector(module, detector.config, detector.classes, "cpu")
-    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
-    try:
+    with new_file(path) as partial:
         _write(reference, partial)
         exported = OnnxDetector(partial, detector.config, detector.classes)
         _compare(reference, exported, samples)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return exported
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model.atomic import new_file
 from model.boxes import CELL
 
 _PREDICTOR = "roi_heads.box_predictor."
@@ -19,9 +19,8 @@ _BACKGROUND = 1
 def save_weights(module: nn.Module, path: Path) -> Path:
     """Write the weights, float32, as safetensors: a reader sees the whole file or none."""
     state = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
-    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
-    save_file(state, partial)
-    os.replace(partial, path)
+    with new_file(path) as partial:
+        save_file(state, partial)
     return path
 
 
@@ -66,9 +65,8 @@ def _rows_of_known(
 
 def save_checkpoint(path: Path, values: dict[str, object]) -> None:
     """Write a training's state (weights, optimiser, iteration), whole or not at all."""
-    partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
-    torch.save(values, partial)
-    os.replace(partial, path)
+    with new_file(path) as partial:
+        torch.save(values, partial)
 
 
 def load_checkpoint(path: Path) -> dict[str, object] | None:

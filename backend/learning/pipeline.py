@@ -64,13 +64,10 @@ def learn(services: Services, run_id: int) -> None:
 
 
 def _end(services: Services, run: Run, outcome: Outcome) -> None:
-    working = _working(services, run.id)
-    if outcome.state == "failed":
-        # First of all this: it may have failed because the disk is full.
-        shutil.rmtree(working, ignore_errors=True)
+    # First of all this: it may have failed because the disk is full.
+    shutil.rmtree(_working(services, run.id), ignore_errors=True)
     services.runs.finish(run.id, **vars(outcome))
     log.info("run.ended", run=run.id, state=outcome.state, candidate=outcome.candidate)
-    shutil.rmtree(working, ignore_errors=True)
 
 
 def sweep(services: Services) -> None:

@@ -23,7 +23,8 @@ def take(folder: Path) -> Iterator[bool]:
     False when another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
+    # Not the folder's own lock: whoever writes in it takes that (model.atomic).
+    descriptor = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         yield _try(descriptor)
     finally:

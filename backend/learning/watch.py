@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
-from backend.errors import BackendError
+from backend.errors import BackendError, LabelStudioMissing
 from backend.learning.reconcile import follow, reconcile, reconcile_changes
 from backend.learning.triggers import after_correction, push_champion, take_up_lost
 from backend.services import Services
@@ -20,8 +21,9 @@ log = structlog.get_logger(__name__)
 
 #: How soon a Label Studio that is away, such as while it starts, is looked for again.
 AWAY_S = 5.0
-#: How soon a push that failed is tried again.
-PUSH_AGAIN_S = 600.0
+#: How soon a push that failed is tried again, and a project that is gone looked for; how many times
+#: later each time after that, and how late at the most.
+AGAIN_S, LATER, LATEST_S = 5.0, 4.0, 600.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,23 @@ class Seen:
     annotations: int
 
 
+@dataclass
+class _Again:
+    """When something that failed is tried again: soon at first, then ever more rarely."""
+
+    due_at: float = 0.0
+    wait_s: float = AGAIN_S
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() >= self.due_at
+
+    def count(self) -> None:
+        """Wait before the next time, and before the one after that for longer."""
+        self.due_at = time.monotonic() + self.wait_s
+        self.wait_s = min(self.wait_s * LATER, LATEST_S)
+
+
 class Watch:
     """Keeps the store as Label Studio has it, and the queue as the store has it.
 
@@ -53,14 +72,16 @@ class Watch:
         self._services = services
         self._seen: dict[int, Seen] = {}
         self._problems: dict[int, str] = {}
-        self._pushed: dict[tuple[int, str], float] = {}
+        self._pushes: defaultdict[tuple[int, str], _Again] = defaultdict(_Again)
+        self._gone: defaultdict[int, _Again] = defaultdict(_Again)
 
     def look(self) -> bool:
         """Look at every project once.
 
         Returns
         -------
-        Whether all could be looked at.
+        Whether all could be looked at, but for projects that are gone from a Label Studio that
+        answers: these are looked for ever more rarely.
         """
         well: list[bool] = []
         problem = self._try(lambda: well.extend(self._look_at_all()))
@@ -71,11 +92,21 @@ class Watch:
         return [self._look_at(project) for project in self._services.projects.all(gone=True)]
 
     def _look_at(self, project: Project) -> bool:
+        if project.gone and not self._gone[project.id].is_due:
+            return True
         problem = self._try(lambda: self._follow(project))
         self._said(project.id, problem)
-        return not problem
+        return not problem or project.id in self._gone
 
     def _follow(self, project: Project) -> None:
+        try:
+            self._bring_up_to_date(project)
+        except LabelStudioMissing:
+            self._gone[project.id].count()
+            raise
+        self._gone.pop(project.id, None)
+
+    def _bring_up_to_date(self, project: Project) -> None:
         now = self._stands(project.id)
         if now != self._seen.get(project.id):
             self._reconcile(project.id, now)
@@ -99,12 +130,9 @@ class Watch:
 
     def _push(self, project: int) -> None:
         """Queue the champion's boxes for the open tasks where a push was lost or failed."""
-        champion = self._services.registry.champion(str(project)).id
-        tried = self._pushed.get((project, champion))
-        if tried is not None and time.monotonic() - tried < PUSH_AGAIN_S:
-            return
-        if push_champion(self._services, project):
-            self._pushed[project, champion] = time.monotonic()
+        again = self._pushes[project, self._services.registry.champion(str(project)).id]
+        if again.is_due and push_champion(self._services, project):
+            again.count()
 
     def _try(self, look: Callable[[], object]) -> str:
         try:

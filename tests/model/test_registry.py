@@ -1,10 +1,8 @@
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -100,15 +98,6 @@ registry.add(version, ContrastGroups.none(), Path({str(weights)!r}))
     assert [v.id for v in registry.list()] == ["classical-1", "starter-1"]
     registry.add(version("trained-1"), NONE, weights)
     assert registry.get("trained-1").id == "trained-1"
-    assert left.exists()
-
-
-def test_what_a_crash_left_is_swept_a_day_later(registry, weights):
-    left = registry.root / "versions" / ".partial-trained-0-1-ab"
-    left.mkdir(parents=True)
-    yesterday = time.time() - 25 * 3600
-    os.utime(left, (yesterday, yesterday))
-    registry.add(version("trained-1"), NONE, weights)
     assert not left.exists()
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from redis import Redis
 from sqlalchemy.exc import OperationalError
 
+from backend.errors import LabelStudioMissing
+from backend.learning import watch as watching
 from backend.learning.pipeline import learn
-from backend.learning.watch import Watch, start_watching
+from backend.learning.watch import AGAIN_S, Watch, start_watching
 from backend.services import Services
 from backend.store.runs import Run
 from model.classical import classical_version
@@ -49,6 +52,19 @@ def runs_of(services: Services, project: int) -> list[Run]:
 def waiting(services: Services, queue: str) -> list[str]:
     with Redis.from_url(services.settings.redis_address) as connection:
         return [job.decode() for job in connection.lrange(f"rq:queue:{queue}", 0, -1)]
+
+
+class Clock:
+    """The seconds that the watch counts."""
+
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
 
 
 @pytest.fixture
@@ -147,16 +163,33 @@ def test_a_changed_label_config_is_followed_and_one_without_boxes_is_not(
 
 
 def test_a_deleted_project_is_gone_until_label_studio_has_it_again(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, watch: Watch, clock: Clock
 ) -> None:
     recorded = label_studio(corrected(1), FILES)
     described, recorded.described = recorded.described, None
-    assert not watch.look()
+    watch.look()
     assert services.projects.all() == []
     assert [p.id for p in services.projects.all(gone=True)] == [project]
     recorded.described = described
+    clock.now += AGAIN_S
     assert watch.look()
     assert [p.id for p in services.projects.all()] == [project]
+
+
+def test_a_deleted_project_is_looked_for_ever_more_rarely_and_is_no_reason_to_look_soon(
+    services: Services, project: int, label_studio: Any, watch: Watch, clock: Clock
+) -> None:
+    recorded = label_studio(corrected(1), FILES)
+    asked: list[float] = []
+
+    def missing(id: int) -> dict[str, Any]:
+        asked.append(clock.now)
+        raise LabelStudioMissing("It is not there")
+
+    recorded.project = missing
+    for clock.now in range(1000, 3001):
+        assert watch.look()
+    assert asked == [1000, 1005, 1025, 1105, 1425, 2025, 2625]
 
 
 def test_a_run_of_a_deleted_project_ends_and_says_why(
@@ -211,6 +244,23 @@ def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_do
         connection.flushall()
     Watch(services).look()
     assert waiting(services, "push") == []
+
+
+def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rarely(
+    services: Services, project: int, label_studio: Any, watch: Watch, clock: Clock
+) -> None:
+    label_studio()
+    better = replace(classical_version(), id="trained-1", kind="trained")
+    services.registry.add(better, ContrastGroups.none(), weights=None)
+    services.registry.promote(str(project), better.id)
+    queued = []
+    with Redis.from_url(services.settings.redis_address) as connection:
+        for clock.now in range(1000, 2001):
+            watch.look()
+            if waiting(services, "push"):
+                queued.append(clock.now)
+                connection.flushall()  # the worker took it up and was killed
+    assert queued == [1000, 1005, 1025, 1105, 1425]
 
 
 def test_with_label_studio_away_the_watch_goes_on(services: Services, project: int) -> None:
