@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from backend.credentials import Credentials
 from backend.labelstudio.client import LabelStudio
-from backend.learning.queue import JobQueue
 from backend.settings import Settings
 from backend.store.annotations import Annotations
 from backend.store.corrections import Corrections
@@ -19,6 +19,9 @@ from backend.store.predictions import Predictions
 from backend.store.projects import Projects
 from backend.store.runs import Runs
 from model.registry import Registry
+
+if TYPE_CHECKING:
+    from backend.learning.queue import JobQueue
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Services:
 
     @cached_property
     def queue(self) -> JobQueue:
+        from backend.learning.queue import JobQueue  # RQ, which a replay in process has no use for
+
         return JobQueue(self.settings.redis_address, self.settings.job_timeout_s)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Which version serves a project: one pointer file each, replaced in one step, with its history."""
+"""Which version serves a project, and how: one pointer file each, replaced in one step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from model.atomic import write_json
 from model.errors import BrokenVersion, NothingToRollBack
+from model.policy import Policy
 
 PROJECT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -33,6 +34,28 @@ class Change:
     champion: str
     action: Literal["promoted", "rolled back"]
     at: str
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    """What a project's file says: every change of champion, and each version's policy, by id."""
+
+    history: tuple[Change, ...] = ()
+    policies: dict[str, Policy] = field(default_factory=dict)
+
+    def to_json(self, first: str) -> dict[str, Any]:
+        return {
+            "champion": self.history[-1].champion if self.history else first,
+            "history": [asdict(change) for change in self.history],
+            "policies": {id: policy.to_json() for id, policy in self.policies.items()},
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> _Pointer:
+        return cls(
+            tuple(Change(**change) for change in values["history"]),
+            {id: Policy.from_json(kept) for id, kept in values.get("policies", {}).items()},
+        )
 
 
 class Champions:
@@ -62,29 +85,38 @@ class Champions:
         BrokenVersion
             When the pointer file is not what this class writes.
         """
-        path = self._path(project)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return tuple(Change(**change) for change in values["history"])
-        except FileNotFoundError:
-            return ()
-        except (ValueError, TypeError, KeyError) as error:
-            raise BrokenVersion(
-                f"{path} cannot be read ({error}). Delete it, then choose a champion with "
-                f"`cytoloop models promote`"
-            ) from error
+        return self._read(project).history
+
+    def policy(self, project: str, version: str) -> Policy | None:
+        """Return the policy that was chosen for a version in a project; None where none was.
+
+        Raises
+        ------
+        BrokenVersion
+            As :meth:`history`.
+        """
+        return self._read(project).policies.get(version)
 
     def all(self) -> list[tuple[Change, ...]]:
         """Return the history of each project; see :meth:`history`."""
         return [self.history(path.stem) for path in sorted(self.folder.glob("*.json"))]
 
     def stamp(self, project: str) -> tuple[int, ...]:
-        """Return what differs after each change of champion; one `stat`, no reading."""
+        """Return what differs after each change of champion or policy; one `stat`, no reading."""
         try:
             found = self._path(project).stat()
         except FileNotFoundError:
             return ()
         return found.st_mtime_ns, found.st_ino, found.st_size
+
+    def set_policy(self, project: str, version: str, policy: Policy) -> None:
+        """Choose a version's policy in a project, whether it serves or is about to."""
+        with self._locked(project):
+            pointer = self._read(project)
+            if pointer.policies.get(version) != policy:
+                self._write(
+                    project, replace(pointer, policies=pointer.policies | {version: policy})
+                )
 
     def promote(self, project: str, champion: str) -> None:
         """Make a version the champion; nothing changes when it is already."""
@@ -121,14 +153,28 @@ class Champions:
         choose: Callable[[Sequence[str]], str | None],
     ) -> None:
         with self._locked(project):
-            history = self.history(project)
-            chosen = choose(_served(history, self.first))
+            pointer = self._read(project)
+            chosen = choose(_served(pointer.history, self.first))
             if chosen is None:
                 return
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            history = (*history, Change(chosen, action, now))
-            changes = [asdict(change) for change in history]
-            write_json(self._path(project), {"champion": chosen, "history": changes})
+            history = (*pointer.history, Change(chosen, action, now))
+            self._write(project, replace(pointer, history=history))
+
+    def _read(self, project: str) -> _Pointer:
+        path = self._path(project)
+        try:
+            return _Pointer.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return _Pointer()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BrokenVersion(
+                f"{path} cannot be read ({error}). Delete it, then choose a champion with "
+                f"`cytoloop models promote`"
+            ) from error
+
+    def _write(self, project: str, pointer: _Pointer) -> None:
+        write_json(self._path(project), pointer.to_json(self.first))
 
     @contextmanager
     def _locked(self, project: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.boxes import Boolean, Detections, Float32
+from model.calibration import reliability
 from model.counting import count_report
 from model.errors import NothingToLearn
 from model.evidence import Evidence
@@ -136,6 +137,7 @@ def judge(
         curve=_curve(pairs),
         counts=tuple(zip(predicted, true, strict=True)),
         images=tuple(image.sha256 for image in truth),
+        reliability=reliability(pairs.scores, pairs.right),
         caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
     )
     return Evidence(report, paired)

@@ -13,6 +13,7 @@ from model.champions import Champions, Change
 from model.classical import CLASSICAL_ID, ClassicalDetector, classical_version
 from model.errors import BrokenVersion, VersionInUse, VersionNotFound
 from model.loaded import LoadedVersion
+from model.policy import Policy
 from model.starter import FOLDER as STARTER_FOLDER
 from model.starter import STARTER_ID, is_shipped
 from model.version_folder import (
@@ -167,8 +168,24 @@ class Registry:
         """Return the version that serves a project: the first one if none was promoted."""
         return self.get(self._champions.current(project))
 
+    def policy(self, project: str, version: ModelVersion) -> Policy:
+        """Return what is made of a version's boxes in a project: its own, where none was chosen."""
+        return self._champions.policy(project, version.id) or Policy.of(version)
+
+    def set_policy(self, project: str, version: ModelVersion, policy: Policy) -> None:
+        """Choose what is made of a version's boxes in a project."""
+        self._champions.set_policy(project, version.id, policy)
+
+    def served_name(self, project: str) -> str:
+        """Return the name of a project's champion with its policy."""
+        champion = self.champion(project)
+        return self.policy(project, champion).served_name(champion)
+
     def champion_stamp(self, project: str) -> tuple[int, ...]:
-        """Return what differs after each change of champion; cheap enough for every request."""
+        """Return what differs after each change of champion or of a policy.
+
+        Cheap enough for every request.
+        """
         return self._champions.stamp(project)
 
     def promote(self, project: str, version_id: str) -> ModelVersion:

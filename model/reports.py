@@ -96,6 +96,23 @@ class Stratum:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """Boxes of much the same score: what the scores say of them, and what is so.
+
+    Parameters
+    ----------
+    score
+        Mean of the scores.
+    right
+        Share of the boxes that are right.
+    """
+
+    score: float
+    right: float
+    boxes: int
+
+
+@dataclass(frozen=True)
 class EvaluationReport:
     """What a version is worth on a set of images. ``docs/evaluation.md`` defines each figure.
 
@@ -125,6 +142,8 @@ class EvaluationReport:
         Predicted and true number of cells of each image, in order.
     caps_reached
         Names of the limits that were reached in at least one image.
+    reliability
+        Boxes of any class by score: what share of them is right at IoU 0.5.
     """
 
     mean: AveragePrecision
@@ -143,6 +162,14 @@ class EvaluationReport:
     intervals: Intervals = field(default_factory=Intervals)
     curve: tuple[float, ...] = ()
     counts: tuple[tuple[int, int], ...] = ()
+    reliability: tuple[ReliabilityBin, ...] = ()
+
+    @property
+    def calibration_error(self) -> float:
+        """How far scores and shares of right boxes are apart, a mean over the boxes."""
+        boxes = sum(one.boxes for one in self.reliability)
+        off = sum(one.boxes * abs(one.score - one.right) for one in self.reliability)
+        return off / max(1, boxes)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -166,5 +193,6 @@ class EvaluationReport:
                 "intervals": Intervals.from_json(values.get("intervals", {})),
                 "curve": tuple(values.get("curve", ())),
                 "counts": tuple((p, t) for p, t in values.get("counts", ())),
+                "reliability": tuple(ReliabilityBin(**b) for b in values.get("reliability", ())),
             }
         )

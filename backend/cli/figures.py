@@ -25,6 +25,7 @@ def report_text(report: EvaluationReport) -> str:
         f"at score ≥ {report.threshold:.3f}  precision {report.precision:.3f}  "
         f"recall {report.recall:.3f}  F1 {report.f1:.3f}",
         _line("count", _count(report.count, likely.count_error)),
+        _line("calibration", f"error {report.calibration_error:.3f}"),
     ]
     if report.caps_reached:
         caps = f"{', '.join(report.caps_reached)}: some boxes were cut off"

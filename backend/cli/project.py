@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from backend.cli import choosing
+from backend.cli.console import say
 from backend.cli.options import Home, ProjectId, settings_from
 from backend.errors import BadRequest
 
@@ -37,6 +38,16 @@ Blind = Annotated[
     ),
 ]
 
+LeastWork = Annotated[
+    bool | None,
+    typer.Option(
+        "--least-work/--as-counted",
+        help="Whether the boxes that are shown are those that take the least time to correct, or "
+        "just those that count.",
+        show_default="as it is",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -47,10 +58,12 @@ def project(
     milestones: Milestones = None,
     default_class: DefaultClass = None,
     blind: Blind = None,
+    least_work: LeastWork = None,
     project: ProjectId = None,
     home: Home = None,
 ) -> None:
-    """Show, and change, when a project learns, what its boxes are called, and what judges it."""
+    """Show, and change, when a project learns, what its boxes are, and what judges it."""
+    from backend.learning.showing import show_anew
     from backend.services import build_services
 
     services = build_services(settings_from(home=home))
@@ -62,13 +75,18 @@ def project(
         changes["default_class"] = default_class or None
     if blind is not None:
         changes["blind"] = blind
+    if least_work is not None:
+        changes["least_work"] = least_work
     now = services.projects.change(chosen.id, **changes)
+    if now.least_work != chosen.least_work:
+        show_anew(services, now.id, say)
     step = services.settings.milestone_step
     typer.echo(f"Project {now.id}: {now.title}")
     typer.echo(f"  classes        {', '.join(now.classes)}")
     typer.echo(f"  default class  {now.default_class}")
     typer.echo(f"  milestones     {', '.join(map(str, now.milestones))}, then every {step}")
     typer.echo(f"  held out       {'opened without boxes' if now.blind else 'opened with boxes'}")
+    typer.echo(f"  boxes shown    {'for the least work' if now.least_work else 'as counted'}")
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:

@@ -65,7 +65,7 @@ def _read(
 ) -> tuple[KnownImage, ImageLabels]:
     task = annotation.task if annotation else image.task
     served = services.predictions.latest(image.project, task) if task is not None else None
-    regions = annotation.result if annotation else served.found if served else ()
+    regions = annotation.result if annotation else served.counted if served else ()
     labels, notes = to_labels(image.name, regions, image.width, image.height)
     counted = CountedImage(
         name=image.name,

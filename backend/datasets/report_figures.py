@@ -1,4 +1,4 @@
-"""A report as one picture: precision over recall, counts, and AP50 of each part of the images."""
+"""A report as one picture: precision over recall, counts, reliability, and AP50 of each part."""
 
 from __future__ import annotations
 
@@ -48,20 +48,21 @@ class _Plot:
 
 
 def draw_report(report: EvaluationReport, title: str) -> bytes:
-    """Return a PNG of three plots: precision over recall, predicted over true counts, AP50 by part.
+    """Return a PNG of four plots: precision over recall, counts, reliability, AP50 by part.
 
     Parameters
     ----------
     title
         A line above the plots, such as the name of the version.
     """
-    sheet = Image.new("RGB", (3 * PANEL_PX, TOP_PX + PLOT_PX + BOTTOM_PX), PAPER)
+    sheet = Image.new("RGB", (4 * PANEL_PX, TOP_PX + PLOT_PX + BOTTOM_PX), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.font = ImageFont.load_default(TEXT_PX)
     pen.text((LEFT_PX, 10), title, fill=INK)
     _draw_curve(_Plot(pen, LEFT_PX, 1), report)
     _draw_counts(pen, LEFT_PX + PANEL_PX, report)
-    _draw_parts(_Plot(pen, LEFT_PX + 2 * PANEL_PX, 1), report)
+    _draw_reliability(_Plot(pen, LEFT_PX + 2 * PANEL_PX, 1), report)
+    _draw_parts(_Plot(pen, LEFT_PX + 3 * PANEL_PX, 1), report)
     encoded = io.BytesIO()
     sheet.save(encoded, format="PNG")
     return encoded.getvalue()
@@ -85,6 +86,16 @@ def _draw_counts(pen: ImageDraw.ImageDraw, left: int, report: EvaluationReport) 
     plot.pen.line((*plot.at(0, 0), *plot.at(plot.most, plot.most)), fill=FAINT)
     for predicted, true in report.counts:
         _mark(plot, true, predicted)
+
+
+def _draw_reliability(plot: _Plot, report: EvaluationReport) -> None:
+    plot.frame(f"calibration error {report.calibration_error:.3f}", "score", "right")
+    plot.pen.line((*plot.at(0, 0), *plot.at(1, 1)), fill=FAINT)
+    bins = report.reliability
+    if len(bins) > 1:
+        plot.pen.line([plot.at(one.score, one.right) for one in bins], fill=LINE, width=2)
+    for one in bins:
+        _mark(plot, one.score, one.right)
 
 
 def _draw_parts(plot: _Plot, report: EvaluationReport) -> None:

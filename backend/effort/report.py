@@ -13,10 +13,10 @@ from backend.effort.measuring import measure
 from backend.effort.tally import Tally, Watchfulness, made_by_people, tallies
 from backend.learning.milestones import upcoming_milestone
 from backend.services import Services
-from backend.serving.policy import version_of
 from backend.store.corrections import Correction
 from backend.store.projects import Project
 from backend.store.runs import Run
+from model.policy import version_of
 
 #: Milestones looked ahead for the one from which on nothing more is saved.
 LOOKED_AHEAD = 40

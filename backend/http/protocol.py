@@ -16,8 +16,8 @@ from backend.http.overview import job_status, overview_of
 from backend.http.parts import parts
 from backend.labelstudio.interface import LabellingInterface
 from backend.learning.triggers import start_training
-from backend.serving.policy import Policy
 from backend.serving.predictor import known_project, project_number, tasks_of
+from model.policy import Policy
 
 health = Blueprint("health", __name__)
 protocol = Blueprint("protocol", __name__)
@@ -64,8 +64,12 @@ def versions() -> Json:
     """List the versions of use to a project, oldest first, by the names they are served with."""
     asked = request.args.get("project") or (request.get_json(silent=True) or {}).get("project")
     project = None if asked is None else str(project_number(asked))
-    kept = parts().services.registry.list(project)
-    return {"versions": [Policy.of(version).served_name(version) for version in kept]}
+    registry = parts().services.registry
+    named = [
+        (registry.policy(project, version) if project else Policy.of(version), version)
+        for version in registry.list(project)
+    ]
+    return {"versions": [policy.served_name(version) for policy, version in named]}
 
 
 @protocol.post("/train")

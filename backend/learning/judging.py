@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from backend.effort.measuring import started_from
 from backend.learning.snapshots import truths, unseen_images
 from backend.services import Services
-from backend.serving.policy import version_of
 from backend.store.annotations import Annotation
 from model.config import GateConfig
 from model.evaluation import judge_version
 from model.evidence import Evidence
 from model.examples import DatasetSnapshot, LabelledImage
 from model.gate import decide
+from model.policy import version_of
 from model.strata import ContrastStrata
 from model.versions import GateDecision, JudgedImage, ModelVersion
 from preprocessing.quantiles import profile_of

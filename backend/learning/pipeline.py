@@ -14,6 +14,7 @@ from backend.learning.failures import in_words
 from backend.learning.judging import judge
 from backend.learning.progress import Reporter
 from backend.learning.reconcile import reconcile
+from backend.learning.showing import SNAPSHOT, show_least_work
 from backend.learning.snapshots import build_snapshot
 from backend.learning.taken import run_folder, take
 from backend.services import Services
@@ -28,7 +29,6 @@ from model.versions import EvaluationReport, GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)
 
-SNAPSHOT = "snapshot.json"
 #: How much of a run is done when its candidate is in the registry.
 LEARNED = 0.96
 
@@ -190,9 +190,13 @@ def _judge(
         champion = services.registry.champion(project).id
         services.runs.progress(run.id, champion=champion)
         decision = _decide(services, run, candidate, snapshot)
+        serving = candidate if decision.promoted else services.registry.get(champion)
+        shows_others = show_least_work(services, run.project, serving, snapshot, report.note)
         if decision.promoted:
             report.stage(PROMOTING, 0.99)
             services.registry.promote(project, candidate.id)
+        elif shows_others:
+            _push(services, run, serving, report)
     if decision.promoted:
         _push(services, run, candidate, report)
     return Outcome(
@@ -214,9 +218,9 @@ def _decide(
     return decision
 
 
-def _push(services: Services, run: Run, candidate: ModelVersion, report: Reporter) -> None:
+def _push(services: Services, run: Run, version: ModelVersion, report: Reporter) -> None:
     try:
-        services.queue.enqueue_push(run.project, candidate.id)
+        services.queue.enqueue_push(run.project, version.id)
     except QueueError as error:
         report.note(f"Tasks get the new boxes when they are opened, not before: {error}")
 

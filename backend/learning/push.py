@@ -12,6 +12,7 @@ from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
+from model.policy import version_of
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +27,10 @@ Task = Mapping[str, Any]
 def push(services: Services, project: int, version_id: str) -> int:
     """Store predictions for the unlabelled tasks, then make Label Studio show them.
 
-    The most useful come first. It is dropped as soon as another version is champion, whose push
-    follows, and gives way to a run that waits, after which it goes on: what is stored stays. A task
-    that has this version's boxes, such as since it was opened, is left alone, so that pushing
-    twice stores nothing twice; the image of a task is always the same.
+    The most useful come first. It is dropped as soon as another version or policy serves, whose
+    push follows, and gives way to a run that waits, after which it goes on: what is stored stays.
+    A task that has these boxes, such as since it was opened, is left alone, so that pushing twice
+    stores nothing twice; the image of a task is always the same.
 
     Returns
     -------
@@ -44,15 +45,15 @@ def push(services: Services, project: int, version_id: str) -> int:
         served = slot.current(str(project), wait_s=LOAD_S).served_name
         pushing = _Push(services, project, Predictor(services, slot, LOAD_S), served)
         for task in most_useful_first(services.label_studio.unlabelled_tasks(project), served):
-            if reason := _reason_to_stop(services, project, version_id):
+            if reason := _reason_to_stop(services, project, version_id, served):
                 log.info("push.stopped", project=project, reason=reason, pushed=pushing.stored)
                 return pushing.stored
             pushing.push(task)
     pushing.end()
-    if not _superseded(services, project, version_id):
+    if not _superseded(services, project, served):
         _show(services, project, served, pushing.stored)
         if pushing.complete:  # else the watch pushes the rest
-            services.projects.set_pushed(project, version_id)
+            services.projects.set_pushed(project, served)
     log.info("push.done", project=project, version=version_id, pushed=pushing.stored)
     return pushing.stored
 
@@ -146,9 +147,9 @@ def _is_labelled(task: Task) -> bool:
     return any(not one.get("was_cancelled") for one in task.get("annotations") or ())
 
 
-def _reason_to_stop(services: Services, project: int, version_id: str) -> str:
-    if _superseded(services, project, version_id):
-        return "another version is champion"
+def _reason_to_stop(services: Services, project: int, version_id: str, served: str) -> str:
+    if version_of(served) != version_id or _superseded(services, project, served):
+        return "another version or policy serves"
     if any(run.state == "queued" for run in services.runs.unfinished()):
         return "a run waits"
     return ""
@@ -164,5 +165,5 @@ def _show(services: Services, project: int, served: str, pushed: int) -> None:
         log.info("push.nothing_to_show", project=project, reason=str(error))
 
 
-def _superseded(services: Services, project: int, version_id: str) -> bool:
-    return services.registry.champion(str(project)).id != version_id
+def _superseded(services: Services, project: int, served: str) -> bool:
+    return services.registry.served_name(str(project)) != served

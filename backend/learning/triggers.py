@@ -166,15 +166,15 @@ def push_champion(services: Services, project: int) -> bool:
 
     Returns
     -------
-    Whether this call queued them. Where nothing was ever promoted, tasks get boxes when they are
-    opened.
+    Whether this call queued them. Where no version or policy was ever chosen, tasks get boxes when
+    they are opened.
     """
-    champion = services.registry.champion(str(project)).id
-    if not services.registry.history(str(project)):
+    key = str(project)
+    if not services.registry.champion_stamp(key):
         return False
-    if champion == services.projects.get(project).pushed:
+    if services.registry.served_name(key) == services.projects.get(project).pushed:
         return False
-    return services.queue.enqueue_push(project, champion)
+    return services.queue.enqueue_push(project, services.registry.champion(key).id)
 
 
 def _cut_off(services: Services, but: Callable[[int], bool] = lambda run: False) -> list[Run]:

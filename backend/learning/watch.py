@@ -130,7 +130,7 @@ class Watch:
 
     def _push(self, project: int) -> None:
         """Queue the champion's boxes for the open tasks where a push was lost or failed."""
-        again = self._pushes[project, self._services.registry.champion(str(project)).id]
+        again = self._pushes[project, self._services.registry.served_name(str(project))]
         if again.is_due and push_champion(self._services, project):
             again.count()
 

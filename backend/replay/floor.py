@@ -12,7 +12,6 @@ from backend.replay.ledger import Ledger, Row, row_of
 from backend.replay.paper import lay_out, paper_loop
 from backend.replay.playing import Play
 from backend.services import Services
-from backend.serving.policy import Policy
 from backend.serving.predictor import in_classes
 from backend.settings import Settings
 from backend.store.projects import Project
@@ -20,6 +19,7 @@ from model.examples import DatasetSnapshot, LabelledImage, Side, decide_sides
 from model.learning import make_candidate
 from model.likeness import fingerprint_of, group_alike
 from model.loaded import LoadedVersion
+from model.policy import Policy
 
 FORM = "floor"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from backend.credentials import Credentials
 from backend.errors import LabelStudioError, NotFound
@@ -16,7 +16,6 @@ from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connection import Connection
 from backend.labelstudio.results import Region
 from backend.learning import pipeline
-from backend.learning.queue import JobQueue
 from backend.learning.triggers import after_correction, take_up
 from backend.replay.ledger import Ledger, Row
 from backend.replay.playing import Opened, Play, learned_from, play
@@ -30,6 +29,9 @@ from backend.store.projects import Project
 from model.atomic import new_folder
 from model.examples import LabelledImage
 from model.registry import GIVEN, Registry
+
+if TYPE_CHECKING:
+    from backend.learning.queue import JobQueue
 
 PROJECT = 1
 LABEL_CONFIG = (
@@ -53,11 +55,10 @@ class NoLabelStudio(LabelStudio):
         self._http = NoConnection("http://localhost", "")
 
 
-class Waiting(JobQueue):
-    """A queue without Redis: ids are kept until somebody works on them."""
+class Waiting:
+    """Stands for the queue where there is no Redis: ids are kept until somebody works on them."""
 
     def __init__(self) -> None:
-        super().__init__("unix:///dev/null", job_timeout_s=0)
         self.runs: list[int] = []
 
     def enqueue_learn(self, run_id: int) -> None:
@@ -81,7 +82,7 @@ class PaperServices(Services):
 
     @cached_property
     def queue(self) -> JobQueue:
-        return Waiting()
+        return cast("JobQueue", Waiting())
 
     @cached_property
     def label_studio(self) -> LabelStudio:
@@ -107,6 +108,11 @@ class PaperDesk:
         self._lag = lag
         self._due: int | None = None
         self._predictor = self._present()
+
+    @property
+    def loaded(self) -> Loaded:
+        """What answers now."""
+        return self._predictor.slot.current(str(self.project.id))
 
     def tasks(self) -> Mapping[str, tuple[int, bool]]:
         """Return each image's task, and whether it was submitted already, by the sha256."""
@@ -153,9 +159,10 @@ class PaperDesk:
             self._predictor, self._due = self._present(), None
 
     def _present(self) -> Predictor:
-        champion = self._services.registry.champion(str(self.project.id))
-        device = self._services.settings.device
-        loaded = Loaded.of(self._services.registry.load(champion.id, device))
+        registry, key = self._services.registry, str(self.project.id)
+        champion = registry.champion(key)
+        version = registry.load(champion.id, self._services.settings.device)
+        loaded = Loaded.of(version, registry.policy(key, champion))
         return Predictor(self._services, _Fixed(self._services, loaded))
 
 

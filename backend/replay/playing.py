@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,10 +14,10 @@ from backend.labelstudio.results import Region, to_boxes, to_regions
 from backend.replay.correcting import CAREFUL, Carelessness, Corrected, Rules, correct
 from backend.replay.ledger import Ledger, Row, row_of
 from backend.services import Services
-from backend.serving.policy import version_of
 from backend.store.projects import Project
 from model.boxes import Box
 from model.examples import LabelledImage
+from model.policy import version_of
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,14 @@ def in_drawn_order(images: Sequence[LabelledImage]) -> list[LabelledImage]:
 
 
 def play(
-    desk: Desk, images: Sequence[LabelledImage], ledger: Ledger, how: Play | None = None
+    desk: Desk, images: Iterable[LabelledImage], ledger: Ledger, how: Play | None = None
 ) -> Iterator[Row]:
     """Correct the images in order; what was played before is not played again.
+
+    Parameters
+    ----------
+    images
+        Each is asked for when the one before was submitted and its run, if one was due, is done.
 
     Yields
     ------

@@ -106,7 +106,8 @@ class Predictor:
         interface: LabellingInterface,
         loaded: Loaded,
     ) -> Answer:
-        served = loaded.policy.shown(found.detections).boxes()
+        policy, group = loaded.policy, found.prepared.group
+        served = policy.shown(found.detections, group).boxes()
         boxes = in_classes(served, interface, project.default_class)
         size, name = (image.width, image.height), (project.id, int(task["id"]))
         if project.blind and self._is_held_out(project, image):
@@ -118,7 +119,7 @@ class Predictor:
         limits = [f"{LIMIT_REACHED}: {cap}" for cap in found.detections.caps_reached]
         if regions and limits:  # said where the annotator looks
             regions[0]["meta"] = {"text": limits}
-        score = round(loaded.policy.certainty(found.detections), 6)
+        score = round(policy.certainty(found.detections, group), 6)
         self.services.predictions.add(
             *name,
             image.sha256,
@@ -126,9 +127,10 @@ class Predictor:
             loaded.served_name,
             regions,
             score,
-            found.prepared.group,
+            group,
             (*found.prepared.flags, *limits),
             shown.watch,
+            policy.counted_probability(group),
         )
         metrics.PREDICTIONS.inc()
         return {"result": regions, "score": score, "model_version": loaded.served_name}

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import structlog
 
 from backend.serving.errors import NotReady
-from backend.serving.policy import Policy
 from model.classical import CLASSICAL_ID, classical_version
 from model.errors import ModelError
 from model.loaded import LoadedVersion
+from model.policy import Policy
 from model.registry import Registry
 
 log = structlog.get_logger(__name__)
@@ -47,14 +47,14 @@ class Loaded:
     served_name: str
 
     @classmethod
-    def of(cls, version: LoadedVersion) -> Loaded:
-        policy = Policy.of(version.version)
+    def of(cls, version: LoadedVersion, policy: Policy | None = None) -> Loaded:
+        policy = policy or Policy.of(version.version)
         return cls(version, policy, policy.served_name(version.version))
 
 
 @dataclass(frozen=True)
 class _Serving:
-    """A project's loaded version and the champion pointer for which it was loaded."""
+    """What serves a project, and the champion pointer for which it was loaded."""
 
     loaded: Loaded
     stamp: Stamp
@@ -115,10 +115,10 @@ class Slot:
         if serving is not None:
             return serving.loaded.served_name
         try:
-            version = self._registry.champion(project)
+            return self._registry.served_name(project)
         except ModelError:  # the load will say so, and the classical version will serve
             version = classical_version()
-        return Policy.of(version).served_name(version)
+            return Policy.of(version).served_name(version)
 
     def problem(self, project: str) -> str:
         """Return why the champion does not serve, or an empty word when it does."""
@@ -147,8 +147,8 @@ class Slot:
 
     def _begin(self, project: str, stamp: Stamp) -> None:
         if project not in self._loading:
-            # The stamp is older than what _load reads: a champion promoted in between is loaded
-            # and looked for once more, never missed.
+            # The stamp is older than what _load reads: what is promoted in between is loaded and
+            # looked for once more, never missed.
             self._loading[project] = self._loader.submit(self._load, project, stamp)
 
     def _load(self, project: str, stamp: Stamp) -> None:
@@ -176,9 +176,8 @@ class Slot:
 
     def _champion(self, project: str) -> Loaded:
         version = self._registry.champion(project)
+        policy = self._registry.policy(project, version)
         with self._lock:
-            kept = [s.loaded for s in self._serving.values()]
-        for loaded in kept:
-            if loaded.version.version.id == version.id:
-                return loaded
-        return Loaded.of(self._registry.load(version.id, self._device))
+            kept = [s.loaded.version for s in self._serving.values()]
+        same = next((loaded for loaded in kept if loaded.version.id == version.id), None)
+        return Loaded.of(same or self._registry.load(version.id, self._device), policy)

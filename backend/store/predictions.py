@@ -63,6 +63,8 @@ class StoredPrediction:
         What to know before trusting the boxes: an image unlike all before, a limit reached.
     watch
         None where the boxes were shown as they were found.
+    counted_from
+        Score from which a box counts; None where all that was found does.
     """
 
     project: int
@@ -76,6 +78,13 @@ class StoredPrediction:
     flags: tuple[str, ...]
     created_at: datetime
     watch: Watch | None = None
+    counted_from: float | None = None
+
+    @property
+    def counted(self) -> tuple[dict[str, Any], ...]:
+        """The regions that count where nobody corrected them."""
+        limit = self.counted_from
+        return tuple(r for r in self.found if limit is None or r.get("score", 1.0) >= limit)
 
     @property
     def found(self) -> tuple[dict[str, Any], ...]:
@@ -110,6 +119,7 @@ class Predictions:
         contrast_group: str = "",
         flags: Sequence[str] = (),
         watch: Watch | None = None,
+        counted_from: float | None = None,
     ) -> None:
         """Keep a prediction; a second one of the same version takes the place of the first."""
         values = {
@@ -121,6 +131,7 @@ class Predictions:
             "flags": list(flags),
             "created_at": now(),
             "watch": asdict(watch) if watch else None,
+            "counted_from": counted_from,
         }
         with writing(self._engine, project) as connection:
             insert = upsert(connection, predictions).values(

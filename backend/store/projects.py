@@ -36,11 +36,13 @@ class Project:
     gone
         It was deleted in Label Studio; what was learned of it stays.
     pushed
-        The version whose predictions were last given to all its open tasks.
+        Name of the version and policy whose predictions were last given to all its open tasks.
     strata
         Limits of contrast by which versions are judged; None until there are images enough.
     blind
         Whether the tasks that are held out open without boxes.
+    least_work
+        Whether the boxes that are shown are chosen for the least work, not to be those that count.
     """
 
     id: int
@@ -53,6 +55,7 @@ class Project:
     pushed: str | None = None
     strata: ContrastStrata | None = None
     blind: bool = False
+    least_work: bool = True
 
 
 class Projects:
@@ -116,9 +119,9 @@ class Projects:
         """Keep whether Label Studio has a project (any more)."""
         self._set(id, gone=gone)
 
-    def set_pushed(self, id: int, version: str) -> None:
-        """Keep that all open tasks of a project have a version's predictions."""
-        self._set(id, pushed=version)
+    def set_pushed(self, id: int, served: str) -> None:
+        """Keep that all open tasks of a project have the predictions of a version and policy."""
+        self._set(id, pushed=served)
 
     def set_strata(self, id: int, strata: ContrastStrata) -> ContrastStrata:
         """Set the strata of a project for ever, and return them: the first to come are kept."""
@@ -135,6 +138,7 @@ class Projects:
         milestones: Sequence[int] | None = _UNCHANGED,
         default_class: str | None = _UNCHANGED,
         blind: bool = _UNCHANGED,
+        least_work: bool = _UNCHANGED,
     ) -> Project:
         """Choose something for one project; None returns to what the settings say.
 
@@ -152,6 +156,8 @@ class Projects:
             chosen["default_class"] = _one_of(default_class, self.get(id).classes)
         if blind is not _UNCHANGED:
             chosen["blind"] = blind
+        if least_work is not _UNCHANGED:
+            chosen["least_work"] = least_work
         if chosen:
             self._set(id, **chosen)
         return self.get(id)
@@ -173,6 +179,7 @@ class Projects:
             pushed=row.pushed,
             strata=None if row.strata is None else ContrastStrata(tuple(row.strata)),
             blind=row.blind,
+            least_work=row.least_work,
         )
 
     def _default_class(self, row: Row[Any], classes: tuple[str, ...]) -> str:

@@ -74,6 +74,7 @@ projects = Table(
     Column("pushed", Text),
     Column("strata", JSON),
     Column("blind", Boolean, nullable=False, default=False),
+    Column("least_work", Boolean, nullable=False, default=True),
 )
 
 images = Table(
@@ -174,6 +175,7 @@ predictions = Table(
     Column("flags", JSON, nullable=False, default=list),
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("watch", JSON(none_as_null=True)),
+    Column("counted_from", Float),
     UniqueConstraint("project", "task", "served"),
 )
 

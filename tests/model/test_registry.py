@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.calibration import Calibration
 from model.config import DetectorConfig, TrainConfig
 from model.errors import BrokenVersion, NothingToRollBack, VersionInUse, VersionNotFound
+from model.policy import Policy
 from model.registry import GIVEN, Registry
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
@@ -53,6 +55,30 @@ def test_ids_say_their_kind_and_do_not_repeat(registry):
     ids = {registry.new_id("trained") for _ in range(50)}
     assert len(ids) > 45
     assert all(i.startswith("trained-2") for i in ids)
+
+
+def test_a_policy_is_kept_for_a_version_in_one_project_through_every_change(registry, weights):
+    first, second = (registry.add(version(f"trained-{n}"), NONE, weights) for n in (1, 2))
+    chosen = Policy(0.4, 0.2, Calibration(0.8, 0.1, {"low": 0.3}))
+    before = registry.champion_stamp("1")
+    registry.set_policy("1", first, chosen)
+    assert registry.champion_stamp("1") != before
+    assert registry.champion("1").kind == "classical"
+    registry.promote("1", first.id)
+    registry.promote("1", second.id)
+    assert registry.served_name("1") == "trained-2+t0.4"
+    registry.rollback("1")
+    assert registry.served_name("1") == f"trained-1+{chosen.id}"
+    assert Registry(registry.root).policy("1", first) == chosen
+    assert registry.policy("2", first) == Policy.of(first)
+
+
+def test_a_policy_chosen_again_changes_nothing(registry, weights):
+    first = registry.add(version("trained-1"), NONE, weights)
+    registry.set_policy("1", first, Policy(0.4, 0.2))
+    before = registry.champion_stamp("1")
+    registry.set_policy("1", first, Policy(0.4, 0.2))
+    assert registry.champion_stamp("1") == before
 
 
 def test_a_version_is_never_overwritten(registry, weights):

@@ -57,3 +57,10 @@ def test_held_out_tasks_open_with_boxes_unless_told_otherwise(run: Run) -> None:
     assert "opened without boxes" in run("project", "--blind").stdout
     assert "opened without boxes" in run("project").stdout
     assert "opened with boxes" in run("project", "--with-boxes").stdout
+
+
+def test_boxes_are_shown_for_the_least_work_unless_told_otherwise(run: Run) -> None:
+    assert "for the least work" in run("project").stdout
+    assert "boxes shown    as counted" in run("project", "--as-counted").stdout
+    assert "as counted" in run("project").stdout
+    assert "for the least work" in run("project", "--least-work").stdout

@@ -4,6 +4,7 @@ import csv
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -203,6 +204,19 @@ def test_counts_name_the_source_the_version_and_the_annotator(
     assert float(rows[2]["density_per_1000_px"]) == pytest.approx(2 / (64 * 48) * 1000, rel=1e-5)
     assert (rows[0]["model_version"], rows[0]["annotator"]) == ("v1+0.5", "anna@lab")
     assert (rows[2]["model_version"], rows[2]["annotator"]) == ("v1+0.5", "")
+
+
+def test_a_box_that_is_shown_to_save_work_alone_does_not_count(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png")
+    boxes = [replace(CELL, score=0.61), Box(30, 5, 40, 20, "Cell", 0.25)]
+    regions = to_regions(boxes, 64, 48, interface)
+    kept = (project, 1, sha256, 0, "v1+p0.20-4be09a", regions, 0.5)
+    services.predictions.add(*kept, counted_from=0.6)
+    export_counts(services, project, tmp_path / "counts.csv")
+    assert ",Cell,predicted,1," in (tmp_path / "counts.csv").read_text()
+    assert export_voc(services, project, tmp_path / "out", corrected_only=False).boxes == 1
 
 
 def test_a_region_that_was_changed_for_the_export_is_flagged(

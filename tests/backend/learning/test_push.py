@@ -133,7 +133,7 @@ def test_a_push_gives_way_to_a_run_and_goes_on_after_it(
     assert services.projects.get(project).pushed is None
     services.runs.finish(run.id, "cancelled")
     assert push(services, project, CLASSICAL_ID) == 2
-    assert services.projects.get(project).pushed == CLASSICAL_ID
+    assert services.projects.get(project).pushed == "classical-1+t0.5"
     assert recorded.model_version == "classical-1+t0.5"
 
 
@@ -148,7 +148,7 @@ def test_a_label_studio_that_went_away_ends_the_push_soon(
     assert services.projects.get(project).pushed is None
 
 
-@pytest.mark.parametrize(("refused", "known"), [("", CLASSICAL_ID), ("timed out", None)])
+@pytest.mark.parametrize(("refused", "known"), [("", "classical-1+t0.5"), ("timed out", None)])
 def test_a_push_that_a_task_was_refused_in_is_not_taken_for_done(
     services: Services, project: int, label_studio: Any, refused: str, known: str | None
 ) -> None:

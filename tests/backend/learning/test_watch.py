@@ -239,7 +239,7 @@ def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_do
     for _ in range(2):
         watch.look()
     assert waiting(services, "push") == [f"push-{project}-{better.id}"]
-    services.projects.set_pushed(project, better.id)
+    services.projects.set_pushed(project, services.registry.served_name(str(project)))
     with Redis.from_url(services.settings.redis_address) as connection:
         connection.flushall()
     Watch(services).look()

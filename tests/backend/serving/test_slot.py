@@ -11,6 +11,7 @@ import pytest
 from backend.serving.errors import NotReady
 from backend.serving.slot import Slot
 from model.classical import CLASSICAL_ID
+from model.policy import Policy
 from model.registry import Registry
 
 Trained = Callable[..., Any]
@@ -136,6 +137,22 @@ def test_a_broken_champion_is_tried_again_later(
     assert slot.problem("1") == ""
 
 
+def test_a_new_policy_serves_without_another_load_and_in_its_project_alone(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    version = trained("trained-a")
+    for project in ("1", "2"):
+        registry.promote(project, "trained-a")
+        slot.current(project)
+    policy = Policy(0.5, 0.2)
+    registry.set_policy("1", version, policy)
+
+    wait_until(lambda: slot.current("1").policy == policy)
+    assert slot.name("1") == f"trained-a+{policy.id}"
+    assert slot.name("2") == "trained-a+t0.5"
+    assert registry.loads == ["trained-a"]
+
+
 def test_projects_of_one_champion_share_what_is_loaded(
     registry: Any, trained: Trained, slot: Slot
 ) -> None:
@@ -143,7 +160,7 @@ def test_projects_of_one_champion_share_what_is_loaded(
     for project in ("1", "2"):
         registry.promote(project, "trained-a")
 
-    assert slot.current("1") is slot.current("2")
+    assert slot.current("1").version is slot.current("2").version
     assert registry.loads == ["trained-a"]
 
 

@@ -1,0 +1,89 @@
+"""What each action takes the annotators of a project: the assumed seconds, moved by their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.effort.actions import KINDS, Actions, Costs
+from backend.effort.tally import made_by_people
+from backend.store.corrections import Correction
+
+Float64 = NDArray[np.float64]
+
+#: How firmly an action is held at its assumed seconds, in images that are all that action.
+FIRMNESS = 2.0
+#: No action is taken for more than so many times faster or slower than assumed.
+FARTHEST = 4.0
+#: An image that took so much more or less than the others, in spreads of these, counts less
+#: (Huber 1964): somebody was called away.
+_ODD = 1.345
+_ROUNDS = 20
+
+#: The field of ``Costs`` for each kind of action, and the one for an image.
+_FIELDS = {
+    "kept": "keep_s",
+    "moved": "move_s",
+    "relabelled": "relabel_s",
+    "deleted": "delete_s",
+    "added": "add_s",
+}
+
+
+def measured_costs(corrections: Iterable[Correction], assumed: Costs | None = None) -> Costs:
+    """Fit the seconds of each action to the images whose time is known.
+
+    Each image's seconds are taken for the sum of its actions' and one for the image; every cost is
+    held at what is assumed as firmly as ``FIRMNESS`` says, so that few images move it little.
+    """
+    assumed = assumed or Costs()
+    timed = [c for c in made_by_people(tuple(corrections)) if c.seconds]
+    if not timed:
+        return assumed
+    parts = np.array([_parts(correction, assumed) for correction in timed])
+    expected = parts.sum(axis=1)
+    took = np.array([correction.seconds for correction in timed]) / expected
+    factors = _fitted(parts / expected[:, None], took).clip(1 / FARTHEST, FARTHEST)
+    names = [*(_FIELDS[kind] for kind in KINDS), "image_s"]
+    found = {n: getattr(assumed, n) * f for n, f in zip(names, factors.tolist(), strict=True)}
+    return Costs(**{field.name: found[field.name] for field in fields(Costs)})
+
+
+def seconds_of_right(corrections: Iterable[Correction], costs: Costs) -> float:
+    """Return the mean seconds spent on a served box that is on a cell; a glance where none was."""
+    work = [c for c in made_by_people(tuple(corrections)) if c.start == "prediction"]
+    done = sum((c.actions for c in work), Actions())
+    boxes = sum(c.cells for c in work) - done.added
+    treated = replace(done, deleted=0, added=0)
+    return costs.seconds(treated, images=0) / boxes if boxes else costs.keep_s
+
+
+def _parts(correction: Correction, assumed: Costs) -> list[float]:
+    """Return the assumed seconds of each kind of action in one image, and of the image."""
+    numbers = zip(KINDS, astuple(correction.actions), strict=True)
+    return [*(getattr(assumed, _FIELDS[kind]) * n for kind, n in numbers), assumed.image_s]
+
+
+def _fitted(shares: Float64, took: Float64) -> Float64:
+    """Return by what each assumed cost is to be multiplied.
+
+    Parameters
+    ----------
+    shares
+        Shape (images, costs), of the assumed seconds of each image; they add up to 1.
+    took
+        Shape (images,), the seconds it took as a multiple of the assumed.
+    """
+    factors: Float64 = np.ones(shares.shape[1])
+    weights: Float64 = np.ones(len(took))
+    for _ in range(_ROUNDS):
+        weighted = shares * weights[:, None]
+        bend = weighted.T @ shares + FIRMNESS * np.eye(len(factors))
+        factors = np.asarray(np.linalg.solve(bend, weighted.T @ took + FIRMNESS), np.float64)
+        off = np.abs(took - shares @ factors)
+        spread = max(float(np.median(off)) / 0.6745, 1e-6)
+        weights = np.asarray((_ODD * spread / np.maximum(off, 1e-12)).clip(max=1.0), np.float64)
+    return factors

@@ -1,0 +1,111 @@
+"""Which boxes annotators are shown: those that cost them the least time, chosen after each run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from backend.effort.costing import measured_costs, seconds_of_right
+from backend.effort.measuring import measure
+from backend.learning.taken import run_folder
+from backend.learning.triggers import push_champion
+from backend.services import Services
+from model.calibration import Calibration, calibrate
+from model.evaluation import pairs_of
+from model.examples import DatasetSnapshot, LabelledImage
+from model.policy import Policy, saves_time_from
+from model.versions import ModelVersion
+
+SNAPSHOT = "snapshot.json"
+#: The newest so many images are looked at: they are most like those to come.
+MOST_IMAGES = 40
+
+
+def show_least_work(
+    services: Services,
+    project: int,
+    version: ModelVersion,
+    snapshot: DatasetSnapshot,
+    on_note: Callable[[str], None],
+) -> bool:
+    """Choose anew which of a version's boxes a project is shown.
+
+    Parameters
+    ----------
+    on_note
+        Told what was chosen, and why.
+
+    Returns
+    -------
+    Whether they are others than before.
+    """
+    key = str(project)
+    policy = _chosen(services, project, version, snapshot, on_note)
+    changed = policy != services.registry.policy(key, version)
+    services.registry.set_policy(key, version, policy)
+    return changed
+
+
+def show_anew(services: Services, project: int, on_note: Callable[[str], None]) -> None:
+    """Choose anew which of the champion's boxes are shown, and give them to the open tasks.
+
+    By what the project's last run froze; where none has, nothing changes.
+
+    Raises
+    ------
+    QueueError
+        When Redis cannot be reached; the watch gives the tasks their boxes later.
+    """
+    for run in services.runs.all(project):
+        path = run_folder(services.settings, run.id) / SNAPSHOT
+        if run.snapshot and path.exists():
+            champion = services.registry.champion(str(project))
+            if show_least_work(services, project, champion, DatasetSnapshot.load(path), on_note):
+                push_champion(services, project)
+            return
+
+
+def unlearned(snapshot: DatasetSnapshot, version: ModelVersion) -> tuple[LabelledImage, ...]:
+    """Return the images by which a version's boxes may be chosen: none that taught it or judges.
+
+    They are the inner side, and what others learned from since the version was made.
+    """
+    return tuple(
+        image
+        for image in snapshot.of_side("train", "inner")
+        if image.side == "inner" or image.sha256 not in version.lineage
+    )
+
+
+def _chosen(
+    services: Services,
+    project: int,
+    version: ModelVersion,
+    snapshot: DatasetSnapshot,
+    on_note: Callable[[str], None],
+) -> Policy:
+    images = unlearned(snapshot, version)[-MOST_IMAGES:]
+    is_known = bool(images) or version.kind == "trained"
+    if not is_known or not services.projects.get(project).least_work:
+        return Policy.of(version)
+    calibration = _calibrated(services, project, version, images)
+    worked = measure(services, project)
+    costs = measured_costs(worked)
+    right_s = seconds_of_right(worked, costs)
+    least = round(saves_time_from(costs.add_s, costs.delete_s, right_s), 3)
+    on_note(
+        f"boxes are shown from a probability of {least:.2f} on, as {len(images)} images tell that "
+        f"were not learned from; they count from a score of {version.threshold:.2f}"
+    )
+    return Policy(version.threshold, least, calibration)
+
+
+def _calibrated(
+    services: Services, project: int, version: ModelVersion, images: Sequence[LabelledImage]
+) -> Calibration:
+    if not images:
+        return Calibration()
+    loaded = services.registry.load(version.id, services.settings.device)
+    name = services.projects.get(project).default_class
+    found = [loaded.find([image.read()], default_class=name)[0] for image in images]
+    pairs = pairs_of([each.detections for each in found], images)
+    return calibrate(pairs, [each.prepared.group for each in found])

@@ -1,0 +1,245 @@
+"""What a display threshold is worth in seconds: `python -m benchmarks.policy bccd --out DIR`.
+
+For each set and seed versions are trained as the loop does at 5, 10, 20 and 40 corrected images,
+each from the one before, and what they find is kept: in the images of the inner side, in those
+that taught, and in up to 40 that come after. On paper an annotator then corrects the latter,
+shown boxes by several policies; the truth of those that come after is for the last alone.
+
+`--start starters/no_{set}` begins with a starter that has not seen a set (`benchmarks.starter
+--only`) and plays all images. Without it the shipped one begins, and only the images that it has
+not learned from are played: its test sides. Run again with the same `--out`, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backend.effort.actions import Actions, Costs
+from backend.replay.correcting import correct
+from benchmarks.beginning import keep_starter
+from benchmarks.real_images import real_images
+from benchmarks.sides import SETS
+from model.boxes import Box, Detections, Float32
+from model.calibration import calibrate
+from model.evaluation import pairs_of
+from model.examples import DatasetSnapshot, LabelledImage, content_hash, decide_sides
+from model.learning import make_candidate
+from model.likeness import fingerprint_of, group_alike
+from model.loaded import LoadedVersion
+from model.pairing import Pairs
+from model.policy import Policy, saves_time_from
+from model.registry import Registry
+from model.starter import STARTER_ID
+from model.versions import ModelVersion
+
+MILESTONES = (5, 10, 20, 40)
+COMING = 40
+FEWEST_COMING = 5
+COSTS = Costs()
+HALF, BEST_F1, KNOWING = "0.5", "best F1", "knowing all"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image, and what a version found in it."""
+
+    image: LabelledImage
+    found: Detections
+    group: str
+
+
+def main() -> None:
+    """Train and find what is not there yet, then play."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", default=list(SETS))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--start", help="folder of a starter, such as starters/no_{set}")
+    parser.add_argument("--images", type=int, default=40, help="the last milestone")
+    parser.add_argument("--table", action="store_true", help="play what is there alone")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        for seed in arguments.seeds:
+            for name in arguments.sets:
+                find(name, seed, arguments)
+    print_table(arguments.out)
+
+
+def find(name: str, seed: int, arguments: argparse.Namespace) -> None:
+    """Train the versions of one project and keep what they find."""
+    out = arguments.out / f"{name}-{seed}"
+    registry = Registry(out / "registry", STARTER_ID)
+    start = arguments.start and Path(arguments.start.format(set=name))
+    champion = keep_starter(start, registry) if start else registry.get(STARTER_ID)
+    images, classes = drawn(name, seed, champion)
+    for number in MILESTONES:
+        if number > arguments.images or number + FEWEST_COMING > len(images):
+            break
+        snapshot = DatasetSnapshot(with_sides(images[:number]), classes)
+        champion = learned(registry, snapshot, champion, out / "training")
+        path = out / f"{number}.json"
+        if not path.exists():
+            coming = images[number : number + COMING]
+            found = found_in(registry.load(champion.id, "cpu"), snapshot, coming)
+            path.write_text(json.dumps({"version": champion.to_json(), "found": found}), "utf-8")
+        print(name, seed, number, champion.id, flush=True)
+
+
+def drawn(
+    name: str, seed: int, champion: ModelVersion
+) -> tuple[list[LabelledImage], tuple[str, ...]]:
+    """Return a set's images that a version has not seen, in an order of the seed."""
+    data = real_images(name)
+    images = [i for i in (*data.rest, *data.test) if i.sha256 not in champion.lineage]
+    order = np.random.default_rng(seed).permutation(len(images))
+    by_hash = sorted(images, key=lambda image: image.sha256)
+    return [by_hash[place] for place in order], data.classes
+
+
+def with_sides(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
+    """Return the images that have a side, as a run would freeze them."""
+    groups = group_alike([fingerprint_of(image.read().pixels) for image in images])
+    hashes = [content_hash(image.sha256, image.page) for image in images]
+    sides = decide_sides(hashes, [None] * len(images), groups)
+    return tuple(replace(i, side=s) for i, s in zip(images, sides, strict=True) if s)
+
+
+def learned(
+    registry: Registry, snapshot: DatasetSnapshot, champion: ModelVersion, workdir: Path
+) -> ModelVersion:
+    made = [version for version in registry.list() if version.snapshot == snapshot.sha256]
+    return (made or [None])[-1] or make_candidate(
+        snapshot,
+        registry,
+        workdir=workdir / snapshot.sha256[:12],
+        champion=champion,
+        device="cpu",
+        with_report=False,
+    )
+
+
+def found_in(
+    loaded: LoadedVersion, snapshot: DatasetSnapshot, coming: Sequence[LabelledImage]
+) -> dict[str, Any]:
+    parts = {side: snapshot.of_side(side) for side in ("train", "inner")} | {"coming": coming}
+    return {part: [_to_json(loaded, image) for image in images] for part, images in parts.items()}
+
+
+def _to_json(loaded: LoadedVersion, image: LabelledImage) -> dict[str, Any]:
+    (found,) = loaded.find([image.read()])
+    boxes = found.detections
+    return {
+        "image": image.to_json(),
+        "group": found.prepared.group,
+        "classes": boxes.classes,
+        "xyxy_px": boxes.xyxy_px.tolist(),
+        "scores": boxes.scores.tolist(),
+        "labels": boxes.labels.tolist(),
+    }
+
+
+def _seen(values: dict[str, Any]) -> Seen:
+    edges = np.array(values["xyxy_px"], np.float32).reshape(-1, 4)
+    scores, labels = np.array(values["scores"], np.float32), np.array(values["labels"], np.int64)
+    found = Detections(edges, scores, labels, tuple(values["classes"]))
+    return Seen(LabelledImage.from_json(values["image"]), found, values["group"])
+
+
+def print_table(out: Path) -> None:
+    """Print seconds a cell by each way of showing boxes, and what each takes of the others'."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    title = ""
+    for path in sorted(out.glob("*/*.json"), key=lambda p: (p.parent.name, int(p.stem))):
+        seconds = play(json.loads(path.read_text("utf-8")))
+        heading = "  ".join(f"{name:>12}" for name in seconds)
+        if heading != title:
+            print(f"{'':16}{heading}")
+            title = heading
+        named = f"{path.parent.name} {path.stem}"
+        print(f"{named:16}" + "  ".join(f"{value:12.3f}" for value in seconds.values()))
+        for name, value in seconds.items():
+            for other in {HALF, BEST_F1} - {name}:
+                shares[f"{name} against {other}"].append(value / seconds[other] - 1)
+    for name, each in shares.items():
+        print(f"{name:36} {np.mean(each):+.1%} ({min(each):+.1%} to {max(each):+.1%})")
+
+
+def play(kept: dict[str, Any]) -> dict[str, float]:
+    """Return the seconds a cell that each way of showing boxes takes in the coming images."""
+    version = ModelVersion.from_json(kept["version"])
+    parts = {part: [_seen(each) for each in seen] for part, seen in kept["found"].items()}
+    coming = parts["coming"]
+    cells = sum(len(seen.image.boxes) for seen in coming)
+    policies = policies_of(version, parts)
+    return {name: _seconds(policy, coming) / cells for name, policy in policies.items()}
+
+
+def policies_of(version: ModelVersion, parts: dict[str, list[Seen]]) -> dict[str, Policy]:
+    """Return each way of showing a version's boxes."""
+    inner, counted = parts["inner"], version.threshold
+    right_s = _seconds_of_right(Policy.of(version), inner or parts["train"])
+    least = saves_time_from(COSTS.add_s, COSTS.delete_s, right_s)
+    fits = {"calibrated": inner, "on what taught": parts["train"], KNOWING: parts["coming"]}
+    fitted = {
+        name: Policy(counted, least, calibrate(_pairs(seen), [one.group for one in seen]))
+        for name, seen in fits.items()
+    }
+    isotonic = isotonic_threshold(_pairs(inner), least) if inner else least
+    return {
+        HALF: Policy(0.5),
+        BEST_F1: Policy.of(version),
+        "as scored": Policy(counted, least),
+        "isotonic": Policy(min(isotonic, counted)),
+        **fitted,
+    }
+
+
+def isotonic_threshold(pairs: Pairs, least: float) -> float:
+    """Return the score from which the isotonic curve (pool adjacent violators) is high enough."""
+    order = np.argsort(pairs.scores, kind="stable")
+    pools: list[tuple[float, int]] = []  # share right, boxes; from the lowest score on
+    for right in pairs.right[order].astype(float).tolist():
+        share, boxes = right, 1
+        while pools and pools[-1][0] >= share:
+            before, more = pools.pop()
+            share = (share * boxes + before * more) / (boxes + more)
+            boxes += more
+        pools.append((share, boxes))
+    likely: Float32 = np.repeat([p[0] for p in pools], [p[1] for p in pools]).astype(np.float32)
+    shown = pairs.scores[order][likely >= least]
+    return float(shown.min()) if len(shown) else 1.0
+
+
+def _pairs(seen: Sequence[Seen]) -> Pairs:
+    return pairs_of([one.found for one in seen], [one.image for one in seen])
+
+
+def _actions(policy: Policy, seen: Sequence[Seen]) -> Actions:
+    done = Actions()
+    for one in seen:
+        boxes: list[Box] = policy.shown(one.found, one.group).boxes()
+        done += correct(boxes, one.image.boxes).actions
+    return done
+
+
+def _seconds(policy: Policy, seen: Sequence[Seen]) -> float:
+    return COSTS.seconds(_actions(policy, seen), len(seen))
+
+
+def _seconds_of_right(policy: Policy, seen: Sequence[Seen]) -> float:
+    done = _actions(policy, seen)
+    boxes = sum(len(one.image.boxes) for one in seen) - done.added
+    treated = replace(done, deleted=0, added=0)
+    return COSTS.seconds(treated, images=0) / boxes if boxes else COSTS.keep_s
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from redis import Redis
+
+from backend.learning.showing import show_anew, show_least_work, unlearned
+from backend.learning.taken import run_folder
+from backend.services import Services
+from model.boxes import Box, Detections
+from model.examples import DatasetSnapshot, LabelledImage, Side
+from model.policy import Policy
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+from tests.backend.serving.conftest import StandIns
+
+#: Ten cells in a row; the version finds each of them, and beside each a false box.
+CELLS = tuple(Box(6.0 * n, 4, 6.0 * n + 4, 12, "Cell") for n in range(10))
+
+
+@pytest.fixture
+def version(services: Services) -> ModelVersion:
+    """Champion of project 1: cells at scores of 0.3 and more, false boxes at 0.29 and less."""
+    registry = StandIns(services.settings.registry_folder)
+    services.__dict__["registry"] = registry
+    edges = [box.xyxy_px for box in CELLS]
+    false = [(x, y + 20, right, bottom + 20) for x, y, right, bottom in edges]
+    scores = np.concatenate([np.linspace(0.9, 0.3, 10), np.linspace(0.29, 0.05, 10)])
+    rows = np.array([*edges, *false], np.float32)
+    found = Detections(rows, scores.astype(np.float32), np.zeros(20, np.int64), ("Cell",))
+    registry.found["trained-1"] = found
+    made = ModelVersion("trained-1", "trained", ("Cell",), 0.6, project="1", lineage=("taught",))
+    registry.add(made, ContrastGroups.none(), None)
+    registry.promote("1", made.id)
+    return made
+
+
+@pytest.fixture
+def snapshot(services: Services, add_image: Callable[..., str]) -> Callable[..., DatasetSnapshot]:
+    """Return what freezes images of ten cells each on given sides."""
+
+    def freeze(*sides: Side) -> DatasetSnapshot:
+        images = []
+        for task, side in enumerate(sides, start=1):
+            sha256 = add_image(task)
+            path = services.images.path(sha256)
+            images.append(LabelledImage(path, sha256, CELLS, side, name=f"image{task}"))
+        return DatasetSnapshot(tuple(images), ("Cell",))
+
+    return freeze
+
+
+def test_boxes_that_are_likely_cells_are_shown_though_they_do_not_count(
+    services: Services, project: int, version: ModelVersion, snapshot: Any
+) -> None:
+    notes: list[str] = []
+    frozen = snapshot("inner", "inner", "train")
+    assert show_least_work(services, project, version, frozen, notes.append)
+    policy = services.registry.policy("1", version)
+    found = services.registry.load(version.id).find([frozen.images[0].read()])[0].detections
+    assert policy.counted_from == version.threshold
+    assert policy.shown_from == pytest.approx(1.5 / (1.5 + 7.0 - 0.5), abs=1e-3)
+    assert len(found.above(version.threshold)) == 5
+    assert 10 <= len(policy.shown(found)) <= 15
+    assert "as 3 images tell" in notes[0]
+    assert not show_least_work(services, project, version, frozen, notes.append)
+
+
+def test_without_such_images_the_scores_are_taken_for_probabilities(
+    services: Services, project: int, version: ModelVersion, snapshot: Any
+) -> None:
+    assert show_least_work(services, project, version, snapshot("held-out"), print)
+    policy = services.registry.policy("1", version)
+    assert policy == Policy(0.6, round(1.5 / (1.5 + 7.0 - 0.5), 3))
+
+
+def test_of_a_detector_that_was_never_taught_what_counts_is_shown(
+    services: Services, project: int, snapshot: Any
+) -> None:
+    untaught = services.registry.champion("1")
+    assert untaught.kind == "classical"
+    assert not show_least_work(services, project, untaught, snapshot("held-out"), print)
+
+
+def test_neither_what_taught_a_version_nor_what_judges_chooses_its_boxes(
+    version: ModelVersion, snapshot: Any
+) -> None:
+    frozen = snapshot("train", "inner", "held-out")
+    taught = LabelledImage(frozen.images[0].path, "taught", CELLS)
+    chosen = unlearned(DatasetSnapshot((*frozen.images, taught), ("Cell",)), version)
+    assert [image.name for image in chosen] == ["image1", "image2"]
+
+
+def test_a_manager_has_what_counts_shown_and_the_open_tasks_get_it(
+    services: Services, project: int, version: ModelVersion, snapshot: Any
+) -> None:
+    run = services.runs.open(project, 5, "button")
+    assert run is not None
+    frozen = snapshot("inner", "inner", "inner")
+    frozen.save(run_folder(services.settings, run.id) / "snapshot.json")
+    services.runs.start(run.id)
+    services.runs.freeze(run.id, frozen.sha256, 3, [])
+    show_anew(services, project, print)
+    assert services.registry.policy("1", version).shown_from is not None
+    services.projects.change(project, least_work=False)
+    show_anew(services, project, print)
+    assert services.registry.policy("1", version) == Policy.of(version)
+    with Redis.from_url(services.settings.redis_address) as connection:
+        assert connection.lrange("rq:queue:push", 0, -1) == [b"push-1-trained-1"]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.boxes import Detections
+from model.calibration import Calibration
+from model.classical import classical_version
+from model.policy import Policy, saves_time_from, version_of
+
+
+def found(*scores: float) -> Detections:
+    edges = np.tile(np.array([[0, 0, 5, 5]], np.float32), (len(scores), 1))
+    labels = np.zeros(len(scores), np.int64)
+    return Detections(edges, np.array(scores, np.float32), labels, ("Cell",))
+
+
+def test_a_version_is_served_under_a_name_that_changes_with_its_threshold() -> None:
+    version = classical_version()
+
+    assert Policy(0.5).served_name(version) == "classical-1+t0.5"
+    assert Policy(0.5).id != Policy(0.51).id
+
+
+def test_boxes_from_the_threshold_on_are_shown() -> None:
+    assert list(Policy(0.5).shown(found(0.9, 0.5, 0.4)).scores) == pytest.approx([0.9, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("sure", "doubtful"),
+    [((0.99, 0.98), (0.6, 0.55)), ((0.95,), (0.95, 0.45)), ((), (0.3,)), ((0.1,), (0.48,))],
+)
+def test_the_more_doubtful_of_two_images_has_the_lower_score(
+    sure: tuple[float, ...], doubtful: tuple[float, ...]
+) -> None:
+    policy = Policy(0.5)
+
+    assert policy.certainty(found(*doubtful)) < policy.certainty(found(*sure)) <= 1
+
+
+def test_hopeless_candidates_do_not_make_an_image_look_sure() -> None:
+    policy = Policy(0.5)
+
+    assert policy.certainty(found(0.55, *[0.03] * 200)) == policy.certainty(found(0.55))
+
+
+FITTED = Policy(0.6, 0.3, Calibration(0.5, -0.2, {"low": 1.0}))
+
+
+def test_a_box_is_shown_by_its_probability_and_says_it() -> None:
+    shown = FITTED.shown(found(0.9, 0.4, 0.1), "other")
+    assert list(shown.scores) == pytest.approx([0.7108, 0.4007], abs=1e-3)
+    assert len(FITTED.shown(found(0.9, 0.4, 0.1), "low")) == 3
+
+
+def test_what_counts_is_shown_however_unlikely_it_is() -> None:
+    doubtful = Policy(0.5, 0.9, Calibration(1.0, -3.0))
+    assert len(doubtful.shown(found(0.6, 0.4))) == 1
+    assert doubtful.counted_probability() == pytest.approx(0.0474, abs=1e-4)
+
+
+def test_a_policy_comes_back_from_json_under_the_same_name() -> None:
+    again = Policy.from_json(json.loads(json.dumps(FITTED.to_json())))
+    assert again == FITTED
+    assert again.id == FITTED.id
+    assert FITTED.id.startswith("p0.30-")
+    assert replace(FITTED, calibration=Calibration(0.5, -0.2)).id != FITTED.id
+
+
+def test_the_name_of_a_served_version_begins_with_its_id() -> None:
+    assert version_of(FITTED.served_name(classical_version())) == "classical-1"
+
+
+@pytest.mark.parametrize("right_s", [0.5, 2.0, 4.0])
+def test_from_the_chosen_probability_on_showing_a_box_takes_no_longer_than_not(
+    right_s: float,
+) -> None:
+    chosen = saves_time_from(add_s=7.0, delete_s=1.5, right_s=right_s)
+    shown = chosen * right_s + (1 - chosen) * 1.5
+    assert shown == pytest.approx(chosen * 7.0)
+
+
+def test_a_box_that_is_slower_to_mend_than_to_draw_is_not_worth_showing() -> None:
+    assert saves_time_from(add_s=3.0, delete_s=1.5, right_s=4.0) == 1.0
