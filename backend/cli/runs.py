@@ -116,7 +116,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         loss = "" if run.loss is None else f", loss {run.loss:.3f}"
         facts.append(("steps", f"{run.iteration} of {run.iterations}{loss}"))
     facts += [
-        ("AP50", _ap50(run)),
+        ("AP50", f"{_ap50(run)}{' so far' if run.is_active and run.ap50 is not None else ''}"),
         ("learned", f"from {run.corrected} corrected images" if run.corrected else "–"),
         ("candidate", run.candidate or "–"),
         ("champion", run.champion or "–"),

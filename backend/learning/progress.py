@@ -63,6 +63,8 @@ class Reporter:
                 "loss": progress.loss,
                 "seconds_left": self._seconds_left(progress),
             }
+        if progress.ap50 is not None:
+            numbers["ap50"] = progress.ap50
         self.stage(progress.stage, progress.fraction, _words(progress), **numbers)
 
     def stage(self, name: str, fraction: float, message: str = "", **numbers: Any) -> None:

@@ -29,11 +29,14 @@ class Reconciled:
         Numbers of annotations.
     unreadable
         Tasks whose image could not be fetched or read, with the reason.
+    kept
+        Annotations of the tasks that were looked at which the store has as well now.
     """
 
     recorded: int
     deleted: int
     unreadable: tuple[str, ...]
+    kept: int
 
 
 def reconcile(services: Services, project: int) -> Reconciled:
@@ -119,7 +122,8 @@ def _record(services: Services, project: int, tasks: Iterable[Mapping[str, Any]]
 def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) -> Reconciled:
     deleted = services.annotations.delete(project, gone)
     log.info("reconciled", project=project, recorded=seen.recorded, deleted=deleted)
-    return Reconciled(seen.recorded, deleted, tuple(seen.unreadable))
+    kept = len(services.annotations.known(project).keys() & seen.annotations)
+    return Reconciled(seen.recorded, deleted, tuple(seen.unreadable), kept)
 
 
 def _annotations(project: int, task: Mapping[str, Any]) -> list[Annotation]:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -36,11 +36,15 @@ class Seen:
         When one of its tasks last changed; a task changes with its annotations and predictions.
     tasks, annotations
         How many it has.
+    stored
+        How many of them the store has: a late event may bring an annotation that was deleted
+        before it was ever seen, and then nothing changes in Label Studio.
     """
 
     newest: datetime | None
     tasks: int
     annotations: int
+    stored: int
 
 
 @dataclass
@@ -109,8 +113,7 @@ class Watch:
     def _bring_up_to_date(self, project: Project) -> None:
         now = self._stands(project.id)
         if now != self._seen.get(project.id):
-            self._reconcile(project.id, now)
-            self._seen[project.id] = now
+            self._seen[project.id] = replace(now, stored=self._reconcile(project.id, now))
         after_correction(self._services, project.id)
         self._push(project.id)
 
@@ -118,15 +121,19 @@ class Watch:
         known = follow(self._services, project)
         annotations = known["total_annotations_number"] + known["skipped_annotations_number"]
         newest = self._services.label_studio.newest_change(project)
-        return Seen(newest, known["task_number"], annotations)
+        return Seen(newest, known["task_number"], annotations, self._stored(project))
 
-    def _reconcile(self, project: int, now: Seen) -> None:
+    def _stored(self, project: int) -> int:
+        return len(self._services.annotations.known(project))
+
+    def _reconcile(self, project: int, now: Seen) -> int:
+        """Bring the store up to date, and return how many annotations both have then."""
         before = self._seen.get(project)
         if before is not None and before.newest is not None and now.tasks >= before.tasks:
             reconcile_changes(self._services, project, before.newest)
-            if len(self._services.annotations.known(project)) == now.annotations:
-                return
-        reconcile(self._services, project)
+            if self._stored(project) == now.annotations:
+                return now.annotations
+        return reconcile(self._services, project).kept
 
     def _push(self, project: int) -> None:
         """Queue the champion's boxes for the open tasks where a push was lost or failed."""

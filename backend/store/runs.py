@@ -47,7 +47,8 @@ class Run:
         What was changed or left out when it was frozen.
     iteration, iterations, loss, ap50, seconds_left
         Optimiser steps done and planned, mean loss of the last ones, AP50 on images it does not
-        learn from, and the time that the rest will take; 0 or None where nothing is known.
+        learn from (while it trains of the last look at the inner side, then as it was judged), and
+        the time that the rest will take; 0 or None where nothing is known.
     cut_offs, cut_off_at
         How often its process died without getting further than ``cut_off_at``, a fraction.
     """

@@ -66,10 +66,11 @@ def test_the_list_shows_how_far_each_run_is(services: Services, cytoloop: Any) -
 
 
 def test_show_says_where_a_run_is(services: Services, cytoloop: Any) -> None:
-    run = running(services, stage="training", iteration=30, iterations=120, loss=0.5)
+    run = running(services, stage="training", iteration=30, iterations=120, loss=0.5, ap50=0.7)
     said = cytoloop("runs", "show", str(run.id)).stdout
     assert "steps       30 of 120, loss 0.500" in said
     assert "stage       training" in said
+    assert "AP50        0.700 so far" in said
     assert json.loads(cytoloop("runs", "show", str(run.id), "--json").stdout)["iteration"] == 30
 
 

@@ -112,6 +112,9 @@ def test_progress_is_written_once_a_second_and_at_each_new_stage(
     now[0] = 2.2
     report(Progress("training", 0.9, 9, 20, loss=0.4, ap50=0.7812))
     assert services.runs.get(run.id).message == "step 9 of 20, loss 0.400, AP50 0.781 so far"
+    now[0] = 3.3
+    report(Progress("training", 0.9, 10, 20, loss=0.4))
+    assert services.runs.get(run.id).ap50 == 0.7812
 
 
 def test_a_run_ended_from_outside_stops_at_its_next_progress(

@@ -126,6 +126,47 @@ def test_a_deleted_annotation_is_forgotten_with_its_task_kept(
     assert [a.task for a in services.annotations.corrected(project)] == [1, 3]
 
 
+def test_a_late_event_does_not_bring_back_what_was_deleted_before_it_was_seen(
+    services: Services, project: int, label_studio: Any, watch: Watch, correct: Any
+) -> None:
+    recorded = label_studio(corrected(1, 2), FILES)
+    watch.look()
+    correct([7], id=7)
+    assert services.annotations.corrected_count(project) == 3
+    for _ in range(2):
+        watch.look()
+    assert set(services.annotations.known(project)) == {1, 2}
+    assert recorded.asked == ["all", "changed", "all"]
+
+
+def test_such_an_event_that_comes_during_a_look_is_forgotten_by_the_next(
+    services: Services, project: int, label_studio: Any, watch: Watch, correct: Any
+) -> None:
+    recorded = label_studio(corrected(1, 2), FILES)
+    listed = recorded.tasks
+
+    def tasks(id: int) -> Any:
+        correct([7], id=7)
+        recorded.tasks = listed
+        return listed(id)
+
+    recorded.tasks = tasks
+    watch.look()
+    assert set(services.annotations.known(project)) == {1, 2, 7}
+    watch.look()
+    assert set(services.annotations.known(project)) == {1, 2}
+
+
+def test_an_annotation_that_comes_back_under_its_number_does_not_have_all_tasks_asked_for_ever(
+    services: Services, project: int, label_studio: Any, watch: Watch
+) -> None:
+    recorded = label_studio(corrected(1, 2), FILES)
+    services.annotations.delete(project, [2])
+    for _ in range(3):
+        watch.look()
+    assert recorded.asked == ["all"]
+
+
 def test_a_deleted_task_goes_with_its_annotation_and_its_image_is_shown_no_more(
     services: Services, project: int, label_studio: Any, watch: Watch
 ) -> None:
