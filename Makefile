@@ -8,12 +8,13 @@ LABEL_STUDIO := label-studio==1.23.2
 UV = $(shell command -v uv || echo .uv/bin/uv)
 PIP_INSTALL = $(UV) pip install --constraint constraints.txt
 
-.PHONY: help run setup test unit starter check clean
+.PHONY: help run setup test soak unit starter check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     set up and start the whole loop: Redis, Label Studio, backend, worker"
 	@echo "make test    set up and pass every test"
+	@echo "make soak    the random tests at full length: tens of minutes"
 	@echo "make unit    the unit tests alone, on all cores"
 	@echo "make starter train the starter model again (CYTOLOOP_DATA: the public sets; hours)"
 	@echo "make check   formatting, lint, types and import contracts"
@@ -28,6 +29,10 @@ setup: $(VENV)/.ready-dev $(STUDIO)/.ready
 
 test: setup
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+# At full length what `make test` plays in short.
+soak: setup
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --soak -s tests/backend/histories $(PYTEST_ARGS)
 
 unit: $(VENV)/.ready-dev
 	$(VENV)/bin/pytest -n auto -m "not integration and not e2e" $(PYTEST_ARGS)

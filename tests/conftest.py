@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from model.threads import wait_quietly
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="play what is random at full length")
 
 
 def pytest_configure() -> None:

@@ -93,6 +93,7 @@ def _outcome(services: Services, run: Run) -> Outcome:
 
 def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
     snapshot = _frozen(services, run) or _freeze(services, run, report)
+    _check_held_out(services, run, snapshot, report)
     if before := services.runs.learned(run.project, snapshot.sha256):
         return Outcome(
             "refused",
@@ -160,7 +161,14 @@ def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
     snapshot.save(run_folder(services.settings, run.id) / SNAPSHOT)
     for covered in services.runs.freeze(run.id, snapshot.sha256, corrected, report.notes):
         log.info("run.covered", run=covered, by=run.id)
+    return snapshot
+
+
+def _check_held_out(
+    services: Services, run: Run, snapshot: DatasetSnapshot, report: Reporter
+) -> None:
     if not snapshot.of_side("held-out"):
+        corrected = services.runs.get(run.id).corrected
         raise NothingToLearn(
             report.message(
                 f"No corrected image is held out to judge a candidate by ({corrected} corrected). "
@@ -168,7 +176,6 @@ def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
                 "takes the champion's place, so none was trained."
             )
         )
-    return snapshot
 
 
 def _judge(
@@ -180,12 +187,12 @@ def _judge(
 ) -> Outcome:
     """Compare candidate and champion on the same held-out images; promote the better one."""
     project = str(run.project)
-    report.stage("judging", 0.97, "judging candidate and champion on the same images")
     promoted = [change.champion for change in services.registry.history(project)]
     if candidate.id in promoted and candidate.decision and run.champion:
         # Cut off between its promotion and its end, which may have been taken back by hand since.
         champion, decision = run.champion, candidate.decision
     else:
+        report.stage("judging", 0.97, "judging candidate and champion on the same images")
         # Read again: someone may have chosen another champion while the candidate learned.
         champion = services.registry.champion(project).id
         services.runs.progress(run.id, champion=champion)

@@ -194,7 +194,9 @@ class Runs:
         }
         if times < MOST_CUT_OFFS:
             message = f"Its process {how}; it goes on from its last checkpoint."
-            values |= {"state": "queued", "stage": "", "fraction": 0.0, "message": message}
+            # One that was being promoted may be champion by now: it cannot be cancelled any more.
+            stage = run.stage if run.stage == PROMOTING else ""
+            values |= {"state": "queued", "stage": stage, "fraction": 0.0, "message": message}
         else:
             message = (
                 f"Its process {how}, {times} times at the same place; most often the memory is "

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from backend.errors import NotFound
-from backend.store.runs import MOST_CUT_OFFS, Run, Runs
+from backend.store.runs import MOST_CUT_OFFS, PROMOTING, Run, Runs
 from model.versions import GateDecision
 
 
@@ -106,6 +106,17 @@ def test_a_run_that_was_cut_off_waits_again(store: Runs) -> None:
     run = cut_off_at(store, opened(store.open(1, 5, "milestone")).id, 0.4)
     assert (run.state, run.fraction, run.cut_off_at) == ("queued", 0.0, 0.4)
     assert "goes on from its last checkpoint" in run.message
+
+
+def test_a_run_cut_off_while_its_candidate_becomes_champion_cannot_be_cancelled(
+    store: Runs,
+) -> None:
+    run = opened(store.open(1, 5, "milestone"))
+    store.start(run.id)
+    store.progress(run.id, stage=PROMOTING, fraction=0.99)
+    assert store.cut_off(run.id, "was killed (SIGKILL)")
+    assert not store.cancel(run.id)
+    assert store.get(run.id).state == "queued"
 
 
 def test_a_run_that_ended_cannot_be_cut_off(store: Runs) -> None:
