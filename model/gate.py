@@ -13,6 +13,7 @@ from model.config import GateConfig
 from model.evidence import Evidence, Gain, ap50_gain, count_gain
 from model.strata import CONTRASTS
 from model.versions import GateDecision, JudgedImage
+from model.wording import counted
 
 Reasons = list[str]
 
@@ -63,7 +64,7 @@ def _is_promoted(
     report = candidate.report
     if report.count.true and not report.recall:
         found = report.count.predicted
-        reasons.append(f"candidate finds none of the cells ({found} boxes, none right)")
+        reasons.append(f"candidate finds none of the cells ({counted(found, 'box')}, none right)")
         return False
     precision = ap50_gain(candidate, champion, config.resamples)
     count = count_gain(candidate, champion, config.resamples)
@@ -126,7 +127,7 @@ def _holds_in_strata(
         rows = [row for row, image in enumerate(images) if image.stratum == stratum]
         if not rows:
             continue
-        name = f"contrast {stratum} ({len(rows)} images)"
+        name = f"contrast {stratum} ({counted(len(rows), 'image')})"
         if len(rows) < config.fewest_images:
             reasons.append(f"{name}: too few to be looked at alone")
             continue
@@ -141,7 +142,7 @@ def _holds_in_strata(
 
 def _judged_on(evidence: Evidence, images: Sequence[JudgedImage]) -> str:
     number, cells = len(evidence.report.images), evidence.report.count.true
-    words = f"judged on {number} held-out image{'s' * (number != 1)} with {cells} cells"
+    words = f"judged on {counted(number, 'held-out image')} with {counted(cells, 'cell')}"
     beside = sum(image.is_beside_snapshot for image in images)
     return f"{words}, {beside} of them corrected beside the training" if beside else words
 

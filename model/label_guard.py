@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.boxes import Boolean, Box, iou_matrix
+from model.wording import counted
 
 Reason = Literal["one-pixel", "outside", "double", "size"]
 
@@ -121,8 +122,8 @@ def summary(aside: Sequence[SetAside]) -> str:
     """Return how many boxes look wrong and how, such as "2 boxes look wrong (2 doubled)"."""
     counts = Counter(one.reason for one in aside)
     kinds = (f"{counts[reason]} {words}" for reason, words in WORDS.items() if counts[reason])
-    number = "1 box looks" if len(aside) == 1 else f"{len(aside)} boxes look"
-    return f"{number} wrong ({', '.join(kinds)})"
+    verb = "looks" if len(aside) == 1 else "look"
+    return f"{counted(len(aside), 'box')} {verb} wrong ({', '.join(kinds)})"
 
 
 def _set_aside(

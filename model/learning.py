@@ -24,6 +24,7 @@ from model.progress import OnProgress, Progress, ignore, part_of
 from model.registry import Registry
 from model.version_folder import EXPORTED
 from model.versions import EvaluationReport, ModelVersion
+from model.wording import counted
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare
 
@@ -165,7 +166,8 @@ def _resolve(
 
 def _summary(snapshot: DatasetSnapshot) -> str:
     images = snapshot.of_side("train")
-    return f"learning from {len(images)} images with {sum(len(i.boxes) for i in images)} cells"
+    cells = counted(sum(len(image.boxes) for image in images), "cell")
+    return f"learning from {counted(len(images), 'image')} with {cells}"
 
 
 def _fit_groups(snapshot: DatasetSnapshot, training: TrainConfig) -> ContrastGroups:

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from backend.columns import aligned
 from backend.errors import BackendError
 from model.errors import ModelError
 from preprocessing.errors import PreprocessingError
@@ -50,11 +51,8 @@ def warn(notes: Iterable[str]) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows under their headings; plain text, so that it can be piped."""
-    lines = [columns, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+    for line in aligned([columns, *rows], left=len(columns)):
+        typer.echo(line)
 
 
 @contextmanager

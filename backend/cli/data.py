@@ -11,6 +11,7 @@ from backend.cli import choosing
 from backend.cli.console import progress, say, warn
 from backend.cli.options import Home, Map, OneBased, ProjectId, settings_from
 from backend.errors import BadRequest
+from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.export import Exported
@@ -72,8 +73,8 @@ def import_(
         )
     warn(done.notes)
     typer.echo(
-        f"{done.tasks} new tasks, {done.annotated} of the tasks annotated; "
-        f"{done.known} images were there already, {len(done.unreadable)} are unreadable"
+        f"{counted(done.tasks, 'new task')}, {done.annotated} of the tasks annotated; "
+        f"there already: {counted(done.known, 'image')}; unreadable: {len(done.unreadable)}"
     )
 
 
@@ -131,4 +132,4 @@ def _services(home: Path | None, project: int | None) -> tuple[Services, int]:
 
 def _tell(done: Exported, out: Path) -> None:
     warn(done.notes)
-    typer.echo(f"{done.images} images, {done.boxes} boxes: {out}")
+    typer.echo(f"{counted(done.images, 'image')}, {counted(done.boxes, 'box')}: {out}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from backend.cli import choosing
 from backend.cli.options import Home, settings_from
+from backend.columns import aligned
+from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.effort.forecasting import Forecast
@@ -85,18 +86,18 @@ def saved_text(total: Tally) -> str:
 
 def _words(report: EffortReport) -> list[str]:
     total = report.total
-    lines = [f"corrected  {total.images} images with {total.cells} cells"]
+    lines = [f"corrected  {counted(total.images, 'image')} with {counted(total.cells, 'cell')}"]
     if total.effort is not None:
         lines.append(f"work       {total.effort:.2f} corrections a cell; drawing everything is 1")
     if saved := saved_text(total):
         lines.append(f"time       {saved}")
     lines += _forecast_words(report.forecast)
     if report.imported:
-        lines.append(f"left out   {report.imported} images that came with their boxes")
+        lines.append(f"left out   {counted(report.imported, 'image')} that came annotated")
     if report.doubts:
         lines.append(
-            f"doubtful   Label Studio says otherwise of {report.doubts} boxes: for those it is not "
-            "sure which boxes were on the screen"
+            f"doubtful   Label Studio says otherwise of {counted(report.doubts, 'box')}: there it "
+            "is not sure which boxes were on the screen"
         )
     return lines
 
@@ -118,7 +119,7 @@ def _forecast_words(coming: Forecast | None) -> list[str]:
 
 
 def _table(title: str, parts: dict[str, Tally]) -> list[str]:
-    return _lines([(title, *COLUMNS[1:]), *(_row(name, tally) for name, tally in parts.items())])
+    return aligned([(title, *COLUMNS[1:]), *(_row(name, tally) for name, tally in parts.items())])
 
 
 def _watched_table(watched: dict[str, Watchfulness]) -> list[str]:
@@ -128,23 +129,12 @@ def _watched_table(watched: dict[str, Watchfulness]) -> list[str]:
         counts = (found.drawn("blank"), found.drawn("fault"), found.rejected)
         rows.append((name, *(_of(*pair) for pair in counts)))
     images = sum(len(found.corrections) for found in watched.values())
-    title = f"Watched: {images} images opened blank or with a planted fault; in no figure above"
-    return [title, *_lines(rows)]
+    seen = f"{counted(images, 'image')} opened blank or with a planted fault"
+    return [f"Watched: {seen}; in no figure above", *aligned(rows)]
 
 
 def _of(part: int, whole: int) -> str:
     return f"{part} of {whole} ({part / whole:.0%})" if whole else "–"
-
-
-def _lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
 
 
 def _row(name: str, tally: Tally) -> tuple[str, ...]:

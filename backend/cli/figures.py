@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from model.wording import counted
+
 if TYPE_CHECKING:
     from model.reports import AveragePrecision, CountReport, EvaluationReport, Interval, Stratum
 
@@ -58,7 +60,7 @@ def _count(count: CountReport, likely: Interval | None) -> str:
 
 
 def _stratum(part: Stratum) -> str:
-    images = "" if part.images is None else f"{part.images} images"
+    images = "" if part.images is None else counted(part.images, "image")
     if part.any_class is None:
         return f"{images}: too few to say"
     error = f"count error {part.count.error:.1%}" if part.count else ""

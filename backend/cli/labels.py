@@ -13,6 +13,7 @@ from backend.cli.console import progress, say
 from backend.cli.offline import read_folder
 from backend.cli.options import Home, Map, OneBased, ProjectId, settings_from
 from backend.errors import BadRequest
+from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.checking import LabelCheck
@@ -105,4 +106,6 @@ def _print(found: LabelCheck) -> None:
     for names in found.alike:
         typer.echo(f"{len(names)} images show one field and share a side: {', '.join(names)}")
     judged = summary(found.aside) if found.aside else "none looks wrong"
-    typer.echo(f"{found.images} labelled images, {found.boxes} boxes: {judged}")
+    typer.echo(
+        f"{counted(found.images, 'labelled image')}, {counted(found.boxes, 'box')}: {judged}"
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli.options import Home, settings_from
+from model.wording import counted
 
 if TYPE_CHECKING:
     from backend.running.status import ProjectStatus, Status
@@ -96,11 +97,11 @@ def _project_lines(project: ProjectStatus) -> list[str]:
     following = f"; learns next at {project.next_milestone}" if project.next_milestone else ""
     lines = [
         f"champion   {project.champion}",
-        f"corrected  {project.corrected} images{following}",
+        f"corrected  {counted(project.corrected, 'image')}{following}",
     ]
     for run in project.runs:
         by = "" if run["trigger"] == "milestone" else " by the button"
         going = f", {run['stage']} {run['fraction']:.0%}" if run["state"] == "running" else ""
-        at = f"run {run['job']:<6} at {run['milestone']} images{by}"
+        at = f"run {run['job']:<6} at {counted(run['milestone'], 'image')}{by}"
         lines.append(f"{at}: {run['state']}{going} {run['message']}".rstrip())
     return lines

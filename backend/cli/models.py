@@ -11,6 +11,7 @@ from backend.cli import choosing, console, figures
 from backend.cli.console import say, warn
 from backend.cli.options import Home, ProjectId, settings_from
 from backend.errors import QueueError
+from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.services import Services
@@ -58,7 +59,9 @@ def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> N
     for name in ("id", "kind", "project", "parent", "classes", "created_at", "detector", "notes"):
         value = getattr(version, name)
         typer.echo(f"{name:<11} {', '.join(value) if isinstance(value, tuple) else value or '–'}")
-    typer.echo(f"learned     {len(version.lineage)} images seen, itself and those it comes from")
+    typer.echo(
+        f"learned     {counted(len(version.lineage), 'image')} seen, itself and those it comes from"
+    )
     for reason in version.decision.reasons if version.decision else ():
         typer.echo(f"gate        {reason}")
     if version.report:
@@ -99,13 +102,11 @@ def prune(
         return
     console.table(COLUMNS, [_row(version, services.registry) for version in versions])
     if not yes:
-        typer.confirm(f"Remove {_versions(len(versions))} for good?", abort=True)
+        typer.confirm(f"Remove {counted(len(versions), 'version')} for good?", abort=True)
     freed = sum(services.registry.remove(version.id) for version in versions)
-    typer.echo(f"Removed {_versions(len(versions))}: {freed / 2**20:.0f} MiB are free again.")
-
-
-def _versions(number: int) -> str:
-    return f"{number} version{'s' * (number != 1)}"
+    typer.echo(
+        f"Removed {counted(len(versions), 'version')}: {freed / 2**20:.0f} MiB are free again."
+    )
 
 
 def _serve(services: Services, owner: Project, version: ModelVersion) -> None:

@@ -12,6 +12,7 @@ from backend.cli import choosing, figures
 from backend.cli.console import progress, say, warn
 from backend.cli.options import Device, Home, Map, Model, OneBased, settings_from
 from backend.errors import BadRequest
+from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.folder import LabelledFolder
@@ -145,7 +146,7 @@ def evaluate(
     else:
         typer.echo(figures.report_text(report))
     if picture:
-        _draw(report, f"{version.id} on {len(judged)} images of {images}", picture)
+        _draw(report, f"{version.id} on {counted(len(judged), 'image')} of {images}", picture)
 
 
 def _draw(report: EvaluationReport, title: str, picture: Path) -> None:
@@ -181,7 +182,8 @@ def predict(
             out, files, loaded, default_class=name, scores=scores, advance=advance
         )
     warn(result.notes)
-    typer.echo(f"{result.cells} cells in {result.images} images: {out / 'counts.csv'}")
+    cells, looked_at = counted(result.cells, "cell"), counted(result.images, "image")
+    typer.echo(f"{cells} in {looked_at}: {out / 'counts.csv'}")
 
 
 def read_folder(
@@ -207,8 +209,9 @@ def read_folder(
         )
     if tell:
         warn([*folder.notes, *(one.words for one in folder.aside)])
-    boxes = sum(len(image.boxes) for image in folder.images)
-    say(f"{len(folder.images)} images, {boxes} boxes: {', '.join(folder.classes) or 'no class'}")
+    boxes = counted(sum(len(image.boxes) for image in folder.images), "box")
+    known = ", ".join(folder.classes) or "no class"
+    say(f"{counted(len(folder.images), 'image')}, {boxes}: {known}")
     return folder
 
 
@@ -232,11 +235,12 @@ def snapshot_of(
     snapshot = DatasetSnapshot(tuple(sided), classes)
     if not snapshot.of_side("train") or not snapshot.of_side("held-out"):
         raise BadRequest(
-            f"{len(folder.images)} images are too few to learn from some and judge on others: "
-            "label at least three."
+            f"{counted(len(folder.images), 'image')}: too few to learn from some and judge on "
+            "others: label at least three."
         )
     train, held_out = (len(snapshot.of_side(side)) for side in ("train", "held-out"))
-    say(f"{train} images to learn from, {held_out} held out, {len(sided) - train - held_out} inner")
+    inner = len(sided) - train - held_out
+    say(f"{counted(train, 'image')} to learn from, {held_out} held out, {inner} inner")
     if waiting := len(folder.images) - len(sided):
         warn([f"{waiting} of the images wait for others to come: sides are dealt in fives"])
     return snapshot

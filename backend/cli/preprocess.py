@@ -12,6 +12,7 @@ import typer
 
 from backend.cli.console import progress, say, warn
 from backend.errors import BadRequest
+from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.contrast import Bits
@@ -72,7 +73,7 @@ def fit(
     picture = out.with_suffix(PNG)
     write_whole(picture, picture_of(fitted))
     for name in fitted.groups.names:
-        typer.echo(f"{name:<8} {len(fitted.members(name))} images")
+        typer.echo(f"{name:<8} {counted(len(fitted.members(name)), 'image')}")
     say(
         f"Kept in {out}, a picture in {picture}; then: cytoloop preprocess apply DIR --groups {out}"
     )
@@ -96,7 +97,7 @@ def apply(
     with progress("Matching") as advance:
         done = match_into(out, files, loaded, cast("Bits", bits), format, advance)
     warn(done.notes)
-    typer.echo(f"{done.images} images: {out / TABLE}")
+    typer.echo(f"{counted(done.images, 'image')}: {out / TABLE}")
 
 
 def figure(

@@ -12,6 +12,7 @@ from backend.cli import choosing
 from backend.cli.console import progress, say, warn
 from backend.cli.options import Device, Home, Map, OneBased, settings_from
 from backend.errors import BadRequest
+from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.replay.ledger import Ledger, Row
@@ -153,7 +154,8 @@ def _floor(
 def _show(title: str, rows: Iterator[Row], images: int) -> None:
     with progress(title) as advance:
         for row in rows:
-            doing = f"{row.actions.number} corrections of {row.cells} cells by {row.served}"
+            corrections = counted(row.actions.number, "correction")
+            doing = f"{corrections} of {counted(row.cells, 'cell')} by {row.served}"
             advance(row.number / images, doing)
 
 

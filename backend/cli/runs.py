@@ -10,6 +10,7 @@ import typer
 
 from backend.cli import console
 from backend.cli.options import Home, settings_from
+from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.services import Services
@@ -75,7 +76,8 @@ def retry(number: Number, home: Home = None) -> None:
     from backend.learning import triggers
 
     run = triggers.retry(_services(home), number)
-    typer.echo(f"Run {run.id} waits: attempt {run.attempt} at {run.milestone} corrected images.")
+    at = counted(run.milestone, "corrected image")
+    typer.echo(f"Run {run.id} waits: attempt {run.attempt} at {at}.")
 
 
 def _follow(services: Services, run: Run) -> Run:
@@ -106,7 +108,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     facts = [
         ("run", f"{run.id} of project {run.project}"),
         ("opened", f"{run.created_at:%Y-%m-%d %H:%M} UTC by {by}, attempt {run.attempt}"),
-        ("at", f"{run.milestone} corrected images"),
+        ("at", counted(run.milestone, "corrected image")),
         ("state", run.state),
     ]
     if run.is_active:
@@ -117,7 +119,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         facts.append(("steps", f"{run.iteration} of {run.iterations}{loss}"))
     facts += [
         ("AP50", f"{_ap50(run)}{' so far' if run.is_active and run.ap50 is not None else ''}"),
-        ("learned", f"from {run.corrected} corrected images" if run.corrected else "–"),
+        ("learned", f"from {counted(run.corrected, 'corrected image')}" if run.corrected else "–"),
         ("candidate", run.candidate or "–"),
         ("champion", run.champion or "–"),
     ]

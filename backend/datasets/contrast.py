@@ -19,6 +19,7 @@ from backend.datasets.folder import read_record
 from backend.datasets.naming import UniqueNames
 from backend.datasets.writing import require_empty, write_whole
 from backend.errors import BadRequest
+from model.wording import counted
 from preprocessing.background import ground
 from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import Traits, fit_groups, traits_of
@@ -93,7 +94,7 @@ def picture_of(fitted: FittedFolder) -> bytes:
     rows = []
     for group in fitted.groups.names:
         if members := fitted.members(group):
-            title = f"{group}: {len(members)} images, such as {members[0].name}"
+            title = f"{group}: {counted(len(members), 'image')}, such as {members[0].name}"
             image = read_image(members[0])
             rows.append(histogram_figures.before_and_after(title, image, fitted.groups))
     return histogram_figures.draw(rows)

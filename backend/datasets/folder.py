@@ -15,13 +15,13 @@ from backend.datasets.pairing import (
     find_images,
     others_in,
     pair,
-    plural,
     shortened,
 )
 from backend.errors import BadRequest
 from model.boxes import Box
 from model.examples import LabelledImage
 from model.label_guard import ImageLabels, SetAside, guard, without
+from model.wording import counted
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, read_image
 
@@ -101,7 +101,7 @@ def labelled_folder(
     notes += [*pairing.notes, *pairing.notes_on_the_lone()]
     if others := others_in(images):
         notes.append(
-            f"{plural(len(others), 'other file')} left out: {shortened(p.name for p in others)}"
+            f"{counted(len(others), 'other file')} left out: {shortened(p.name for p in others)}"
         )
     kept: dict[str, LabelledImage] = {}
     labels: dict[str, ImageLabels] = {}

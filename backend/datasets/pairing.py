@@ -12,6 +12,7 @@ from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
 from backend.datasets.drawn import Truth
 from backend.datasets.voc import VocSource
 from backend.errors import BadRequest
+from model.wording import counted
 from preprocessing.images import IMAGE_SUFFIXES
 
 ANNOTATION_SUFFIX = ".xml"
@@ -63,7 +64,7 @@ class Pairing:
             ("annotation", "without an image", [each.title for each in self.lone_annotations]),
         )
         return [
-            f"{plural(len(names), what)} left out, {why} of the same stem: {shortened(names)}"
+            f"{counted(len(names), what)} left out, {why} of the same stem: {shortened(names)}"
             for what, why, names in lone
             if names
         ]
@@ -156,11 +157,6 @@ def _choose(images: Sequence[Path], annotation: TruthSource, notes: list[str]) -
         + (f"{chosen.name} has it" if chosen else "none has it; rename them or mend the name")
     )
     return chosen
-
-
-def plural(number: int, what: str) -> str:
-    """Return ``1 image`` or ``2 images``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def shortened(names: Iterable[str]) -> str:

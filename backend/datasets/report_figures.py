@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from backend.datasets.drawing import COLOURS
 from model.reports import EvaluationReport
+from model.wording import counted
 
 PLOT_PX = 260
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 52, 20, 76, 44
@@ -110,7 +111,7 @@ def _draw_parts(plot: _Plot, report: EvaluationReport) -> None:
         if ap50 is not None:
             bar = (plot.left, middle, plot.at(ap50, 0)[0], middle + BAR_PX)
             plot.pen.rectangle(bar, fill=COLOURS[0])
-        images = "" if part.images is None else f", {part.images} images"
+        images = "" if part.images is None else f", {counted(part.images, 'image')}"
         figure = ": too few" if ap50 is None else f": {ap50:.3f}"
         where = (plot.left + 6, middle - 2)
         plot.pen.text(where, f"{name}{images}{figure}", fill=INK, anchor="lb")

@@ -15,6 +15,7 @@ from backend.store.projects import Project, Projects
 from backend.store.runs import Runs
 from model.errors import ModelError
 from model.registry import Registry
+from model.wording import counted
 
 RESTORE = "Stop the loop and put a copy of the file back; what Label Studio holds is fetched again."
 
@@ -94,7 +95,7 @@ def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:
     projects = len(Projects(engine, patient.settings))
     active = sum(run.is_active for run in Runs(engine).all())
     waiting = f", {active} waiting or running" if active else ""
-    yield ok("Store", f"{where}, revision {revision}: {projects} projects{waiting}")
+    yield ok("Store", f"{where}, revision {revision}: {counted(projects, 'project')}{waiting}")
 
 
 def _other_revision(where: str, revision: str) -> Finding:

@@ -10,6 +10,7 @@ from backend.effort.tally import Tally, made_by_people
 from backend.http.auth import require_password
 from backend.http.overview import overview_of
 from backend.http.parts import parts
+from model.wording import counted
 
 dashboard = Blueprint("dashboard", __name__)
 dashboard.before_request(require_password)
@@ -27,4 +28,5 @@ def page() -> str:
         work={p.id: Tally(made_by_people(measure(services, p.id))) for p in projects},
         by_hand=BY_HAND_S_PER_CELL,
         label_studio=services.label_studio.url,
+        counted=counted,
     )

@@ -11,6 +11,7 @@ import structlog
 from backend.store.runs import Runs
 from model.errors import TrainingCancelled
 from model.progress import Progress
+from model.wording import counted
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +99,8 @@ class Reporter:
         """Return sentences and the notes as the text that ends a run."""
         shown = self.notes[:NOTES_SHOWN]
         if len(self.notes) > NOTES_SHOWN:
-            shown.append(f"and {len(self.notes) - NOTES_SHOWN} more notes (see the worker's log)")
+            more = counted(len(self.notes) - NOTES_SHOWN, "more note")
+            shown.append(f"and {more} (see the worker's log)")
         return "\n".join([*sentences, *shown])
 
 

@@ -17,6 +17,7 @@ from model.boxes import Box
 from model.examples import DatasetSnapshot, LabelledImage, Side, content_hash, decide_sides
 from model.label_guard import ImageLabels, guard, summary, without
 from model.likeness import fingerprint_of, group_alike
+from model.wording import counted
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import read_image
 
@@ -186,7 +187,7 @@ def _labels(example: _Example, project: Project, on_note: OnNote) -> ImageLabels
     known = tuple(box for box in labels.boxes if box.label in project.classes)
     unknown = Counter(box.label for box in labels.boxes if box.label not in project.classes)
     notes = notes + [
-        f"{number} boxes of {label!r} left out: the label_config has no such class"
+        f"{counted(number, 'box')} of {label!r} left out: the label_config has no such class"
         for label, number in sorted(unknown.items())
     ]
     for note in notes:

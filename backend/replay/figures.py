@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from xml.sax.saxutils import escape
 
+from backend.columns import aligned
 from backend.effort.actions import KINDS, Actions
 from backend.replay.ledger import Row, effort_of_rows, seconds_a_cell
+from model.wording import counted
 
 HEADINGS = ("learned from", "images", "cells", "actions/cell", "s/cell", *KINDS)
 #: Images averaged for a point of the curve.
@@ -20,16 +22,11 @@ CURVE, FLOOR, FAINT, INK = "#0072B2", "#009E73", "#bbbbbb", "#222222"
 def table_of(rows: Sequence[Row]) -> str:
     """Return a line for each milestone, one for the last quarter of the images, and one for all."""
     parts = [
-        (f"{learned} images", list(part))
+        (counted(learned, "image"), list(part))
         for learned, part in groupby(rows, key=lambda row: row.learned)
     ]
     parts += [("last quarter", list(last_quarter(rows))), ("all", list(rows))]
-    lines = [HEADINGS, *(_line(name, part) for name, part in parts)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
+    return "\n".join(aligned([HEADINGS, *(_line(name, part) for name, part in parts)]))
 
 
 def last_quarter(rows: Sequence[Row]) -> Sequence[Row]:
@@ -60,7 +57,11 @@ def curve_svg(rows: Sequence[Row], title: str, floor: float | None = None) -> st
         *(plane.upright(number) for number in changes),
         f'<polyline points="{points}" fill="none" stroke="{CURVE}" stroke-width="2"/>',
         plane.level(floor, "floor", FLOOR) if floor is not None else "",
-        _text(LEFT, HEIGHT - 14, f"{len(rows)} images in order; each broken line: a new version"),
+        _text(
+            LEFT,
+            HEIGHT - 14,
+            f"{counted(len(rows), 'image')} in order; each broken line: a new version",
+        ),
     ]
     size = f'width="{WIDTH}" height="{HEIGHT}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(parts)}</svg>\n'

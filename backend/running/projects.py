@@ -11,6 +11,7 @@ from backend.running.demo import write_demo
 from backend.running.terminal import Terminal
 from backend.services import Services
 from backend.store.projects import Project
+from model.wording import counted
 
 FOLDERS_FILE = "folders.json"
 DEMO_TITLE = "Cytoloop demo"
@@ -64,7 +65,9 @@ def _fill(services: Services, project: Project, folder: Path, terminal: Terminal
     for note in done.notes:
         terminal.say(f"[yellow]![/yellow] {note}")
     images = done.tasks + done.known
-    terminal.done("Project", f"{project.title}: {images} images, {done.tasks} of them new")
+    terminal.done(
+        "Project", f"{project.title}: {counted(images, 'image')}, {done.tasks} of them new"
+    )
 
 
 def _free_title(services: Services, folder: Path) -> str:

@@ -40,7 +40,7 @@ def corrected(home: Path, cells: Path) -> None:
 def test_boxes_and_counts_are_exported(run: Run, tmp_path: Path) -> None:
     voc = run("export", "voc", "--out", tmp_path / "voc")
     assert voc.exit_code == 0, voc.output
-    assert "1 images, 1 boxes" in voc.stdout
+    assert "1 image, 1 box" in voc.stdout
     assert (tmp_path / "voc" / "images" / "field0.png").is_file()
     boxes = run("export", "csv", "--out", tmp_path / "boxes.csv")
     assert boxes.exit_code == 0, boxes.output

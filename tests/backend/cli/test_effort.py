@@ -44,7 +44,7 @@ def test_the_work_is_told_in_words_and_as_json(services: Services, run: Run) -> 
         Annotation(1, 3, 7, (region,), at, at, annotator="ada@lab.org", lead_time=36.0)
     )
     told = run("effort", "3").stdout
-    assert "corrected  1 images with 1 cells" in told
+    assert "corrected  1 image with 1 cell" in told
     assert "work       1.00 corrections a cell; drawing everything is 1" in told
     assert "36.0 s a cell, by hand 72 s: 0.0 hours saved so far" in told
     assert "too early to say" in told

@@ -44,7 +44,7 @@ def test_a_projects_odd_boxes_and_doubled_images_are_listed(run: Run) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith("field0.png: box of Nucleus at (1, 2, 30, 40) looks wrong: it lies")
     assert lines[1] == "field0.png is shown by tasks 5, 7: the newest correction counts"
-    assert lines[-1] == "1 labelled images, 2 boxes: 1 box looks wrong (1 doubled)"
+    assert lines[-1] == "1 labelled image, 2 boxes: 1 box looks wrong (1 doubled)"
     assert "write a note to it" in result.stderr
 
 

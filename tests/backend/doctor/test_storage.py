@@ -32,7 +32,7 @@ def test_a_store_says_what_it_holds(services: Services, project: int) -> None:
     services.runs.open(project, 5, "milestone")
     found = only(storage.store(Patient(services.settings)))
     assert found.level == "ok"
-    assert found.says.endswith("1 projects, 1 waiting or running")
+    assert found.says.endswith("1 project, 1 waiting or running")
 
 
 def test_an_old_store_is_migrated_by_the_next_start_and_not_by_the_doctor(

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from model.wording import counted
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "said"),
+    [
+        (0, "image", "0 images"),
+        (1, "held-out image", "1 held-out image"),
+        (2, "cell", "2 cells"),
+        (1, "box", "1 box"),
+        (3, "box", "3 boxes"),
+    ],
+)
+def test_one_thing_is_told_as_one(number: int, what: str, said: str) -> None:
+    assert counted(number, what) == said
