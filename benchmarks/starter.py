@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torchvision.models import mobilenet_v2
 
+from benchmarks.many_looks import random_field
 from benchmarks.real_images import any_cell, real_images, spread
 from benchmarks.sides import SETS
 from model import backbones
@@ -37,7 +38,6 @@ from model.detector import build, load_detector, pick_device
 from model.evaluation import best_f1_threshold, evaluate
 from model.examples import LabelledImage
 from model.export import export
-from model.fields import FieldStyle, generate_field
 from model.loaded import LoadedVersion
 from model.memory import keep_memory
 from model.progress import Progress
@@ -51,11 +51,13 @@ from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare
 
-#: How often an image of each set is looked at for one of the others: the small set is not lost.
-SHARES = {"bccd": 1, "dsb2018": 2, "usiigaci": 5}
-FIELDS = 240
+#: How often an image of each set is looked at for one generated field: the small set is not lost.
+SHARES = {"bccd": 2, "dsb2018": 4, "usiigaci": 10}
+FIELDS = 600
 #: The starter that has seen all sets.
 WHOLE = "full"
+#: What a finished training was made of.
+RECIPE = "recipe.json"
 LICENCES = (
     "learned from the teaching sides of BCCD (MIT), DSB2018/BBBC038 (CC0) and Usiigaci (MIT), see"
     f" benchmarks/manifests, and from {FIELDS} generated fields; the backbone began with"
@@ -66,7 +68,15 @@ LICENCES = (
 
 DETECTOR = DetectorConfig(backbone="mbv2_64", anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0))
 TRAINING = TrainConfig(
-    zoom=0.5, tone=0.5, invert=0.25, shade=0.4, blur=1.0, noise=0.05, contrast="none"
+    batch=8,
+    zoom=0.5,
+    astray=0.2,
+    tone=0.5,
+    invert=0.25,
+    shade=0.4,
+    blur=1.0,
+    noise=0.05,
+    contrast="none",
 )
 
 
@@ -90,33 +100,9 @@ class ScaledExamples:
         return self.kept[index]
 
 
-def random_style(rng: np.random.Generator) -> FieldStyle:
-    """Draw a look for a generated field: contrast, polarity, texture, size and clutter."""
-    dark = rng.random() < 0.5
-    contrast = float(np.exp(rng.uniform(np.log(0.06), np.log(0.6))))
-    background = float(rng.uniform(0.05, 0.4))
-    return FieldStyle(
-        "random",
-        contrast,
-        polarity="dark" if dark else "bright",
-        background=1 - background if dark else background,
-        texture=float(rng.uniform(0.05, 0.6)),
-        ring=float(rng.choice([0.0, rng.uniform(0, 1), 0.9])),
-        noise=float(contrast * rng.uniform(0.02, 0.25)),
-        unevenness=float(rng.uniform(0, 0.25)),
-        fibres=float(rng.choice([0.0, rng.uniform(0, 0.15)])),
-        specks=float(rng.uniform(0, 0.6)),
-        smudges=float(rng.choice([0.0, rng.uniform(0, 1.0)])),
-        radius=float(rng.uniform(12, 28)),
-        spread=float(rng.uniform(0.05, 0.4)),
-        touching=float(rng.uniform(0, 0.7)),
-    )
-
-
 def field_example(seed: int) -> Example:
-    rng = np.random.default_rng((seed, 17))
-    style = random_style(rng)
-    made = generate_field(seed, (448, 448), int(rng.integers(8, 120)), style, CELL)
+    """Return a generated field, at the scale at which a detector would look at it."""
+    made = random_field(seed)
     sides = np.array([np.sqrt(b.width * b.height) for b in made.boxes])
     image = ImageRecord(made.pixels, sha256="")
     prepared = prepare(image, ContrastGroups.none(), scale_for(sides, DETECTOR))
@@ -127,19 +113,23 @@ def field_example(seed: int) -> Example:
 
 @dataclass(frozen=True)
 class StarterExamples:
-    """Real images, each as often as its set's share says, and generated fields."""
+    """Real images, each as often as its set's share says, and generated fields, made when asked."""
 
     real: ScaledExamples
     order: tuple[int, ...]
-    fields: tuple[Example, ...]
+    fields: int
+    made: dict[int, Example] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.order) + len(self.fields)
+        return len(self.order) + self.fields
 
     def __getitem__(self, index: int) -> Example:
         if index < len(self.order):
             return self.real[self.order[index]]
-        return self.fields[index - len(self.order)]
+        seed = index - len(self.order)
+        if seed not in self.made:
+            self.made[seed] = field_example(seed)
+        return self.made[seed]
 
 
 def examples_for(sets: Sequence[str]) -> StarterExamples:
@@ -150,8 +140,7 @@ def examples_for(sets: Sequence[str]) -> StarterExamples:
         own = any_cell(real_images(name).rest)
         order += list(range(len(images), len(images) + len(own))) * SHARES[name]
         images += own
-    fields = tuple(field_example(seed) for seed in range(FIELDS))
-    return StarterExamples(ScaledExamples(images, DETECTOR), tuple(order), fields)
+    return StarterExamples(ScaledExamples(images, DETECTOR), tuple(order), FIELDS)
 
 
 def imagenet_state(path: Path) -> dict[str, torch.Tensor]:
@@ -165,16 +154,19 @@ def imagenet_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def teach(sets: Sequence[str], iterations: int, imagenet: Path | None, out: Path) -> Path:
-    """Train a starter on the sets; return its weights' file."""
+    """Train a starter on the sets, unless the folder holds it; return its weights' file."""
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(TRAINING.seed)
     training = replace(TRAINING, iterations=iterations)
+    made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, FIELDS, bool(imagenet)]
+    fingerprint = json.dumps(made_of)
+    recipe = out / RECIPE
+    if recipe.is_file() and recipe.read_text("utf-8") == fingerprint:
+        return out / WEIGHTS
+    torch.manual_seed(TRAINING.seed)
     module = build(DETECTOR, (CELL,), training)
     if imagenet:
         body = backbones.build_backbone(DETECTOR.backbone, "cached")
         module.backbone.load_state_dict(body.state_dict())
-    made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, FIELDS, bool(imagenet)]
-    fingerprint = json.dumps(made_of)
     examples = examples_for(sets)
     keep_memory()
     run = Training(module, training, examples, pick_device(), out, fingerprint)
@@ -184,7 +176,9 @@ def teach(sets: Sequence[str], iterations: int, imagenet: Path | None, out: Path
         print(progress.iteration, progress.iterations, progress.loss, flush=True)
 
     run.go_on(tell)
-    return save_weights(run.module, out / WEIGHTS)
+    weights = save_weights(run.module, out / WEIGHTS)
+    recipe.write_text(fingerprint, "utf-8")
+    return weights
 
 
 def judge(weights: Path, name: str, images: int) -> dict[str, Any]:

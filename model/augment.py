@@ -13,6 +13,10 @@ from scipy import ndimage
 from model.data import Example, inside
 
 _VISIBLE = 0.5
+#: How far astray a scale is, either way, and the sides that cells may still have to be found, in
+#: pixels of the prepared image: about what the anchors of a detector of any size span.
+_ASTRAY = (1.1, 1.8)
+_FINDABLE_PX = (14.0, 110.0)
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Variation:
 
     crop_px: int
     zoom: float = 0.0
+    astray: float = 0.0
     tone: float = 0.0
     invert: float = 0.0
     shade: float = 0.0
@@ -48,10 +53,26 @@ def vary(
 
 def _zoomed(example: Example, rng: np.random.Generator, variation: Variation) -> Example:
     """Cut a window and bring it to ``crop_px``: the window is smaller the closer the look."""
+    if variation.astray and rng.random() < variation.astray:
+        factor = float(np.exp(rng.choice([-1, 1]) * rng.uniform(*_ASTRAY)))
+        return findable(_window(example, factor, rng, variation))
     zoom = float(np.exp(rng.uniform(-variation.zoom, variation.zoom)))
+    return _window(example, zoom, rng, variation)
+
+
+def _window(
+    example: Example, zoom: float, rng: np.random.Generator, variation: Variation
+) -> Example:
     side = variation.crop_px
     cropped = crop(example, max(1, round(side / zoom)), rng) if side else example
-    return resized(cropped, zoom) if variation.zoom else cropped
+    return resized(cropped, zoom) if zoom != 1 else cropped
+
+
+def findable(example: Example) -> Example:
+    """Leave out the boxes of cells too small or too large to be found at this scale."""
+    sides = np.sqrt(_area(example.xyxy_px))
+    kept = (sides >= _FINDABLE_PX[0]) & (sides <= _FINDABLE_PX[1])
+    return Example(example.pixels, example.xyxy_px[kept], example.labels[kept])
 
 
 def _seen_otherwise(example: Example, rng: np.random.Generator, variation: Variation) -> Example:

@@ -88,6 +88,9 @@ class TrainConfig(_Config):
         every choice there is. By default images are sorted and flagged by groups, and stretched.
     zoom
         How much sizes are varied: by up to e to this, either way.
+    astray
+        Share of the images looked at from three to six times too near or too far: whoever is to
+        find the scale by itself must know what is no cell there.
     tone
         How much gain and gamma are varied: up to this share, and e to this, either way; 0: not.
     invert
@@ -118,6 +121,7 @@ class TrainConfig(_Config):
     crop_px: int = 320
     contrast: ContrastMode | ContrastConfig = STRETCHED_GROUPS
     zoom: float = 0.2
+    astray: float = 0.0
     tone: float = 0.3
     invert: float = 0.0
     shade: float = 0.2

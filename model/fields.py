@@ -12,12 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from model import painting
+from model import optics, painting
 from model.boxes import Box
+from model.outlines import Outline
 from model.painting import Disc
 
 Float = NDArray[np.float64]
-Int32 = NDArray[np.int32]
+
+#: Rows and columns.
+_Extent = tuple[slice, slice]
+
+#: What the fainter of two translucent cells adds where they overlap.
+_SHADE = 0.4
 
 #: Part of a field that cells cover at most; in a more crowded one they are smaller.
 COVER = 0.32
@@ -41,13 +47,27 @@ class FieldStyle:
         Standard deviation of the camera's noise.
     unevenness
         Rise of the illumination across the field.
-    fibres, specks, smudges
-        Clutter: bright curved lines, dots of a few pixels, and blurred blobs as large as cells;
-        each as many as a part of the number of cells.
+    fibres, specks, smudges, debris
+        Clutter: bright curved lines, dots of a few pixels, blurred blobs as large as cells, and
+        small ragged clumps; each as many as a part of the number of cells.
     radius, spread
         Mean radius of a cell in pixels and its relative standard deviation.
     touching
         Part of the cells that are laid against another one.
+    overlap
+        How far cells that touch may lie over one another, as a part of their distance; they are
+        then translucent, and a box goes round all of a cell.
+    outline
+        How the cells are shaped.
+    grains
+        How much stronger than a cell its granules are.
+    rounded
+        Part of the cells that are smaller, round and several times as thick, as those that divide.
+    halo, halo_width
+        How strongly each level is seen against those about it, and how far that reaches in mean
+        radii (see ``model.optics``).
+    relief
+        How far slopes are seen instead of levels.
     """
 
     name: str
@@ -64,6 +84,14 @@ class FieldStyle:
     radius: float = 13.0
     spread: float = 0.2
     touching: float = 0.3
+    overlap: float = 0.0
+    outline: Outline = painting.ROUND
+    grains: float = 0.0
+    rounded: float = 0.0
+    halo: float = 0.0
+    halo_width: float = 0.4
+    relief: float = 0.0
+    debris: float = 0.0
     bits: Literal[8, 16] = 8
 
 
@@ -127,16 +155,17 @@ def generate_field(
     """
     rng = np.random.default_rng(seed)
     places = _lay_out(rng, shape, cells, style)
-    cover, owner = _paint(rng, shape, places, style)
+    cover, extents = _paint(rng, shape, places, style)
     sign = 1.0 if style.polarity == "bright" else -1.0
     light = style.background + style.unevenness * painting.illumination(rng, shape)
-    seen = light + sign * style.contrast * (cover + _clutter(rng, shape, cells, style))
+    things = _through_the_microscope(rng, cover + _clutter(rng, shape, cells, style), style)
+    seen = light + sign * style.contrast * things
     # The microscope's blur comes before the camera's noise.
     noisy = ndimage.gaussian_filter(seen, 0.8) + rng.normal(0, style.noise, shape)
     most = 2**style.bits - 1
     levels = np.clip(noisy * most, 0, most).round()
     pixels = levels.astype(np.uint8 if style.bits == 8 else np.uint16)
-    return Field(pixels, _tight_boxes(owner, label))
+    return Field(pixels, _boxes(extents, label))
 
 
 def dark_on_bright(style: FieldStyle) -> FieldStyle:
@@ -152,19 +181,26 @@ def _lay_out(
     radii = radius * np.clip(rng.normal(1, style.spread, cells), 0.5, 1.6)
     places = np.zeros((0, 3))
     for own in radii:
-        spot = _free_spot(rng, places, own, shape, style.touching)
+        spot = _free_spot(rng, places, own, shape, style)
         if spot is not None:
             places = np.vstack([places, [*spot, own]])
     return [Disc(*place) for place in places]
 
 
 def _free_spot(
-    rng: np.random.Generator, places: Float, radius: float, shape: tuple[int, int], touching: float
+    rng: np.random.Generator,
+    places: Float,
+    radius: float,
+    shape: tuple[int, int],
+    style: FieldStyle,
 ) -> Float | None:
-    against = len(places) > 0 and rng.random() < touching
-    spacing = 0.9 if against else 1.15
+    against = len(places) > 0 and rng.random() < style.touching
+    nearest = 0.91 - style.overlap
+    spacing = nearest - 0.01 if against else 1.15
     for _ in range(20):
-        tried = _against(rng, places, radius) if against else rng.random((10, 2)) * shape[::-1]
+        tried = (
+            _against(rng, places, radius, nearest) if against else rng.random((10, 2)) * shape[::-1]
+        )
         inside = ((tried >= 0) & (tried < shape[::-1])).all(axis=1)
         apart = np.hypot(*(tried[:, None] - places[None, :, :2]).transpose(2, 0, 1))
         free = inside & (apart >= spacing * (radius + places[:, 2])).all(axis=1)
@@ -173,26 +209,62 @@ def _free_spot(
     return None
 
 
-def _against(rng: np.random.Generator, places: Float, radius: float) -> Float:
+def _against(rng: np.random.Generator, places: Float, radius: float, nearest: float) -> Float:
     """Return centres, shape (10, 2), from which a cell touches one that is there."""
     others = places[rng.integers(0, len(places), 10)]
     angles = rng.uniform(0, 2 * np.pi, len(others))
-    away = (others[:, 2] + radius) * rng.uniform(0.91, 1.0, len(others))
+    away = (others[:, 2] + radius) * rng.uniform(nearest, 1.0, len(others))
     towards = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return np.asarray(others[:, :2] + away[:, None] * towards)
 
 
 def _paint(
     rng: np.random.Generator, shape: tuple[int, int], places: list[Disc], style: FieldStyle
-) -> tuple[Float, Int32]:
-    """Return the cells' levels and the number of the cell seen at each pixel, from 1; 0: none."""
+) -> tuple[Float, list[_Extent]]:
+    """Return the cells' levels, and the rows and columns of what is seen of each."""
     cover, owner = np.zeros(shape), np.zeros(shape, np.int32)
+    extents: list[_Extent | None] = []
     for number, place in enumerate(places, 1):
-        levels, inside = painting.cell_patch(rng, place.radius, style.ring, style.texture)
+        levels, inside = _cell(rng, place.radius, style)
         window, part = painting.windows(place, len(levels), shape)
-        cover[window] = np.where(inside[part], levels[part], cover[window])
-        owner[window] = np.where(inside[part], number, owner[window])
-    return cover, owner
+        own, there = np.where(inside[part], levels[part], 0.0), cover[window]
+        if style.overlap:
+            cover[window] = np.maximum(there, own) + _SHADE * np.minimum(there, own)
+            extents += _found(inside[part], window)
+        else:
+            cover[window] = np.where(inside[part], own, there)
+            owner[window] = np.where(inside[part], number, owner[window])
+    return cover, [e for e in extents or ndimage.find_objects(owner) if e is not None]
+
+
+def _found(inside: NDArray[np.bool_], window: _Extent) -> list[_Extent | None]:
+    """Return where in a field a cell of this window lies."""
+    return [
+        (
+            slice(y.start + window[0].start, y.stop + window[0].start),
+            slice(x.start + window[1].start, x.stop + window[1].start),
+        )
+        for y, x in ndimage.find_objects(inside.astype(np.int32))
+    ]
+
+
+def _cell(
+    rng: np.random.Generator, radius: float, style: FieldStyle
+) -> tuple[Float, NDArray[np.bool_]]:
+    if style.rounded and rng.random() < style.rounded:
+        levels, inside = painting.cell_patch(
+            rng, radius * rng.uniform(0.4, 0.7), 0.0, style.texture
+        )
+        return levels * rng.uniform(2.0, 4.0), inside
+    return painting.cell_patch(rng, radius, style.ring, style.texture, style.outline, style.grains)
+
+
+def _through_the_microscope(rng: np.random.Generator, levels: Float, style: FieldStyle) -> Float:
+    if style.halo:
+        levels = optics.haloed(levels, style.halo, max(1.0, style.halo_width * style.radius))
+    if style.relief:
+        levels = optics.in_relief(levels, style.relief, rng.uniform(0, 2 * np.pi))
+    return levels
 
 
 def _clutter(
@@ -202,9 +274,9 @@ def _clutter(
         painting.specks(rng, shape, round(cells * style.specks))
         + painting.fibres(rng, shape, round(cells * style.fibres))
         + painting.smudges(rng, shape, round(cells * style.smudges), style.radius)
+        + painting.debris(rng, shape, round(cells * style.debris), style.radius)
     )
 
 
-def _tight_boxes(owner: Int32, label: str) -> tuple[Box, ...]:
-    seen = [found for found in ndimage.find_objects(owner) if found is not None]
-    return tuple(Box(x.start, y.start, x.stop, y.stop, label) for y, x in seen)
+def _boxes(extents: list[_Extent], label: str) -> tuple[Box, ...]:
+    return tuple(Box(x.start, y.start, x.stop, y.stop, label) for y, x in extents)

@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from model.outlines import Outline, depths
+
 Float = NDArray[np.float64]
 Boolean = NDArray[np.bool_]
 Shape = tuple[int, int]
+
+ROUND = Outline()
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,14 @@ class Disc:
 
 
 def cell_patch(
-    rng: np.random.Generator, radius: float, ring: float, texture: float
+    rng: np.random.Generator,
+    radius: float,
+    ring: float,
+    texture: float,
+    outline: Outline = ROUND,
+    grains: float = 0.0,
 ) -> tuple[Float, Boolean]:
-    """Return a mottled, irregular ellipse at the centre of a square patch.
+    """Return a mottled cell at the centre of a square patch.
 
     Parameters
     ----------
@@ -35,17 +44,21 @@ def cell_patch(
         0: filled; 1: a rim round an empty inside.
     texture
         Standard deviation of the mottling.
+    grains
+        How much stronger than the cell its granules are.
 
     Returns
     -------
     Levels around 1, zero outside, and which pixels are the cell's: both of shape (P, P).
     """
-    depth = _outline(rng, radius)
+    depth = depths(rng, radius, outline)
     inside = depth <= 1
     dome = 1 - 0.3 * depth**2
     rim = 1.3 * np.exp(-(((depth - 0.8) / 0.16) ** 2))
     mottle = texture * smooth_noise(rng, depth.shape, max(radius / 6, 0.8))
     levels = (1 - ring) * dome + ring * rim + mottle
+    if grains:
+        levels = levels + grains * np.maximum(smooth_noise(rng, depth.shape, 1.2) - 1.5, 0)
     return np.where(inside, levels * rng.uniform(0.8, 1.2), 0.0), inside
 
 
@@ -89,12 +102,24 @@ def smudges(rng: np.random.Generator, shape: Shape, number: int, radius: float) 
     """Return soft blobs as large as cells: what lies out of focus."""
     canvas = np.zeros(shape)
     for _ in range(number):
-        depth = _outline(rng, radius * rng.uniform(0.7, 1.1))
+        depth = depths(rng, radius * rng.uniform(0.7, 1.1), ROUND)
         place = Disc(rng.uniform(0, shape[1]), rng.uniform(0, shape[0]), radius)
         window, part = windows(place, depth.shape[0], shape)
         blob = np.where(depth <= 1, rng.uniform(0.8, 1.3), 0.0)[part]
         canvas[window] = np.maximum(canvas[window], blob)
     return np.asarray(ndimage.gaussian_filter(canvas, radius / 4))
+
+
+def debris(rng: np.random.Generator, shape: Shape, number: int, radius: float) -> Float:
+    """Return small ragged clumps, in focus: what is left of cells."""
+    canvas = np.zeros(shape)
+    for _ in range(number):
+        size = max(2.0, radius * rng.uniform(0.15, 0.45))
+        levels, inside = cell_patch(rng, size, 0.0, 0.6, Outline(3.0, 5.0, 0.2), grains=1.0)
+        place = Disc(rng.uniform(0, shape[1]), rng.uniform(0, shape[0]), size)
+        window, part = windows(place, len(levels), shape)
+        canvas[window] += np.where(inside[part], rng.uniform(0.2, 1.0) * levels[part], 0.0)
+    return canvas
 
 
 def windows(
@@ -107,17 +132,3 @@ def windows(
     rows, columns = (slice(int(a), int(b)) for a, b in field)
     patch_rows, patch_columns = (slice(int(a), int(b)) for a, b in patch)
     return (rows, columns), (patch_rows, patch_columns)
-
-
-def _outline(rng: np.random.Generator, radius: float) -> Float:
-    """Return the depth of each pixel of a patch: 0 at the centre of a shape, 1 on its outline."""
-    half = int(np.ceil(1.6 * radius)) + 1
-    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
-    angle, stretch = rng.uniform(0, np.pi), np.sqrt(rng.uniform(1.0, 1.5))
-    u = (np.cos(angle) * x + np.sin(angle) * y) / stretch
-    v = (np.cos(angle) * y - np.sin(angle) * x) * stretch
-    around = np.arctan2(v, u)
-    waves = [
-        rng.normal(0, 0.04) * np.cos(k * around + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4)
-    ]
-    return np.asarray(np.hypot(u, v) / (radius * (1 + sum(waves))))

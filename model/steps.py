@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from model.augment import Variation, vary
+from model.batches import Batches, Source
 from model.config import TrainConfig
-from model.data import Example, Examples
+from model.data import Example
 from model.detector import on_device
 from model.errors import MemoryTooSmall, TrainingDiverged
 from model.gradients import gradient, out_of_memory
@@ -55,7 +56,7 @@ class Training:
 
     module: FasterRCNN
     config: TrainConfig
-    examples: Examples
+    examples: Source
     device: torch.device
     workdir: Path
     fingerprint: str
@@ -75,6 +76,7 @@ class Training:
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
         )
+        self._coming: Iterator[list[Example]] | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -174,7 +176,7 @@ class Training:
         """Learn from one batch and return its loss; one that is not finite changes nothing."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate(self.iteration)
-        loss = self._gradient(on_progress)
+        loss = self._gradient(self._next_batch(), on_progress)
         norm = torch.nn.utils.clip_grad_norm_(
             self.module.parameters(), self.config.gradient_clip or math.inf
         )
@@ -184,12 +186,17 @@ class Training:
         self.iteration += 1
         return float(loss)
 
-    def _gradient(self, on_progress: OnProgress) -> Tensor:
+    def _next_batch(self) -> list[Example]:
+        if self._coming is None:
+            batches = Batches(self.examples, self.config)
+            self._coming = batches.following(self.iteration, self.config.iterations, self.device)
+        return next(self._coming)
+
+    def _gradient(self, batch: list[Example], on_progress: OnProgress) -> Tensor:
         """Leave the gradient of the batch in the parameters, by as small parts as memory asks."""
         seed = self.config.seed * 1_000_003 + self.iteration
         while True:
             try:
-                batch = self._batch()
                 return gradient(self.module, batch, self.at_once, seed, self.device, self.ranks)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
@@ -221,19 +228,6 @@ class Training:
             f" {f'below {self.config.crop_px}' if self.config.crop_px else '320 instead of 0'}"
         )
 
-    def _batch(self) -> list[Example]:
-        rng = np.random.default_rng((self.config.seed, self.iteration))
-        chosen = [self.examples[i] for i in self._indices()]
-        return vary(chosen, rng, variation_of(self.config))
-
-    def _indices(self) -> list[int]:
-        """Walk through one shuffled epoch after another."""
-        count, first = len(self.examples), self.iteration * self.config.batch
-        return [
-            int(np.random.default_rng((self.config.seed, n // count)).permutation(count)[n % count])
-            for n in range(first, first + self.config.batch)
-        ]
-
     def _fall_back(self, on_progress: OnProgress) -> None:
         if not self.ranks.first:
             return
@@ -257,8 +251,3 @@ class Training:
         done, end = self.iteration, self.schedule.end
         ap50 = self.looks.ap50 if self.looks else None
         return Progress("training", done / end, done, end, loss, message, ap50)
-
-
-def variation_of(config: TrainConfig) -> Variation:
-    """Return how far a training varies its examples."""
-    return Variation(**{field.name: getattr(config, field.name) for field in fields(Variation)})

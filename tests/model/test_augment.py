@@ -149,3 +149,15 @@ def test_shade_takes_the_light_asked_from_side_to_side_and_again_from_the_corner
         # A corner loses most / 2 of each slope and twice that of the fall-off; the brightest
         # place, of which all is a share, is no brighter than 1 + most / 4.
         assert seen.min() >= (1 - 2 * 0.4) / (1 + 0.4 / 4)
+
+
+def test_an_example_far_off_its_scale_shows_only_cells_that_can_still_be_found():
+    boxes = [(x, y, x + 60, y + 60) for x in (0, 100, 200) for y in (0, 100, 200)]
+    variation, widths = Variation(160, astray=1.0), []
+    for seed in range(40):
+        (varied,) = vary([marked(300, 300, boxes)], np.random.default_rng(seed), variation)
+        widths += list(varied.xyxy_px[:, 2] - varied.xyxy_px[:, 0])
+    # Three times nearer they are 180 pixels wide, six times farther 10: neither is to be found.
+    assert widths
+    assert min(widths) >= 13
+    assert max(widths) <= 21

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from model.fields import EASY, HARD, HIGH, LOW, MEDIUM, STYLES, dark_on_bright, generate_field
+from model.outlines import Outline, depths
 
 
 @pytest.mark.parametrize("name", STYLES)
@@ -67,3 +68,50 @@ def test_a_hard_field_holds_blobs_that_are_no_cells():
     with_clutter = generate_field(6, (256, 256), 20, HARD)
     assert with_clutter.boxes == cells_alone.boxes
     assert with_clutter.pixels.mean() > cells_alone.pixels.mean() + 1
+
+
+@pytest.mark.parametrize("outline", [Outline(6.0), Outline(3.0, arms=4.0), Outline(5.0, bend=0.1)])
+def test_spindles_and_stars_are_longer_than_discs_of_their_area_and_whole(outline):
+    for seed in range(5):
+        depth = depths(np.random.default_rng(seed), 10.0, outline)
+        inside = depth <= 1
+        assert not (inside[0] | inside[-1] | inside[:, 0] | inside[:, -1]).any()
+        assert inside.sum() == pytest.approx(np.pi * 10**2, rel=0.2)
+        rows, columns = np.nonzero(inside)
+        assert np.hypot(rows - rows.mean(), columns - columns.mean()).max() > 12
+
+
+def test_translucent_cells_that_overlap_have_whole_boxes_and_are_darker_there():
+    style = replace(EASY, noise=0.0, texture=0.0, spread=0.0, touching=1.0, overlap=0.5)
+    over = generate_field(2, (200, 200), 12, style)
+    beside = generate_field(2, (200, 200), 12, replace(style, overlap=0.0))
+    assert min(min(b.width, b.height) for b in over.boxes) > 1.2 * style.radius
+    assert over.pixels.max() > beside.pixels.max() + 10
+
+
+def test_phase_contrast_shows_a_dark_cell_in_a_bright_halo():
+    plain = replace(dark_on_bright(EASY), background=0.5, noise=0.0, unevenness=0.0, touching=0.0)
+    phase = generate_field(1, (120, 120), 1, replace(plain, halo=1.0, halo_width=0.4))
+    (box,) = phase.boxes
+    cell = phase.pixels[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)]
+    assert cell.min() < 127 - 20
+    assert phase.pixels.max() > 127 + 10
+
+
+def test_relief_shows_one_side_of_a_cell_bright_and_the_other_dark():
+    plain = replace(EASY, background=0.5, noise=0.0, unevenness=0.0, texture=0.0, specks=0.0)
+    pixels = generate_field(1, (120, 120), 1, replace(plain, relief=1.0)).pixels.astype(int)
+    assert pixels.max() - 127 > 20
+    assert 127 - pixels.min() > 20
+
+
+def test_cells_that_have_rounded_up_are_smaller_and_brighter_and_debris_is_no_cell():
+    style = replace(EASY, contrast=0.1, noise=0.0, texture=0.0, spread=0.0, touching=0.0)
+    flat, rounded = (
+        generate_field(3, (300, 300), 8, replace(style, rounded=share)) for share in (0.0, 1.0)
+    )
+    assert max(b.width for b in rounded.boxes) < np.median([b.width for b in flat.boxes])
+    assert rounded.pixels.max() > flat.pixels.max() + 15
+    littered = generate_field(3, (300, 300), 8, replace(style, debris=1.0))
+    assert littered.boxes == flat.boxes
+    assert littered.pixels.sum() > flat.pixels.sum()

@@ -1,0 +1,73 @@
+"""The batches of a training: each a function of the seed and its number, made ahead for a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from model.augment import Variation, vary
+from model.config import TrainConfig
+from model.data import Example
+
+#: Processes that make batches ahead. A CPU that trains has no core to spare.
+_HELPERS = 4
+
+
+class Source(Protocol):
+    """What a training learns from, such as ``model.data.Examples``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
+
+
+@dataclass(frozen=True)
+class Batches(Dataset[list[Example]]):
+    """The varied batch of each iteration."""
+
+    examples: Source
+    config: TrainConfig
+
+    def __getitem__(self, iteration: int) -> list[Example]:
+        rng = np.random.default_rng((self.config.seed, iteration))
+        chosen = [self.examples[i] for i in self.indices(iteration)]
+        return vary(chosen, rng, variation_of(self.config))
+
+    def indices(self, iteration: int) -> list[int]:
+        """Walk through one shuffled epoch after another."""
+        count, seed, first = len(self.examples), self.config.seed, iteration * self.config.batch
+        return [
+            int(np.random.default_rng((seed, n // count)).permutation(count)[n % count])
+            for n in range(first, first + self.config.batch)
+        ]
+
+    def following(self, first: int, end: int, device: torch.device) -> Iterator[list[Example]]:
+        """Yield the batches of the iterations from ``first`` on, made ahead where a GPU learns."""
+        helpers = min(_HELPERS, (os.cpu_count() or 1) // 2) if device.type == "cuda" else 0
+        if not helpers:
+            yield from (self[iteration] for iteration in range(first, end))
+            return
+        # Spawned: a fork would take along a CUDA that was begun already.
+        yield from DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(first, end),
+            num_workers=helpers,
+            collate_fn=_as_it_is,
+            multiprocessing_context="spawn",
+        )
+
+
+def _as_it_is(batch: list[Example]) -> list[Example]:
+    return batch
+
+
+def variation_of(config: TrainConfig) -> Variation:
+    """Return how far a training varies its examples."""
+    return Variation(**{field.name: getattr(config, field.name) for field in fields(Variation)})
