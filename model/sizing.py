@@ -16,6 +16,9 @@ from model.detecting import Detector
 from model.tiling import cut_out, middle
 from preprocessing.prepare import Prepared, rescaled
 
+#: How much of an image cells explain, and their sides in raw pixels.
+Seen = tuple[float, Float64]
+
 #: From one look to the next the image shrinks by this: less than a detector's anchors span.
 STEP = 1.6
 #: Only the middle of an image is looked at, up to so many prepared pixels a side.
@@ -31,16 +34,16 @@ FEWEST = 2
 def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> float:
     """Return the scale at which a detector should look at an image.
 
-    At each of several scales the detector looks at the image's middle. The look whose boxes explain
-    most of it tells the cells' size, and the scale follows as it does from corrected boxes: a look
-    at half or double the best scale still sees the right size.
+    At each of several scales the detector looks at the image's middle. The look whose boxes of a
+    fit size explain most of it tells the cells' size, and the scale follows as it does from
+    corrected boxes: a look somewhat off the best scale still sees the right size.
 
     Parameters
     ----------
     image
         Prepared at scale 1.
     config
-        Of the detector; its ``scale`` is not looked at.
+        Of the detector: the sides at which it looks for cells; its ``scale`` is not looked at.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> f
     """
     best, sides = 0.0, np.zeros(0)
     for scale in looks(image, config):
-        explained, seen = _look(image, scale, detector)
+        explained, seen = _look(image, scale, detector, config)
         if explained > best:
             best, sides = explained, seen
     if not len(sides):
@@ -64,14 +67,20 @@ def looks(image: Prepared, config: DetectorConfig) -> Iterator[float]:
         scale /= STEP
 
 
-def _look(image: Prepared, scale: float, detector: Detector) -> tuple[float, Float64]:
-    """Return how much of the image cells explain, and their sides in raw pixels, shape (N,)."""
+def _look(image: Prepared, scale: float, detector: Detector, config: DetectorConfig) -> Seen:
+    """Return how much of the image cells explain, and their sides in raw pixels, shape (N,).
+
+    Only cells of about the size at which they are looked for count: from too near the parts of a
+    cell look like cells, from too far a whole image does.
+    """
     view = rescaled(cut_out(image, middle(image, round(LOOK_PX / scale))), scale)
     (found,) = detector.detect([view])
     sure = found.above(SURE)
     edges = sure.xyxy_px.astype(np.float64)
     areas = np.prod(np.clip(edges[:, 2:] - edges[:, :2], 0, None), axis=1)
-    shares = areas / (view.height * view.width)
-    # By the area alone one faint box round all the image would explain more than its many cells.
-    explained = float(np.sum(shares**0.75 * sure.scores**2)) if len(sure) >= FEWEST else 0.0
-    return explained, np.sqrt(areas[areas > 0]) / scale
+    sides = np.sqrt(areas)
+    sized = (sides >= config.small_cell_px / STEP) & (sides <= config.cell_px * STEP)
+    if np.count_nonzero(sized) < FEWEST:
+        return 0.0, np.zeros(0)
+    shares = areas[sized] / (view.height * view.width)
+    return float(np.sum(shares * sure.scores[sized] ** 2)), sides[sized] / scale

@@ -21,6 +21,7 @@ class Sees:
     side: float
     pitch: float
     also_the_whole: bool = False
+    also_parts: bool = False
     classes: tuple[str, ...] = (CELL,)
 
     def detect(self, images):
@@ -37,6 +38,9 @@ class Sees:
         if self.also_the_whole and max(image.width, image.height) < 200:
             rows.append((0, 0, image.width, image.height))
             scores.append(0.95)
+        if self.also_parts and image.scale == CONFIG.enlargement:
+            rows += [(x, y, x + 90, y + 90) for x in range(0, 700, 90) for y in range(0, 700, 90)]
+            scores += [0.99] * (len(rows) - len(scores))
         edges = np.array(rows, np.float32).reshape(-1, 4)
         number = len(rows)
         return Detections(
@@ -58,6 +62,11 @@ def test_the_scale_is_that_of_the_cells_that_are_there(side):
 def test_one_box_round_all_of_a_shrunken_image_is_no_cell():
     found = find_scale(image(), Sees(15, 30, also_the_whole=True), CONFIG)
     assert found == pytest.approx(scale_for(np.array([15]), CONFIG), rel=0.02)
+
+
+def test_what_fills_an_image_from_too_near_is_no_cell():
+    found = find_scale(image(), Sees(40, 60, also_parts=True), CONFIG)
+    assert found == pytest.approx(scale_for(np.array([40]), CONFIG), rel=0.02)
 
 
 def test_where_nothing_is_found_the_image_is_looked_at_as_it_is_or_shrunk_to_one_look():
