@@ -36,18 +36,27 @@ class Found:
 
 @dataclass(frozen=True)
 class LoadedVersion:
-    """A version with its contrast groups and its detector: loaded and swapped as one object."""
+    """A version with its contrast groups and its detector: loaded and swapped as one object.
+
+    Parameters
+    ----------
+    cell_diameter_px
+        Typical diameter of a cell in raw pixels, for a version that was never taught the project's
+        cells; None: it is found in each image (``model.sizing``).
+    """
 
     version: ModelVersion
     groups: ContrastGroups
     detector: Detector
+    cell_diameter_px: float | None = None
 
-    def find(
-        self,
-        images: Sequence[ImageRecord],
-        default_class: str = "",
-        cell_diameter_px: float | None = None,
-    ) -> list[Found]:
+    def told(self, cell_diameter_px: float | None) -> LoadedVersion:
+        """Return it with a typical diameter of the cells, or without."""
+        if cell_diameter_px == self.cell_diameter_px:
+            return self
+        return replace(self, cell_diameter_px=cell_diameter_px)
+
+    def find(self, images: Sequence[ImageRecord], default_class: str = "") -> list[Found]:
         """Find the cells of each image: the one path of serving, evaluation and command line.
 
         An image is prepared whole, since its contrast is that of the whole; one larger than
@@ -57,24 +66,21 @@ class LoadedVersion:
         ----------
         default_class
             What to call the boxes of a version that knows no classes; empty: as the detector does.
-        cell_diameter_px
-            Typical diameter of a cell in raw pixels, for a version that was never taught the
-            project's cells; None: it is found in the image itself (``model.sizing``).
         """
-        prepared = [self._prepared(image, cell_diameter_px) for image in images]
+        prepared = [self._prepared(image) for image in images]
         detected = TiledDetector(self.detector, self._largest_px).detect(prepared)
         return [
             Found(image, self._named(_in_raw_pixels(found, image), default_class))
             for image, found in zip(prepared, detected, strict=True)
         ]
 
-    def _prepared(self, image: ImageRecord, cell_diameter_px: float | None) -> Prepared:
+    def _prepared(self, image: ImageRecord) -> Prepared:
         config = self.version.detector
         if config is None or config.scale:
             return prepare(image, self.groups, config.scale if config else 1.0)
         whole = prepare(image, self.groups)
-        if cell_diameter_px:
-            return rescaled(whole, scale_for(np.array([cell_diameter_px]), config))
+        if self.cell_diameter_px:
+            return rescaled(whole, scale_for(np.array([self.cell_diameter_px]), config))
         return rescaled(whole, find_scale(whole, self.detector, config))
 
     @property

@@ -35,11 +35,15 @@ class Policy:
         Probability from which a box is shown; None: those that count are.
     calibration
         What turns scores into probabilities.
+    cell_diameter_px
+        What a version that would find the size of the cells by itself is told (see
+        ``model.loaded``).
     """
 
     counted_from: float
     shown_from: float | None = None
     calibration: Calibration = field(default_factory=Calibration)
+    cell_diameter_px: float | None = None
 
     @classmethod
     def of(cls, version: ModelVersion) -> Self:

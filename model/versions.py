@@ -108,6 +108,11 @@ class ModelVersion:
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     notes: tuple[str, ...] = ()
 
+    @property
+    def finds_scale(self) -> bool:
+        """Whether it has to find, or to be told, how large the cells of an image are."""
+        return self.detector is not None and not self.detector.scale
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -10,7 +10,15 @@ import typer
 
 from backend.cli import choosing, figures
 from backend.cli.console import progress, say, warn
-from backend.cli.options import Device, Home, Map, Model, OneBased, settings_from
+from backend.cli.options import (
+    CellDiameter,
+    Device,
+    Home,
+    Map,
+    Model,
+    OneBased,
+    settings_from,
+)
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -113,6 +121,7 @@ def evaluate(
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Leave out the images that the version has seen.")
     ] = False,
+    cell_diameter: CellDiameter = None,
     device: Device = None,
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
@@ -137,7 +146,7 @@ def evaluate(
     if seen:
         fate = "left out" if unseen else "the figures flatter it"
         warn([f"{version.id} learned from or was chosen by these, {fate}: {', '.join(seen)}"])
-    loaded = registry.load(version.id, settings.device)
+    loaded = registry.load(version.id, settings.device).told(cell_diameter)
     classes = version.classes or folder.classes
     report = evaluate_version(loaded, judged, classes, default_class=folder.classes[0])
     if as_json:
@@ -163,6 +172,7 @@ def predict(
     model: Model = None,
     project: ChampionOf = None,
     scores: Annotated[bool, typer.Option("--scores", help="Draw each box's score.")] = False,
+    cell_diameter: CellDiameter = None,
     device: Device = None,
     home: Home = None,
 ) -> None:
@@ -175,7 +185,7 @@ def predict(
     owner = _project(settings, project)
     version_id = choosing.choose_version(registry, model, owner)
     files = gather(paths)
-    loaded = registry.load(version_id, settings.device)
+    loaded = registry.load(version_id, settings.device).told(cell_diameter)
     name = owner.default_class if owner else settings.default_class
     with progress("Finding cells") as advance:
         result = predict_into(

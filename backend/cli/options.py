@@ -27,6 +27,14 @@ Model = Annotated[
         show_default="the project's champion, else the newest trained, else the starter",
     ),
 ]
+CellDiameter = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        help="Typical diameter of a cell in pixels, for a version that never learned it.",
+        show_default="found in each image",
+    ),
+]
 ProjectId = Annotated[
     int | None, typer.Option("--project", help="Number of the project.", show_default="the only")
 ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from backend.cli import choosing
-from backend.cli.console import say
+from backend.cli.console import say, warn
 from backend.cli.options import Home, ProjectId, settings_from
-from backend.errors import BadRequest
+from backend.errors import BadRequest, QueueError
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.services import Services
 
 Milestones = Annotated[
     str | None,
@@ -48,6 +51,16 @@ LeastWork = Annotated[
     ),
 ]
 
+CellDiameter = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Typical diameter of a cell in pixels, until the first training learns it from the "
+        "corrected boxes; 0: found in each image.",
+        show_default="as it is",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -59,11 +72,12 @@ def project(
     default_class: DefaultClass = None,
     blind: Blind = None,
     least_work: LeastWork = None,
+    cell_diameter: CellDiameter = None,
     project: ProjectId = None,
     home: Home = None,
 ) -> None:
     """Show, and change, when a project learns, what its boxes are, and what judges it."""
-    from backend.learning.showing import show_anew
+    from backend.learning.showing import show_anew, tell_cell_diameter
     from backend.services import build_services
 
     services = build_services(settings_from(home=home))
@@ -78,8 +92,13 @@ def project(
     if least_work is not None:
         changes["least_work"] = least_work
     now = services.projects.change(chosen.id, **changes)
-    if now.least_work != chosen.least_work:
-        show_anew(services, now.id, say)
+    try:
+        if now.least_work != chosen.least_work:
+            show_anew(services, now.id, say)
+        if cell_diameter is not None:
+            tell_cell_diameter(services, now.id, cell_diameter or None)
+    except QueueError as error:  # it is chosen; the open tasks get their boxes later
+        warn([str(error)])
     step = services.settings.milestone_step
     typer.echo(f"Project {now.id}: {now.title}")
     typer.echo(f"  classes        {', '.join(now.classes)}")
@@ -87,6 +106,15 @@ def project(
     typer.echo(f"  milestones     {', '.join(map(str, now.milestones))}, then every {step}")
     typer.echo(f"  held out       {'opened without boxes' if now.blind else 'opened with boxes'}")
     typer.echo(f"  boxes shown    {'for the least work' if now.least_work else 'as counted'}")
+    typer.echo(f"  cell diameter  {_cell_diameter(services, now.id)}")
+
+
+def _cell_diameter(services: Services, project: int) -> str:
+    champion = services.registry.champion(str(project))
+    if not champion.finds_scale:
+        return "learned from corrected boxes" if champion.classes else "not needed"
+    told = services.registry.policy(str(project), champion).cell_diameter_px
+    return f"{told:g} px" if told else "found in each image"
 
 
 def _numbers(text: str) -> tuple[int, ...] | None:

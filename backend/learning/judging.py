@@ -70,7 +70,7 @@ def _evidence(
     snapshot: DatasetSnapshot,
 ) -> Evidence:
     return judge_version(
-        services.registry.load(version.id, services.settings.device),
+        services.registry.load_for(str(project), version, services.settings.device),
         images,
         snapshot.classes,
         default_class=services.projects.get(project).default_class,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from backend.effort.costing import measured_costs, seconds_of_right
 from backend.effort.measuring import measure
+from backend.errors import BadRequest
 from backend.learning.taken import run_folder
 from backend.learning.triggers import push_champion
 from backend.services import Services
@@ -39,8 +41,10 @@ def show_least_work(
     Whether they are others than before.
     """
     key = str(project)
-    policy = _chosen(services, project, version, snapshot, on_note)
-    changed = policy != services.registry.policy(key, version)
+    before = services.registry.policy(key, version)
+    chosen = _chosen(services, project, version, snapshot, on_note)
+    policy = replace(chosen, cell_diameter_px=before.cell_diameter_px)
+    changed = policy != before
     services.registry.set_policy(key, version, policy)
     return changed
 
@@ -62,6 +66,28 @@ def show_anew(services: Services, project: int, on_note: Callable[[str], None]) 
             if show_least_work(services, project, champion, DatasetSnapshot.load(path), on_note):
                 push_champion(services, project)
             return
+
+
+def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float | None) -> None:
+    """Say how large a project's cells are, in raw pixels; None: that is found in each image.
+
+    Raises
+    ------
+    BadRequest
+        The champion knows it: it learned it from the corrected boxes, or needs no size.
+    QueueError
+        When Redis cannot be reached; the watch gives the tasks their boxes later.
+    """
+    key, champion = str(project), services.registry.champion(str(project))
+    if not champion.finds_scale:
+        raise BadRequest(
+            f"{champion.id} serves project {project} and needs no cell diameter: it learned the"
+            " size from corrected boxes, or finds cells of any."
+        )
+    policy = services.registry.policy(key, champion)
+    told = replace(policy, cell_diameter_px=cell_diameter_px)
+    services.registry.set_policy(key, champion, told)
+    push_champion(services, project)
 
 
 def unlearned(snapshot: DatasetSnapshot, version: ModelVersion) -> tuple[LabelledImage, ...]:
@@ -104,7 +130,7 @@ def _calibrated(
 ) -> Calibration:
     if not images:
         return Calibration()
-    loaded = services.registry.load(version.id, services.settings.device)
+    loaded = services.registry.load_for(str(project), version, services.settings.device)
     name = services.projects.get(project).default_class
     found = [loaded.find([image.read()], default_class=name)[0] for image in images]
     pairs = pairs_of([each.detections for each in found], images)

@@ -49,7 +49,8 @@ class Loaded:
     @classmethod
     def of(cls, version: LoadedVersion, policy: Policy | None = None) -> Loaded:
         policy = policy or Policy.of(version.version)
-        return cls(version, policy, policy.served_name(version.version))
+        told = version.told(policy.cell_diameter_px)
+        return cls(told, policy, policy.served_name(version.version))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ MAY_IMPORT_TORCH = {
     for name in (
         "augment",
         "backbones",
+        "batches",
         "data",
         "detector",
         "export",

@@ -70,6 +70,13 @@ def test_a_policy_comes_back_from_json_under_the_same_name() -> None:
     assert replace(FITTED, calibration=Calibration(0.5, -0.2)).id != FITTED.id
 
 
+def test_another_cell_diameter_is_served_under_another_name() -> None:
+    told = replace(FITTED, cell_diameter_px=40.0)
+    assert told.id != FITTED.id
+    assert replace(Policy(0.5), cell_diameter_px=40.0).id != Policy(0.5).id
+    assert Policy.from_json(json.loads(json.dumps(told.to_json()))) == told
+
+
 def test_the_name_of_a_served_version_begins_with_its_id() -> None:
     assert version_of(FITTED.served_name(classical_version())) == "classical-1"
 

@@ -52,7 +52,7 @@ def test_the_starter_finds_cells_of_any_size_and_polarity_by_itself(starter, siz
 
 def test_a_diameter_that_is_told_decides_the_scale(starter):
     image = ImageRecord(np.random.default_rng(0).integers(0, 255, (200, 200)).astype(np.uint8), "")
-    told = starter.find([image], cell_diameter_px=96.0)[0]
+    told = starter.told(96.0).find([image])[0]
     assert told.prepared.scale == 0.5
 
 

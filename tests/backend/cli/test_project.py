@@ -8,6 +8,7 @@ from typer.testing import Result
 
 from backend.services import build_services
 from backend.settings import Settings
+from model.classical import CLASSICAL_ID
 
 Run = Callable[..., Result]
 CONFIG = (
@@ -57,6 +58,21 @@ def test_held_out_tasks_open_with_boxes_unless_told_otherwise(run: Run) -> None:
     assert "opened without boxes" in run("project", "--blind").stdout
     assert "opened without boxes" in run("project").stdout
     assert "opened with boxes" in run("project", "--with-boxes").stdout
+
+
+def test_the_diameter_of_the_cells_is_told_until_it_is_learned(run: Run, home: Path) -> None:
+    assert "cell diameter  found in each image" in run("project").stdout
+    told = run("project", "--cell-diameter", "40")
+    assert (told.exit_code, "cell diameter  40 px" in told.stdout) == (0, True), told.stderr
+    registry = build_services(Settings(home=home)).registry
+    starter = registry.champion("3")
+    assert registry.policy("3", starter).cell_diameter_px == 40
+    run("project", "--cell-diameter", "0")
+    assert "cell diameter  found in each image" in run("project").stdout
+    registry.promote("3", CLASSICAL_ID)
+    refused = run("project", "--cell-diameter", "40")
+    assert refused.exit_code == 2
+    assert "needs no cell diameter" in refused.stderr
 
 
 def test_boxes_are_shown_for_the_least_work_unless_told_otherwise(run: Run) -> None:
