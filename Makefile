@@ -14,7 +14,7 @@ PIP_INSTALL = $(UV) pip install --constraint constraints.txt
 help:
 	@echo "make run     set up and start the whole loop: Redis, Label Studio, backend, worker"
 	@echo "make test    set up and pass every test"
-	@echo "make soak    the random tests at full length: tens of minutes"
+	@echo "make soak    what is killed and what is random, at full length and size: hours"
 	@echo "make unit    the unit tests alone, on all cores"
 	@echo "make starter train the starter model again (CYTOLOOP_DATA: the public sets; hours)"
 	@echo "make check   formatting, lint, types and import contracts"
@@ -30,9 +30,9 @@ setup: $(VENV)/.ready-dev $(STUDIO)/.ready
 test: setup
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
 
-# At full length what `make test` plays in short.
+# At full length and size what `make test` plays in short.
 soak: setup
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --soak -s tests/backend/histories $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --soak -s tests/backend/histories tests/kills $(PYTEST_ARGS)
 
 unit: $(VENV)/.ready-dev
 	$(VENV)/bin/pytest -n auto -m "not integration and not e2e" $(PYTEST_ARGS)

@@ -11,7 +11,7 @@ import structlog
 from backend.errors import QueueError
 from backend.learning import pipeline
 from backend.learning import push as pushing
-from backend.learning.triggers import push_champions, requeue_pending, take_up
+from backend.learning.triggers import push_champions, take_up, take_up_killed
 from backend.logs import configure_logging
 from backend.services import Services, build_services
 from model.errors import ModelError
@@ -41,8 +41,7 @@ def push(project: int, version_id: str) -> None:
 def record_killed(run_id: int, how: str) -> None:
     """Have a run whose process was killed go on, or end it when it is killed again and again."""
     with _services() as services:
-        services.runs.cut_off(run_id, f"was killed ({how})")
-        requeue_pending(services)
+        take_up_killed(services, run_id, f"was killed ({how})")
 
 
 def run_worker(burst: bool = False) -> None:

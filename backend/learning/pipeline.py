@@ -29,8 +29,8 @@ from model.versions import EvaluationReport, GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)
 
-#: How much of a run is done when its candidate is in the registry.
-LEARNED = 0.96
+#: How much of a run is done when its snapshot is frozen, and when its candidate is in the registry.
+FROZEN, LEARNED = 0.01, 0.96
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
         preset=preset_of(services.settings),
         device=services.settings.device,
         with_report=False,
-        on_progress=part_of(report, 0.0, LEARNED),
+        on_progress=part_of(report, FROZEN, LEARNED),
     )
     services.runs.progress(run.id, candidate=candidate.id)
     for note in candidate.notes:

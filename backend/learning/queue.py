@@ -16,7 +16,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
-from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -27,6 +27,8 @@ from backend.running.orphans import die_with_parent
 
 LEARN, PUSH = "learn", "push"
 CONNECT_TIMEOUT_S = 2.0
+#: After which the lock of a process that was killed is free, and how often who waits looks for it.
+LOCK_S, LOCK_POLL_S = 5.0, 0.005
 LIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
 FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
@@ -58,9 +60,8 @@ class JobQueue:
 
     def drop_learn(self, run_id: int) -> None:
         """Forget the job of a run whose process died: a dead worker of another host left it."""
-        with self._reaching():
-            if job := self._job(f"learn-{run_id}"):
-                job.delete()
+        with self._changing():
+            self._forget(f"learn-{run_id}")
 
     def enqueue_push(self, project: int, version_id: str) -> bool:
         """Queue the predictions of a new champion for the tasks that nobody has labelled.
@@ -74,8 +75,7 @@ class JobQueue:
     def is_live(self, run_id: int) -> bool:
         """Return whether a run's job waits or is worked on."""
         with self._reaching():
-            job = self._job(f"learn-{run_id}")
-            return job is not None and job.get_status() in LIVE
+            return self._is_live(f"learn-{run_id}")
 
     def ping(self) -> None:
         """Reach Redis, or raise QueueError."""
@@ -87,12 +87,13 @@ class JobQueue:
 
         RQ by itself takes minutes to notice a worker that was killed together with its job.
         """
-        with self._reaching():
+        with self._changing():
             workers = Worker.all(connection=self._redis, serializer=JSONSerializer)
             living = [worker for worker in workers if not _buried(worker)]
             if not any(worker.get_current_job_id() for worker in living):
                 for queue in self._queues:
                     StartedJobRegistry(queue=queue).cleanup(timestamp=FAR_FUTURE)
+                    self._forget_taken(queue)
 
     def run_worker(
         self, burst: bool = False, on_killed: Callable[[int, str], None] | None = None
@@ -138,26 +139,46 @@ class JobQueue:
         ]
 
     def _enqueue(self, name: str, job_id: str, *args: int | str) -> bool:
-        with self._reaching():
-            job = self._job(job_id)
-            if job and job.get_status() in LIVE:
+        with self._changing():
+            if self._is_live(job_id):
                 return False
-            if job:
-                job.delete()  # what remains of an earlier attempt
+            self._forget(job_id)  # what remains of an earlier attempt
             queue = next(queue for queue in self._queues if queue.name == name)
-            # Refused when another process was faster: the job is queued, and that was wanted.
-            with suppress(DuplicateJobError):
-                queue.enqueue_call(
-                    f"backend.jobs.{name}", args=args, job_id=job_id, result_ttl=0, unique=True
-                )
-                return True
-            return False
+            queue.enqueue_call(f"backend.jobs.{name}", args=args, job_id=job_id, result_ttl=0)
+            return True
+
+    def _is_live(self, job_id: str) -> bool:
+        # As it was when it was fetched: asked again, it may be gone.
+        job = self._job(job_id)
+        return job is not None and job.get_status(refresh=False) in LIVE
+
+    def _forget(self, job_id: str) -> None:
+        with suppress(InvalidJobOperation):  # RQ forgot it at this moment
+            if job := self._job(job_id):
+                job.delete()
+
+    def _forget_taken(self, queue: Queue) -> None:
+        """Forget what a worker took from its queue that was killed before it could say so.
+
+        Such a job counts as waiting, and nobody would ever find it.
+        """
+        waiting = set(queue.job_ids)
+        for key in self._redis.scan_iter(f"{Job.redis_job_namespace_prefix}{queue.name}-*"):
+            job_id = key.decode().removeprefix(Job.redis_job_namespace_prefix)
+            if job_id not in waiting and self._is_live(job_id):
+                self._forget(job_id)
 
     def _job(self, job_id: str) -> Job | None:
         try:
             return Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
         except NoSuchJobError:
             return None
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let one process at a time, of web, worker and jobs, look at a job and queue it."""
+        with self._reaching(), self._redis.lock("cytoloop:jobs", LOCK_S, sleep=LOCK_POLL_S):
+            yield
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

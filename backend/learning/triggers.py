@@ -139,6 +139,18 @@ def take_up(services: Services) -> list[Run]:
     return requeue_pending(services)
 
 
+def take_up_killed(services: Services, run_id: int, how: str) -> None:
+    """Have a run whose process was killed wait again, or end it when that leads nowhere.
+
+    For the worker, once RQ is done with the job. Where the watch saw it die first, the run is
+    queued already, and this death is not counted twice.
+    """
+    run = services.runs.get(run_id)
+    if not services.queue.is_live(run_id):
+        services.runs.cut_off(run, how)
+    requeue_pending(services)
+
+
 def take_up_lost(services: Services) -> list[Run]:
     """Do the same for runs that no job stands for: Redis lost it, or it could not say how it ended.
 
@@ -184,6 +196,6 @@ def _cut_off(services: Services, but: Callable[[int], bool] = lambda run: False)
         if run.state != "running" or is_taken(run_folder(services.settings, run.id)) or but(run.id):
             continue
         log.warning("run.cut_off", run=run.id, project=run.project)
-        if services.runs.cut_off(run.id, "ended before it was done"):
+        if services.runs.cut_off(run, "ended before it was done"):
             found.append(run)
     return found

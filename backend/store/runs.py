@@ -173,11 +173,14 @@ class Runs:
             ended = update(runs).where(*reached).values(covered).returning(runs.c.id)
             return list(connection.scalars(ended))
 
-    def cut_off(self, id: int, how: str) -> bool:
+    def cut_off(self, run: Run, how: str) -> bool:
         """Let a run whose process died wait again, or end it when that leads nowhere.
 
         Parameters
         ----------
+        run
+            As it was when it was seen that its process had died: each death counts once, whoever
+            else saw it.
         how
             What became of the process, such as ``was killed (SIGKILL)``.
 
@@ -185,7 +188,6 @@ class Runs:
         -------
         Whether it waits again.
         """
-        run = self.get(id)
         further = run.fraction > run.cut_off_at
         times = 1 if further else run.cut_offs + 1
         values: dict[str, Any] = {
@@ -200,11 +202,15 @@ class Runs:
         else:
             message = (
                 f"Its process {how}, {times} times at the same place; most often the memory is "
-                f"full. Make room, then try again: cytoloop runs retry {id}"
+                f"full. Make room, then try again: cytoloop runs retry {run.id}"
             )
             values |= {"state": "failed", "message": message, "finished_at": now()}
-        # Counted once, whoever else saw it die.
-        same = (runs.c.id == id, runs.c.cut_offs == run.cut_offs, runs.c.state.in_(ACTIVE))
+        same = (
+            runs.c.id == run.id,
+            runs.c.started_at == run.started_at,
+            runs.c.cut_offs == run.cut_offs,
+            runs.c.state.in_(ACTIVE),
+        )
         return self._change(update(runs).where(*same).values(values)) and times < MOST_CUT_OFFS
 
     def progress(self, id: int, **fields: Any) -> bool:

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -52,6 +53,19 @@ def test_a_job_that_failed_may_be_queued_again(services: Services, connection: R
     assert connection.lrange("rq:queue:learn", 0, -1) == [b"learn-7"]
 
 
+def test_web_and_worker_that_queue_a_failed_job_at_once_queue_it_once(
+    services: Services, connection: Redis
+) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(50):
+            services.queue.enqueue_learn(7)
+            connection.delete("rq:queue:learn")
+            job = Job.fetch("learn-7", connection=connection, serializer=JSONSerializer)
+            job.set_status(JobStatus.FAILED)
+            list(threads.map(services.queue.enqueue_learn, [7] * 8))
+            assert connection.lrange("rq:queue:learn", 0, -1) == [b"learn-7"]
+
+
 def test_a_redis_that_is_away_is_named_without_its_password() -> None:
     queue = JobQueue("redis://:hunter2@127.0.0.1:1/0", 60)
     with pytest.raises(QueueError, match=r"redis://127.0.0.1:1/0 could not be reached") as caught:
@@ -98,6 +112,17 @@ def test_the_job_of_a_dead_worker_is_not_live_after_the_reaper(
     assert (datetime.now(UTC) - before).total_seconds() < 2
     assert not services.queue.is_live(7)
     assert Worker.all(connection=connection) == []
+
+
+def test_a_job_that_a_worker_took_and_was_killed_before_it_said_so_is_not_live_after_the_reaper(
+    services: Services, connection: Redis
+) -> None:
+    for run in (7, 8):
+        services.queue.enqueue_learn(run)
+    assert connection.lpop("rq:queue:learn") == b"learn-7"
+    services.queue.reap()
+    assert not services.queue.is_live(7)
+    assert services.queue.is_live(8)
 
 
 @pytest.mark.parametrize("hostname", ["another-host", socket.gethostname()])

@@ -14,6 +14,8 @@ from backend.learning.triggers import (
     requeue_pending,
     start_training,
     take_up,
+    take_up_killed,
+    take_up_lost,
 )
 from backend.services import Services
 
@@ -144,6 +146,21 @@ def test_a_run_whose_worker_died_is_taken_up_again(services: Services, project: 
     again = services.runs.get(run.id)
     assert (again.state, again.cut_offs) == ("queued", 1)
     assert again.message.startswith("Its process ended before it was done")
+    assert queued(services) == [f"learn-{run.id}"]
+
+
+@pytest.mark.parametrize("is_seen_by_the_watch", [False, True])
+def test_a_death_counts_once_whoever_sees_it_first(
+    services: Services, project: int, is_seen_by_the_watch: bool
+) -> None:
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    if is_seen_by_the_watch:
+        take_up_lost(services)
+    take_up_killed(services, run.id, "was killed (SIGKILL)")
+    again = services.runs.get(run.id)
+    assert (again.state, again.cut_offs) == ("queued", 1)
     assert queued(services) == [f"learn-{run.id}"]
 
 

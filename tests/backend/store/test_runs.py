@@ -98,7 +98,7 @@ def cut_off_at(store: Runs, id: int, *fractions: float) -> Run:
     for fraction in fractions:
         store.start(id)
         store.progress(id, fraction=fraction)
-        store.cut_off(id, "was killed (SIGKILL)")
+        store.cut_off(store.get(id), "was killed (SIGKILL)")
     return store.get(id)
 
 
@@ -114,15 +114,36 @@ def test_a_run_cut_off_while_its_candidate_becomes_champion_cannot_be_cancelled(
     run = opened(store.open(1, 5, "milestone"))
     store.start(run.id)
     store.progress(run.id, stage=PROMOTING, fraction=0.99)
-    assert store.cut_off(run.id, "was killed (SIGKILL)")
+    assert store.cut_off(store.get(run.id), "was killed (SIGKILL)")
     assert not store.cancel(run.id)
     assert store.get(run.id).state == "queued"
+
+
+def test_a_death_that_two_saw_counts_once(store: Runs) -> None:
+    run = store.open(1, 5, "milestone")
+    assert run is not None
+    died = store.start(run.id)
+    assert died is not None
+    assert [store.cut_off(died, "ended before it was done") for _ in range(2)] == [True, False]
+    assert store.get(run.id).cut_offs == 1
+
+
+def test_who_saw_a_death_late_does_not_stop_the_run_that_goes_on(store: Runs) -> None:
+    id = opened(store.open(1, 5, "milestone")).id
+    cut_off_at(store, id, 0.1)
+    store.start(id)
+    store.progress(id, fraction=0.4)
+    died = store.get(id)
+    assert store.cut_off(died, "was killed (SIGKILL)")
+    store.start(id)
+    assert not store.cut_off(died, "ended before it was done")
+    assert store.get(id).state == "running"
 
 
 def test_a_run_that_ended_cannot_be_cut_off(store: Runs) -> None:
     run = opened(store.open(1, 5, "milestone"))
     store.finish(run.id, "cancelled")
-    assert not store.cut_off(run.id, "was killed (SIGKILL)")
+    assert not store.cut_off(store.get(run.id), "was killed (SIGKILL)")
     assert store.get(run.id).state == "cancelled"
 
 
