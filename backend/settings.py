@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     milestones: Annotated[tuple[int, ...], NoDecode] = (5, 10, 20, 40, 80)
     milestone_step: int = 50
     default_class: str = ""
-    first_version: Literal["starter-1", "classical-1"] = STARTER_ID
+    first_version: Literal["starter-2", "classical-1"] = STARTER_ID
     preset: str = "default"
     iterations: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-STARTER_ID: Final = "starter-1"
+STARTER_ID: Final = "starter-2"
 
 #: A version's folder like those of a registry.
 FOLDER = Path(__file__).parent / "shipped" / STARTER_ID

@@ -20,6 +20,9 @@ from model.versions import ModelVersion
 SNAPSHOT = "snapshot.json"
 #: The newest so many images are looked at: they are most like those to come.
 MOST_IMAGES = 40
+#: With fewer images or true boxes what counts is shown: scores as they are, or as they are in the
+#: images that taught, made a quarter to a third more work once (docs/effort.md).
+FEWEST_IMAGES, FEWEST_BOXES = 4, 40
 
 
 def show_least_work(
@@ -110,7 +113,8 @@ def _chosen(
     on_note: Callable[[str], None],
 ) -> Policy:
     images = unlearned(snapshot, version)[-MOST_IMAGES:]
-    is_known = bool(images) or version.kind == "trained"
+    boxes = sum(len(image.boxes) for image in images)
+    is_known = len(images) >= FEWEST_IMAGES and boxes >= FEWEST_BOXES
     if not is_known or not services.projects.get(project).least_work:
         return Policy.of(version)
     calibration = _calibrated(services, project, version, images)
@@ -128,8 +132,6 @@ def _chosen(
 def _calibrated(
     services: Services, project: int, version: ModelVersion, images: Sequence[LabelledImage]
 ) -> Calibration:
-    if not images:
-        return Calibration()
     loaded = services.registry.load_for(str(project), version, services.settings.device)
     name = services.projects.get(project).default_class
     found = [loaded.find([image.read()], default_class=name)[0] for image in images]

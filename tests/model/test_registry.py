@@ -38,7 +38,7 @@ def version(name, **fields):
 
 
 def test_a_new_registry_has_the_versions_that_need_no_training(registry):
-    assert [v.id for v in registry.list()] == ["classical-1", "starter-1"]
+    assert [v.id for v in registry.list()] == ["classical-1", "starter-2"]
     assert registry.champion("1").kind == "classical"
     assert not registry.root.exists()
 
@@ -94,8 +94,8 @@ def test_versions_are_listed_oldest_first_and_by_project(registry):
     registry.add(version("b", created_at="2027-01-02", project="1"), NONE, None)
     registry.add(version("a", created_at="2027-01-03", project="2"), NONE, None)
     registry.add(version("c", created_at="2027-01-01"), NONE, None)
-    assert [v.id for v in registry.list()] == ["classical-1", "starter-1", "c", "b", "a"]
-    assert [v.id for v in registry.list(project="1")] == ["classical-1", "starter-1", "c", "b"]
+    assert [v.id for v in registry.list()] == ["classical-1", "starter-2", "c", "b", "a"]
+    assert [v.id for v in registry.list(project="1")] == ["classical-1", "starter-2", "c", "b"]
 
 
 def test_weights_that_cannot_be_read_leave_no_half_version(registry, tmp_path):
@@ -121,7 +121,7 @@ registry.add(version, ContrastGroups.none(), Path({str(weights)!r}))
     killed = subprocess.run([sys.executable, "-c", script], check=False)
     assert killed.returncode == -9
     (left,) = (registry.root / "versions").iterdir()
-    assert [v.id for v in registry.list()] == ["classical-1", "starter-1"]
+    assert [v.id for v in registry.list()] == ["classical-1", "starter-2"]
     registry.add(version("trained-1"), NONE, weights)
     assert registry.get("trained-1").id == "trained-1"
     assert not left.exists()
@@ -134,7 +134,7 @@ def test_a_corrupt_description_is_named_and_hides_no_other_version(registry, wei
     (registry.root / "versions" / "trained-1" / "version.json").write_text(text)
     with pytest.raises(BrokenVersion, match=r"trained-1 is broken.*models rollback"):
         registry.get("trained-1")
-    assert [v.id for v in registry.list()] == ["classical-1", "starter-1", "trained-2"]
+    assert [v.id for v in registry.list()] == ["classical-1", "starter-2", "trained-2"]
     assert "trained-1" in str(registry.broken()[0])
 
 

@@ -57,7 +57,7 @@ def test_boxes_that_are_likely_cells_are_shown_though_they_do_not_count(
     services: Services, project: int, version: ModelVersion, snapshot: Any
 ) -> None:
     notes: list[str] = []
-    frozen = snapshot("inner", "inner", "train")
+    frozen = snapshot("inner", "inner", "train", "train")
     assert show_least_work(services, project, version, frozen, notes.append)
     policy = services.registry.policy("1", version)
     found = services.registry.load(version.id).find([frozen.images[0].read()])[0].detections
@@ -65,24 +65,16 @@ def test_boxes_that_are_likely_cells_are_shown_though_they_do_not_count(
     assert policy.shown_from == pytest.approx(1.5 / (1.5 + 7.0 - 0.5), abs=1e-3)
     assert len(found.above(version.threshold)) == 5
     assert 10 <= len(policy.shown(found)) <= 15
-    assert "as 3 images tell" in notes[0]
+    assert "as 4 images tell" in notes[0]
     assert not show_least_work(services, project, version, frozen, notes.append)
 
 
-def test_without_such_images_the_scores_are_taken_for_probabilities(
-    services: Services, project: int, version: ModelVersion, snapshot: Any
+@pytest.mark.parametrize("sides", [("inner",) * 3, ("inner",) * 3 + ("held-out",)])
+def test_with_too_few_images_that_may_choose_what_counts_is_shown(
+    services: Services, project: int, version: ModelVersion, snapshot: Any, sides: Any
 ) -> None:
-    assert show_least_work(services, project, version, snapshot("held-out"), print)
-    policy = services.registry.policy("1", version)
-    assert policy == Policy(0.6, round(1.5 / (1.5 + 7.0 - 0.5), 3))
-
-
-def test_of_a_detector_that_was_never_taught_what_counts_is_shown(
-    services: Services, project: int, snapshot: Any
-) -> None:
-    untaught = services.registry.champion("1")
-    assert untaught.kind == "classical"
-    assert not show_least_work(services, project, untaught, snapshot("held-out"), print)
+    assert not show_least_work(services, project, version, snapshot(*sides), print)
+    assert services.registry.policy("1", version) == Policy.of(version)
 
 
 def test_neither_what_taught_a_version_nor_what_judges_chooses_its_boxes(
@@ -99,10 +91,10 @@ def test_a_manager_has_what_counts_shown_and_the_open_tasks_get_it(
 ) -> None:
     run = services.runs.open(project, 5, "button")
     assert run is not None
-    frozen = snapshot("inner", "inner", "inner")
+    frozen = snapshot(*["inner"] * 4)
     frozen.save(run_folder(services.settings, run.id) / "snapshot.json")
     services.runs.start(run.id)
-    services.runs.freeze(run.id, frozen.sha256, 3, [])
+    services.runs.freeze(run.id, frozen.sha256, 4, [])
     show_anew(services, project, print)
     assert services.registry.policy("1", version).shown_from is not None
     services.projects.change(project, least_work=False)

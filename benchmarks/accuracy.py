@@ -1,0 +1,147 @@
+"""How good the default becomes: `python -m benchmarks.accuracy --out OUT [--teach 10 --draws 3]`.
+
+Trains the default as a run of the loop would, from the starter that is shipped or (`--starters`,
+the `--out` of `benchmarks.starter`) from one that has not seen the set, on all images that may
+teach or on a few drawn ones, and judges it on the test side: mAP50 of the set's own classes, any
+class, and the error of its counts at the threshold that a run would choose. Of more than 20 images
+each sixth stops and chooses the threshold. A line of JSON each in OUT/lines.jsonl; one that is
+there is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from backend.columns import aligned
+from benchmarks.real_images import RealImages, real_images
+from benchmarks.sides import SETS
+from benchmarks.starter import DETECTOR
+from model.examples import INNER_FROM, DatasetSnapshot, LabelledImage
+from model.learning import make_candidate
+from model.registry import Registry
+from model.starter import STARTER_ID
+from model.training import WEIGHTS
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+
+INNER_SHARE = 6
+LINES = "lines.jsonl"
+#: What tells one training from another.
+KEY = ("set", "start", "teach", "draw")
+
+
+def snapshot_of(data: RealImages, teach: int, draw: int) -> DatasetSnapshot:
+    """Return what a training sees and is judged on; ``teach`` 0: all images that may."""
+    order = np.random.default_rng(draw).permutation(len(data.rest))
+    drawn = [data.rest[i] for i in order[: teach or len(order)]]
+    inner = len(drawn) // INNER_SHARE if len(drawn) > INNER_FROM else 0
+    sides = ["inner"] * inner + ["train"] * (len(drawn) - inner)
+    images = [replace(i, side=side) for i, side in zip(drawn, sides, strict=True)]
+    return DatasetSnapshot((*images, *_held_out(data.test)), data.classes)
+
+
+def _held_out(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
+    return tuple(replace(image, side="held-out") for image in images)
+
+
+def registry_in(folder: Path, name: str, starters: Path | None) -> tuple[Registry, ModelVersion]:
+    """Return a registry and the version that is begun with."""
+    registry = Registry(folder, STARTER_ID)
+    if starters is None:
+        return registry, registry.get(STARTER_ID)
+    weights = starters / f"no_{name}" / WEIGHTS
+    version = ModelVersion(f"starter-without-{name}", "starter", (), 0.4, DETECTOR)
+    return registry, registry.add(version, ContrastGroups.none(), weights)
+
+
+def learn(name: str, teach: int, draw: int, starters: Path | None, device: str) -> dict[str, Any]:
+    """Train and judge once."""
+    with tempfile.TemporaryDirectory(prefix="cytoloop-accuracy-") as folder:
+        registry, start = registry_in(Path(folder, "registry"), name, starters)
+        began, cpu = time.perf_counter(), time.process_time()
+        version = make_candidate(
+            snapshot_of(real_images(name), teach, draw),
+            registry,
+            workdir=Path(folder, "work"),
+            champion=start,
+            device=device,
+        )
+        minutes, cpu_s = (time.perf_counter() - began) / 60, time.process_time() - cpu
+    report = version.report
+    assert report is not None
+    return {
+        "set": name,
+        "start": start.id,
+        "teach": teach,
+        "draw": draw,
+        "map50": report.mean.ap50,
+        "any_class": report.any_class.ap50,
+        "any_class_ap75": report.any_class.ap75,
+        "by_class": {label: ap.ap50 for label, ap in report.by_class.items()},
+        "count_error": report.count.error,
+        "threshold": version.threshold,
+        "minutes": minutes,
+        "cpu_s": cpu_s,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "notes": version.notes,
+    }
+
+
+def lines_of(out: Path) -> list[dict[str, Any]]:
+    path = out / LINES
+    text = path.read_text("utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def shown(lines: Sequence[dict[str, Any]]) -> str:
+    figures = ("map50", "any_class", "any_class_ap75", "count_error")
+    rows = [
+        [
+            *(str(line[k]) for k in KEY),
+            *(f"{line[f]:.3f}" for f in figures),
+            f"{line['minutes']:.1f}",
+        ]
+        for line in lines
+    ]
+    return "\n".join(aligned([[*KEY, *figures, "minutes"], *rows], left=2))
+
+
+def main() -> None:
+    """Carry out what is not done yet, and print all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--teach", type=int, default=0, help="images; 0: all that may")
+    parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--starters", type=Path, help="of benchmarks.starter: not seen the set")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for draw in range(options.draws):
+        for name in options.sets:
+            start = f"starter-without-{name}" if options.starters else STARTER_ID
+            key = [name, start, options.teach, draw]
+            if any([line[k] for k in KEY] == key for line in lines_of(options.out)):
+                continue
+            line = learn(name, options.teach, draw, options.starters, options.device)
+            with (options.out / LINES).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            print(time.strftime("%H:%M:%S"), line, flush=True)
+    print(shown(lines_of(options.out)))
+
+
+if __name__ == "__main__":
+    main()
