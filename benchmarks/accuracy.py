@@ -1,11 +1,11 @@
 """How good the default becomes: `python -m benchmarks.accuracy --out OUT [--teach 10 --draws 3]`.
 
-Trains the default as a run of the loop would, from the starter that is shipped or (`--starters`,
-the `--out` of `benchmarks.starter`) from one that has not seen the set, on all images that may
-teach or on a few drawn ones, and judges it on the test side: mAP50 of the set's own classes, any
-class, and the error of its counts at the threshold that a run would choose. Of more than 20 images
-each sixth stops and chooses the threshold. A line of JSON each in OUT/lines.jsonl; one that is
-there is not done again.
+Trains the default as a run of the loop would, from the starter that is shipped or (`--start
+STARTERS/no_{set}`, by `benchmarks.starter`) from one that has not seen the set, on all images that
+may teach or on a few drawn ones, and judges it on the test side: mAP50 of the set's own classes,
+any class, and the error of its counts at the threshold that a run would choose. Of more than 20
+images each sixth stops and chooses the threshold. A line of JSON each in OUT/lines.jsonl; one that
+is there is not done again.
 """
 
 from __future__ import annotations
@@ -23,16 +23,13 @@ import numpy as np
 import torch
 
 from backend.columns import aligned
+from benchmarks.beginning import WITHOUT, keep_starter
 from benchmarks.real_images import RealImages, real_images
 from benchmarks.sides import SETS
-from benchmarks.starter import DETECTOR
 from model.examples import INNER_FROM, DatasetSnapshot, LabelledImage
 from model.learning import make_candidate
 from model.registry import Registry
 from model.starter import STARTER_ID
-from model.training import WEIGHTS
-from model.versions import ModelVersion
-from preprocessing.groups import ContrastGroups
 
 INNER_SHARE = 6
 LINES = "lines.jsonl"
@@ -54,20 +51,11 @@ def _held_out(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
     return tuple(replace(image, side="held-out") for image in images)
 
 
-def registry_in(folder: Path, name: str, starters: Path | None) -> tuple[Registry, ModelVersion]:
-    """Return a registry and the version that is begun with."""
-    registry = Registry(folder, STARTER_ID)
-    if starters is None:
-        return registry, registry.get(STARTER_ID)
-    weights = starters / f"no_{name}" / WEIGHTS
-    version = ModelVersion(f"starter-without-{name}", "starter", (), 0.4, DETECTOR)
-    return registry, registry.add(version, ContrastGroups.none(), weights)
-
-
-def learn(name: str, teach: int, draw: int, starters: Path | None, device: str) -> dict[str, Any]:
+def learn(name: str, teach: int, draw: int, made: Path | None, device: str) -> dict[str, Any]:
     """Train and judge once."""
     with tempfile.TemporaryDirectory(prefix="cytoloop-accuracy-") as folder:
-        registry, start = registry_in(Path(folder, "registry"), name, starters)
+        registry = Registry(Path(folder, "registry"), STARTER_ID)
+        start = keep_starter(made, registry) if made else registry.get(STARTER_ID)
         began, cpu = time.perf_counter(), time.process_time()
         version = make_candidate(
             snapshot_of(real_images(name), teach, draw),
@@ -124,7 +112,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--teach", type=int, default=0, help="images; 0: all that may")
     parser.add_argument("--draws", type=int, default=1)
-    parser.add_argument("--starters", type=Path, help="of benchmarks.starter: not seen the set")
+    parser.add_argument("--start", help="such as starters/no_{set}: a starter without the set")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -132,11 +120,11 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for draw in range(options.draws):
         for name in options.sets:
-            start = f"starter-without-{name}" if options.starters else STARTER_ID
-            key = [name, start, options.teach, draw]
+            made = Path(options.start.format(set=name)) if options.start else None
+            key = [name, WITHOUT if made else STARTER_ID, options.teach, draw]
             if any([line[k] for k in KEY] == key for line in lines_of(options.out)):
                 continue
-            line = learn(name, options.teach, draw, options.starters, options.device)
+            line = learn(name, options.teach, draw, made, options.device)
             with (options.out / LINES).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(time.strftime("%H:%M:%S"), line, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.starter import DETECTOR
+from benchmarks.starter.examples import DETECTOR
 from model.boxes import CELL
 from model.registry import Registry
 from model.starter import STARTER_ID

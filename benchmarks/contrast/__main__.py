@@ -22,7 +22,7 @@ from benchmarks.contrast.table import agreement, figures_table, gains_table, ove
 from benchmarks.contrast.treatments import TREATMENTS
 from benchmarks.contrast.trial import AUGMENTATIONS, Budget, Trial, carry_out, save_pairs
 from benchmarks.sides import SETS
-from benchmarks.starter import DETECTOR
+from benchmarks.starter.examples import DETECTOR
 from model.config import DetectorConfig
 from model.version_folder import WEIGHTS
 

@@ -19,7 +19,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,15 @@ from safetensors.torch import load_file
 from torchvision.models import mobilenet_v2
 from torchvision.models.detection import FasterRCNN
 
-from benchmarks.many_looks import random_field
-from benchmarks.real_images import any_cell, real_images, spread
+from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
+from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES, examples_for
+from benchmarks.starter.judging import judge
 from model import backbones
-from model.anchors import scale_for
-from model.boxes import CELL, Detections
-from model.config import DetectorConfig, TrainConfig
-from model.data import Example, Examples
+from model.boxes import CELL
+from model.config import TrainConfig
 from model.detector import build, load_detector, pick_device
-from model.evaluation import best_f1_threshold, evaluate
-from model.examples import LabelledImage
 from model.export import export
-from model.loaded import LoadedVersion
 from model.memory import keep_memory
 from model.progress import Progress
 from model.starter import FOLDER, STARTER_ID
@@ -51,12 +47,8 @@ from model.version_folder import EXPORTED, write_version
 from model.versions import ModelVersion
 from model.weights import save_weights
 from preprocessing.groups import ContrastGroups
-from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare
 
-#: How often an image of each set is looked at for one generated field: the small set is not lost.
-SHARES = {"bccd": 2, "dsb2018": 4, "usiigaci": 10}
-FIELDS = 600
 #: The starter that has seen all sets.
 WHOLE = "full"
 #: What a finished training was made of.
@@ -69,7 +61,6 @@ LICENCES = (
     "made by: make starter",
 )
 
-DETECTOR = DetectorConfig(backbone="mbv2_64", anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0))
 TRAINING = TrainConfig(
     batch=8,
     zoom=0.5,
@@ -83,73 +74,10 @@ TRAINING = TrainConfig(
 )
 
 
-@dataclass
-class ScaledExamples:
-    """Each image at its own scale: as a detector that found the size of its cells would see it."""
-
-    images: Sequence[LabelledImage]
-    detector: DetectorConfig
-    kept: dict[int, Example] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Example:
-        if index not in self.kept:
-            image = self.images[index]
-            sides = np.array([np.sqrt(b.width * b.height) for b in image.boxes])
-            scale = scale_for(sides[sides > 0], self.detector)
-            self.kept[index] = Examples([image], ContrastGroups.none(), (CELL,), scale)[0]
-        return self.kept[index]
-
-
-def field_example(seed: int) -> Example:
-    """Return a generated field, at the scale at which a detector would look at it."""
-    made = random_field(seed)
-    sides = np.array([np.sqrt(b.width * b.height) for b in made.boxes])
-    image = ImageRecord(made.pixels, sha256="")
-    prepared = prepare(image, ContrastGroups.none(), scale_for(sides, DETECTOR))
-    edges = np.array([b.xyxy_px for b in made.boxes], np.float32).reshape(-1, 4)
-    labels = np.ones(len(edges), np.int64)
-    return Example(prepared.pixels.astype(np.float16), prepared.from_raw(edges), labels)
-
-
-@dataclass(frozen=True)
-class StarterExamples:
-    """Real images, each as often as its set's share says, and generated fields, made when asked."""
-
-    real: ScaledExamples
-    order: tuple[int, ...]
-    fields: int
-    made: dict[int, Example] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.order) + self.fields
-
-    def __getitem__(self, index: int) -> Example:
-        if index < len(self.order):
-            return self.real[self.order[index]]
-        seed = index - len(self.order)
-        if seed not in self.made:
-            self.made[seed] = field_example(seed)
-        return self.made[seed]
-
-
-def examples_for(sets: Sequence[str]) -> StarterExamples:
-    """Return what a starter learns from: the teaching sides of the sets, and fields."""
-    images: list[LabelledImage] = []
-    order: list[int] = []
-    for name in sets:
-        own = any_cell(real_images(name).rest)
-        order += list(range(len(images), len(images) + len(own))) * SHARES[name]
-        images += own
-    return StarterExamples(ScaledExamples(images, DETECTOR), tuple(order), FIELDS)
-
-
 def imagenet_state(path: Path) -> dict[str, torch.Tensor]:
     """Read MobileNetV2's weights, whose layers come in torchvision's order under any names."""
     stored = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    own = mobilenet_v2(weights=None).state_dict()
+    own: dict[str, torch.Tensor] = mobilenet_v2(weights=None).state_dict()
     features = [name for name in own if name.startswith("features.")]
     if [t.shape for t in stored[: len(features)]] != [own[name].shape for name in features]:
         raise SystemExit(f"{path} does not hold the weights of torchvision's MobileNetV2")
@@ -195,39 +123,6 @@ def teach(sets: Sequence[str], training: TrainConfig, begun: FasterRCNN, out: Pa
     weights = save_weights(run.module, out / WEIGHTS)
     recipe.write_text(fingerprint, "utf-8")
     return weights
-
-
-def judge(weights: Path, name: str, images: int) -> dict[str, Any]:
-    """Return how well a starter finds the cells of a set, at sizes that it finds by itself.
-
-    The threshold of the best F1 comes from the set's teaching side, the figures from its test side.
-    """
-    detector = load_detector(weights, DETECTOR, (CELL,), "cpu")
-    with tempfile.TemporaryDirectory() as folder:
-        quick = export(detector, Path(folder, EXPORTED), [])
-        version = ModelVersion(STARTER_ID, "starter", (), 0.5, DETECTOR)
-        loaded = LoadedVersion(version, ContrastGroups.none(), quick)
-        rest, test = (any_cell(spread(s, images)) for s in _sides(name))
-        threshold = best_f1_threshold([_find(loaded, image) for image in rest], rest)
-        found = [_find(loaded, image) for image in test]
-    report = evaluate(found, test, (CELL,), threshold)
-    return {
-        "set": name,
-        "images": len(test),
-        "threshold": threshold,
-        "ap50": report.any_class.ap50,
-        "ap75": report.any_class.ap75,
-        "count_error": report.count.error,
-    }
-
-
-def _sides(name: str) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
-    data = real_images(name)
-    return data.rest, data.test
-
-
-def _find(loaded: LoadedVersion, image: LabelledImage) -> Detections:
-    return loaded.find([image.read()], CELL)[0].detections
 
 
 def ship(

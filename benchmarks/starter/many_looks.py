@@ -24,9 +24,8 @@ def random_field(seed: int) -> Field:
 
 def random_style(rng: np.random.Generator) -> FieldStyle:
     """Draw a look: optics, contrast, polarity, texture, shape, size and clutter."""
-    look = rng.choice([_filled, _phase, _refracting, _relief], p=[0.45, 0.35, 0.1, 0.1])
-    style: FieldStyle = look(rng, _common(rng))
-    return style
+    looks = (_filled, _phase, _refracting, _relief)
+    return looks[rng.choice(len(looks), p=[0.45, 0.35, 0.1, 0.1])](rng, _common(rng))
 
 
 def _common(rng: np.random.Generator) -> FieldStyle:

@@ -1,0 +1,1 @@
+"""How the starter is made, and what it is worth on cells that it has not seen."""

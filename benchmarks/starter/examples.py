@@ -1,0 +1,87 @@
+"""What the starter learns from: real images, each at its own scale, and generated fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks.real_images import any_cell, real_images
+from benchmarks.starter.many_looks import random_field
+from model.anchors import scale_for
+from model.boxes import CELL
+from model.config import DetectorConfig
+from model.data import Example, Examples
+from model.examples import LabelledImage
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+from preprocessing.prepare import prepare
+
+DETECTOR = DetectorConfig(backbone="mbv2_64", anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0))
+#: How often an image of each set is looked at for one generated field: the small set is not lost.
+SHARES = {"bccd": 2, "dsb2018": 4, "usiigaci": 10}
+FIELDS = 600
+
+
+@dataclass
+class ScaledExamples:
+    """Each image at its own scale: as a detector that found the size of its cells would see it."""
+
+    images: Sequence[LabelledImage]
+    detector: DetectorConfig
+    kept: dict[int, Example] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Example:
+        if index not in self.kept:
+            image = self.images[index]
+            sides = np.array([np.sqrt(b.width * b.height) for b in image.boxes])
+            scale = scale_for(sides[sides > 0], self.detector)
+            self.kept[index] = Examples([image], ContrastGroups.none(), (CELL,), scale)[0]
+        return self.kept[index]
+
+
+def field_example(seed: int) -> Example:
+    """Return a generated field, at the scale at which a detector would look at it."""
+    made = random_field(seed)
+    sides = np.array([np.sqrt(b.width * b.height) for b in made.boxes])
+    image = ImageRecord(made.pixels, sha256="")
+    prepared = prepare(image, ContrastGroups.none(), scale_for(sides, DETECTOR))
+    edges = np.array([b.xyxy_px for b in made.boxes], np.float32).reshape(-1, 4)
+    labels = np.ones(len(edges), np.int64)
+    return Example(prepared.pixels.astype(np.float16), prepared.from_raw(edges), labels)
+
+
+@dataclass(frozen=True)
+class StarterExamples:
+    """Real images, each as often as its set's share says, and generated fields, made when asked."""
+
+    real: ScaledExamples
+    order: tuple[int, ...]
+    fields: int
+    made: dict[int, Example] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.order) + self.fields
+
+    def __getitem__(self, index: int) -> Example:
+        if index < len(self.order):
+            return self.real[self.order[index]]
+        seed = index - len(self.order)
+        if seed not in self.made:
+            self.made[seed] = field_example(seed)
+        return self.made[seed]
+
+
+def examples_for(sets: Sequence[str]) -> StarterExamples:
+    """Return what a starter learns from: the teaching sides of the sets, and fields."""
+    images: list[LabelledImage] = []
+    order: list[int] = []
+    for name in sets:
+        own = any_cell(real_images(name).rest)
+        order += list(range(len(images), len(images) + len(own))) * SHARES[name]
+        images += own
+    return StarterExamples(ScaledExamples(images, DETECTOR), tuple(order), FIELDS)

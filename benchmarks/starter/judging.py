@@ -1,0 +1,53 @@
+"""What a starter is worth on a set: it finds the size of the cells by itself, image by image."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.real_images import any_cell, real_images, spread
+from benchmarks.starter.examples import DETECTOR
+from model.boxes import CELL, Detections
+from model.detector import load_detector
+from model.evaluation import best_f1_threshold, evaluate
+from model.examples import LabelledImage
+from model.export import export
+from model.loaded import LoadedVersion
+from model.starter import STARTER_ID
+from model.version_folder import EXPORTED
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+
+
+def judge(weights: Path, name: str, images: int) -> dict[str, Any]:
+    """Return how well a starter finds the cells of a set, at sizes that it finds by itself.
+
+    The threshold of the best F1 comes from the set's teaching side, the figures from its test side.
+    """
+    detector = load_detector(weights, DETECTOR, (CELL,), "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        quick = export(detector, Path(folder, EXPORTED), [])
+        version = ModelVersion(STARTER_ID, "starter", (), 0.5, DETECTOR)
+        loaded = LoadedVersion(version, ContrastGroups.none(), quick)
+        rest, test = (any_cell(spread(s, images)) for s in _sides(name))
+        threshold = best_f1_threshold([_find(loaded, image) for image in rest], rest)
+        found = [_find(loaded, image) for image in test]
+    report = evaluate(found, test, (CELL,), threshold)
+    return {
+        "set": name,
+        "images": len(test),
+        "threshold": threshold,
+        "ap50": report.any_class.ap50,
+        "ap75": report.any_class.ap75,
+        "count_error": report.count.error,
+    }
+
+
+def _sides(name: str) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
+    data = real_images(name)
+    return data.rest, data.test
+
+
+def _find(loaded: LoadedVersion, image: LabelledImage) -> Detections:
+    return loaded.find([image.read()], CELL)[0].detections
