@@ -24,6 +24,7 @@ from model.backbones import ImageNet, build_backbone
 from model.boxes import Detections
 from model.config import DetectorConfig, TrainConfig
 from model.errors import BrokenVersion
+from model.heads import Boxes, classify
 from preprocessing.prepare import Prepared
 
 # ImageNet's mean and deviation, averaged over the colours: one grey channel.
@@ -159,20 +160,20 @@ class TorchDetector:
         batch, _ = self.module.transform([grey[None].to(self.device)])
         features = self.module.backbone(batch.tensors)
         proposals, caps = propose(self.module.rpn, batch, features, self.config)
-        found, _ = self.module.roi_heads(features, [proposals], batch.image_sizes)
-        return self._as_detections(found[0], caps)
+        heads = self.module.roi_heads
+        pooled = heads.box_roi_pool(features, [proposals], batch.image_sizes)
+        limits = torch.tensor(batch.image_sizes[0][::-1], dtype=torch.float32, device=self.device)
+        found = classify(heads, proposals, pooled, limits, self.config.vote_iou)
+        return self._as_detections(found, caps)
 
-    def _as_detections(self, found: dict[str, Tensor], caps: tuple[str, ...]) -> Detections:
-        order = found["scores"].argsort(descending=True, stable=True)
-        boxes, scores, labels = (
-            found[name][order].cpu().numpy() for name in ("boxes", "scores", "labels")
-        )
+    def _as_detections(self, found: Boxes, caps: tuple[str, ...]) -> Detections:
+        boxes, scores, labels = (part.cpu().numpy() for part in found)
         if len(scores) >= self.config.detections_per_image:
             caps = (*caps, "detections_per_image")
         return Detections(
             boxes.astype(np.float32),
             scores.astype(np.float32),
-            labels.astype(np.int64) - 1,
+            labels.astype(np.int64),
             self.classes,
             caps,
         )

@@ -12,9 +12,10 @@ from torchvision.ops import nms, roi_align
 
 from model.config import DetectorConfig
 from model.detector import DEVIATION, LIKELY, MEAN, PAD_TO
+from model.heads import best_first, classify, clip, of_size
 
-# torchvision's own least sides, of a proposal and of a box.
-_LEAST_PROPOSAL_PX, _LEAST_BOX_PX = 1e-3, 1e-2
+# torchvision's own least side of a proposal.
+_LEAST_PROPOSAL_PX = 1e-3
 
 
 class Graph(nn.Module):
@@ -55,7 +56,8 @@ class Graph(nn.Module):
         maps = list(self.module.backbone(padded[None, None]).values())
         proposals, caps = self._propose(maps, padded.shape, limits)
         regions, pooled = self._pool(maps, proposals)
-        boxes, scores, labels = self._classify(regions, pooled, limits)
+        heads, votes = self.module.roi_heads, self.config.vote_iou
+        boxes, scores, labels = classify(heads, regions, pooled, limits, votes)
         return boxes, scores, labels, caps
 
     def _propose(
@@ -73,8 +75,8 @@ class Graph(nn.Module):
             # Logits still differ where scores are all 1.
             at = _best(logits, scores >= config.proposal_floor)[: config.rpn_pre_nms]
             moves = moves[0].view(-1, 4, *moves.shape[2:]).permute(2, 3, 0, 1).reshape(-1, 4)
-            boxes = _clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
-            boxes, best = _of_size(_LEAST_PROPOSAL_PX, boxes, scores[at])
+            boxes = clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
+            boxes, best = of_size(_LEAST_PROPOSAL_PX, boxes, scores[at])
             alone = nms(boxes, best, config.rpn_nms_iou)
             kept.append(boxes[alone])
             kept_scores.append(best[alone])
@@ -103,40 +105,8 @@ class Graph(nn.Module):
             )
         return torch.cat(regions), torch.cat(pooled)
 
-    def _classify(
-        self, regions: Tensor, pooled: Tensor, limits: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        heads, config = self.module.roi_heads, self.config
-        logits, moves = heads.box_predictor(heads.box_head(pooled))
-        scores = logits.softmax(dim=1)
-        classes = logits.shape[1]
-        found = []
-        for label in range(1, classes):
-            of_class = scores[:, label]
-            at = _best(of_class, of_class > config.score_floor)
-            deltas = moves[:, 4 * label : 4 * label + 4][at]
-            boxes = _clip(heads.box_coder.decode_single(deltas, regions[at]), limits)
-            boxes, best = _of_size(_LEAST_BOX_PX, boxes, of_class[at])
-            alone = nms(boxes, best, config.nms_iou)
-            labels = torch.full_like(alone, label - 1)
-            found.append((boxes[alone], best[alone], labels))
-        boxes, best, labels = (torch.cat(part) for part in zip(*found, strict=True))
-        best, order = best.sort(descending=True)
-        order = order[: config.detections_per_image]
-        return boxes[order], best[: config.detections_per_image], labels[order]
-
 
 def _best(scores: Tensor, worth: Tensor) -> Tensor:
     """Return where those are that are worth a look, best first."""
     at = worth.nonzero()[:, 0]
-    return at[scores[at].argsort(descending=True)]
-
-
-def _clip(boxes: Tensor, limits: Tensor) -> Tensor:
-    corners = boxes.reshape(-1, 2, 2).clamp(min=0)
-    return torch.minimum(corners, limits).reshape(-1, 4)
-
-
-def _of_size(least_px: float, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    large = ((boxes[:, 2:] - boxes[:, :2]) >= least_px).all(dim=1)
-    return boxes[large], scores[large]
+    return at[best_first(scores[at])]

@@ -24,6 +24,7 @@ MAY_IMPORT_TORCH = {
         "export",
         "gradients",
         "graph",
+        "heads",
         "looks",
         "parallel",
         "steps",
