@@ -5,10 +5,11 @@ done again, so that it can be stopped and go on.
 
 `learn`: each backbone learns a set's teaching side from nothing (or from ImageNet weights in
 torch's cache) for `--minutes` of steps on the wall, is exported, and judged on the test side.
-`speed`: CPU seconds an image, `time.process_time`, one thread, exported with the shipped caps, on
-the set's test images at their working scale, and on 1280×1024 laid with them at scale 1; beside,
-image by image in the same process, torchvision's fasterrcnn_resnet50_fpn in eager mode (unresized,
-and at its defaults, which resize) and the thesis' VGG-16 (see `references`). The lesser of two.
+`speed`: of these and of the shipped starter, CPU seconds an image, `time.process_time`, one thread,
+exported with the shipped caps, on the set's test images at their working scale, and on 1280×1024
+laid with them at scale 1; beside, image by image in the same process, torchvision's
+fasterrcnn_resnet50_fpn in eager mode (unresized, and at its defaults, which resize) and the thesis'
+VGG-16 (see `references`). The lesser of two.
 `step`: CPU seconds of a fine-tuning step on a BCCD image, 640×480, one thread, against
 torchvision's, all of which learns.
 """
@@ -70,11 +71,11 @@ def learnings(options: argparse.Namespace) -> Iterator[Trial]:
 
 
 def speeds(options: argparse.Namespace) -> Iterator[Trial]:
-    """Yield for each set both views, all that was learned of it measured together."""
+    """Yield for each set both views, the starter and all that was learned measured together."""
     for data in options.sets:
         wanted = [key for key, _ in learnings(options) if key["data"] == data and not key["seed"]]
         learned = [line for key in wanted if (line := found(key, lines_of(options.out)))]
-        for view in ("working", "large") if learned else ():
+        for view in ("working", "large"):
             told = {"data": data, "view": view}
             measured = {"backbones": [line["backbone"] for line in learned]}
             measured |= {name: getattr(options, name) for name in ("minutes", "teach", "judge")}

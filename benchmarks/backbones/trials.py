@@ -16,8 +16,8 @@ from benchmarks.backbones.references import in_colour, references, torchvision_r
 from benchmarks.clock import Clock, Pupil
 from benchmarks.engines import seconds
 from benchmarks.real_images import RealImages, real_images, spread
-from model.anchors import resolve
-from model.boxes import Detections
+from model.anchors import cell_sides, resolve, scale_for
+from model.boxes import CELL, Detections
 from model.config import Backbone, DetectorConfig, TrainConfig
 from model.data import Examples
 from model.detecting import Detector
@@ -28,6 +28,8 @@ from model.evaluation import best_f1_threshold, evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion
+from model.starter import FOLDER, STARTER_ID
+from model.version_folder import read_version
 from model.versions import ModelVersion
 from model.weights import save_weights
 from preprocessing.groups import ContrastGroups
@@ -106,6 +108,8 @@ def image_seconds(
 ) -> dict[str, Any]:
     """Return CPU seconds of one thread by detector, image by image, the detectors in turn.
 
+    The shipped starter is always among them.
+
     Parameters
     ----------
     view
@@ -117,9 +121,10 @@ def image_seconds(
         That holds the folders of the trainings.
     """
     torch.set_num_threads(1)
-    classes = real_images(data).classes
-    detectors = {line["backbone"]: engine_of(line, classes, folder) for line in learned}
-    scale = learned[0]["detector"]["scale"] if view == "working" else 1.0
+    real = real_images(data)
+    detectors = {line["backbone"]: engine_of(line, real.classes, folder) for line in learned}
+    detectors[STARTER_ID] = shipped()
+    scale = working_scale(real) if view == "working" else 1.0
     images = seen(data, scale, judge)
     if view == "large":
         images = [mosaic([*images[i:], *images[:i]], LARGE) for i in range(len(images))]
@@ -137,6 +142,19 @@ def engine_of(line: dict[str, Any], classes: tuple[str, ...], folder: Path) -> D
     if line["note"]:
         return load_detector(own / WEIGHTS, detector, classes, "cpu")
     return OnnxDetector(own / EXPORTED, detector, classes, threads=1)
+
+
+def shipped() -> Detector:
+    """Return the shipped starter as it serves on a CPU with one thread."""
+    version = read_version(FOLDER)
+    assert version.detector is not None
+    return OnnxDetector(FOLDER / EXPORTED, version.detector, (CELL,), threads=1)
+
+
+def working_scale(real: RealImages) -> float:
+    """Return the scale at which a detector would be taught a set's cells."""
+    images = tuple(replace(image, side="train") for image in real.rest)
+    return scale_for(cell_sides(DatasetSnapshot(images, real.classes)), DetectorConfig())
 
 
 def folder_of(trial: dict[str, Any]) -> str:
