@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from backend.credentials import Credentials
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
@@ -118,6 +120,16 @@ class Loop:
     @property
     def credentials(self) -> Credentials:
         return Credentials.load_or_create(Settings(home=self.home))
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def session(self) -> requests.Session:
+        """Return a session that knows the backend's password; a command costs seconds."""
+        session = requests.Session()
+        session.auth = ("cytoloop", self.credentials.backend_password)
+        return session
 
     @property
     def label_studio(self) -> LabelStudio:

@@ -27,6 +27,7 @@ PREDICTED = 60
 QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}
 SUBMITTED = 5
 BOXES = 300
+TRAINING_WITHIN_S = 600
 PROJECT = 1
 
 Ask = Callable[[], requests.Response]
@@ -61,22 +62,25 @@ def figures(idle: Sequence[float], busy: Sequence[float]) -> str:
 
 def asks_of(loop: Loop) -> dict[str, tuple[int, Ask]]:
     """Return what is asked, and how often."""
-    session = requests.Session()
-    session.auth = ("cytoloop", loop.credentials.backend_password)
-    address = f"http://127.0.0.1:{loop.port}"
+    session, address = loop.session(), loop.address
     project = loop.label_studio.project(PROJECT)
     task = next(iter(loop.label_studio.tasks(PROJECT)))
-    known = {"project": f"{PROJECT}.1", "label_config": project["label_config"]}
     event = annotation_of(project, task)
     secret = {SECRET_HEADER: loop.credentials.webhook_secret}
-    setup = {**known, "schema": project["label_config"]}
-    predict = {**known, "tasks": [{"id": task["id"], "data": task["data"]}]}
+    setup = {"project": f"{PROJECT}.1", "schema": project["label_config"]}
     return {
         "/health": (ASKED, lambda: session.get(f"{address}/health")),
         "/setup": (ASKED, lambda: session.post(f"{address}/setup", json=setup)),
         "/webhook": (ASKED, lambda: session.post(f"{address}/webhook", json=event, headers=secret)),
-        "/predict": (PREDICTED, lambda: session.post(f"{address}/predict", json=predict)),
+        "/predict": (PREDICTED, predict(loop, task)),
     }
+
+
+def predict(loop: Loop, task: dict[str, Any]) -> Ask:
+    """Return what asks for the boxes of a task."""
+    session, address = loop.session(), loop.address
+    asked = {"project": f"{PROJECT}.1", "tasks": [{"id": task["id"], "data": task["data"]}]}
+    return lambda: session.post(f"{address}/predict", json=asked)
 
 
 def annotation_of(project: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
@@ -113,13 +117,12 @@ def timed(asked: tuple[int, Ask]) -> list[float]:
 
 
 def start_training(loop: Loop) -> None:
-    """Submit what is proposed for five tasks, and wait until the training is under way."""
+    """Submit what is found in five tasks, and wait until the training is under way."""
     studio = loop.label_studio
-    studio.retrieve_predictions(PROJECT)
     for task in list(studio.tasks(PROJECT))[-SUBMITTED:]:
-        predictions = studio.task(task["id"])["predictions"]
-        studio.create_annotation(task["id"], predictions[-1]["result"])
-    wait_for(lambda: is_training(loop), 120)
+        answer = predict(loop, task)()
+        studio.create_annotation(task["id"], answer.json()["results"][0]["result"])
+    wait_for(lambda: is_training(loop), TRAINING_WITHIN_S)
 
 
 def is_training(loop: Loop) -> bool:

@@ -106,7 +106,7 @@ class Labelling(Playing):
     # Events
 
     @precondition(lambda self: self.at.studio.on_the_way)
-    @rule(draw=draws, fate=among(in_order=3, out_of_order=2, doubled=2, lost=2, deadly=1))
+    @rule(draw=draws, fate=among(in_order=3, out_of_order=2, doubled=2, lost=2, deadly=2))
     def event(self, draw: Draws, fate: str) -> None:
         on_the_way = self.at.studio.on_the_way
         which = 0 if fate == "in_order" else draw.draw(whichever) % len(on_the_way)

@@ -24,7 +24,7 @@ from tests.backend.histories.playing import Draws, among, draws, few, many
 from tests.backend.histories.studio import BAD_CONFIG
 
 #: How a run goes, and how often.
-WAYS = {"alone": 3, "killed": 4, "away": 2, "of_no_project": 2}
+WAYS = {"alone": 3, "killed": 6, "away": 2, "of_no_project": 2}
 MEANWHILE = {"corrected": 2, "cancelled": 2, "twice": 2}
 
 
@@ -152,7 +152,7 @@ class Learning(Labelling, Looking):
         self.is_now(*({**self.foreseen(), run.project: one} for one in wanted))
         if now.snapshot:
             assert self.frozen.setdefault(run.id, now.snapshot) == now.snapshot
-        if now.candidate and not self.model[run.project].runs[_key(run)].is_active:
+        if now.candidate and now.state in ("promoted", "refused"):
             self.learned.add((run.project, now.snapshot or ""))
         self._nothing_twice(run.project)
 

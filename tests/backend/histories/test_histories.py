@@ -28,7 +28,7 @@ from tests.backend.histories.machine import Histories
 pytestmark = pytest.mark.integration
 
 
-SHORT, SOAK, STEPS = 16, 380, 60
+SHORT, SOAK, STEPS = 16, 420, 60
 KINDS = (
     *("submitted", "skipped", "updated", "skipped or submitted after all", "annotation deleted"),
     "taken back",

@@ -112,9 +112,10 @@ def test_train_opens_a_run_whose_progress_can_be_asked(
     assert opened.status_code == 201
     assert again.json["job"] == opened.json["job"]
     services.runs.start(int(opened.json["job"]))
-    services.runs.progress(int(opened.json["job"]), stage="training", fraction=0.25)
+    services.runs.progress(int(opened.json["job"]), stage="training", fraction=0.25, ap50=0.7)
     run = client.post("/job_status", json={"job": opened.json["job"]}).json
     assert (run["state"], run["stage"], run["fraction"]) == ("running", "training", 0.25)
+    assert run["ap50"] == 0.7
     (status,) = client.get("/job_status").json["projects"]
     assert status["run"] == run
     assert (status["corrected"], status["next_milestone"]) == (0, 5)
