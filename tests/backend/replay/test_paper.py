@@ -113,7 +113,7 @@ def test_a_replay_begins_with_a_version_of_another_registry(
     with paper_loop(own) as services:
         project = lay_out(services, folder.images[:1], folder.classes, "Replay")
         with pytest.raises(VersionNotFound):
-            start_from(services, project, "starter-2", elsewhere)
+            start_from(services, project, "starter-y", elsewhere)
         for _ in range(2):
             start_from(services, project, "starter-x", elsewhere)
         assert services.registry.champion("1").id == "starter-x"
