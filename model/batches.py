@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from multiprocessing import current_process
 from typing import Protocol
 
 import numpy as np
@@ -50,6 +51,8 @@ class Batches(Dataset[list[Example]]):
     def following(self, first: int, end: int, device: torch.device) -> Iterator[list[Example]]:
         """Yield the batches of the iterations from ``first`` on, made ahead where a GPU learns."""
         helpers = min(_HELPERS, (os.cpu_count() or 1) // 2) if device.type == "cuda" else 0
+        if current_process().daemon:  # one of several ranks: it may have no processes of its own
+            helpers = 0
         if not helpers:
             yield from (self[iteration] for iteration in range(first, end))
             return

@@ -1,3 +1,5 @@
+from multiprocessing import get_context
+
 import numpy as np
 import pytest
 import torch
@@ -45,3 +47,16 @@ def test_batches_made_ahead_for_a_gpu_are_those_made_one_by_one(batches, monkeyp
             np.testing.assert_array_equal(a.pixels, b.pixels)
             np.testing.assert_array_equal(a.xyxy_px, b.xyxy_px)
             np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def test_a_process_that_may_start_none_makes_its_batches_itself(batches):
+    context = get_context("fork")
+    made = context.Queue()
+
+    def make() -> None:
+        made.put(sum(1 for _ in batches.following(0, 3, torch.device("cuda"))))
+
+    process = context.Process(target=make, daemon=True)
+    process.start()
+    assert made.get(timeout=60) == 3
+    process.join()
