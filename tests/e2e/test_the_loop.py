@@ -120,9 +120,9 @@ def test_corrections_in_the_browser_teach_the_detector_that_opens_the_next_task(
     assert run["milestone"] == CORRECTED
     assert lab.status()["champion"] == run["candidate"]
 
-    # Without being asked, the open tasks get its boxes, and Label Studio names it.
+    # Without being asked, the open tasks get its boxes; when all have, Label Studio names it.
     wait(lambda: pushed(lab, others[-1]["id"], run["candidate"]), 120)
-    assert lab.loop.label_studio.project(lab.project)["model_version"].startswith(run["candidate"])
+    wait(lambda: named(lab, run["candidate"]), 120)
 
     # The next task opens with the boxes of the promoted version, and they are on cells.
     editor.open(lab.project, others[-1]["id"])
@@ -150,6 +150,10 @@ def finished_run(lab: Lab) -> dict[str, Any] | None:
 
 def pushed(lab: Lab, task: int, version: str) -> bool:
     return lab.prediction_of(task)["model_version"].startswith(version)
+
+
+def named(lab: Lab, version: str) -> bool:
+    return lab.loop.label_studio.project(lab.project)["model_version"].startswith(version)
 
 
 def shown_boxes(regions: list[dict[str, Any]]) -> np.ndarray:
