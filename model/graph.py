@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ class Graph(nn.Module):
             moves = moves[0].view(-1, 4, *moves.shape[2:]).permute(2, 3, 0, 1).reshape(-1, 4)
             boxes = clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
             boxes, best = of_size(_LEAST_PROPOSAL_PX, boxes, scores[at])
-            alone = nms(boxes, best, config.rpn_nms_iou)
+            alone = _Alone.apply(boxes, best, config.rpn_nms_iou, config.rpn_post_nms)
             kept.append(boxes[alone])
             kept_scores.append(best[alone])
         scores, order = torch.cat(kept_scores).sort(descending=True)
@@ -104,6 +105,34 @@ class Graph(nn.Module):
                 roi_align(maps[level], [here], pool.output_size, scale, pool.sampling_ratio)
             )
         return torch.cat(regions), torch.cat(pooled)
+
+
+class _Alone(torch.autograd.Function):
+    """NMS that ends with the last box that can be kept.
+
+    torchvision's own is exported without an end, and compares each box with all that it left.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, boxes: Tensor, scores: Tensor, iou: float, most: int) -> Tensor:
+        alone: Tensor = nms(boxes, scores, iou)
+        return alone[:most]
+
+    @staticmethod
+    def symbolic(g: Any, boxes: Any, scores: Any, iou: float, most: int) -> Any:
+        def constant(value: Sequence[float], dtype: torch.dtype) -> Any:
+            return g.op("Constant", value_t=torch.tensor(value, dtype=dtype))
+
+        batch, classes = constant([0], torch.int64), constant([0, 1], torch.int64)
+        left = g.op(
+            "NonMaxSuppression",
+            g.op("Unsqueeze", boxes, batch),
+            g.op("Unsqueeze", scores, classes),
+            constant([most], torch.int64),
+            constant([iou], torch.float32),
+        )
+        at = g.op("Gather", left, constant([2], torch.int64), axis_i=1)
+        return g.op("Squeeze", at, constant([1], torch.int64))
 
 
 def _best(scores: Tensor, worth: Tensor) -> Tensor:

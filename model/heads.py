@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.ops import box_iou, nms
+from torchvision.ops import nms
 
 # torchvision's own least side of a box.
 _LEAST_BOX_PX = 1e-2
@@ -65,9 +65,24 @@ def voted(kept: Tensor, boxes: Tensor, scores: Tensor, vote_iou: float) -> Tenso
     scores
         Shape (N,).
     """
-    weights = (box_iou(kept, boxes) - vote_iou).clamp(min=0) * scores
+    weights = (overlaps(kept, boxes) - vote_iou).clamp(min=0) * scores
     mean: Tensor = weights @ boxes / weights.sum(dim=1, keepdim=True)
     return mean
+
+
+def overlaps(some: Tensor, others: Tensor) -> Tensor:
+    """Return the IoU of each box with each other, shape (K, N).
+
+    torchvision's own works on a last axis of two, over which onnxruntime is slow.
+    """
+    left, top, right, bottom = some[:, :, None].unbind(1)
+    other_left, other_top, other_right, other_bottom = others.unbind(1)
+    wide = torch.minimum(right, other_right) - torch.maximum(left, other_left)
+    high = torch.minimum(bottom, other_bottom) - torch.maximum(top, other_top)
+    shared = wide.clamp(min=0) * high.clamp(min=0)
+    areas = (right - left) * (bottom - top)
+    other_areas = (other_right - other_left) * (other_bottom - other_top)
+    return shared / (areas + other_areas - shared)
 
 
 def best_first(scores: Tensor) -> Tensor:

@@ -150,6 +150,14 @@ def test_batch_normalisation_is_folded_and_both_sides_are_free(pair, exported_fi
     assert [side.dim_param for side in sides] == ["height", "width"]
 
 
+def test_nms_of_proposals_ends_with_the_last_that_can_be_kept(exported_file):
+    graph = onnx.load(exported_file).graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    ends = [made_by[n.input[2]] for n in graph.node if n.op_type == "NonMaxSuppression"][:2]
+    most = [onnx.numpy_helper.to_array(end.attribute[0].t).item() for end in ends]
+    assert most == [config_of().rpn_post_nms] * 2
+
+
 def test_a_file_that_finds_something_else_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(OnnxDetector, "detect", lambda self, images: [Detections.empty(CLASSES)])
     with pytest.raises(ExportFailed, match="boxes are not those"):

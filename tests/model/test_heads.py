@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from model.heads import voted
+from model.heads import overlaps, voted
 
 EXACT = torch.tensor([[10.0, 10.0, 30.0, 30.0], [60.0, 10.0, 90.0, 40.0]])
 
@@ -36,3 +36,9 @@ def test_a_vote_grows_from_nothing_so_that_rounding_decides_no_box():
 
 def test_where_nothing_was_found_there_is_nothing_to_vote():
     assert voted(torch.zeros(0, 4), torch.zeros(0, 4), torch.zeros(0), 0.5).shape == (0, 4)
+
+
+def test_overlaps_are_those_of_torchvision():
+    corners = torch.rand(50, 2, 2, generator=torch.Generator().manual_seed(0)) * 30
+    boxes = torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1)
+    assert torch.allclose(overlaps(boxes[:20], boxes), box_iou(boxes[:20], boxes), atol=1e-6)
