@@ -41,7 +41,10 @@ def push(project: int, version_id: str) -> None:
 def record_killed(run_id: int, how: str) -> None:
     """Have a run whose process was killed go on, or end it when it is killed again and again."""
     with _services() as services:
-        take_up_killed(services, run_id, f"was killed ({how})")
+        try:
+            take_up_killed(services, run_id, f"was killed ({how})")
+        except QueueError as error:  # the watch queues what waits
+            log.warning("run.not_queued", run=run_id, reason=str(error))
 
 
 def run_worker(burst: bool = False) -> None:

@@ -6,19 +6,17 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import cached_property
 from types import FrameType
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import LockError, RedisError
 from rq import Queue, Worker
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
-from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
@@ -26,11 +24,13 @@ from backend.errors import QueueError
 from backend.running.orphans import die_with_parent
 
 LEARN, PUSH = "learn", "push"
-CONNECT_TIMEOUT_S = 2.0
-#: After which the lock of a process that was killed is free, and how often who waits looks for it.
-LOCK_S, LOCK_POLL_S = 5.0, 0.005
+#: After which a Redis that does not answer counts as away.
+ANSWER_S = 2.0
+#: After which the lock of a process that was killed is free, how long who queues a job waits for
+#: it (a webhook is to be answered), and how often it looks.
+LOCK_S, WAIT_S, LOCK_POLL_S = 5.0, 0.8, 0.005
+KEPT = "What was to be queued is kept, and queued by the next look or correction."
 LIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
-FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
 class JobQueue:
@@ -54,7 +54,7 @@ class JobQueue:
         Raises
         ------
         QueueError
-            When Redis cannot be reached.
+            When Redis cannot be reached, or another process holds its jobs.
         """
         self._enqueue(LEARN, f"learn-{run_id}", run_id)
 
@@ -73,7 +73,11 @@ class JobQueue:
         return self._enqueue(PUSH, f"push-{project}-{version_id}", project, version_id)
 
     def is_live(self, run_id: int) -> bool:
-        """Return whether a run's job waits or is worked on."""
+        """Return whether a run's job waits or is worked on.
+
+        A job whose worker has not been heard of for a minute and a half, such as with its host, is
+        worked on no more.
+        """
         with self._reaching():
             return self._is_live(f"learn-{run_id}")
 
@@ -83,17 +87,16 @@ class JobQueue:
             self._redis.ping()
 
     def reap(self) -> None:
-        """Bury this host's dead workers, and fail the jobs that they left behind.
+        """Bury this host's dead workers, and forget the jobs that they left behind.
 
         RQ by itself takes minutes to notice a worker that was killed together with its job.
         """
-        with self._changing():
+        with self._changing(2 * LOCK_S):
+            # In this order: a job that is taken meanwhile is seen waiting, or at work, or both.
+            waiting = {job_id for queue in self._queues for job_id in queue.job_ids}
             workers = Worker.all(connection=self._redis, serializer=JSONSerializer)
-            living = [worker for worker in workers if not _buried(worker)]
-            if not any(worker.get_current_job_id() for worker in living):
-                for queue in self._queues:
-                    StartedJobRegistry(queue=queue).cleanup(timestamp=FAR_FUTURE)
-                    self._forget_taken(queue)
+            at_work = {worker.get_current_job_id() for worker in workers if not _buried(worker)}
+            self._forget_all_but(waiting | at_work)
 
     def run_worker(
         self, burst: bool = False, on_killed: Callable[[int, str], None] | None = None
@@ -124,7 +127,7 @@ class JobQueue:
 
     @cached_property
     def _redis(self) -> Redis:
-        return Redis.from_url(self._url, socket_connect_timeout=CONNECT_TIMEOUT_S)
+        return Redis.from_url(self._url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S)
 
     @cached_property
     def _queues(self) -> list[Queue]:
@@ -150,22 +153,24 @@ class JobQueue:
     def _is_live(self, job_id: str) -> bool:
         # As it was when it was fetched: asked again, it may be gone.
         job = self._job(job_id)
-        return job is not None and job.get_status(refresh=False) in LIVE
+        if job is None or job.get_status(refresh=False) not in LIVE:
+            return False
+        return job_id not in job.started_job_registry.get_expired_job_ids()
 
     def _forget(self, job_id: str) -> None:
         with suppress(InvalidJobOperation):  # RQ forgot it at this moment
             if job := self._job(job_id):
                 job.delete()
 
-    def _forget_taken(self, queue: Queue) -> None:
-        """Forget what a worker took from its queue that was killed before it could say so.
+    def _forget_all_but(self, kept: Container[str | None]) -> None:
+        """Forget the jobs that count as live and are not among these.
 
-        Such a job counts as waiting, and nobody would ever find it.
+        So is what a worker took from its queue that was killed before it told anybody: it counts
+        as waiting, and nobody else would ever find it.
         """
-        waiting = set(queue.job_ids)
-        for key in self._redis.scan_iter(f"{Job.redis_job_namespace_prefix}{queue.name}-*"):
+        for key in self._redis.scan_iter(f"{Job.redis_job_namespace_prefix}*"):
             job_id = key.decode().removeprefix(Job.redis_job_namespace_prefix)
-            if job_id not in waiting and self._is_live(job_id):
+            if job_id not in kept and self._is_live(job_id):
                 self._forget(job_id)
 
     def _job(self, job_id: str) -> Job | None:
@@ -175,19 +180,31 @@ class JobQueue:
             return None
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self, wait_s: float = WAIT_S) -> Iterator[None]:
         """Let one process at a time, of web, worker and jobs, look at a job and queue it."""
-        with self._reaching(), self._redis.lock("cytoloop:jobs", LOCK_S, sleep=LOCK_POLL_S):
+        lock = self._redis.lock(
+            "cytoloop:jobs",
+            LOCK_S,
+            sleep=LOCK_POLL_S,
+            blocking_timeout=wait_s,
+            raise_on_release_error=False,  # what was to be done is done, if slowly
+        )
+        with self._reaching(), lock:
             yield
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         try:
             yield
+        except LockError as error:
+            raise QueueError(
+                "Another process holds the jobs in Redis, or was killed while it did; they are "
+                f"free again within {LOCK_S:.0f} seconds. {KEPT}"
+            ) from error
         except RedisError as error:
             raise QueueError(
                 f"Redis at {without_password(self._url)} could not be reached ({error}). Is it "
-                "running? What was to be queued is kept, and queued when the worker starts."
+                f"running? {KEPT}"
             ) from error
 
 

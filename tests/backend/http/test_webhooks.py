@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from redis import Redis
 
 from backend.labelstudio.client import SECRET_HEADER
+from backend.learning.triggers import take_up_lost
 from backend.services import Services
 
 
@@ -113,6 +115,22 @@ def test_with_redis_away_the_correction_and_its_run_are_kept(
     assert [run.state for run in services.runs.all(1)] == ["queued"]
     assert button.status_code == 503
     assert "Redis" in button.json["error"]
+
+
+def test_a_webhook_does_not_wait_for_a_killed_process_and_the_next_look_queues_its_run(
+    client: FlaskClient, services: Services, payload: Any
+) -> None:
+    with Redis.from_url(services.settings.redis_address) as connection:
+        connection.set("cytoloop:jobs", "of a killed process", ex=60)
+        answers = [client.post("/webhook", json=created(payload, id, id)) for id in range(1, 6)]
+        connection.delete("cytoloop:jobs")
+
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert "Another process" in answers[-1].json["waiting"]
+    (run,) = services.runs.all(1)
+    assert not services.queue.is_live(run.id)
+    take_up_lost(services)
+    assert services.queue.is_live(run.id)
 
 
 def test_a_changed_label_config_arrives_with_the_next_event(
