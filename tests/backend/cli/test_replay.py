@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from model.classical import CLASSICAL_ID
+from tests.backend.cli.conftest import CELLS, Run
+
+
+@pytest.fixture
+def words(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    """The command, on images that reach no milestone."""
+    monkeypatch.setenv("CYTOLOOP_FIRST_VERSION", CLASSICAL_ID)
+    truth = ("--images", cells / "images", "--annotations", cells / "annotations")
+    return ("replay", *truth, "--out", tmp_path / "out")
+
+
+def rows_in(out: Path) -> list[dict[str, str]]:
+    with (out / "effort.csv").open(encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_a_replay_tells_what_each_image_cost_and_goes_on_when_it_is_run_again(
+    run: Run, words: tuple[object, ...], tmp_path: Path
+) -> None:
+    first = run(*words, "--images-played", 2)
+    assert first.exit_code == 0, first.output
+    played = rows_in(tmp_path / "out")
+    assert [row["number"] for row in played] == ["1", "2"]
+    assert {(row["cells"], row["learned"]) for row in played} == {(str(CELLS), "0")}
+
+    again = run(*words, "--images-played", 3)
+    assert again.exit_code == 0, again.output
+    assert rows_in(tmp_path / "out")[:2] == played
+    assert len(rows_in(tmp_path / "out")) == 3
+    assert "actions/cell" in again.stdout
+    assert [line.split()[:4] for line in again.stdout.splitlines() if line.startswith("0 images")]
+    assert "effort.csv" in again.stderr
+    assert (tmp_path / "out" / "curve.svg").read_text("utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--live", 1, "--floor", 3), "leave out --live"),
+        (("--floor", 1), "at least 2 folds"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(
+    run: Run, words: tuple[object, ...], given: tuple[object, ...], said: str
+) -> None:
+    refused = run(*words, *given)
+    assert refused.exit_code == 2
+    assert said in refused.stderr
