@@ -197,7 +197,7 @@ def overlapping(images: Sequence[LabelledImage]) -> str:
 def _most_overlap(boxes: Float32) -> NDArray[np.float32]:
     overlap = iou_matrix(boxes, boxes)
     np.fill_diagonal(overlap, 0)
-    return overlap.max(axis=1, initial=0)
+    return np.asarray(overlap.max(axis=1, initial=0))
 
 
 def print_ceiling() -> None:

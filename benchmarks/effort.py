@@ -13,6 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def in_process(name: str, out: Path, arguments: argparse.Namespace) -> None:
     words = ["--images-played", str(arguments.images), "--floor", str(arguments.floor)]
     if arguments.start:
         words += ["--start", arguments.start]
-    command = [CYTOLOOP, "replay", *truth_of(name), "--out", out, *words]
+    command = [str(CYTOLOOP), "replay", *truth_of(name), "--out", str(out), *words]
     done = subprocess.run(command, check=False, env=os.environ | FROM_NOTHING)
     if done.returncode:
         sys.exit(done.returncode)
@@ -90,7 +91,8 @@ def in_process(name: str, out: Path, arguments: argparse.Namespace) -> None:
 
 def over_http(name: str, out: Path, number: int) -> None:
     """Play in a `cytoloop up` on a home under ``out``."""
-    found = labelled_folder(*(data_folder() / name / part for part in ("images", "annotations")))
+    folder = data_folder() / name
+    found = labelled_folder(folder / "images", folder / "annotations")
     out.mkdir(parents=True, exist_ok=True)
     config = out / "label_config.xml"
     config.write_text(label_config(found.classes), "utf-8")
@@ -126,7 +128,7 @@ def report(name: str, out: Path, has_starter: bool) -> None:
         above(last_quarter(rows), floor, "  last quarter     ", goal.last_quarter_above_floor)
 
 
-def above(rows: list[Row], floor: list[Row], title: str, goal: float) -> None:
+def above(rows: Sequence[Row], floor: Sequence[Row], title: str, goal: float) -> None:
     """Print how much more work some rows were than the floor is on the same images."""
     of_image = {row.sha256: row for row in floor}
     same = [of_image[row.sha256] for row in rows if row.sha256 in of_image]

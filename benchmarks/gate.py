@@ -7,8 +7,8 @@ it has more than the champion.
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -100,18 +100,22 @@ def promoted_share(images: int, ahead: float, comparisons: int, config: GateConf
     return passed / comparisons
 
 
-def main(images: Sequence[int] = IMAGES) -> None:
+def main() -> None:
     """Print the shares, a row for each number of images, and the seconds of one decision."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
+    parser.add_argument("--comparisons", type=int, default=COMPARISONS, help="for each share")
+    asked = parser.parse_args()
     print("| images | " + " | ".join(f"{ahead:+.2f}" for ahead in AHEAD) + " |")
     print("| --- |" + " --- |" * len(AHEAD))
-    for number in images:
-        shares = (promoted_share(number, ahead, COMPARISONS, GateConfig()) for ahead in AHEAD)
+    for number in asked.images:
+        shares = (promoted_share(number, a, asked.comparisons, GateConfig()) for a in AHEAD)
         print(f"| {number} | " + " | ".join(f"{share:.0%}" for share in shares) + " |", flush=True)
     rng = np.random.default_rng(0)
     field = Field(rng, 100)
-    pair = [evidence_of(field.seen(recall)) for recall in (0.75, 0.8)]
+    candidate, champion = (evidence_of(field.seen(recall)) for recall in (0.8, 0.75))
     began = time.process_time()
-    decide(*pair)
+    decide(candidate, champion)
     print(f"one decision on 100 images: {time.process_time() - began:.2f} s of CPU")
 
 

@@ -95,7 +95,7 @@ class Loop:
         return done.stderr
 
     def status(self) -> dict[str, Any]:
-        return json.loads(self.run("status", "--json"))
+        return dict(json.loads(self.run("status", "--json")))
 
     def processes(self) -> list[int]:
         """Return every process that was started on this home, whoever its parent is by now."""

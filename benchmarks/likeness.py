@@ -7,8 +7,10 @@ Needs CYTOLOOP_DATA; a minute on one core.
 
 from __future__ import annotations
 
+import argparse
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +22,13 @@ from model.likeness import MOST_BITS, fingerprint_of
 from preprocessing.images import read_image
 
 Levels = NDArray[np.float32]
-Change = Callable[[Levels], NDArray[np.generic]]
+Change = Callable[[Levels], NDArray[Any]]
 EVERY = 6
 
 
 def main() -> None:
     """Print both tables."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     for name in SETS:
         images = [read_image(p).pixels for p in sorted((data_folder() / name / "images").iterdir())]
         levels = [pixels.astype(np.float32) for pixels in images]
@@ -40,19 +43,20 @@ def main() -> None:
             print(f"  the same, {title}: {median:.0f} bits apart (95 %: {most:.0f})")
 
 
-def _between(fingerprints: Sequence[str]) -> NDArray[np.integer]:
+def _between(fingerprints: Sequence[str]) -> NDArray[np.int64]:
     codes = np.array([int(each, 16) for each in fingerprints], np.uint64)
-    return np.bitwise_count(codes[:, None] ^ codes)[np.triu_indices(len(codes), 1)].astype(int)
+    apart = np.bitwise_count(codes[:, None] ^ codes)[np.triu_indices(len(codes), 1)]
+    return np.asarray(apart, np.int64)
 
 
-def _apart(one: Levels, other: NDArray[np.generic]) -> int:
+def _apart(one: Levels, other: NDArray[Any]) -> int:
     return (int(fingerprint_of(one), 16) ^ int(fingerprint_of(other), 16)).bit_count()
 
 
 def _radius(levels: Levels) -> NDArray[np.float64]:
     height, width = levels.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    return (x * x + y * y) / 2
+    return np.asarray((x * x + y * y) / 2)
 
 
 def _jpeg(levels: Levels) -> NDArray[np.uint8]:

@@ -62,7 +62,7 @@ def compare(rounds: int) -> float:
         return match(image, histogram_of(image), template)
 
     def theirs() -> NDArray[np.float64]:
-        return match_histograms(image, reference)
+        return np.asarray(match_histograms(image, reference))
 
     apart = float(np.abs(ours() * 255 - theirs()).max())
     pairs = np.array([(seconds(ours), seconds(theirs)) for _ in range(rounds)])

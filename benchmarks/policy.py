@@ -120,13 +120,17 @@ def learned(
     registry: Registry, snapshot: DatasetSnapshot, champion: ModelVersion, workdir: Path
 ) -> ModelVersion:
     made = [version for version in registry.list() if version.snapshot == snapshot.sha256]
-    return (made or [None])[-1] or make_candidate(
-        snapshot,
-        registry,
-        workdir=workdir / snapshot.sha256[:12],
-        champion=champion,
-        device="cpu",
-        with_report=False,
+    return (
+        made[-1]
+        if made
+        else make_candidate(
+            snapshot,
+            registry,
+            workdir=workdir / snapshot.sha256[:12],
+            champion=champion,
+            device="cpu",
+            with_report=False,
+        )
     )
 
 

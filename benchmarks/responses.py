@@ -9,6 +9,7 @@ hold for a machine on which nothing else runs; the load before it began is print
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 import time
@@ -35,6 +36,7 @@ Ask = Callable[[], requests.Response]
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="cytoloop-") as home:
         loop = Loop(Path(home))

@@ -12,6 +12,7 @@ The manifests hold the SHA-256 of the files, so that whoever has the images has 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import json
@@ -114,6 +115,7 @@ def manifest_of(data_set: Path) -> dict[str, list[str]]:
 
 def main() -> None:
     """Write one manifest a set."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     MANIFESTS.mkdir(exist_ok=True)
     for name in SETS:
         sides = manifest_of(data_folder() / name)

@@ -7,6 +7,7 @@ API; the clock runs from the last of them to the answer of /setup that names ano
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 import time
@@ -28,6 +29,7 @@ WITHIN_S = 3600
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="cytoloop-") as home:
         loop = Loop(Path(home), {"CYTOLOOP_MILESTONES": str(IMAGES)})

@@ -1,12 +1,13 @@
 """What a training step costs on a busy machine: `python -m benchmarks.threads`.
 
 The default detector trains a few steps on generated fields in a process of its own, while another
-keeps a core busy: with one thread, with threads that sleep at
-barriers (`model.threads`), and with threads that spin, OpenMP's own way.
+keeps a core busy: with one thread, with threads that sleep at barriers (`model.threads`), and with
+threads that spin, OpenMP's own way.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -25,11 +26,12 @@ WAYS = {
 
 def main() -> None:
     """Measure each way beside a busy process and print wall and CPU seconds a step."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         for name, variables in WAYS.items():
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.threads", "step"],
+                [sys.executable, "-c", "from benchmarks.threads import steps; steps()"],
                 env={**os.environ, **variables},
                 capture_output=True,
                 text=True,
@@ -71,4 +73,4 @@ def steps() -> None:
 
 
 if __name__ == "__main__":
-    steps() if sys.argv[1:] == ["step"] else main()
+    main()

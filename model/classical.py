@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from preprocessing.prepare import Prepared
 
 ViewMaker = Callable[[Float], View]
 
-CLASSICAL_ID = "classical-1"
+CLASSICAL_ID: Final = "classical-1"
 CLASSES = (CELL,)
 THRESHOLD = 0.5
 SCORE_FLOOR = 0.1

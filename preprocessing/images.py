@@ -106,8 +106,8 @@ def to_display(pixels: Grey) -> NDArray[np.uint8]:
     return np.rint(stretch(pixels, histogram_of(pixels)) * 255).astype(np.uint8)
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return the PNG file of an 8-bit image, shape (H, W) or (H, W, 3)."""
+def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Return the PNG file of an image, shape (H, W), or (H, W, 3) where it has 8 bits."""
     from PIL import Image
 
     with io.BytesIO() as file:

@@ -26,7 +26,7 @@ from preprocessing.groups import ContrastGroups
 
 MILD = "mild"
 #: ``medium`` is the default but for its zoom and blur; ``strong`` is what variation can do at most.
-AUGMENTATIONS: dict[str, dict[str, float]] = {
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
     MILD: {"zoom": 0, "blur": 0, "tone": 0.15, "invert": 0.0, "shade": 0.0, "noise": 0.0},
     "medium": {"zoom": 0, "blur": 0, "tone": 0.3, "invert": 0.0, "shade": 0.2, "noise": 0.03},
     "strong": {"zoom": 0, "blur": 0, "tone": 0.5, "invert": 0.25, "shade": 0.4, "noise": 0.05},
@@ -129,7 +129,7 @@ def save_pairs(pairs: dict[str, Pairs], path: Path) -> None:
         for shift, own in pairs.items()
         for name in ("scores", "right", "image", "cells")
     }
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(path, **arrays)
 
 
 def load_pairs(path: Path, shift: str) -> Pairs:

@@ -14,7 +14,7 @@ from torchvision.models.detection import FasterRCNN
 from backend.datasets.writing import write_whole
 from benchmarks.clock import Clock, Pupil, marks_s
 from benchmarks.thesis_ladder.curves import draw_curves
-from benchmarks.thesis_ladder.record import Record, record_csv
+from benchmarks.thesis_ladder.record import COLUMNS, Record, record_csv
 from benchmarks.thesis_ladder.rungs import Rung
 from benchmarks.thesis_ladder.sampling import sample_as_the_thesis
 from benchmarks.thesis_ladder.watch import Watch
@@ -63,7 +63,7 @@ class Climb:
     def __post_init__(self) -> None:
         self.detector = resolve(self.rung.detector, self.course.snapshot)
         self.limit_s = self.minutes * self.rung.share * MINUTE_S
-        told = [*map(asdict, (self.detector, self.rung.training)), self.limit_s]
+        told = [asdict(self.detector), asdict(self.rung.training), self.limit_s]
         images = [image.sha256 for image in (*self.course.inner, *self.course.judge)]
         content = json.dumps([told, self.course.snapshot.sha256, images], sort_keys=True)
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
@@ -115,13 +115,14 @@ class Climb:
         found = found_in(version, self.course.judge)
         threshold = best_f1_threshold(found_in(version, inner), inner) if last else 0.5
         report = evaluate(found, self.course.judge, self.course.snapshot.classes, threshold)
-        record = Record(*means, sum(means[2:]), clock.elapsed_s / MINUTE_S, report.thesis_map)
+        minutes = clock.elapsed_s / MINUTE_S
+        row = (*means, sum(means[2:]), minutes, report.thesis_map)
         line = {
             "fingerprint": self.fingerprint,
             "iteration": clock.training.iteration,
             "cpu_s": clock.cpu_s,
             "ap50": report.mean.ap50,
-            "record": asdict(record),
+            "record": dict(zip(COLUMNS, row, strict=True)),
         }
         if last:
             counted = self._as_the_thesis_counts(module, pupil)
