@@ -4,8 +4,8 @@ Trains the default as a run of the loop would, from the starter that is shipped 
 STARTERS/no_{set}`, by `benchmarks.starter`) from one that has not seen the set, on all images that
 may teach or on a few drawn ones, and judges it on the test side: mAP50 of the set's own classes,
 any class, and the error of its counts at the threshold that a run would choose. Of more than 20
-images each sixth stops and chooses the threshold. A line of JSON each in OUT/lines.jsonl; one that
-is there is not done again.
+images each sixth stops and chooses the threshold. A line of JSON each in OUT/lines.jsonl, and the
+version in OUT/versions; one that is there is not done again.
 """
 
 from __future__ import annotations
@@ -51,25 +51,27 @@ def _held_out(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
     return tuple(replace(image, side="held-out") for image in images)
 
 
-def learn(name: str, teach: int, draw: int, made: Path | None, device: str) -> dict[str, Any]:
+def learn(
+    name: str, teach: int, draw: int, made: Path | None, device: str, registry: Registry
+) -> dict[str, Any]:
     """Train and judge once."""
-    with tempfile.TemporaryDirectory(prefix="cytoloop-accuracy-") as folder:
-        registry = Registry(Path(folder, "registry"), STARTER_ID)
-        start = keep_starter(made, registry) if made else registry.get(STARTER_ID)
-        began, cpu = time.perf_counter(), time.process_time()
+    start = keep_starter(made, registry) if made else registry.get(STARTER_ID)
+    began, cpu = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory(prefix="cytoloop-accuracy-") as workdir:
         version = make_candidate(
             snapshot_of(real_images(name), teach, draw),
             registry,
-            workdir=Path(folder, "work"),
+            workdir=Path(workdir),
             champion=start,
             device=device,
         )
-        minutes, cpu_s = (time.perf_counter() - began) / 60, time.process_time() - cpu
+    minutes, cpu_s = (time.perf_counter() - began) / 60, time.process_time() - cpu
     report = version.report
     assert report is not None
     return {
         "set": name,
         "start": start.id,
+        "version": version.id,
         "teach": teach,
         "draw": draw,
         "map50": report.mean.ap50,
@@ -124,7 +126,8 @@ def main() -> None:
             key = [name, WITHOUT if made else STARTER_ID, options.teach, draw]
             if any([line[k] for k in KEY] == key for line in lines_of(options.out)):
                 continue
-            line = learn(name, options.teach, draw, made, options.device)
+            registry = Registry(options.out / "versions" / name, STARTER_ID)
+            line = learn(name, options.teach, draw, made, options.device, registry)
             with (options.out / LINES).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(time.strftime("%H:%M:%S"), line, flush=True)
