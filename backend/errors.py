@@ -5,6 +5,10 @@ class BackendError(Exception):
     """Base of this package's errors; the message says what to do."""
 
 
+class BadSetting(BackendError, ValueError):
+    """A setting, from the environment or an option, that cannot be used as it is."""
+
+
 class BadRequest(BackendError, ValueError):
     """A request or a file from outside that cannot be used as it is."""
 
@@ -31,6 +35,10 @@ class LabelStudioMissing(LabelStudioError, LookupError):
 
 class QueueError(BackendError, ConnectionError):
     """Redis could not be reached; what was to be queued is kept in the store."""
+
+
+class StoreError(BackendError, ConnectionError):
+    """The database could not be opened."""
 
 
 class BadLabelConfig(BackendError, ValueError):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend.errors import BadSetting
+from backend.learning.milestones import require_ascending
+from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.starter import STARTER_ID
 
+PREFIX = "CYTOLOOP_"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -47,17 +52,22 @@ class Settings(BaseSettings):
         are looked at (docs/effort.md), in [0, 1]; 0: none.
     job_timeout_s, predict_budget_s
         The longest training, and the longest answer to one /predict.
+
+    Raises
+    ------
+    BadSetting
+        One cannot be used as it is; the message names it.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CYTOLOOP_", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True)
 
     home: Path = Field(default_factory=lambda: Path.home() / ".cytoloop")
     host: str = "127.0.0.1"
-    port: int = 9090
+    port: int = Field(default=9090, ge=1, le=65535)
     backend_url: str = ""
     browser_url: str = ""
     label_studio_url: str = ""
-    label_studio_port: int = 8080
+    label_studio_port: int = Field(default=8080, ge=1, le=65535)
     label_studio_token: str = ""
     label_studio_command: str = ""
     redis_url: str = ""
@@ -67,22 +77,50 @@ class Settings(BaseSettings):
     backend_password: str = ""
     webhook_secret: str = ""
     milestones: Annotated[tuple[int, ...], NoDecode] = (5, 10, 20, 40, 80)
-    milestone_step: int = 50
+    milestone_step: int = Field(default=50, ge=0)
     default_class: str = ""
     first_version: Literal["starter-2", "classical-1"] = STARTER_ID
     preset: str = "default"
-    iterations: int = 0
+    iterations: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    watch_s: float = 30.0
+    watch_s: float = Field(default=30.0, ge=0.0)
     watch_share: float = Field(default=0.0, ge=0.0, le=1.0)
-    job_timeout_s: int = 24 * 3600
-    predict_budget_s: float = 90.0
-    log_level: str = "INFO"
+    job_timeout_s: int = Field(default=24 * 3600, ge=1)
+    predict_budget_s: float = Field(default=90.0, gt=0.0)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise BadSetting(_in_words(error)) from error
 
     @field_validator("milestones", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
-        return tuple(int(v) for v in value.split(",")) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(int(number) for number in value.split(","))
+        except ValueError as error:
+            raise ValueError("it wants numbers such as 5,10,20") from error
+
+    @field_validator("milestones")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return require_ascending(value)
+
+    @field_validator("preset")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in PRESETS:
+            raise ValueError(f"there are {', '.join(PRESETS)}")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("home")
     @classmethod
@@ -124,3 +162,18 @@ class Settings(BaseSettings):
     @property
     def runs_folder(self) -> Path:
         return self.home / "runs"
+
+    @property
+    def recipe(self) -> tuple[DetectorConfig, TrainConfig]:
+        """What is trained, and how."""
+        detector, training = PRESETS[self.preset]
+        return detector, replace(training, iterations=self.iterations or training.iterations)
+
+
+def _in_words(error: ValidationError) -> str:
+    return " ".join(
+        f"{name} cannot be {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}. "
+        f"Correct {PREFIX}{name.upper()}, or the option of that name."
+        for fault in error.errors()
+        for name in (str(fault["loc"][0]),)
+    )

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import onnx
 import requests
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from backend.labelstudio.results import to_boxes
@@ -215,7 +216,8 @@ def _add_version(services: Services, folder: Path, number: int) -> str:
 
 def _write_detector(path: Path, boxes: list[Edges]) -> None:
     scores = np.linspace(0.9, 0.8, len(boxes), dtype=np.float32)
-    found = (np.array(boxes, np.float32), scores, np.zeros(len(boxes), np.int64), np.zeros(2, bool))
+    labels, caps = np.zeros(len(boxes), np.int64), np.zeros(2, bool)
+    found: tuple[NDArray[Any], ...] = (np.array(boxes, np.float32), scores, labels, caps)
     nodes = [
         helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array))
         for name, array in zip(OUTPUTS, found, strict=True)

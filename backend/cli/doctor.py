@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli.options import Home, settings_from
+from backend.errors import BadSetting
 
 if TYPE_CHECKING:  # too slow for --help
     from collections.abc import Iterator
@@ -49,17 +50,13 @@ def doctor(
 
 
 def _findings(home: object) -> Iterator[Finding]:
-    from pydantic import ValidationError
-
     from backend.doctor.examining import examine
     from backend.doctor.findings import fail
 
     try:
         settings = settings_from(home=home)
-    except ValidationError as error:
-        for each in error.errors():
-            name = "CYTOLOOP_" + "_".join(map(str, each["loc"])).upper()
-            yield fail("Settings", f"{name}: {each['msg']}", f"Correct {name}, or unset it.")
+    except BadSetting as error:
+        yield fail("Settings", str(error), "Or unset it: each has a default.")
     else:
         yield from examine(settings)
 

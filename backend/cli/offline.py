@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.folder import LabelledFolder
     from backend.settings import Settings
     from backend.store.projects import Project
-    from model.config import DetectorConfig, TrainConfig
     from model.examples import DatasetSnapshot
     from model.progress import Progress
     from model.registry import Registry
@@ -67,14 +66,13 @@ def train(
     """Train a version on labelled images and judge it on those held out."""
     from model.registry import Registry
 
-    settings = settings_from(home=home, device=device)
+    settings = settings_from(home=home, device=device, preset=preset, iterations=iterations)
     wanted = [name.strip() for name in classes.split(",") if name.strip()] or None
-    chosen = choose_preset(preset or settings.preset, iterations or settings.iterations)
     folder = read_folder(images, annotations, mapping, wanted, one_based)
     snapshot = snapshot_of(folder, tuple(wanted or folder.classes), settings)
     registry = Registry(settings.registry_folder, settings.first_version)
     champion = registry.get(start) if start else None
-    version = _learn(snapshot, registry, champion, chosen, settings.device)
+    version = _learn(snapshot, registry, champion, settings)
     typer.echo(version.id)
     if version.report:
         typer.echo(figures.report_text(version.report))
@@ -85,8 +83,7 @@ def _learn(
     snapshot: DatasetSnapshot,
     registry: Registry,
     champion: ModelVersion | None,
-    chosen: tuple[DetectorConfig, TrainConfig],
-    device: str,
+    settings: Settings,
 ) -> ModelVersion:
     from tempfile import TemporaryDirectory
 
@@ -104,9 +101,9 @@ def _learn(
             registry,
             champion=champion,
             project=None,
-            preset=chosen,
+            preset=settings.recipe,
             workdir=Path(folder),
-            device=device,
+            device=settings.device,
             on_progress=on_progress,
         )
 
@@ -254,18 +251,6 @@ def snapshot_of(
     if waiting := len(folder.images) - len(sided):
         warn([f"{waiting} of the images wait for others to come: sides are dealt in fives"])
     return snapshot
-
-
-def choose_preset(name: str, iterations: int) -> tuple[DetectorConfig, TrainConfig]:
-    """Return a preset of that name, for so many iterations when not 0."""
-    from dataclasses import replace
-
-    from model.config import PRESETS
-
-    if name not in PRESETS:
-        raise BadRequest(f"There is no preset {name}; there are {', '.join(PRESETS)}.")
-    detector, training = PRESETS[name]
-    return detector, replace(training, iterations=iterations) if iterations else training
 
 
 def _project(settings: Settings, wanted: int | None) -> Project | None:

@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+
+def require_ascending(milestones: Sequence[int]) -> tuple[int, ...]:
+    """Return milestones as they are.
+
+    Raises
+    ------
+    ValueError
+        One is below 1, or not above the one before.
+    """
+    chosen = tuple(milestones)
+    if any(number < 1 for number in chosen) or any(a >= b for a, b in pairwise(chosen)):
+        raise ValueError(f"milestones must be ascending numbers from 1 on, not {list(chosen)}")
+    return chosen
 
 
 def next_milestone(

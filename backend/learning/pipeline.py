@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +18,7 @@ from backend.learning.showing import SNAPSHOT, show_least_work
 from backend.learning.snapshots import build_snapshot
 from backend.learning.taken import run_folder, take
 from backend.services import Services
-from backend.settings import Settings
 from backend.store.runs import PROMOTING, Run
-from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.errors import NothingToLearn, TrainingCancelled
 from model.examples import DatasetSnapshot
 from model.learning import make_candidate
@@ -108,7 +106,7 @@ def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
         workdir=_working(services, run.id),
         champion=services.registry.champion(str(run.project)),
         project=str(run.project),
-        preset=preset_of(services.settings),
+        preset=services.settings.recipe,
         device=services.settings.device,
         with_report=False,
         on_progress=part_of(report, FROZEN, LEARNED),
@@ -139,7 +137,7 @@ def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVer
         for version in services.registry.list(str(run.project))
         if version.snapshot == snapshot.sha256
         and version.project == str(run.project)
-        and version.training == preset_of(services.settings)[1]
+        and version.training == services.settings.recipe[1]
     ]
     return made[-1] if made else None
 
@@ -230,13 +228,6 @@ def _push(services: Services, run: Run, version: ModelVersion, report: Reporter)
         services.queue.enqueue_push(run.project, version.id)
     except QueueError as error:
         report.note(f"Tasks get the new boxes when they are opened, not before: {error}")
-
-
-def preset_of(settings: Settings) -> tuple[DetectorConfig, TrainConfig]:
-    """Return what the settings say is trained, and how."""
-    detector, training = PRESETS[settings.preset]
-    iterations = settings.iterations or training.iterations
-    return detector, replace(training, iterations=iterations)
 
 
 def _ap50(report: EvaluationReport | None) -> float | None:

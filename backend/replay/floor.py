@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from backend.labelstudio.interface import LabellingInterface
-from backend.learning.pipeline import preset_of
 from backend.replay.correcting import correct
 from backend.replay.ledger import Ledger, Row, row_of
 from backend.replay.paper import lay_out, paper_loop
@@ -71,7 +70,7 @@ def _taught(
         DatasetSnapshot(_all_teach(images), tuple(classes)),
         services.registry,
         workdir=services.settings.runs_folder / name,
-        preset=preset_of(services.settings),
+        preset=services.settings.recipe,
         device=services.settings.device,
     )
     return services.registry.load(version.id, services.settings.device)

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
-from backend.errors import NotFound
+from backend.errors import NotFound, StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -30,13 +30,36 @@ def open_database(url: str) -> Engine:
     ----------
     url
         As SQLAlchemy takes it: ``sqlite:///…`` or ``postgresql+…``.
+
+    Raises
+    ------
+    StoreError
+        The address is none, or nothing that can be read is there.
     """
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    engine = _connect(url)
+    try:
+        if revision_of(engine) != REVISION:
+            with _one_at_a_time(engine):
+                _migrate(engine)
+    except DBAPIError as error:
+        where = engine.url.render_as_string(hide_password=True)
+        raise StoreError(
+            f"The database {where} cannot be opened ({error.orig}). `cytoloop doctor` says how to "
+            "mend it."
+        ) from error
+    return engine
+
+
+def _connect(url: str) -> Engine:
+    try:
+        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except (ArgumentError, ImportError) as error:
+        raise StoreError(
+            f"CYTOLOOP_DATABASE_URL cannot be used: {error}. It is sqlite:///FILE, or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME with psycopg installed."
+        ) from error
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
-    if revision_of(engine) != REVISION:
-        with _one_at_a_time(engine):
-            _migrate(engine)
     return engine
 
 

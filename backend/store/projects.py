@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Engine, Row, func, select, update
 
 from backend.errors import BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
+from backend.learning.milestones import require_ascending
 from backend.settings import Settings
 from backend.store.database import upsert
 from backend.store.tables import annotations, projects
@@ -217,10 +217,10 @@ def _unknown(id: int) -> NotFound:
 
 
 def _ascending(milestones: Sequence[int] | None) -> list[int] | None:
-    chosen = [int(m) for m in milestones] if milestones else None
-    if chosen and (chosen[0] < 1 or any(a >= b for a, b in pairwise(chosen))):
-        raise BadRequest(f"Milestones must be ascending numbers from 1 on, not {chosen}.")
-    return chosen
+    try:
+        return list(require_ascending(milestones)) if milestones else None
+    except ValueError as error:
+        raise BadRequest(f"The {error}.") from error
 
 
 def _one_of(name: str | None, classes: tuple[str, ...]) -> str | None:

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from backend.errors import NotFound
+from backend.errors import NotFound, StoreError
 from backend.store.database import MIGRATIONS, REVISION, open_database
 from backend.store.images import Images
 from backend.store.tables import UtcDateTime, metadata
@@ -52,6 +52,24 @@ def test_a_database_opened_again_keeps_what_it_holds(tmp_path: Path) -> None:
     with again.connect() as connection:
         assert connection.scalar(text("SELECT title FROM projects")) == "kept"
     again.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nowhere", "CYTOLOOP_DATABASE_URL cannot be used"),
+        ("postgresql+nodriver://lab:hunter2@localhost/cells", "with psycopg installed"),
+        ("sqlite:///{folder}", "cytoloop doctor"),
+        ("sqlite:///{folder}/text.db", "file is not a database"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_said_with_what_to_do(
+    tmp_path: Path, url: str, said: str
+) -> None:
+    (tmp_path / "text.db").write_text("no database " * 100)
+    with pytest.raises(StoreError, match=said) as caught:
+        open_database(url.format(folder=tmp_path))
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_database_of_before_fingerprints_is_brought_up_to_date(tmp_path: Path) -> None:

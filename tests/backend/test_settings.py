@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend.errors import BadSetting
+from backend.settings import Settings
+from model.config import PRESETS
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "ninety", "valid integer"),
+        ("PORT", "70000", "65535"),
+        ("MILESTONES", "5,ten", "numbers such as 5,10,20"),
+        ("MILESTONES", "20,10", "ascending"),
+        ("PRESET", "m99", "there are default, m03"),
+        ("ITERATIONS", "-3", "greater than or equal to 0"),
+        ("WATCH_SHARE", "7", "less than or equal to 1"),
+        ("DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("LOG_LEVEL", "loud", "'WARNING'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_with_what_it_may_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"CYTOLOOP_{name}", value)
+    with pytest.raises(BadSetting, match=said) as caught:
+        Settings()
+    assert f"Correct CYTOLOOP_{name}, or the option of that name." in str(caught.value)
+
+
+def test_all_settings_that_cannot_be_are_named_at_once() -> None:
+    with pytest.raises(BadSetting, match=r"port cannot be 0[\s\S]*device cannot be 'gpu'"):
+        Settings(port=0, device="gpu")
+
+
+def test_a_log_level_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CYTOLOOP_LOG_LEVEL", "warning")
+    assert Settings().log_level == "WARNING"
+
+
+def test_the_recipe_is_the_preset_for_as_many_iterations_as_were_chosen(tmp_path: Path) -> None:
+    assert Settings(home=tmp_path).recipe == PRESETS["default"]
+    detector, training = Settings(home=tmp_path, preset="m03", iterations=7).recipe
+    assert (detector, training.iterations) == (PRESETS["m03"][0], 7)
