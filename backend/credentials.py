@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from backend.settings import Settings
+from model.atomic import new_file
 
 FILE_NAME = "credentials.json"
 
@@ -55,8 +56,7 @@ class Credentials:
 
     def save(self, home: Path) -> None:
         """Write the file whole or not at all, readable by its owner alone."""
-        home.mkdir(parents=True, exist_ok=True)
-        partial = home / f"{FILE_NAME}.{os.getpid()}"
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump(asdict(self), out, indent=1)
-        partial.replace(home / FILE_NAME)
+        with new_file(home / FILE_NAME) as partial:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+                json.dump(asdict(self), out, indent=1)

@@ -160,6 +160,7 @@ def _show(title: str, rows: Iterator[Row], images: int) -> None:
 
 
 def _tell(out: Path, rows: Sequence[Row], floor: Sequence[Row]) -> None:
+    from backend.datasets.writing import write_whole
     from backend.replay.figures import curve_svg, table_of
     from backend.replay.ledger import effort_of_rows
 
@@ -168,5 +169,5 @@ def _tell(out: Path, rows: Sequence[Row], floor: Sequence[Row]) -> None:
         typer.echo(f"\nfloor\n{table_of(floor)}")
     below = effort_of_rows(floor) if floor else None
     title = f"Actions a cell, image by image: {effort_of_rows(rows):.3f} over all"
-    (out / "curve.svg").write_text(curve_svg(rows, title, below), "utf-8")
+    write_whole(out / "curve.svg", curve_svg(rows, title, below).encode())
     say(f"Written: {out / 'effort.csv'} and {out / 'curve.svg'}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from backend.datasets.writing import write_whole
+from model.atomic import write_json
 from model.examples import LabelledImage, Side, decide_sides
 from model.likeness import fingerprint_of, group_alike
 
@@ -54,8 +54,7 @@ def with_sides(
     entries = known | _looked_at(ordered, known, on_progress)
     decided = _decide(entries, {image.sha256 for image in ordered})
     if decided != known:
-        content = {sha256: vars(entry) for sha256, entry in decided.items()}
-        write_whole(manifest, json.dumps(content, indent=1).encode())
+        write_json(manifest, {sha256: vars(entry) for sha256, entry in decided.items()})
     return [
         replace(image, side=entry.side)
         for image in ordered

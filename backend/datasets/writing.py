@@ -1,4 +1,8 @@
-"""Files written whole or not at all: beside their place first, then moved into it."""
+"""Files for a person, written whole or not at all: beside their place first, then moved into it.
+
+What must be there after a power cut is `model.atomic`'s; that locks the folder it writes in, which
+a person's own, perhaps on a file server, may not allow.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
+from backend.datasets.writing import write_whole
 from backend.effort.actions import Actions, Costs
 from backend.errors import BadRequest
 from backend.replay.correcting import Corrected
@@ -143,7 +144,7 @@ def _read(path: Path) -> list[Row]:
     # A line that was cut off has no end: its image is played again.
     lines = text[: text.rfind("\n") + 1]
     if len(lines) != len(text):
-        path.write_text(lines, "utf-8")
+        write_whole(path, lines.encode())
     table = csv.reader(lines.splitlines())
     if tuple(next(table, COLUMNS)) != COLUMNS:
         raise BadRequest(f"{path} is no table of a replay; name another file with --out.")

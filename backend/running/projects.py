@@ -11,6 +11,7 @@ from backend.running.demo import write_demo
 from backend.running.terminal import Terminal
 from backend.services import Services
 from backend.store.projects import Project
+from model.atomic import write_json
 from model.wording import counted
 
 FOLDERS_FILE = "folders.json"
@@ -50,7 +51,7 @@ def _open_folder(
         id = make_project(services, title or _free_title(services, folder)).id
         attach(services, id)
         known[str(folder)] = id
-        (services.settings.home / FOLDERS_FILE).write_text(json.dumps(known, indent=1), "utf-8")
+        write_json(services.settings.home / FOLDERS_FILE, known)
     project = services.projects.get(id)
     _fill(services, project, folder, terminal)
     return project

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from sqlalchemy import Engine, Row, Select, delete, func, select, update
 from backend.errors import NotFound
 from backend.store.database import upsert, writing
 from backend.store.tables import images, tasks
+from model.atomic import new_file
 from model.examples import Side
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -69,13 +68,8 @@ class Images:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._folder / sha256
         if not path.exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            partial = self._folder / f".{uuid.uuid4().hex}"
-            with partial.open("wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            partial.replace(path)
+            with new_file(path) as partial:
+                partial.write_bytes(data)
         return sha256
 
     def path(self, sha256: str) -> Path:
