@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.datasets.folder import labelled_folder
+from backend.datasets.labels import label_config_of
 from backend.replay.figures import last_quarter
 from backend.replay.ledger import Ledger, Row, effort_of_rows, seconds_a_cell
 from backend.replay.playing import in_drawn_order
 from backend.settings import Settings
 from benchmarks.installation import CYTOLOOP, Loop
-from benchmarks.loop import label_config
 from benchmarks.real_images import link_folder
 from benchmarks.sides import SETS, data_folder
 from model.classical import CLASSICAL_ID
@@ -95,7 +95,7 @@ def over_http(name: str, out: Path, number: int) -> None:
     found = labelled_folder(folder / "images", folder / "annotations")
     out.mkdir(parents=True, exist_ok=True)
     config = out / "label_config.xml"
-    config.write_text(label_config(found.classes), "utf-8")
+    config.write_text(label_config_of(found.classes), "utf-8")
     images = out / "images"
     if not images.exists():
         link_folder(tuple(in_drawn_order(found.images)[: number or None]), images)

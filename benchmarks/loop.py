@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from backend.datasets.labels import label_config_of
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from benchmarks.installation import Loop, wait_for
@@ -45,7 +46,7 @@ def live(data: RealImages, home: Path) -> None:
     settings = {"CYTOLOOP_FIRST_VERSION": CLASSICAL_ID}
     loop = Loop(home, settings | {"CYTOLOOP_MILESTONES": ",".join(map(str, MILESTONES))})
     config = home / "label_config.xml"
-    config.write_text(label_config(data.classes), "utf-8")
+    config.write_text(label_config_of(data.classes), "utf-8")
     loop.environment["CYTOLOOP_LABEL_CONFIG"] = str(config)
     images = spread(data.rest, IMAGES)
     judging = len(spread(data.test, JUDGED_ON))
@@ -94,14 +95,6 @@ def judged(loop: Loop, data: RealImages) -> str:
     return (
         f"{champion.kind}: AP50 {report.mean.ap50:.3f} (any class {report.any_class.ap50:.3f}), "
         f"count error {report.count.error:.1%}"
-    )
-
-
-def label_config(classes: tuple[str, ...]) -> str:
-    labels = "".join(f'<Label value="{name}"/>' for name in classes)
-    return (
-        '<View><Image name="image" value="$image"/>'
-        f'<RectangleLabels name="label" toName="image">{labels}</RectangleLabels></View>'
     )
 
 

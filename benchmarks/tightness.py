@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from backend.effort.actions import Actions, Costs
-from backend.replay.correcting import correct, match
+from backend.replay.correcting import correct, pair
 from model.boxes import Detections, Float32, iou_matrix
 from model.detector import load_detector
 from model.evaluation import evaluate
@@ -93,7 +93,7 @@ def edge_offsets(
     off: dict[int, list[Float32]] = defaultdict(list)
     for each, image in zip(found, images, strict=True):
         shown = each.above(threshold)
-        for row, cell in match(shown.xyxy_px, image.xyxy_px, 0.5).items():
+        for row, cell in pair(shown.xyxy_px, image.xyxy_px, 0.5).items():
             edges = shown.xyxy_px[row]
             off[int(shown.labels[row])].append(
                 (image.xyxy_px[cell] - edges) / _sides(edges[None])[0]
@@ -123,7 +123,7 @@ def judged(
         shown = each.above(version.threshold)
         actions += correct(shown.boxes(), image.boxes).actions
         overlaps = iou_matrix(shown.xyxy_px, image.xyxy_px)
-        pairs = match(shown.xyxy_px, image.xyxy_px, 0.5).items()
+        pairs = pair(shown.xyxy_px, image.xyxy_px, 0.5).items()
         tight += [sum(overlaps[row, cell] >= iou for row, cell in pairs) for iou in IOUS]
         number += len(shown)
     seconds = Costs().seconds(actions, len(images)) / report.count.true

@@ -1,4 +1,4 @@
-"""A label_config that knows the classes that annotations bring along."""
+"""label_configs that know the classes that annotations bring along."""
 
 from __future__ import annotations
 
@@ -27,8 +27,22 @@ def with_classes(label_config: str, classes: Sequence[str], keep: bool) -> str:
         for label in list(control.iter("Label")):
             control.remove(label)
     known = interface.classes if keep else ()
-    for number, name in enumerate((c for c in classes if c not in known), start=len(known)):
-        colour = COLOURS[number % len(COLOURS)]
-        ET.SubElement(control, "Label", {"value": name, "background": colour})
+    _add(control, [name for name in classes if name not in known], len(known))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode")
+
+
+def label_config_of(classes: Sequence[str]) -> str:
+    """Return a label_config that draws boxes of these classes and has nothing else."""
+    root = ET.Element("View")
+    ET.SubElement(root, "Image", {"name": "image", "value": "$image"})
+    control = ET.SubElement(root, "RectangleLabels", {"name": "label", "toName": "image"})
+    _add(control, classes)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _add(control: ET.Element, classes: Sequence[str], first: int = 0) -> None:
+    """Add a label of its own colour for each class, as many as ``first`` after those before."""
+    for number, name in enumerate(classes, start=first):
+        colour = COLOURS[number % len(COLOURS)]
+        ET.SubElement(control, "Label", {"value": name, "background": colour})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +19,7 @@ from backend.learning.queue import without_password
 from backend.running.errors import RunningError
 from backend.running.http import TIMEOUT_S
 from backend.running.label_studio import program
+from backend.running.pids import is_running
 from backend.running.ports import is_free
 from backend.running.redis import redis_server
 
@@ -144,19 +144,9 @@ def _taken(what: str, port: int, variable: str) -> Finding:
 
 def _lives(worker: BaseWorker) -> bool:
     if worker.hostname == socket.gethostname() and worker.pid:
-        return _is_running(worker.pid)
+        return is_running(worker.pid)
     heard = worker.last_heartbeat
     return heard is not None and datetime.now(UTC) - heard.replace(tzinfo=UTC) < SILENCE
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _version_at(url: str) -> str | None:

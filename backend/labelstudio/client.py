@@ -253,12 +253,6 @@ class LabelStudio:
         self._http.json("PATCH", f"/api/webhooks/{ours[0]}/", json=sent)
         return int(ours[0])
 
-    def retrieve_predictions(self, project: int) -> None:
-        """Ask Label Studio to fetch predictions for every task that has none of this version."""
-        everything = {"selectedItems": {"all": True, "excluded": []}}
-        query = {"id": "retrieve_tasks_predictions", "project": project}
-        self._http.json("POST", "/api/dm/actions", params=query, json=everything)
-
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)

@@ -14,9 +14,9 @@ from backend.learning.failures import in_words
 from backend.learning.judging import judge
 from backend.learning.progress import Reporter
 from backend.learning.reconcile import reconcile
-from backend.learning.showing import SNAPSHOT, show_least_work
+from backend.learning.showing import show_least_work
 from backend.learning.snapshots import build_snapshot
-from backend.learning.taken import run_folder, take
+from backend.learning.taken import run_folder, snapshot_file, take
 from backend.services import Services
 from backend.store.runs import PROMOTING, Run
 from model.errors import NothingToLearn, TrainingCancelled
@@ -119,7 +119,7 @@ def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
 
 def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
     """Return what a run that was cut off froze: it learns from that, not from what came since."""
-    path = run_folder(services.settings, run.id) / SNAPSHOT
+    path = snapshot_file(services.settings, run.id)
     if run.snapshot is None or not path.exists():
         return None
     try:
@@ -156,7 +156,7 @@ def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
     # Counted before it is frozen: what arrives meanwhile is for the next milestone.
     corrected = services.annotations.corrected_count(run.project)
     snapshot = build_snapshot(services, run.project, report.note)
-    snapshot.save(run_folder(services.settings, run.id) / SNAPSHOT)
+    snapshot.save(snapshot_file(services.settings, run.id))
     for covered in services.runs.freeze(run.id, snapshot.sha256, corrected, report.notes):
         log.info("run.covered", run=covered, by=run.id)
     return snapshot

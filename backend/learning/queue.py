@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from rq.worker import BaseWorker
 
 from backend.errors import QueueError
 from backend.running.orphans import die_with_parent
+from backend.running.pids import is_running
 
 LEARN, PUSH = "learn", "push"
 #: After which a Redis that does not answer counts as away.
@@ -248,19 +248,9 @@ def _how(status: int | None) -> str:
 
 def _buried(worker: BaseWorker) -> bool:
     """Register the death of a worker of this host whose process is gone."""
-    if worker.hostname != socket.gethostname() or _is_running(worker.pid):
+    if worker.hostname != socket.gethostname() or is_running(worker.pid):
         return False
     worker.register_death()  # type: ignore[no-untyped-call]
-    return True
-
-
-def _is_running(pid: int | None) -> bool:
-    if not pid:
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return error.errno == errno.EPERM
     return True
 
 

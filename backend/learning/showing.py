@@ -8,7 +8,7 @@ from dataclasses import replace
 from backend.effort.costing import measured_costs, seconds_of_right
 from backend.effort.measuring import measure
 from backend.errors import BadRequest
-from backend.learning.taken import run_folder
+from backend.learning.taken import snapshot_file
 from backend.learning.triggers import push_champion
 from backend.services import Services
 from model.calibration import Calibration, calibrate
@@ -17,7 +17,6 @@ from model.examples import DatasetSnapshot, LabelledImage
 from model.policy import Policy, saves_time_from
 from model.versions import ModelVersion
 
-SNAPSHOT = "snapshot.json"
 #: The newest so many images are looked at: they are most like those to come.
 MOST_IMAGES = 40
 #: With fewer images or true boxes what counts is shown: scores as they are, or as they are in the
@@ -63,7 +62,7 @@ def show_anew(services: Services, project: int, on_note: Callable[[str], None]) 
         When Redis cannot be reached; the watch gives the tasks their boxes later.
     """
     for run in services.runs.all(project):
-        path = run_folder(services.settings, run.id) / SNAPSHOT
+        path = snapshot_file(services.settings, run.id)
         if run.snapshot and path.exists():
             champion = services.registry.champion(str(project))
             if show_least_work(services, project, champion, DatasetSnapshot.load(path), on_note):

@@ -36,6 +36,11 @@ def run_folder(settings: Settings, run_id: int) -> Path:
     return settings.runs_folder / str(run_id)
 
 
+def snapshot_file(settings: Settings, run_id: int) -> Path:
+    """Return where a run keeps what it froze."""
+    return run_folder(settings, run_id) / "snapshot.json"
+
+
 def is_taken(folder: Path) -> bool:
     """Tell whether a process works on the run of this folder."""
     if not folder.is_dir():

@@ -17,14 +17,14 @@ class Rules:
 
     Parameters
     ----------
-    match_iou
+    pair_iou
         Overlap from which a served box is on a true one, whatever its class.
     keep_iou, keep_px
         A box on a cell is left where it is from this overlap on, or when no edge is farther off
         than this many pixels; else it is moved.
     """
 
-    match_iou: float = 0.5
+    pair_iou: float = 0.5
     keep_iou: float = 0.75
     keep_px: float = 2.0
 
@@ -87,7 +87,7 @@ def correct(
         What tells the image from others, such as its hash: carelessness is drawn by it.
     """
     rules = rules or Rules()
-    pairs = match(_edges(served), _edges(truth), rules.match_iou)
+    pairs = pair(_edges(served), _edges(truth), rules.pair_iou)
     kept, actions = list[tuple[Box, int | None]](), Actions()
     for index, cell in sorted(pairs.items()):
         box, done = _treat(served[index], truth[cell], rules)
@@ -110,7 +110,7 @@ def correct(
     )
 
 
-def match(served: Float32, truth: Float32, iou: float) -> dict[int, int]:
+def pair(served: Float32, truth: Float32, iou: float) -> dict[int, int]:
     """Pair boxes one to one, those that overlap most first.
 
     Parameters

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from backend.credentials import Credentials
+from backend.datasets.labels import label_config_of
 from backend.errors import LabelStudioError, NotFound
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connection import Connection
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from backend.learning.queue import JobQueue
 
 PROJECT = 1
-LABEL_CONFIG = (
-    '<View><Image name="image" value="$image"/>'
-    '<RectangleLabels name="label" toName="image">{labels}</RectangleLabels></View>'
-)
 
 
 class NoConnection(Connection):
@@ -194,8 +191,7 @@ def lay_out(
     services: Services, images: Sequence[LabelledImage], classes: Sequence[str], title: str
 ) -> Project:
     """Make a project with a task for each image; doing it again changes nothing."""
-    labels = "".join(f'<Label value="{name}"/>' for name in classes)
-    project = services.projects.ensure(PROJECT, title, LABEL_CONFIG.format(labels=labels))
+    project = services.projects.ensure(PROJECT, title, label_config_of(classes))
     known = {i.sha256 for i in services.images.all(project.id) if i.task is not None}
     for task, image in enumerate(images, start=1):
         if image.sha256 not in known:

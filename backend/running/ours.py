@@ -52,10 +52,8 @@ def worker_service(settings: Settings) -> Service:
         label="Worker",
         command=(str(Path(sys.executable).with_name("cytoloop")), "worker"),
         where=f"logs in {settings.home / 'logs' / 'worker.log'}",
-        healthy=partial(is_registered, settings.redis_address),
+        healthy=partial(has_worker, settings.redis_address),
         environment=environment(settings),
-        # Its first SIGTERM lets a job end, which may be a training: the second ends that too.
-        grace_s=1.5,
         on_orphaned=signal.SIGKILL,
     )
 
@@ -71,10 +69,11 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def is_registered(redis_address: str, pid: int) -> bool:
-    """Tell whether the worker of this process id waits for jobs."""
+def has_worker(redis_address: str, pid: int | None = None) -> bool:
+    """Tell whether a worker, or that of this process id, waits for jobs or works on one."""
     try:
         with Redis.from_url(redis_address, socket_connect_timeout=1) as connection:
-            return any(worker.pid == pid for worker in Worker.all(connection=connection))
+            workers = Worker.all(connection=connection)
     except RedisError:
         return False
+    return any(pid in (None, worker.pid) for worker in workers)

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from backend.running.errors import ServiceFailed
-from backend.running.orphans import descendants, die_with_parent, kill_all
+from backend.running.orphans import die_with_parent
+from backend.running.pids import descendants, kill_all
 
 LOG_LINES_SHOWN = 12
 LOG_BYTES_READ = 8192
@@ -38,7 +40,7 @@ class Service:
     patience_s
         How long its start may take.
     grace_s
-        How long it may take to end after the first SIGTERM, and again after the second.
+        How long it may take to end after SIGTERM, before it is killed.
     on_orphaned
         Signal that the kernel sends it when we die.
     """
@@ -122,23 +124,15 @@ class Process:
         return f" The end of {self.log}:{shown}" if lines else f" Its log, {self.log}, is empty."
 
     def stop(self) -> None:
-        """End it and everything it started: SIGTERM, again for who waits for a job, SIGKILL."""
+        """End it and everything it started, by SIGTERM and, after its grace, by SIGKILL."""
         family = descendants(self.pid)
-        for _ in range(2):
-            self._popen.send_signal(signal.SIGTERM)
-            if self._ended_within(self.service.grace_s):
-                break
+        self._popen.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(self.service.grace_s)
         kill_all([*family, *descendants(self.pid)])
         if self.exit_code is None:
             self._popen.kill()
         self._popen.wait()
-
-    def _ended_within(self, seconds: float) -> bool:
-        try:
-            self._popen.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
 
 
 def _turn_over(log: Path) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from redis import Redis
-from redis.exceptions import RedisError
-from rq import Worker
-
 from backend.http.overview import job_status
 from backend.learning.milestones import upcoming_milestone
+from backend.learning.queue import without_password
 from backend.running.http import answers
+from backend.running.ours import has_worker
 from backend.running.redis import answers as redis_answers
 from backend.services import Services
 from backend.store.projects import Project
@@ -54,7 +52,7 @@ def status_of(services: Services) -> Status:
     settings, studio = services.settings, services.label_studio.url
     redis = redis_answers(settings.redis_address)
     found = (
-        ServiceStatus("Redis", settings.redis_address, redis),
+        ServiceStatus("Redis", without_password(settings.redis_address), redis),
         ServiceStatus("Label Studio", studio, answers(f"{studio}/health")),
         ServiceStatus(
             "Cytoloop", settings.backend_address, answers(f"{settings.backend_address}/health")
@@ -62,15 +60,6 @@ def status_of(services: Services) -> Status:
         ServiceStatus("Worker", "", redis and has_worker(settings.redis_address)),
     )
     return Status(found, tuple(_project(services, p) for p in services.projects.all()))
-
-
-def has_worker(redis_address: str) -> bool:
-    """Tell whether any worker waits for jobs or works on one."""
-    try:
-        with Redis.from_url(redis_address, socket_connect_timeout=1) as connection:
-            return bool(Worker.all(connection=connection))
-    except RedisError:
-        return False
 
 
 def _project(services: Services, project: Project) -> ProjectStatus:

@@ -32,8 +32,6 @@ log = structlog.get_logger(__name__)
 Answer = dict[str, Any] | list[Any]
 NOTHING: list[Any] = []
 
-#: How a flag begins that tells of a limit on the number of boxes.
-
 
 class Predictor:
     """Answers for the project's champion.

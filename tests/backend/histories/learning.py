@@ -11,8 +11,7 @@ from rq.job import Job
 
 from backend import jobs
 from backend.learning import triggers
-from backend.learning.pipeline import SNAPSHOT
-from backend.learning.taken import run_folder
+from backend.learning.taken import snapshot_file
 from backend.store.runs import Run
 from model.examples import DatasetSnapshot
 from tests.backend.histories.deaths import CHANGES
@@ -202,7 +201,7 @@ class Learning(Labelling, Looking):
         return ended
 
     def _snapshot(self, run: Run) -> DatasetSnapshot:
-        snapshot = DatasetSnapshot.load(run_folder(self.at.services.settings, run.id) / SNAPSHOT)
+        snapshot = DatasetSnapshot.load(snapshot_file(self.at.services.settings, run.id))
         assert snapshot.sha256 == run.snapshot
         return snapshot
 

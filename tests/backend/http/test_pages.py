@@ -8,9 +8,14 @@ from xml.etree import ElementTree
 import pytest
 from flask.testing import FlaskClient
 
+from backend.app import create_app
 from backend.http.overview import upcoming_milestone, way_to
-from backend.services import Services
+from backend.http.parts import EXTENSION
+from backend.services import Services, build_services
+from backend.settings import Settings
+from model.starter import STARTER_ID
 from model.versions import GateDecision
+from tests.backend.conftest import LABEL_CONFIG
 
 
 @pytest.fixture
@@ -39,6 +44,20 @@ def test_the_dashboard_says_how_a_project_stands(
     assert '<b data-of="next_milestone">5</b>' in page
     assert "/projects/1/export/voc" in page
     assert "classical-1+t0.5" in page
+
+
+def test_the_dashboard_calls_the_starter_by_its_name(settings: Settings) -> None:
+    services = build_services(settings.model_copy(update={"first_version": STARTER_ID}))
+    services.projects.ensure(1, "proj1", LABEL_CONFIG)
+    app = create_app(services)
+    password = services.credentials.backend_password
+
+    page = app.test_client().get("/", auth=(services.settings.backend_user, password)).text
+    app.extensions[EXTENSION].slot.close()
+    services.engine.dispose()
+
+    assert "<b>Starter</b>" in page
+    assert "nothing was learned here yet" in page
 
 
 def test_the_dashboard_tells_decisions_in_words_and_escapes_what_others_wrote(

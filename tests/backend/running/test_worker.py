@@ -11,8 +11,8 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from backend.running.orphans import descendants
 from backend.running.ours import worker_service
+from backend.running.pids import descendants
 from backend.running.processes import Process
 from backend.running.redis import redis_service
 from backend.settings import Settings
