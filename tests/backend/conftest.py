@@ -16,6 +16,7 @@ import redis
 
 from backend.services import Services, build_services
 from backend.settings import Settings
+from backend.store.database import open_database
 from model.classical import CLASSICAL_ID
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -77,8 +78,18 @@ def settings(tmp_path: Path, redis_url: str) -> Settings:
     )
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables and nothing in them: a copy is there sooner than a new one."""
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    open_database(f"sqlite:///{path}").dispose()
+    return path
+
+
 @pytest.fixture
-def services(settings: Settings) -> Iterator[Services]:
+def services(settings: Settings, empty_database: Path) -> Iterator[Services]:
+    settings.home.mkdir()
+    shutil.copy(empty_database, settings.home / "cytoloop.db")
     built = build_services(settings)
     yield built
     built.engine.dispose()

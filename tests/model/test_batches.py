@@ -37,6 +37,7 @@ def test_a_batch_is_a_function_of_its_number(batches):
     )
 
 
+@pytest.mark.integration
 def test_batches_made_ahead_for_a_gpu_are_those_made_one_by_one(batches, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     ahead = list(batches.following(2, 7, torch.device("cuda")))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,6 +142,7 @@ def test_whatever_is_drawn_no_two_boxes_on_one_cell_are_left(
     assert {one.reason for one in again} <= {"size"}
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not DATA.is_dir(), reason="CYTOLOOP_DATA is not set")
 def test_of_a_published_set_the_known_doubles_and_two_wrong_classes_are_found() -> None:
     folder = labelled_folder(DATA / "bccd" / "images", DATA / "bccd" / "annotations")
@@ -154,8 +154,9 @@ def test_of_a_published_set_the_known_doubles_and_two_wrong_classes_are_found() 
     assert found["size"] == ["00113", "00133"]
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not DATA.is_dir(), reason="CYTOLOOP_DATA is not set")
-@pytest.mark.parametrize(("name", "most"), [("dsb2018", 0), ("usiigaci", 0)])
-def test_of_cells_that_differ_widely_in_size_none_is_set_aside_for_it(name: str, most: int) -> None:
+@pytest.mark.parametrize("name", ["dsb2018", "usiigaci"])
+def test_of_cells_that_differ_widely_in_size_none_is_set_aside_for_it(name: str) -> None:
     folder = labelled_folder(DATA / name / "images", DATA / name / "annotations")
-    assert Counter(one.reason for one in folder.aside)["size"] <= most
+    assert "size" not in {one.reason for one in folder.aside}

@@ -1,4 +1,5 @@
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ LIGHT = {
 }
 
 
+@cache
 def field(seed):
     return generate_field(seed, (256, 320), 30, HARD).pixels.astype(np.float32)
 

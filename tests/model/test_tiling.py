@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise, product
 
 import numpy as np
@@ -50,6 +51,7 @@ class Perfect:
         return Detections(seen, scores, labels, self.classes)
 
 
+@cache
 def places(height=SIDE, width=SIDE):
     """An image whose pixels are their own places (exact in float32 up to 2**24)."""
     pixels = np.arange(height * width, dtype=np.float32).reshape(height, width)
@@ -59,6 +61,13 @@ def places(height=SIDE, width=SIDE):
 def by_tiles(truth, cell_px=OVERLAP / 2, **fields):
     (found,) = TiledDetector(Perfect(truth, **fields), cell_px, TILE).detect([places()])
     return found
+
+
+@cache
+def crowd():
+    """The boxes of cells of which many touch."""
+    field = generate_field(5, (SIDE, SIDE), 1200, replace(MEDIUM, touching=0.4))
+    return np.array([box.xyxy_px for box in field.boxes], np.float32)
 
 
 def rows_of(boxes):
@@ -131,8 +140,7 @@ def test_an_image_without_cells_gives_nothing():
 
 
 def test_every_cell_of_a_large_field_counts_exactly_once():
-    field = generate_field(3, (SIDE, SIDE), 900, replace(MEDIUM, touching=0.4))
-    truth = [box.xyxy_px for box in field.boxes]
+    truth = crowd()
     found = by_tiles(truth)
     np.testing.assert_array_equal(rows_of(found.xyxy_px), rows_of(truth))
     assert (np.diff(found.scores) <= 0).all()
@@ -203,8 +211,7 @@ def _apart(rng):
 
 
 def test_a_detector_that_is_not_exact_counts_each_cell_once_all_the_same():
-    field = generate_field(5, (SIDE, SIDE), 1200, replace(MEDIUM, touching=0.4))
-    truth = np.array([box.xyxy_px for box in field.boxes], np.float32)
+    truth = crowd()
     found = by_tiles(truth, jitter=0.08)
     pairs = iou_matrix(truth, found.xyxy_px) > 0.5
     assert len(found) == len(truth)
@@ -311,10 +318,10 @@ class _Bright:
 
 
 def test_the_classical_detector_counts_the_same_by_tiles_as_without():
-    field = generate_field(11, (1500, 1500), 500, EASY)
+    field = generate_field(11, (1000, 1000), 220, EASY)
     seen = prepare(ImageRecord(field.pixels, "00"), ContrastGroups.none())
     (whole,) = ClassicalDetector().detect([seen])
-    (tiled,) = TiledDetector(ClassicalDetector(), tile_px=900).detect([seen])
+    (tiled,) = TiledDetector(ClassicalDetector(), tile_px=700).detect([seen])
     counts = [len(found.above(THRESHOLD)) for found in (whole, tiled)]
     assert abs(counts[1] - counts[0]) <= 0.02 * counts[0]
     assert abs(counts[1] - len(field.boxes)) <= 0.02 * len(field.boxes)

@@ -129,6 +129,7 @@ def test_train_makes_a_version_that_evaluate_predict_and_models_know(
 BCCD = Path(os.environ.get("CYTOLOOP_DATA", "/nonexistent")) / "bccd"
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not BCCD.is_dir(), reason="CYTOLOOP_DATA with the folder bccd is not set")
 def test_the_defects_of_real_data_are_told(run: Run, tmp_path: Path) -> None:
     images = tmp_path / "images"

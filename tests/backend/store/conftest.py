@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,8 +22,9 @@ LABEL_CONFIG = """
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(tmp_path: Path, empty_database: Path) -> Iterator[Engine]:
     """A store with one project, 1, of the classes Cell and Debris."""
+    shutil.copy(empty_database, tmp_path / "cytoloop.db")
     opened = open_database(f"sqlite:///{tmp_path / 'cytoloop.db'}")
     Projects(opened, Settings(home=tmp_path)).ensure(1, "proj1", LABEL_CONFIG)
     yield opened
