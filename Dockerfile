@@ -13,6 +13,8 @@ COPY model model
 COPY backend backend
 RUN uv pip install --system --no-cache --no-deps .
 
+RUN useradd --create-home cytoloop && install --directory --owner=cytoloop /data
+USER cytoloop
 ENV CYTOLOOP_HOME=/data
 VOLUME /data
 EXPOSE 9090

@@ -71,6 +71,11 @@ class Services:
         address = self.credentials.label_studio_url or self.settings.label_studio_address
         return LabelStudio(address, self.credentials.label_studio_token)
 
+    @property
+    def label_studio_for_browsers(self) -> str:
+        """Where the browser of whoever labels finds Label Studio."""
+        return self.settings.label_studio_browser_url or self.label_studio.url
+
 
 def build_services(settings: Settings | None = None) -> Services:
     """Put the parts together; makes the home and brings the database up to date."""

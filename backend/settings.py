@@ -33,6 +33,8 @@ class Settings(BaseSettings):
         Address under which the browser of whoever labels reaches it; ``backend_url`` when empty.
     label_studio_url, label_studio_token
         A Label Studio that already runs; empty: the one that `cytoloop up` starts.
+    label_studio_browser_url
+        Its address for that browser; the address under which Cytoloop reaches it when empty.
     redis_url, database_url
         Empty: a Redis of our own on a socket under ``home``, an SQLite file under ``home``.
     milestones, milestone_step
@@ -67,6 +69,7 @@ class Settings(BaseSettings):
     backend_url: str = ""
     browser_url: str = ""
     label_studio_url: str = ""
+    label_studio_browser_url: str = ""
     label_studio_port: int = Field(default=8080, ge=1, le=65535)
     label_studio_token: str = ""
     label_studio_command: str = ""

@@ -35,8 +35,18 @@ def up(
 
 
 def connect(
-    url: Annotated[str, typer.Option(help="Address of a Label Studio that runs.")],
-    token: Annotated[str, typer.Option(help="Its access token (Account & Settings).")],
+    url: Annotated[
+        str,
+        typer.Option(
+            help="Address of a Label Studio that runs.", envvar="CYTOLOOP_LABEL_STUDIO_URL"
+        ),
+    ],
+    token: Annotated[
+        str,
+        typer.Option(
+            help="Its access token (Account & Settings).", envvar="CYTOLOOP_LABEL_STUDIO_TOKEN"
+        ),
+    ],
     project: Annotated[int, typer.Option(help="Number of the project, as in its address.")],
     home: Home = None,
 ) -> None:

@@ -27,6 +27,6 @@ def page() -> str:
         projects=[overview_of(shared, project) for project in projects],
         work={p.id: Tally(made_by_people(measure(services, p.id))) for p in projects},
         by_hand=BY_HAND_S_PER_CELL,
-        label_studio=services.label_studio.url,
+        label_studio=services.label_studio_for_browsers,
         counted=counted,
     )

@@ -83,7 +83,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     upcoming = upcoming_milestone(reached, project.milestones, step)
     return ProjectOverview(
         project=project,
-        link=project_page(services.label_studio.url, project.id),
+        link=project_page(services.label_studio_for_browsers, project.id),
         served=served,
         champion=_champion(parts, key),
         problem=parts.slot.problem(key),

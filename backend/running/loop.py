@@ -85,7 +85,7 @@ def _hints(settings: Settings) -> dict[str, str]:
 def _welcome(services: Services, terminal: Terminal) -> None:
     settings, credentials = services.settings, services.credentials
     terminal.say()
-    terminal.say(f"Label cells   {services.label_studio.url}")
+    terminal.say(f"Label cells   {services.label_studio_for_browsers}")
     if not credentials.label_studio_url:
         terminal.say(f"              user {credentials.email}  password {credentials.password}")
     terminal.say(f"See progress  {settings.backend_address}")

@@ -73,6 +73,30 @@ def test_the_addresses_in_compose_are_those_of_its_services(composed):
         assert re.search(r"//([\w-]+):", address)[1] in composed
 
 
+def test_the_addresses_for_a_browser_are_none_that_only_the_services_know(composed):
+    for name in ("CYTOLOOP_BROWSER_URL", "CYTOLOOP_LABEL_STUDIO_BROWSER_URL"):
+        address = composed["web"]["environment"][name]
+        assert re.search(r"//([\w-]+):", address)[1] not in composed
+
+
+def test_what_keeps_state_lies_in_a_volume(composed):
+    assert "cytoloop:/data" in str(composed["web"]["volumes"])
+    assert composed["web"]["environment"]["CYTOLOOP_HOME"] == "/data"
+    for name in ("web", "worker"):
+        assert any(str(volume).startswith("cytoloop") for volume in composed[name]["volumes"])
+
+
+def test_a_service_that_another_waits_for_says_whether_it_is_well(composed):
+    awaited = {
+        name
+        for service in composed.values()
+        for name, how in service.get("depends_on", {}).items()
+        if how["condition"] == "service_healthy"
+    }
+    assert awaited == {"postgres", "redis", "web"}
+    assert all("healthcheck" in composed[name] for name in awaited)
+
+
 def test_each_command_in_compose_is_one_of_cytoloops(composed):
     from backend.cli import make_app
 

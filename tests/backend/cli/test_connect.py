@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.backend.cli.conftest import Run
+
+
+def test_address_and_token_may_come_from_the_environment_and_what_is_away_is_not_kept(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYTOLOOP_LABEL_STUDIO_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("CYTOLOOP_LABEL_STUDIO_TOKEN", "0" * 40)
+    result = run("connect", "--project", 7)
+    assert result.exit_code == 2
+    assert "Label Studio at http://127.0.0.1:9 could not be reached" in result.stderr
+    assert not home.exists()
