@@ -59,7 +59,13 @@ def train(
     iterations: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps; from the number of images if none.")
     ] = None,
-    start: Annotated[str | None, typer.Option(help="Id of a version to go on from.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Id of a version to go on from.",
+            show_default="the starter, where the preset is of its kind",
+        ),
+    ] = None,
     device: Device = None,
     home: Home = None,
 ) -> None:

@@ -14,7 +14,8 @@ Home = Annotated[
     Path | None, typer.Option(help="Where everything is kept.", show_default="~/.cytoloop")
 ]
 Map = Annotated[
-    list[str] | None, typer.Option("--map", help="Rename a class: N=Nucleus. May be repeated.")
+    list[str] | None,
+    typer.Option("--map", help="Rename a class, OLD=NEW, such as N=Nucleus. May be repeated."),
 ]
 OneBased = Annotated[
     bool, typer.Option("--one-based", help="The annotations count pixels from 1, inclusive.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # too slow for --help
     from preprocessing.contrast import ContrastConfig
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the images.", metavar="DIR")]
-GroupsFile = Annotated[Path, typer.Option("--groups", help="As `preprocess fit` wrote them.")]
+GroupsFile = Annotated[Path, typer.Option("--groups", help="The file that `preprocess fit` wrote.")]
 Mode = Literal["none", "single", "groups", "flat"]
 PNG = ".png"
 

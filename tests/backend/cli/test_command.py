@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from backend.cli import make_app
 from backend.cli.choosing import parse_mapping
 from backend.cli.console import Commands, warn
 from backend.errors import BadRequest
 from model.errors import NothingToLearn
 from preprocessing.errors import UnreadableImage
 
+ROOT = Path(__file__).resolve().parents[3]
 HEAVY = (
     "torch", "torchvision", "numpy", "sqlalchemy", "flask", "rq", "redis", "skimage", "sklearn",
     "PIL", "requests", "rich.console",
@@ -34,11 +40,24 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert said.splitlines()[-1] == "HEAVY []"
 
 
-def test_every_command_of_the_readme_is_there() -> None:
-    command = [sys.executable, "-c", "from backend.cli import main; main()", "--help"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    names = "up connect web worker status train evaluate predict preprocess models import export"
-    assert [name for name in names.split() if f"  {name} " not in said] == []
+TOLD = {
+    (path.name, " ".join(line.split()))
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    for line in re.findall(
+        r"(?:^|`)cytoloop ([a-z][^`#\n]*)", path.read_text("utf-8"), re.MULTILINE
+    )
+}
+
+
+@pytest.mark.parametrize(("file", "words"), sorted(TOLD))
+def test_each_command_and_option_that_is_told_of_is_there(file: str, words: str) -> None:
+    command, rest = get_command(make_app()), words.split()
+    while isinstance(command, TyperGroup) and rest and rest[0] in command.commands:
+        command = command.commands[rest.pop(0)]
+    named = {word for word in rest if word.startswith("--") and len(word) > 2}
+    known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    assert command.name != "cytoloop", f"{file}: there is no command {words}"
+    assert named <= known, f"{file}: cytoloop {words}"
 
 
 def failing(error: BaseException) -> typer.Typer:
