@@ -31,7 +31,7 @@ from benchmarks.sides import SETS
 from model.anchors import resolve
 from model.boxes import Detections, Float32, iou_matrix
 from model.config import DetectorConfig, TrainConfig
-from model.evaluation import best_f1_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.fields import HIGH, LOW, MEDIUM, FieldStyle, generate_field
 from model.loaded import LoadedVersion
@@ -119,10 +119,11 @@ def seen_by(version: LoadedVersion, images: Sequence[LabelledImage]) -> list[Det
 
 
 def choose_thresholds(version: LoadedVersion, images: Sequence[LabelledImage]) -> dict[str, float]:
-    """Return for each way the threshold of the best F1."""
+    """Return for each way the threshold from which its boxes count."""
     found = seen_by(version, images)
     return {
-        name: best_f1_threshold([way(each) for each in found], images) for name, way in WAYS.items()
+        name: counting_threshold([way(each) for each in found], images)
+        for name, way in WAYS.items()
     }
 
 

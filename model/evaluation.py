@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.boxes import Boolean, Detections, Float32
+from model.boxes import Boolean, Detections, Float32, Int64
 from model.calibration import reliability
 from model.counting import count_report
 from model.errors import NothingToLearn
@@ -30,6 +30,8 @@ from model.strata import DENSITIES, by_stratum, density_of
 
 #: Where nothing can be learned from the examples: the middle of the scale.
 DEFAULT_THRESHOLD = 0.5
+#: F1 that a threshold may lack for the count to be right.
+AS_GOOD = 0.01
 
 
 def evaluate_version(
@@ -156,17 +158,19 @@ def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pai
     return Pairs.of([any_class(each) for each in found], [image.xyxy_px for image in truth])
 
 
-def best_f1_threshold(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> float:
-    """Return the score above which boxes of any class have the best F1.
+def counting_threshold(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> float:
+    """Return the score from which boxes count: of those with the best F1, where the count is right.
 
-    Half way to the next box below, so that a box a little less sure in another image still shows;
-    0.5 where no box is right.
+    The best F1 alone is flat about its best and falls now on this side of the true count, now on
+    that. Of any class; half way to the next box below, so that a box a little less sure in another
+    image still shows; 0.5 where no box is right.
     """
     pairs = pairs_of(found, truth)
     if not pairs.right.any():
         return DEFAULT_THRESHOLD
-    levels, f1 = _f1_by_score(pairs)
-    best = int(f1.argmax())
+    levels, counts, f1 = _by_score(pairs)
+    off = np.abs(counts - pairs.cells.sum())
+    best = int(np.where(f1 >= f1.max() - AS_GOOD, off, np.inf).argmin())
     below = levels[best + 1] if best + 1 < len(levels) else 0.0
     return float(levels[best] + below) / 2
 
@@ -223,9 +227,9 @@ def _curve(pairs: Pairs) -> tuple[float, ...]:
     return tuple(curve.round(4).tolist())
 
 
-def _f1_by_score(pairs: Pairs) -> tuple[Float32, Float32]:
-    """Return the distinct scores, descending, and the F1 of the boxes from each score up."""
+def _by_score(pairs: Pairs) -> tuple[Float32, Int64, Float32]:
+    """Return the distinct scores, descending, and number and F1 of the boxes from each up."""
     scores, hits = pairs.scores, np.cumsum(pairs.right)
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     f1 = 2 * hits[last] / (last + 1 + pairs.cells.sum())
-    return scores[last], f1.astype(np.float32)
+    return scores[last], last + 1, f1.astype(np.float32)

@@ -17,7 +17,7 @@ from model.anchors import fits, near, resolve
 from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.detecting import Detector
-from model.evaluation import best_f1_threshold, evaluate_version
+from model.evaluation import counting_threshold, evaluate_version
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.progress import OnProgress, Progress, ignore, part_of
@@ -57,8 +57,9 @@ def make_candidate(
 ) -> ModelVersion:
     """Learn from a snapshot and add what came of it to the registry.
 
-    Contrast groups, scale and anchors come from the train side alone. The threshold is that of the
-    best F1 on the inner side, on the train side where there is no inner one. Nothing is promoted.
+    Contrast groups, scale and anchors come from the train side alone. The threshold is
+    chosen on the inner side, on the train side where there is no inner one (see
+    ``model.evaluation.counting_threshold``). Nothing is promoted.
 
     Parameters
     ----------
@@ -227,7 +228,7 @@ def _judged(
 def _threshold(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
     images = _some(snapshot.of_side("inner") or snapshot.of_side("train"), _CALIBRATE_ON)
     found = [loaded.find([image.read()])[0].detections for image in images]
-    return best_f1_threshold(found, images)
+    return counting_threshold(found, images)
 
 
 def _some(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:

@@ -24,7 +24,7 @@ from model.detecting import Detector
 from model.detector import load_detector
 from model.engine import OnnxDetector
 from model.errors import ExportFailed
-from model.evaluation import best_f1_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion
@@ -83,7 +83,7 @@ def _judged(
     def found_in(images: Sequence[LabelledImage]) -> list[Detections]:
         return [served.find([image.read()])[0].detections for image in images]
 
-    threshold = best_f1_threshold(found_in(inner), inner)
+    threshold = counting_threshold(found_in(inner), inner)
     report = evaluate(found_in(real.test), real.test, real.classes, threshold)
     return {
         "ap50": report.mean.ap50,

@@ -16,7 +16,7 @@ from benchmarks.real_images import any_cell, real_images, spread
 from model.anchors import resolve
 from model.boxes import CELL, Detections
 from model.config import DetectorConfig, TrainConfig
-from model.evaluation import best_f1_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.pairing import Pairs
@@ -81,7 +81,7 @@ def carry_out(trial: Trial, budget: Budget) -> tuple[dict[str, Any], dict[str, P
     groups = groups_for(trial.treatment, teach)
     with as_treated(trial.treatment):
         loaded = _learn(trial, budget, DatasetSnapshot(teach, (CELL,)), groups)
-        threshold = best_f1_threshold(_find(loaded, teach, AS_IS), teach)
+        threshold = counting_threshold(_find(loaded, teach, AS_IS), teach)
         found = {shift: _find(loaded, test, shift) for shift in SHIFTS}
     reports = {shift: evaluate(f, test, (CELL,), threshold) for shift, f in found.items()}
     truth = [image.xyxy_px for image in test]

@@ -10,7 +10,7 @@ from benchmarks.real_images import any_cell, real_images, spread
 from benchmarks.starter.examples import DETECTOR
 from model.boxes import CELL, Detections
 from model.detector import load_detector
-from model.evaluation import best_f1_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate
 from model.examples import LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion
@@ -23,7 +23,7 @@ from preprocessing.groups import ContrastGroups
 def judge(weights: Path, name: str, images: int) -> dict[str, Any]:
     """Return how well a starter finds the cells of a set, at sizes that it finds by itself.
 
-    The threshold of the best F1 comes from the set's teaching side, the figures from its test side.
+    The threshold comes from the set's teaching side, the figures from its test side.
     """
     detector = load_detector(weights, DETECTOR, (CELL,), "cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -31,7 +31,7 @@ def judge(weights: Path, name: str, images: int) -> dict[str, Any]:
         version = ModelVersion(STARTER_ID, "starter", (), 0.5, DETECTOR)
         loaded = LoadedVersion(version, ContrastGroups.none(), quick)
         rest, test = (any_cell(spread(s, images)) for s in _sides(name))
-        threshold = best_f1_threshold([_find(loaded, image) for image in rest], rest)
+        threshold = counting_threshold([_find(loaded, image) for image in rest], rest)
         found = [_find(loaded, image) for image in test]
     report = evaluate(found, test, (CELL,), threshold)
     return {

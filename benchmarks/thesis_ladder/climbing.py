@@ -21,7 +21,7 @@ from benchmarks.thesis_ladder.watch import Watch
 from model.anchors import resolve
 from model.boxes import Detections
 from model.errors import TrainingDiverged
-from model.evaluation import best_f1_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 
@@ -113,7 +113,7 @@ class Climb:
         module, inner = clock.training.module, self.course.inner
         version = pupil.version(module, self.device)
         found = found_in(version, self.course.judge)
-        threshold = best_f1_threshold(found_in(version, inner), inner) if last else 0.5
+        threshold = counting_threshold(found_in(version, inner), inner) if last else 0.5
         report = evaluate(found, self.course.judge, self.course.snapshot.classes, threshold)
         minutes = clock.elapsed_s / MINUTE_S
         row = (*means, sum(means[2:]), minutes, report.thesis_map)
