@@ -26,6 +26,8 @@ STRIDES: dict[str, tuple[int, ...]] = {
 _SIZES = {"mbs8_64": 4, "mbv2_64": 4, "r18_p34_64": 4, "resnet50_fpn": 5, "vgg16": 3}
 
 SMALLEST_CELL_PX = 8.0
+#: Scales that differ by no more than this factor are about the same.
+NEAR = 1.25
 _APART = 1.2
 _COARSE_STRIDE = 32
 _ROUNDS = 50
@@ -146,7 +148,7 @@ def _architecture(config: DetectorConfig) -> tuple[str, int, int]:
     return config.backbone, len(config.aspect_ratios), config.head_features
 
 
-def near(config: DetectorConfig, other: DetectorConfig, factor: float = 1.25) -> bool:
+def near(config: DetectorConfig, other: DetectorConfig) -> bool:
     """Say whether two configurations look at images at about the same scale."""
     low, high = sorted((config.scale, other.scale))
-    return high <= factor * low
+    return high <= NEAR * low

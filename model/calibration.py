@@ -26,6 +26,8 @@ Float64 = NDArray[np.float64]
 _PRIOR = np.array([40.0, 10.0])
 #: A group of so many images is believed half of what moves it from the project's curve.
 SHRINKING_IMAGES = 10
+#: Bins of score in which what the scores say is held against what is so.
+BINS = 10
 _STEPS = 50
 _ENDS = 1e-6
 
@@ -81,7 +83,7 @@ def calibrate(pairs: Pairs, groups: Sequence[str]) -> Calibration:
     return Calibration(round(max(slope, 0.1), 4), round(offset, 4), dict(sorted(shifts.items())))
 
 
-def reliability(scores: Float32, right: Boolean, bins: int = 10) -> tuple[ReliabilityBin, ...]:
+def reliability(scores: Float32, right: Boolean) -> tuple[ReliabilityBin, ...]:
     """Return what the scores say and what is so, in bins of equal width; empty ones left out.
 
     Parameters
@@ -89,10 +91,10 @@ def reliability(scores: Float32, right: Boolean, bins: int = 10) -> tuple[Reliab
     scores, right
         Shape (N,), of boxes in any order.
     """
-    place = np.minimum((scores * bins).astype(int), bins - 1)
+    place = np.minimum((scores * BINS).astype(int), BINS - 1)
     return tuple(
         ReliabilityBin(float(scores[own].mean()), float(right[own].mean()), int(own.sum()))
-        for own in (place == number for number in range(bins))
+        for own in (place == number for number in range(BINS))
         if own.any()
     )
 

@@ -89,14 +89,14 @@ def pair(found: Float32, truth: Float32, iou: float = IOU) -> Boolean:
     return right
 
 
-def any_class(found: Detections, iou: float = IOU) -> Detections:
+def any_class(found: Detections) -> Detections:
     """Leave one box where several classes claim the same cell: the best of them.
 
     Boxes of one class are not compared: whether they are one cell was the detector's to decide.
     """
     if len(np.unique(found.labels)) < 2:
         return found
-    rival = (iou_matrix(found.xyxy_px, found.xyxy_px) > iou) & (
+    rival = (iou_matrix(found.xyxy_px, found.xyxy_px) > IOU) & (
         found.labels[:, None] != found.labels[None, :]
     )
     keep = np.ones(len(found), np.bool_)

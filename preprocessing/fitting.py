@@ -16,7 +16,7 @@ from preprocessing.groups import ALL, ContrastGroups
 from preprocessing.histograms import Histogram, Levels, histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.matching import Template
-from preprocessing.quantiles import QuantileProfile
+from preprocessing.quantiles import QuantileProfile, distance
 from preprocessing.sharpness import UNKNOWN, least_sharpness, sharpness_of
 
 Labels = NDArray[np.int64]
@@ -57,7 +57,6 @@ def traits_of(image: ImageRecord, contrast: ContrastMode | ContrastConfig = "gro
 def fit_images(
     images: Iterable[ImageRecord],
     contrast: ContrastMode | ContrastConfig = "groups",
-    named: Sequence[ImageRecord] = (),
 ) -> ContrastGroups:
     """Fit contrast groups to images, each read once and not kept; see :func:`fit_groups`.
 
@@ -65,12 +64,8 @@ def fit_images(
     ----------
     images
         The training images alone.
-    named
-        The images whose histograms are the templates, for ``template="image"``.
     """
-    config = ContrastConfig.of(contrast)
-    histograms = [histogram_of(ground(image.pixels, config)) for image in named]
-    return fit_groups([traits_of(image, config) for image in images], config, histograms)
+    return fit_groups([traits_of(image, contrast) for image in images], contrast)
 
 
 def fit_groups(
@@ -156,7 +151,7 @@ def _merged(labels: Labels, shapes: Levels) -> Labels:
         return labels
     centres = [shapes[labels == group].mean(axis=0) for group in order]
     sizes = [np.count_nonzero(labels == group) for group in order]
-    steps = _rms(np.diff(centres, axis=0))
+    steps = distance(np.stack(centres[1:]), np.stack(centres[:-1]))
     small = [min(pair) < fewest for pair in pairwise(sizes)]
     mergeable = np.where(np.array(small) | (steps < APART), steps, np.inf)
     nearest = int(np.argmin(mergeable))
@@ -169,12 +164,12 @@ def _merged(labels: Labels, shapes: Levels) -> Labels:
 def _by_contrast(labels: Labels, shapes: Levels) -> Labels:
     """Return the groups that have images, the one of least contrast first."""
     groups = np.unique(labels)
-    return groups[np.argsort([_rms(shapes[labels == g].mean(axis=0)) for g in groups])]
+    return groups[np.argsort([distance(shapes[labels == g].mean(axis=0), 0.0) for g in groups])]
 
 
 def _farthest(shapes: Levels, centres: Levels) -> Levels:
     """Return for each centre the distance of the farthest image that it is the nearest to."""
-    distances = np.stack([_rms(shapes - centre) for centre in centres])
+    distances = np.stack([distance(shapes, centre) for centre in centres])
     is_nearest = np.arange(len(centres))[:, None] == np.argmin(distances, axis=0)
     return np.asarray(np.where(is_nearest, distances, 0).max(axis=1))
 
@@ -183,13 +178,8 @@ def _template(shapes: Levels, config: ContrastConfig, named: Sequence[Histogram]
     """Return the template of the group that has these shapes."""
     centre = shapes.mean(axis=0)
     if config.template == "image":
-        away = [_rms(QuantileProfile.of(histogram).shape - centre) for histogram in named]
+        away = [distance(QuantileProfile.of(histogram).shape, centre) for histogram in named]
         return Template.of(named[int(np.argmin(away))], config.rank)
     if config.template == "medoid":
-        centre = shapes[int(np.argmin(_rms(shapes - centre)))]
+        centre = shapes[int(np.argmin(distance(shapes, centre)))]
     return Template.even(MEDIAN_GREY * (1 + centre / np.abs(centre).max()))
-
-
-def _rms(values: Levels) -> Levels:
-    """Return the root mean square over the quantiles, the last axis."""
-    return np.asarray(np.sqrt(np.mean(values**2, axis=-1)))

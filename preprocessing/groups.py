@@ -16,7 +16,7 @@ from preprocessing.contrast import ContrastConfig, ContrastMode
 from preprocessing.errors import GroupsError
 from preprocessing.histograms import Levels
 from preprocessing.matching import Template
-from preprocessing.quantiles import QUANTILES, QuantileProfile
+from preprocessing.quantiles import QUANTILES, QuantileProfile, distance
 
 #: The name of the one group where images are not told apart.
 ALL = "all"
@@ -89,10 +89,10 @@ class ContrastGroups:
         """Return the group whose centre is nearest to a profile."""
         if self.mode == "none":
             return Assignment(ALL, 0.0, outlier=False)
-        distances = np.sqrt(np.mean((self.centres - profile.shape) ** 2, axis=1))
+        distances = distance(self.centres, profile.shape)
         nearest = int(np.argmin(distances))
-        distance = float(distances[nearest])
-        return Assignment(self.names[nearest], distance, distance > self.limits[nearest])
+        away = float(distances[nearest])
+        return Assignment(self.names[nearest], away, away > self.limits[nearest])
 
     def template_of(self, group: str) -> Template | None:
         """Return the template of a group; None where images are only stretched."""

@@ -68,7 +68,7 @@ class QuantileProfile:
 
         Root mean square, in [0, 1].
         """
-        return float(np.sqrt(np.mean(self.shape**2)))
+        return float(distance(self.shape, 0.0))
 
 
 def profile_of(pixels: Grey) -> QuantileProfile:
@@ -76,6 +76,16 @@ def profile_of(pixels: Grey) -> QuantileProfile:
     return QuantileProfile.of(histogram_of(pixels))
 
 
-def distance(first: QuantileProfile, second: QuantileProfile) -> float:
-    """Return the 1-D Wasserstein-2 distance between the shapes of two profiles, in [0, 2]."""
-    return float(np.sqrt(np.mean((first.shape - second.shape) ** 2)))
+def distance(first: Levels, second: Levels | float) -> Levels:
+    """Return the 1-D Wasserstein-2 distance between the shapes of profiles, in [0, 2].
+
+    Parameters
+    ----------
+    first, second
+        Shapes (..., QUANTILES), broadcast against each other; 0 is the shape without contrast.
+
+    Returns
+    -------
+    Shape (...,).
+    """
+    return np.asarray(np.sqrt(np.mean((first - second) ** 2, axis=-1)))

@@ -13,6 +13,8 @@ from model.boxes import Boolean, Float32, iou_matrix
 
 #: Edges nearer than this are the same: what the page rounds or a finger jogs is no correction.
 SAME_PX = 0.5
+#: From this overlap on a box lies on another.
+COVERED_IOU = 0.5
 
 Pair = tuple[DrawnBox, DrawnBox]
 
@@ -99,8 +101,8 @@ def _overlap(first: DrawnBox, second: DrawnBox) -> float:
     return float(iou_matrix(edges_px([first]), edges_px([second]))[0, 0])
 
 
-def covered(boxes: Sequence[DrawnBox], by: Sequence[DrawnBox], iou: float = 0.5) -> Boolean:
+def covered(boxes: Sequence[DrawnBox], by: Sequence[DrawnBox]) -> Boolean:
     """Say of each box whether one of the others lies on it, shape (N,)."""
     if not boxes or not by:
         return np.zeros(len(boxes), np.bool_)
-    return np.asarray(iou_matrix(edges_px(boxes), edges_px(by)).max(axis=1) >= iou)
+    return np.asarray(iou_matrix(edges_px(boxes), edges_px(by)).max(axis=1) >= COVERED_IOU)

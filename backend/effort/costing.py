@@ -33,13 +33,13 @@ _FIELDS = {
 }
 
 
-def measured_costs(corrections: Iterable[Correction], assumed: Costs | None = None) -> Costs:
+def measured_costs(corrections: Iterable[Correction]) -> Costs:
     """Fit the seconds of each action to the images whose time is known.
 
     Each image's seconds are taken for the sum of its actions' and one for the image; every cost is
     held at what is assumed as firmly as ``FIRMNESS`` says, so that few images move it little.
     """
-    assumed = assumed or Costs()
+    assumed = Costs()
     timed = [c for c in made_by_people(tuple(corrections)) if c.seconds]
     if not timed:
         return assumed

@@ -224,10 +224,8 @@ class LabelStudio:
                 return int(backend["id"])
         return int(self._http.json("POST", "/api/ml", json=sent)["id"])
 
-    def secure_webhooks(
-        self, project: int, url: str, secret: str, actions: Sequence[str] = WEBHOOK_ACTIONS
-    ) -> int:
-        """Leave one webhook to ``url``, with the secret header and these actions; return its id.
+    def secure_webhooks(self, project: int, url: str, secret: str) -> int:
+        """Leave one webhook to ``url``, with the secret and ``WEBHOOK_ACTIONS``; return its id.
 
         Connecting a backend makes one for all actions and without a header. One with the header
         but another address is ours from when Cytoloop listened elsewhere.
@@ -236,7 +234,7 @@ class LabelStudio:
             "project": project,
             "url": url,
             "headers": {SECRET_HEADER: secret},
-            "actions": list(actions),
+            "actions": list(WEBHOOK_ACTIONS),
             "send_for_all_actions": False,
             "send_payload": True,
             "is_active": True,

@@ -41,14 +41,14 @@ def test_the_levels_are_numpys_quantiles(discs):
 def test_gain_offset_and_depth_leave_the_shape_as_it_is(discs, gain):
     pixels = discs()
     brighter = (pixels.astype(np.uint16) * gain + 100).astype(np.uint16)
-    assert distance(profile_of(pixels), profile_of(brighter)) < 0.01
+    assert distance(profile_of(pixels).shape, profile_of(brighter).shape) < 0.01
 
 
 def test_the_distance_of_two_shapes_is_the_wasserstein_distance():
     # Two images of two levels: 25 % against 75 % at the upper one, the medians at either end.
     low = np.repeat(np.uint8([0, 100]), [300, 100]).reshape(20, 20)
     high = np.repeat(np.uint8([0, 100]), [100, 300]).reshape(20, 20)
-    first, second = profile_of(low), profile_of(high)
+    first, second = profile_of(low).shape, profile_of(high).shape
     assert distance(first, first) == 0
     # Centred: 0 ×75 %, 1 ×25 % against -1 ×25 %, 0 ×75 %: a quarter at each end moves by one.
     assert distance(first, second) == pytest.approx(np.sqrt(0.5), abs=0.01)
@@ -65,7 +65,7 @@ def test_a_few_hot_pixels_do_not_change_the_shape(discs):
     pixels = discs(shape=(200, 200), cells=40).astype(np.uint16)
     hot = pixels.copy()
     hot[::70, ::70] = 60_000
-    assert distance(profile_of(pixels), profile_of(hot)) < 0.02
+    assert distance(profile_of(pixels).shape, profile_of(hot).shape) < 0.02
 
 
 def test_in_a_black_field_the_few_pixels_that_are_not_black_set_the_range():
