@@ -6,14 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 from model.versions import ModelVersion
 
-#: Trained versions of each project that are kept whatever became of them.
-KEPT = 5
-
 
 def superfluous(
     versions: Sequence[ModelVersion],
     champions: Iterable[str],
-    newest: int = KEPT,
+    newest: int,
     needed: Collection[str] = (),
 ) -> list[ModelVersion]:
     """Return the trained versions that may go, oldest first.
