@@ -163,7 +163,7 @@ class TorchDetector:
         heads = self.module.roi_heads
         pooled = heads.box_roi_pool(features, [proposals], batch.image_sizes)
         limits = torch.tensor(batch.image_sizes[0][::-1], dtype=torch.float32, device=self.device)
-        found = classify(heads, proposals, pooled, limits, self.config.vote_iou)
+        found = classify(heads, proposals, heads.box_head(pooled), limits, self.config.vote_iou)
         return self._as_detections(found, caps)
 
     def _as_detections(self, found: Boxes, caps: tuple[str, ...]) -> Detections:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torchvision.models.detection import FasterRCNN
-from torchvision.ops import nms, roi_align
+from torchvision.ops import nms
 
 from model.config import DetectorConfig
 from model.detector import DEVIATION, LIKELY, MEAN, PAD_TO
 from model.heads import best_first, classify, clip, of_size
+from model.pooling import Descriptions
 
 # torchvision's own least side of a proposal.
 _LEAST_PROPOSAL_PX = 1e-3
@@ -36,6 +37,7 @@ class Graph(nn.Module):
         super().__init__()
         self.module = module
         self.config = config
+        self.describe = Descriptions(module.roi_heads)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Find the cells of one image.
@@ -56,9 +58,9 @@ class Graph(nn.Module):
         limits = torch.stack([width, height]).to(image.dtype)
         maps = list(self.module.backbone(padded[None, None]).values())
         proposals, caps = self._propose(maps, padded.shape, limits)
-        regions, pooled = self._pool(maps, proposals)
+        regions, described = self.describe(maps, proposals)
         heads, votes = self.module.roi_heads, self.config.vote_iou
-        boxes, scores, labels = classify(heads, regions, pooled, limits, votes)
+        boxes, scores, labels = classify(heads, regions, described, limits, votes)
         return boxes, scores, labels, caps
 
     def _propose(
@@ -93,18 +95,6 @@ class Graph(nn.Module):
         generator.set_cell_anchors(maps[0].dtype, maps[0].device)
         anchors: list[Tensor] = generator.grid_anchors(grids, strides)
         return anchors
-
-    def _pool(self, maps: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
-        pool = self.module.roi_heads.box_roi_pool
-        levels = pool.map_levels([proposals])
-        regions, pooled = [], []
-        for level, scale in enumerate(pool.scales):
-            here = proposals[levels == level]
-            regions.append(here)
-            pooled.append(
-                roi_align(maps[level], [here], pool.output_size, scale, pool.sampling_ratio)
-            )
-        return torch.cat(regions), torch.cat(pooled)
 
 
 class _Alone(torch.autograd.Function):

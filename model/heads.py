@@ -14,7 +14,7 @@ Boxes = tuple[Tensor, Tensor, Tensor]
 
 
 def classify(
-    heads: RoIHeads, regions: Tensor, pooled: Tensor, limits: Tensor, vote_iou: float
+    heads: RoIHeads, regions: Tensor, described: Tensor, limits: Tensor, vote_iou: float
 ) -> Boxes:
     """Return the boxes of one image, as torchvision finds them, but for the votes.
 
@@ -23,8 +23,8 @@ def classify(
 
     Parameters
     ----------
-    regions, pooled
-        Shape (N, 4), in pixels, and what was pooled from each.
+    regions, described
+        Shape (N, 4), in pixels, and what the box head makes of each.
     limits
         Width and height of the image.
     vote_iou
@@ -34,7 +34,7 @@ def classify(
     -------
     Boxes (M, 4) in pixels, scores (M,) descending, labels (M,) from 0 on.
     """
-    logits, moves = heads.box_predictor(heads.box_head(pooled))
+    logits, moves = heads.box_predictor(described)
     scores = logits.softmax(dim=1)
     found = []
     for label in range(1, logits.shape[1]):

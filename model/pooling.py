@@ -1,0 +1,108 @@
+"""Regions pooled and described, in operations over which onnxruntime is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import roi_align
+
+#: Cells of a map, across and down, that regions are pooled from by matrices; larger regions are
+#: left to RoIAlign, which takes onnxruntime longer.
+WINDOWS = (8, 12)
+
+
+class Descriptions(nn.Module):
+    """What the box head makes of regions: pooling, level by level, and its two layers.
+
+    RoIAlign is linear in the map and the same across as down: a region's bins are two matrices
+    times the window of the map that it lies in.
+
+    Parameters
+    ----------
+    heads
+        Of ``model.detector.build``.
+    """
+
+    def __init__(self, heads: RoIHeads) -> None:
+        super().__init__()
+        self.pool = heads.box_roi_pool
+        self.bins: int = self.pool.output_size[0]
+        self.first = _channels_last(heads.box_head.fc6, self.bins**2)
+        self.second = heads.box_head.fc7
+
+    def forward(self, maps: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the regions, shape (N, 4), in another order, and what is said of each."""
+        regions, described = [], []
+        levels = self.pool.map_levels([proposals])
+        for level, (features, scale) in enumerate(zip(maps, self.pool.scales, strict=False)):
+            for here, pooled in self._pooled(features, scale, proposals[levels == level]):
+                regions.append(here)
+                described.append(relu(self.first(pooled.flatten(start_dim=1))))
+        return torch.cat(regions), relu(self.second(torch.cat(described)))
+
+    def _pooled(
+        self, features: Tensor, scale: float, regions: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield regions by their size, and their bins, shape (N, bins, bins, channels)."""
+        sides = (regions[:, 2:] - regions[:, :2]).amax(dim=1) * scale
+        samples = self.bins * self.pool.sampling_ratio
+        least = torch.zeros(())
+        for window in WINDOWS:
+            # From the first sample to the last, and a cell beyond each.
+            most = torch.as_tensor((window - 2) * samples / (samples - 1))
+            here = regions[(sides >= least) & (sides < most)]
+            yield here, self._from_windows(features, here * scale, window)
+            least = most
+        here = regions[sides >= least]
+        bins = self.pool.output_size
+        pooled = roi_align(features, [here], bins, scale, self.pool.sampling_ratio)
+        yield here, pooled.permute(0, 2, 3, 1)
+
+    def _from_windows(self, features: Tensor, regions: Tensor, window: int) -> Tensor:
+        height, width = (torch.as_tensor(side) for side in features.shape[2:])
+        across, columns = self._weights(regions[:, 0::2], width, window)
+        down, rows = self._weights(regions[:, 1::2], height, window)
+        channels = features.shape[1]
+        cells = features[0].flatten(start_dim=1).t()
+        windows = cells[rows[:, :, None] * width + columns[:, None, :]]
+        by_row = down @ windows.view(-1, window, window * channels)
+        return across[:, None] @ by_row.view(-1, self.bins, window, channels)
+
+    def _weights(self, edges: Tensor, cells: Tensor, window: int) -> tuple[Tensor, Tensor]:
+        """Return how much each cell of a window weighs in each bin, and which cells they are.
+
+        Parameters
+        ----------
+        edges
+            Shape (N, 2): where regions begin and end along one side of the map, in cells.
+        cells
+            How many the map has along that side.
+
+        Returns
+        -------
+        Shapes (N, bins, window) and (N, window).
+        """
+        samples = self.bins * self.pool.sampling_ratio
+        size = (edges[:, 1:] - edges[:, :1]).clamp(min=1)
+        at = edges[:, :1] + (torch.arange(samples) + 0.5) / samples * size
+        inside = (at <= cells).to(at.dtype)
+        at = torch.minimum(at, cells - 1.0)
+        places = at[:, :1].floor() + torch.arange(window)
+        # Between two cells each counts the more, the nearer it is.
+        near = relu(1 - (at[:, :, None] - places[:, None, :]).abs()) * inside[:, :, None]
+        weights = near.view(-1, self.bins, self.pool.sampling_ratio, window).mean(dim=2)
+        return weights, torch.minimum(places, cells - 1.0).long()
+
+
+def _channels_last(layer: nn.Linear, bins: int) -> nn.Linear:
+    """Return the layer for regions whose channels come last."""
+    channels = layer.in_features // bins
+    weights = layer.weight.detach().view(-1, channels, bins).transpose(1, 2)
+    moved = nn.Linear(layer.in_features, layer.out_features)
+    moved.weight = nn.Parameter(weights.reshape(layer.out_features, -1))
+    moved.bias = layer.bias
+    return moved
