@@ -23,6 +23,7 @@ from model.nesting import choose, nest, paint
 from model.regions import SMALLEST, Float, Labels, Regions, View, noise_of, refine
 from model.versions import ModelVersion
 from preprocessing.prepare import Prepared
+from preprocessing.resizing import resized
 
 ViewMaker = Callable[[Float], View]
 
@@ -214,14 +215,11 @@ def _boxes(labels: Labels, cellness: Float, per_pixel: Float) -> Detections:
 
 
 def _shrunk(pixels: NDArray[np.float32], most: int) -> Float:
-    from skimage.transform import resize
-
     factor = np.sqrt(most / pixels.size)
     if factor >= 1:
         return pixels.astype(np.float64)
-    shape = [max(3, round(side * factor)) for side in pixels.shape]
-    shrunk = resize(pixels, shape, order=1, anti_aliasing=True)  # type: ignore[no-untyped-call]
-    return np.asarray(shrunk, np.float64)
+    height, width = (max(3, round(side * factor)) for side in pixels.shape)
+    return resized(pixels, (height, width)).astype(np.float64)
 
 
 def _radius(area: float) -> float:

@@ -13,6 +13,7 @@ from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.matching import match, stretch
 from preprocessing.quantiles import QuantileProfile
+from preprocessing.resizing import resized
 from preprocessing.sharpness import sharpness_of
 
 Float32 = NDArray[np.float32]
@@ -144,12 +145,8 @@ def _edges(xyxy: ArrayLike) -> NDArray[np.float64]:
 def _resize(pixels: Float32, scale: float) -> Float32:
     if scale <= 0:
         raise ValueError(f"scale must be above 0, not {scale}")
-    shape = tuple(max(1, round(side * scale)) for side in pixels.shape)
+    height, width = (max(1, round(side * scale)) for side in pixels.shape)
+    shape = (height, width)
     if shape == pixels.shape:
         return pixels
-    from skimage.transform import resize
-
-    resized = resize(  # type: ignore[no-untyped-call]
-        pixels, shape, order=1, mode="reflect", anti_aliasing=scale < 1
-    )
-    return np.asarray(np.clip(resized, 0, 1), np.float32)
+    return np.clip(resized(pixels, shape), 0, 1)
