@@ -8,6 +8,7 @@ import secrets
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from backend.errors import BadSetting
 from backend.settings import Settings
 from model.atomic import new_file
 
@@ -41,9 +42,15 @@ class Credentials:
 
     @classmethod
     def load_or_create(cls, settings: Settings) -> Credentials:
-        """Return the kept credentials, the settings' own words taking precedence."""
+        """Return the kept credentials, the settings' own words taking precedence.
+
+        Raises
+        ------
+        BadSetting
+            The file is there and cannot be read.
+        """
         path = settings.home / FILE_NAME
-        kept = cls(**json.loads(path.read_text("utf-8"))) if path.exists() else cls()
+        kept = _read(path) if path.exists() else cls()
         if not path.exists():
             kept.save(settings.home)
         chosen = {
@@ -60,3 +67,13 @@ class Credentials:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as out:
                 json.dump(asdict(self), out, indent=1)
+
+
+def _read(path: Path) -> Credentials:
+    try:
+        return Credentials(**json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise BadSetting(
+            f"{path} cannot be read ({error}): mend it, or put it back from a copy. A new one "
+            "would not do: Label Studio keeps the token that it was made with."
+        ) from error

@@ -115,7 +115,7 @@ def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
     try:
         services.queue.enqueue_push(owner.id, version.id)
     except QueueError as error:
-        say(f"Open tasks keep their boxes until they are asked for again: {error}")
+        say(f"The open tasks get its boxes later: {error}")
 
 
 def _project(home: Any, wanted: int | None) -> tuple[Services, Project]:

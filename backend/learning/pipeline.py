@@ -227,7 +227,7 @@ def _push(services: Services, run: Run, version: ModelVersion, report: Reporter)
     try:
         services.queue.enqueue_push(run.project, version.id)
     except QueueError as error:
-        report.note(f"Tasks get the new boxes when they are opened, not before: {error}")
+        report.note(f"The open tasks get the new boxes later: {error}")
 
 
 def _ap50(report: EvaluationReport | None) -> float | None:

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from backend.credentials import FILE_NAME, Credentials
+from backend.errors import BadSetting
+from backend.settings import Settings
+
+
+def test_credentials_are_made_once_for_their_owner_alone_and_settings_take_precedence(
+    settings: Settings,
+) -> None:
+    made = Credentials.load_or_create(settings)
+    path = settings.home / FILE_NAME
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert Credentials.load_or_create(settings) == made
+    chosen = settings.model_copy(update={"webhook_secret": "chosen"})
+    assert Credentials.load_or_create(chosen).webhook_secret == "chosen"
+    assert Credentials.load_or_create(settings).webhook_secret == made.webhook_secret
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"colour": "blue"}', "\x00"])
+def test_a_damaged_file_is_named_and_stays_as_it_is(settings: Settings, text: str) -> None:
+    settings.home.mkdir()
+    path = settings.home / FILE_NAME
+    path.write_text(text)
+    with pytest.raises(BadSetting, match="put it back from a copy"):
+        Credentials.load_or_create(settings)
+    assert path.read_text() == text
