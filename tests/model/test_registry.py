@@ -318,6 +318,7 @@ def _promote_often(root, names):
         Registry(root).promote("1", name)
 
 
+@pytest.mark.integration
 def test_two_processes_that_promote_at_once_lose_no_change(registry):
     for name in "abcd":
         registry.add(version(name), NONE, None)

@@ -318,10 +318,10 @@ class _Bright:
 
 
 def test_the_classical_detector_counts_the_same_by_tiles_as_without():
-    field = generate_field(11, (1000, 1000), 220, EASY)
+    field = generate_field(11, (700, 700), 110, EASY)
     seen = prepare(ImageRecord(field.pixels, "00"), ContrastGroups.none())
     (whole,) = ClassicalDetector().detect([seen])
-    (tiled,) = TiledDetector(ClassicalDetector(), tile_px=700).detect([seen])
+    (tiled,) = TiledDetector(ClassicalDetector(), tile_px=450).detect([seen])
     counts = [len(found.above(THRESHOLD)) for found in (whole, tiled)]
     assert abs(counts[1] - counts[0]) <= 0.02 * counts[0]
     assert abs(counts[1] - len(field.boxes)) <= 0.02 * len(field.boxes)

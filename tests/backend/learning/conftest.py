@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from backend.labelstudio.results import to_regions
 from backend.services import Services
 from backend.store.annotations import Annotation
 from model.boxes import Box
-from model.fields import HARD, FieldStyle, generate_field
+from model.fields import HARD, Field, FieldStyle, generate_field
 from preprocessing.images import encode_png
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -60,6 +61,12 @@ def regions(services: Services, project: int) -> Callable[..., list[dict[str, An
     return write
 
 
+@cache
+def field_of(seed: int, cells: int, style: FieldStyle) -> Field:
+    """The same for all tests, and never changed."""
+    return generate_field(seed, (96, 96), cells, style, label="Cell")
+
+
 @pytest.fixture
 def correct_fields(
     correct: Callable[..., None], add_image: Callable[..., str], regions: Callable[..., Any]
@@ -68,7 +75,7 @@ def correct_fields(
 
     def submit(tasks: Iterable[int], style: FieldStyle = HARD, cells: int = 4) -> None:
         for task in tasks:
-            field = generate_field(task, (96, 96), cells, style, label="Cell")
+            field = field_of(task, cells, style)
             pixels = field.pixels
             add_image(task, pixels)
             boxes = [replace(box, score=None) for box in field.boxes]

@@ -90,6 +90,7 @@ def test_a_database_of_before_fingerprints_is_brought_up_to_date(tmp_path: Path)
     engine.dispose()
 
 
+@pytest.mark.integration
 def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'cytoloop.db'}"
     code = f"from backend.store.database import open_database; open_database({url!r})"
