@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from rq.serializers import JSONSerializer
 
 from backend.errors import QueueError
 from backend.learning.queue import JobQueue
+from backend.running.redis import redis_server
 from backend.services import Services
 
 
@@ -73,6 +75,28 @@ def test_a_redis_that_is_away_is_named_without_its_password() -> None:
     assert "hunter2" not in str(caught.value)
     with pytest.raises(QueueError):
         queue.ping()
+
+
+def test_a_redis_that_hangs_counts_as_away(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.learning.queue.ANSWER_S", 0.3)
+    socket_path = tmp_path_factory.mktemp("r") / "r.sock"
+    options = ("--port", "0", "--unixsocket", str(socket_path), "--save", "")
+    server = subprocess.Popen(
+        [redis_server(), *options], cwd=socket_path.parent, stdout=subprocess.DEVNULL
+    )
+    try:
+        while not socket_path.exists():
+            time.sleep(0.01)
+        queue = JobQueue(f"unix://{socket_path}", 60)
+        queue.ping()
+        server.send_signal(signal.SIGSTOP)
+        with pytest.raises(QueueError, match="could not be reached"):
+            queue.enqueue_learn(7)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_a_lock_left_by_a_killed_process_keeps_no_webhook_waiting(
