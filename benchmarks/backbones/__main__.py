@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -32,6 +32,7 @@ from benchmarks.backbones.references import UNRESIZED
 from benchmarks.backbones.table import table
 from benchmarks.sides import SETS
 from model.anchors import STRIDES
+from model.config import Backbone
 
 OURS = [name for name in STRIDES if name != "vgg16"]
 LINES = "lines.jsonl"
@@ -54,8 +55,9 @@ def steps(options: argparse.Namespace) -> Iterator[Trial]:
 
 
 def step(backbone: str) -> dict[str, Any]:
+    ours = None if backbone == UNRESIZED else cast("Backbone", backbone)
     with tempfile.TemporaryDirectory(prefix="cytoloop-backbones-") as folder:
-        return trials.step_seconds(None if backbone == UNRESIZED else backbone, Path(folder))
+        return trials.step_seconds(ours, Path(folder))
 
 
 def learnings(options: argparse.Namespace) -> Iterator[Trial]:

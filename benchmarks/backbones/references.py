@@ -32,6 +32,7 @@ class Torchvision:
     """torchvision's ``fasterrcnn_resnet50_fpn`` behind our interface; grey as three colours."""
 
     module: FasterRCNN
+    classes: tuple[str, ...] = ("cell",)
 
     def detect(self, images: Sequence[Prepared]) -> list[Detections]:
         return [self._detect(image) for image in images]
@@ -40,7 +41,7 @@ class Torchvision:
     def _detect(self, image: Prepared) -> Detections:
         found = self.module([in_colour(image.pixels)])[0]
         boxes, scores, labels = (found[n].numpy() for n in ("boxes", "scores", "labels"))
-        return Detections(boxes, scores, labels - 1, ("cell",))
+        return Detections(boxes, scores, labels - 1, self.classes)
 
 
 def in_colour(pixels: np.ndarray) -> Tensor:

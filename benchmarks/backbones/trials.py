@@ -196,6 +196,7 @@ def step_seconds(backbone: Backbone | None, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     real = real_images("bccd")
     images = spread(real.rest, STEPS + 1)
+    step: Callable[[], object]
     if backbone:
         step = _step_of_ours(backbone, images, real.classes, folder)
     else:
@@ -225,7 +226,8 @@ def _step_of_theirs(
 ) -> Callable[[], None]:
     module: FasterRCNN = torchvision_resnet50(resized=False).train()
     optimiser = torch.optim.AdamW(module.parameters(), lr=TrainConfig().learning_rate)
-    examples = iter([*Examples(images, ContrastGroups.none(), classes, 1.0)])
+    read = Examples(images, ContrastGroups.none(), classes, 1.0)
+    examples = iter([read[number] for number in range(len(images))])
 
     def step() -> None:
         example = next(examples)
@@ -233,7 +235,7 @@ def _step_of_theirs(
         target = {"boxes": torch.from_numpy(example.xyxy_px), "labels": ones}
         optimiser.zero_grad(set_to_none=True)
         losses = module([in_colour(example.pixels)], [target])
-        torch.stack(list(losses.values())).sum().backward()
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
     return step
