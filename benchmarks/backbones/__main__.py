@@ -4,7 +4,8 @@ Three kinds of trial, a line of JSON each in FOLDER/lines.jsonl; a line that is 
 done again, so that it can be stopped and go on.
 
 `learn`: each backbone learns a set's teaching side from nothing (or from ImageNet weights in
-torch's cache) for `--minutes` of steps on the wall, is exported, and judged on the test side.
+torch's cache) for `--minutes` of steps, of the CPU's time or a GPU's, is exported, and judged on
+the test side.
 `speed`: of these and of the shipped starter, CPU seconds an image, `time.process_time`, one thread,
 exported with the shipped caps, on the set's test images at their working scale, and on 1280×1024
 laid with them at scale 1; beside, image by image in the same process, torchvision's
