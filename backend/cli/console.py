@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from backend.columns import aligned
 from backend.errors import BackendError
 from model.errors import ModelError
+from model.wording import first_of
 from preprocessing.errors import PreprocessingError
 
 #: What a user can mend, and the files and connections of the machine; all else is a bug of ours
@@ -42,11 +43,8 @@ def say(text: str) -> None:
 
 def warn(notes: Iterable[str]) -> None:
     """Tell what was left out or changed; past ``NOTES_SHOWN`` only how many more."""
-    lines = list(notes)
-    for line in lines[:NOTES_SHOWN]:
+    for line in first_of(list(notes), NOTES_SHOWN):
         typer.secho(f"Note: {line}", fg=typer.colors.YELLOW, err=True)
-    if len(lines) > NOTES_SHOWN:
-        typer.secho(f"Note: and {len(lines) - NOTES_SHOWN} more.", fg=typer.colors.YELLOW, err=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -26,6 +26,7 @@ from backend.datasets.drawn import (
 )
 from backend.errors import BadRequest
 from model.boxes import Box
+from model.wording import first_of
 
 CSV_SUFFIX = ".csv"
 COLUMNS = ("filename", "width", "height", "class", *EDGES)
@@ -194,4 +195,4 @@ def _size(row: Row) -> tuple[int, int] | None:
 
 
 def _reasons(notes: Sequence[str]) -> str:
-    return "\n  ".join([":", *notes[:5]]) if notes else "."
+    return "\n  ".join([":", *first_of(notes)]) if notes else "."

@@ -19,7 +19,7 @@ from backend.datasets.folder import read_record
 from backend.datasets.naming import UniqueNames
 from backend.datasets.writing import require_empty, write_whole
 from backend.errors import BadRequest
-from model.wording import counted
+from model.wording import counted, first_of
 from preprocessing.background import ground
 from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import Traits, fit_groups, traits_of
@@ -161,7 +161,7 @@ def _readable(
             read += 1
             yield path, record
     if not read:
-        raise BadRequest("None of the images can be read:\n  " + "\n  ".join(notes))
+        raise BadRequest("\n  ".join(["None of the images can be read:", *first_of(notes)]))
 
 
 def _csv(rows: Sequence[tuple[object, ...]]) -> str:

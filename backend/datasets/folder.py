@@ -21,11 +21,9 @@ from backend.errors import BadRequest
 from model.boxes import Box
 from model.examples import LabelledImage
 from model.label_guard import ImageLabels, SetAside, guard, without
-from model.wording import counted
+from model.wording import counted, first_of
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, read_image
-
-REASONS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -183,6 +181,6 @@ def _nothing_usable(images: Path, annotations: Path, notes: Sequence[str]) -> st
     return "\n  ".join(
         [
             f"No image of {images} can be used with the annotations of {annotations}:",
-            *notes[:REASONS_SHOWN],
+            *first_of(notes),
         ]
     )

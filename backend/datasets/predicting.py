@@ -15,6 +15,7 @@ from backend.datasets.voc import write_voc
 from backend.datasets.writing import require_empty, write_whole
 from backend.errors import BadRequest
 from model.loaded import LoadedVersion
+from model.wording import first_of
 from preprocessing.images import ImageRecord
 
 ANNOTATIONS, DRAWN, COUNTS = "annotations", "drawn", "counts.csv"
@@ -76,7 +77,7 @@ def predict_into(
             counted.append(_count(record, path.name, loaded, default_class))
             _write(out, names.stem(path.name), record, counted[-1], scores)
     if not counted:
-        raise BadRequest("None of the images can be read:\n  " + "\n  ".join(notes))
+        raise BadRequest("\n  ".join(["None of the images can be read:", *first_of(notes)]))
     classes = loaded.version.classes or tuple({b.label: 0 for c in counted for b in c.boxes})
     write_whole(out / COUNTS, counts_csv(counted, classes).encode())
     return Predicted(len(counted), sum(len(c.boxes) for c in counted), tuple(notes))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from model.wording import counted
+from model.wording import counted, first_of
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,9 @@ from model.wording import counted
 )
 def test_one_thing_is_told_as_one(number: int, what: str, said: str) -> None:
     assert counted(number, what) == said
+
+
+def test_of_many_lines_the_first_are_told_and_how_many_more_there_are():
+    lines = ["a", "b", "c"]
+    assert first_of(lines, 3) == lines
+    assert first_of(lines, 1) == ["a", "and 2 more"]

@@ -104,7 +104,7 @@ def test_long_lists_of_notes_are_cut_and_say_so(capsys: pytest.CaptureFixture[st
     warn(f"note {number}" for number in range(25))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 21
-    assert lines[-1] == "Note: and 5 more."
+    assert lines[-1] == "Note: and 5 more"
 
 
 @pytest.mark.parametrize("pair", ["N", "N=", "=Nucleus", ""])
