@@ -16,7 +16,7 @@ WINDOWS = (8, 12)
 
 
 class Descriptions(nn.Module):
-    """What the box head makes of regions: pooling, level by level, and its two layers.
+    """What the box head makes of regions, pooled level by level.
 
     RoIAlign is linear in the map and the same across as down: a region's bins are two matrices
     times the window of the map that it lies in.
@@ -29,10 +29,9 @@ class Descriptions(nn.Module):
 
     def __init__(self, heads: RoIHeads) -> None:
         super().__init__()
+        self.head = heads.box_head
         self.pool = heads.box_roi_pool
         self.bins: int = self.pool.output_size[0]
-        self.first = _channels_last(heads.box_head.fc6, self.bins**2)
-        self.second = heads.box_head.fc7
 
     def forward(self, maps: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
         """Return the regions, shape (N, 4), in another order, and what is said of each."""
@@ -41,13 +40,13 @@ class Descriptions(nn.Module):
         for level, (features, scale) in enumerate(zip(maps, self.pool.scales, strict=False)):
             for here, pooled in self._pooled(features, scale, proposals[levels == level]):
                 regions.append(here)
-                described.append(relu(self.first(pooled.flatten(start_dim=1))))
-        return torch.cat(regions), relu(self.second(torch.cat(described)))
+                described.append(self.head(pooled))
+        return torch.cat(regions), torch.cat(described)
 
     def _pooled(
         self, features: Tensor, scale: float, regions: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield regions by their size, and their bins, shape (N, bins, bins, channels)."""
+        """Yield regions by their size, and their bins, shape (N, channels, bins, bins)."""
         sides = (regions[:, 2:] - regions[:, :2]).amax(dim=1) * scale
         samples = self.bins * self.pool.sampling_ratio
         least = torch.zeros(())
@@ -59,8 +58,7 @@ class Descriptions(nn.Module):
             least = most
         here = regions[sides >= least]
         bins = self.pool.output_size
-        pooled = roi_align(features, [here], bins, scale, self.pool.sampling_ratio)
-        yield here, pooled.permute(0, 2, 3, 1)
+        yield here, roi_align(features, [here], bins, scale, self.pool.sampling_ratio)
 
     def _from_windows(self, features: Tensor, regions: Tensor, window: int) -> Tensor:
         height, width = (torch.as_tensor(side) for side in features.shape[2:])
@@ -69,8 +67,9 @@ class Descriptions(nn.Module):
         channels = features.shape[1]
         cells = features[0].flatten(start_dim=1).t()
         windows = cells[rows[:, :, None] * width + columns[:, None, :]]
-        by_row = down @ windows.view(-1, window, window * channels)
-        return across[:, None] @ by_row.view(-1, self.bins, window, channels)
+        by_row = windows.view(-1, window, window * channels).transpose(1, 2) @ down
+        pooled = by_row.view(-1, window, channels * self.bins).transpose(1, 2) @ across
+        return pooled.view(-1, channels, self.bins, self.bins)
 
     def _weights(self, edges: Tensor, cells: Tensor, window: int) -> tuple[Tensor, Tensor]:
         """Return how much each cell of a window weighs in each bin, and which cells they are.
@@ -84,7 +83,7 @@ class Descriptions(nn.Module):
 
         Returns
         -------
-        Shapes (N, bins, window) and (N, window).
+        Shapes (N, window, bins) and (N, window).
         """
         samples = self.bins * self.pool.sampling_ratio
         size = (edges[:, 1:] - edges[:, :1]).clamp(min=1)
@@ -95,14 +94,4 @@ class Descriptions(nn.Module):
         # Between two cells each counts the more, the nearer it is.
         near = relu(1 - (at[:, :, None] - places[:, None, :]).abs()) * inside[:, :, None]
         weights = near.view(-1, self.bins, self.pool.sampling_ratio, window).mean(dim=2)
-        return weights, torch.minimum(places, cells - 1.0).long()
-
-
-def _channels_last(layer: nn.Linear, bins: int) -> nn.Linear:
-    """Return the layer for regions whose channels come last."""
-    channels = layer.in_features // bins
-    weights = layer.weight.detach().view(-1, channels, bins).transpose(1, 2)
-    moved = nn.Linear(layer.in_features, layer.out_features)
-    moved.weight = nn.Parameter(weights.reshape(layer.out_features, -1))
-    moved.bias = layer.bias
-    return moved
+        return weights.transpose(1, 2), torch.minimum(places, cells - 1.0).long()
