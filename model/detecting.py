@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from model.boxes import Detections
 from preprocessing.prepare import Prepared
@@ -25,4 +25,13 @@ class Detector(Protocol):
         One for each image, in order: edges in pixels of the prepared image, scores descending,
         every box above the detector's own score floor.
         """
+        ...
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """A detector that can look at fewer proposals: quicker where the faint is not wanted."""
+
+    def sparing(self, floor: float) -> Detector:
+        """Return it looking only at proposals of at least so much objectness."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,11 @@ class TorchDetector:
         on the images beside it, and a batch is no faster on a CPU.
         """
         return [self._detect(image) for image in images]
+
+    def sparing(self, floor: float) -> TorchDetector:
+        """Return it with another floor of proposals; see ``model.detecting.Sparing``."""
+        config = replace(self.config, proposal_floor=floor)
+        return TorchDetector(self.module, config, self.classes, str(self.device))
 
     @torch.inference_mode()
     def _detect(self, image: Prepared) -> Detections:

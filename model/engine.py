@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from model.errors import BrokenVersion
 from preprocessing.prepare import Prepared
 
 #: What goes into an exported detector and what comes out; see ``model.graph.Graph.forward``.
-INPUT = "image"
+INPUT, FLOOR = "image", "floor"
 OUTPUTS = ("boxes", "scores", "labels", "caps")
 _CAPS = ("rpn_pre_nms", "rpn_post_nms")
 _ERRORS_ONLY = 3
@@ -29,7 +30,7 @@ class OnnxDetector:
     path
         The ONNX file.
     config
-        What it was built from; caps and floors are part of the file.
+        What it was built from; caps and the floor of scores are part of the file.
     classes
         Names of the classes, in label order.
     threads
@@ -48,14 +49,24 @@ class OnnxDetector:
         self.config = config
         self.classes = classes
         self._session = _open(path, threads or default_threads())
+        self._floor = config.proposal_floor
 
     def detect(self, images: Sequence[Prepared]) -> list[Detections]:
         """Find the cells of each image; see ``model.detecting.Detector``."""
         return [self._detect(image) for image in images]
 
+    def sparing(self, floor: float) -> OnnxDetector:
+        """Return it with another floor of proposals; see ``model.detecting.Sparing``."""
+        other = copy.copy(self)
+        other._floor = floor
+        return other
+
     def _detect(self, image: Prepared) -> Detections:
         pixels = np.ascontiguousarray(image.pixels, np.float32)
-        boxes, scores, labels, cut = self._session.run(OUTPUTS, {INPUT: pixels})
+        given = {INPUT: pixels, FLOOR: np.array(self._floor, np.float32)}
+        # In files of before one could tell it the floor is a part of the file.
+        taken = {node.name: given[node.name] for node in self._session.get_inputs()}
+        boxes, scores, labels, cut = self._session.run(OUTPUTS, taken)
         caps = [name for name, is_cut in zip(_CAPS, cut, strict=True) if is_cut]
         if len(scores) >= self.config.detections_per_image:
             caps.append("detections_per_image")
@@ -80,7 +91,10 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common class, and each means the same here
         raise BrokenVersion(f"{path} holds no exported detector: {error}") from error
-    given = tuple(node.name for node in (*session.get_inputs(), *session.get_outputs()))
-    if given != (INPUT, *OUTPUTS):
-        raise BrokenVersion(f"{path} is no detector of ours: it takes and gives {given}")
+    takes, gives = (
+        tuple(node.name for node in nodes)
+        for nodes in (session.get_inputs(), session.get_outputs())
+    )
+    if takes not in ((INPUT, FLOOR), (INPUT,)) or gives != OUTPUTS:
+        raise BrokenVersion(f"{path} is no detector of ours: it takes {takes} and gives {gives}")
     return session

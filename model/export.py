@@ -16,7 +16,7 @@ from model.atomic import new_file
 from model.boxes import Detections
 from model.detecting import Detector
 from model.detector import TorchDetector
-from model.engine import INPUT, OUTPUTS, OnnxDetector
+from model.engine import FLOOR, INPUT, OUTPUTS, OnnxDetector
 from model.errors import ExportFailed
 from model.graph import Graph
 from preprocessing.prepare import Prepared
@@ -89,11 +89,11 @@ def _write(detector: TorchDetector, path: Path) -> None:
     with torch.no_grad(), _as_legacy():
         torch.onnx.export(
             Graph(detector.module, detector.config).eval(),
-            (image,),
+            (image, torch.tensor(detector.config.proposal_floor)),
             str(path),
             dynamo=False,
             opset_version=_OPSET,
-            input_names=[INPUT],
+            input_names=[INPUT, FLOOR],
             output_names=list(OUTPUTS),
             dynamic_axes={INPUT: {0: "height", 1: "width"}, **sizes},
         )

@@ -39,13 +39,15 @@ class Graph(nn.Module):
         self.config = config
         self.describe = Descriptions(module.roi_heads)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor, floor: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Find the cells of one image.
 
         Parameters
         ----------
         image
             Shape (H, W), in [0, 1].
+        floor
+            Objectness below which a proposal is not looked at; no shape.
 
         Returns
         -------
@@ -57,14 +59,14 @@ class Graph(nn.Module):
         padded = pad((image - MEAN) / DEVIATION, room)  # type: ignore[arg-type] # traced sides
         limits = torch.stack([width, height]).to(image.dtype)
         maps = list(self.module.backbone(padded[None, None]).values())
-        proposals, caps = self._propose(maps, padded.shape, limits)
+        proposals, caps = self._propose(maps, padded.shape, limits, floor)
         regions, described = self.describe(maps, proposals)
         heads, votes = self.module.roi_heads, self.config.vote_iou
         boxes, scores, labels = classify(heads, regions, described, limits, votes)
         return boxes, scores, labels, caps
 
     def _propose(
-        self, maps: Sequence[Tensor], padded: Sequence[int], limits: Tensor
+        self, maps: Sequence[Tensor], padded: Sequence[int], limits: Tensor, floor: Tensor
     ) -> tuple[Tensor, Tensor]:
         rpn, config = self.module.rpn, self.config
         objectness, deltas = rpn.head(maps)
@@ -76,7 +78,7 @@ class Graph(nn.Module):
             scores = logits.sigmoid()
             likely.append((scores >= LIKELY).sum() > config.rpn_pre_nms)
             # Logits still differ where scores are all 1.
-            at = _best(logits, scores >= config.proposal_floor)[: config.rpn_pre_nms]
+            at = _best(logits, scores >= floor)[: config.rpn_pre_nms]
             moves = moves[0].view(-1, 4, *moves.shape[2:]).permute(2, 3, 0, 1).reshape(-1, 4)
             boxes = clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
             boxes, best = of_size(_LEAST_PROPOSAL_PX, boxes, scores[at])

@@ -9,7 +9,7 @@ from model.anchors import STRIDES
 from model.boxes import Detections
 from model.config import DetectorConfig, TrainConfig
 from model.detector import TorchDetector, build, load_detector
-from model.engine import OnnxDetector, default_threads
+from model.engine import FLOOR, OnnxDetector, default_threads
 from model.errors import BrokenVersion, ExportFailed
 from model.examples import DatasetSnapshot
 from model.export import export, unpaired
@@ -117,6 +117,24 @@ def test_an_image_without_cells_gives_no_boxes(tmp_path):
     assert found.xyxy_px.shape == (0, 4)
     assert (found.scores.dtype, found.labels.dtype) == (np.float32, np.int64)
     assert found.caps_reached == ()
+
+
+def test_told_to_be_sparing_both_leave_out_the_same_proposals(pair):
+    images, floor = [part_of_field((96, 128))], pair[0].config.proposal_floor
+    sparing = [each.sparing(0.6) for each in pair]
+    assert 0 < assert_same(*sparing, images) < assert_same(*pair, images)
+    assert_same(pair[0], sparing[1].sparing(floor), images)
+
+
+def test_a_file_that_takes_no_floor_has_its_own(exported_file, tmp_path):
+    fixed = onnx.load(exported_file)
+    (floor,) = (given for given in fixed.graph.input if given.name == FLOOR)
+    fixed.graph.input.remove(floor)
+    value = np.array(config_of().proposal_floor, np.float32)
+    fixed.graph.initializer.append(onnx.numpy_helper.from_array(value, FLOOR))
+    onnx.save(fixed, tmp_path / "model.onnx")
+    of_before = OnnxDetector(tmp_path / "model.onnx", config_of(), CLASSES)
+    assert assert_same(fresh(config_of()), of_before.sparing(0.6), [part_of_field((64, 64))]) > 0
 
 
 def test_no_images_give_no_detections(pair):
