@@ -29,7 +29,10 @@ LEAST_PX = 96
 SURE = 0.25
 #: Nor does a proposal of less objectness: leaving it out saves half of the time or more.
 LIKELY = 0.3
-#: One box alone may be the whole image, shrunk until it looks like a cell.
+#: What has a larger part than this of a view's side may be the whole image, shrunk until it looks
+#: like a cell.
+MOST_SHARE = 0.5
+#: What is seen once, in one look alone, may be anything.
 FEWEST = 2
 #: How far a box may be from the size at which cells are looked for, and two sizes from one
 #: another, to be believed: standard deviations of the logarithm.
@@ -90,8 +93,10 @@ def _look(image: Prepared, scale: float, detector: Detector, config: DetectorCon
     sure = found.above(SURE)
     edges = sure.xyxy_px.astype(np.float64)
     sides = np.sqrt(np.prod(np.clip(edges[:, 2:] - edges[:, :2], 1, None), axis=1))
-    share = sides / np.sqrt(view.height * view.width)
-    return sides / scale, sure.scores * share * _fit(sides, config)
+    shares = sides / np.sqrt(view.height * view.width)
+    weights = sure.scores * shares * _fit(sides, config)
+    small = shares <= MOST_SHARE
+    return sides[small] / scale, weights[small]
 
 
 def _alike(sides: Float64) -> Float64:

@@ -65,9 +65,10 @@ def test_the_scale_is_that_of_the_cells_that_are_there(side):
     assert found == pytest.approx(scale_for(np.array([side]), CONFIG), rel=0.15)
 
 
-def test_one_box_round_all_of_a_shrunken_image_is_no_cell():
-    found = find_scale(image(), Sees(15, 30, also_the_whole=True), CONFIG)
-    assert found == pytest.approx(scale_for(np.array([15]), CONFIG), rel=0.15)
+@pytest.mark.parametrize(("side", "pitch"), [(15, 30), (40, 1000)])
+def test_one_box_round_all_of_a_shrunken_image_is_no_cell(side, pitch):
+    found = find_scale(image(), Sees(side, pitch, also_the_whole=True), CONFIG)
+    assert found == pytest.approx(scale_for(np.array([side]), CONFIG), rel=0.15)
 
 
 def test_what_fills_an_image_from_too_near_is_no_cell():
