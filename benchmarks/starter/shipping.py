@@ -1,6 +1,7 @@
 """The starter's folder in the package. `python -m benchmarks.starter.shipping` exports it anew.
 
-Its weights and what is said of them stay: for when `model.graph` has become a quicker one.
+Its weights and what is said of them stay: for when `model.graph` has become a quicker one, or the
+starters' configuration another.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.real_images import real_images, spread
@@ -70,7 +72,7 @@ def write(version: ModelVersion, weights: Path) -> None:
 def main() -> None:
     """Export the shipped starter anew."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    write(read_version(FOLDER), FOLDER / WEIGHTS)
+    write(replace(read_version(FOLDER), detector=DETECTOR), FOLDER / WEIGHTS)
 
 
 if __name__ == "__main__":
