@@ -284,6 +284,8 @@ def test_every_image_however_old_is_learned_from_again(
 @pytest.mark.integration
 def test_six_small_images_teach_a_detector_to_find_cells(cell_images, tmp_path):
     snapshot = DatasetSnapshot(tuple(cell_images(6)), CLASSES)
+    # It learns the most from nothing in so few steps.
+    detector = replace(DETECTOR, backbone="r18_p34_64")
     training = TrainConfig(batch=2, warmup=10, rois_per_image=64, rpn_proposals=100)
     ap50 = {}
     for iterations in (1, 70):
@@ -291,14 +293,14 @@ def test_six_small_images_teach_a_detector_to_find_cells(cell_images, tmp_path):
         weights = train(
             snapshot,
             ContrastGroups.none(),
-            DETECTOR,
+            detector,
             plan,
             None,
             (),
             tmp_path / str(iterations),
             "cpu",
         )
-        ap50[iterations] = _ap50(load_detector(weights, DETECTOR, CLASSES, "cpu"), cell_images)
+        ap50[iterations] = _ap50(load_detector(weights, detector, CLASSES, "cpu"), cell_images)
     assert ap50[70] > 0.6
     assert ap50[1] < 0.2
 
