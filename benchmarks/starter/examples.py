@@ -18,7 +18,7 @@ from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare
 
-#: Boxes about a cell never seen lie too far apart for votes: without them AP is higher by 0.006.
+#: Boxes about a cell never seen lie too far apart for votes: they cost AP50 (docs/starter.md).
 DETECTOR = DetectorConfig(
     backbone="mbv2_64", anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0), vote_iou=0.0
 )
