@@ -20,6 +20,13 @@ def resized(pixels: Float32, shape: tuple[int, int]) -> Float32:
 
     Along a side that shrinks by a factor f it is smoothed first, by a Gaussian of (f - 1) / 2.
     What becomes of rows and of columns is a sparse matrix each.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W); of any range, which is kept.
+    shape
+        Rows and columns of the result.
     """
     down, across = (_weights(*sides) for sides in zip(pixels.shape, shape, strict=True))
     return np.ascontiguousarray((across @ (down @ pixels).T).T)
