@@ -15,8 +15,8 @@ from backend.http.problems import answer_with_problems
 from backend.http.protocol import health, protocol
 from backend.http.runs import runs
 from backend.http.webhooks import webhooks
+from backend.learning.poll import start_polling
 from backend.learning.triggers import requeue_pending
-from backend.learning.watch import start_watching
 from backend.logs import configure_logging
 from backend.services import Services, build_services
 from backend.serving.predictor import Predictor
@@ -51,11 +51,11 @@ def create_app(services: Services | None = None) -> Flask:
     return app
 
 
-def watch(app: Flask) -> None:
+def poll(app: Flask) -> None:
     """Have the app look now and then for what Label Studio's events did not tell."""
     with app.app_context():
         services = parts().services
-    start_watching(services, services.settings.watch_s)
+    start_polling(services, services.settings.poll_s)
 
 
 def _queue_what_waits(services: Services) -> None:

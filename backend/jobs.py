@@ -43,7 +43,7 @@ def record_killed(run_id: int, how: str) -> None:
     with _services() as services:
         try:
             take_up_killed(services, run_id, f"was killed ({how})")
-        except QueueError as error:  # the watch queues what waits
+        except QueueError as error:  # the poll queues what waits
             log.warning("run.not_queued", run=run_id, reason=str(error))
 
 
@@ -66,7 +66,7 @@ def run_worker(burst: bool = False) -> None:
 
 
 def _push_on(services: Services) -> None:
-    """Queue the pushes that are not done; what prevents it, the watch tells and tries again."""
+    """Queue the pushes that are not done; what prevents it, the poll tells and tries again."""
     with suppress(QueueError, ModelError):
         push_champions(services)
 

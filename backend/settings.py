@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     preset, iterations, device
         What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of
         images), ``auto``, ``cpu`` or ``cuda``.
-    watch_s
+    poll_s
         Seconds between two looks for what the events of Label Studio did not tell; 0: never.
     watch_share
         Share of the tasks that open without boxes or with a planted fault, to see how well boxes
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     preset: str = "default"
     iterations: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    watch_s: float = Field(default=30.0, ge=0.0)
+    poll_s: float = Field(default=30.0, ge=0.0)
     watch_share: float = Field(default=0.0, ge=0.0, le=1.0)
     job_timeout_s: int = Field(default=24 * 3600, ge=1)
     predict_budget_s: float = Field(default=90.0, gt=0.0)

@@ -1,6 +1,6 @@
 """For gunicorn: ``gunicorn --worker-class gthread --threads 8 backend.wsgi:app``, one process."""
 
-from backend.app import create_app, watch
+from backend.app import create_app, poll
 
 app = create_app()
-watch(app)
+poll(app)

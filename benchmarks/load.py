@@ -240,7 +240,7 @@ def _web(services: Services) -> Iterator[None]:
         **os.environ,
         **environment(settings),
         "CYTOLOOP_REDIS_URL": "unix:///nowhere/redis.sock",
-        "CYTOLOOP_WATCH_S": "0",
+        "CYTOLOOP_POLL_S": "0",
         "CYTOLOOP_DEVICE": "cpu",
     }
     with (settings.home / "web.log").open("wb") as log:

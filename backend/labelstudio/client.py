@@ -66,7 +66,8 @@ class LabelStudio:
 
     def create_project(self, title: str, label_config: str, **settings: Any) -> int:
         """Make a project and return its id; Label Studio wants titles of 3 to 50 characters."""
-        title = title[:50] if len(title.strip()) >= 3 else f"Project {title}"
+        title = title if len(title.strip()) >= 3 else f"Project {title}"
+        title = title if len(title) <= 50 else f"{title[:49]}…"
         sent = {"title": title, "label_config": label_config, **settings}
         return int(self._http.json("POST", "/api/projects/", json=sent)["id"])
 

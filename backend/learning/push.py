@@ -52,7 +52,7 @@ def push(services: Services, project: int, version_id: str) -> int:
     pushing.end()
     if not _superseded(services, project, served):
         _show(services, project, served, pushing.stored)
-        if pushing.complete:  # else the watch pushes the rest
+        if pushing.complete:  # else the poll pushes the rest
             services.projects.set_pushed(project, served)
     log.info("push.done", project=project, version=version_id, pushed=pushing.stored)
     return pushing.stored

@@ -59,7 +59,7 @@ def show_anew(services: Services, project: int, on_note: Callable[[str], None]) 
     Raises
     ------
     QueueError
-        When Redis cannot be reached; the watch gives the tasks their boxes later.
+        When Redis cannot be reached; the poll gives the tasks their boxes later.
     """
     for run in services.runs.all(project):
         path = snapshot_file(services.settings, run.id)
@@ -78,7 +78,7 @@ def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float
     BadRequest
         The champion knows it: it learned it from the corrected boxes, or needs no size.
     QueueError
-        When Redis cannot be reached; the watch gives the tasks their boxes later.
+        When Redis cannot be reached; the poll gives the tasks their boxes later.
     """
     key, champion = str(project), services.registry.champion(str(project))
     if not champion.finds_scale:

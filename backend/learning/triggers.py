@@ -142,7 +142,7 @@ def take_up(services: Services) -> list[Run]:
 def take_up_killed(services: Services, run_id: int, how: str) -> None:
     """Have a run whose process was killed wait again, or end it when that leads nowhere.
 
-    For the worker, once RQ is done with the job. Where the watch saw it die first, the run is
+    For the worker, once RQ is done with the job. Where the poll saw it die first, the run is
     queued already, and this death is not counted twice.
     """
     run = services.runs.get(run_id)

@@ -96,7 +96,7 @@ class Lab:
             "milestones": str(scale.corrected),
             "milestone_step": scale.corrected,
             "device": "cpu",
-            "watch_s": 0.3,
+            "poll_s": 0.3,
         }
         with studio.served() as address:
             installation = Installation(home, port, address, scale.checkpoint_every, **chosen)

@@ -20,8 +20,8 @@ from backend.http.parts import Parts
 from backend.http.problems import answer_with_problems
 from backend.http.webhooks import webhooks
 from backend.labelstudio.client import SECRET_HEADER
+from backend.learning.poll import Poll
 from backend.learning.queue import JobQueue
-from backend.learning.watch import Watch
 from backend.services import Services, build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID, classical_version
@@ -122,7 +122,7 @@ class Installation:
         services.__dict__["label_studio"] = studio
         self.life = Life(services)
         self.training = Training()
-        self.watch = Watch(services)
+        self.poll = Poll(services)
         self._queue, self._app = services.queue, app
         Parts(services, None, None).of(app)  # type: ignore[arg-type]
         queue = Queue("learn", connection=redis, serializer=JSONSerializer)
@@ -139,7 +139,7 @@ class Installation:
         return self._app.test_client().post("/webhook", json=event, headers=secret).status_code
 
     def restart_web(self) -> None:
-        self.watch = Watch(self.services)
+        self.poll = Poll(self.services)
 
     # Redis
 

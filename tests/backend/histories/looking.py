@@ -28,7 +28,7 @@ from tests.backend.histories.playing import (
 
 
 class Looking(Playing):
-    """The watch, and the parts that come and go."""
+    """The poll, and the parts that come and go."""
 
     @rule(draw=draws, how=among(whole=3, killed=1, studio_goes_away=1))
     def look(self, draw: Draws, how: str) -> None:
@@ -43,7 +43,7 @@ class Looking(Playing):
 
     def looks(self, left: int | None = None) -> None:
         seen, before = self._foresee_look(), self.foreseen()
-        lived = self.survives(self.at.watch.look, left)
+        lived = self.survives(self.at.poll.look, left)
         whole = lived and self.at.studio.answers is None
         self.given_up(seen)
         self.is_now(*([seen] if whole else [before, seen]))

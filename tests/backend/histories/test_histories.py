@@ -15,10 +15,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import delete, update
 
 from backend import jobs
-from backend.learning import pipeline, watch
+from backend.learning import pipeline, poll
+from backend.learning.poll import Poll
 from backend.learning.queue import JobQueue
 from backend.learning.reconcile import reconcile
-from backend.learning.watch import Watch
 from backend.store.annotations import Annotation, Annotations
 from backend.store.runs import Run, Runs, Trigger
 from backend.store.tables import annotations, runs
@@ -80,15 +80,13 @@ def doubled_milestone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runs, "open", open_again)
 
 
-def blind_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def blind_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """See no late event that brings back what was deleted."""
-    monkeypatch.setattr(Watch, "_stored", lambda *_: 0)
-    monkeypatch.setattr(
-        Watch, "_reconcile", lambda self, id, _: reconcile(self._services, id) and 0
-    )
+    monkeypatch.setattr(Poll, "_stored", lambda *_: 0)
+    monkeypatch.setattr(Poll, "_reconcile", lambda self, id, _: reconcile(self._services, id) and 0)
 
 
-PLANTS = (dropped_dedupe, lost_deletion, doubled_milestone, blind_watch)
+PLANTS = (dropped_dedupe, lost_deletion, doubled_milestone, blind_poll)
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +113,9 @@ def histories(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hi
     monkeypatch.setattr(pipeline, "make_candidate", training("make_candidate"))
     monkeypatch.setattr(pipeline, "judge", training("judge"))
     monkeypatch.setattr(pipeline, "show_least_work", lambda *_: False)
-    # What the watch puts off is due again at the next look.
+    # What the poll puts off is due again at the next look.
     hours = (3600.0 * hour for hour in count())
-    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: next(hours)))
+    monkeypatch.setattr(poll, "time", SimpleNamespace(monotonic=lambda: next(hours)))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     yield type(
         "PlacedHistories", (Histories,), {"place": place, "kinds": Counter(), "ends": Counter()}

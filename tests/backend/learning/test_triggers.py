@@ -149,14 +149,14 @@ def test_a_run_whose_worker_died_is_taken_up_again(services: Services, project: 
     assert queued(services) == [f"learn-{run.id}"]
 
 
-@pytest.mark.parametrize("is_seen_by_the_watch", [False, True])
+@pytest.mark.parametrize("is_seen_by_the_poll", [False, True])
 def test_a_death_counts_once_whoever_sees_it_first(
-    services: Services, project: int, is_seen_by_the_watch: bool
+    services: Services, project: int, is_seen_by_the_poll: bool
 ) -> None:
     run = services.runs.open(project, 5, "milestone")
     assert run is not None
     services.runs.start(run.id)
-    if is_seen_by_the_watch:
+    if is_seen_by_the_poll:
         take_up_lost(services)
     take_up_killed(services, run.id, "was killed (SIGKILL)")
     again = services.runs.get(run.id)

@@ -64,7 +64,7 @@ class _Again:
         self.wait_s = min(self.wait_s * LATER, LATEST_S)
 
 
-class Watch:
+class Poll:
     """Keeps the store as Label Studio has it, and the queue as the store has it.
 
     A look costs two small requests a project while nothing changes. At the first look, and where
@@ -146,33 +146,33 @@ class Watch:
             look()
         except BackendError as error:
             return str(error)
-        except Exception as error:  # a door: one odd project must not end the watch over all
-            log.exception("watch.failed")
+        except Exception as error:  # a door: one odd project must not end the poll over all
+            log.exception("poll.failed")
             return f"{type(error).__name__}: {error}"
         return ""
 
     def _said(self, project: int, problem: str) -> None:
         """Log a problem when it begins and when it ends, not at each look."""
         if problem != self._problems.get(project, ""):
-            log.warning("watch.problem", project=project, reason=problem or "none any more")
+            log.warning("poll.problem", project=project, reason=problem or "none any more")
         self._problems[project] = problem
 
 
-def start_watching(services: Services, every_s: float) -> threading.Event:
+def start_polling(services: Services, every_s: float) -> threading.Event:
     """Look at once and every so many seconds, in a thread of its own; 0: never.
 
     Returns
     -------
-    Set it to end the watch.
+    Set it to end the poll.
     """
     ended = threading.Event()
 
-    def watch() -> None:
-        looking = Watch(services)
+    def poll() -> None:
+        looking = Poll(services)
         well = looking.look()
         while not ended.wait(every_s if well else min(AWAY_S, every_s)):
             well = looking.look()
 
     if every_s > 0:
-        threading.Thread(target=watch, name="watch", daemon=True).start()
+        threading.Thread(target=poll, name="poll", daemon=True).start()
     return ended

@@ -13,9 +13,9 @@ from redis import Redis
 from sqlalchemy.exc import OperationalError
 
 from backend.errors import LabelStudioMissing
-from backend.learning import watch as watching
+from backend.learning import poll as polling
 from backend.learning.pipeline import learn
-from backend.learning.watch import AGAIN_S, Watch, start_watching
+from backend.learning.poll import AGAIN_S, Poll, start_polling
 from backend.services import Services
 from backend.store.runs import Run
 from model.classical import classical_version
@@ -56,7 +56,7 @@ def waiting(services: Services, queue: str) -> list[str]:
 
 
 class Clock:
-    """The seconds that the watch counts."""
+    """The seconds that the poll counts."""
 
     now = 1000.0
 
@@ -70,84 +70,84 @@ def seconds_about(moments: Sequence[int], until: int) -> list[int]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(polling, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
 @pytest.fixture
-def watch(services: Services) -> Watch:
-    return Watch(services)
+def poll(services: Services) -> Poll:
+    return Poll(services)
 
 
 def test_corrections_whose_events_were_all_lost_open_their_run(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     label_studio(corrected(1, 2, 3, 4, 5), FILES)
-    assert watch.look()
+    assert poll.look()
     [run] = runs_of(services, project)
     assert (run.milestone, run.trigger, run.state) == (5, "milestone", "queued")
     assert waiting(services, "learn") == [f"learn-{run.id}"]
 
 
 def test_while_nothing_changes_no_task_is_asked_for(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1, 2, 3, 4, 5), FILES)
     for _ in range(3):
-        watch.look()
+        poll.look()
     assert recorded.asked == ["all"]
     assert len(runs_of(services, project)) == 1
 
 
 def test_of_many_tasks_those_that_changed_are_asked_for(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1, 2, 3, 4), FILES)
-    watch.look()
+    poll.look()
     recorded.given.append(*corrected(5))
-    watch.look()
+    poll.look()
     assert recorded.asked == ["all", "changed"]
     assert services.annotations.corrected_count(project) == 5
     assert [run.milestone for run in runs_of(services, project)] == [5]
 
 
 def test_an_update_whose_event_was_lost_replaces(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1, 2), FILES)
-    watch.look()
+    poll.look()
     recorded.given[0] = task_of(1, 9, annotation_of(1, 9))
-    watch.look()
+    poll.look()
     [updated] = [a for a in services.annotations.corrected(project) if a.task == 1]
     assert updated.updated_at == START + timedelta(minutes=9)
 
 
 def test_a_deleted_annotation_is_forgotten_with_its_task_kept(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1, 2, 3), FILES)
-    watch.look()
+    poll.look()
     recorded.given[1] = task_of(2, 9)
-    watch.look()
+    poll.look()
     assert recorded.asked == ["all", "changed"]
     assert [a.task for a in services.annotations.corrected(project)] == [1, 3]
 
 
 def test_a_late_event_does_not_bring_back_what_was_deleted_before_it_was_seen(
-    services: Services, project: int, label_studio: Any, watch: Watch, correct: Any
+    services: Services, project: int, label_studio: Any, poll: Poll, correct: Any
 ) -> None:
     recorded = label_studio(corrected(1, 2), FILES)
-    watch.look()
+    poll.look()
     correct([7], id=7)
     assert services.annotations.corrected_count(project) == 3
     for _ in range(2):
-        watch.look()
+        poll.look()
     assert set(services.annotations.known(project)) == {1, 2}
     assert recorded.asked == ["all", "changed", "all"]
 
 
 def test_such_an_event_that_comes_during_a_look_is_forgotten_by_the_next(
-    services: Services, project: int, label_studio: Any, watch: Watch, correct: Any
+    services: Services, project: int, label_studio: Any, poll: Poll, correct: Any
 ) -> None:
     recorded = label_studio(corrected(1, 2), FILES)
     listed = recorded.tasks
@@ -158,29 +158,29 @@ def test_such_an_event_that_comes_during_a_look_is_forgotten_by_the_next(
         return listed(id)
 
     recorded.tasks = tasks
-    watch.look()
+    poll.look()
     assert set(services.annotations.known(project)) == {1, 2, 7}
-    watch.look()
+    poll.look()
     assert set(services.annotations.known(project)) == {1, 2}
 
 
 def test_an_annotation_that_comes_back_under_its_number_does_not_have_all_tasks_asked_for_ever(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1, 2), FILES)
     services.annotations.delete(project, [2])
     for _ in range(3):
-        watch.look()
+        poll.look()
     assert recorded.asked == ["all"]
 
 
 def test_a_deleted_task_goes_with_its_annotation_and_its_image_is_shown_no_more(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1, 2), FILES)
-    watch.look()
+    poll.look()
     recorded.given.clear()
-    watch.look()
+    poll.look()
     assert services.annotations.corrected_count(project) == 0
     [image] = services.images.all(project)
     assert image.task is None
@@ -188,44 +188,44 @@ def test_a_deleted_task_goes_with_its_annotation_and_its_image_is_shown_no_more(
 
 
 def test_a_skipped_task_is_recorded_and_teaches_nothing(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     label_studio([task_of(1, 1, annotation_of(1, 1, skipped=True))], FILES)
-    watch.look()
+    poll.look()
     assert set(services.annotations.known(project)) == {1}
     assert services.annotations.corrected_count(project) == 0
 
 
 def test_a_changed_label_config_is_followed_and_one_without_boxes_is_not(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1), FILES)
     recorded.described["label_config"] = recorded.described["label_config"].replace(
         "Debris", "Dust"
     )
-    assert watch.look()
+    assert poll.look()
     assert services.projects.get(project).classes == ("Cell", "Dust")
     recorded.described["label_config"] = "<View/>"
-    assert not watch.look()
+    assert not poll.look()
     assert services.projects.get(project).classes == ("Cell", "Dust")
 
 
 def test_a_deleted_project_is_gone_until_label_studio_has_it_again(
-    services: Services, project: int, label_studio: Any, watch: Watch, clock: Clock
+    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
 ) -> None:
     recorded = label_studio(corrected(1), FILES)
     described, recorded.described = recorded.described, None
-    watch.look()
+    poll.look()
     assert services.projects.all() == []
     assert [p.id for p in services.projects.all(gone=True)] == [project]
     recorded.described = described
     clock.now += AGAIN_S
-    assert watch.look()
+    assert poll.look()
     assert [p.id for p in services.projects.all()] == [project]
 
 
 def test_a_deleted_project_is_looked_for_ever_more_rarely_and_is_no_reason_to_look_soon(
-    services: Services, project: int, label_studio: Any, watch: Watch, clock: Clock
+    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
 ) -> None:
     recorded = label_studio(corrected(1), FILES)
     asked: list[float] = []
@@ -237,7 +237,7 @@ def test_a_deleted_project_is_looked_for_ever_more_rarely_and_is_no_reason_to_lo
     recorded.project = missing
     expected = [1000, 1005, 1025, 1105, 1425, 2025, 2625]
     for clock.now in seconds_about(expected, until=3000):
-        assert watch.look()
+        assert poll.look()
     assert asked == expected
 
 
@@ -254,49 +254,49 @@ def test_a_run_of_a_deleted_project_ends_and_says_why(
 
 
 def test_one_project_that_is_gone_holds_up_no_other(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1, 2, 3, 4, 5), FILES)
     services.projects.ensure(0, "gone", services.projects.get(project).label_config)
     project_of = recorded.project
     recorded.project = lambda id: project_of(id) if id == project else {"title": "broken"}
-    assert not watch.look()
+    assert not poll.look()
     assert len(runs_of(services, project)) == 1
 
 
 def test_a_running_run_that_nobody_works_on_and_no_job_stands_for_is_taken_up(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     label_studio()
     run = services.runs.open(project, 5, "milestone")
     assert run is not None
     services.runs.start(run.id)
-    watch.look()
+    poll.look()
     assert services.runs.get(run.id).state == "queued"
     assert waiting(services, "learn") == [f"learn-{run.id}"]
 
 
 def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_done(
-    services: Services, project: int, label_studio: Any, watch: Watch
+    services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     label_studio()
-    watch.look()
+    poll.look()
     assert waiting(services, "push") == []
     better = replace(classical_version(), id="trained-1", kind="trained")
     services.registry.add(better, ContrastGroups.none(), weights=None)
     services.registry.promote(str(project), better.id)
     for _ in range(2):
-        watch.look()
+        poll.look()
     assert waiting(services, "push") == [f"push-{project}-{better.id}"]
     services.projects.set_pushed(project, services.registry.served_name(str(project)))
     with Redis.from_url(services.settings.redis_address) as connection:
         connection.flushall()
-    Watch(services).look()
+    Poll(services).look()
     assert waiting(services, "push") == []
 
 
 def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rarely(
-    services: Services, project: int, label_studio: Any, watch: Watch, clock: Clock
+    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
 ) -> None:
     label_studio()
     better = replace(classical_version(), id="trained-1", kind="trained")
@@ -305,7 +305,7 @@ def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rare
     expected, queued = [1000, 1005, 1025, 1105, 1425], []
     with Redis.from_url(services.settings.redis_address) as connection:
         for clock.now in seconds_about(expected, until=2000):
-            watch.look()
+            poll.look()
             if waiting(services, "push"):
                 queued.append(clock.now)
                 connection.flushall()  # the worker took it up and was killed
@@ -313,8 +313,8 @@ def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rare
 
 
 def test_with_label_studio_away_the_watch_goes_on(services: Services, project: int) -> None:
-    watch = Watch(services)
-    assert not watch.look()
+    poll = Poll(services)
+    assert not poll.look()
     assert services.projects.get(project).gone is False
 
 
@@ -330,14 +330,14 @@ def test_the_watch_looks_at_once_and_ends_when_told(
         return asked(id)
 
     recorded.newest_change = newest_change
-    ended = start_watching(services, every_s=60)
+    ended = start_polling(services, every_s=60)
     assert looked.wait(10)
     ended.set()
 
 
 def test_a_watch_every_zero_seconds_is_none(services: Services) -> None:
     before = threading.active_count()
-    start_watching(services, every_s=0)
+    start_polling(services, every_s=0)
     assert threading.active_count() == before
 
 
@@ -345,13 +345,13 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_watch(
     services: Services, project: int, label_studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label_studio(corrected(1), FILES)
-    watch = Watch(services)
+    poll = Poll(services)
     with monkeypatch.context() as away:
 
         def broken(**_: Any) -> Any:
             raise OperationalError("SELECT", {}, Exception("database is locked"))
 
         away.setattr(services.projects, "all", broken)
-        assert not watch.look()
-    assert watch.look()
+        assert not poll.look()
+    assert poll.look()
     assert services.annotations.corrected_count(project) == 1
