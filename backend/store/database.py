@@ -56,7 +56,8 @@ def _connect(url: str) -> Engine:
     except (ArgumentError, ImportError) as error:
         raise StoreError(
             f"CYTOLOOP_DATABASE_URL cannot be used: {error}. It is sqlite:///FILE, or "
-            "postgresql+psycopg://USER:PASSWORD@HOST/NAME with psycopg installed."
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME with psycopg installed"
+            " (`pip install '.[postgresql]'`)."
         ) from error
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)

@@ -13,6 +13,7 @@ from backend.settings import Settings
 from backend.store.annotations import Annotation
 from backend.store.database import open_database
 from backend.store.projects import Projects
+from tests.backend.store.postgresql import PostgreSQL, programs, running
 
 LABEL_CONFIG = """
 <View><Image name="image" value="$image"/>
@@ -21,11 +22,29 @@ LABEL_CONFIG = """
   </RectangleLabels></View>"""
 
 
-@pytest.fixture
-def engine(tmp_path: Path, empty_database: Path) -> Iterator[Engine]:
-    """A store with one project, 1, of the classes Cell and Debris."""
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgreSQL]:
+    binaries = programs()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (as root, `make setup` installs it)")
+    with running(binaries) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
+def url(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) -> str:
+    """The address of a database with all tables and nothing in them."""
+    if request.param == "postgresql":
+        server: PostgreSQL = request.getfixturevalue("server")
+        return server.new_database()
     shutil.copy(empty_database, tmp_path / "cytoloop.db")
-    opened = open_database(f"sqlite:///{tmp_path / 'cytoloop.db'}")
+    return f"sqlite:///{tmp_path / 'cytoloop.db'}"
+
+
+@pytest.fixture
+def engine(url: str, tmp_path: Path) -> Iterator[Engine]:
+    """A store with one project, 1, of the classes Cell and Debris."""
+    opened = open_database(url)
     Projects(opened, Settings(home=tmp_path)).ensure(1, "proj1", LABEL_CONFIG)
     yield opened
     opened.dispose()

@@ -28,6 +28,7 @@ def test_the_newest_migration_is_the_one_that_is_asked_for() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_sqlite_waits_for_a_writer_keeps_references_and_a_log(engine: Engine) -> None:
     with engine.connect() as connection:
         values = [
@@ -91,8 +92,13 @@ def test_a_database_of_before_fingerprints_is_brought_up_to_date(tmp_path: Path)
 
 
 @pytest.mark.integration
-def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_processes_that_start_at_once_migrate_once(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     url = f"sqlite:///{tmp_path / 'cytoloop.db'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("server").new_database(tables=False)
     code = f"from backend.store.database import open_database; open_database({url!r})"
     starting = [
         subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)
