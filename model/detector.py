@@ -228,10 +228,8 @@ def pick_device(device: str = "auto") -> torch.device:
 
 
 def on_device(module: nn.Module, device: torch.device) -> nn.Module:
-    """Move the module; on CUDA its convolutions work channels last."""
-    if device.type == "cuda":
-        return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-    return module.to(device)
+    """Move the module; its convolutions work channels last, which is quicker on any device."""
+    return module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def load_detector(
