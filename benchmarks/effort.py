@@ -1,8 +1,8 @@
 """What whole data sets cost, image by image: `python -m benchmarks.effort bccd --out DIR`.
 
 Each set is replayed (docs/effort.md) from nothing, the classical detector serving first, or from
-`--start ID`, a version of the registry of `CYTOLOOP_HOME` that has not seen the set; beside it the
-floor, cross-validated. `--over-http` plays through a `cytoloop up` of its own, Label Studio's API
+`--start STARTERS/no_{set}`, a starter without the set (`benchmarks.starter`); beside it the floor,
+cross-validated. `--over-http` plays through a `cytoloop up` of its own, Label Studio's API
 included. Run again with the same `--out`, it goes on. Printed: actions and assumed seconds a cell,
 over all images and the last quarter, above the floor and beside the goals.
 """
@@ -23,6 +23,7 @@ from backend.replay.figures import last_quarter
 from backend.replay.ledger import Ledger, Row, effort_of_rows, seconds_a_cell
 from backend.replay.playing import in_drawn_order
 from backend.settings import Settings
+from benchmarks.beginning import WITHOUT, keep_starter
 from benchmarks.installation import CYTOLOOP, Loop
 from benchmarks.real_images import link_folder
 from benchmarks.sides import SETS, data_folder
@@ -54,11 +55,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="tables, curves and homes")
     parser.add_argument("--images", type=int, default=0, help="0: all")
     parser.add_argument("--floor", type=int, default=3, help="folds; 0: no floor")
-    parser.add_argument("--start", default="", help="id of a version; from nothing if not given")
+    parser.add_argument("--start", default="", help="such as starters/no_{set}; else from nothing")
     parser.add_argument("--over-http", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.sets:
-        refuse_seen(name, arguments.start)
         out = arguments.out / name
         if arguments.over_http:
             over_http(name, out, arguments.images)
@@ -67,24 +67,15 @@ def main() -> None:
         report(name, out, bool(arguments.start))
 
 
-def refuse_seen(name: str, start: str) -> None:
-    """End where the version to begin with has learned from the set."""
-    if not start:
-        return
-    settings = Settings()
-    lineage = Registry(settings.registry_folder, settings.first_version).get(start).lineage
-    folder = data_folder() / name
-    hashes = {i.sha256 for i in labelled_folder(folder / "images", folder / "annotations").images}
-    if seen := hashes & set(lineage):
-        sys.exit(f"{start} has learned from {len(seen)} images of {name}: take one that has not")
-
-
 def in_process(name: str, out: Path, arguments: argparse.Namespace) -> None:
     words = ["--images-played", str(arguments.images), "--floor", str(arguments.floor)]
+    home = {"CYTOLOOP_HOME": str(out / "starter")}
     if arguments.start:
-        words += ["--start", arguments.start]
+        registry = Registry(Settings(home=out / "starter").registry_folder)
+        keep_starter(Path(arguments.start.format(set=name)), registry)
+        words += ["--start", WITHOUT]
     command = [str(CYTOLOOP), "replay", *truth_of(name), "--out", str(out), *words]
-    done = subprocess.run(command, check=False, env=os.environ | FROM_NOTHING)
+    done = subprocess.run(command, check=False, env=os.environ | FROM_NOTHING | home)
     if done.returncode:
         sys.exit(done.returncode)
 
