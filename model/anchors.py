@@ -18,12 +18,20 @@ Float64 = NDArray[np.float64]
 STRIDES: dict[str, tuple[int, ...]] = {
     "mbs8_64": (8, 16),
     "mbv2_64": (8, 16),
+    "mbv2_half_64": (8, 16),
     "r18_p34_64": (8, 16),
     "resnet50_fpn": (4, 8, 16, 32, 64),
     "vgg16": (16,),
 }
 #: Sizes found by k-means: the same number for each feature map, since they share one RPN head.
-_SIZES = {"mbs8_64": 4, "mbv2_64": 4, "r18_p34_64": 4, "resnet50_fpn": 5, "vgg16": 3}
+_SIZES = {
+    "mbs8_64": 4,
+    "mbv2_64": 4,
+    "mbv2_half_64": 4,
+    "r18_p34_64": 4,
+    "resnet50_fpn": 5,
+    "vgg16": 3,
+}
 
 SMALLEST_CELL_PX = 8.0
 #: Scales that differ by no more than this factor are about the same.

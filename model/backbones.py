@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.mobilenetv2 import InvertedResidual
+from torchvision.ops import Conv2dNormActivation
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 log = logging.getLogger(__name__)
@@ -88,9 +90,26 @@ class VggFeatures(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
+def half_mobilenet(weights: None = None) -> nn.Module:
+    """Return MobileNetV2 with half its hidden channels, and half of its first layer's filters.
+
+    Its first blocks are most of its time, at full width: they have maps of half the image's side.
+    """
+    # Expansion, channels, blocks, stride; of the paper's expansion of 6 half (Sandler et al. 2018).
+    stages = [[3, 24, 2, 2], [3, 32, 3, 2], [3, 64, 4, 2], [3, 96, 3, 1]]
+    net = models.MobileNetV2(inverted_residual_setting=[[1, 16, 1, 1], *stages])
+    net.features[0] = Conv2dNormActivation(
+        3, 16, stride=2, norm_layer=nn.BatchNorm2d, activation_layer=nn.ReLU6
+    )
+    net.features[1] = InvertedResidual(16, 16, stride=1, expand_ratio=1)
+    net.features[1].use_res_connect = False  # as in MobileNetV2, where it has 32 in and 16 out
+    return net  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True)
 class _Recipe:
     net: Callable[..., nn.Module]
+    #: None: there are none for this network.
     imagenet: Any
     cut: Callable[[Any], nn.Module]
 
@@ -113,6 +132,11 @@ _RECIPES: dict[str, _Recipe] = {
         models.mobilenet_v2,
         models.MobileNet_V2_Weights.DEFAULT,
         # Blocks 6 and 13 are the last of strides 8 and 16.
+        lambda net: Pyramid(net.features, {"6": 32, "13": 96}, 64),
+    ),
+    "mbv2_half_64": _Recipe(
+        half_mobilenet,
+        None,
         lambda net: Pyramid(net.features, {"6": 32, "13": 96}, 64),
     ),
     "resnet50_fpn": _Recipe(
@@ -178,6 +202,8 @@ def _quicken(net: nn.Module) -> None:
 
 
 def _imagenet_state(weights: Any, where: ImageNet) -> dict[str, Tensor] | None:
+    if weights is None:
+        return None
     cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
     if not cached.exists() and where == "cached":
         log.info("no ImageNet weights: %s is not in torch's cache; starting from nothing", cached)

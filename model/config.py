@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from preprocessing.contrast import ContrastConfig, ContrastMode
 
-Backbone = Literal["mbs8_64", "mbv2_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
+Backbone = Literal["mbs8_64", "mbv2_64", "mbv2_half_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
 
 
 class _Config:
@@ -53,7 +53,7 @@ class DetectorConfig(_Config):
         more than this; 0: it stays as it was found.
     """
 
-    backbone: Backbone = "mbv2_64"
+    backbone: Backbone = "mbv2_half_64"
     anchor_sizes: tuple[float, ...] = ()
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     scale: float = 0.0

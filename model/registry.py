@@ -15,7 +15,7 @@ from model.errors import BrokenVersion, VersionInUse, VersionNotFound
 from model.loaded import LoadedVersion
 from model.policy import Policy
 from model.starter import FOLDER as STARTER_FOLDER
-from model.starter import STARTER_ID, is_shipped
+from model.starter import STARTER_ID, is_shipped, is_starter
 from model.version_folder import (
     WEIGHTS,
     Engine,
@@ -27,8 +27,6 @@ from model.version_folder import (
 from model.versions import GateDecision, Kind, ModelVersion
 from preprocessing.groups import ContrastGroups
 
-#: The versions that every registry has; they are not its own to change.
-GIVEN = (CLASSICAL_ID, STARTER_ID)
 VERSION_ID = re.compile(r"[a-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -77,7 +75,7 @@ class Registry:
         FileExistsError
             When a version of that id is there.
         """
-        if version.id in GIVEN:
+        if is_given(version.id):
             raise FileExistsError(f"{version.id} is part of every registry; take a new_id()")
         write_version(self._folder(version.id), version, groups, weights, exported)
         return version
@@ -219,7 +217,8 @@ class Registry:
             yield self.get(STARTER_ID)
 
     def _folder(self, version_id: str) -> Path:
-        if version_id == STARTER_ID:
+        # A project that went back to an earlier release's starter gets the one of today.
+        if is_starter(version_id):
             return STARTER_FOLDER
         # Ids come from the command line and the network: one must never lead out of the registry.
         if not VERSION_ID.fullmatch(version_id):
@@ -243,6 +242,11 @@ class Registry:
                 yield error
 
 
+def is_given(version_id: str) -> bool:
+    """Say whether every registry has this version: it is not its own to change."""
+    return version_id == CLASSICAL_ID or is_starter(version_id)
+
+
 def _check_own(version_id: str) -> None:
-    if version_id in GIVEN:
+    if is_given(version_id):
         raise VersionInUse(f"{version_id} is part of every registry and stays as it is")

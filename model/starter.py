@@ -5,13 +5,19 @@ Made by ``make starter``; its ``version.json`` says from what and how good it is
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
-STARTER_ID: Final = "starter-2"
+STARTER_ID: Final = "starter-3"
 
 #: A version's folder like those of a registry.
 FOLDER = Path(__file__).parent / "shipped" / STARTER_ID
+
+
+def is_starter(version_id: str) -> bool:
+    """Say whether it is the starter's id, of this release or an earlier one."""
+    return re.fullmatch(r"starter-\d+", version_id) is not None
 
 
 def is_shipped() -> bool:

@@ -29,7 +29,7 @@ from backend.store.database import open_database
 from backend.store.projects import Project
 from model.atomic import new_folder
 from model.examples import LabelledImage
-from model.registry import GIVEN, Registry
+from model.registry import Registry, is_given
 
 if TYPE_CHECKING:
     from backend.learning.queue import JobQueue
@@ -215,7 +215,7 @@ def start_from(services: Services, project: Project, version: str, kept_in: Regi
         return
     kept_in.get(version)
     versions = services.registry.root / "versions"
-    if version not in GIVEN and not (versions / version).exists():
+    if not is_given(version) and not (versions / version).exists():
         with new_folder(versions / version) as folder:
             shutil.copytree(kept_in.root / "versions" / version, folder, dirs_exist_ok=True)
     services.registry.promote(str(project.id), version)

@@ -28,7 +28,8 @@ from torchvision.models import mobilenet_v2
 from torchvision.models.detection import FasterRCNN
 
 from benchmarks.sides import SETS
-from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES, examples_for
+from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES, TRAINING, examples_for
+from benchmarks.starter.halving import WIDE, halve, windows_of
 from benchmarks.starter.judging import judge
 from benchmarks.starter.shipping import ship
 from model import backbones
@@ -45,17 +46,6 @@ from model.weights import save_weights
 WHOLE = "full"
 #: What a finished training was made of.
 RECIPE = "recipe.json"
-TRAINING = TrainConfig(
-    batch=8,
-    zoom=0.5,
-    astray=0.25,
-    tone=0.5,
-    invert=0.25,
-    shade=0.4,
-    blur=1.0,
-    noise=0.05,
-    contrast="none",
-)
 
 
 def imagenet_state(path: Path) -> dict[str, torch.Tensor]:
@@ -68,26 +58,33 @@ def imagenet_state(path: Path) -> dict[str, torch.Tensor]:
     return own | dict(zip(features, stored, strict=False))
 
 
-def beginning(training: TrainConfig, imagenet: Path | None, start: Path | None) -> FasterRCNN:
-    """Build the detector from an earlier starter's weights, ImageNet's, or nothing."""
+def beginning(
+    sets: Sequence[str], training: TrainConfig, imagenet: bool, start: Path | None
+) -> FasterRCNN:
+    """Build the detector from an earlier starter's weights, ImageNet's halved, or nothing."""
     torch.manual_seed(training.seed)
     module = build(DETECTOR, (CELL,), training)
     if start:
         module.load_state_dict(load_file(start))
     elif imagenet:
-        body = backbones.build_backbone(DETECTOR.backbone, "cached")
-        module.backbone.load_state_dict(body.state_dict())
+        wide = build(WIDE, (CELL,), training, "cached")
+        module.load_state_dict(halve(wide, windows_of(sets)).state_dict())
     return module
 
 
-def teach(sets: Sequence[str], training: TrainConfig, begun: FasterRCNN, out: Path) -> Path:
+def teach(
+    sets: Sequence[str], training: TrainConfig, options: argparse.Namespace, part: str
+) -> Path:
     """Train a starter on the sets, unless the folder holds it; return its weights' file.
 
     Parameters
     ----------
-    begun
-        What it begins with (see :func:`beginning`).
+    part
+        Name of its folder in ``--out``, and of the one in ``--start`` that it begins with.
     """
+    start = options.start / part / WEIGHTS if options.start else None
+    begun = beginning(sets, training, bool(options.imagenet), start)
+    out: Path = options.out / part
     out.mkdir(parents=True, exist_ok=True)
     first = hashlib.sha256(next(begun.parameters()).detach().numpy().tobytes()).hexdigest()
     made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, FIELDS, first]
@@ -119,12 +116,27 @@ def note_of(figures: dict[str, Any]) -> str:
 
 def main() -> None:
     """Train the starter or one that has not seen a set; judge; ship."""
+    options = options_of()
+    torch.set_num_threads(options.threads)
+    if options.imagenet:
+        state = imagenet_state(options.imagenet)
+        backbones._imagenet_state = lambda weights, where: state
+    figures = [without(name, options) for name in SETS if name in options.only]
+    if WHOLE in options.only:
+        training = recipe_of(options, options.iterations)
+        weights = teach(SETS, training, options, WHOLE)
+        if set(options.only) != {*SETS, WHOLE}:
+            raise SystemExit(f"not shipped without the figures of all sets: {weights}")
+        threshold = float(np.mean([f["threshold"] for f in figures]))
+        ship(weights, threshold, [note_of(f) for f in figures], training, options.parent)
+
+
+def options_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="where trainings are kept")
     parser.add_argument("--imagenet", type=Path, help="MobileNetV2's weights")
-    parser.add_argument(
-        "--start", type=Path, help="an earlier starter's folder, from which the whole one goes on"
-    )
+    parser.add_argument("--start", type=Path, help="an earlier --out, whose trainings go on")
+    parser.add_argument("--parent", help="id of the starter that goes on")
     parts = [*SETS, WHOLE]
     parser.add_argument(
         "--only", nargs="+", default=parts, choices=parts, help="sets to leave out; full ships"
@@ -133,47 +145,25 @@ def main() -> None:
     parser.add_argument(
         "--iterations-without", type=int, default=900, help="where a set is left out"
     )
-    parser.add_argument("--batch", type=int, default=TRAINING.batch, help="of the whole one")
-    parser.add_argument("--rate", type=float, default=TRAINING.learning_rate, help="likewise")
+    parser.add_argument("--batch", type=int, default=TRAINING.batch)
+    parser.add_argument("--rate", type=float, default=TRAINING.learning_rate)
     parser.add_argument("--judge", type=int, default=24, help="test images of each set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.imagenet:
-        state = imagenet_state(options.imagenet)
-        backbones._imagenet_state = lambda weights, where: state
-    figures = [without(name, options) for name in SETS if name in options.only]
-    if WHOLE in options.only:
-        weights, training = whole(options)
-        if set(options.only) != set(parts):
-            parser.exit(message=f"not shipped without the figures of all sets: {weights}\n")
-        threshold = float(np.mean([f["threshold"] for f in figures]))
-        parent = options.start.name if options.start else None
-        ship(weights, threshold, [note_of(f) for f in figures], training, parent)
+    return parser.parse_args()
+
+
+def recipe_of(options: argparse.Namespace, iterations: int) -> TrainConfig:
+    return replace(TRAINING, iterations=iterations, batch=options.batch, learning_rate=options.rate)
 
 
 def without(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train a starter that has not seen a set, and judge it on that."""
-    training = replace(TRAINING, iterations=options.iterations_without)
-    begun = beginning(training, options.imagenet, None)
+    training = recipe_of(options, options.iterations_without)
     sets = [other for other in SETS if other != name]
-    weights = teach(sets, training, begun, options.out / f"no_{name}")
+    weights = teach(sets, training, options, f"no_{name}")
     figures = judge(weights, name, options.judge) | {"iterations": training.iterations}
     print(json.dumps(figures), flush=True)
     return figures
-
-
-def whole(options: argparse.Namespace) -> tuple[Path, TrainConfig]:
-    """Train the starter that has seen all sets."""
-    training = replace(
-        TRAINING,
-        iterations=options.iterations,
-        batch=options.batch,
-        learning_rate=options.rate,
-    )
-    start = options.start / WEIGHTS if options.start else None
-    begun = beginning(training, options.imagenet, start)
-    return teach(SETS, training, begun, options.out / WHOLE), training
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from benchmarks.real_images import any_cell, real_images
 from benchmarks.starter.many_looks import random_field
 from model.anchors import scale_for
 from model.boxes import CELL
-from model.config import DetectorConfig
+from model.config import DetectorConfig, TrainConfig
 from model.data import Example, Examples
 from model.examples import LabelledImage
 from preprocessing.groups import ContrastGroups
@@ -19,12 +19,21 @@ from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare
 
 #: Boxes about a cell never seen lie too far apart for votes: they cost AP50 (docs/starter.md).
-DETECTOR = DetectorConfig(
-    backbone="mbv2_64", anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0), vote_iou=0.0
+DETECTOR = DetectorConfig(anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0), vote_iou=0.0)
+TRAINING = TrainConfig(
+    batch=8,
+    zoom=0.5,
+    astray=0.25,
+    tone=0.5,
+    invert=0.25,
+    shade=0.4,
+    blur=1.0,
+    noise=0.05,
+    contrast="none",
 )
 #: How often an image of each set is looked at for one generated field: the small set is not lost.
 SHARES = {"bccd": 2, "dsb2018": 4, "usiigaci": 10}
-FIELDS = 600
+FIELDS = 1200
 
 
 @dataclass

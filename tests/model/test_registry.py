@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from model.calibration import Calibration
+from model.classical import CLASSICAL_ID
 from model.config import DetectorConfig, TrainConfig
 from model.errors import BrokenVersion, NothingToRollBack, VersionInUse, VersionNotFound
 from model.policy import Policy
-from model.registry import GIVEN, Registry
+from model.registry import Registry
+from model.starter import STARTER_ID
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -38,7 +40,7 @@ def version(name, **fields):
 
 
 def test_a_new_registry_has_the_versions_that_need_no_training(registry):
-    assert [v.id for v in registry.list()] == ["classical-1", "starter-2"]
+    assert [v.id for v in registry.list()] == ["classical-1", STARTER_ID]
     assert registry.champion("1").kind == "classical"
     assert not registry.root.exists()
 
@@ -94,8 +96,8 @@ def test_versions_are_listed_oldest_first_and_by_project(registry):
     registry.add(version("b", created_at="2027-01-02", project="1"), NONE, None)
     registry.add(version("a", created_at="2027-01-03", project="2"), NONE, None)
     registry.add(version("c", created_at="2027-01-01"), NONE, None)
-    assert [v.id for v in registry.list()] == ["classical-1", "starter-2", "c", "b", "a"]
-    assert [v.id for v in registry.list(project="1")] == ["classical-1", "starter-2", "c", "b"]
+    assert [v.id for v in registry.list()] == ["classical-1", STARTER_ID, "c", "b", "a"]
+    assert [v.id for v in registry.list(project="1")] == ["classical-1", STARTER_ID, "c", "b"]
 
 
 def test_weights_that_cannot_be_read_leave_no_half_version(registry, tmp_path):
@@ -121,7 +123,7 @@ registry.add(version, ContrastGroups.none(), Path({str(weights)!r}))
     killed = subprocess.run([sys.executable, "-c", script], check=False)
     assert killed.returncode == -9
     (left,) = (registry.root / "versions").iterdir()
-    assert [v.id for v in registry.list()] == ["classical-1", "starter-2"]
+    assert [v.id for v in registry.list()] == ["classical-1", STARTER_ID]
     registry.add(version("trained-1"), NONE, weights)
     assert registry.get("trained-1").id == "trained-1"
     assert not left.exists()
@@ -134,7 +136,7 @@ def test_a_corrupt_description_is_named_and_hides_no_other_version(registry, wei
     (registry.root / "versions" / "trained-1" / "version.json").write_text(text)
     with pytest.raises(BrokenVersion, match=r"trained-1 is broken.*models rollback"):
         registry.get("trained-1")
-    assert [v.id for v in registry.list()] == ["classical-1", "starter-2", "trained-2"]
+    assert [v.id for v in registry.list()] == ["classical-1", STARTER_ID, "trained-2"]
     assert "trained-1" in str(registry.broken()[0])
 
 
@@ -361,7 +363,7 @@ def test_a_removed_version_is_gone_and_a_champion_past_or_present_stays(registry
     assert left == ["trained-a", "trained-b"]
 
 
-@pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.parametrize("given", [CLASSICAL_ID, STARTER_ID])
 def test_the_versions_that_every_registry_has_are_not_its_own_to_change(registry, given):
     with pytest.raises(VersionInUse):
         registry.remove(given)

@@ -82,3 +82,10 @@ def test_a_few_steps_from_the_starter_name_its_cells(cell_images, tmp_path):
     assert set(candidate.lineage) > set(registry.get(STARTER_ID).lineage)
     assert candidate.report is not None
     assert candidate.report.any_class.ap50 > 0.8
+
+
+def test_a_project_of_an_earlier_release_goes_on_with_the_starter_of_today(tmp_path):
+    registry = Registry(tmp_path, STARTER_ID)
+    registry.promote("1", "starter-1")
+    assert registry.champion("1").id == STARTER_ID
+    assert registry.load("starter-1").version.id == STARTER_ID
