@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.boxes import Detections
+from model.config import DetectorConfig
 from preprocessing.prepare import Prepared
 
 
@@ -35,3 +39,24 @@ class Sparing(Protocol):
     def sparing(self, floor: float) -> Detector:
         """Return it looking only at proposals of at least so much objectness."""
         ...
+
+
+def as_detections(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    cut: NDArray[np.bool_],
+    config: DetectorConfig,
+    classes: tuple[str, ...],
+) -> Detections:
+    """Return what a Faster R-CNN found, whichever engine ran it, with the caps that it reached.
+
+    Parameters
+    ----------
+    cut
+        Shape (2,): whether ``rpn_pre_nms`` and ``rpn_post_nms`` cut likely cells.
+    """
+    caps = [n for n, is_cut in zip(("rpn_pre_nms", "rpn_post_nms"), cut, strict=True) if is_cut]
+    if len(scores) >= config.detections_per_image:
+        caps.append("detections_per_image")
+    return Detections(boxes, scores, labels, classes, tuple(caps))

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
@@ -24,17 +23,16 @@ from model.anchors import STRIDES, by_level
 from model.backbones import ImageNet, build_backbone
 from model.boxes import Detections
 from model.config import DetectorConfig, TrainConfig
+from model.detecting import as_detections
 from model.errors import BrokenVersion
-from model.heads import Boxes, classify
+from model.heads import classify
+from model.proposals import propose
 from preprocessing.prepare import Prepared
 
 # ImageNet's mean and deviation, averaged over the colours: one grey channel.
 MEAN, DEVIATION = 0.449, 0.226
 _ROI = 7
 PAD_TO = 32
-#: Objectness from which a proposal is more likely a cell than not. What a cap cuts below it is
-#: told to nobody: a young detector has thousands of faint proposals in every image.
-LIKELY = 0.5
 
 
 class OwnSize(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -165,59 +163,15 @@ class TorchDetector:
         grey = torch.from_numpy(np.ascontiguousarray(image.pixels, np.float32))
         batch, _ = self.module.transform([grey[None].to(self.device)])
         features = self.module.backbone(batch.tensors)
-        proposals, caps = propose(self.module.rpn, batch, features, self.config)
+        limits = torch.tensor(batch.image_sizes[0][::-1], dtype=torch.float32, device=self.device)
+        floor = torch.tensor(self.config.proposal_floor, device=self.device)
+        maps, padded = list(features.values()), batch.tensors.shape[-2:]
+        proposals, cut = propose(self.module.rpn, self.config, maps, padded, limits, floor)
         heads = self.module.roi_heads
         pooled = heads.box_roi_pool(features, [proposals], batch.image_sizes)
-        limits = torch.tensor(batch.image_sizes[0][::-1], dtype=torch.float32, device=self.device)
         found = classify(heads, proposals, heads.box_head(pooled), limits, self.config.vote_iou)
-        return self._as_detections(found, caps)
-
-    def _as_detections(self, found: Boxes, caps: tuple[str, ...]) -> Detections:
-        boxes, scores, labels = (part.cpu().numpy() for part in found)
-        if len(scores) >= self.config.detections_per_image:
-            caps = (*caps, "detections_per_image")
-        return Detections(
-            boxes.astype(np.float32),
-            scores.astype(np.float32),
-            labels.astype(np.int64),
-            self.classes,
-            caps,
-        )
-
-
-def propose(
-    rpn: RegionProposalNetwork,
-    batch: object,
-    features: dict[str, Tensor],
-    config: DetectorConfig,
-) -> tuple[Tensor, tuple[str, ...]]:
-    """Return the proposals of one image, shape (N, 4) in pixels, and the caps that cut them.
-
-    The RPN's own forward, except that proposals below ``proposal_floor`` are dropped and that it
-    tells what torchvision keeps silent.
-    """
-    objectness, deltas = rpn.head(list(features.values()))
-    anchors = rpn.anchor_generator(batch, list(features.values()))
-    levels = [level[0].numel() for level in objectness]
-    scores, deltas = concat_box_prediction_layers(objectness, deltas)
-    boxes = rpn.box_coder.decode(deltas, anchors).view(1, -1, 4)
-    sizes = batch.image_sizes  # type: ignore[attr-defined]
-    kept, kept_scores = rpn.filter_proposals(boxes, scores, sizes, levels)
-    worth = kept_scores[0] >= config.proposal_floor
-    return kept[0][worth], _caps(scores, levels, kept_scores[0], config)
-
-
-def _caps(
-    scores: Tensor, levels: list[int], kept_scores: Tensor, config: DetectorConfig
-) -> tuple[str, ...]:
-    """Name the caps that cut likely cells; ``kept_scores`` descend."""
-    reached = []
-    each = torch.split(scores.flatten().sigmoid(), levels)
-    if any(int((level >= LIKELY).sum()) > config.rpn_pre_nms for level in each):
-        reached.append("rpn_pre_nms")
-    if len(kept_scores) >= config.rpn_post_nms and kept_scores[-1] >= LIKELY:
-        reached.append("rpn_post_nms")
-    return tuple(reached)
+        boxes, scores, labels, caps = (part.cpu().numpy() for part in (*found, cut))
+        return as_detections(boxes, scores, labels, caps, self.config, self.classes)
 
 
 def pick_device(device: str = "auto") -> torch.device:

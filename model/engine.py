@@ -12,13 +12,13 @@ import onnxruntime
 
 from model.boxes import Detections
 from model.config import DetectorConfig
+from model.detecting import as_detections
 from model.errors import BrokenVersion
 from preprocessing.prepare import Prepared
 
 #: What goes into an exported detector and what comes out; see ``model.graph.Graph.forward``.
 INPUT, FLOOR = "image", "floor"
 OUTPUTS = ("boxes", "scores", "labels", "caps")
-_CAPS = ("rpn_pre_nms", "rpn_post_nms")
 _ERRORS_ONLY = 3
 
 
@@ -67,10 +67,7 @@ class OnnxDetector:
         # In files of before one could tell it the floor is a part of the file.
         taken = {node.name: given[node.name] for node in self._session.get_inputs()}
         boxes, scores, labels, cut = self._session.run(OUTPUTS, taken)
-        caps = [name for name, is_cut in zip(_CAPS, cut, strict=True) if is_cut]
-        if len(scores) >= self.config.detections_per_image:
-            caps.append("detections_per_image")
-        return Detections(boxes, scores, labels, self.classes, tuple(caps))
+        return as_detections(boxes, scores, labels, cut, self.config, self.classes)
 
 
 def default_threads() -> int:

@@ -23,6 +23,11 @@ class _Sure(torch.nn.Module):
         return torch.tensor([[-3.0, 3.0]]).repeat(len(rows), 1), torch.zeros(len(rows), 8)
 
 
+class _NoMaps(torch.nn.Module):
+    def forward(self, images):
+        return {}
+
+
 class _OneRowEach(torch.nn.Module):
     def forward(self, features, proposals, sizes):
         return torch.zeros(len(proposals[0]), 1)
@@ -30,14 +35,17 @@ class _OneRowEach(torch.nn.Module):
 
 def through_the_post_processing(boxes, monkeypatch):
     detector = TorchDetector(build(CONFIG, ("Nucleus",)), CONFIG, ("Nucleus",), "cpu")
-    detector.module.backbone = torch.nn.Identity()
+    detector.module.backbone = _NoMaps()
     heads = detector.module.roi_heads
     heads.box_roi_pool, heads.box_head, heads.box_predictor = (
         _OneRowEach(),
         torch.nn.Identity(),
         _Sure(),
     )
-    monkeypatch.setattr("model.detector.propose", lambda *_: (torch.from_numpy(boxes), ()))
+    monkeypatch.setattr(
+        "model.detector.propose",
+        lambda *_: (torch.from_numpy(boxes), torch.zeros(2, dtype=torch.bool)),
+    )
     pixels = np.zeros(SHAPE, np.float32)
     return detector.detect([Prepared(pixels, 1.0, "all", 0.0, (), *SHAPE)])[0]
 

@@ -8,8 +8,9 @@ from model.anchors import STRIDES
 from model.backbones import build_backbone
 from model.boxes import iou_matrix
 from model.config import PRESETS, DetectorConfig
-from model.detector import OwnSize, TorchDetector, build, load_detector, propose
+from model.detector import OwnSize, TorchDetector, build, load_detector
 from model.errors import BrokenVersion
+from model.proposals import propose
 from model.weights import save_weights, start_from
 from preprocessing.prepare import Prepared
 
@@ -135,7 +136,9 @@ def test_a_thousand_cells_come_through_the_proposal_caps():
     batch, _ = detector.module.transform([torch.zeros(1, 1024, 1280)])
     detector.module.rpn.head = _AllSeeing(detector.module.rpn.anchor_generator, batch, truth)
     features = {"0": torch.zeros(1, 64, 128, 160), "1": torch.zeros(1, 64, 64, 80)}
-    boxes, _ = propose(detector.module.rpn, batch, features, detector.config)
+    limits, floor = torch.tensor([1280.0, 1024.0]), torch.tensor(detector.config.proposal_floor)
+    maps, padded = list(features.values()), (1024, 1280)
+    boxes, _ = propose(detector.module.rpn, detector.config, maps, padded, limits, floor)
     assert len(boxes) <= detector.config.rpn_post_nms
     assert (iou_matrix(truth, boxes.numpy()).max(axis=1) > 0.7).mean() == 1.0
 

@@ -211,3 +211,12 @@ def test_a_detector_takes_as_many_threads_as_torch_would(monkeypatch):
     assert default_threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert default_threads() >= 1
+
+
+def test_where_all_proposals_are_alike_both_take_the_same_ones(tmp_path):
+    """A young RPN tells hardly one place from another, and a cap then cuts in their midst."""
+    detector = fresh(config_of(rpn_pre_nms=500, rpn_post_nms=100))
+    with torch.no_grad():
+        detector.module.rpn.head.cls_logits.weight.zero_()
+    exported = export(detector, tmp_path / "model.onnx", [])
+    assert assert_same(detector, exported, [part_of_field((96, 128))]) > 0
