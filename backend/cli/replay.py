@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # too slow for --help
     from backend.replay.playing import Play
     from backend.settings import Settings
     from model.examples import LabelledImage
+    from model.registry import Registry
 
 
 def register(app: typer.Typer) -> None:
@@ -94,9 +95,8 @@ def replay(
         rows = _live(settings, live, chosen, ledger, how, lag)
     _show("Replaying", rows, len(chosen))
     if floor:
-        _show(
-            "Floor", _floor(settings, out, chosen, folder.classes, below, how, floor), len(chosen)
-        )
+        rows = _floor(settings, out, chosen, folder.classes, below, how, floor, start)
+        _show("Floor", rows, len(chosen))
     _tell(out, ledger.rows, below.rows)
 
 
@@ -111,11 +111,16 @@ def _on_paper(
     start: str | None,
 ) -> Iterator[Row]:
     from backend.replay.paper import play_on_paper
-    from model.registry import Registry
 
     own = settings.model_copy(update={"home": (out / "home").resolve()})
-    begin = (start, Registry(settings.registry_folder, settings.first_version)) if start else None
+    begin = _begin_with(start, settings)
     return play_on_paper(own, images, classes, ledger, how, lag, begin)
+
+
+def _begin_with(start: str | None, settings: Settings) -> tuple[str, Registry] | None:
+    from model.registry import Registry
+
+    return (start, Registry(settings.registry_folder, settings.first_version)) if start else None
 
 
 def _live(
@@ -143,12 +148,14 @@ def _floor(
     ledger: Ledger,
     how: Play,
     folds: int,
+    start: str | None,
 ) -> Iterator[Row]:
     from backend.replay.floor import cross_validated
 
     home = (out / "floor").resolve()
     own = settings.model_copy(update={"home": home})
-    return cross_validated(own, images, classes, folds, ledger, how)
+    begin = _begin_with(start, settings)
+    return cross_validated(own, images, classes, folds, ledger, how, begin)
 
 
 def _show(title: str, rows: Iterator[Row], images: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from backend.labelstudio.interface import LabellingInterface
 from backend.replay.correcting import correct
 from backend.replay.ledger import Ledger, Row, row_of
-from backend.replay.paper import lay_out, paper_loop
+from backend.replay.paper import lay_out, paper_loop, start_from
 from backend.replay.playing import Play
 from backend.services import Services
 from backend.serving.predictor import in_classes
@@ -19,6 +19,8 @@ from model.learning import make_candidate
 from model.likeness import fingerprint_of, group_alike
 from model.loaded import LoadedVersion
 from model.policy import Policy
+from model.registry import Registry
+from model.versions import ModelVersion
 
 FORM = "floor"
 
@@ -30,6 +32,7 @@ def cross_validated(
     folds: int,
     ledger: Ledger,
     how: Play,
+    start: tuple[str, Registry] | None = None,
 ) -> Iterator[Row]:
     """Correct each image with a version that learned from the truth of the other folds.
 
@@ -40,6 +43,8 @@ def cross_validated(
     ----------
     settings
         Say what to train; the home is the floor's own.
+    start
+        What each training begins with, and the registry that has it; None: as a project would.
 
     Yields
     ------
@@ -50,12 +55,15 @@ def cross_validated(
     fold_of = [rank[group] % folds for group in groups]
     with paper_loop(settings) as services:
         project = lay_out(services, images, classes, "Floor")
+        if start:
+            start_from(services, project, *start)
+        begin = services.registry.champion(str(project.id))
         for fold in range(folds):
             judged = [i for i, f in zip(images, fold_of, strict=True) if f == fold]
             if all(image.sha256 in ledger for image in judged):
                 continue
             others = [i for i, f in zip(images, fold_of, strict=True) if f != fold]
-            loaded = _taught(services, others, classes, f"fold{fold}")
+            loaded = _taught(services, begin, others, classes, f"fold{fold}")
             for image in judged:
                 number = len(ledger.rows) + 1
                 row = _row(loaded, project, image, number, len(others), how)
@@ -64,12 +72,17 @@ def cross_validated(
 
 
 def _taught(
-    services: Services, images: Sequence[LabelledImage], classes: Sequence[str], name: str
+    services: Services,
+    begin: ModelVersion,
+    images: Sequence[LabelledImage],
+    classes: Sequence[str],
+    name: str,
 ) -> LoadedVersion:
     version = make_candidate(
         DatasetSnapshot(_all_teach(images), tuple(classes)),
         services.registry,
         workdir=services.settings.runs_folder / name,
+        champion=begin,
         preset=services.settings.recipe,
         device=services.settings.device,
     )

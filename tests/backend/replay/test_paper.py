@@ -22,6 +22,7 @@ from model.config import PRESETS
 from model.errors import VersionNotFound
 from model.fields import HARD, generate_field
 from model.registry import Registry
+from model.starter import STARTER_ID
 from preprocessing.groups import ContrastGroups
 
 SIZE = 96
@@ -84,12 +85,15 @@ def test_the_floor_judges_each_image_by_a_version_that_has_not_seen_it(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:
     ledger = Ledger(tmp_path / "floor.csv")
-    args = (own, in_drawn_order(folder.images), folder.classes, 2, ledger, Play())
+    start = STARTER_ID, Registry(own.registry_folder)
+    args = (own, in_drawn_order(folder.images), folder.classes, 2, ledger, Play(), start)
     rows = list(cross_validated(*args))
     assert {row.sha256 for row in rows} == {image.sha256 for image in folder.images}
     versions = Registry(own.registry_folder)
     for row in rows:
-        assert row.sha256 not in versions.get(row.served.partition("+")[0]).lineage
+        served = versions.get(row.served.partition("+")[0])
+        assert served.parent == STARTER_ID
+        assert row.sha256 not in served.lineage
     assert list(cross_validated(*args)) == []
 
 
