@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from model.anchors import STRIDES
 from model.backbones import build_backbone
@@ -141,6 +142,26 @@ def test_a_thousand_cells_come_through_the_proposal_caps():
     boxes, _ = propose(detector.module.rpn, detector.config, maps, padded, limits, floor)
     assert len(boxes) <= detector.config.rpn_post_nms
     assert (iou_matrix(truth, boxes.numpy()).max(axis=1) > 0.7).mean() == 1.0
+
+
+@torch.inference_mode()
+def test_proposals_are_those_of_torchvision():
+    detector = fresh(replace(SMALL, rpn_pre_nms=300, rpn_post_nms=100, proposal_floor=0.0))
+    rpn = detector.module.rpn
+    image = torch.from_numpy(prepared().pixels)
+    batch, _ = detector.module.transform([image[None]])
+    maps = list(detector.module.backbone(batch.tensors).values())
+    objectness, deltas = rpn.head(maps)
+    levels = [level[0].numel() for level in objectness]
+    scores, deltas = concat_box_prediction_layers(objectness, deltas)
+    anchors = rpn.anchor_generator(batch, maps)
+    boxes = rpn.box_coder.decode(deltas, anchors).view(1, -1, 4)
+    (expected,), _ = rpn.filter_proposals(boxes, scores, batch.image_sizes, levels)
+    limits = torch.tensor(batch.image_sizes[0][::-1], dtype=torch.float32)
+    padded = batch.tensors.shape[-2:]
+    found, _ = propose(rpn, detector.config, maps, padded, limits, torch.tensor(0.0))
+    assert len(found) == 100
+    assert torch.allclose(found, expected)
 
 
 class _AllSeeing(torch.nn.Module):
