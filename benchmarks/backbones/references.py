@@ -88,7 +88,9 @@ def references(images: Sequence[Prepared]) -> dict[str, Detector]:
 
 
 def thesis_vgg() -> TorchDetector:
-    """Return the thesis' model 06 with random weights, in eager mode."""
+    """Return the thesis' model 06 with random weights, in eager mode, laid out as PyTorch does."""
     config = replace(PRESETS["m06"][0], rpn_post_nms=THESIS_PROPOSALS)
     torch.manual_seed(0)
-    return TorchDetector(build(config, ("cell",)).eval(), config, ("cell",), "cpu")
+    detector = TorchDetector(build(config, ("cell",)).eval(), config, ("cell",), "cpu")
+    detector.module.to(memory_format=torch.contiguous_format)
+    return detector
