@@ -51,10 +51,21 @@ class Connection:
             self._session.mount(scheme, HTTPAdapter(max_retries=only_get, pool_maxsize=16))
 
     def json(self, method: str, path: str, **sent: Any) -> Any:
-        """Return the answer's JSON; None for an empty answer."""
+        """Return the answer's JSON.
+
+        Raises
+        ------
+        LabelStudioError
+            As of :meth:`request`; also where the answer is none: its server was killed meanwhile.
+        """
         answer = self.request(method, path, **sent)
+        if not answer.content:
+            raise LabelStudioError(
+                f"Label Studio at {self.url} broke off its answer to {method} {path}: was it"
+                " stopped? Try again when it runs."
+            )
         try:
-            return answer.json() if answer.content else None
+            return answer.json()
         except requests.JSONDecodeError as error:
             raise LabelStudioError(
                 f"{method} {self.url}{path} did not answer with JSON; is a Label Studio there?"

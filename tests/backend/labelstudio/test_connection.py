@@ -98,6 +98,12 @@ def test_what_is_no_label_studio_is_named(server: Any) -> None:
         LabelStudio(server.url, LEGACY).check()
 
 
+def test_an_answer_that_was_broken_off_is_none(server: Any) -> None:
+    server.answers["/api/projects/7/"] = b""
+    with pytest.raises(LabelStudioError, match="broke off its answer to GET /api/projects/7/"):
+        LabelStudio(server.url, LEGACY).project(7)
+
+
 def test_a_label_studio_that_is_away_is_named_within_seconds() -> None:
     with pytest.raises(LabelStudioError, match="could not be reached"):
         LabelStudio("http://127.0.0.1:9", LEGACY).check()
