@@ -18,6 +18,7 @@ from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.runs import Run
 from model.fields import HARD, generate_field
+from tests.e2e.margin import with_margin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -81,7 +82,7 @@ def field_of(name: str) -> Any:
 def submit_truth(loop: Any, task: dict[str, Any]) -> None:
     studio = loop.label_studio
     interface = LabellingInterface.parse(studio.project(PROJECT)["label_config"])
-    boxes = field_of(task["data"]["name"]).boxes
+    boxes = [with_margin(box, SIZE) for box in field_of(task["data"]["name"]).boxes]
     studio.create_annotation(task["id"], to_regions(boxes, SIZE, SIZE, interface))
 
 

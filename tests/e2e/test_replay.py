@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from backend.datasets.voc import write_voc
-from model.boxes import Box
 from model.fields import FieldStyle, generate_field
+from tests.e2e.margin import with_margin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -24,18 +24,6 @@ RIMS = FieldStyle(
 )
 
 
-def wide(box: Box) -> Box:
-    """Return a box as a lab draws it that wants a margin: what is learned takes over."""
-    across, down = 0.3 * box.width, 0.3 * box.height
-    return Box(
-        max(0, box.xmin - across),
-        max(0, box.ymin - down),
-        min(SIZE, box.xmax + across),
-        min(SIZE, box.ymax + down),
-        box.label,
-    )
-
-
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
     folder = tmp_path / "labelled"
@@ -44,7 +32,7 @@ def labelled(tmp_path: Path) -> Path:
         field = generate_field(seed, (SIZE, SIZE), CELLS, RIMS)
         name = f"field{seed}.png"
         Image.fromarray(field.pixels).save(folder / "images" / name)
-        boxes = [wide(box) for box in field.boxes]
+        boxes = [with_margin(box, SIZE) for box in field.boxes]
         write_voc(folder / "annotations" / f"field{seed}.xml", name, SIZE, SIZE, 1, boxes)
     return folder
 
