@@ -112,14 +112,16 @@ def fewer(given: Tensor, wanted: Tensor, number: int) -> tuple[list[int], Tensor
     squares = (given - centre).T @ (given - centre)
     squares += _RIDGE * squares.diagonal().mean() * torch.eye(len(squares))
     products = (given - centre).T @ (wanted - aim)
-    kept = list(range(given.shape[1]))
-    while True:
-        inverse = torch.linalg.inv(squares[kept][:, kept])
-        weights = inverse @ products[kept]
-        if len(kept) == number:
-            return kept, weights, aim - centre[kept] @ weights
-        loss = weights.square().sum(dim=1) / inverse.diagonal()
-        kept.pop(int(loss.argmin()))
+    kept, inverse = list(range(given.shape[1])), torch.linalg.inv(squares)
+    weights = inverse @ products
+    while len(kept) > number:
+        out = int((weights.square().sum(dim=1) / inverse.diagonal()).argmin())
+        others = torch.arange(len(kept)) != out
+        share = inverse[others, out] / inverse[out, out]
+        weights = weights[others] - torch.outer(share, weights[out])
+        inverse = inverse[others][:, others] - torch.outer(share, inverse[out, others])
+        kept.pop(out)
+    return kept, weights, aim - centre[kept] @ weights
 
 
 def _take(layer: nn.Module, wide: nn.Module, kept: list[int]) -> None:
