@@ -58,6 +58,8 @@ def main() -> None:
     parser.add_argument("--start", default="", help="such as starters/no_{set}; else from nothing")
     parser.add_argument("--over-http", action="store_true")
     arguments = parser.parse_args()
+    if arguments.over_http and arguments.start:
+        parser.error("--start is of the form in process: leave out --over-http")
     for name in arguments.sets:
         out = arguments.out / name
         if arguments.over_http:

@@ -1,4 +1,4 @@
-"""What the starter learns from: real images, each at its own scale, and generated fields."""
+"""What the starter learns from, and how widely varied: real images at their scales, and fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare
 
 #: Boxes about a cell never seen lie too far apart for votes: they cost AP50 (docs/starter.md).
-DETECTOR = DetectorConfig(anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0), vote_iou=0.0)
+DETECTOR = DetectorConfig(
+    backbone="mbv2_half_64", anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0), vote_iou=0.0
+)
+#: Each window is varied as widely as cells of any kind are.
 TRAINING = TrainConfig(
     batch=8,
     zoom=0.5,
