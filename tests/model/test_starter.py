@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.boxes import iou_matrix
 from model.classical import CLASSICAL_ID
 from model.config import PRESETS
 from model.examples import DatasetSnapshot
-from model.fields import MEDIUM, dark_on_bright, generate_field
+from model.fields import LOW, MEDIUM, dark_on_bright, generate_field
 from model.learning import make_candidate
 from model.registry import Registry
 from model.starter import FOLDER, STARTER_ID, is_shipped
@@ -89,3 +90,14 @@ def test_a_project_of_an_earlier_release_goes_on_with_the_starter_of_today(tmp_p
     registry.promote("1", "starter-1")
     assert registry.champion("1").id == STARTER_ID
     assert registry.load("starter-1").version.id == STARTER_ID
+
+
+@pytest.mark.parametrize("polarity", ["bright", "dark"])
+def test_the_starter_sees_no_cells_in_the_noise_of_a_faint_image(starter, polarity):
+    style = LOW if polarity == "bright" else dark_on_bright(LOW)
+    made = generate_field(0, (512, 640), 25, style)
+    found = starter.find([ImageRecord(made.pixels, "")], "Nucleus")[0].detections
+    boxes = found.above(starter.version.threshold).xyxy_px
+    truth = np.array([box.xyxy_px for box in made.boxes], np.float32)
+    assert (iou_matrix(truth, boxes).max(axis=0) > 0.3).all()
+    assert len(boxes) >= 23
