@@ -61,13 +61,8 @@ class FieldStyle:
         How the cells are shaped.
     grains
         How much stronger than a cell its granules are.
-    thinning
-        How much of its level a cell loses towards its edge, where it spreads flat.
-    nucleus
-        How much a cell's nucleus is seen in it.
     rounded
-        Part of the cells that are smaller, round and several times as thick, as those that divide:
-        so much that phase contrast shows half of them bright instead of dark.
+        Part of the cells that are smaller, round and several times as thick, as those that divide.
     halo, halo_width
         How strongly each level is seen against those about it, and how far that reaches in mean
         radii (see ``model.optics``).
@@ -92,8 +87,6 @@ class FieldStyle:
     overlap: float = 0.0
     outline: Outline = painting.ROUND
     grains: float = 0.0
-    thinning: float = 0.0
-    nucleus: float = 0.0
     rounded: float = 0.0
     halo: float = 0.0
     halo_width: float = 0.4
@@ -262,17 +255,8 @@ def _cell(
         levels, inside = painting.cell_patch(
             rng, radius * rng.uniform(0.4, 0.7), 0.0, style.texture
         )
-        return levels * rng.uniform(2.0, 4.0) * rng.choice([-1, 1]), inside
-    return painting.cell_patch(
-        rng,
-        radius,
-        style.ring,
-        style.texture,
-        style.outline,
-        style.grains,
-        style.thinning,
-        style.nucleus,
-    )
+        return levels * rng.uniform(2.0, 4.0), inside
+    return painting.cell_patch(rng, radius, style.ring, style.texture, style.outline, style.grains)
 
 
 def _through_the_microscope(rng: np.random.Generator, levels: Float, style: FieldStyle) -> Float:
