@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from backend.effort.actions import Actions
@@ -44,26 +44,38 @@ def started_from(
 ) -> StoredPrediction | None:
     """Return the prediction that an annotation began with.
 
-    Regions keep their ids, so it is the one that shares most of them; a later one may be stored
-    while the page is still open. Where none is shared (all was deleted, or nothing was found), it
-    is the newest that was there at the first submit, if the page began with one at all: of one
-    without boxes an annotation may not say so.
+    Regions keep their ids and scores, so it is the one that shares most of them; a later one may be
+    stored while the page is still open. Of two policies of one version that agree in all of these
+    it is the newest that was there when the page was opened. Where nothing is shared (all was
+    deleted, or nothing was found), it is the newest that was there at the first submit, if the page
+    began with one at all: of one without boxes an annotation may not say so.
 
     Parameters
     ----------
     shown
         What the task was shown, newest first.
     """
-    ids = {str(region.get("id")) for region in annotation.result}
-    shared = [sum(str(region.get("id")) in ids for region in p.regions) for p in shown]
-    if any(shared):
-        return shown[shared.index(max(shared))]
-    latest = annotation.created_at + CLOCKS_APART
-    newest = next((p for p in shown if p.created_at <= latest), None)
+    shared = [_shared(annotation, prediction) for prediction in shown]
+    if any(ids for ids, _ in shared):
+        alike = [p for p, each in zip(shown, shared, strict=True) if each == max(shared)]
+        opened = annotation.created_at - timedelta(seconds=annotation.lead_time or 0.0)
+        return _newest_at(opened, alike) or alike[0]
+    newest = _newest_at(annotation.created_at, shown)
     if annotation.parent_prediction is not None:
         return newest
     drawn_in_page = annotation.lead_time is not None
-    return newest if newest and newest.is_blind and drawn_in_page else None
+    return newest if newest and not newest.regions and drawn_in_page else None
+
+
+def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, int]:
+    """Return how many regions have the ids of a prediction's, and how many its scores as well."""
+    served = {str(region.get("id")): region.get("score") for region in prediction.regions}
+    kept = [region for region in annotation.result if str(region.get("id")) in served]
+    return len(kept), sum(served[str(region.get("id"))] == region.get("score") for region in kept)
+
+
+def _newest_at(moment: datetime, shown: Sequence[StoredPrediction]) -> StoredPrediction | None:
+    return next((p for p in shown if p.created_at <= moment + CLOCKS_APART), None)
 
 
 def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from backend.effort.measuring import measure
 from backend.effort.report import effort_of
 from backend.effort.tally import Tally
 from backend.services import Services
+from backend.store import predictions
 from backend.store.runs import Run
 from model.boxes import Box
 from tests.backend.effort.conftest import cell
@@ -42,6 +43,40 @@ def test_boxes_stored_while_the_page_was_open_are_not_taken_for_those_it_showed(
     assert (found.served, found.actions) == ("old+t0.5", Actions(kept=2))
 
 
+def test_two_policies_of_one_version_are_told_apart_by_the_scores_that_regions_keep(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    shown = serve(1, cell(10), cell(50), served="v1+t0.5")
+    likelier = [replace(cell(x), score=0.95) for x in (10, 50, 90)]
+    serve(1, *likelier, served="v1+p0.22")
+    submit(1, shown)
+    (found,) = measure(services, project)
+    assert (found.served, found.actions) == ("v1+t0.5", Actions(kept=2))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "served", "deleted"), [(3600.0, "v1+p0.22", 1), (30.0, "v1+p0.30", 0)]
+)
+def test_where_scores_agree_too_the_boxes_are_those_there_when_the_page_was_opened(
+    services: Services,
+    project: int,
+    serve: Any,
+    submit: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    served: str,
+    deleted: int,
+) -> None:
+    hour = timedelta(hours=1)
+    monkeypatch.setattr(predictions, "now", lambda: datetime.now(UTC) - hour)
+    shown = serve(1, cell(10), cell(50), cell(90), served="v1+p0.22")
+    monkeypatch.setattr(predictions, "now", lambda: datetime.now(UTC))
+    serve(1, cell(10), cell(50), served="v1+p0.30")
+    submit(1, shown[:2], lead_time=seconds)
+    (found,) = measure(services, project)
+    assert (found.served, found.actions) == (served, Actions(kept=2, deleted=deleted))
+
+
 def test_an_image_from_which_all_was_deleted_is_compared_with_the_newest_before_it(
     services: Services, project: int, serve: Any, submit: Any
 ) -> None:
@@ -62,6 +97,15 @@ def test_an_empty_page_and_an_import_are_told_apart(
     drawn, imported = measure(services, project)
     assert (drawn.start, drawn.actions) == ("nothing", Actions(added=1))
     assert (imported.start, imported.actions) == ("import", Actions())
+
+
+def test_work_on_an_image_in_which_nothing_was_found_is_that_versions(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    serve(1, served="v1+t0.5")
+    submit(1, write(cell(60)), parent_prediction=None)  # as when a draft is taken up again
+    (found,) = measure(services, project)
+    assert (found.start, found.served) == ("prediction", "v1+t0.5")
 
 
 def test_events_doubled_late_and_lost_count_once(
