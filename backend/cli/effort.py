@@ -107,7 +107,8 @@ def _forecast_words(coming: Forecast | None) -> list[str]:
         return ["expected   too early to say: it takes corrections of two trained versions"]
     verdicts = {
         "go on": f"label on, to about {coming.enough_at} images",
-        "unsure": "too few corrections to say whether more labelling teaches it more",
+        "unsure": "the corrections are too few or too uneven to say whether more labelling teaches "
+        "it more",
         "stop": "the detector has learned nearly all that such images teach: more labelling for "
         "its sake does not pay",
     }

@@ -8,7 +8,7 @@ through logarithms, weighted by cells; how sure it is comes from resampling the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ WORTH = 0.02
 #: A version without a single correction would have no logarithm.
 HALF_AN_ACTION = 0.5
 FEWEST_MILESTONES = 2
+#: With cells, of each of them: resamples of fewer hardly vary, as though there were no doubt.
+FEWEST_IMAGES = 5
 
 Verdict = Literal["go on", "unsure", "stop"]
 
@@ -45,9 +47,10 @@ class Forecast:
     now, then
         Expected actions a cell with the present champion, and after the milestone.
     between
-        95 % interval of ``then``; None of a single image.
+        95 % interval of ``then``.
     gain
-        95 % interval of what the milestone saves, in actions a cell.
+        95 % interval of what the milestone saves, in actions a cell; negative where the effort
+        rises.
     enough_at
         Corrected images from which on no further milestone is expected to save ``WORTH``.
     """
@@ -61,10 +64,14 @@ class Forecast:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether to label on for the sake of learning."""
+        """Whether to label on for the sake of learning.
+
+        Enough is learned when the whole interval is near nothing. An effort that rises says that
+        the images became harder, not that no more can be learned.
+        """
         if self.now - self.then >= WORTH:
             return "go on"
-        return "stop" if self.gain.high < WORTH else "unsure"
+        return "stop" if self.gain.low > -WORTH and self.gain.high < WORTH else "unsure"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"verdict": self.verdict}
@@ -74,6 +81,9 @@ def forecast(
     by_milestone: Mapping[int, Sequence[ImageWork]], learned: int, coming: Sequence[int]
 ) -> Forecast | None:
     """Fit the curve and read it off at the next milestone.
+
+    A curve that rises is held level in what is expected, since more images do not teach a detector
+    to be worse; not in the gain, which says what was seen.
 
     Parameters
     ----------
@@ -86,23 +96,42 @@ def forecast(
 
     Returns
     -------
-    None while fewer than two learned versions have been corrected, or no milestone is to come.
+    None while fewer than two learned versions have been corrected in ``FEWEST_IMAGES`` images each,
+    or no milestone is to come.
     """
-    known = {n: part for n, part in by_milestone.items() if n > 0 and any(i.cells for i in part)}
+    known = {n: part for n, part in by_milestone.items() if n > 0 and _is_enough(part)}
     if len(known) < FEWEST_MILESTONES or not coming or learned < 1:
         return None
     milestones = sorted(known)
     sums = [_resampled(known[n], SEED + n) for n in milestones]  # each drawn by itself
     n = np.log(np.array(milestones, np.float64))
-    actions, cells = (np.stack([s[i] for s in sums], axis=1) for i in (0, 1))
-    level, slope = _fit(n, actions, cells)
+    seen = _fit(n, *(np.stack([s[i] for s in sums], axis=1) for i in (0, 1)))
+    held = replace(seen, slope=np.minimum(seen.slope, 0.0))
     at = coming[0]
-    now, then = (np.exp(level + slope * np.log(x)) for x in (learned, at))
-    between, gain = interval(then[1:]), interval((now - then)[1:])
+    now, then = held.at(learned), held.at(at)
+    between, gain = interval(then[1:]), interval((seen.at(learned) - seen.at(at))[1:])
     assert between is not None
     assert gain is not None
-    enough = _enough_at(float(level[0]), float(slope[0]), learned, coming)
+    enough = _enough_at(held, learned, coming)
     return Forecast(at, float(now[0]), float(then[0]), between, gain, enough)
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Lines through logarithms, each array of shape (R,): through a middle point, with a slope."""
+
+    middle: Float64
+    level: Float64
+    slope: Float64
+
+    def at(self, images: int) -> Float64:
+        """Return the actions a cell after a number of images, shape (R,)."""
+        effort: Float64 = np.exp(self.level + self.slope * (np.log(images) - self.middle))
+        return effort
+
+
+def _is_enough(images: Sequence[ImageWork]) -> bool:
+    return sum(image.cells > 0 for image in images) >= FEWEST_IMAGES
 
 
 def _resampled(images: Sequence[ImageWork], seed: int) -> tuple[Float64, Float64]:
@@ -112,10 +141,8 @@ def _resampled(images: Sequence[ImageWork], seed: int) -> tuple[Float64, Float64
     return sums[:, 0], np.maximum(sums[:, 1], 1.0)
 
 
-def _fit(n: Float64, actions: Float64, cells: Float64) -> tuple[Float64, Float64]:
-    """Return level and slope of the weighted line through the logarithms, one each a row.
-
-    A curve that rises is held level: more images do not teach a detector to be worse.
+def _fit(n: Float64, actions: Float64, cells: Float64) -> _Curves:
+    """Return the weighted line through the logarithms of each row.
 
     Parameters
     ----------
@@ -126,15 +153,14 @@ def _fit(n: Float64, actions: Float64, cells: Float64) -> tuple[Float64, Float64
     """
     effort = np.log(np.maximum(actions, HALF_AN_ACTION) / cells)
     weights = cells / cells.sum(axis=1, keepdims=True)
-    middle, mean = weights @ n, (weights * effort).sum(axis=1)
+    middle, level = weights @ n, (weights * effort).sum(axis=1)
     away = n - middle[:, None]
     slope = (weights * away * effort).sum(axis=1) / (weights * away**2).sum(axis=1)
-    slope = np.minimum(slope, 0.0)
-    return mean - slope * middle, slope
+    return _Curves(middle, level, slope)
 
 
-def _enough_at(level: float, slope: float, learned: int, coming: Sequence[int]) -> int:
+def _enough_at(curves: _Curves, learned: int, coming: Sequence[int]) -> int:
     steps = (learned, *coming)
-    efforts = np.exp(level + slope * np.log(np.array(steps, np.float64)))
+    efforts = np.array([curves.at(images)[0] for images in steps])
     saving = np.flatnonzero(efforts[:-1] - efforts[1:] >= WORTH)
     return steps[int(saving[-1]) + 1] if len(saving) else learned

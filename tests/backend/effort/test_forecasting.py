@@ -35,18 +35,23 @@ def test_labelling_on_is_advised_until_milestones_save_nothing_worth_having() ->
 
 
 def test_with_images_that_differ_much_a_small_gain_is_not_taken_for_none() -> None:
-    mixed = [ImageWork(0, 10), ImageWork(10, 10), ImageWork(1, 10)]
+    mixed = [ImageWork(actions, 10) for actions in (0, 10, 1, 0, 9)]
     found = forecast({5: mixed, 10: mixed}, 10, (20,))
     assert found is not None
     assert found.between.low < found.then < found.between.high
     assert found.verdict == "unsure"
 
 
-def test_a_rising_effort_is_held_level() -> None:
+def test_a_rising_effort_is_held_level_and_never_taken_for_all_learned() -> None:
     found = forecast({5: images(0.2), 10: images(0.4)}, 10, (20,))
     assert found is not None
     assert found.now == found.then
-    assert found.gain.high == 0
+    assert found.gain.high < 0
+    assert found.verdict == "unsure"
+
+
+def test_one_hard_image_does_not_end_the_labelling() -> None:
+    assert forecast({5: images(0.8, 5), 10: images(1.0, 1)}, 10, (20,)) is None
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,8 @@ def test_a_rising_effort_is_held_level() -> None:
         ({}, 0, COMING),
         ({0: images(0.9)}, 5, COMING),
         ({0: images(0.9), 5: images(0.5)}, 5, COMING),
-        ({5: images(0.5), 10: [ImageWork(0, 0)]}, 10, COMING),
+        ({5: images(0.5), 10: [ImageWork(0, 0)] * 8}, 10, COMING),
+        ({5: images(0.5), 10: images(0.4, 4)}, 10, COMING),
         ({5: images(0.5), 10: images(0.4)}, 10, ()),
         ({5: images(0.5), 10: images(0.4)}, 0, COMING),
     ],
