@@ -102,9 +102,9 @@ def _words(report: EffortReport) -> list[str]:
     return lines
 
 
-def _forecast_words(coming: Forecast | None) -> list[str]:
-    if coming is None:
-        return ["expected   too early to say: it takes corrections of two trained versions"]
+def _forecast_words(coming: Forecast | str) -> list[str]:
+    if isinstance(coming, str):
+        return [f"expected   {coming}"]
     verdicts = {
         "go on": f"label on, to about {coming.enough_at} images",
         "unsure": "the corrections are too few or too uneven to say whether more labelling teaches "

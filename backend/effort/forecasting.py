@@ -25,6 +25,14 @@ FEWEST_MILESTONES = 2
 #: With cells, of each of them: resamples of fewer hardly vary, as though there were no doubt.
 FEWEST_IMAGES = 5
 
+#: Why there is no forecast.
+LAST = "no milestone is to come"
+TOO_FEW = (
+    "too early to say: it takes five images corrected with each of two versions trained by the "
+    "project's runs"
+)
+UNTAUGHT = "not to be told of a champion that no run of the project trained"
+
 Verdict = Literal["go on", "unsure", "stop"]
 
 
@@ -79,7 +87,7 @@ class Forecast:
 
 def forecast(
     by_milestone: Mapping[int, Sequence[ImageWork]], learned: int, coming: Sequence[int]
-) -> Forecast | None:
+) -> Forecast | str:
     """Fit the curve and read it off at the next milestone.
 
     A curve that rises is held level in what is expected, since more images do not teach a detector
@@ -90,18 +98,21 @@ def forecast(
     by_milestone
         For each number of images that a version had learned from, the images corrected with it.
     learned
-        How many images the champion has learned from.
+        How many images the champion has learned from; 0 where no run of the project trained it.
     coming
         The next milestones, ascending.
 
     Returns
     -------
-    None while fewer than two learned versions have been corrected in ``FEWEST_IMAGES`` images each,
-    or no milestone is to come.
+    Why there is no forecast, instead of one: ``LAST``, ``TOO_FEW`` or ``UNTAUGHT``.
     """
     known = {n: part for n, part in by_milestone.items() if n > 0 and _is_enough(part)}
-    if len(known) < FEWEST_MILESTONES or not coming or learned < 1:
-        return None
+    if not coming:
+        return LAST
+    if len(known) < FEWEST_MILESTONES:
+        return TOO_FEW
+    if learned < 1:
+        return UNTAUGHT
     milestones = sorted(known)
     sums = [_resampled(known[n], SEED + n) for n in milestones]  # each drawn by itself
     n = np.log(np.array(milestones, np.float64))

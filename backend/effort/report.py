@@ -12,6 +12,7 @@ from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import measure
 from backend.effort.tally import Tally, Watchfulness, made_by_people, tallies
 from backend.learning.milestones import upcoming_milestone
+from backend.learning.triggers import milestone_reached
 from backend.services import Services
 from backend.store.corrections import Correction
 from backend.store.projects import Project
@@ -39,7 +40,7 @@ class EffortReport:
         By annotator, what was found in images that opened blank or with a fault; in no other
         figure.
     forecast
-        None while too little was learned to say.
+        What the next milestone is expected to bring, or why that is not to be told.
     """
 
     project: Project
@@ -49,7 +50,7 @@ class EffortReport:
     by_group: dict[str, Tally]
     imported: int
     watched: dict[str, Watchfulness]
-    forecast: Forecast | None
+    forecast: Forecast | str
 
     @property
     def doubts(self) -> int:
@@ -70,8 +71,13 @@ class EffortReport:
             "imported": self.imported,
             "doubts": self.doubts,
             "watched": {name: found.to_json() for name, found in self.watched.items()},
-            "forecast": self.forecast.to_json() if self.forecast else None,
+            **self._forecast_json(),
         }
+
+    def _forecast_json(self) -> dict[str, Any]:
+        if isinstance(self.forecast, str):
+            return {"forecast": None, "no_forecast": self.forecast}
+        return {"forecast": self.forecast.to_json()}
 
 
 def effort_of(services: Services, project: int) -> EffortReport:
@@ -110,9 +116,7 @@ def images_learned_from(runs: Iterable[Run]) -> dict[str, int]:
     return {run.candidate: run.corrected or run.milestone for run in runs if run.candidate}
 
 
-def _forecast(
-    services: Services, project: Project, made: tuple[Correction, ...]
-) -> Forecast | None:
+def _forecast(services: Services, project: Project, made: tuple[Correction, ...]) -> Forecast | str:
     runs = services.runs.all(project.id)
     learned_from = images_learned_from(runs)
     images: dict[int, list[ImageWork]] = {}
@@ -122,9 +126,7 @@ def _forecast(
             ImageWork(correction.actions.number, correction.cells)
         )
     champion = services.registry.champion(str(project.id)).id
-    reached = max(
-        (services.annotations.corrected_count(project.id), *(run.milestone for run in runs))
-    )
+    reached = milestone_reached(services, project.id)
     step = services.settings.milestone_step
     coming = tuple(islice(_upcoming(reached, project.milestones, step), LOOKED_AHEAD))
     return forecast(images, learned_from.get(champion, 0), coming)

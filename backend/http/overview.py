@@ -9,6 +9,7 @@ from backend.http.parts import Parts
 from backend.labelstudio.client import project_page
 from backend.labelstudio.results import LIMIT_REACHED
 from backend.learning.milestones import upcoming_milestone, way_to
+from backend.learning.triggers import milestone_reached
 from backend.store.projects import Project
 from backend.store.runs import Run
 from model.errors import BrokenVersion
@@ -77,9 +78,8 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     served = parts.slot.name(key)
     runs = services.runs.all(project.id)
     corrected = services.annotations.corrected_count(project.id)
-    # A run at more images than there are now (some were deleted since) has done the lower ones.
-    reached = max([corrected, *services.runs.milestones_done(project.id)])
     step = services.settings.milestone_step
+    reached = milestone_reached(services, project.id)
     upcoming = upcoming_milestone(reached, project.milestones, step)
     return ProjectOverview(
         project=project,

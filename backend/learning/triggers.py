@@ -42,6 +42,15 @@ def after_correction(services: Services, project: int) -> Run | None:
     return run
 
 
+def milestone_reached(services: Services, project: int) -> int:
+    """Return the corrected images that the next milestone is above.
+
+    A run at more images than there are now (some were deleted since) has done the lower ones.
+    """
+    done = services.runs.milestones_done(project)
+    return max([services.annotations.corrected_count(project), *done])
+
+
 def start_training(services: Services, project: int) -> Run:
     """Open and queue a run at once; while one waits or runs, return that.
 

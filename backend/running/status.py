@@ -8,6 +8,7 @@ from typing import Any
 from backend.http.overview import job_status
 from backend.learning.milestones import upcoming_milestone
 from backend.learning.queue import without_password
+from backend.learning.triggers import milestone_reached
 from backend.running.http import answers
 from backend.running.ours import has_worker
 from backend.running.redis import answers as redis_answers
@@ -63,14 +64,15 @@ def status_of(services: Services) -> Status:
 
 
 def _project(services: Services, project: Project) -> ProjectStatus:
-    corrected = services.annotations.corrected_count(project.id)
     return ProjectStatus(
         id=project.id,
         title=project.title,
         champion=services.registry.champion(str(project.id)).id,
-        corrected=corrected,
+        corrected=services.annotations.corrected_count(project.id),
         next_milestone=upcoming_milestone(
-            corrected, project.milestones, services.settings.milestone_step
+            milestone_reached(services, project.id),
+            project.milestones,
+            services.settings.milestone_step,
         ),
         runs=tuple(job_status(run) for run in services.runs.all(project.id)),
     )

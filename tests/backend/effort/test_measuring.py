@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from backend.effort.actions import Actions
+from backend.effort.forecasting import TOO_FEW, UNTAUGHT, Forecast
 from backend.effort.measuring import measure
 from backend.effort.report import effort_of
 from backend.effort.tally import Tally
 from backend.services import Services
 from backend.store import predictions
-from backend.store.runs import Run
 from model.boxes import Box
 from tests.backend.effort.conftest import cell
 
@@ -177,34 +177,52 @@ def test_the_report_splits_by_version_annotator_and_contrast(
     assert list(report.by_version) == ["classical-1+t0.5", "trained-x+t0.4"]
     assert list(report.by_annotator) == ["ada", "ben"]
     assert report.by_group["high"].images == 1
-    assert report.forecast is None
+    assert report.forecast == TOO_FEW
 
 
-def trained(services: Services, project: int, milestone: int) -> Run:
+def trained(services: Services, project: int, milestone: int, corrected: int) -> None:
     run = services.runs.open(project, milestone, "milestone")
     assert run is not None
     services.runs.start(run.id)
+    services.runs.freeze(run.id, f"snapshot {milestone}", corrected, [])
     services.runs.finish(run.id, "promoted", candidate=f"trained-{milestone}")
-    return run
 
 
-def test_two_trained_versions_make_a_forecast(
-    services: Services, project: int, serve: Any, submit: Any, monkeypatch: Any
+@pytest.fixture
+def learned(
+    services: Services, project: int, serve: Any, submit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Two versions, each corrected in five images; the second is champion."""
     cells = [Box(x, 10, x + 8, 20, "Cell", 0.9) for x in range(5, 165, 10)]
     deleted = [(5, number) for number in (8, 6, 7, 5, 8)] + [(10, n) for n in (4, 2, 3, 4, 2)]
     for number, (milestone, gone) in enumerate(deleted):
         shown = serve(number, *cells, served=f"trained-{milestone}+t0.5")
         submit(number, shown[gone:])
-    for milestone in (5, 10):
-        trained(services, project, milestone)
-    champion = replace(services.registry.champion(str(project)), id="trained-10")
+    trained(services, project, 5, 5)
+    trained(services, project, 10, 21)  # the others were deleted since
+    stand_for_champion(services, "trained-10", monkeypatch)
+
+
+def stand_for_champion(services: Services, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    champion = replace(services.registry.champion("1"), id=name)
     monkeypatch.setattr(services.registry, "champion", lambda project: champion)
+
+
+def test_two_trained_versions_make_a_forecast_of_the_milestone_that_comes_next(
+    services: Services, project: int, learned: None
+) -> None:
     coming = effort_of(services, project).forecast
-    assert coming is not None
-    assert coming.at == 20
+    assert isinstance(coming, Forecast)
+    assert coming.at == 40
     assert coming.then < coming.now
     assert coming.between.low < coming.then < coming.between.high
+
+
+def test_of_a_champion_that_no_run_trained_nothing_is_forecast(
+    services: Services, project: int, learned: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_for_champion(services, "starter", monkeypatch)
+    assert effort_of(services, project).forecast == UNTAUGHT
 
 
 def test_seconds_are_known_where_the_first_event_was_lost(
