@@ -73,13 +73,14 @@ def effort_text(report: EffortReport) -> str:
 
 
 def saved_text(total: Tally) -> str:
-    """Return what a cell cost and what was saved, in a line; empty where no time is known."""
+    """Return what a cell of images with boxes cost and what was saved; empty: no time is known."""
     from backend.effort.actions import BY_HAND_S_PER_CELL
 
-    if total.seconds_per_cell is None:
+    seconds = total.with_boxes.seconds_per_cell
+    if seconds is None:
         return ""
     return (
-        f"{total.seconds_per_cell:.1f} s a cell, by hand {BY_HAND_S_PER_CELL:.0f} s: "
+        f"{seconds:.1f} s a cell, by hand {BY_HAND_S_PER_CELL:.0f} s: "
         f"{total.hours_saved:.1f} hours saved so far"
     )
 

@@ -18,6 +18,9 @@ Float64 = NDArray[np.float64]
 FIRMNESS = 2.0
 #: No action is taken for more than so many times faster or slower than assumed.
 FARTHEST = 4.0
+#: An image that took more than so many times what its actions take in its project holds a break;
+#: less than a minute never does.
+BREAK, SHORTEST_BREAK_S = 4.0, 60.0
 #: An image that took so much more or less than the others, in spreads of these, counts less
 #: (Huber 1964): somebody was called away.
 _ODD = 1.345
@@ -46,10 +49,22 @@ def measured_costs(corrections: Iterable[Correction]) -> Costs:
     parts = np.array([_parts(correction, assumed) for correction in timed])
     expected = parts.sum(axis=1)
     took = np.array([correction.seconds for correction in timed]) / expected
+    took = took.clip(max=BREAK * FARTHEST)
     factors = _fitted(parts / expected[:, None], took).clip(1 / FARTHEST, FARTHEST)
     names = [*(_FIELDS[kind] for kind in KINDS), "image_s"]
     found = {n: getattr(assumed, n) * f for n, f in zip(names, factors.tolist(), strict=True)}
     return Costs(**{field.name: found[field.name] for field in fields(Costs)})
+
+
+def without_breaks(corrections: Iterable[Correction]) -> tuple[Correction, ...]:
+    """Cut short what took far longer than the project's own pace: the page was left open.
+
+    Label Studio's clock runs on while it is.
+    """
+    made = tuple(corrections)
+    costs = measured_costs(made)
+    longest = (max(BREAK * costs.seconds(c.actions), SHORTEST_BREAK_S) for c in made)
+    return tuple(replace(c, longest_s=each) for c, each in zip(made, longest, strict=True))
 
 
 def seconds_of_right(corrections: Iterable[Correction], costs: Costs) -> float:

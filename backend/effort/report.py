@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from backend.effort.actions import BY_HAND_S_PER_CELL
+from backend.effort.costing import without_breaks
 from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import measure
 from backend.effort.tally import Tally, Watchfulness, made_by_people, tallies
@@ -90,7 +91,7 @@ def effort_of(services: Services, project: int) -> EffortReport:
     """
     owner = services.projects.get(project)
     known = measure(services, project)
-    made = made_by_people(known)
+    made = without_breaks(made_by_people(known))
     return EffortReport(
         project=owner,
         total=Tally(made),

@@ -56,31 +56,34 @@ class Tally:
         return median(s / cells for s, cells in self.timed) if self.timed else None
 
     @property
-    def hours_saved(self) -> float:
+    def hours_saved(self) -> float | None:
         """Against ``BY_HAND_S_PER_CELL``, over the images with boxes of which the time is known.
 
-        Negative where the work took longer than drawing every cell.
+        By the median seconds a cell of these; an image without a cell costs its own. Negative where
+        the work took longer than drawing every cell; None where no time is known.
         """
-        timed = Tally(self._with_boxes).timed
-        seconds = sum(BY_HAND_S_PER_CELL * cells - taken for taken, cells in timed)
-        return seconds / 3600
+        part = self.with_boxes
+        empty = [c.seconds for c in part.corrections if not c.cells and c.seconds is not None]
+        if part.seconds_per_cell is None:
+            return -sum(empty) / 3600 if empty else None
+        cells = sum(cells for _, cells in part.timed)
+        return ((BY_HAND_S_PER_CELL - part.seconds_per_cell) * cells - sum(empty)) / 3600
 
     def share_at(self, iou: float) -> float | None:
         """Return the share of the served boxes that overlap what was submitted by ``iou``.
 
         None where nothing was served.
         """
-        with_boxes = self._with_boxes
-        total = Tally(with_boxes).actions
-        paired = sum(c.cells - c.actions.added for c in with_boxes)
-        off = sum(overlap < iou for c in with_boxes for overlap in c.overlaps)
-        served = paired + total.deleted
+        part = self.with_boxes
+        paired = part.cells - part.actions.added
+        off = sum(overlap < iou for c in part.corrections for overlap in c.overlaps)
+        served = paired + part.actions.deleted
         return (paired - off) / served if served else None
 
     @property
-    def _with_boxes(self) -> tuple[Correction, ...]:
+    def with_boxes(self) -> Tally:
         """Those of images that were served boxes."""
-        return tuple(c for c in self.corrections if c.start == "prediction")
+        return Tally(tuple(c for c in self.corrections if c.start == "prediction"))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -90,7 +93,7 @@ class Tally:
             "effort": _rounded(self.effort),
             "seconds_per_cell": _rounded(self.seconds_per_cell),
             "timed_images": len(self.timed),
-            "hours_saved": round(self.hours_saved, 4),
+            "hours_saved": _rounded(self.hours_saved),
             "share_at_iou_75": _rounded(self.share_at(TIGHT)),
             "share_at_iou_90": _rounded(self.share_at(VERY_TIGHT)),
         }

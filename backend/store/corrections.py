@@ -1,5 +1,6 @@
 """What each annotation did to the boxes it was served, and how long that took."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, Row, and_, select
 
-from backend.effort.actions import BY_HAND_S_PER_CELL, KINDS, Actions
+from backend.effort.actions import KINDS, Actions
 from backend.store.annotations import Annotation, annotation_of
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, corrections, submits
@@ -17,10 +18,8 @@ from backend.store.tables import annotations, corrections, submits
 #: An annotation began with served boxes, with an empty image, or in no page at all (an import).
 Start = Literal["prediction", "nothing", "import"]
 
-#: Beyond this long a submit holds a break, not work: so many seconds, and so many for each box
-#: that was submitted or deleted. Twice what a box takes by hand, so that work which is slower than
-#: by hand is seen to be.
-LONGEST_S, LONGEST_S_PER_BOX = 60.0, 2 * BY_HAND_S_PER_CELL
+#: What is not kept: it is known from elsewhere, or not yet.
+_NOT_KEPT = ("actions", "totals_s", "longest_s")
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class Correction:
         False boxes that were shown, and those of them that were left as they were.
     totals_s
         Label Studio's running total of the seconds at each submit, in order.
+    longest_s
+        Beyond this long the seconds hold a break, not work (``costing.without_breaks``).
     """
 
     annotation: int
@@ -70,19 +71,18 @@ class Correction:
     planted: int = 0
     accepted: int = 0
     totals_s: tuple[float, ...] = ()
+    longest_s: float = math.inf
 
     @property
     def seconds(self) -> float | None:
-        """The work of all submits, breaks cut short; None where Label Studio told no time.
+        """The work of all submits, a break cut short; None where Label Studio told no time.
 
-        Label Studio's total grows with each update and runs on while the page is open, so each
-        submit counts with what it added, up to ``LONGEST_S`` and ``LONGEST_S_PER_BOX``.
+        Label Studio's total grows with each update, so each submit counts with what it added.
         """
         if not self.totals_s:
             return None
-        longest = LONGEST_S + LONGEST_S_PER_BOX * (self.cells + self.actions.deleted)
         added = (after - before for before, after in pairwise((0.0, *self.totals_s)))
-        return sum(min(max(seconds, 0.0), longest) for seconds in added)
+        return min(sum(max(seconds, 0.0) for seconds in added), self.longest_s)
 
 
 class Corrections:
@@ -108,7 +108,7 @@ class Corrections:
 
     def put(self, correction: Correction) -> None:
         """Keep what an annotation did, in place of what was known of it."""
-        values = {k: v for k, v in vars(correction).items() if k not in ("actions", "totals_s")}
+        values = {k: v for k, v in vars(correction).items() if k not in _NOT_KEPT}
         values |= vars(correction.actions) | {"overlaps": list(correction.overlaps)}
         with writing(self._engine, correction.project) as connection:
             insert = upsert(connection, corrections).values(values)

@@ -46,7 +46,7 @@ def test_the_work_is_told_in_words_and_as_json(services: Services, run: Run) -> 
     told = run("effort", "3").stdout
     assert "corrected  1 image with 1 cell" in told
     assert "work       1.00 corrections a cell; drawing everything is 1" in told
-    assert "36.0 s a cell, by hand 72 s: 0.0 hours saved so far" in told
+    assert "hours saved" not in told
     assert "too early to say" in told
     assert "ada@lab.org" in told
     assert json.loads(run("effort", "3", "--json").stdout)["total"]["added"] == 1

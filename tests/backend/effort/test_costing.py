@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.effort.actions import Actions, Costs
-from backend.effort.costing import measured_costs, seconds_of_right
+from backend.effort.costing import BREAK, measured_costs, seconds_of_right, without_breaks
 from backend.store.corrections import Correction, Start
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -51,6 +51,26 @@ def test_a_break_in_one_image_is_not_taken_for_work() -> None:
     made = made_by(Costs(), images=60)
     broken = [*made, correction(99, Actions(kept=10, added=10), 3000.0)]
     assert measured_costs(broken).add_s == pytest.approx(measured_costs(made).add_s, rel=0.2)
+
+
+def test_what_is_far_beyond_a_projects_own_pace_is_a_break() -> None:
+    made = made_by(Costs(), images=20)
+    lunch = correction(99, Actions(kept=90, added=10), 7200.0)
+    *worked, cut = without_breaks([*made, lunch])
+    assert [c.seconds for c in worked] == [c.seconds for c in made]
+    assert cut.seconds == pytest.approx(BREAK * Costs().seconds(lunch.actions), rel=0.2)
+
+
+def test_drawing_at_the_pace_of_drawing_by_hand_is_no_break() -> None:
+    by_hand = [correction(n, Actions(added=20), 20 * 72.0, start="nothing") for n in range(8)]
+    assert [c.seconds for c in without_breaks(by_hand)] == [20 * 72.0] * 8
+    (alone,) = without_breaks(by_hand[:1])
+    assert alone.seconds == 20 * 72.0
+
+
+def test_less_than_a_minute_is_never_a_break() -> None:
+    (looked,) = without_breaks([correction(1, Actions(kept=1), 59.0)])
+    assert looked.seconds == 59.0
 
 
 def test_what_was_imported_took_nobody_any_time() -> None:

@@ -135,15 +135,15 @@ def test_a_correction_that_was_deleted_or_skipped_counts_no_more(
     assert measure(services, project) == []
 
 
-def test_a_break_is_cut_short_and_each_update_counts_with_what_it_added(
+def test_each_update_counts_with_what_it_added(
     services: Services, project: int, serve: Any, submit: Any
 ) -> None:
     shown = serve(1, cell(10))
-    for minute, total in ((0, 10.0), (5, 8000.0), (9, 8005.0)):
+    for minute, total in ((0, 10.0), (5, 80.0), (9, 5.0)):  # the last began anew
         submit(1, shown, minute=minute, lead_time=total)
     (found,) = measure(services, project)
-    assert found.totals_s == (10.0, 8000.0, 8005.0)
-    assert found.seconds == 10 + (60 + 144) + 5
+    assert found.totals_s == (10.0, 80.0, 5.0)
+    assert found.seconds == 80.0
 
 
 def test_the_tally_takes_the_median_and_leaves_unknown_times_out(
@@ -153,7 +153,7 @@ def test_the_tally_takes_the_median_and_leaves_unknown_times_out(
         submit(task, serve(task, cell(10), cell(50)), lead_time=seconds)
     total = Tally(tuple(measure(services, project)))
     assert total.seconds_per_cell == 3.0
-    assert total.hours_saved == pytest.approx((3 * 2 * 72 - 90) / 3600)
+    assert total.hours_saved == pytest.approx(3 * 2 * (72 - 3.0) / 3600)
     assert total.effort == 0
 
 
@@ -241,7 +241,39 @@ def test_seconds_are_known_where_the_first_event_was_lost(
 def test_work_that_is_slower_than_by_hand_saves_less_than_nothing(
     services: Services, project: int, serve: Any, submit: Any, write: Any
 ) -> None:
-    submit(1, serve(1, cell(10), cell(50)), lead_time=2 * 72 + 36.0)
+    serve(1, cell(10))
+    submit(1, write(cell(60), cell(90)), lead_time=2 * 72 + 36.0)
     submit(2, write(cell(60)), parent_prediction=None, lead_time=5.0)  # drawn: nothing was served
     total = Tally(tuple(measure(services, project)))
     assert total.hours_saved == pytest.approx(-36 / 3600)
+
+
+def test_an_image_without_a_cell_whose_boxes_were_deleted_costs_its_time(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    submit(1, serve(1, cell(10), cell(50)), lead_time=8.0)
+    serve(2, cell(10), cell(50), cell(90))
+    submit(2, [], lead_time=120.0)
+    total = Tally(tuple(measure(services, project)))
+    assert total.hours_saved == pytest.approx((2 * 72 - 8 - 120) / 3600)
+
+
+def test_hours_are_those_that_the_seconds_and_the_cells_of_images_with_boxes_give(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    for task, seconds in ((1, 4.0), (2, 6.0), (3, 30.0)):
+        submit(task, serve(task, cell(10), cell(50)), lead_time=seconds)
+    submit(4, write(cell(60)), parent_prediction=None, lead_time=80.0)
+    part = Tally(tuple(measure(services, project))).with_boxes
+    assert part.seconds_per_cell == 3.0
+    assert part.hours_saved == pytest.approx((72 - 3.0) * 6 / 3600)
+
+
+def test_where_no_time_with_boxes_is_known_no_hours_are_told(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    submit(1, serve(1, cell(10)), lead_time=None)
+    submit(2, write(cell(60)), parent_prediction=None, lead_time=36.0)
+    total = Tally(tuple(measure(services, project)))
+    assert total.hours_saved is None
+    assert total.to_json()["hours_saved"] is None
