@@ -58,7 +58,7 @@ def effort(
 def effort_text(report: EffortReport) -> str:
     """Return the report in words and a table; what the figures mean is in docs/effort.md."""
     lines = [f"Project {report.project.id}: {report.project.title}"]
-    if not report.total.images and not report.watched:
+    if not report.by_version and not report.watched:
         return "\n".join([*lines, "  Nothing was corrected yet, so there is nothing to measure."])
     lines += [f"  {line}" for line in _words(report)]
     for title, parts in (
@@ -66,32 +66,17 @@ def effort_text(report: EffortReport) -> str:
         ("annotator", report.by_annotator),
         ("contrast", report.by_group),
     ):
-        lines += ["", *_table(title, parts)]
+        if parts:
+            lines += ["", *_table(title, parts)]
     if report.watched:
         lines += ["", *_watched_table(report.watched)]
     return "\n".join(lines)
 
 
-def saved_text(total: Tally) -> str:
-    """Return what a cell of images with boxes cost and what was saved; empty: no time is known."""
-    from backend.effort.actions import BY_HAND_S_PER_CELL
-
-    seconds = total.with_boxes.seconds_per_cell
-    if seconds is None:
-        return ""
-    return (
-        f"{seconds:.1f} s a cell, by hand {BY_HAND_S_PER_CELL:.0f} s: "
-        f"{total.hours_saved:.1f} hours saved so far"
-    )
-
-
 def _words(report: EffortReport) -> list[str]:
-    total = report.total
-    lines = [f"corrected  {counted(total.images, 'image')} with {counted(total.cells, 'cell')}"]
-    if total.effort is not None:
-        lines.append(f"work       {total.effort:.2f} corrections a cell; drawing everything is 1")
-    if saved := saved_text(total):
-        lines.append(f"time       {saved}")
+    from backend.effort.wording import work_lines
+
+    lines = [f"{heading:11}{words}" for heading, words in work_lines(report.work)]
     lines += _forecast_words(report.forecast)
     if report.imported:
         lines.append(f"left out   {counted(report.imported, 'image')} that came annotated")

@@ -85,6 +85,7 @@ def _measured(services: Services, annotation: Annotation, image: StoredImage) ->
     return Correction(
         annotation=annotation.id,
         project=annotation.project,
+        task=annotation.task,
         submitted_at=annotation.updated_at,
         annotator=annotation.annotator or "",
         start="prediction" if served else "nothing" if by_person else "import",

@@ -11,7 +11,7 @@ from backend.effort.actions import BY_HAND_S_PER_CELL
 from backend.effort.costing import without_breaks
 from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import measure
-from backend.effort.tally import Tally, Watchfulness, made_by_people, tallies
+from backend.effort.tally import Tally, Watchfulness, Work, made_by_people, tallies, work_of
 from backend.learning.milestones import upcoming_milestone
 from backend.learning.triggers import milestone_reached
 from backend.services import Services
@@ -31,10 +31,12 @@ class EffortReport:
 
     Parameters
     ----------
-    total
+    work
         All corrections that people made.
-    by_version, by_annotator, by_group
+    by_version
         The same in parts; a version is named with its policy, as it was served.
+    by_annotator, by_group
+        The images that opened with boxes in parts.
     imported
         Annotations that came with their boxes, in no figure here.
     watched
@@ -45,7 +47,7 @@ class EffortReport:
     """
 
     project: Project
-    total: Tally
+    work: Work
     by_version: dict[str, Tally]
     by_annotator: dict[str, Tally]
     by_group: dict[str, Tally]
@@ -56,7 +58,8 @@ class EffortReport:
     @property
     def doubts(self) -> int:
         """Boxes of which Label Studio's ``origin`` says otherwise than the comparison."""
-        return sum(c.doubts for c in self.total.corrections)
+        made = (*self.work.total.corrections, *self.work.by_hand.corrections)
+        return sum(c.doubts for c in made)
 
     def to_json(self) -> dict[str, Any]:
         parts = {
@@ -67,7 +70,7 @@ class EffortReport:
             "project": self.project.id,
             "title": self.project.title,
             "by_hand_seconds_per_cell": BY_HAND_S_PER_CELL,
-            "total": self.total.to_json(),
+            **self.work.to_json(),
             **parts,
             "imported": self.imported,
             "doubts": self.doubts,
@@ -92,18 +95,21 @@ def effort_of(services: Services, project: int) -> EffortReport:
     owner = services.projects.get(project)
     known = measure(services, project)
     made = without_breaks(made_by_people(known))
+    champion = services.registry.champion(str(project)).id
+    work = work_of(made, champion)
+    with_boxes = work.total.corrections
     return EffortReport(
         project=owner,
-        total=Tally(made),
+        work=work,
         by_version=tallies(made, lambda c: c.served or BY_HAND),
-        by_annotator=tallies(made, annotator_of),
-        by_group=tallies(made, lambda c: c.contrast_group or "not known"),
+        by_annotator=tallies(with_boxes, annotator_of),
+        by_group=tallies(with_boxes, lambda c: c.contrast_group or "not known"),
         imported=sum(c.start == "import" for c in known),
         watched={
             name: Watchfulness(part.corrections)
             for name, part in tallies((c for c in known if c.watched), annotator_of).items()
         },
-        forecast=_forecast(services, owner, made),
+        forecast=_forecast(services, owner, champion, with_boxes),
     )
 
 
@@ -117,7 +123,9 @@ def images_learned_from(runs: Iterable[Run]) -> dict[str, int]:
     return {run.candidate: run.corrected or run.milestone for run in runs if run.candidate}
 
 
-def _forecast(services: Services, project: Project, made: tuple[Correction, ...]) -> Forecast | str:
+def _forecast(
+    services: Services, project: Project, champion: str, made: tuple[Correction, ...]
+) -> Forecast | str:
     runs = services.runs.all(project.id)
     learned_from = images_learned_from(runs)
     images: dict[int, list[ImageWork]] = {}
@@ -126,7 +134,6 @@ def _forecast(services: Services, project: Project, made: tuple[Correction, ...]
         images.setdefault(milestone, []).append(
             ImageWork(correction.actions.number, correction.cells)
         )
-    champion = services.registry.champion(str(project.id)).id
     reached = milestone_reached(services, project.id)
     step = services.settings.milestone_step
     coming = tuple(islice(_upcoming(reached, project.milestones, step), LOOKED_AHEAD))

@@ -10,6 +10,7 @@ from typing import Any
 from backend.effort.actions import BY_HAND_S_PER_CELL, Actions
 from backend.store.corrections import Correction
 from backend.store.predictions import WatchKind
+from model.policy import version_of
 
 #: IoU from which a served box is tight, and very tight.
 TIGHT, VERY_TIGHT = 0.75, 0.9
@@ -29,6 +30,11 @@ class Tally:
 
     @property
     def images(self) -> int:
+        """How many images were corrected, each once, whoever did."""
+        return len({c.task for c in self.corrections})
+
+    @property
+    def annotations(self) -> int:
         return len(self.corrections)
 
     @property
@@ -88,6 +94,7 @@ class Tally:
     def to_json(self) -> dict[str, Any]:
         return {
             "images": self.images,
+            "annotations": self.annotations,
             "cells": self.cells,
             **vars(self.actions),
             "effort": _rounded(self.effort),
@@ -105,6 +112,42 @@ def tallies(corrections: Iterable[Correction], by: Callable[[Correction], str]) 
     for correction in corrections:
         parts.setdefault(by(correction), []).append(correction)
     return {name: Tally(tuple(part)) for name, part in parts.items()}
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much work it is now, has been, and is without boxes.
+
+    Parameters
+    ----------
+    now
+        Of images that opened with the champion's boxes.
+    total
+        Of all images that opened with boxes, or in which nothing was found.
+    by_hand
+        Of those that nothing was looked for in.
+    """
+
+    now: Tally
+    total: Tally
+    by_hand: Tally
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: tally.to_json() for name, tally in vars(self).items()}
+
+
+def work_of(corrections: Sequence[Correction], champion: str) -> Work:
+    """Add up what people did.
+
+    Parameters
+    ----------
+    champion
+        Id of the version that is champion now.
+    """
+    total = Tally(tuple(corrections)).with_boxes
+    now = tuple(c for c in total.corrections if version_of(c.served) == champion)
+    by_hand = tuple(c for c in corrections if c.start == "nothing")
+    return Work(Tally(now), total, Tally(by_hand))
 
 
 def made_by_people(corrections: Sequence[Correction]) -> tuple[Correction, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template
 
-from backend.effort.actions import BY_HAND_S_PER_CELL
 from backend.effort.costing import without_breaks
 from backend.effort.measuring import measure
-from backend.effort.tally import Tally, made_by_people
+from backend.effort.tally import made_by_people, work_of
+from backend.effort.wording import work_lines
 from backend.http.auth import require_password
-from backend.http.overview import overview_of
+from backend.http.overview import ProjectOverview, overview_of
 from backend.http.parts import parts
+from backend.services import Services
 from model.wording import counted
 
 dashboard = Blueprint("dashboard", __name__)
@@ -22,14 +23,16 @@ def page() -> str:
     """Show every project."""
     shared = parts()
     services = shared.services
-    projects = services.projects.all()
+    views = [overview_of(shared, project) for project in services.projects.all()]
     return render_template(
         "dashboard.html",
-        projects=[overview_of(shared, project) for project in projects],
-        work={
-            p.id: Tally(without_breaks(made_by_people(measure(services, p.id)))) for p in projects
-        },
-        by_hand=BY_HAND_S_PER_CELL,
+        projects=views,
+        work={view.project.id: _work_lines(services, view) for view in views},
         label_studio=services.label_studio_for_browsers,
         counted=counted,
     )
+
+
+def _work_lines(services: Services, view: ProjectOverview) -> list[tuple[str, str]]:
+    made = without_breaks(made_by_people(measure(services, view.project.id)))
+    return work_lines(work_of(made, view.champion.id if view.champion else ""))

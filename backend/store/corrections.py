@@ -19,7 +19,7 @@ from backend.store.tables import annotations, corrections, submits
 Start = Literal["prediction", "nothing", "import"]
 
 #: What is not kept: it is known from elsewhere, or not yet.
-_NOT_KEPT = ("actions", "totals_s", "longest_s")
+_NOT_KEPT = ("actions", "task", "totals_s", "longest_s")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Correction:
 
     annotation: int
     project: int
+    task: int
     submitted_at: datetime
     annotator: str
     start: Start
@@ -120,7 +121,7 @@ class Corrections:
         """Return what is known of the annotations that count, in the order of first submit."""
         there = corrections.join(annotations, corrections.c.annotation == annotations.c.id)
         query = (
-            select(corrections)
+            select(corrections, annotations.c.task)
             .select_from(there)
             .where(_counts(project))
             .order_by(annotations.c.created_at, annotations.c.id)

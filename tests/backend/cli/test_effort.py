@@ -34,22 +34,52 @@ def test_before_the_first_correction_there_is_nothing_to_measure(
     assert "Nothing was corrected yet" in told.stdout
 
 
-def test_the_work_is_told_in_words_and_as_json(services: Services, run: Run) -> None:
+BOX = {"x": 10, "y": 10, "width": 20, "height": 20, "rectanglelabels": ["Cell"]}
+REGION = {"id": "r", "type": "rectanglelabels", "value": BOX}
+
+
+def correct(services: Services, task: int, prediction: int | None, seconds: float) -> None:
+    """Submit one cell, served by the champion where there is a prediction."""
     at = datetime.now(UTC)
-    box = {"x": 10, "y": 10, "width": 20, "height": 20, "rectanglelabels": ["Cell"]}
-    region = {"id": "r", "type": "rectanglelabels", "value": box}
-    services.images.add(3, "0" * 64, 0, "smear.png", 100, 100)
-    services.images.attach_task(3, "0" * 64, 0, 7)
+    services.images.add(3, f"{task:064}", 0, f"smear{task}.png", 100, 100)
+    services.images.attach_task(3, f"{task:064}", 0, task)
+    if prediction is not None:
+        served = f"{services.registry.champion('3').id}+t0.5"
+        services.predictions.add(3, task, f"{task:064}", 0, served, [REGION])
     services.annotations.record(
-        Annotation(1, 3, 7, (region,), at, at, annotator="ada@lab.org", lead_time=36.0)
+        Annotation(
+            *(task, 3, task, (REGION,), at, at),
+            annotator="ada@lab.org",
+            lead_time=seconds,
+            parent_prediction=prediction,
+        )
     )
+
+
+def test_the_work_is_told_in_words_and_as_json(services: Services, run: Run) -> None:
+    correct(services, 7, prediction=1, seconds=36.0)
+    correct(services, 8, prediction=None, seconds=50.0)
     told = run("effort", "3").stdout
-    assert "corrected  1 image with 1 cell" in told
-    assert "work       1.00 corrections a cell; drawing everything is 1" in told
-    assert "hours saved" not in told
+    a_cell = "0.00 corrections a cell (drawing everything is 1)"
+    assert f"now        {a_cell}, 36.0 s a cell, with the champion's boxes in 1 image" in told
+    assert f"so far     1 image with 1 cell, {a_cell}" in told
+    assert "time       36.0 s a cell, by hand 72 s: 0.0 hours saved" in told
+    assert "by hand    1 image with 1 cell drawn without boxes, 50.0 s a cell" in told
     assert "too early to say" in told
     assert "ada@lab.org" in told
-    assert json.loads(run("effort", "3", "--json").stdout)["total"]["added"] == 1
+    parts = json.loads(run("effort", "3", "--json").stdout)
+    assert (parts["now"]["kept"], parts["total"]["kept"], parts["by_hand"]["added"]) == (1, 1, 1)
+
+
+def test_what_was_only_drawn_by_hand_saved_nothing_and_cost_nothing(
+    services: Services, run: Run
+) -> None:
+    correct(services, 7, prediction=None, seconds=36.0)
+    told = run("effort", "3").stdout
+    assert "now        nothing was corrected yet with the champion's boxes" in told
+    assert "by hand    1 image with 1 cell drawn without boxes, 36.0 s a cell" in told
+    assert "so far" not in told
+    assert "hours saved" not in told
 
 
 def test_a_project_that_is_not_there_is_refused(services: Services, run: Run) -> None:

@@ -16,7 +16,7 @@ RNG = np.random.default_rng(3)
 def correction(
     number: int, actions: Actions, seconds: float, start: Start = "prediction"
 ) -> Correction:
-    told = (number, 1, NOW, "ada", start, "v1+t0.5", "low", actions, 20)
+    told = (number, 1, number, NOW, "ada", start, "v1+t0.5", "low", actions, 20)
     return Correction(*told, totals_s=(seconds,))
 
 

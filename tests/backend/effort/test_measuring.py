@@ -180,6 +180,31 @@ def test_the_report_splits_by_version_annotator_and_contrast(
     assert report.forecast == TOO_FEW
 
 
+def test_what_the_champion_costs_is_told_apart_from_what_all_did(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    champion = services.registry.champion("1").id
+    submit(1, serve(1, cell(10), cell(50), served="old+t0.5")[:1])
+    for task, policy in ((2, "t0.5"), (3, "p0.22")):
+        submit(task, serve(task, cell(10), served=f"{champion}+{policy}"))
+    serve(4, cell(10), served="old+t0.5")
+    submit(4, write(cell(60)), parent_prediction=None)
+    work = effort_of(services, project).work
+    assert work.now.effort == 0
+    assert (work.total.images, work.total.effort) == (3, 1 / 3)
+    assert (work.by_hand.images, work.by_hand.effort) == (1, 1)
+
+
+def test_an_image_that_two_corrected_is_one_image(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    shown = serve(1, cell(10))
+    submit(1, shown)
+    submit(1, shown, id=301, annotator="ben")
+    total = effort_of(services, project).work.total
+    assert (total.images, total.annotations, total.cells) == (1, 2, 2)
+
+
 def trained(services: Services, project: int, milestone: int, corrected: int) -> None:
     run = services.runs.open(project, milestone, "milestone")
     assert run is not None

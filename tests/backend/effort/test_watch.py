@@ -158,7 +158,7 @@ def test_each_annotators_eye_is_measured_with_help_and_without(
     ada, ben = report.watched["ada"], report.watched["ben"]
     assert (ada.drawn("blank"), ada.drawn("fault"), ada.rejected) == ((2, 3), (0, 1), (0, 1))
     assert (ben.drawn("blank"), ben.drawn("fault"), ben.rejected) == ((0, 0), (0, 1), (1, 1))
-    assert report.total.images == 0  # in no other figure
+    assert report.work.total.images == 0  # in no other figure
     assert len(measure(services, project)) == 3
     told = effort_text(report)
     assert "2 of 3 (67%)" in told

@@ -123,17 +123,17 @@ def test_a_browser_gets_the_counts_as_csv(client: FlaskClient, submitted: None) 
     assert any("Cell" in row and "corrected" in row for row in rows)
 
 
-def test_the_effort_is_told_as_json_and_in_a_line_of_the_dashboard(
+def test_the_effort_is_told_as_json_and_in_lines_of_the_dashboard(
     client: FlaskClient, submitted: None
 ) -> None:
     told = client.get("/projects/1/effort").json
 
-    assert told["total"]["images"] == 1
-    assert told["total"]["cells"] == told["total"]["added"] == 2
-    assert told["by_annotator"]["1"]["seconds_per_cell"] == pytest.approx(11.975 / 2, abs=1e-3)
+    assert told["total"]["images"] == 0
+    assert told["by_hand"]["cells"] == told["by_hand"]["added"] == 2
+    assert told["by_hand"]["seconds_per_cell"] == pytest.approx(11.975 / 2, abs=1e-3)
     assert told["forecast"] is None
     page = " ".join(client.get("/").text.split())
-    assert "1.00 corrections a cell. " in page
+    assert "by hand: 1 image with 2 cells drawn without boxes, 6.0 s a cell" in page
     assert client.get("/projects/7/effort").status_code == 404
 
 

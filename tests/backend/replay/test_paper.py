@@ -74,7 +74,7 @@ def test_a_replay_that_was_interrupted_goes_on_and_its_telemetry_tells_the_same(
     with paper_loop(own) as services:
         (run,) = services.runs.all()
         assert (run.milestone, run.state) == (4, "refused")
-        total = effort_of(services, 1).total
+        total = effort_of(services, 1).work.total
     assert total.actions == sum((row.actions for row in rows[1:]), rows[0].actions)
     assert total.cells == sum(row.cells for row in rows)
     assert [s for s, _ in total.timed] == [row.seconds for row in rows]
