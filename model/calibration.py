@@ -99,6 +99,22 @@ def reliability(scores: Float32, right: Boolean) -> tuple[ReliabilityBin, ...]:
     )
 
 
+def likely(calibration: Calibration, pairs: Pairs, groups: Sequence[str]) -> Float32:
+    """Return the probability of each box, in the order of the pairs' scores.
+
+    Parameters
+    ----------
+    groups
+        The contrast group of each image.
+    """
+    of_box = np.array(groups)[pairs.image]
+    found = np.zeros_like(pairs.scores)
+    for group in set(groups):
+        own = of_box == group
+        found[own] = calibration.probabilities(pairs.scores[own], group)
+    return found
+
+
 def _shift(curve: Float64, pairs: Pairs, of_group: Boolean) -> float:
     """Return how far a group's curve is from the project's, less the fewer images it has."""
     images = int(of_group.sum())

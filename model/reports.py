@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -112,6 +113,12 @@ class ReliabilityBin:
     boxes: int
 
 
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Return how far scores and shares of right boxes are apart, a mean over the boxes."""
+    boxes = sum(one.boxes for one in bins)
+    return sum(one.boxes * abs(one.score - one.right) for one in bins) / max(1, boxes)
+
+
 @dataclass(frozen=True)
 class EvaluationReport:
     """What a version is worth on a set of images. ``docs/evaluation.md`` defines each figure.
@@ -167,9 +174,7 @@ class EvaluationReport:
     @property
     def calibration_error(self) -> float:
         """How far scores and shares of right boxes are apart, a mean over the boxes."""
-        boxes = sum(one.boxes for one in self.reliability)
-        off = sum(one.boxes * abs(one.score - one.right) for one in self.reliability)
-        return off / max(1, boxes)
+        return calibration_error(self.reliability)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

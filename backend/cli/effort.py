@@ -74,9 +74,12 @@ def effort_text(report: EffortReport) -> str:
 
 
 def _words(report: EffortReport) -> list[str]:
-    from backend.effort.wording import work_lines
+    from backend.effort.wording import seconds_line, work_lines
 
-    lines = [f"{heading:11}{words}" for heading, words in work_lines(report.work)]
+    told = work_lines(report.work)
+    if report.timed:
+        told.append(seconds_line(report.costs, report.timed))
+    lines = [f"{heading:11}{words}" for heading, words in told]
     lines += _forecast_words(report.forecast)
     if report.imported:
         lines.append(f"left out   {counted(report.imported, 'image')} that came annotated")

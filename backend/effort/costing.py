@@ -21,6 +21,8 @@ FARTHEST = 4.0
 #: An image that took more than so many times what its actions take in its project holds a break;
 #: less than a minute never does.
 BREAK, SHORTEST_BREAK_S = 4.0, 60.0
+#: So many images tell what a right box takes: a hundred boxes and more, by what serves of late.
+NEWEST_IMAGES = 10
 #: An image that took so much more or less than the others, in spreads of these, counts less
 #: (Huber 1964): somebody was called away.
 _ODD = 1.345
@@ -68,8 +70,17 @@ def without_breaks(corrections: Iterable[Correction]) -> tuple[Correction, ...]:
 
 
 def seconds_of_right(corrections: Iterable[Correction], costs: Costs) -> float:
-    """Return the mean seconds spent on a served box that is on a cell; a glance where none was."""
-    work = [c for c in made_by_people(tuple(corrections)) if c.start == "prediction"]
+    """Return the mean seconds spent on a served box that is on a cell; a glance where none was.
+
+    Of the newest images alone: the boxes of earlier versions are looser than those to come.
+
+    Parameters
+    ----------
+    corrections
+        In the order in which they were made.
+    """
+    served = [c for c in made_by_people(tuple(corrections)) if c.start == "prediction"]
+    work = served[-NEWEST_IMAGES:]
     done = sum((c.actions for c in work), Actions())
     boxes = sum(c.cells for c in work) - done.added
     treated = replace(done, deleted=0, added=0)

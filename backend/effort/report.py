@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from backend.effort.actions import BY_HAND_S_PER_CELL
-from backend.effort.costing import without_breaks
+from backend.effort.actions import BY_HAND_S_PER_CELL, Costs
+from backend.effort.costing import measured_costs, without_breaks
 from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import measure
 from backend.effort.tally import Tally, Watchfulness, Work, made_by_people, tallies, work_of
@@ -37,6 +37,8 @@ class EffortReport:
         The same in parts; a version is named with its policy, as it was served.
     by_annotator, by_group
         The images that opened with boxes in parts.
+    costs, timed
+        Seconds of each action as the corrections tell, and in how many of them the time is known.
     imported
         Annotations that came with their boxes, in no figure here.
     watched
@@ -51,6 +53,8 @@ class EffortReport:
     by_version: dict[str, Tally]
     by_annotator: dict[str, Tally]
     by_group: dict[str, Tally]
+    costs: Costs
+    timed: int
     imported: int
     watched: dict[str, Watchfulness]
     forecast: Forecast | str
@@ -72,6 +76,11 @@ class EffortReport:
             "by_hand_seconds_per_cell": BY_HAND_S_PER_CELL,
             **self.work.to_json(),
             **parts,
+            "costs": {
+                "images": self.timed,
+                "measured": {name: round(s, 4) for name, s in vars(self.costs).items()},
+                "assumed": vars(Costs()),
+            },
             "imported": self.imported,
             "doubts": self.doubts,
             "watched": {name: found.to_json() for name, found in self.watched.items()},
@@ -104,6 +113,8 @@ def effort_of(services: Services, project: int) -> EffortReport:
         by_version=tallies(made, lambda c: c.served or BY_HAND),
         by_annotator=tallies(with_boxes, annotator_of),
         by_group=tallies(with_boxes, lambda c: c.contrast_group or "not known"),
+        costs=measured_costs(made),
+        timed=sum(bool(c.seconds) for c in made),
         imported=sum(c.start == "import" for c in known),
         watched={
             name: Watchfulness(part.corrections)

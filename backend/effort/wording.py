@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backend.effort.actions import BY_HAND_S_PER_CELL
+from backend.effort.actions import BY_HAND_S_PER_CELL, Costs
 from backend.effort.tally import Tally, Work
 from model.wording import counted
 
@@ -20,6 +20,22 @@ def work_lines(work: Work) -> list[tuple[str, str]]:
         drawn = f"{_amount(work.by_hand)} drawn without boxes"
         lines.append(("by hand", ", ".join((drawn, *_seconds(work.by_hand)))))
     return lines
+
+
+def seconds_line(costs: Costs, images: int) -> tuple[str, str]:
+    """Return a heading and the seconds of each action, beside those that are assumed.
+
+    Parameters
+    ----------
+    images
+        That tell the seconds.
+    """
+    assumed = vars(Costs())
+    each = (
+        f"{name.removesuffix('_s')} {seconds:.1f} ({assumed[name]:g} assumed)"
+        for name, seconds in vars(costs).items()
+    )
+    return "seconds", f"{', '.join(each)}, as {counted(images, 'image')} tell"
 
 
 def _now(tally: Tally) -> str:

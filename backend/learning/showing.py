@@ -11,10 +11,11 @@ from backend.errors import BadRequest
 from backend.learning.taken import snapshot_file
 from backend.learning.triggers import push_champion
 from backend.services import Services
-from model.calibration import Calibration, calibrate
+from model.calibration import Calibration, calibrate, likely, reliability
 from model.evaluation import pairs_of
 from model.examples import DatasetSnapshot, LabelledImage
 from model.policy import Policy, saves_time_from
+from model.reports import calibration_error
 from model.versions import ModelVersion
 
 #: The newest so many images are looked at: they are most like those to come.
@@ -116,7 +117,7 @@ def _chosen(
     is_known = len(images) >= FEWEST_IMAGES and boxes >= FEWEST_BOXES
     if not is_known or not services.projects.get(project).least_work:
         return Policy.of(version)
-    calibration = _calibrated(services, project, version, images)
+    calibration = _calibrated(services, project, version, images, on_note)
     worked = measure(services, project)
     costs = measured_costs(worked)
     right_s = seconds_of_right(worked, costs)
@@ -129,10 +130,22 @@ def _chosen(
 
 
 def _calibrated(
-    services: Services, project: int, version: ModelVersion, images: Sequence[LabelledImage]
+    services: Services,
+    project: int,
+    version: ModelVersion,
+    images: Sequence[LabelledImage],
+    on_note: Callable[[str], None],
 ) -> Calibration:
     loaded = services.registry.load_for(str(project), version, services.settings.device)
     name = services.projects.get(project).default_class
     found = [loaded.find([image.read()], default_class=name)[0] for image in images]
     pairs = pairs_of([each.detections for each in found], images)
-    return calibrate(pairs, [each.prepared.group for each in found])
+    groups = [each.prepared.group for each in found]
+    calibration = calibrate(pairs, groups)
+    scores = pairs.scores, likely(calibration, pairs, groups)
+    before, after = (calibration_error(reliability(each, pairs.right)) for each in scores)
+    on_note(
+        f"on the average scores are {before:.2f} off the share of right boxes, probabilities "
+        f"{after:.2f}"
+    )
+    return calibration

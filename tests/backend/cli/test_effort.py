@@ -65,8 +65,14 @@ def test_the_work_is_told_in_words_and_as_json(services: Services, run: Run) -> 
     assert f"so far     1 image with 1 cell, {a_cell}" in told
     assert "time       36.0 s a cell, by hand 72 s: 0.0 hours saved" in told
     assert "by hand    1 image with 1 cell drawn without boxes, 50.0 s a cell" in told
+    assert "seconds    add " in told
+    assert " (7 assumed), move " in told
+    assert "as 2 images tell" in told
     assert "too early to say" in told
     assert "ada@lab.org" in told
+    costs = json.loads(run("effort", "3", "--json").stdout)["costs"]
+    assert (costs["images"], costs["assumed"]["add_s"]) == (2, 7.0)
+    assert costs["measured"]["add_s"] > 7
     parts = json.loads(run("effort", "3", "--json").stdout)
     assert (parts["now"]["kept"], parts["total"]["kept"], parts["by_hand"]["added"]) == (1, 1, 1)
 
