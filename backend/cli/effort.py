@@ -117,14 +117,21 @@ def _watched_table(watched: dict[str, Watchfulness]) -> list[str]:
     rows: list[tuple[str, ...]] = [headings]
     for name, found in watched.items():
         counts = (found.drawn("blank"), found.drawn("fault"), found.rejected)
-        rows.append((name, *(_of(*pair) for pair in counts)))
+        rows.append((name, *(share_text(*pair) for pair in counts)))
     images = sum(len(found.corrections) for found in watched.values())
     seen = f"{counted(images, 'image')} opened blank or with a planted fault"
     return [f"Watched: {seen}; in no figure above", *aligned(rows)]
 
 
-def _of(part: int, whole: int) -> str:
-    return f"{part} of {whole} ({part / whole:.0%})" if whole else "–"
+def share_text(part: int, whole: int) -> str:
+    """Return how many of how many, and how sure the share is where there are enough to say."""
+    from backend.effort.tally import FEWEST_CHANCES, share_interval
+
+    sure = share_interval(part, whole)
+    if sure is None:
+        return "–"
+    told = f" ({100 * sure.low:.0f} to {sure.high:.0%})" if whole >= FEWEST_CHANCES else ""
+    return f"{part} of {whole}{told}"
 
 
 def _row(name: str, tally: Tally) -> tuple[str, ...]:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 from backend.effort.actions import BY_HAND_S_PER_CELL, Actions
 from backend.store.corrections import Correction
 from backend.store.predictions import WatchKind
 from model.policy import version_of
+from model.reports import Interval
 
 #: IoU from which a served box is tight, and very tight.
 TIGHT, VERY_TIGHT = 0.75, 0.9
+#: Of fewer watched boxes no share is told: it would be taken for a verdict on a person.
+FEWEST_CHANCES = 10
+#: Standard deviations on either side that hold 95 % of a normal distribution.
+Z_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -190,14 +196,23 @@ class Watchfulness:
             "recall_with_help": self.drawn("fault"),
             "planted_rejected": self.rejected,
         }
-        shares = {name: _share(*counts) for name, counts in found.items()}
-        counts = {f"{name}_counts": list(counts) for name, counts in found.items()}
-        images = {"blank_images": self.images("blank"), "fault_images": self.images("fault")}
-        return images | shares | counts
+        told: dict[str, Any] = {f"{kind}_images": self.images(kind) for kind in get_args(WatchKind)}
+        for name, (part, whole) in found.items():
+            sure = share_interval(part, whole)
+            told[name] = round(part / whole, 4) if whole >= FEWEST_CHANCES else None
+            told[f"{name}_interval"] = [round(sure.low, 4), round(sure.high, 4)] if sure else None
+            told[f"{name}_counts"] = [part, whole]
+        return told
 
 
-def _share(part: int, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None
+def share_interval(part: int, whole: int) -> Interval | None:
+    """Return the 95 % interval of a share (Wilson 1927); None of nothing."""
+    if not whole:
+        return None
+    share, doubt = part / whole, Z_95**2 / whole
+    middle = (share + doubt / 2) / (1 + doubt)
+    away = sqrt(doubt * (share * (1 - share) + doubt / 4)) / (1 + doubt)
+    return Interval(middle - away, middle + away)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from backend.cli.effort import share_text
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.annotations import Annotation
@@ -86,6 +87,12 @@ def test_what_was_only_drawn_by_hand_saved_nothing_and_cost_nothing(
     assert "by hand    1 image with 1 cell drawn without boxes, 36.0 s a cell" in told
     assert "so far" not in told
     assert "hours saved" not in told
+
+
+def test_few_watched_boxes_are_no_verdict_on_an_annotator() -> None:
+    assert share_text(0, 0) == "–"
+    assert share_text(1, 2) == "1 of 2"
+    assert share_text(40, 44) == "40 of 44 (79 to 96%)"
 
 
 def test_a_project_that_is_not_there_is_refused(services: Services, run: Run) -> None:
