@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torchvision.models.detection import FasterRCNN
 
+from model.backbones import keep_stem
+from model.boxes import CELL
 from model.config import DetectorConfig, TrainConfig
 from model.data import Examples
 from model.detector import TorchDetector, build, pick_device
@@ -19,6 +21,7 @@ from model.examples import DatasetSnapshot
 from model.loaded import LoadedVersion
 from model.steps import Training
 from model.versions import ModelVersion
+from model.weights import start_from
 from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups
 
@@ -94,11 +97,22 @@ class Pupil:
         images = (image.read() for image in snapshot.of_side("train"))
         return cls(detector, config, snapshot, fit_images(images, config.contrast))
 
-    def training(self, workdir: Path, device: str, fingerprint: str) -> Training:
-        """Return its training, begun from the seed, or taken up from ``workdir``."""
+    def training(
+        self, workdir: Path, device: str, fingerprint: str, start: Path | None = None
+    ) -> Training:
+        """Return its training, begun from the seed or a starter, or taken up from ``workdir``.
+
+        Parameters
+        ----------
+        start
+            A starter's weights; all layers learn where there are none.
+        """
         workdir.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.config.seed)
         module = build(self.detector, self.snapshot.classes, self.config, self.config.imagenet)
+        if start:
+            start_from(module, start, (CELL,), self.snapshot.classes)
+            keep_stem(self.detector.backbone, module.backbone)
         images = self.snapshot.of_side("train")
         examples = Examples(images, self.groups, self.snapshot.classes, self.detector.scale)
         run = Training(module, self.config, examples, pick_device(device), workdir, fingerprint)

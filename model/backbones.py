@@ -112,6 +112,8 @@ class _Recipe:
     #: None: there are none for this network.
     imagenet: Any
     cut: Callable[[Any], nn.Module]
+    #: The last of its layers whose maps have a quarter of the image's side or more.
+    stem_end: str
 
 
 # BatchNorm stays trainable everywhere: frozen statistics, torchvision's habit in detection, learn
@@ -121,23 +123,27 @@ _RECIPES: dict[str, _Recipe] = {
         models.resnet18,
         models.ResNet18_Weights.DEFAULT,
         lambda net: Pyramid(net, {"layer2": 128, "layer3": 256}, 64),
+        "layer1",
     ),
     "mbs8_64": _Recipe(
         models.mobilenet_v3_large,
         models.MobileNet_V3_Large_Weights.DEFAULT,
         # Blocks 6 and 12 are the last of strides 8 and 16.
         lambda net: Pyramid(net.features, {"6": 40, "12": 112}, 64),
+        "3",
     ),
     "mbv2_64": _Recipe(
         models.mobilenet_v2,
         models.MobileNet_V2_Weights.DEFAULT,
         # Blocks 6 and 13 are the last of strides 8 and 16.
         lambda net: Pyramid(net.features, {"6": 32, "13": 96}, 64),
+        "3",
     ),
     "mbv2_half_64": _Recipe(
         half_mobilenet,
         None,
         lambda net: Pyramid(net.features, {"6": 32, "13": 96}, 64),
+        "3",
     ),
     "resnet50_fpn": _Recipe(
         models.resnet50,
@@ -148,12 +154,14 @@ _RECIPES: dict[str, _Recipe] = {
             256,
             LastLevelMaxPool(),
         ),
+        "layer1",
     ),
     "vgg16": _Recipe(
         lambda weights: VggFeatures(),
         models.VGG16_Weights.DEFAULT,
         # Without the last pooling: stride 16.
         lambda net: SingleMap(net.features[:-1], 512),
+        "9",
     ),
 }
 
@@ -173,6 +181,24 @@ def build_backbone(name: str, imagenet: ImageNet = "never") -> nn.Module:
     _make_grey(net)
     _quicken(net)
     return recipe.cut(net)
+
+
+def keep_stem(name: str, backbone: nn.Module) -> None:
+    """Let the first layers of a backbone of this name learn no more.
+
+    Their maps are the largest: half of a training step's time and more.
+    """
+    for layer, module in backbone.body.named_children():  # type: ignore[union-attr]
+        module.requires_grad_(False)
+        if layer == _RECIPES[name].stem_end:
+            return
+
+
+def to_learn(module: nn.Module) -> None:
+    """Put a detector into training mode, but for the BatchNorm of layers that do not learn."""
+    for part in module.train().modules():
+        if isinstance(part, nn.BatchNorm2d) and not part.weight.requires_grad:
+            part.eval()
 
 
 def _make_grey(net: nn.Module) -> None:

@@ -111,6 +111,10 @@ class TrainConfig(_Config):
         Up to how many pixels of the prepared image it is out of focus (standard deviation).
     noise
         Up to how much noise is added: its standard deviation as a part of the grey range.
+    keep_stem
+        Whether the first layers, whose maps have a quarter of the image's side or more, stay as
+        they are where a training goes on from a starter: half of a step's time, and what they see
+        is alike in all images (docs/speed.md).
     imagenet
         Where ImageNet weights may come from at a first training: torch's cache when they lie
         there, the network too, or nowhere.
@@ -136,15 +140,17 @@ class TrainConfig(_Config):
     shade: float = 0.2
     blur: float = 0.5
     noise: float = 0.03
+    keep_stem: bool = True
     imagenet: Literal["never", "cached", "download"] = "cached"
     seed: int = 0
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
+        """Build from :meth:`to_json`'s dict; in one of before all layers learned."""
         contrast = values.get("contrast")
         if isinstance(contrast, dict):
             values = values | {"contrast": ContrastConfig.from_json(contrast)}
-        return super().from_json(values)
+        return super().from_json({"keep_stem": False} | values)
 
 
 @dataclass(frozen=True)
@@ -188,6 +194,7 @@ _THESIS_TRAIN = TrainConfig(
     shade=0.0,
     blur=0.0,
     noise=0.0,
+    keep_stem=False,
 )
 
 #: The thesis' models 03 to 06 (Tare 2020, §5.1–5.4), by name: what is built and how it is trained.

@@ -99,7 +99,8 @@ def _statistics_moved_once(
     module: nn.Module,
 ) -> Iterator[tuple[list[Tensor], Callable[[float], None]]]:
     """Give what the statistics will be, and a function that adds what a part of a share saw."""
-    running = list(module.buffers())
+    learning = (part for part in module.modules() if part.training)
+    running = [buffer for part in learning for buffer in part.buffers(recurse=False)]
     before = [buffer.clone() for buffer in running]
     seen = [torch.zeros_like(buffer) for buffer in running]
 

@@ -17,6 +17,7 @@ from model.anchors import fits, near, resolve
 from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.detecting import Detector
+from model.errors import BrokenVersion, VersionNotFound
 from model.evaluation import counting_threshold, evaluate_version
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
@@ -102,7 +103,7 @@ def make_candidate(
         snapshot,
         groups,
         detector,
-        training,
+        _plan(training, start, registry),
         start.weights if start else None,
         _known(start) if start else (),
         workdir,
@@ -148,6 +149,24 @@ def _start(
         if version.detector and fits(version.detector, detector) and weights.is_file():
             return _Start(version, version.detector, weights)
     return None
+
+
+def _plan(training: TrainConfig, start: _Start | None, registry: Registry) -> TrainConfig:
+    """Return how to learn: all layers do where what a training begins with was no starter once.
+
+    After a few images from nothing the first layers have not learned to see yet.
+    """
+    taught = start is not None and _from_starter(start.version, registry)
+    return replace(training, keep_stem=training.keep_stem and taught)
+
+
+def _from_starter(version: ModelVersion, registry: Registry) -> bool:
+    try:
+        while version.parent and version.kind != "starter":
+            version = registry.get(version.parent)
+    except (VersionNotFound, BrokenVersion):
+        return False
+    return version.kind == "starter"
 
 
 def _known(start: _Start) -> tuple[str, ...]:

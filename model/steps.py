@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
+from model.backbones import to_learn
 from model.batches import Batches, Source
 from model.config import TrainConfig
 from model.data import Example
@@ -69,7 +70,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.at_once = self.at_once or math.ceil(self.config.batch / self.ranks.size)
-        on_device(self.module, self.device).train()
+        to_learn(on_device(self.module, self.device))
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.config.optimiser]
         self.optimiser = kind(
             self.module.parameters(),

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torchvision.models.detection import FasterRCNN
 
+from model.backbones import keep_stem
 from model.config import DetectorConfig, TrainConfig
 from model.data import Examples
 from model.detector import build, pick_device
@@ -150,6 +151,8 @@ class _Task:
         if self.start:
             known = self.snapshot.classes
             taken = start_from(module, self.start, self.start_classes, known)
+            if self.training.keep_stem:
+                keep_stem(self.detector.backbone, module.backbone)
             log.info("starting from %s: %d tensors taken over", self.start, taken)
         return module
 

@@ -29,7 +29,7 @@ from model.examples import DatasetSnapshot, LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion
 from model.starter import FOLDER, STARTER_ID
-from model.version_folder import read_version
+from model.version_folder import EXPORTED, WEIGHTS, read_version
 from model.versions import ModelVersion
 from model.weights import save_weights
 from preprocessing.groups import ContrastGroups
@@ -40,8 +40,6 @@ INNER_SHARE = 6
 COMPARED_ON = 3
 STEPS = 5
 MINUTE_S = 60.0
-#: Of the files of one training.
-WEIGHTS, EXPORTED = "weights.safetensors", "model.onnx"
 
 
 def learn(
@@ -220,7 +218,8 @@ def _step_of_ours(
     snapshot = DatasetSnapshot(tuple(replace(i, side="train") for i in images), classes)
     detector = resolve(DetectorConfig(backbone, scale=1.0), snapshot)
     config = TrainConfig(iterations=STEPS + 1, batch=1, crop_px=0, contrast="none")
-    run = Pupil.of(detector, config, snapshot).training(folder, "cpu", "step")
+    start = FOLDER / WEIGHTS if backbone == DetectorConfig().backbone else None
+    run = Pupil.of(detector, config, snapshot).training(folder, "cpu", "step", start)
     for number in range(len(images)):
         run.examples[number]  # reading and preparing an image is done once in a training
     return run.step

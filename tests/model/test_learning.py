@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from model import gradients
+from model.classical import CLASSICAL_ID
 from model.config import DetectorConfig, TrainConfig
 from model.detector import TorchDetector
 from model.engine import OnnxDetector
@@ -15,6 +16,7 @@ from model.examples import DatasetSnapshot
 from model.learning import Progress, make_candidate
 from model.progress import part_of
 from model.registry import Registry
+from model.starter import STARTER_ID
 
 CLASSES = ("Nucleus",)
 PRESET = (
@@ -146,6 +148,34 @@ def test_a_class_that_is_new_leaves_what_is_known_of_the_others(
     nucleus = classes.index("Nucleus") + 1
     assert torch.equal(after.weight[[0, nucleus]], before.weight)
     assert torch.equal(after.bias[[0, nucleus]], before.bias)
+
+
+def stem_of(registry, version):
+    return registry.load(version.id, "cpu", "torch").detector.module.backbone.body["0"]
+
+
+def test_the_stem_stays_as_a_starter_had_it_whoever_learns_after_and_learns_where_there_was_none(
+    tmp_path, snapshot
+):
+    training = PRESET[1]
+    for first, stays in ((STARTER_ID, True), (CLASSICAL_ID, False)):
+        registry = Registry(tmp_path / first, first)
+        preset = (DetectorConfig(), training) if stays else PRESET
+        champion = None
+        for name in ("one", "two"):
+            begun = champion or registry.get(first)
+            champion = make_candidate(
+                snapshot,
+                registry,
+                workdir=tmp_path / first / name,
+                preset=preset,
+                device="cpu",
+                champion=begun,
+                with_report=False,
+            )
+            if begun.id != CLASSICAL_ID:
+                before, after = (stem_of(registry, v)[0].weight for v in (begun, champion))
+                assert torch.equal(before, after) == stays
 
 
 def test_a_training_whose_memory_ran_out_is_noted_in_the_version(make, snapshot, monkeypatch):

@@ -166,6 +166,23 @@ def test_a_start_from_other_weights_begins_where_they_were(learn, tmp_path):
     assert torch.equal(load_file(first)[name], load_file(second)[name])
 
 
+def stem_of(weights, begins=("backbone.body.0.", "backbone.body.3.")):
+    return {name: t for name, t in load_file(weights).items() if name.startswith(begins)}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_goes_on_from_weights_keeps_their_stem_its_statistics_too_if_it_is_told(
+    learn, tmp_path, keep
+):
+    first = learn(workdir=tmp_path / "first")
+    second = learn(replace(SHORT, keep_stem=keep), start=first, workdir=tmp_path / "second")
+    before, after = stem_of(first), stem_of(second)
+    assert any("running_mean" in name for name in before)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not changed if keep else len(changed) == len(before)
+    assert not equal(first, second)
+
+
 @pytest.fixture
 def memory_for(monkeypatch):
     """Let the allocator refuse, as it does, more images at a time than these."""
