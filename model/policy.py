@@ -84,13 +84,14 @@ class Policy:
 
         Label Studio's uncertainty sampling shows the lowest score first. It is the mean distance of
         the scores from the threshold, as a share of the largest possible distance on that side,
-        over the shown boxes and the near misses; 1 where there is neither.
+        over the shown boxes and the near misses. Where there is neither, the image is empty or all
+        to be drawn: it stands where one box would put it that is hardly a near miss.
         """
         threshold = self._threshold(group)
         likely = self._likely(found, group).scores.astype(np.float64)
         scores = likely[likely >= NEAR_MISS * threshold]
         if not len(scores):
-            return 1.0
+            return 1 - NEAR_MISS
         distance = np.abs(scores - threshold)
         room = np.where(scores >= threshold, 1 - threshold, threshold)
         return float(np.mean(distance / np.maximum(room, 1e-9)).clip(0, 1))

@@ -47,6 +47,13 @@ def test_hopeless_candidates_do_not_make_an_image_look_sure() -> None:
     assert policy.certainty(found(0.55, *[0.03] * 200)) == policy.certainty(found(0.55))
 
 
+def test_an_image_in_which_nothing_was_found_is_between_the_doubtful_and_the_sure() -> None:
+    nothing = Policy(0.4).certainty(found())
+
+    assert Policy(0.4).certainty(found(0.45, 0.38)) < nothing < Policy(0.4).certainty(found(0.9))
+    assert nothing == Policy(0.4).certainty(found(0.19))
+
+
 FITTED = Policy(0.6, 0.3, Calibration(0.5, -0.2, {"low": 1.0}))
 
 

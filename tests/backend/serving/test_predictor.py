@@ -102,7 +102,7 @@ def test_an_image_without_cells_is_answered_with_a_true_nothing(
 
     (answer,) = predictor.predict(1, [task(1, empty)], config)
 
-    assert answer == {"result": [], "score": 1.0, "model_version": "classical-1+t0.5"}
+    assert answer == {"result": [], "score": 0.5, "model_version": "classical-1+t0.5"}
 
 
 def test_a_trained_version_gives_its_own_classes_and_the_boxes_above_its_threshold(
