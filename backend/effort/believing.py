@@ -1,4 +1,4 @@
-"""What of an annotation is believed: a planted fault that was let stand is no one's judgement."""
+"""What of an annotation is believed: a planted fault that was accepted is no one's judgement."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def corrections(
 ) -> list[Annotation]:
     """Return one annotation for each corrected task, as ``Annotations.corrected``, without faults.
 
-    A planted box that is still where it was is left out. A box that was taken away and not drawn
-    again is put back: that it was not on the screen is our doing, and unwatched it would have
-    stayed.
+    A planted box that is still on its place is left out. A box that was taken away and not drawn
+    again is put back: that it was not on the screen is our doing, and unwatched so sure a box
+    would have stayed.
 
     Parameters
     ----------

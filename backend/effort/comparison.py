@@ -41,12 +41,8 @@ class Comparison:
 
 
 def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Comparison:
-    """Tell what became of each served box.
-
-    A region keeps its id however it is changed, so boxes are paired by id first. Of the others,
-    as they come from tools that make ids of their own, those at the same place are paired.
-    """
-    pairs = _pairs(served, submitted)
+    """Tell what became of each served box."""
+    pairs = paired(served, submitted)
     moved = [pair for pair in pairs if not same_place(*pair)]
     relabelled = [pair for pair in pairs if pair[0].box.label != pair[1].box.label]
     changed = {id(pair) for pair in moved} | {id(pair) for pair in relabelled}
@@ -57,9 +53,9 @@ def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Compar
         deleted=len(served) - len(pairs),
         added=len(submitted) - len(pairs),
     )
-    paired = {id(after) for _, after in pairs}
+    known = {id(after) for _, after in pairs}
     doubts = [after for before, after in pairs if _contradicts(before, after)]
-    doubts += [box for box in submitted if id(box) not in paired and _from_prediction(box)]
+    doubts += [box for box in submitted if id(box) not in known and _from_prediction(box)]
     overlaps = tuple(_overlap(*pair) for pair in moved)
     return Comparison(actions, len(submitted), overlaps, len(doubts))
 
@@ -75,13 +71,18 @@ def edges_px(boxes: Sequence[DrawnBox]) -> Float32:
     return np.array([b.box.xyxy_px for b in boxes], np.float32).reshape(-1, 4)
 
 
-def _pairs(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> list[Pair]:
+def paired(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> list[Pair]:
+    """Return each served box that is still there, with what it has become.
+
+    A region keeps its id however it is changed, so boxes are paired by id first. Of the others,
+    as they come from tools that make ids of their own, those at the same place are paired.
+    """
     waiting = {box.id: box for box in served}
     pairs = [(waiting.pop(box.id), box) for box in submitted if box.id in waiting]
-    paired = {id(after) for _, after in pairs}
+    known = {id(after) for _, after in pairs}
     left = list(waiting.values())
     for box in submitted:
-        if id(box) not in paired and (near := next((s for s in left if same_place(s, box)), None)):
+        if id(box) not in known and (near := next((s for s in left if same_place(s, box)), None)):
             left.remove(near)
             pairs.append((near, box))
     return pairs

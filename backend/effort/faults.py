@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backend.effort.comparison import covered, same_place
+from backend.effort.comparison import covered, paired
 from backend.labelstudio.results import DrawnBox, to_drawn_boxes
 from backend.store.predictions import Watch
 
 
 def let_stand(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]) -> list[DrawnBox]:
-    """Return the submitted boxes that are planted ones, left as they were shown.
+    """Return the submitted boxes that are planted ones, still on the place they were shown at.
+
+    Nudged or relabelled, such a box was taken for a cell all the same.
 
     Parameters
     ----------
@@ -18,7 +20,8 @@ def let_stand(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
         Width and height of the image in pixels.
     """
     planted = to_drawn_boxes(watch.planted, *size)
-    return [box for box in submitted if any(_untouched(box, fault) for fault in planted)]
+    pairs = paired(planted, submitted)
+    return [after for before, after in pairs if covered([after], [before])[0]]
 
 
 def not_drawn(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]) -> list[DrawnBox]:
@@ -32,7 +35,3 @@ def not_drawn(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
     withheld = to_drawn_boxes(watch.withheld[: watch.telling], *size)
     there = covered(withheld, submitted)
     return [box for box, drawn in zip(withheld, there, strict=True) if not drawn]
-
-
-def _untouched(box: DrawnBox, planted: DrawnBox) -> bool:
-    return same_place(box, planted) and box.box.label == planted.box.label

@@ -8,7 +8,6 @@ store alone knows.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -22,9 +21,9 @@ from model.boxes import Box, Float32, iou_matrix
 
 #: An image with fewer boxes is not watched: one that is missing would be too easy to see.
 FEWEST_BOXES = 3
-#: Withheld boxes count, and one is taken away, among this share of the boxes, best first: those are
-#: cells for all but certain.
-SUREST = 0.5
+#: From this probability on a box is a cell for all but certain: whether it is drawn tells, and one
+#: that is taken away may be put back.
+SURE = 0.9
 #: Places tried for a planted box; in a crowded image there is none.
 TRIES = 200
 
@@ -61,6 +60,8 @@ def show(
 ) -> Shown:
     """Write the boxes that a task is shown, less or more than were found where it is watched.
 
+    An image of few boxes, or without a sure one, is shown as found: it would tell nothing.
+
     Parameters
     ----------
     boxes
@@ -72,12 +73,13 @@ def show(
     name
         Project and task.
     """
-    if kind is None or len(boxes) < FEWEST_BOXES:
+    sure = surest(boxes)
+    if kind is None or len(boxes) < FEWEST_BOXES or not sure:
         return Shown(to_regions(boxes, *size, interface))
     if kind == "blank":
         return show_blank(boxes, size, interface)
     rng = np.random.default_rng(list(_digest(*name)))
-    gone = boxes[int(rng.integers(len(surest(boxes))))]
+    gone = sure[int(rng.integers(len(sure)))]
     false = _false_box(rng, gone, boxes, possible, size)
     served = [box for box in boxes if box is not gone] + ([false] if false else [])
     served.sort(key=lambda box: -(box.score or 0.0))
@@ -94,8 +96,8 @@ def show_blank(boxes: Sequence[Box], size: tuple[int, int], interface: Labelling
 
 
 def surest(boxes: Sequence[Box]) -> Sequence[Box]:
-    """Return the upper half of boxes that are best first."""
-    return boxes[: math.ceil(SUREST * len(boxes))]
+    """Return those of the boxes that are cells for all but certain."""
+    return [box for box in boxes if (box.score or 0.0) >= SURE]
 
 
 def _false_box(

@@ -25,7 +25,8 @@ from tests.backend.conftest import LABEL_CONFIG
 
 INTERFACE = LabellingInterface.parse(LABEL_CONFIG)
 SIZE = (200, 100)
-CELLS = [Box(x, 10, x + 20, 30, "Cell", 0.9 - x / 1000) for x in range(0, 160, 30)]
+#: Of these the first three are cells for all but certain.
+CELLS = [Box(x, 10, x + 20, 30, "Cell", 0.97 - x / 1000) for x in range(0, 160, 30)]
 POSSIBLE = np.array([b.xyxy_px for b in CELLS] + [(100, 60, 130, 90)], np.float32)
 
 
@@ -45,6 +46,13 @@ def test_unwatched_images_and_those_of_few_boxes_are_shown_as_found() -> None:
     assert len(shown(None).regions) == len(CELLS)
     few = shown("fault", cells=CELLS[:2])
     assert (len(few.regions), few.watch) == (2, None)
+
+
+@pytest.mark.parametrize("kind", ["blank", "fault"])
+def test_an_image_without_a_box_that_is_surely_a_cell_is_shown_as_found(kind: Any) -> None:
+    unsure = [replace(box, score=0.85) for box in CELLS]
+    as_found = shown(kind, cells=unsure)
+    assert (len(as_found.regions), as_found.watch) == (len(CELLS), None)
 
 
 def test_a_blank_image_shows_nothing_and_the_store_keeps_what_was_found() -> None:
@@ -104,6 +112,18 @@ def learned(services: Services, project: int) -> tuple[dict[str, int], list[str]
     return {image.name: len(image.boxes) for image in snapshot.images}, notes
 
 
+def touched(what: Shown, x: float = 0.0, label: str = "", id: str = "") -> list[dict[str, Any]]:
+    """Return the regions as shown, the planted one moved to the right or changed."""
+    assert what.watch is not None
+    (planted,) = what.watch.planted
+    value = planted["value"]
+    room = 100 - value["x"] - value["width"]
+    value = {**value, "x": value["x"] + (x if x < room else -x)}
+    value |= {"rectanglelabels": [label]} if label else {}
+    changed = {**planted, "id": id or planted["id"], "value": value}
+    return [changed if r["id"] == planted["id"] else r for r in what.regions]
+
+
 def test_faults_that_were_let_stand_are_neither_learned_from_nor_exported(
     services: Services, project: int, watched: Any, submit: Any
 ) -> None:
@@ -128,14 +148,32 @@ def test_what_an_annotator_did_about_a_fault_is_believed(
     (gone,), _ = to_boxes(what.watch.withheld, *SIZE)
     right = [region for region in what.regions if region["id"] != false]
     submit(1, [*right, *write(replace(gone, xmin=gone.xmin + 2, score=None))])
-    moved = watched(2, "fault")
-    planted = moved.watch.planted[0]
-    taken_for_a_cell = {**planted, "value": {**planted["value"], "x": planted["value"]["x"] + 2}}
-    others = [region for region in moved.regions if region["id"] != planted["id"]]
-    submit(2, [*others, taken_for_a_cell])
+    submit(2, touched(watched(2, "fault"), x=20))  # percent: off to another place
     known, told = known_images(services, project)
     assert [len(k.counted.boxes) for k in known] == [len(CELLS), len(CELLS) + 1]
     assert ["put back" in note for note in told] == [True]
+
+
+@pytest.mark.parametrize("change", [{"x": 0.5}, {"x": 2}, {"label": "Dead"}])
+def test_a_planted_box_that_was_nudged_or_relabelled_was_taken_for_a_cell(
+    services: Services, project: int, watched: Any, submit: Any, change: Any
+) -> None:
+    submit(1, touched(watched(1, "fault"), **change))
+    (known,), _ = known_images(services, project)
+    assert {box.xyxy_px for box in known.counted.boxes} == {box.xyxy_px for box in CELLS}
+    assert effort_of(services, project).watched["ada"].rejected == (0, 1)
+
+
+def test_a_box_that_was_drawn_where_a_planted_one_was_deleted_is_believed(
+    services: Services, project: int, watched: Any, submit: Any
+) -> None:
+    drawn = [
+        {**region, "id": "drawn", "origin": "manual"} if region["id"] == "planted" else region
+        for region in touched(watched(1, "fault"), x=1, id="planted")
+    ]
+    submit(1, drawn)
+    (known,), _ = known_images(services, project)
+    assert len(known.counted.boxes) == len(CELLS) + 1
 
 
 def test_counts_of_an_uncorrected_watched_image_are_those_that_were_found(
