@@ -11,6 +11,7 @@ import numpy as np
 
 from model.boxes import Boolean, Detections
 from model.calibration import Calibration
+from model.pairing import any_class
 from model.versions import ModelVersion
 
 #: Boxes from this share of the threshold on are near enough to it to count as doubt.
@@ -71,13 +72,15 @@ class Policy:
     def shown(self, found: Detections, group: str = "") -> Detections:
         """Return the boxes that the user sees, each with its probability for its score.
 
+        Where several classes claim one cell, it is the likeliest that is shown, and counts.
+
         Parameters
         ----------
         group
             The image's contrast group.
         """
         likely = self._likely(found, group)
-        return likely.where(self._is_shown(found, likely))
+        return any_class(likely.where(self._is_shown(found, likely)))
 
     def certainty(self, found: Detections, group: str = "") -> float:
         """Return how sure the detector is of an image, in [0, 1]: the score of its prediction.
@@ -88,8 +91,8 @@ class Policy:
         to be drawn: it stands where one box would put it that is hardly a near miss.
         """
         threshold = self._threshold(group)
-        likely = self._likely(found, group).scores.astype(np.float64)
-        scores = likely[likely >= NEAR_MISS * threshold]
+        near = any_class(self._likely(found, group).above(NEAR_MISS * threshold))
+        scores = near.scores.astype(np.float64)
         if not len(scores):
             return 1 - NEAR_MISS
         distance = np.abs(scores - threshold)

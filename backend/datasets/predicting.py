@@ -15,6 +15,7 @@ from backend.datasets.voc import write_voc
 from backend.datasets.writing import require_empty, write_whole
 from backend.errors import BadRequest
 from model.loaded import LoadedVersion
+from model.policy import Policy
 from model.wording import first_of
 from preprocessing.images import ImageRecord
 
@@ -91,7 +92,7 @@ def _count(
         name=name,
         width=record.width,
         height=record.height,
-        boxes=tuple(found.detections.above(loaded.version.threshold).boxes()),
+        boxes=tuple(Policy.of(loaded.version).shown(found.detections).boxes()),
         source="predicted",
         model_version=loaded.version.id,
         flags=(*found.prepared.flags, *found.detections.caps_reached),

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,3 +82,25 @@ def test_boxes_of_one_class_are_left_as_the_detector_gave_them():
     cell = [0, 0, 10, 10]
     same = found([cell, cell, [20, 0, 30, 10]], [0.9, 0.8, 0.7], labels=[0, 0, 1])
     assert len(any_class(same)) == 3
+
+
+@given(BOXES, st.integers(0, 10**6))
+def test_a_box_is_left_unless_a_surer_one_of_another_class_is_left_on_its_cell(boxes, seed):
+    labels = np.random.default_rng(seed).integers(0, 3, len(boxes))
+    every = found(boxes, np.linspace(0.9, 0.1, len(boxes)), labels, ("RBC", "WBC", "Platelets"))
+    left = any_class(every)
+    rivals = iou_matrix(every.xyxy_px, left.xyxy_px) > 0.5
+    rivals &= every.labels[:, None] != left.labels[None, :]
+    rivals &= every.scores[:, None] < left.scores[None, :]
+    assert (np.isin(every.scores, left.scores) == ~rivals.any(axis=1)).all()
+
+
+def test_boxes_of_a_large_image_are_compared_in_little_memory():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 8000, (5000, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(20, 40, (5000, 2))], axis=1)
+    many = found(boxes, np.linspace(1, 0, 5000), rng.integers(0, 2, 5000))
+    tracemalloc.start()
+    any_class(many)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()

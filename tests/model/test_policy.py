@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.boxes import Detections
 from model.calibration import Calibration
 from model.classical import classical_version
+from model.evaluation import evaluate
 from model.policy import Policy, saves_time_from, version_of
 
 
@@ -67,6 +71,28 @@ def test_what_counts_is_shown_however_unlikely_it_is() -> None:
     doubtful = Policy(0.5, 0.9, Calibration(1.0, -3.0))
     assert len(doubtful.shown(found(0.6, 0.4))) == 1
     assert doubtful.counted_probability() == pytest.approx(0.0474, abs=1e-4)
+
+
+def test_of_two_classes_on_one_cell_the_likelier_alone_is_shown_and_tells_how_sure_it_is() -> None:
+    alone = found(0.55)
+    rivals = replace(found(0.55, 0.35), labels=np.array([0, 1]), classes=("Healthy", "Unhealthy"))
+    lenient = Policy(0.5, 0.22)
+    assert [box.label for box in lenient.shown(rivals).boxes()] == ["Healthy"]
+    assert lenient.certainty(rivals) == lenient.certainty(alone)
+
+
+@given(seed=st.integers(0, 10**6), counted_from=st.sampled_from([0.1, 0.5, 0.8]))
+def test_of_what_is_shown_as_many_boxes_count_as_an_evaluation_counts(
+    seed: int, counted_from: float, labelled: Any, detections: Any, field_of: Any
+) -> None:
+    rng = np.random.default_rng(seed)
+    truth, rows = field_of(rng, 12)
+    several = [(*row, str(rng.choice(["RBC", "WBC"]))) for row in rows]
+    boxes = detections(several, classes=("RBC", "WBC"))
+    judged = evaluate([boxes], [labelled(truth)], ("RBC", "WBC"), counted_from)
+    generous = Policy(counted_from, 0.05, Calibration(0.8, 0.3))
+    counts = generous.shown(boxes).scores >= generous.counted_probability()
+    assert int(counts.sum()) == len(Policy(counted_from).shown(boxes)) == judged.count.predicted
 
 
 def test_a_policy_comes_back_from_json_under_the_same_name() -> None:

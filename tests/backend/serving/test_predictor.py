@@ -4,12 +4,15 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from backend.datasets.known import known_images
+from backend.datasets.predicting import predict_into
 from backend.errors import BadLabelConfig, BadRequest
 from backend.labelstudio.results import to_boxes
 from backend.services import Services
@@ -119,6 +122,21 @@ def test_a_trained_version_gives_its_own_classes_and_the_boxes_above_its_thresho
         ((40, 40, 60, 60), "Cell"),
     ]
     assert answer["model_version"] == "trained-a+t0.5"
+
+
+def test_two_classes_on_one_cell_are_one_box_on_the_page_in_exports_and_on_the_command_line(
+    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained, tmp_path: Path
+) -> None:
+    trained("trained-a", (5, 5, 20, 25, 0.7, 1), (5, 5, 20, 25, 0.6, 0), (40, 40, 60, 60, 0.6, 0))
+    registry.promote("1", "trained-a")
+    file = tmp_path / "field.png"
+    file.write_bytes(field_of_cells())
+
+    (answer,) = predictor.predict(1, [task(1)], config)
+    (known,), _ = known_images(predictor.services, 1)
+    written = predict_into(tmp_path / "out", [file], registry.load("trained-a"))
+
+    assert len(answer["result"]) == len(known.counted.boxes) == written.cells == 2
 
 
 def test_a_class_that_the_project_lost_becomes_its_default_class(
