@@ -158,19 +158,26 @@ def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pai
     return Pairs.of([any_class(each) for each in found], [image.xyxy_px for image in truth])
 
 
-def counting_threshold(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> float:
+def counting_threshold(
+    found: Sequence[Detections], truth: Sequence[LabelledImage], as_good: float = AS_GOOD
+) -> float:
     """Return the score from which boxes count: of those with the best F1, where the count is right.
 
     The best F1 alone is flat about its best and falls now on this side of the true count, now on
     that. Of any class; half way to the next box below, so that a box a little less sure in another
     image still shows; 0.5 where no box is right.
+
+    Parameters
+    ----------
+    as_good
+        F1 that it may lack; 0: the best F1 alone chooses.
     """
     pairs = pairs_of(found, truth)
     if not pairs.right.any():
         return DEFAULT_THRESHOLD
     levels, counts, f1 = _by_score(pairs)
     off = np.abs(counts - pairs.cells.sum())
-    best = int(np.where(f1 >= f1.max() - AS_GOOD, off, np.inf).argmin())
+    best = int(np.where(f1 >= f1.max() - as_good, off, np.inf).argmin())
     below = levels[best + 1] if best + 1 < len(levels) else 0.0
     return float(levels[best] + below) / 2
 

@@ -269,3 +269,4 @@ def test_of_thresholds_as_good_the_one_that_counts_right_is_taken(detections, la
     rows = [(*cell, 0.9) for cell in cells[:197]] + [(*box, 0.5) for box in beside]
     found, image = detections(rows), labelled(cells)
     assert counting_threshold([found], [image]) == pytest.approx(0.25)
+    assert counting_threshold([found], [image], as_good=0.0) == pytest.approx(0.7)
