@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -58,7 +59,8 @@ def reconcile(services: Services, project: int) -> Reconciled:
     # Only what was known before the first page was asked for may be gone: a newer annotation or
     # task may not have been on its page.
     annotations, tasks = services.annotations.known(project), services.images.known_tasks(project)
-    seen = _record(services, project, services.label_studio.tasks(project))
+    there = _there(services, project, tasks.union(annotations.values()))
+    seen = _record(services, project, there)
     services.images.forget_tasks(project, tasks - seen.tasks)
     return _done(services, project, seen, annotations.keys() - seen.annotations)
 
@@ -104,6 +106,21 @@ class _Seen:
     annotations: set[int] = field(default_factory=set)
     recorded: int = 0
     unreadable: list[str] = field(default_factory=list)
+
+
+def _there(services: Services, project: int, known: set[int]) -> Iterator[Mapping[str, Any]]:
+    """Yield every task that a project has, those known as well that its list leaves out.
+
+    Where a task is deleted while the pages of the list are read, those after it move up by one, and
+    one of them from the page that comes next to the page that was read.
+    """
+    left_out = set(known)
+    for task in services.label_studio.tasks(project):
+        left_out.discard(int(task["id"]))
+        yield task
+    for id in sorted(left_out):
+        with suppress(LabelStudioMissing):
+            yield services.label_studio.task(id)
 
 
 def _record(services: Services, project: int, tasks: Iterable[Mapping[str, Any]]) -> _Seen:

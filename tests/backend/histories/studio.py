@@ -159,6 +159,13 @@ class Studio:
     def tasks(self, project: int) -> Iterator[Json]:
         return self._listed(project, lambda task: task["id"])
 
+    def task(self, id: int) -> Json:
+        self._answer()
+        there = (truth.tasks for truth in self.truths.values() if not truth.gone)
+        if not (found := [tasks[id] for tasks in there if id in tasks]):
+            raise LabelStudioMissing(f"GET /api/tasks/{id}/: It is not there")
+        return dict(json.loads(json.dumps(found[0])))
+
     def download(self, path: str) -> bytes:
         self._answer()
         return self._files[path]

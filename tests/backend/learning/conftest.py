@@ -132,7 +132,10 @@ class RecordedLabelStudio:
         yield from self.given
 
     def task(self, id: int) -> dict[str, Any]:
-        return next(task for task in self.given if task["id"] == id)
+        found = next((task for task in self.given if task["id"] == id), None)
+        if found is None:
+            raise LabelStudioMissing(f"GET /api/tasks/{id}/: It is not there")
+        return found
 
     def unlabelled_tasks(self, project: int) -> Iterator[dict[str, Any]]:
         yield from (task for task in self.given if not task["annotations"])

@@ -53,6 +53,28 @@ def test_a_deletion_that_was_lost_is_made_good(
     assert services.annotations.corrected_count(project) == 0
 
 
+def test_a_task_that_slipped_between_two_pages_is_kept_with_its_annotation(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    recorded.tasks = lambda id: iter(())  # an earlier one was deleted, and all moved up by one
+    assert reconcile(services, project).deleted == 0
+    assert services.annotations.corrected_count(project) == 1
+    assert services.images.of_task(project, 4) is not None
+
+
+def test_what_was_deleted_of_such_a_task_is_forgotten(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    recorded.tasks = lambda id: iter(())
+    task["annotations"].clear()
+    assert reconcile(services, project).deleted == 1
+    assert services.images.of_task(project, 4) is not None
+
+
 def test_an_image_that_cannot_be_had_is_said_and_holds_up_nothing(
     services: Services, project: int, label_studio: Any, task: dict[str, Any]
 ) -> None:
