@@ -163,15 +163,21 @@ class JobQueue:
                 job.delete()
 
     def _forget_all_but(self, kept: Container[str | None]) -> None:
-        """Forget the jobs that count as live and are not among these.
+        """Forget the jobs of these queues that count as live and are not among these.
 
         So is what a worker took from its queue that was killed before it told anybody: it counts
         as waiting, and nobody else would ever find it.
         """
-        for key in self._redis.scan_iter(f"{Job.redis_job_namespace_prefix}*"):
-            job_id = key.decode().removeprefix(Job.redis_job_namespace_prefix)
+        for job_id in self._job_ids():
             if job_id not in kept and self._is_live(job_id):
                 self._forget(job_id)
+
+    def _job_ids(self) -> Iterator[str]:
+        """Yield the ids of our jobs, whatever became of them; Redis may hold others' as well."""
+        prefix = Job.redis_job_namespace_prefix
+        for name in (LEARN, PUSH):
+            for key in self._redis.scan_iter(f"{prefix}{name}-*"):
+                yield key.decode().removeprefix(prefix)
 
     def _job(self, job_id: str) -> Job | None:
         try:

@@ -191,6 +191,15 @@ def test_a_job_that_a_worker_took_and_was_killed_before_it_said_so_is_not_live_a
     assert services.queue.is_live(8)
 
 
+def test_the_reaper_leaves_the_jobs_of_whoever_shares_the_redis(
+    services: Services, connection: Redis
+) -> None:
+    theirs = Queue("default", connection=connection).enqueue("os.getpid", job_id="export-42")
+    services.queue.reap()
+    assert theirs.get_status() == JobStatus.QUEUED
+    assert connection.lrange("rq:queue:default", 0, -1) == [b"export-42"]
+
+
 @pytest.mark.parametrize("hostname", ["another-host", socket.gethostname()])
 def test_a_worker_that_lives_keeps_its_job(
     services: Services, connection: Redis, hostname: str
