@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +117,17 @@ def to_labels(
     noted = [region for region in regions if _is_noted(region)]
     meant = frozenset(to_boxes(noted, width, height)[0])
     return ImageLabels(name, width, height, tuple(boxes), meant), notes
+
+
+def count_labels(regions: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """Count the labels of the regions that may give a box; a rating or a number has none."""
+    counted: Counter[str] = Counter()
+    for region in regions:
+        kind, value = str(region.get("type")), region.get("value")
+        if kind in _OUTLINES and isinstance(value, Mapping):
+            with suppress(_LeftOut):
+                counted[_label(value, kind, "")[0]] += 1
+    return counted
 
 
 def _is_noted(region: Mapping[str, Any]) -> bool:

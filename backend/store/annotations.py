@@ -1,6 +1,5 @@
 """What annotators submitted, as Label Studio sends it: the events lose, double and reorder."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import Any, Self
 from sqlalchemy import Engine, Row, Select, distinct, func, select
 
 from backend.errors import BadRequest
+from backend.labelstudio.results import count_labels
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, now, submits
 
@@ -97,7 +97,8 @@ class Annotations:
         values = {
             **vars(annotation),
             "result": list(annotation.result),
-            "labels": _labels(annotation.result),
+            # Counted here, so that no reader must go through all regions.
+            "labels": dict(count_labels(annotation.result)),
         }
         older = (annotations.c.updated_at < annotation.updated_at) & ~annotations.c.deleted
         with writing(self._engine, annotation.project) as connection:
@@ -194,9 +195,3 @@ def _annotator(completed_by: object) -> str | None:
     if isinstance(completed_by, Mapping):
         completed_by = completed_by.get("email") or completed_by.get("id")
     return None if completed_by is None else str(completed_by)
-
-
-def _labels(regions: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Count the regions of each label, so that no reader must go through all regions."""
-    values = [(r.get("value") or {}).get(r.get("type"), ()) for r in regions]
-    return dict(Counter(str(label) for labels in values for label in labels))

@@ -7,10 +7,11 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from backend.errors import BadRequest, NotFound
 from backend.store.annotations import Annotation, Annotations
+from backend.store.tables import annotations
 
 
 @pytest.fixture
@@ -113,6 +114,27 @@ def test_corrections_come_in_the_order_in_which_tasks_were_first_corrected(
 def test_an_annotation_without_boxes_is_a_correction(store: Annotations, annotated: Any) -> None:
     store.record(annotated(1, task=1, labels=()))
     assert store.corrected(1)[0].result == ()
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"id": "r", "type": "rating", "value": {"rating": 4}},
+        {"id": "n", "type": "number", "value": {"number": 5.5}},
+        {"id": "t", "type": "textarea", "value": {"text": ["blurred"]}},
+        {"id": "c", "type": "choices", "value": {"choices": ["Debris"]}},
+        {"id": "e", "type": "relation"},
+    ],
+)
+def test_what_else_is_asked_of_an_annotator_is_kept_and_counts_as_no_label(
+    store: Annotations, annotated: Any, engine: Engine, beside: dict[str, Any]
+) -> None:
+    drawn = annotated(1, task=1)
+    sent = replace(drawn, result=(*drawn.result, beside))
+    assert store.record(sent)
+    assert store.corrected(1) == [sent]
+    with engine.connect() as connection:
+        assert connection.scalar(select(annotations.c.labels)) == {"Cell": 1}
 
 
 def test_annotations_of_an_unknown_project_are_refused(store: Annotations, annotated: Any) -> None:
