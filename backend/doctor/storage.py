@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
-from backend.store.database import REVISION, revision_of
+from backend.store.database import NEWER, REVISION, other_revision, revision_of
 from backend.store.projects import Project, Projects
 from backend.store.runs import Runs
 from model.errors import ModelError
@@ -99,10 +99,10 @@ def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:
 
 
 def _other_revision(where: str, revision: str) -> Finding:
-    says = f"{where} has tables of revision {revision}, this Cytoloop wants {REVISION}"
+    says = other_revision(where, revision)
     if revision < REVISION:
         return warn("Store", says, "The next start brings it up to date: cytoloop up.")
-    return fail("Store", says, "A newer Cytoloop made it: install that one again.")
+    return fail("Store", says, NEWER)
 
 
 def _damage(engine: Engine) -> str:

@@ -18,6 +18,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 #: The newest migration; a test holds it to what `migrations` says.
 REVISION = "0008"
+NEWER = "A newer Cytoloop made it: install that one again."
 
 BUSY_TIMEOUT_MS = 15_000
 ADVISORY_LOCK = 20260911
@@ -34,15 +35,19 @@ def open_database(url: str) -> Engine:
     Raises
     ------
     StoreError
-        The address is none, or nothing that can be read is there.
+        The address is none, or nothing that can be read is there: such as what a newer Cytoloop
+        made.
     """
     engine = _connect(url)
+    where = engine.url.render_as_string(hide_password=True)
     try:
-        if revision_of(engine) != REVISION:
+        revision = revision_of(engine)
+        if revision is not None and revision > REVISION:
+            raise StoreError(f"{other_revision(where, revision)}. {NEWER}")
+        if revision != REVISION:
             with _one_at_a_time(engine):
                 _migrate(engine)
     except DBAPIError as error:
-        where = engine.url.render_as_string(hide_password=True)
         raise StoreError(
             f"The database {where} cannot be opened ({error.orig}). `cytoloop doctor` says how to "
             "mend it."
@@ -111,6 +116,11 @@ def revision_of(engine: Engine) -> str | None:
         if not inspect(connection).has_table("alembic_version"):
             return None
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def other_revision(where: str, revision: str) -> str:
+    """Say that a database has seen other migrations than this Cytoloop has."""
+    return f"{where} has tables of revision {revision}, this Cytoloop wants {REVISION}"
 
 
 @contextmanager

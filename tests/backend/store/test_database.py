@@ -73,6 +73,13 @@ def test_a_database_that_cannot_be_opened_is_said_with_what_to_do(
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_database_of_a_newer_cytoloop_is_left_as_it_is_and_said_so(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match=r"revision 9999, .* A newer Cytoloop made it"):
+        open_database(engine.url.render_as_string(hide_password=False))
+
+
 def test_a_database_of_before_fingerprints_is_brought_up_to_date(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'cytoloop.db'}"
     old = open_database(url)
