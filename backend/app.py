@@ -45,7 +45,7 @@ def create_app(services: Services | None = None) -> Flask:
     for blueprint in (health, protocol, webhooks, runs, exports, effort, matched, dashboard):
         app.register_blueprint(blueprint)
     answer_with_problems(app)
-    for project in services.projects.all():
+    for project in services.projects.all()[-slot.capacity :]:
         slot.name(str(project.id))  # begins the load, so that the first task need not wait for it
     _queue_what_waits(services)
     return app

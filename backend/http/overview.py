@@ -75,7 +75,7 @@ class ProjectOverview:
 def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     """Read how a project stands now."""
     services, key = parts.services, str(project.id)
-    served = parts.slot.name(key)
+    served = parts.slot.peek(key)
     runs = services.runs.all(project.id)
     corrected = services.annotations.corrected_count(project.id)
     step = services.settings.milestone_step

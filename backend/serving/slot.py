@@ -79,9 +79,9 @@ class Slot:
     """
 
     def __init__(self, registry: Registry, device: str = "auto", capacity: int = 4) -> None:
+        self.capacity = capacity
         self._registry = registry
         self._device = device
-        self._capacity = capacity
         self._lock = threading.Lock()
         self._serving: OrderedDict[str, _Serving] = OrderedDict()
         self._loading: dict[str, Future[None]] = {}
@@ -112,7 +112,16 @@ class Slot:
 
     def name(self, project: str) -> str:
         """Return the name :meth:`current` signs with, at once; begins the load when needed."""
-        serving, _ = self._look(project)
+        self._look(project)
+        return self.peek(project)
+
+    def peek(self, project: str) -> str:
+        """Return the same name for who only looks on, and is no reason to load another project."""
+        stamp = self._registry.champion_stamp(project)
+        with self._lock:
+            serving = self._serving.get(project)
+            if serving is not None and not serving.fits(stamp):
+                self._begin(project, stamp)
         if serving is not None:
             return serving.loaded.served_name
         try:
@@ -158,7 +167,7 @@ class Slot:
             with self._lock:
                 self._serving[project] = serving
                 self._serving.move_to_end(project)
-                while len(self._serving) > self._capacity:
+                while len(self._serving) > self.capacity:
                     self._serving.popitem(last=False)
         finally:
             with self._lock:

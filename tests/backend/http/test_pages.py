@@ -46,6 +46,26 @@ def test_the_dashboard_says_how_a_project_stands(
     assert "classical-1+t0.5" in page
 
 
+def test_of_many_projects_the_newest_are_loaded_and_an_open_dashboard_changes_nothing(
+    services: Services,
+) -> None:
+    for id in range(1, 8):
+        services.projects.ensure(id, f"proj{id}", LABEL_CONFIG)
+    app = create_app(services)
+    slot = app.extensions[EXTENSION].slot
+    for id in range(4, 8):
+        slot.current(str(id), wait_s=10)
+    loaded = list(slot.loaded_names())
+
+    auth = services.settings.backend_user, services.credentials.backend_password
+    for _ in range(2):
+        assert app.test_client().get("/", auth=auth).text.count("classical-1+t0.5") == 7
+    slot.close()
+
+    assert loaded == ["4", "5", "6", "7"]
+    assert list(slot.loaded_names()) == loaded
+
+
 def test_the_dashboard_calls_the_starter_by_its_name(settings: Settings) -> None:
     services = build_services(settings.model_copy(update={"first_version": STARTER_ID}))
     services.projects.ensure(1, "proj1", LABEL_CONFIG)

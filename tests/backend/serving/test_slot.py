@@ -173,6 +173,32 @@ def test_the_project_not_asked_for_longest_gives_way(registry: Any) -> None:
         assert slot.current("2").version.version.id == CLASSICAL_ID
 
 
+def test_who_looks_on_has_nothing_loaded_and_keeps_nothing(registry: Any, trained: Trained) -> None:
+    for project in ("1", "2", "3"):
+        trained(f"trained-{project}")
+        registry.promote(project, f"trained-{project}")
+    with closing(Slot(registry, "cpu", capacity=2)) as slot:
+        for project in ("1", "2"):
+            slot.current(project, wait_s=5)
+        seen = [slot.peek(project) for project in ("3", "2", "1")]
+        slot.current("3", wait_s=5)
+
+        assert seen == ["trained-3+t0.5", "trained-2+t0.5", "trained-1+t0.5"]
+        assert set(slot.loaded_names()) == {"2", "3"}
+        assert registry.loads == ["trained-1", "trained-2", "trained-3"]
+
+
+def test_who_looks_on_sees_the_new_champion_of_a_project_that_is_loaded(
+    registry: Any, trained: Trained, slot: Slot
+) -> None:
+    slot.current("1")
+    trained("trained-a")
+    registry.promote("1", "trained-a")
+
+    assert slot.peek("1") == "classical-1+t0.5"
+    wait_until(lambda: slot.peek("1") == "trained-a+t0.5")
+
+
 def test_no_request_fails_or_is_answered_by_two_versions_while_champions_change(
     registry: Any, trained: Trained, slot: Slot
 ) -> None:
