@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import structlog
 
-from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.errors import BadRequest, LabelStudioError, LabelStudioMissing, NotFound
+from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
+from backend.serving.task_images import read_task_image
 from model.policy import version_of
+from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +100,7 @@ class _Push:
 
     def __init__(self, services: Services, project: int, predictor: Predictor, served: str) -> None:
         self.stored = 0
-        #: Whether no task was refused; deleted ones are not missed.
+        #: Whether no task was refused or left without an answer that it may have another time.
         self.complete = True
         self._services = services
         self._label_studio = services.label_studio
@@ -132,11 +135,28 @@ class _Push:
         label_config = self._services.projects.get(self._project).label_config
         (answer,) = self._predictor.predict(self._project, [task], label_config)
         if not isinstance(answer, dict):
+            self.complete &= self._has_no_image(task, label_config)
             return False
         self._label_studio.create_prediction(
             task["id"], answer["result"], answer["score"], answer["model_version"]
         )
         return True
+
+    def _has_no_image(self, task: Task, label_config: str) -> bool:
+        """Return whether a task that got no answer will never get one: its image is none.
+
+        Raises
+        ------
+        LabelStudioError
+            Its image cannot be fetched.
+        """
+        data_key = LabellingInterface.parse(label_config).data_key
+        try:
+            with suppress(OSError):  # such as of a disk that is full
+                read_task_image(self._services, self._project, task, data_key)
+        except (PreprocessingError, BadRequest, NotFound):
+            return True
+        return False  # there was no memory, or no time
 
 
 def _names(task: Task) -> set[str | None]:

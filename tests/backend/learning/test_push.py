@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,42 @@ def test_a_push_that_a_task_was_refused_in_is_not_taken_for_done(
     recorded.create_prediction = create_prediction
     push(services, project, CLASSICAL_ID)
     assert services.projects.get(project).pushed == known
+
+
+def test_a_push_in_which_an_image_could_not_be_fetched_is_not_taken_for_done(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    given = tasks(1, 2)
+    given[1]["data"] = {"image": "/data/away.png"}
+    recorded = label_studio(given, {"/data/a.png": FIELD})
+    assert push(services, project, CLASSICAL_ID) == 1
+    assert services.projects.get(project).pushed is None
+    recorded.given.pop(0)
+    with pytest.raises(LabelStudioError, match=r"away\.png"):
+        push(services, project, CLASSICAL_ID)
+    assert services.projects.get(project).pushed is None
+
+
+def test_a_push_in_which_an_image_was_not_looked_at_is_not_taken_for_done(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    settings = services.settings.model_copy(update={"predict_budget_s": -1.0})
+    label_studio(tasks(1), {"/data/a.png": FIELD})
+    hasty = replace(services, settings=settings)
+    hasty.__dict__["label_studio"] = services.label_studio
+    assert push(hasty, project, CLASSICAL_ID) == 0
+    assert services.projects.get(project).pushed is None
+
+
+@pytest.mark.parametrize("data", [{"image": "/data/empty.png"}, {"image": ""}])
+def test_an_image_that_is_none_does_not_have_its_project_pushed_for_ever(
+    services: Services, project: int, label_studio: Any, data: dict[str, str]
+) -> None:
+    given = tasks(1, 2)
+    given[1]["data"] = data
+    label_studio(given, {"/data/a.png": FIELD, "/data/empty.png": b""})
+    assert push(services, project, CLASSICAL_ID) == 1
+    assert services.projects.get(project).pushed == "classical-1+t0.5"
 
 
 def test_a_label_config_that_is_changed_during_a_push_stays_changed(
