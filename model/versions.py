@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -112,6 +112,14 @@ class ModelVersion:
     def finds_scale(self) -> bool:
         """Whether it has to find, or to be told, how large the cells of an image are."""
         return self.detector is not None and not self.detector.scale
+
+    def is_by(self, detector: DetectorConfig, training: TrainConfig) -> bool:
+        """Return whether it was trained by a recipe, whose open sizes the training had to find."""
+        if self.detector is None or self.training != training:
+            return False
+        found = {name: getattr(self.detector, name) for name in ("scale", "anchor_sizes")}
+        still_open = {name: size for name, size in found.items() if not getattr(detector, name)}
+        return self.detector == replace(detector, **still_open)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -92,15 +92,16 @@ def _outcome(services: Services, run: Run) -> Outcome:
 def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
     snapshot = _frozen(services, run) or _freeze(services, run, report)
     _check_held_out(services, run, snapshot, report)
-    if before := services.runs.learned(run.project, snapshot.sha256):
+    candidate = _stored(services, run, snapshot)
+    if candidate and (before := services.runs.judged(candidate.id)):
         return Outcome(
             "refused",
             report.message(
-                f"Nothing new: run {before.id} learned from the same corrections and ended as "
-                f"{before.state}. Correct more images first."
+                f"Nothing new: run {before.id} learned from the same corrections by the same "
+                f"recipe and ended as {before.state}. Correct more images first."
             ),
         )
-    candidate = _stored(services, run, snapshot) or make_candidate(
+    candidate = candidate or make_candidate(
         snapshot,
         services.registry,
         workdir=_working(services, run.id),
@@ -131,13 +132,16 @@ def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
 
 
 def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVersion | None:
-    """Return the candidate of a run that was cut off after it had come into the registry."""
+    """Return what these corrections and this recipe gave already.
+
+    It is another run's, or this one's that was cut off after it had come into the registry.
+    """
     made = [
         version
         for version in services.registry.list(str(run.project))
         if version.snapshot == snapshot.sha256
         and version.project == str(run.project)
-        and version.training == services.settings.recipe[1]
+        and version.is_by(*services.settings.recipe)
     ]
     return made[-1] if made else None
 

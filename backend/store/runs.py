@@ -267,11 +267,10 @@ class Runs:
             rows = connection.execute(query).all()
         return {number for row in rows for number in row if number is not None}
 
-    def learned(self, project: int, snapshot: str) -> Run | None:
-        """Return the newest run that went all the way through with this snapshot, if any."""
-        through = (runs.c.snapshot == snapshot, runs.c.state.in_(("promoted", "refused")))
-        query = select(runs).where(runs.c.project == project, *through)
-        found = self._read(query.where(runs.c.candidate.is_not(None)).order_by(runs.c.id.desc()))
+    def judged(self, candidate: str) -> Run | None:
+        """Return the newest run that went all the way through with this candidate, if any."""
+        through = (runs.c.candidate == candidate, runs.c.state.in_(("promoted", "refused")))
+        found = self._read(select(runs).where(*through).order_by(runs.c.id.desc()))
         return found[0] if found else None
 
     def _next_attempt(self, project: int, milestone: int) -> int:

@@ -34,6 +34,17 @@ def test_a_bare_version_comes_back_from_json_as_it_was():
     assert ModelVersion.from_json(json.loads(json.dumps(version.to_json()))) == version
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_version_is_by_the_recipe_that_trained_it_alone(preset):
+    detector, training = PRESETS[preset]
+    sizes = detector.anchor_sizes or (12.0, 24.0)
+    found = replace(detector, scale=detector.scale or 0.8, anchor_sizes=sizes)
+    version = ModelVersion("trained-1", "trained", ("Cell",), 0.5, found, training)
+    assert [name for name, recipe in PRESETS.items() if version.is_by(*recipe)] == [preset]
+    assert not version.is_by(detector, replace(training, iterations=7))
+    assert not ModelVersion("classical-1", "classical", (), 0.5).is_by(detector, training)
+
+
 def test_a_configuration_from_a_newer_cytoloop_is_refused_by_name():
     values = {**DetectorConfig().to_json(), "attention": True}
     with pytest.raises(ValueError, match="DetectorConfig has no attention"):

@@ -138,7 +138,7 @@ def test_of_many_notes_the_first_are_shown_and_the_others_counted(services: Serv
 
 
 @pytest.mark.integration
-def test_a_run_learns_judges_and_says_why_and_the_same_again_is_nothing_new(
+def test_a_run_learns_judges_and_says_why_and_only_the_same_again_is_nothing_new(
     services: Services, project: int, correct_fields: Any
 ) -> None:
     services = with_iterations(services, 2)
@@ -162,6 +162,10 @@ def test_a_run_learns_judges_and_says_why_and_the_same_again_is_nothing_new(
     assert again.state == "refused"
     assert again.message.startswith(f"Nothing new: run {run.id} learned")
     assert len(services.registry.list()) == 3
+
+    otherwise = learned(with_iterations(services, 3), run_of(services, project))
+    assert otherwise.snapshot == run.snapshot
+    assert otherwise.candidate not in (None, run.candidate)
 
 
 @pytest.mark.integration

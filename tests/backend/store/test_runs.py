@@ -185,12 +185,12 @@ def test_runs_are_listed_newest_first(store: Runs) -> None:
     assert [run.id for run in store.all()] == ids[::-1]
 
 
-def test_only_a_run_that_went_through_has_learned_its_snapshot(store: Runs) -> None:
+def test_only_a_run_that_went_through_has_judged_its_candidate(store: Runs) -> None:
     failed, refused = (opened(store.open(1, m, "milestone")) for m in (5, 10))
-    store.finish(failed.id, "failed", snapshot="a" * 64, candidate=None)
-    assert store.learned(1, "a" * 64) is None
-    store.finish(refused.id, "refused", snapshot="a" * 64, candidate="trained-1")
-    assert opened(store.learned(1, "a" * 64)).id == refused.id
+    store.finish(failed.id, "failed", candidate="trained-1")
+    assert store.judged("trained-1") is None
+    store.finish(refused.id, "refused", candidate="trained-1")
+    assert opened(store.judged("trained-1")).id == refused.id
 
 
 def test_a_run_that_is_not_there_is_said_so(store: Runs) -> None:
