@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from backend.datasets.importing import import_folder
+from backend.errors import BackendError
 from backend.running.attach import attach, make_project
 from backend.running.demo import write_demo
 from backend.running.terminal import Terminal
@@ -21,16 +22,16 @@ DEMO_TITLE = "Cytoloop demo"
 def open_projects(services: Services, images: Path | None, terminal: Terminal) -> list[Project]:
     """Attach every known project, and make the one of ``images`` or, where there is none, the demo.
 
-    Doing it again finds what is there: images are known by their hash.
+    Doing it again finds what is there: images are known by their hash. A project that cannot be
+    attached is said, and stops nothing: it is mended in the Label Studio that runs.
     """
     present = {project["id"] for project in services.label_studio.projects()}
     demo = services.settings.home / "demo"
-    opened = []
-    for project in services.projects.all():
-        if project.id in present:
-            opened.append(attach(services, project.id))
-        else:
-            terminal.say(f"Project {project.id} ({project.title}) is not in Label Studio any more.")
+    opened = [
+        project
+        for project in services.projects.all()
+        if _is_attached(services, project, present, terminal)
+    ]
     if images is not None:
         opened.append(_open_folder(services, images, present, terminal))
     elif not opened or str(demo / "images") in _folders(services.settings.home):
@@ -38,6 +39,21 @@ def open_projects(services: Services, images: Path | None, terminal: Terminal) -
             folder = write_demo(demo)
         opened.append(_open_folder(services, folder, present, terminal, DEMO_TITLE))
     return list({project.id: project for project in opened}.values())
+
+
+def _is_attached(
+    services: Services, project: Project, present: set[int], terminal: Terminal
+) -> bool:
+    """Attach a project, or say why it cannot be."""
+    if project.id not in present:
+        terminal.say(f"Project {project.id} ({project.title}) is not in Label Studio any more.")
+        return False
+    try:
+        attach(services, project.id)
+    except BackendError as error:
+        terminal.say(f"[yellow]![/yellow] Project {project.id} ({project.title}): {error}")
+        return False
+    return True
 
 
 def _open_folder(

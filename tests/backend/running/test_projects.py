@@ -1,0 +1,111 @@
+"""Which projects a start opens, of those that Label Studio has and of those that it lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.errors import LabelStudioError
+from backend.running.projects import DEMO_TITLE, open_projects
+from backend.running.terminal import Terminal
+from backend.services import Services
+from tests.backend.conftest import LABEL_CONFIG
+
+#: Nobody can draw boxes with it.
+POLYGONS = LABEL_CONFIG.replace("RectangleLabels", "PolygonLabels")
+
+
+class Studio:
+    """Stands where Label Studio would, and keeps what projects it is given."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, dict[str, Any]] = {}
+        self.made = 0
+        self.imported: list[dict[str, Any]] = []
+
+    def create_project(self, title: str, label_config: str, **settings: Any) -> int:
+        id = self.made = self.made + 1
+        self.known[id] = {"id": id, "title": title, "label_config": label_config, **settings}
+        return id
+
+    def projects(self) -> list[dict[str, Any]]:
+        return list(self.known.values())
+
+    def project(self, id: int) -> dict[str, Any]:
+        return self.known[id]
+
+    def patch_project(self, id: int, **fields: Any) -> None:
+        self.known[id] |= fields
+
+    def connect_backend(self, project: int, *rest: str) -> None:
+        if self.known[project]["title"] == "unreachable":
+            raise LabelStudioError("Label Studio answered 400: it cannot reach Cytoloop")
+
+    def secure_webhooks(self, *rest: Any) -> None:
+        pass
+
+    def import_task(self, project: int, png: bytes, name: str, data: dict[str, Any]) -> int:
+        self.imported.append({"id": len(self.imported) + 1, "data": data, "annotations": []})
+        return len(self.imported)
+
+    def tasks(self, project: int) -> list[dict[str, Any]]:
+        return self.imported
+
+    @property
+    def titles(self) -> list[str]:
+        return [project["title"] for project in self.known.values()]
+
+
+@pytest.fixture
+def studio(services: Services, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    """A Label Studio without a project, and a demo of one image."""
+
+    def write_demo(folder: Path) -> Path:
+        images = folder / "images"
+        images.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((48, 64), np.uint8)).save(images / "field.png")
+        return images
+
+    monkeypatch.setattr("backend.running.projects.write_demo", write_demo)
+    made = services.__dict__["label_studio"] = Studio()
+    return made
+
+
+def opened(services: Services, images: Path | None = None) -> list[int]:
+    return [project.id for project in open_projects(services, images, Terminal())]
+
+
+def own_project(services: Services, studio: Studio, title: str = "Mine") -> int:
+    id = studio.create_project(title, LABEL_CONFIG)
+    return services.projects.ensure(id, title, LABEL_CONFIG).id
+
+
+def test_the_first_start_makes_the_demo_and_the_next_finds_it(
+    services: Services, studio: Studio
+) -> None:
+    assert opened(services) == opened(services) == [1]
+    assert (studio.titles, len(studio.imported)) == ([DEMO_TITLE], 1)
+
+
+@pytest.mark.parametrize(
+    ("title", "label_config", "said"),
+    [("drawn", POLYGONS, "RectangleLabels"), ("unreachable", LABEL_CONFIG, "answered 400")],
+)
+def test_a_project_that_cannot_be_attached_is_said_and_stops_nothing(
+    services: Services,
+    studio: Studio,
+    capsys: pytest.CaptureFixture[str],
+    title: str,
+    label_config: str,
+    said: str,
+) -> None:
+    odd, mine = own_project(services, studio, title), own_project(services, studio)
+    studio.known[odd]["label_config"] = label_config
+    assert opened(services) == [mine]
+    told = capsys.readouterr().out
+    assert said in told
+    assert title in told
