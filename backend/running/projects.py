@@ -27,14 +27,13 @@ def open_projects(services: Services, images: Path | None, terminal: Terminal) -
     """
     present = {project["id"] for project in services.label_studio.projects()}
     demo = services.settings.home / "demo"
-    opened = [
-        project
-        for project in services.projects.all()
-        if _is_attached(services, project, present, terminal)
-    ]
+    known = services.projects.all()
+    opened = [project for project in known if _is_attached(services, project, present, terminal)]
     if images is not None:
         opened.append(_open_folder(services, images, present, terminal))
-    elif not opened or str(demo / "images") in _folders(services.settings.home):
+    elif present.isdisjoint(project.id for project in known) or (
+        _folders(services.settings.home).get(str(demo / "images")) in present
+    ):
         with terminal.working("Generating the demo's cell fields"):
             folder = write_demo(demo)
         opened.append(_open_folder(services, folder, present, terminal, DEMO_TITLE))

@@ -91,6 +91,25 @@ def test_the_first_start_makes_the_demo_and_the_next_finds_it(
     assert (studio.titles, len(studio.imported)) == ([DEMO_TITLE], 1)
 
 
+def test_a_demo_that_was_deleted_does_not_come_back_beside_another_project(
+    services: Services, studio: Studio
+) -> None:
+    opened(services)
+    mine = own_project(services, studio)
+    del studio.known[1]
+    assert opened(services) == [mine]
+    assert studio.titles == ["Mine"]
+
+
+def test_where_no_other_project_is_left_the_demo_is_made_again(
+    services: Services, studio: Studio
+) -> None:
+    opened(services)
+    del studio.known[1]
+    opened(services)
+    assert studio.titles == [DEMO_TITLE]
+
+
 @pytest.mark.parametrize(
     ("title", "label_config", "said"),
     [("drawn", POLYGONS, "RectangleLabels"), ("unreachable", LABEL_CONFIG, "answered 400")],
@@ -109,3 +128,12 @@ def test_a_project_that_cannot_be_attached_is_said_and_stops_nothing(
     told = capsys.readouterr().out
     assert said in told
     assert title in told
+
+
+def test_where_no_project_can_be_attached_no_demo_is_made(
+    services: Services, studio: Studio
+) -> None:
+    odd = own_project(services, studio)
+    studio.known[odd]["label_config"] = POLYGONS
+    assert opened(services) == []
+    assert studio.titles == ["Mine"]
