@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backend.credentials import Credentials
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.interface import LabellingInterface
 from backend.running.attach import attach
 from backend.running.http import answers
+from backend.running.label_studio import require_same
 from backend.services import build_services
 from backend.settings import Settings
 
@@ -26,14 +26,19 @@ def connect(settings: Settings, url: str, token: str, project_id: int) -> str:
         It cannot be reached, the token is wrong, or there is no such project; nothing was kept.
     BadLabelConfig
         The project's labels are not boxes on an image; nothing was kept.
+    Refused
+        The home knows projects of another Label Studio; nothing was kept.
     """
     studio = LabelStudio(url, token)
     found = studio.check()
     project = studio.project(project_id)
     LabellingInterface.parse(project["label_config"])
-    kept = Credentials.load_or_create(settings)
-    replace(kept, label_studio_url=url.rstrip("/"), label_studio_token=token).save(settings.home)
     services = build_services(settings)
+    require_same(services, url)
+    to_keep = {"label_studio_url": studio.url, "label_studio_token": token}
+    kept = replace(services.credentials, **to_keep)
+    kept.save(settings.home)
+    services = replace(services, credentials=kept)
     services.projects.ensure(project_id, project["title"], project["label_config"])
     done = f"Label Studio {found['version']} at {url}, as {found['user']}: "
     if not answers(f"{settings.backend_address}/health"):

@@ -7,10 +7,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backend.credentials import Credentials
+from backend.credentials import FILE_NAME, Credentials
+from backend.errors import Refused
 from backend.running.errors import ProgramMissing
 from backend.running.http import answers
+from backend.running.lock import holder
 from backend.running.processes import Service
+from backend.services import Services
 from backend.settings import PACKAGE_ROOT, Settings
 
 ENVIRONMENT_PROGRAM = PACKAGE_ROOT / ".venv-label-studio" / "bin" / "label-studio"
@@ -40,6 +43,37 @@ def label_studio_service(settings: Settings, credentials: Credentials) -> Servic
         environment=environment(address, folder, credentials),
         patience_s=FIRST_START_S,
     )
+
+
+def require_same(services: Services, url: str) -> None:
+    """Refuse another Label Studio than the one whose projects are known.
+
+    Projects, tasks and annotations go by its numbers, and another gave these to other people's.
+
+    Raises
+    ------
+    Refused
+        The message says which one is known, and where another has its place.
+    """
+    home, by = services.settings.home, holder(services.settings.home)
+    known = by.label_studio if by else _known_address(services.settings)
+    if url.rstrip("/") == known.rstrip("/") or not (by or len(services.projects)):
+        return
+    raise Refused(
+        f"{home} belongs to the Label Studio at {known}, whose projects it knows by their numbers; "
+        f"those at {url} are others. Give that one a home of its own: --home DIR, of this command "
+        "and all others. Where both are one, name it by the first address, or correct "
+        f"label_studio_url in {home / FILE_NAME}."
+    )
+
+
+def _known_address(settings: Settings) -> str:
+    """Return the address that is kept; the environment's counts where none could be kept yet."""
+    here = settings.model_copy(update={"label_studio_url": ""})
+    kept = Credentials.load_or_create(here).label_studio_url
+    if kept or is_first_start(settings):
+        return kept or settings.label_studio_address
+    return here.label_studio_address
 
 
 def data_folder(settings: Settings) -> Path:

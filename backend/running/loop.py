@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from backend.credentials import FILE_NAME, Credentials
-from backend.running.label_studio import is_first_start, label_studio_service
+from backend.running.label_studio import is_first_start, label_studio_service, require_same
 from backend.running.lock import hold
 from backend.running.ours import web_service, worker_service
 from backend.running.ports import require_free
@@ -36,18 +36,19 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
     ------
     AlreadyRunning, PortBusy, ProgramMissing, ServiceFailed
         Each says what to do; whatever was started has been stopped.
+    Refused
+        The environment names another Label Studio than that of the home's projects.
     """
-    credentials = Credentials.load_or_create(settings)
-    attached = credentials.label_studio_url
-    label_studio = attached or settings.label_studio_address
+    services = build_services(settings)
+    credentials, label_studio = services.credentials, services.label_studio.url
+    require_same(services, label_studio)
     with hold(settings.home, label_studio, settings.backend_address), _ended_by_signals():
-        _require_free_ports(settings, bool(attached))
+        _require_free_ports(settings, bool(credentials.label_studio_url))
         terminal = Terminal(_hints(settings))
         supervisor = Supervisor(settings.home, settings.home / "logs", terminal)
         try:
             for stage in _stages(settings, credentials):
                 supervisor.start(stage)
-            services = build_services(settings)
             open_projects(services, images, terminal)
             _welcome(services, terminal)
             supervisor.watch()
