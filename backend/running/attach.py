@@ -12,8 +12,6 @@ BACKEND_TITLE = "Cytoloop"
 
 #: What the loop needs of a project.
 PROJECT_SETTINGS: dict[str, Any] = {
-    # Tasks come by ascending score of their prediction: the least certain first.
-    "sampling": "Uncertainty sampling",
     # A task opens with the boxes of its prediction.
     "show_collab_predictions": True,
     # An image without cells is worth learning from.
@@ -22,19 +20,23 @@ PROJECT_SETTINGS: dict[str, Any] = {
     "min_annotations_to_start_training": 0,
 }
 
+#: Of a project that is made here; which task comes next is the lab's choice from then on. By
+#: chance: the least certain first were more work, and taught no more (docs/effort.md).
+_ORDER = {"sampling": "Uniform sampling"}
+
 
 def make_project(services: Services, title: str) -> Project:
     """Make a project in Label Studio with the configured labels, known to the store."""
     label_config = services.settings.label_config.read_text("utf-8")
     LabellingInterface.parse(label_config)
-    id = services.label_studio.create_project(title, label_config, **PROJECT_SETTINGS)
+    id = services.label_studio.create_project(title, label_config, **PROJECT_SETTINGS, **_ORDER)
     return services.projects.ensure(id, title, label_config)
 
 
 def attach(services: Services, project_id: int) -> Project:
     """Connect a project of Label Studio to this Cytoloop; doing it again changes nothing.
 
-    The project's own labels stay. Cytoloop must run: Label Studio calls it to see that it does.
+    The project's own labels stay, and the order of its tasks. Cytoloop must run: Label Studio calls it to see that it does.
 
     Raises
     ------

@@ -110,6 +110,17 @@ def test_where_no_other_project_is_left_the_demo_is_made_again(
     assert studio.titles == [DEMO_TITLE]
 
 
+def test_tasks_come_by_chance_until_the_lab_chooses_another_order(
+    services: Services, studio: Studio
+) -> None:
+    opened(services)
+    assert studio.known[1]["sampling"] == "Uniform sampling"
+    studio.patch_project(1, sampling="Uncertainty sampling", show_collab_predictions=False)
+    opened(services)
+    assert studio.known[1]["sampling"] == "Uncertainty sampling"
+    assert studio.known[1]["show_collab_predictions"]
+
+
 @pytest.mark.parametrize(
     ("title", "label_config", "said"),
     [("drawn", POLYGONS, "RectangleLabels"), ("unreachable", LABEL_CONFIG, "answered 400")],
