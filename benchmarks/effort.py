@@ -92,7 +92,8 @@ def over_http(name: str, out: Path, number: int) -> None:
     images = out / "images"
     if not images.exists():
         link_folder(tuple(in_drawn_order(found.images)[: number or None]), images)
-    loop = Loop(out / "home", FROM_NOTHING | {"CYTOLOOP_LABEL_CONFIG": str(config.resolve())})
+    own = {"CYTOLOOP_LABEL_CONFIG": str(config.resolve()), "CYTOLOOP_WATCH_SHARE": "0"}
+    loop = Loop(out / "home", FROM_NOTHING | own)
     loop.home.mkdir(exist_ok=True)
     loop.up("--images", str(images))
     try:

@@ -115,7 +115,6 @@ def carry_out(name: str, order: str, seed: int, arguments: argparse.Namespace) -
         first_version=CLASSICAL_ID,
         device="cpu",
         iterations=arguments.iterations,
-        watch_share=0.0,
     )
     with paper_loop(settings) as services:
         project = lay_out(services, images, data.classes, name)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from backend.errors import LabelStudioError, NotFound
+from backend.errors import BadRequest, LabelStudioError, NotFound
 from backend.labelstudio.results import Region
 from backend.learning.milestones import next_milestone
 from backend.replay.playing import Opened, learned_from
@@ -31,11 +31,18 @@ class LiveDesk:
         Of the installation's home; the store is read only to see that a run has ended.
     lag
         Images that are corrected, at most, before a run is waited for.
+
+    Raises
+    ------
+    BadRequest
+        Tasks of the project are watched.
     """
 
     form = "over HTTP"
 
     def __init__(self, services: Services, project: Project, lag: int = 0) -> None:
+        if project.blind or services.settings.watch_share:
+            raise _watched(f"Some tasks of project {project.id} open")
         self.project = project
         self._services = services
         self._studio = services.label_studio
@@ -52,10 +59,21 @@ class LiveDesk:
         }
 
     def open(self, task: int) -> Opened:
-        """Ask for a task as the page does: Label Studio calls /predict where it has no boxes."""
+        """Ask for a task as the page does: Label Studio calls /predict where it has no boxes.
+
+        Raises
+        ------
+        BadRequest
+            The task is watched, as the running installation may have it.
+        NotFound
+            It has no boxes.
+        """
         shown = self._studio.task(task)["predictions"]
         if not shown:
             raise NotFound(f"Label Studio has no boxes for task {task}; is Cytoloop connected?")
+        kept = self._services.predictions.latest(self.project.id, task)
+        if kept is not None and kept.watch is not None:
+            raise _watched(f"Task {task} opens")
         newest = max(shown, key=lambda prediction: int(prediction["id"]))
         served = str(newest["model_version"])
         learned = learned_from(self._services, self.project.id, served)
@@ -84,6 +102,13 @@ class LiveDesk:
         champion = self._services.registry.champion(str(self.project.id)).id
         shown = str(self._studio.project(self.project.id)["model_version"])
         return shown.startswith(f"{champion}+")
+
+
+def _watched(what: str) -> BadRequest:
+    return BadRequest(
+        f"{what} blind or with a planted fault, which says nothing of what the boxes cost: play in "
+        "a project with `cytoloop project --with-boxes` and CYTOLOOP_WATCH_SHARE=0."
+    )
 
 
 def _wait_for(what: Callable[[], Answer | None], within_s: float) -> Answer:

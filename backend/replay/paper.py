@@ -176,10 +176,14 @@ class _Fixed(Slot):
 
 @contextmanager
 def paper_loop(settings: Settings) -> Iterator[PaperServices]:
-    """Open an installation without servers on a home of its own; what was cut off goes on."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    database = open_database(settings.database_address)
-    services = PaperServices(settings, Credentials.load_or_create(settings), database)
+    """Open an installation without servers on a home of its own; what was cut off goes on.
+
+    Its store is its own too, and no task is watched, whatever the settings say.
+    """
+    own = settings.model_copy(update={"database_url": "", "watch_share": 0.0})
+    own.home.mkdir(parents=True, exist_ok=True)
+    database = open_database(own.database_address)
+    services = PaperServices(own, Credentials.load_or_create(own), database)
     try:
         take_up(services)
         yield services

@@ -97,6 +97,18 @@ def test_the_floor_judges_each_image_by_a_version_that_has_not_seen_it(
     assert list(cross_validated(*args)) == []
 
 
+def test_a_replay_keeps_to_its_own_store_and_watches_no_task(
+    own: Settings, folder: LabelledFolder, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere.db"
+    more = {"database_url": f"sqlite:///{elsewhere}", "watch_share": 1.0}
+    list(islice(played(own.model_copy(update=more), folder, Ledger(tmp_path / "effort.csv")), 2))
+    assert not elsewhere.exists()
+    with paper_loop(own) as services:
+        assert len(services.annotations.corrected(1)) == 2
+        assert not services.predictions.watched_tasks(1)
+
+
 def test_images_that_somebody_else_corrected_are_not_taken_for_played(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:
