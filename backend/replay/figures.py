@@ -9,10 +9,11 @@ from xml.sax.saxutils import escape
 
 from backend.columns import aligned
 from backend.effort.actions import KINDS, Actions
-from backend.replay.ledger import Row, effort_of_rows, seconds_a_cell
+from backend.replay.ledger import Row, effort_of_rows, recall_of_rows, seconds_a_cell
 from model.wording import counted
 
-HEADINGS = ("learned from", "images", "cells", "actions/cell", "s/cell", *KINDS)
+LEFT_OUT = ("missed", "accepted", "recall")
+HEADINGS = ("learned from", "images", "cells", "actions/cell", "s/cell", *KINDS, *LEFT_OUT)
 #: Images averaged for a point of the curve.
 WINDOW = 5
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 380, 60, 20, 40, 50
@@ -20,7 +21,10 @@ CURVE, FLOOR, FAINT, INK = "#0072B2", "#009E73", "#bbbbbb", "#222222"
 
 
 def table_of(rows: Sequence[Row]) -> str:
-    """Return a line for each milestone, one for the last quarter of the images, and one for all."""
+    """Return a line for each milestone, one for the last quarter of the images, and one for all.
+
+    Recall is that of what was submitted: cells that a careless annotator missed cost nothing.
+    """
     parts = [
         (counted(learned, "image"), list(part))
         for learned, part in groupby(rows, key=lambda row: row.learned)
@@ -52,7 +56,7 @@ def curve_svg(rows: Sequence[Row], title: str, floor: float | None = None) -> st
     changes = (number for number, (a, b) in enumerate(pairwise(rows), 1) if a.served != b.served)
     parts = [
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        _text(LEFT, TOP / 2, title),
+        _text(LEFT, TOP / 2, title + _left_out(rows)),
         *(plane.level(share, f"{share:g}", FAINT) for share in (0, 0.5, 1)),
         *(plane.upright(number) for number in changes),
         f'<polyline points="{points}" fill="none" stroke="{CURVE}" stroke-width="2"/>',
@@ -96,7 +100,15 @@ def _line(name: str, rows: Sequence[Row]) -> tuple[str, ...]:
         f"{effort_of_rows(rows):.3f}",
         f"{seconds_a_cell(rows):.2f}",
         *(str(number) for number in vars(actions).values()),
+        str(sum(row.missed for row in rows)),
+        str(sum(row.accepted for row in rows)),
+        f"{recall_of_rows(rows):.3f}",
     )
+
+
+def _left_out(rows: Sequence[Row]) -> str:
+    recall = recall_of_rows(rows)
+    return f", at a recall of {recall:.3f}" if recall < 1 else ""
 
 
 def _line_between(

@@ -139,6 +139,12 @@ def seconds_a_cell(rows: Iterable[Row]) -> float:
     return sum(row.seconds for row in rows) / max(1, sum(row.cells for row in rows))
 
 
+def recall_of_rows(rows: Iterable[Row]) -> float:
+    """Return the share of the true boxes that were submitted, served or drawn."""
+    rows = list(rows)
+    return 1 - sum(row.missed for row in rows) / max(1, sum(row.cells for row in rows))
+
+
 def _read(path: Path) -> list[Row]:
     text = path.read_text("utf-8")
     # A line that was cut off has no end: its image is played again.

@@ -105,8 +105,10 @@ def test_what_is_submitted_is_told_by_the_telemetry_as_it_was_played(
     assert (told.cells, told.doubts) == (len(truth), 0)
 
 
-def a_row(number: int, added: int, served: str = "classical-1+t0.5", learned: int = 0):  # type: ignore[no-untyped-def]
-    done = Corrected((), (), Actions(kept=10 - added, added=added))
+def a_row(  # type: ignore[no-untyped-def]
+    number: int, added: int, served: str = "classical-1+t0.5", learned: int = 0, missed: int = 0
+):
+    done = Corrected((), (), Actions(kept=10 - added - missed, added=added), missed, accepted=1)
     image = f"image{number}.png", f"{number:064x}"
     return row_of("in process", number, image, (served, learned), done, 10, Costs())
 
@@ -145,6 +147,15 @@ def test_the_table_and_the_curve_tell_each_milestone_and_the_whole() -> None:
     assert "Effort &lt;of&gt; a set" in picture
     assert picture.count("3 3") == 1
     assert "floor" in picture
+
+
+def test_the_table_and_the_curve_tell_what_a_careless_annotator_left_out() -> None:
+    rows = [a_row(1, added=2, missed=5), a_row(2, added=4)]
+    heading, *_, last = (line.split() for line in table_of(rows).splitlines())
+    assert heading[-3:] == ["missed", "accepted", "recall"]
+    assert last[-3:] == ["5", "2", "0.750"]
+    assert "Effort, at a recall of 0.750" in curve_svg(rows, "Effort")
+    assert "recall" not in curve_svg([a_row(1, 2)], "Effort")
 
 
 def test_a_table_that_was_cut_off_before_its_heading_gets_one(tmp_path: Path) -> None:
