@@ -120,7 +120,10 @@ def _on_paper(
 def _begin_with(start: str | None, settings: Settings) -> tuple[str, Registry] | None:
     from model.registry import Registry
 
-    return (start, Registry(settings.registry_folder, settings.first_version)) if start else None
+    if start is None:
+        return None
+    registry = Registry(settings.registry_folder, settings.first_version)
+    return registry.get(start).id, registry
 
 
 def _live(
@@ -131,12 +134,16 @@ def _live(
     how: Play,
     lag: int,
 ) -> Iterator[Row]:
+    from dataclasses import asdict
+
     from backend.replay.live import LiveDesk
     from backend.replay.playing import play
     from backend.services import build_services
 
     services = build_services(settings)
     desk = LiveDesk(services, services.projects.get(project), lag)
+    chosen = {"form": desk.form, "project": project, "lag": lag}
+    ledger.keep_to(chosen | asdict(how.carelessness))
     return play(desk, images, ledger, how)
 
 

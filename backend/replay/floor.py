@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from backend.labelstudio.interface import LabellingInterface
 from backend.replay.correcting import correct
@@ -49,7 +49,15 @@ def cross_validated(
     Yields
     ------
     Each new row; ``learned`` is the number of images of the other folds.
+
+    Raises
+    ------
+    BadRequest
+        The rows that are there were played otherwise.
     """
+    began = start[0] if start else settings.first_version
+    chosen = {"form": FORM, "folds": folds, "start": began}
+    ledger.keep_to(chosen | asdict(how.carelessness))
     groups = group_alike([fingerprint_of(image.read().pixels) for image in images])
     rank = {group: n for n, group in enumerate(sorted(set(groups)))}
     fold_of = [rank[group] % folds for group in groups]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from backend.datasets.writing import write_whole
 from backend.effort.actions import Actions, Costs
 from backend.errors import BadRequest
 from backend.replay.correcting import Corrected
+from model.atomic import write_json
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Row:
     form
         How it was played: ``in process``, ``over HTTP`` or ``floor``.
     number
-        Place in the order, from 1.
+        Place in the order in which the project's images were corrected, from 1.
     served
         Name of version and policy.
     learned
@@ -106,6 +108,33 @@ class Ledger:
         self._path = path
         self.rows = _read(path) if path.exists() else []
         self._known = {row.sha256 for row in self.rows}
+
+    def keep_to(self, how: Mapping[str, object]) -> None:
+        """Keep beside the rows how they are played, or see that they go on as they began.
+
+        Parameters
+        ----------
+        how
+            What was chosen, by name, ``form`` among it; where that was never kept, the rows tell
+            the form alone.
+
+        Raises
+        ------
+        BadRequest
+            They began otherwise.
+        """
+        path = self._path.with_suffix(".json")
+        began: Mapping[str, object] = {"form": self.rows[0].form} if self.rows else {}
+        if path.exists():
+            began = json.loads(path.read_text("utf-8"))
+        others = [name for name in how if name in began and began[name] != how[name]]
+        if others:
+            before, now = (", ".join(f"{n} {chosen[n]}" for n in others) for chosen in (began, how))
+            raise BadRequest(
+                f"{self._path} began with {before}, and cannot go on with {now}: choose as before, "
+                "or another --out."
+            )
+        write_json(path, dict(how))
 
     def add(self, row: Row) -> None:
         """Append a row, unless its image has one."""

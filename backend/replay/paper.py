@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -194,11 +194,13 @@ def paper_loop(settings: Settings) -> Iterator[PaperServices]:
 def lay_out(
     services: Services, images: Sequence[LabelledImage], classes: Sequence[str], title: str
 ) -> Project:
-    """Make a project with a task for each image; doing it again changes nothing."""
+    """Make a project with a task for each image; those that are there keep theirs."""
     project = services.projects.ensure(PROJECT, title, label_config_of(classes))
-    known = {i.sha256 for i in services.images.all(project.id) if i.task is not None}
-    for task, image in enumerate(images, start=1):
+    known = {i.sha256: i.task for i in services.images.all(project.id) if i.task is not None}
+    task = max(known.values(), default=0)
+    for image in images:
         if image.sha256 not in known:
+            task += 1
             raw = image.read()
             services.images.keep(image.path.read_bytes())
             size = raw.width, raw.height
@@ -244,7 +246,15 @@ def play_on_paper(
     Yields
     ------
     Each new row.
+
+    Raises
+    ------
+    BadRequest
+        The rows that are there were played otherwise.
     """
+    began = start[0] if start else settings.first_version
+    chosen = {"form": PaperDesk.form, "start": began, "lag": lag}
+    ledger.keep_to(chosen | asdict(how.carelessness))
     with paper_loop(settings) as services:
         project = lay_out(services, images, classes, "Replay")
         if start:

@@ -56,7 +56,7 @@ class Desk(Protocol):
         """Hand a task in."""
 
     def settle(self, corrected: int) -> None:
-        """Wait for the run that is due at a number of corrected images, if any is."""
+        """Wait for the run that is due at so many corrected images of the project, if any is."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ def play(
     """
     how = how or Play()
     tasks = desk.tasks()
-    for number, image in enumerate(images, start=1):
+    corrected = sum(done for _, done in tasks.values())
+    desk.settle(corrected)
+    for image in images:
         task, done = tasks.get(image.sha256, (0, False))
         if not task:
             raise BadRequest(f"{image.name} is in no task of project {desk.project.id}: import it.")
@@ -110,8 +112,9 @@ def play(
                 "Begin anew with another --out."
             )
         if not done:
-            yield _play_one(desk, number, task, image, ledger, how)
-        desk.settle(number)
+            corrected += 1
+            yield _play_one(desk, corrected, task, image, ledger, how)
+            desk.settle(corrected)
 
 
 def learned_from(services: Services, project: int, served: str) -> int:

@@ -54,3 +54,14 @@ def test_what_cannot_be_played_is_refused(
     refused = run(*words, *given)
     assert refused.exit_code == 2
     assert said in refused.stderr
+
+
+def test_a_replay_that_would_go_on_otherwise_is_refused(
+    run: Run, words: tuple[object, ...], tmp_path: Path
+) -> None:
+    run(*words, "--images-played", 1)
+    played = rows_in(tmp_path / "out")
+    refused = run(*words, "--images-played", 2, "--misses", 0.5, "--lag", 1)
+    assert refused.exit_code == 2
+    assert "began with lag 0, misses 0.0" in refused.stderr
+    assert rows_in(tmp_path / "out") == played

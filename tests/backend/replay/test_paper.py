@@ -97,6 +97,22 @@ def test_the_floor_judges_each_image_by_a_version_that_has_not_seen_it(
     assert list(cross_validated(*args)) == []
 
 
+def test_a_folder_that_has_gained_images_is_played_on(
+    own: Settings, folder: LabelledFolder, tmp_path: Path
+) -> None:
+    ledger = Ledger(tmp_path / "effort.csv")
+    images = in_drawn_order(folder.images)
+    own = own.model_copy(update={"milestones": (90,)})
+    list(play_on_paper(own, images[2:4], folder.classes, ledger, Play()))
+    list(played(own, folder, ledger))
+    assert [row.number for row in ledger.rows] == list(range(1, FIELDS + 1))
+    order = [*images[2:4], *images[:2], *images[4:]]
+    assert [row.sha256 for row in ledger.rows] == [image.sha256 for image in order]
+    with paper_loop(own) as services:
+        by_task = sorted((image.task or 0, image.sha256) for image in services.images.all(1))
+        assert by_task == list(enumerate((image.sha256 for image in order), start=1))
+
+
 def test_a_replay_keeps_to_its_own_store_and_watches_no_task(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:

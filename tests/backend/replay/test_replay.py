@@ -127,6 +127,27 @@ def test_a_ledger_is_appended_to_and_goes_on_after_a_line_that_was_cut_off(tmp_p
     assert Ledger(path).rows[0].seconds == 3 * 7 + 7 * 0.5 + 5
 
 
+def test_a_ledger_goes_on_as_it_began_and_not_otherwise(tmp_path: Path) -> None:
+    path, how = tmp_path / "effort.csv", {"form": "in process", "lag": 0, "misses": 0.0}
+    ledger = Ledger(path)
+    ledger.keep_to(how)
+    ledger.add(a_row(1, added=3))
+    Ledger(path).keep_to(how)
+    with pytest.raises(BadRequest, match=r"began with lag 0, .* lag 3") as refused:
+        Ledger(path).keep_to(how | {"lag": 3})
+    assert "misses" not in str(refused.value)
+
+
+def test_a_ledger_that_does_not_say_how_it_was_played_goes_on_in_its_form(tmp_path: Path) -> None:
+    path = tmp_path / "effort.csv"
+    Ledger(path).add(a_row(1, added=3))
+    with pytest.raises(BadRequest, match="form in process"):
+        Ledger(path).keep_to({"form": "over HTTP", "project": 1})
+    Ledger(path).keep_to({"form": "in process", "lag": 2})
+    with pytest.raises(BadRequest, match="lag 2"):
+        Ledger(path).keep_to({"form": "in process", "lag": 0})
+
+
 def test_another_table_is_not_taken_for_a_ledger(tmp_path: Path) -> None:
     (tmp_path / "effort.csv").write_text("image,count\na,1\n", "utf-8")
     with pytest.raises(BadRequest, match="no table of a replay"):
