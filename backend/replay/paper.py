@@ -19,6 +19,7 @@ from backend.labelstudio.results import Region
 from backend.learning import pipeline
 from backend.learning.triggers import after_correction, take_up
 from backend.replay.ledger import Ledger, Row
+from backend.replay.outcomes import Outcomes
 from backend.replay.playing import Opened, Play, learned_from, play
 from backend.services import Services
 from backend.serving.predictor import Predictor
@@ -103,8 +104,8 @@ class PaperDesk:
         self.project = project
         self._services = services
         self._lag = lag
-        self._due: int | None = None
-        self._predictor = self._present()
+        self._outcomes = Outcomes(services, project.id)
+        self._serve(services.annotations.corrected_count(project.id))
 
     @property
     def loaded(self) -> Loaded:
@@ -148,19 +149,17 @@ class PaperDesk:
         """Carry out the run that is due; its outcome is served ``lag`` images later."""
         after_correction(self._services, self.project.id)
         waiting = cast(Waiting, self._services.queue).runs
-        if waiting:
-            self._due = corrected + self._lag if self._due is None else self._due
         while waiting:
             pipeline.learn(self._services, waiting.pop(0))
-        if self._due is not None and corrected >= self._due:
-            self._predictor, self._due = self._present(), None
+            self._outcomes.keep()
+        if self._outcomes.at(corrected - self._lag) != self._outcome:
+            self._serve(corrected)
 
-    def _present(self) -> Predictor:
-        registry, key = self._services.registry, str(self.project.id)
-        champion = registry.champion(key)
-        version = registry.load(champion.id, self._services.settings.device)
-        loaded = Loaded.of(version, registry.policy(key, champion))
-        return Predictor(self._services, _Fixed(self._services, loaded))
+    def _serve(self, corrected: int) -> None:
+        self._outcome = self._outcomes.at(corrected - self._lag)
+        registry, device = self._services.registry, self._services.settings.device
+        loaded = Loaded.of(registry.load(self._outcome.version, device), self._outcome.policy)
+        self._predictor = Predictor(self._services, _Fixed(self._services, loaded))
 
 
 class _Fixed(Slot):

@@ -12,6 +12,7 @@ from backend.datasets.folder import LabelledFolder, labelled_folder
 from backend.datasets.voc import write_voc
 from backend.effort.report import effort_of
 from backend.errors import BadRequest
+from backend.learning import pipeline
 from backend.replay.floor import cross_validated
 from backend.replay.ledger import Ledger, Row
 from backend.replay.paper import lay_out, paper_loop, play_on_paper, start_from
@@ -29,22 +30,19 @@ SIZE = 96
 FIELDS = 6
 
 
+def labelled(home: Path, fields: int, size: int, cells: int) -> LabelledFolder:
+    (home / "images").mkdir()
+    for seed in range(fields):
+        field = generate_field(seed, (size, size), cells, HARD)
+        name = f"field{seed}.png"
+        Image.fromarray(field.pixels).save(home / "images" / name)
+        write_voc(home / "annotations" / f"field{seed}.xml", name, size, size, 1, field.boxes)
+    return labelled_folder(home / "images", home / "annotations")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> LabelledFolder:
-    home = tmp_path_factory.mktemp("labelled")
-    (home / "images").mkdir()
-    for seed in range(FIELDS):
-        field = generate_field(seed, (SIZE, SIZE), 4, HARD)
-        Image.fromarray(field.pixels).save(home / "images" / f"field{seed}.png")
-        write_voc(
-            home / "annotations" / f"field{seed}.xml",
-            f"field{seed}.png",
-            SIZE,
-            SIZE,
-            1,
-            field.boxes,
-        )
-    return labelled_folder(home / "images", home / "annotations")
+    return labelled(tmp_path_factory.mktemp("labelled"), FIELDS, SIZE, cells=4)
 
 
 @pytest.fixture
@@ -78,6 +76,28 @@ def test_a_replay_that_was_interrupted_goes_on_and_its_telemetry_tells_the_same(
     assert total.actions == sum((row.actions for row in rows[1:]), rows[0].actions)
     assert total.cells == sum(row.cells for row in rows)
     assert [s for s, _ in total.timed] == [row.seconds for row in rows]
+
+
+def killed(*args: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.integration
+def test_a_run_is_served_after_the_lag_however_often_its_replay_was_killed(
+    own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Cells enough that a run chooses which boxes are shown, of whatever version serves after it.
+    folder = labelled(tmp_path, fields=9, size=128, cells=11)
+    own = own.model_copy(update={"milestones": (5,)})
+    path = tmp_path / "effort.csv"
+    with monkeypatch.context() as at_its_run:
+        at_its_run.setattr(pipeline, "learn", killed)
+        with pytest.raises(KeyboardInterrupt):
+            list(played(own, folder, Ledger(path), lag=2))
+    list(islice(played(own, folder, Ledger(path), lag=2), 1))
+    list(played(own, folder, Ledger(path), lag=2))
+    served = [row.served for row in Ledger(path).rows]
+    assert [name == served[0] for name in served] == [True] * 7 + [False] * 2
 
 
 @pytest.mark.integration
