@@ -48,7 +48,8 @@ def show_least_work(
     chosen = _chosen(services, project, version, snapshot, on_note)
     policy = replace(chosen, cell_diameter_px=before.cell_diameter_px)
     changed = policy != before
-    services.registry.set_policy(key, version, policy)
+    if changed:
+        services.registry.set_policy(key, version, policy)
     return changed
 
 

@@ -187,15 +187,22 @@ def push_champion(services: Services, project: int) -> bool:
 
     Returns
     -------
-    Whether this call queued them. Where no version or policy was ever chosen, tasks get boxes when
-    they are opened.
+    Whether this call queued them.
+    """
+    if not lack_boxes(services, project):
+        return False
+    return services.queue.enqueue_push(project, services.registry.champion(str(project)).id)
+
+
+def lack_boxes(services: Services, project: int) -> bool:
+    """Say whether the open tasks are still to be given the champion's boxes.
+
+    Where no version or policy was ever chosen, tasks get boxes when they are opened.
     """
     key = str(project)
     if not services.registry.champion_stamp(key):
         return False
-    if services.registry.served_name(key) == services.projects.get(project).pushed:
-        return False
-    return services.queue.enqueue_push(project, services.registry.champion(key).id)
+    return services.registry.served_name(key) != services.projects.get(project).pushed
 
 
 def _cut_off(services: Services, but: Callable[[int], bool] = lambda run: False) -> list[Run]:

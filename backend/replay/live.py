@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 from backend.errors import BadRequest, LabelStudioError, NotFound
 from backend.labelstudio.results import Region
 from backend.learning.milestones import next_milestone
+from backend.learning.triggers import lack_boxes
 from backend.replay.playing import Opened, learned_from
 from backend.services import Services
 from backend.store.projects import Project
-from backend.store.runs import Run
 
 #: How long what takes no time is waited for: an event, a push, a prediction.
 SOON_S = 300.0
 EVERY_S = 0.5
-
-Answer = TypeVar("Answer")
 
 
 class LiveDesk:
@@ -89,19 +86,13 @@ class LiveDesk:
         before = corrected - self._lag
         milestone = next_milestone(before, project.milestones, step, ())
         if milestone == before:
-            run = _wait_for(lambda: self._ended(milestone), math.inf)
-            if run.state == "promoted":
-                _wait_for(self._shows_champion, SOON_S)
+            _wait_for(lambda: self._has_ended(milestone), math.inf)
+            # However it ended: a refused run may have chosen other boxes of the champion.
+            _wait_for(lambda: not lack_boxes(self._services, project.id), SOON_S)
 
-    def _ended(self, milestone: int) -> Run | None:
+    def _has_ended(self, milestone: int) -> bool:
         runs = self._services.runs.all(self.project.id)
-        return next((r for r in runs if r.milestone == milestone and not r.is_active), None)
-
-    def _shows_champion(self) -> bool:
-        # Not that run's candidate: where the replay goes on, a later run may have been promoted.
-        champion = self._services.registry.champion(str(self.project.id)).id
-        shown = str(self._studio.project(self.project.id)["model_version"])
-        return shown.startswith(f"{champion}+")
+        return any(run.milestone == milestone and not run.is_active for run in runs)
 
 
 def _watched(what: str) -> BadRequest:
@@ -111,13 +102,12 @@ def _watched(what: str) -> BadRequest:
     )
 
 
-def _wait_for(what: Callable[[], Answer | None], within_s: float) -> Answer:
+def _wait_for(what: Callable[[], bool], within_s: float) -> None:
     until = time.monotonic() + within_s
-    while not (answer := what()):
+    while not what():
         if time.monotonic() > until:
             raise LabelStudioError(
                 f"Label Studio does not show the new boxes after {within_s:.0f} s; see what the "
                 "worker says in logs/, then run the replay again: it goes on."
             )
         time.sleep(EVERY_S)
-    return answer

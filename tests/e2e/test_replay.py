@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,31 @@ import pytest
 from PIL import Image
 
 from backend.datasets.voc import write_voc
-from model.fields import FieldStyle, generate_field
+from model.boxes import Box
+from model.fields import HARD, Field, FieldStyle, generate_field
 from tests.e2e.margin import with_margin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 SIZE, CELLS, FIELDS, MILESTONE, ITERATIONS = 96, 4, 8, 5, 60
+#: Cells enough that five images choose which boxes are shown.
+WIDE, MANY = 128, 11
 #: Faint rims among blobs and fibres.
 RIMS = FieldStyle(
     "rims", 0.2, background=0.4, ring=1.0, smudges=3.0, fibres=1.0, radius=12.0, touching=0.0
 )
 
 
-@pytest.fixture
-def labelled(tmp_path: Path) -> Path:
-    folder = tmp_path / "labelled"
-    (folder / "images").mkdir(parents=True)
-    for seed in range(FIELDS):
-        field = generate_field(seed, (SIZE, SIZE), CELLS, RIMS)
-        name = f"field{seed}.png"
-        Image.fromarray(field.pixels).save(folder / "images" / name)
-        boxes = [with_margin(box, SIZE) for box in field.boxes]
-        write_voc(folder / "annotations" / f"field{seed}.xml", name, SIZE, SIZE, 1, boxes)
-    return folder
+def write(folder: Path, fields: Sequence[Field], boxes: Callable[[Box], Box]) -> tuple[str, ...]:
+    """Write fields and their truth, and return the words that name both to a replay."""
+    images, annotations = folder / "images", folder / "annotations"
+    images.mkdir(parents=True)
+    for number, field in enumerate(fields):
+        name, (height, width) = f"field{number}.png", field.pixels.shape
+        Image.fromarray(field.pixels).save(images / name)
+        truth = [boxes(box) for box in field.boxes]
+        write_voc(annotations / f"field{number}.xml", name, width, height, 1, truth)
+    return ("--images", str(images), "--annotations", str(annotations))
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -47,26 +49,44 @@ def rows(out: Path) -> list[dict[str, str]]:
     return table
 
 
-def test_over_http_and_in_process_a_replay_gives_the_same_numbers(
-    make_loop: Callable[..., Any], labelled: Path, tmp_path: Path
-) -> None:
-    settings = {"CYTOLOOP_MILESTONES": str(MILESTONE), "CYTOLOOP_ITERATIONS": str(ITERATIONS)}
-    loop = make_loop(**settings)
-    loop.up("--images", str(labelled / "images"))
-    truth = (
-        *("--images", str(labelled / "images")),
-        *("--annotations", str(labelled / "annotations")),
-    )
-    live, paper = tmp_path / "live", tmp_path / "paper"
+def replayed_both_ways(
+    loop: Any, truth: tuple[str, ...], out: Path
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    loop.up(*truth[:2])
+    live, paper = out / "live", out / "paper"
     loop.run("replay", *truth, "--out", str(live), "--live", "1")
     loop.run("replay", *truth, "--out", str(paper))
-
     assert len(rows(live)) == FIELDS
-    assert rows(live) == rows(paper)
-    assert {row["learned"] for row in rows(live)[MILESTONE:]} == {str(MILESTONE)}
+    return rows(live), rows(paper)
+
+
+def test_over_http_and_in_process_a_replay_gives_the_same_numbers(
+    make_loop: Callable[..., Any], tmp_path: Path
+) -> None:
+    fields = [generate_field(seed, (SIZE, SIZE), CELLS, RIMS) for seed in range(FIELDS)]
+    truth = write(tmp_path / "labelled", fields, lambda box: with_margin(box, SIZE))
+    settings = {"CYTOLOOP_MILESTONES": str(MILESTONE), "CYTOLOOP_ITERATIONS": str(ITERATIONS)}
+    loop = make_loop(**settings)
+    live, paper = replayed_both_ways(loop, truth, tmp_path)
+    assert live == paper
+    assert {row["learned"] for row in live[MILESTONE:]} == {str(MILESTONE)}
 
     # What was submitted in Label Studio is told by the telemetry as it was played.
     total = json.loads(loop.run("effort", "1", "--json"))["total"]
     for kind in ("kept", "moved", "relabelled", "deleted", "added", "cells"):
-        assert total[kind] == sum(int(row[kind]) for row in rows(live)), kind
+        assert total[kind] == sum(int(row[kind]) for row in live), kind
     assert total["timed_images"] == FIELDS
+
+
+def test_both_wait_for_the_boxes_that_a_refused_run_has_chosen(
+    make_loop: Callable[..., Any], tmp_path: Path
+) -> None:
+    fields = [generate_field(seed, (WIDE, WIDE), MANY, HARD) for seed in range(FIELDS)]
+    truth = write(tmp_path / "labelled", fields, lambda box: box)
+    loop = make_loop(CYTOLOOP_MILESTONES=str(MILESTONE), CYTOLOOP_ITERATIONS="2")
+    live, paper = replayed_both_ways(loop, truth, tmp_path)
+    assert live == paper
+    assert {row["learned"] for row in live} == {"0"}
+    shown = [row["served"] for row in live]
+    assert len({*shown[:MILESTONE]}) == len({*shown[MILESTONE:]}) == 1
+    assert shown[0] != shown[-1]

@@ -76,8 +76,10 @@ def test_boxes_that_are_likely_cells_are_shown_though_they_do_not_count(
 def test_with_too_few_images_that_may_choose_what_counts_is_shown(
     services: Services, project: int, version: ModelVersion, snapshot: Any, sides: Any
 ) -> None:
+    before = services.registry.champion_stamp("1")
     assert not show_least_work(services, project, version, snapshot(*sides), print)
     assert services.registry.policy("1", version) == Policy.of(version)
+    assert services.registry.champion_stamp("1") == before
 
 
 def test_neither_what_taught_a_version_nor_what_judges_chooses_its_boxes(

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from backend.errors import BadRequest
 from backend.labelstudio.client import LabelStudio
+from backend.replay import live
 from backend.replay.live import LiveDesk
 from backend.services import Services
 from backend.store.predictions import Watch
+from backend.store.runs import State
+from model.policy import Policy
 
 SHOWN = {"id": 7, "model_version": "starter-3+t0.4", "result": []}
 
@@ -41,3 +45,52 @@ def test_no_replay_is_played_where_tasks_open_otherwise_than_served(
     blind = services.projects.change(project, blind=True)
     with pytest.raises(BadRequest, match="--with-boxes"):
         LiveDesk(services, blind)
+
+
+@pytest.fixture
+def push(services: Services, project: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the open tasks the champion's boxes while the desk waits, and tell what was given."""
+    given: list[str] = []
+
+    def while_it_waits(_seconds: float) -> None:
+        given.append(services.registry.served_name(str(project)))
+        services.projects.set_pushed(project, given[-1])
+
+    monkeypatch.setattr(live.time, "sleep", while_it_waits)
+    return given
+
+
+@pytest.fixture
+def end_run(services: Services, project: int) -> Callable[[State], None]:
+    """Return what ends a run at the first milestone."""
+
+    def end(state: State) -> None:
+        run = services.runs.open(project, 5, "milestone")
+        assert run is not None
+        services.runs.start(run.id)
+        services.runs.finish(run.id, state)
+
+    return end
+
+
+@pytest.mark.parametrize("state", ["promoted", "refused"])
+def test_after_each_run_that_shows_other_boxes_the_open_tasks_are_waited_for(
+    services: Services, project: int, desk: LiveDesk, push: list[str], end_run: Any, state: State
+) -> None:
+    champion = services.registry.champion(str(project))
+    services.projects.set_pushed(project, services.registry.served_name(str(project)))
+    services.registry.set_policy(str(project), champion, Policy(champion.threshold, 0.2))
+    end_run(state)
+    desk.settle(5)
+    assert push == [services.registry.served_name(str(project))]
+    desk.settle(5)
+    assert len(push) == 1
+
+
+@pytest.mark.parametrize("state", ["refused", "failed", "cancelled"])
+def test_after_a_run_that_changed_nothing_the_replay_goes_on_at_once(
+    desk: LiveDesk, push: list[str], end_run: Any, state: State
+) -> None:
+    end_run(state)
+    desk.settle(5)
+    assert push == []
