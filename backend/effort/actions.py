@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 
 #: The thesis' figure for drawing every cell by hand (Tare 2020).
 BY_HAND_S_PER_CELL = 72.0
@@ -69,3 +69,15 @@ class Costs:
             + self.keep_s * actions.kept
             + self.image_s * images
         )
+
+    def seconds_of_right(self, actions: Actions, cells: int) -> float:
+        """Return the mean seconds spent on a served box that is on a cell; a glance where none is.
+
+        Parameters
+        ----------
+        cells
+            Boxes that were submitted.
+        """
+        boxes = cells - actions.added
+        treated = replace(actions, deleted=0, added=0)
+        return self.seconds(treated, images=0) / boxes if boxes else self.keep_s

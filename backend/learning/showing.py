@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from backend.effort.actions import Costs
 from backend.effort.costing import measured_costs, seconds_of_right
 from backend.effort.measuring import measure
 from backend.errors import BadRequest
 from backend.learning.taken import snapshot_file
 from backend.learning.triggers import push_champion
 from backend.services import Services
-from model.calibration import Calibration, calibrate, likely, reliability
+from model.calibration import calibrate, likely, reliability
 from model.evaluation import pairs_of
 from model.examples import DatasetSnapshot, LabelledImage
+from model.loaded import LoadedVersion
 from model.policy import Policy, saves_time_from
+from model.progress import ignore_note
 from model.reports import calibration_error
 from model.versions import ModelVersion
 
@@ -106,40 +109,33 @@ def unlearned(snapshot: DatasetSnapshot, version: ModelVersion) -> tuple[Labelle
     )
 
 
-def _chosen(
-    services: Services,
-    project: int,
-    version: ModelVersion,
-    snapshot: DatasetSnapshot,
-    on_note: Callable[[str], None],
-) -> Policy:
-    images = unlearned(snapshot, version)[-MOST_IMAGES:]
-    boxes = sum(len(image.boxes) for image in images)
-    is_known = len(images) >= FEWEST_IMAGES and boxes >= FEWEST_BOXES
-    if not is_known or not services.projects.get(project).least_work:
-        return Policy.of(version)
-    calibration = _calibrated(services, project, version, images, on_note)
-    worked = measure(services, project)
-    costs = measured_costs(worked)
-    right_s = seconds_of_right(worked, costs)
-    least = round(saves_time_from(costs.add_s, costs.delete_s, right_s), 3)
-    on_note(
-        f"boxes are shown from a probability of {least:.2f} on, as {len(images)} images tell that "
-        f"were not learned from; they count from a score of {version.threshold:.2f}"
+def tell_enough(images: Sequence[LabelledImage]) -> bool:
+    """Say whether images and their true boxes are enough to choose by which boxes are shown."""
+    return (
+        len(images) >= FEWEST_IMAGES and sum(len(image.boxes) for image in images) >= FEWEST_BOXES
     )
-    return Policy(version.threshold, least, calibration)
 
 
-def _calibrated(
-    services: Services,
-    project: int,
-    version: ModelVersion,
+def of_least_work(
+    loaded: LoadedVersion,
     images: Sequence[LabelledImage],
-    on_note: Callable[[str], None],
-) -> Calibration:
-    loaded = services.registry.load_for(str(project), version, services.settings.device)
-    name = services.projects.get(project).default_class
-    found = [loaded.find([image.read()], default_class=name)[0] for image in images]
+    default_class: str,
+    costs: Costs,
+    right_s: float,
+    on_note: Callable[[str], None] = ignore_note,
+) -> Policy:
+    """Return the policy by which a version's boxes cost the least time.
+
+    Parameters
+    ----------
+    images
+        That tell enough, and that the version has not learned from.
+    right_s
+        Mean seconds spent on a box that is on a cell.
+    on_note
+        Told how far the scores were off, and how far the probabilities are.
+    """
+    found = [loaded.find([image.read()], default_class=default_class)[0] for image in images]
     pairs = pairs_of([each.detections for each in found], images)
     groups = [each.prepared.group for each in found]
     calibration = calibrate(pairs, groups)
@@ -149,4 +145,28 @@ def _calibrated(
         f"on the average scores are {before:.2f} off the share of right boxes, probabilities "
         f"{after:.2f}"
     )
-    return calibration
+    least = round(saves_time_from(costs.add_s, costs.delete_s, right_s), 3)
+    return Policy(loaded.version.threshold, least, calibration)
+
+
+def _chosen(
+    services: Services,
+    project: int,
+    version: ModelVersion,
+    snapshot: DatasetSnapshot,
+    on_note: Callable[[str], None],
+) -> Policy:
+    images = unlearned(snapshot, version)[-MOST_IMAGES:]
+    chosen = services.projects.get(project)
+    if not chosen.least_work or not tell_enough(images):
+        return Policy.of(version)
+    loaded = services.registry.load_for(str(project), version, services.settings.device)
+    worked = measure(services, project)
+    costs = measured_costs(worked)
+    right_s = seconds_of_right(worked, costs)
+    policy = of_least_work(loaded, images, chosen.default_class, costs, right_s, on_note)
+    on_note(
+        f"boxes are shown from a probability of {policy.shown_from:.2f} on, as {len(images)} images"
+        f" tell that were not learned from; they count from a score of {version.threshold:.2f}"
+    )
+    return policy

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
+from backend.effort.actions import Actions
 from backend.labelstudio.interface import LabellingInterface
+from backend.learning.showing import MOST_IMAGES, of_least_work, tell_enough
 from backend.replay.correcting import correct
 from backend.replay.ledger import Ledger, Row, row_of
 from backend.replay.paper import lay_out, paper_loop, start_from
 from backend.replay.playing import Play
 from backend.services import Services
 from backend.serving.predictor import in_classes
+from backend.serving.slot import Loaded
 from backend.settings import Settings
 from backend.store.projects import Project
-from model.examples import DatasetSnapshot, LabelledImage, Side, decide_sides
+from model.boxes import Box
+from model.examples import DatasetSnapshot, LabelledImage, Side, content_hash, decide_sides
 from model.learning import make_candidate
 from model.likeness import fingerprint_of, group_alike
 from model.loaded import LoadedVersion
-from model.policy import Policy
 from model.registry import Registry
 from model.versions import ModelVersion
 
@@ -58,38 +61,76 @@ def cross_validated(
     began = start[0] if start else settings.first_version
     chosen = {"form": FORM, "folds": folds, "start": began}
     ledger.keep_to(chosen | asdict(how.carelessness))
-    groups = group_alike([fingerprint_of(image.read().pixels) for image in images])
-    rank = {group: n for n, group in enumerate(sorted(set(groups)))}
-    fold_of = [rank[group] % folds for group in groups]
     with paper_loop(settings) as services:
         project = lay_out(services, images, classes, "Floor")
         if start:
             start_from(services, project, *start)
         begin = services.registry.champion(str(project.id))
-        for fold in range(folds):
-            judged = [i for i, f in zip(images, fold_of, strict=True) if f == fold]
+        for fold, (judged, others) in enumerate(_dealt(images, folds)):
             if all(image.sha256 in ledger for image in judged):
                 continue
-            others = [i for i, f in zip(images, fold_of, strict=True) if f != fold]
-            loaded = _taught(services, begin, others, classes, f"fold{fold}")
+            snapshot = DatasetSnapshot(others, tuple(classes))
+            taught, inner = _taught(services, begin, snapshot, fold), snapshot.of_side("inner")
+            loaded = served_as_in_the_loop(taught, inner, project.default_class, how)
             for image in judged:
-                number = len(ledger.rows) + 1
-                row = _row(loaded, project, image, number, len(others), how)
+                row = _row(loaded, project, image, len(ledger.rows) + 1, len(others), how)
                 ledger.add(row)
                 yield row
 
 
+def all_teach(images: Sequence[LabelledImage], groups: Sequence[int]) -> tuple[LabelledImage, ...]:
+    """Give the images sides as a run does, but hold none out: the other folds judge.
+
+    Parameters
+    ----------
+    groups
+        Images alike have one number.
+    """
+    hashes = [content_hash(image.sha256, image.page) for image in images]
+    sides = decide_sides(hashes, [None] * len(images), groups)
+    taught: list[Side] = ["inner" if side == "inner" else "train" for side in sides]
+    return tuple(replace(i, side=side) for i, side in zip(images, taught, strict=True))
+
+
+def served_as_in_the_loop(
+    taught: LoadedVersion, inner: Sequence[LabelledImage], default_class: str, how: Play
+) -> Loaded:
+    """Return a version with the policy that a run would choose for it by its inner side.
+
+    What a right box takes is what it takes the annotator there, beside the boxes that count.
+    """
+    inner = inner[-MOST_IMAGES:]
+    counted = Loaded.of(taught)
+    if not tell_enough(inner):
+        return counted
+    done = Actions()
+    for image in inner:
+        served = _served(counted, image, default_class)
+        done += correct(served, image.boxes, image.sha256, how.rules).actions
+    right_s = how.costs.seconds_of_right(done, sum(len(image.boxes) for image in inner))
+    policy = of_least_work(taught, inner, default_class, how.costs, right_s)
+    return Loaded.of(taught, policy)
+
+
+def _dealt(
+    images: Sequence[LabelledImage], folds: int
+) -> Iterator[tuple[list[LabelledImage], tuple[LabelledImage, ...]]]:
+    """Yield the images of each fold, and those of the others, which teach."""
+    groups = group_alike([fingerprint_of(image.read().pixels) for image in images])
+    rank = {group: n for n, group in enumerate(sorted(set(groups)))}
+    for fold in range(folds):
+        judged = [i for i, group in zip(images, groups, strict=True) if rank[group] % folds == fold]
+        others = [(i, g) for i, g in zip(images, groups, strict=True) if rank[g] % folds != fold]
+        yield judged, all_teach([image for image, _ in others], [group for _, group in others])
+
+
 def _taught(
-    services: Services,
-    begin: ModelVersion,
-    images: Sequence[LabelledImage],
-    classes: Sequence[str],
-    name: str,
+    services: Services, begin: ModelVersion, snapshot: DatasetSnapshot, fold: int
 ) -> LoadedVersion:
     version = make_candidate(
-        DatasetSnapshot(_all_teach(images), tuple(classes)),
+        snapshot,
         services.registry,
-        workdir=services.settings.runs_folder / name,
+        workdir=services.settings.runs_folder / f"fold{fold}",
         champion=begin,
         preset=services.settings.recipe,
         device=services.settings.device,
@@ -97,31 +138,27 @@ def _taught(
     return services.registry.load(version.id, services.settings.device)
 
 
-def _all_teach(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
-    """Give the images sides as a run does, but hold none out: the other folds judge."""
-    hashes = [image.sha256 for image in images]
-    sides = decide_sides(hashes, [None] * len(images), list(range(len(images))))
-    taught: list[Side] = ["inner" if side == "inner" else "train" for side in sides]
-    return tuple(replace(i, side=side) for i, side in zip(images, taught, strict=True))
+def _served(loaded: Loaded, image: LabelledImage, default_class: str) -> list[Box]:
+    (found,) = loaded.version.find([image.read()], default_class=default_class)
+    return loaded.policy.shown(found.detections, found.prepared.group).boxes()
 
 
 def _row(
-    loaded: LoadedVersion,
+    loaded: Loaded,
     project: Project,
     image: LabelledImage,
     number: int,
     learned: int,
     how: Play,
 ) -> Row:
-    policy = Policy.of(loaded.version)
     interface = LabellingInterface.parse(project.label_config)
-    found = loaded.find([image.read()], default_class=project.default_class)[0].detections
-    served = in_classes(policy.shown(found).boxes(), interface, project.default_class)
+    found = _served(loaded, image, project.default_class)
+    served = in_classes(found, interface, project.default_class)
     return row_of(
         FORM,
         number,
         (image.name, image.sha256),
-        (policy.served_name(loaded.version), learned),
+        (loaded.served_name, learned),
         correct(served, image.boxes, image.sha256, how.rules, how.carelessness),
         len(image.boxes),
         how.costs,

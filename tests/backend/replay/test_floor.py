@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.replay.floor import all_teach, served_as_in_the_loop
+from backend.replay.playing import Play
+from model.boxes import Box, Detections
+from model.examples import LabelledImage
+from model.loaded import LoadedVersion
+from model.policy import Policy
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
+from tests.backend.serving.conftest import StandIns
+
+#: Ten cells in a row; the version finds each, and beside each a false box of a lower score.
+CELLS = tuple(Box(6.0 * n, 4, 6.0 * n + 4, 12, "Cell") for n in range(10))
+
+
+@pytest.fixture
+def taught(tmp_path: Path) -> LoadedVersion:
+    """A version whose surer five of ten cells count."""
+    registry = StandIns(tmp_path / "registry")
+    edges = [box.xyxy_px for box in CELLS]
+    false = [(x, y + 20, right, bottom + 20) for x, y, right, bottom in edges]
+    scores = np.concatenate([np.linspace(0.9, 0.3, 10), np.linspace(0.29, 0.05, 10)])
+    rows = np.array([*edges, *false], np.float32)
+    found = Detections(rows, scores.astype(np.float32), np.zeros(20, np.int64), ("Cell",))
+    registry.found["trained-1"] = found
+    version = ModelVersion("trained-1", "trained", ("Cell",), 0.6)
+    registry.add(version, ContrastGroups.none(), None)
+    return registry.load(version.id)
+
+
+def images(folder: Path, number: int, boxes: tuple[Box, ...] = CELLS) -> list[LabelledImage]:
+    path = folder / "image.png"
+    Image.fromarray(np.full((48, 64), 90, np.uint8)).save(path)
+    return [LabelledImage(path, f"{n:064x}", boxes, "inner") for n in range(number)]
+
+
+def test_the_floor_shows_the_boxes_that_a_run_would_choose_to_show(
+    taught: LoadedVersion, tmp_path: Path
+) -> None:
+    loaded = served_as_in_the_loop(taught, images(tmp_path, 4), "Cell", Play())
+    # The boxes that count lie on their cells: a glance at each.
+    assert loaded.policy.shown_from == pytest.approx(1.5 / (1.5 + 7.0 - 0.5), abs=1e-3)
+    assert loaded.policy.counted_from == taught.version.threshold
+
+
+@pytest.mark.parametrize(("number", "cells"), [(3, 10), (4, 9)])
+def test_where_a_run_would_show_what_counts_the_floor_does(
+    taught: LoadedVersion, tmp_path: Path, number: int, cells: int
+) -> None:
+    few = images(tmp_path, number, CELLS[:cells])
+    loaded = served_as_in_the_loop(taught, few, "Cell", Play())
+    assert loaded.policy == Policy.of(taught.version)
+
+
+def test_frames_of_one_field_teach_on_one_side_of_the_floor(tmp_path: Path) -> None:
+    groups = [number // 2 for number in range(80)]
+    sides = defaultdict(set)
+    for group, image in zip(groups, all_teach(images(tmp_path, 80), groups), strict=True):
+        sides[group].add(image.side)
+    assert all(len(of_field) == 1 for of_field in sides.values())
+    assert set.union(*sides.values()) == {"train", "inner"}
