@@ -62,16 +62,22 @@ def judge_version(
         Score from which a box counts; the version's own when None.
     """
     name = default_class or next(iter(classes), "")
+    found, groups = find_in(loaded, images, name)
+    least = loaded.version.threshold if threshold is None else threshold
+    return replace(judge(found, images, classes, least, groups), version=loaded.version.id)
+
+
+def find_in(
+    loaded: LoadedVersion, images: Sequence[LabelledImage], default_class: str
+) -> tuple[list[Detections], list[str]]:
+    """Return what a version finds in each image, as it serves, and each image's contrast group."""
+    found, groups = [], []
     # One by one: a padded batch is not quite what serving sees, and a set may not fit in memory.
-    found = [loaded.find([image.read()], default_class=name)[0] for image in images]
-    evidence = judge(
-        [each.detections for each in found],
-        images,
-        classes,
-        loaded.version.threshold if threshold is None else threshold,
-        groups=[each.prepared.group for each in found],
-    )
-    return replace(evidence, version=loaded.version.id)
+    for image in images:
+        (one,) = loaded.find([image.read()], default_class)
+        found.append(one.detections)
+        groups.append(one.prepared.group)
+    return found, groups
 
 
 def evaluate(

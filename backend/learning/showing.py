@@ -13,7 +13,7 @@ from backend.learning.taken import snapshot_file
 from backend.learning.triggers import push_champion
 from backend.services import Services
 from model.calibration import calibrate, likely, reliability
-from model.evaluation import pairs_of
+from model.evaluation import find_in, pairs_of
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.policy import Policy, saves_time_from
@@ -135,9 +135,8 @@ def of_least_work(
     on_note
         Told how far the scores were off, and how far the probabilities are.
     """
-    found = [loaded.find([image.read()], default_class=default_class)[0] for image in images]
-    pairs = pairs_of([each.detections for each in found], images)
-    groups = [each.prepared.group for each in found]
+    found, groups = find_in(loaded, images, default_class)
+    pairs = pairs_of(found, images)
     calibration = calibrate(pairs, groups)
     scores = pairs.scores, likely(calibration, pairs, groups)
     before, after = (calibration_error(reliability(each, pairs.right)) for each in scores)

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,16 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from sklearn.metrics import average_precision_score
 
+from model.boxes import Detections
+from model.classical import classical_version
 from model.counting import count_report
 from model.errors import NothingToLearn
-from model.evaluation import counting_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate, judge_version
+from model.loaded import LoadedVersion
 from model.precision import average_precision
 from model.reports import AveragePrecision, EvaluationReport, Interval, Intervals, Stratum
 from model.strata import density_of
+from preprocessing.groups import ContrastGroups
 
 CELL = (10, 10, 30, 30)
 OTHER = (50, 50, 70, 70)
@@ -270,3 +275,25 @@ def test_of_thresholds_as_good_the_one_that_counts_right_is_taken(detections, la
     found, image = detections(rows), labelled(cells)
     assert counting_threshold([found], [image]) == pytest.approx(0.25)
     assert counting_threshold([found], [image], as_good=0.0) == pytest.approx(0.7)
+
+
+class Forgetting:
+    """Finds nothing, and knows how many of the images it was shown are still in memory."""
+
+    classes = NUCLEUS
+
+    def __init__(self):
+        self.shown, self.most = [], 0
+
+    def detect(self, images):
+        self.shown += [weakref.ref(image) for image in images]
+        self.most = max(self.most, sum(seen() is not None for seen in self.shown))
+        return [Detections.empty(NUCLEUS) for _ in images]
+
+
+def test_of_a_set_that_is_judged_no_more_than_two_images_are_in_memory(cell_images):
+    detector = Forgetting()
+    version = LoadedVersion(classical_version(), ContrastGroups.none(), detector)
+    judge_version(version, cell_images(5), NUCLEUS)
+    assert len(detector.shown) == 5
+    assert detector.most <= 2
