@@ -13,6 +13,8 @@ Boolean = NDArray[np.bool_]
 
 #: The class of the boxes of a version that was never taught any.
 CELL = "cell"
+#: Pairs of boxes that are looked at together, some 50 MB at the most, and of how many boxes.
+_PAIRS_AT_ONCE, _ROWS_AT_ONCE = 2_000_000, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,43 @@ def iou_matrix(first: Float32, second: Float32) -> Float32:
     -------
     Shape (N, M), in [0, 1]; 0 where a box has no area.
     """
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    shared = _shared_px(first, second, 0) * _shared_px(first, second, 1)
     areas = [np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1) for b in (first, second)]
     union = areas[0][:, None] + areas[1][None, :] - shared
     overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return np.asarray(overlap, np.float32)
+
+
+def overlapping(first: Float32, second: Float32, iou: float) -> tuple[Int64, Int64, Float32]:
+    """Return the pairs of boxes that overlap by ``iou``, above 0, or more.
+
+    Parameters
+    ----------
+    first, second
+        Shapes (N, 4) and (M, 4), xyxy in the same pixels.
+
+    Returns
+    -------
+    Shape (K,) each: the place in ``first``, ascending, that in ``second``, ascending for each of
+    the first, and the intersection over union.
+    """
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+    # From left to right, so that few boxes are near those of a part.
+    rows = max(1, min(_ROWS_AT_ONCE, _PAIRS_AT_ONCE // max(1, len(second))))
+    across = np.argsort(first[:, 0], kind="stable")
+    for part in np.split(across, range(rows, len(first), rows)):
+        left, right = first[part, 0].min(initial=np.inf), first[part, 2].max(initial=-np.inf)
+        near = np.flatnonzero((second[:, 2] > left) & (second[:, 0] < right))
+        overlaps = iou_matrix(first[part], second[near])
+        row, column = np.nonzero(overlaps >= iou)
+        found.append((part[row], near[column], overlaps[row, column]))
+    places, others, ious = (np.concatenate(each) for each in zip(*found, strict=True))
+    order = np.lexsort((others, places))
+    return places[order], others[order], ious[order]
+
+
+def _shared_px(first: Float32, second: Float32, axis: int) -> Float32:
+    """Return how much of x (axis 0) or y (1) each two boxes share, shape (N, M)."""
+    low = np.maximum(first[:, None, axis], second[None, :, axis])
+    high = np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
+    return np.asarray(np.clip(high - low, 0, None), np.float32)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.boxes import Boolean, Box, iou_matrix
+from model.boxes import Boolean, Box, overlapping
 from model.wording import counted
 
 Reason = Literal["one-pixel", "outside", "double", "size"]
@@ -155,14 +155,14 @@ def _doubles(labels: ImageLabels) -> Found:
     found: Found = {}
     edges = np.array([box.xyxy_px for box in labels.boxes], np.float32).reshape(-1, 4)
     classes = np.array([box.label for box in labels.boxes])
-    overlaps = iou_matrix(edges, edges)
-    alike = np.tril((overlaps > SAME_CELL_IOU) & (classes[:, None] == classes), -1)
-    for place in np.flatnonzero(alike.any(axis=1)).tolist():
-        first = next((k for k in np.flatnonzero(alike[place]).tolist() if k not in found), None)
-        if first is not None and labels.boxes[place] not in labels.meant:
-            overlap = f"IoU {overlaps[place, first]:.2f}"
+    places, firsts, overlaps = overlapping(edges, edges, SAME_CELL_IOU)
+    alike = (firsts < places) & (classes[firsts] == classes[places]) & (overlaps > SAME_CELL_IOU)
+    for place, first, overlap in zip(
+        *(each[alike].tolist() for each in (places, firsts, overlaps)), strict=True
+    ):
+        if not {place, first} & found.keys() and labels.boxes[place] not in labels.meant:
             label = labels.boxes[place].label
-            why = f"lies on another box of {label} ({overlap}): one cell boxed twice?"
+            why = f"lies on another box of {label} (IoU {overlap:.2f}): one cell boxed twice?"
             found[place] = "double", why
     return found
 

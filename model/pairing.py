@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Boolean, Detections, Float32, Int64, iou_matrix
+from model.boxes import Boolean, Detections, Float32, Int64, overlapping
 
 IOU = 0.5
 
@@ -78,14 +78,12 @@ def pair(found: Float32, truth: Float32, iou: float = IOU) -> Boolean:
     -------
     Shape (N,). The answer for the first k boxes does not depend on the boxes after them.
     """
-    overlaps = iou_matrix(found, truth)
-    right = np.zeros(len(found), np.bool_)
-    # Most rows overlap nothing: only those that could pair are walked through.
-    for row in np.flatnonzero((overlaps >= iou).any(axis=1)):
-        best = int(overlaps[row].argmax())
-        if overlaps[row, best] >= iou:
-            right[row] = True
-            overlaps[:, best] = -1.0
+    places, cells, overlaps = overlapping(found, truth, iou)
+    right, taken = np.zeros(len(found), np.bool_), np.zeros(len(truth), np.bool_)
+    best = np.lexsort((-overlaps, places))
+    for place, cell in zip(places[best].tolist(), cells[best].tolist(), strict=True):
+        if not (right[place] or taken[cell]):
+            right[place] = taken[cell] = True
     return right
 
 
@@ -97,16 +95,9 @@ def any_class(found: Detections) -> Detections:
     """
     if len(np.unique(found.labels)) < 2:
         return found
-    boxes, keep = found.xyxy_px, np.ones(len(found), np.bool_)
-    # Of two boxes that share more than half, each has the other's centre in it: of 40,000 boxes of
-    # a large image few are compared.
-    centres = (boxes[:, 0] + boxes[:, 2]) / 2
-    across = np.argsort(centres)
-    first = np.searchsorted(centres[across], boxes[:, 0])
-    end = np.searchsorted(centres[across], boxes[:, 2], side="right")
-    for row in range(len(found)):
-        near = across[first[row] : end[row]]
-        near = near[(near > row) & (found.labels[near] != found.labels[row])]
-        if keep[row] and len(near):
-            keep[near] &= iou_matrix(boxes[row : row + 1], boxes[near])[0] <= IOU
+    better, worse, overlaps = overlapping(found.xyxy_px, found.xyxy_px, IOU)
+    rivals = (better < worse) & (found.labels[better] != found.labels[worse]) & (overlaps > IOU)
+    keep = np.ones(len(found), np.bool_)
+    for one, other in zip(better[rivals], worse[rivals], strict=True):
+        keep[other] &= not keep[one]
     return found.where(keep)

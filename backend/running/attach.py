@@ -36,7 +36,8 @@ def make_project(services: Services, title: str) -> Project:
 def attach(services: Services, project_id: int) -> Project:
     """Connect a project of Label Studio to this Cytoloop; doing it again changes nothing.
 
-    The project's own labels stay, and the order of its tasks. Cytoloop must run: Label Studio calls it to see that it does.
+    The project's own labels stay, and the order of its tasks. Cytoloop must run: Label Studio
+    calls it to see that it does.
 
     Raises
     ------

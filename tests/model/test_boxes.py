@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.boxes import Box, Detections, iou_matrix
+from model.boxes import Box, Detections, iou_matrix, overlapping
 from model.pairing import any_class, pair
 
 EDGES = st.tuples(*[st.integers(0, 30)] * 4).map(
@@ -36,6 +36,28 @@ def test_iou_is_symmetric_and_between_0_and_1(first, second):
     assert overlaps.shape == (len(first), len(second))
     assert ((overlaps >= 0) & (overlaps <= 1)).all()
     np.testing.assert_array_equal(overlaps, iou_matrix(second, first).T)
+
+
+@given(BOXES, BOXES)
+def test_the_pairs_that_overlap_are_those_of_the_whole_matrix(first, second):
+    overlaps = iou_matrix(first, second)
+    rows, columns = np.nonzero(overlaps >= 0.5)
+    pairs = overlapping(first, second, 0.5)
+    for one, other in zip(pairs, (rows, columns, overlaps[rows, columns]), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_six_thousand_boxes_of_two_classes_are_compared_in_little_memory():
+    corners = np.stack(np.meshgrid(np.arange(60), np.arange(50)), axis=-1).reshape(-1, 2) * 20
+    cells = np.concatenate([corners, corners + 15], axis=1).astype(np.float32)
+    both = np.concatenate([cells, cells + 1])
+    tracemalloc.start()
+    kept = any_class(found(both, np.linspace(1, 0, len(both)), [0] * 3000 + [1] * 3000))
+    right = pair(both, cells)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(kept), int(right.sum())) == (3000, 3000)
+    assert peak < 100e6
 
 
 def test_detections_above_a_threshold_include_the_threshold_itself():
