@@ -148,12 +148,22 @@ def by_level(sizes: Sequence[float], levels: int) -> tuple[tuple[float, ...], ..
 
 
 def fits(config: DetectorConfig, other: DetectorConfig) -> bool:
-    """Say whether weights of one architecture can be used by the other."""
-    return _architecture(config) == _architecture(other)
+    """Say whether weights of one architecture can be used by the other.
+
+    One that has no anchor sizes yet can take those of the other.
+    """
+    if _architecture(config) != _architecture(other):
+        return False
+    given = config.anchor_sizes and other.anchor_sizes
+    return not given or _sizes_a_map(config) == _sizes_a_map(other)
 
 
 def _architecture(config: DetectorConfig) -> tuple[str, int, int]:
     return config.backbone, len(config.aspect_ratios), config.head_features
+
+
+def _sizes_a_map(config: DetectorConfig) -> int:
+    return len(by_level(config.anchor_sizes, len(STRIDES[config.backbone]))[0])
 
 
 def near(config: DetectorConfig, other: DetectorConfig) -> bool:

@@ -179,9 +179,12 @@ def _resolve(
     if start is None:
         return resolve(detector, snapshot)
     # Weights know the anchors they were trained with, and cells of the size they were trained at:
-    # a small difference of scale is not worth a new beginning.
-    resolved = resolve(replace(detector, anchor_sizes=start.config.anchor_sizes), snapshot)
-    return replace(resolved, scale=start.config.scale) if near(resolved, start.config) else resolved
+    # a small difference of scale is not worth a new beginning. What is asked for comes first.
+    sizes = detector.anchor_sizes or start.config.anchor_sizes
+    resolved = resolve(replace(detector, anchor_sizes=sizes), snapshot)
+    if detector.scale or not near(resolved, start.config):
+        return resolved
+    return replace(resolved, scale=start.config.scale)
 
 
 def _summary(snapshot: DatasetSnapshot) -> str:

@@ -108,3 +108,10 @@ def test_weights_fit_another_scale_but_not_another_backbone():
     one = DetectorConfig()
     assert fits(one, replace(one, scale=0.3, nms_iou=0.5))
     assert not fits(one, replace(one, backbone="mbs8_64"))
+
+
+def test_weights_fit_other_anchors_of_the_same_number_and_those_not_chosen_yet():
+    one = DetectorConfig(anchor_sizes=(20.0, 30.0))
+    assert fits(one, replace(one, anchor_sizes=(10.0, 15.0)))
+    assert fits(one, replace(one, anchor_sizes=()))
+    assert not fits(one, replace(one, anchor_sizes=(10.0, 15.0, 20.0)))

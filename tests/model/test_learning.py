@@ -198,6 +198,16 @@ def test_a_champion_of_another_architecture_is_no_start(make, snapshot):
     assert version.parent is None
 
 
+def test_a_preset_keeps_its_own_anchors_and_scale_whatever_it_begins_with(make, snapshot):
+    champion = make(snapshot)
+    detector, training = PRESET
+    chosen = replace(
+        detector, anchor_sizes=(11.0, 14.0, 17.0, 21.0), scale=champion.detector.scale * 1.1
+    )
+    version = make(snapshot, "next", (chosen, training), champion=champion)
+    assert (version.parent, version.detector) == (champion.id, chosen)
+
+
 def test_the_classical_champion_is_no_start(make, registry, snapshot):
     assert make(snapshot, champion=registry.champion("7")).parent is None
 
