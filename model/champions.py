@@ -74,8 +74,7 @@ class Champions:
         self.first = first
 
     def current(self, project: str) -> str:
-        history = self.history(project)
-        return history[-1].champion if history else self.first
+        return _served(self.history(project), self.first)[-1]
 
     def history(self, project: str) -> tuple[Change, ...]:
         """Return every change of champion, oldest first.
@@ -197,5 +196,6 @@ def _served(history: Sequence[Change], first: str) -> list[str]:
         if change.action == "promoted":
             served.append(change.champion)
         else:
-            served.pop()
+            # What was returned to: the first version may have been another one then.
+            served[-2:] = [change.champion]
     return served

@@ -257,6 +257,18 @@ def test_a_version_promoted_after_a_rollback_rolls_back_to_what_served_before_it
     assert registry.rollback("1").id == "a"
 
 
+def test_a_project_keeps_the_champion_it_went_back_to_though_another_is_now_the_first(registry):
+    registry.add(version("a"), NONE, None)
+    registry.promote("1", "a")
+    registry.rollback("1")
+    today = Registry(registry.root, first=STARTER_ID)
+    with pytest.raises(NothingToRollBack, match="before classical-1"):
+        today.rollback("1")
+    today.promote("1", STARTER_ID)
+    assert [today.champion(project).id for project in "12"] == [STARTER_ID, STARTER_ID]
+    assert today.rollback("1").id == today.champion("1").id == "classical-1"
+
+
 def test_the_history_keeps_every_change_with_its_time(registry):
     registry.add(version("a"), NONE, None)
     registry.promote("1", "a")
