@@ -24,6 +24,8 @@ Float64 = NDArray[np.float64]
 #: How firmly the scores are taken for probabilities: as by forty boxes near the middle. A box
 #: tells 1/4 of a unit of the offset there, and of the slope four times that, two logits away.
 _PRIOR = np.array([40.0, 10.0])
+#: Never flat or falling, whatever few boxes say: the order of the scores stays.
+_LEAST_SLOPE = 0.1
 #: A group of so many images is believed half of what moves it from the project's curve.
 SHRINKING_IMAGES = 10
 #: Bins of score in which what the scores say is held against what is so.
@@ -77,10 +79,12 @@ def calibrate(pairs: Pairs, groups: Sequence[str]) -> Calibration:
     design = np.stack([logits, np.ones_like(logits)], axis=1)
     known = np.zeros_like(logits)
     slope, offset = _fitted(design, known, pairs.right, np.array([1.0, 0.0]), _PRIOR).tolist()
+    if slope < _LEAST_SLOPE:
+        slope, known = _LEAST_SLOPE, _LEAST_SLOPE * logits
+        (offset,) = _fitted(design[:, 1:], known, pairs.right, np.zeros(1), _PRIOR[1:]).tolist()
     curve = slope * logits + offset
     shifts = {group: _shift(curve, pairs, np.array(groups) == group) for group in set(groups)}
-    # Never flat or falling, whatever few boxes say: the order of the scores stays.
-    return Calibration(round(max(slope, 0.1), 4), round(offset, 4), dict(sorted(shifts.items())))
+    return Calibration(round(slope, 4), round(offset, 4), dict(sorted(shifts.items())))
 
 
 def reliability(scores: Float32, right: Boolean) -> tuple[ReliabilityBin, ...]:

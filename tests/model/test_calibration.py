@@ -39,6 +39,18 @@ def test_the_curve_by_which_boxes_were_right_is_found_again() -> None:
     assert max(after) < 0.06
 
 
+def test_where_surer_boxes_are_more_often_wrong_the_mean_chance_is_still_right() -> None:
+    scores = np.repeat(np.array([0.95, 0.6], np.float32), 200)
+    right = np.concatenate([np.arange(200) < 60, np.arange(200) < 190])
+    image = np.arange(400) % 8
+    found = calibrate(Pairs(scores, right, image, np.full(8, 50)), ["low", "high"] * 4)
+    assert found.slope > 0
+    assert found.probabilities(scores).mean() == pytest.approx(right.mean(), abs=0.02)
+    for group, own in (("low", image % 2 == 0), ("high", image % 2 == 1)):
+        likely = found.probabilities(scores[own], group).mean()
+        assert likely == pytest.approx(right[own].mean(), abs=0.02)
+
+
 @pytest.mark.parametrize(("images", "believed"), [(4, 2 / 12), (40, 20 / 30)])
 def test_a_contrast_group_is_believed_as_far_as_it_has_images(images: int, believed: float) -> None:
     pairs, groups = pairs_by(1.0, 0.0, boxes=8000, images=images, moved=1.0)
