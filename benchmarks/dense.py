@@ -100,7 +100,13 @@ def learn(
     weights = train(snapshot, groups, config, training, None, (), folder / "work", "cpu")
     sizes = ", ".join(f"{size:g}" for size in config.anchor_sizes)
     print(f"{iterations} steps in {time.perf_counter() - start:.0f} s, anchors {sizes}", flush=True)
-    every = replace(config, rpn_post_nms=proposals, nms_iou=1.0, detections_per_image=2 * proposals)
+    every = replace(
+        config,
+        rpn_post_nms=proposals,
+        nms_iou=1.0,
+        vote_iou=0.0,
+        detections_per_image=2 * proposals,
+    )
     version = ModelVersion("dense", "trained", (CELL,), 0.0, every)
     return LoadedVersion(version, groups, load_detector(weights, every, (CELL,), "cpu"))
 
