@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from itertools import count
 from multiprocessing import current_process
 from typing import Protocol
 
@@ -42,25 +43,28 @@ class Batches(Dataset[list[Example]]):
 
     def indices(self, iteration: int) -> list[int]:
         """Walk through one shuffled epoch after another."""
-        count, seed, first = len(self.examples), self.config.seed, iteration * self.config.batch
+        size, seed, first = len(self.examples), self.config.seed, iteration * self.config.batch
         return [
-            int(np.random.default_rng((seed, n // count)).permutation(count)[n % count])
+            int(np.random.default_rng((seed, n // size)).permutation(size)[n % size])
             for n in range(first, first + self.config.batch)
         ]
 
-    def following(self, first: int, end: int, device: torch.device) -> Iterator[list[Example]]:
-        """Yield the batches of the iterations from ``first`` on, made ahead where a GPU learns."""
+    def following(self, first: int, device: torch.device) -> Iterator[list[Example]]:
+        """Yield the batches of the iterations from ``first`` on, made ahead where a GPU learns.
+
+        Without end: how many steps there will be may be planned anew on the way.
+        """
         helpers = min(_HELPERS, (os.cpu_count() or 1) // 2) if device.type == "cuda" else 0
         if current_process().daemon:  # one of several ranks: it may have no processes of its own
             helpers = 0
         if not helpers:
-            yield from (self[iteration] for iteration in range(first, end))
+            yield from (self[iteration] for iteration in count(first))
             return
         # Spawned: a fork would take along a CUDA that was begun already.
         yield from DataLoader(
             self,
             batch_size=None,
-            sampler=range(first, end),
+            sampler=count(first),
             num_workers=helpers,
             collate_fn=_as_it_is,
             multiprocessing_context="spawn",

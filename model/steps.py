@@ -190,7 +190,7 @@ class Training:
     def _next_batch(self) -> list[Example]:
         if self._coming is None:
             batches = Batches(self.examples, self.config)
-            self._coming = batches.following(self.iteration, self.config.iterations, self.device)
+            self._coming = batches.following(self.iteration, self.device)
         return next(self._coming)
 
     def _gradient(self, batch: list[Example], on_progress: OnProgress) -> Tensor:

@@ -1,4 +1,5 @@
 import gc
+import math
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 import model.gradients
 from model.config import DetectorConfig, TrainConfig
 from model.data import Examples
-from model.detector import load_detector
+from model.detector import build, load_detector
 from model.errors import MemoryTooSmall, NothingToLearn, TrainingCancelled, TrainingDiverged
 from model.evaluation import evaluate
 from model.examples import DatasetSnapshot
@@ -21,6 +22,7 @@ from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
 
 CLASSES = ("Nucleus",)
+CPU = torch.device("cpu")
 DETECTOR = DetectorConfig(
     backbone="mbs8_64", scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32
 )
@@ -91,6 +93,17 @@ def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
         learn(workdir=tmp_path / "cut", on_progress=die_once)
     assert equal(whole, learn(workdir=tmp_path / "cut", on_progress=die_once))
     assert seen == [3, 3, 4]
+
+
+def test_a_training_goes_on_past_the_steps_that_were_planned_at_first(cell_images, tmp_path):
+    module = build(DETECTOR, CLASSES, SHORT)
+    images = cell_images(2, shape=(64, 64), cells=3)
+    examples = Examples(images, ContrastGroups.none(), CLASSES, 1.0)
+    run = Training(module, replace(SHORT, iterations=1), examples, CPU, tmp_path, "")
+    run.step()
+    run.config = SHORT
+    assert math.isfinite(run.step())
+    assert run.iteration == 2
 
 
 def test_a_finished_training_called_again_takes_no_step(learn):
