@@ -76,13 +76,6 @@ def even_out(pixels: Grey) -> Grey:
     return result
 
 
-def background_of(pixels: Grey) -> Float32:
-    """Return the background of an image, shape (H, W), in its own grey levels."""
-    rows, columns = (_places(np.arange(side), side) for side in pixels.shape)
-    sample = _sampled(pixels)
-    return _fit(sample, *np.quantile(sample.levels, RANGE)).at(rows, columns)
-
-
 @dataclass(frozen=True, eq=False)
 class _Sample:
     """Every few pixels of an image: levels, shape (h, w), where they lie, and a tile's side."""
@@ -133,7 +126,7 @@ def _fit(sample: _Sample, low: float, high: float) -> _Surface:
         basis = np.kron(_powers(rows, shape[0]), _powers(columns, shape[1]))
         fitted = np.linalg.lstsq(basis * weights[:, None], medians * weights, rcond=None)[0]
         away = np.abs(medians - basis @ fitted)
-        weights = 1 / (1 + (away / (2 * np.median(away) + 1e-6)) ** 2)
+        weights = 1 / (1 + (away / (2 * np.median(away) + 1e-6 * (high - low))) ** 2)
     return _Surface(np.asarray(fitted, np.float64).reshape(shape), low, high)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from preprocessing.background import background_of, even_out
+from preprocessing.background import even_out
 from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import fit_images
 from preprocessing.images import ImageRecord
@@ -67,12 +67,28 @@ def test_a_black_ground_with_a_gradient_is_subtracted_not_divided(discs):
     assert evened[~is_ground].std() < 0.2 * (evened[~is_ground].mean() - evened[is_ground].mean())
 
 
-def test_a_colony_over_a_sixth_of_the_image_is_not_taken_for_background():
-    rng = np.random.default_rng(0)
-    pixels = rng.normal(60, 3, SHAPE)
-    pixels[40:140, 60:190] += 80
-    background = background_of(pixels.astype(np.uint8))
-    assert np.abs(background - 60).max() < 8
+@pytest.fixture
+def colony():
+    """A field of noise with one large bright patch, and where the patch lies."""
+    pixels = np.random.default_rng(0).normal(60, 3, SHAPE)
+    is_colony = np.zeros(SHAPE, bool)
+    is_colony[40:140, 60:190] = True
+    pixels[is_colony] += 80
+    return pixels.astype(np.uint8), is_colony
+
+
+def test_a_colony_over_a_sixth_of_the_image_is_not_taken_for_background(colony):
+    pixels, is_colony = colony
+    evened = even_out(pixels).astype(float)
+    step = np.median(evened[is_colony]) - np.median(evened[~is_colony])
+    assert evened[~is_colony].std() < 0.1 * step
+
+
+@pytest.mark.parametrize("gain", [1e-9, 1e9])
+def test_an_image_of_any_unit_is_evened_alike(colony, gain):
+    pixels = colony[0].astype(np.float32)
+    same = even_out(pixels * np.float32(gain))
+    np.testing.assert_allclose(same.astype(float), even_out(pixels), atol=40)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
