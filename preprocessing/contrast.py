@@ -58,7 +58,7 @@ class ContrastConfig:
             raise ValueError(f"groups must be 1 to {MOST_GROUPS}, not {self.groups}")
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength must be 0 to 1, not {self.strength}")
-        if self.gain_limit is not None and self.gain_limit <= 0:
+        if self.gain_limit is not None and not self.gain_limit > 0:
             raise ValueError(f"gain_limit must be above 0, not {self.gain_limit}")
 
     @classmethod

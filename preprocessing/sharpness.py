@@ -48,7 +48,7 @@ def sharpness_of(pixels: Grey) -> float:
     """
     if min(pixels.shape) < 2 << OCTAVES:
         return UNKNOWN
-    energies = _octave_energies(pixels)
+    energies = _octave_energies(_of_usual_size(pixels))
     noise = energies[0] / 4.0 ** np.arange(OCTAVES)
     detail = np.maximum(energies - noise, FLOOR * energies.sum())[1:]
     fine, coarse = detail[:2].sum(), detail[2:].sum()
@@ -68,6 +68,13 @@ def least_sharpness(sharpness: Sequence[float]) -> float:
     usual = float(np.median(known))
     spread = 1.4826 * float(np.median(np.abs(known - usual)))
     return usual - max(FACTOR * spread, LEAST_STEP)
+
+
+def _of_usual_size(pixels: Grey) -> Grey:
+    """Return float levels such that their squares neither overflow nor vanish; others stay."""
+    if pixels.dtype.kind != "f":
+        return pixels
+    return np.asarray(pixels / np.float32(np.ptp(pixels) or 1), np.float32)
 
 
 def _octave_energies(pixels: Grey) -> NDArray[np.float64]:

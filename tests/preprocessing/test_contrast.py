@@ -30,6 +30,7 @@ def test_it_comes_back_from_json_and_a_newer_versions_words_are_refused():
         {"strength": 1.1},
         {"strength": float("nan")},
         {"gain_limit": 0.0},
+        {"gain_limit": float("nan")},
     ],
 )
 def test_what_cannot_be_is_refused_by_its_name(wrong):

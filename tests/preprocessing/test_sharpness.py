@@ -56,6 +56,12 @@ def test_gain_offset_and_depth_do_not_change_the_sharpness(seen):
         assert sharpness_of(moved) == pytest.approx(sharpness_of(pixels), abs=0.01)
 
 
+@pytest.mark.parametrize("gain", [1e-30, 1e30])
+def test_the_unit_of_the_levels_does_not_change_the_sharpness(seen, gain):
+    pixels = seen(3).astype(np.float32)
+    assert sharpness_of(pixels * np.float32(gain)) == pytest.approx(sharpness_of(pixels), abs=1e-3)
+
+
 def test_the_same_cells_at_twice_the_magnification_are_less_apart_than_a_defocus(discs):
     small = discs(4, (200, 200), 20, noise=0)
     large = np.kron(small, np.ones((2, 2), np.uint8))
