@@ -24,6 +24,9 @@ Pixels = NDArray[Any]
 #: 20,000 × 20,000 pass. Pillow refuses PNG and JPEG of more than 179 million pixels by itself.
 MOST_PIXELS = 2**29
 
+#: Beyond this float32 tells not all whole numbers apart.
+MOST_EXACT = 2**24
+
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION_TAG = 274
 PNG_DEPTH_AT = 24
@@ -214,7 +217,10 @@ def _grey_levels(pixels: Pixels) -> Grey:
         return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
     if pixels.dtype.kind not in "iuf":
         raise UnreadableImage(f"pixels of type {pixels.dtype}; save it with 8 or 16 bits.")
-    return _finite(np.ascontiguousarray(pixels, dtype=np.float64).astype(np.float32))
+    levels = np.ascontiguousarray(pixels, dtype=np.float64)
+    if pixels.dtype.kind != "f" and np.abs(levels).max() > MOST_EXACT:
+        levels -= levels.min()
+    return _finite(levels.astype(np.float32))
 
 
 def _finite(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -36,7 +36,8 @@ class ImageRecord:
     Parameters
     ----------
     pixels
-        Shape (H, W), uint8, uint16 or float32; levels as the file has them, never rounded.
+        Shape (H, W), uint8, uint16 or float32; levels as the file has them, as far as
+        :func:`read_image` can.
     sha256
         Hex hash of the raw file.
     page, pages
@@ -62,8 +63,9 @@ def read_image(source: Path | bytes, page: int = 0) -> ImageRecord:
 
     TIFF (8 and 16 bit, float, many pages, tiled, BigTIFF, OME), PNG (8 and 16 bit) and JPEG. Colour
     becomes luminance (ITU-R BT.601, as Pillow's mode L) at the file's own depth; alpha is ignored;
-    signed, 32-bit and 64-bit levels become float32. Of float levels NaN and -inf become the least
-    finite level, +inf the greatest.
+    signed, 32-bit and 64-bit levels become float32, counted from the least on where float32 would
+    make neighbours one (above 2²⁴). Of float levels NaN and -inf become the least finite level,
+    +inf the greatest.
 
     Parameters
     ----------

@@ -46,6 +46,15 @@ def test_other_depths_become_float32_with_the_same_levels(discs, tiff, dtype):
     np.testing.assert_array_equal(image.pixels, pixels)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "least"), [("uint32", 2_000_000_000), ("int32", -(2**31)), ("int64", 2**40)]
+)
+def test_levels_too_high_for_float32_keep_their_differences(discs, tiff, dtype, least):
+    pixels = discs().astype(dtype) + np.array(least, dtype)
+    image = read_image(tiff(pixels))
+    np.testing.assert_array_equal(image.pixels, pixels - pixels.min())
+
+
 def test_each_page_of_a_stack_can_be_read_and_is_counted(discs, tiff, tmp_path):
     stack = np.stack([discs(seed) for seed in range(3)])
     path = tmp_path / "stack.tif"
