@@ -56,6 +56,15 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other thread or process holds this lock, then hold it; the kernel frees it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def remove_folder(path: Path) -> None:
     """Take a folder away in one step; what a crash leaves of it is swept up later."""
     with _beside(path) as partial:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from model.atomic import write_json
+from model.atomic import locked, write_json
 from model.errors import BrokenVersion, NothingToRollBack
 from model.policy import Policy
 
@@ -175,13 +174,9 @@ class Champions:
     def _write(self, project: str, pointer: _Pointer) -> None:
         write_json(self._path(project), pointer.to_json(self.first))
 
-    @contextmanager
-    def _locked(self, project: str) -> Iterator[None]:
+    def _locked(self, project: str) -> AbstractContextManager[None]:
         # Readers need no lock; two writers (worker, command line) must not lose a change.
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._path(project).with_suffix(".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return locked(self._path(project).with_suffix(".lock"))
 
     def _path(self, project: str) -> Path:
         if not PROJECT_NAME.fullmatch(project):

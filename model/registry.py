@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model.atomic import remove_folder
+from model.atomic import locked, remove_folder
 from model.champions import Champions, Change
 from model.classical import CLASSICAL_ID, ClassicalDetector, classical_version
 from model.errors import BrokenVersion, VersionInUse, VersionNotFound
@@ -156,11 +156,12 @@ class Registry:
             every registry.
         """
         _check_own(version_id)
-        folder = self._existing(version_id)
-        if version_id in self.champions():
-            raise VersionInUse(f"{version_id} is or was a champion: it is kept for rolling back")
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        remove_folder(folder)
+        with locked(self._removing):
+            folder = self._existing(version_id)
+            if version_id in self.champions():
+                raise VersionInUse(f"{version_id} is or was a champion: kept for rolling back")
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            remove_folder(folder)
         return size
 
     def champions(self) -> set[str]:
@@ -192,9 +193,16 @@ class Registry:
         return self._champions.stamp(project)
 
     def promote(self, project: str, version_id: str) -> ModelVersion:
-        """Make a version the champion of a project, in one step."""
-        version = self.get(version_id)
-        self._champions.promote(project, version_id)
+        """Make a version the champion of a project, in one step.
+
+        Raises
+        ------
+        VersionNotFound, BrokenVersion
+            As :meth:`get`.
+        """
+        with locked(self._removing):
+            version = self.get(version_id)
+            self._champions.promote(project, version_id)
         return version
 
     def rollback(self, project: str) -> ModelVersion:
@@ -215,6 +223,11 @@ class Registry:
         yield classical_version()
         if is_shipped():
             yield self.get(STARTER_ID)
+
+    @property
+    def _removing(self) -> Path:
+        """The lock of whoever removes a version, or makes one stay."""
+        return self.root / "removing.lock"
 
     def _folder(self, version_id: str) -> Path:
         # A project that went back to an earlier release's starter gets the one of today.

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.atomic import remove_folder
 from model.calibration import Calibration
 from model.classical import CLASSICAL_ID
 from model.config import DetectorConfig, TrainConfig
@@ -53,7 +54,7 @@ def test_a_version_comes_back_as_it_was_added(registry, weights):
     assert (folder / "weights.safetensors").read_bytes() == weights.read_bytes()
 
 
-def test_ids_say_their_kind_and_do_not_repeat(registry):
+def test_ids_say_their_kind_and_hardly_repeat_within_a_second(registry):
     ids = {registry.new_id("trained") for _ in range(50)}
     assert len(ids) > 45
     assert all(i.startswith("trained-2") for i in ids)
@@ -373,6 +374,29 @@ def test_a_removed_version_is_gone_and_a_champion_past_or_present_stays(registry
             registry.remove(name)
     left = sorted(folder.name for folder in (registry.root / "versions").iterdir())
     assert left == ["trained-a", "trained-b"]
+
+
+def test_a_version_is_not_promoted_while_it_is_removed(registry, monkeypatch):
+    registry.add(version("a"), NONE, None)
+    refused = []
+
+    def promote():
+        try:
+            registry.promote("1", "a")
+        except VersionNotFound as error:
+            refused.append(error)
+
+    def remove_meanwhile(folder):
+        other.start()
+        other.join(0.5)
+        remove_folder(folder)
+
+    other = threading.Thread(target=promote)
+    monkeypatch.setattr("model.registry.remove_folder", remove_meanwhile)
+    registry.remove("a")
+    other.join()
+    assert len(refused) == 1
+    assert registry.champion("1").kind == "classical"
 
 
 @pytest.mark.parametrize("given", [CLASSICAL_ID, STARTER_ID])
