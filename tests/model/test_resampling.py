@@ -89,11 +89,15 @@ def test_an_interval_leaves_out_what_is_not_known():
     assert interval(np.array([np.nan])) is None
 
 
-def test_a_thousand_resamples_of_a_hundred_dense_images_differ_as_the_images_do():
-    rng = np.random.default_rng(0)
-    boxes = 30_000
+def dense_images(seed):
+    """Pairs of a hundred images of a hundred cells, three boxes a cell and one in three right."""
+    rng, boxes = np.random.default_rng(seed), 30_000
     scores = np.sort(rng.random(boxes).astype(np.float32))[::-1]
-    pairs = Pairs(scores, rng.random(boxes) < 0.3, rng.integers(0, 100, boxes), np.full(100, 100))
-    values = ap50(pairs, draw_weights(100))
+    return Pairs(scores, rng.random(boxes) < 0.3, rng.integers(0, 100, boxes), np.full(100, 100))
+
+
+def test_a_thousand_resamples_of_a_hundred_dense_images_differ_as_sets_of_such_images_do():
+    values = ap50(dense_images(0), draw_weights(100))
     assert values.shape == (1000,)
-    assert values.std() > 0
+    sets = [ap50(dense_images(seed), np.ones((1, 100)))[0] for seed in range(1, 51)]
+    assert values.std() == pytest.approx(np.std(sets), rel=0.3)
