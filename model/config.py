@@ -154,7 +154,7 @@ class TrainConfig(_Config):
 
 
 @dataclass(frozen=True)
-class GateConfig(_Config):
+class GateConfig:
     """When a candidate takes the champion's place (see ``model.gate``).
 
     Parameters

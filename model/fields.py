@@ -95,6 +95,7 @@ class FieldStyle:
     bits: Literal[8, 16] = 8
 
 
+#: The contrast groups of the demo project.
 LOW = FieldStyle("low", 0.09, background=0.10, noise=0.010, unevenness=0.03)
 MEDIUM = FieldStyle("medium", 0.28, background=0.14, noise=0.012, unevenness=0.05)
 HIGH = FieldStyle("high", 0.62, background=0.12, noise=0.014, unevenness=0.06)
@@ -118,9 +119,6 @@ HARD = FieldStyle(
     spread=0.15,
     touching=0.2,
 )
-
-#: The styles by name; the first three are the contrast groups of the demo project.
-STYLES: dict[str, FieldStyle] = {s.name: s for s in (LOW, MEDIUM, HIGH, EASY, HARD)}
 
 
 @dataclass(frozen=True, eq=False)

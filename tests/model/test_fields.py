@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.fields import EASY, HARD, HIGH, LOW, MEDIUM, STYLES, dark_on_bright, generate_field
+from model.fields import EASY, HARD, HIGH, LOW, MEDIUM, dark_on_bright, generate_field
 from model.outlines import Outline, depths
 
 
-@pytest.mark.parametrize("name", STYLES)
-def test_a_field_has_the_cells_asked_for_and_their_boxes_lie_in_it(name):
-    field = generate_field(0, (200, 300), 40, STYLES[name])
+@pytest.mark.parametrize("style", [LOW, MEDIUM, HIGH, EASY, HARD], ids=lambda style: style.name)
+def test_a_field_has_the_cells_asked_for_and_their_boxes_lie_in_it(style):
+    field = generate_field(0, (200, 300), 40, style)
     assert field.pixels.shape == (200, 300)
     assert 36 <= len(field.boxes) <= 40
     for box in field.boxes:

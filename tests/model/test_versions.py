@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import PRESETS, DetectorConfig, GateConfig, TrainConfig
+from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.versions import GateDecision, ModelVersion
 
 
@@ -51,7 +51,7 @@ def test_a_configuration_from_a_newer_cytoloop_is_refused_by_name():
         DetectorConfig.from_json(values)
 
 
-@pytest.mark.parametrize("config", [DetectorConfig(), TrainConfig(), GateConfig()])
+@pytest.mark.parametrize("config", [DetectorConfig(), TrainConfig()])
 def test_a_configuration_comes_back_from_json_as_it_was(config):
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
