@@ -1,6 +1,7 @@
-"""Generated fields of cells with exact truth, for the demo project and the tests.
+"""Generated fields of cells with exact truth, for the demo project, the tests and the starter.
 
-No result about real cells may rest on them: they show that the loop works, not how well.
+The starter learns from them beside real images. No figure about real cells may be measured on them:
+they show that the loop works, not how well.
 """
 
 from __future__ import annotations

@@ -53,7 +53,10 @@ class Policy:
 
     @property
     def id(self) -> str:
-        """The same for equal policies alone, such as ``t0.41`` or ``p0.21-4be09a``."""
+        """The same for policies alone that are equal to six digits of what counts.
+
+        Such as ``t0.41`` or ``p0.21-4be09a``.
+        """
         if self == Policy(self.counted_from):
             return f"t{self.counted_from:.6g}"
         content = self.to_json() | {"counted_from": f"{self.counted_from:.6g}"}

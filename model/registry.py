@@ -119,6 +119,8 @@ class Registry:
         ------
         VersionInUse
             When the version is part of every registry.
+        VersionNotFound, BrokenVersion
+            As :meth:`get`.
         """
         _check_own(version_id)
         return add_decision(self._existing(version_id), decision)
@@ -134,6 +136,8 @@ class Registry:
 
         Raises
         ------
+        VersionNotFound
+            When the registry has none of that id.
         BrokenVersion
             When a file is missing or is not the one that was added.
         """
@@ -154,6 +158,8 @@ class Registry:
         VersionInUse
             When it serves a project, or did once: it can be rolled back to; or when it is part of
             every registry.
+        VersionNotFound
+            When the registry has none of that id.
         """
         _check_own(version_id)
         with locked(self._removing):
@@ -169,7 +175,13 @@ class Registry:
         return {change.champion for changes in self._champions.all() for change in changes}
 
     def champion(self, project: str) -> ModelVersion:
-        """Return the version that serves a project: the first one if none was promoted."""
+        """Return the version that serves a project: the first one if none was promoted.
+
+        Raises
+        ------
+        VersionNotFound, BrokenVersion
+            As :meth:`get`.
+        """
         return self.get(self._champions.current(project))
 
     def policy(self, project: str, version: ModelVersion) -> Policy:
@@ -212,6 +224,8 @@ class Registry:
         ------
         NothingToRollBack
             When there is none before.
+        VersionNotFound, BrokenVersion
+            As :meth:`get`.
         """
         return self.get(self._champions.rollback(project))
 

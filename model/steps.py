@@ -174,7 +174,10 @@ class Training:
         self.notes = [*self.notes, note]
 
     def step(self, on_progress: OnProgress = ignore) -> float:
-        """Learn from one batch and return its loss; one that is not finite changes nothing."""
+        """Learn from one batch and return its loss; NaN where it is not finite: no step is taken.
+
+        BatchNorm's statistics have then moved all the same.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate(self.iteration)
         loss = self._gradient(self._next_batch(), on_progress)

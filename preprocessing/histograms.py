@@ -28,9 +28,9 @@ class Histogram:
     ----------
     levels
         Shape (V,), rising: the grey levels that occur. Exact for 8 and 16 bits; for floats those of
-        up to 65,536 pixels at even ranks.
+        up to 65,536 pixels at even ranks, which alone are then counted.
     below_or_at
-        Shape (V,): how many pixels lie at or below each level.
+        Shape (V,): how many of the pixels counted lie at or below each level.
     """
 
     levels: Levels
@@ -38,6 +38,7 @@ class Histogram:
 
     @property
     def pixels(self) -> int:
+        """How many pixels were counted."""
         return int(self.below_or_at[-1])
 
     @property
