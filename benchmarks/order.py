@@ -22,6 +22,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from backend.logs import configure_logging
 from backend.replay.ledger import Ledger, effort_of_rows, seconds_a_cell
@@ -40,8 +41,6 @@ from model.loaded import Found
 from model.registry import Registry
 
 RANDOM = "random"
-#: Student's t for an interval of 95 % by the number of pairs.
-T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 
 #: How much an image is wanted next, by what serves and what it finds there.
 Wanted = Callable[[Loaded, Found], float]
@@ -258,10 +257,10 @@ def figures_of(line: dict[str, Any]) -> dict[str, float]:
 
 
 def interval(leads: Sequence[float]) -> str:
-    """Return mean and interval of 95 % of paired differences."""
-    if len(leads) < min(T95):
+    """Return mean and interval of 95 % of paired differences, by Student's t."""
+    if len(leads) < 2:
         return f"{fmean(leads):+.3f}" if leads else "–"
-    half = T95.get(len(leads), 2.0) * stdev(leads) / len(leads) ** 0.5
+    half = t.ppf(0.975, len(leads) - 1) * stdev(leads) / len(leads) ** 0.5
     return f"{fmean(leads):+.3f} ({fmean(leads) - half:+.3f} to {fmean(leads) + half:+.3f})"
 
 
