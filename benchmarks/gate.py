@@ -14,6 +14,7 @@ import numpy as np
 
 from model.config import GateConfig
 from model.counting import count_report
+from model.evaluation import Score
 from model.evidence import Evidence
 from model.gate import decide
 from model.pairing import Pairs
@@ -71,16 +72,16 @@ def evidence_of(seen: Seen, version: str = "") -> Evidence:
 def _report(pairs: Pairs) -> EvaluationReport:
     shown, unknown = pairs.above(THRESHOLD), AveragePrecision(None, None, None)
     predicted, true = shown.counts.tolist(), pairs.cells.tolist()
-    right, found, cells = int(shown.right.sum()), len(shown.scores), sum(true)
+    score = Score(int(shown.right.sum()), len(shown.scores), sum(true))
     return EvaluationReport(
         mean=unknown,
         any_class=unknown,
         by_class={},
         by_group={},
         threshold=THRESHOLD,
-        precision=right / found if found else float(cells == 0),
-        recall=right / cells if cells else float(found == 0),
-        f1=2 * right / (found + cells) if found + cells else 1.0,
+        precision=score.precision,
+        recall=score.recall,
+        f1=score.f1,
         count=count_report(predicted, true),
         images=tuple(map(str, range(len(true)))),
         counts=tuple(zip(predicted, true, strict=True)),

@@ -126,7 +126,7 @@ def judge(
     of_class = {name: _of_class(name, found, truth) for name in classes}
     by_class = {name: average_precision(*each) for name, each in of_class.items()}
     paired = tuple(p for each in of_class.values() if (p := Pairs.of(*each)).cells.any())
-    score = _Score(int(shown.right.sum()), len(shown.scores), sum(true))
+    score = Score(int(shown.right.sum()), len(shown.scores), sum(true))
     report = EvaluationReport(
         mean=mean_precision(list(by_class.values())),
         any_class=average_precision(merged, boxes),
@@ -189,7 +189,9 @@ def counting_threshold(
 
 
 @dataclass(frozen=True)
-class _Score:
+class Score:
+    """How many boxes are right, of those found and of the true ones."""
+
     right: int
     found: int
     true: int

@@ -24,12 +24,12 @@ from model.parallel import Ranks, joined, processes_for
 from model.progress import OnProgress, ignore, ignore_note
 from model.schedule import iterations_for
 from model.steps import Training
+from model.version_folder import WEIGHTS
 from model.weights import save_weights, start_from
 from preprocessing.groups import ContrastGroups
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "weights.safetensors"
 #: Of the checkpoints; one of another format is not taken up.
 _FORMAT = 3
 

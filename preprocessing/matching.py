@@ -122,7 +122,7 @@ def _limited(greys: Levels, histogram: Histogram, gain_limit: float) -> Levels:
     steepest = gain_limit * np.diff(histogram.levels) / (high - low)
     steps = np.minimum(np.diff(greys), steepest)
     height = np.concatenate([[0.0], np.cumsum(steps)])
-    median = int(np.searchsorted(histogram.shares("upper"), MIDDLE))
+    median = int(np.searchsorted(histogram.shares("upper"), 0.5))
     return np.asarray(np.clip(height - height[median] + greys[median], 0, 1))
 
 

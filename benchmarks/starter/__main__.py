@@ -39,7 +39,7 @@ from model.detector import build, pick_device
 from model.memory import keep_memory
 from model.progress import Progress
 from model.steps import Training
-from model.training import WEIGHTS
+from model.version_folder import WEIGHTS
 from model.weights import save_weights
 
 #: The starter that has seen all sets.
