@@ -6,7 +6,7 @@ Importing this imports no torch; making a candidate does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -213,7 +213,7 @@ class _Serving:
     notes: tuple[str, ...] = ()
 
 
-def _serving(learned: TorchDetector, samples: Sequence[Prepared], workdir: Path) -> _Serving:
+def _serving(learned: TorchDetector, samples: Iterable[Prepared], workdir: Path) -> _Serving:
     from model.export import export
 
     path = workdir / EXPORTED
@@ -227,9 +227,9 @@ def _serving(learned: TorchDetector, samples: Sequence[Prepared], workdir: Path)
 
 def _samples(
     snapshot: DatasetSnapshot, groups: ContrastGroups, detector: DetectorConfig
-) -> list[Prepared]:
-    chosen = _some(snapshot.of_side("train"), _COMPARE_ON)
-    return [prepare(image.read(), groups, detector.scale) for image in chosen]
+) -> Iterator[Prepared]:
+    for image in _some(snapshot.of_side("train"), _COMPARE_ON):
+        yield prepare(image.read(), groups, detector.scale)
 
 
 def _calibrated(

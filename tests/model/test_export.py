@@ -14,6 +14,7 @@ from model.errors import BrokenVersion, ExportFailed
 from model.examples import DatasetSnapshot
 from model.export import export, unpaired
 from model.fields import EASY, HARD, generate_field
+from model.tiling import TILE_PX
 from model.training import train
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -43,6 +44,12 @@ def fresh(config):
 def field(seed, shape, style=EASY):
     image = ImageRecord(generate_field(seed, shape, 20, style).pixels, "00")
     return prepare(image, ContrastGroups.none())
+
+
+def wide(side):
+    """A field of 40 rows, as wide as asked for."""
+    pixels = np.tile(field(1, (200, 200)).pixels[:40], side // 200 + 1)[:, :side]
+    return Prepared(pixels, 1.0, "all", 0.0, (), 40, side)
 
 
 def part_of_field(shape):
@@ -181,6 +188,31 @@ def test_a_file_that_finds_something_else_is_not_kept(tmp_path, monkeypatch):
     with pytest.raises(ExportFailed, match="boxes are not those"):
         export(fresh(config_of()), tmp_path / "model.onnx", [part_of_field((64, 64))])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_large_sample_no_more_than_a_tile_is_compared(tmp_path, monkeypatch):
+    shown, detect = [], TorchDetector.detect
+    monkeypatch.setattr(
+        TorchDetector,
+        "detect",
+        lambda self, images: (
+            shown.extend((i.height, i.width) for i in images) or detect(self, images)
+        ),
+    )
+    export(fresh(config_of()), tmp_path / "model.onnx", [wide(2 * TILE_PX)])
+    assert shown == [(40, TILE_PX)]
+
+
+def test_samples_are_asked_for_one_by_one(tmp_path, monkeypatch):
+    asked, compared, detect = [], [], TorchDetector.detect
+    monkeypatch.setattr(
+        TorchDetector,
+        "detect",
+        lambda self, images: compared.append(len(asked)) or detect(self, images),
+    )
+    samples = (asked.append(side) or part_of_field((side, side)) for side in (40, 64))
+    export(fresh(config_of()), tmp_path / "model.onnx", samples)
+    assert compared == [1, 2]
 
 
 def test_boxes_pair_within_half_a_pixel_and_a_hundredth_in_any_order(detections):
