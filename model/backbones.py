@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 from urllib.error import URLError
@@ -14,6 +16,7 @@ from urllib.request import urlopen
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision import models
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.mobilenetv2 import InvertedResidual
@@ -225,6 +228,20 @@ def _quicken(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.1
+
+
+def folded(module: nn.Module) -> nn.Module:
+    """Return a copy whose convolutions do the work of the batch normalisation behind each.
+
+    It finds the same, quicker, and can learn no more.
+    """
+    copied = deepcopy(module).eval()
+    for parent in list(copied.modules()):
+        for (name, conv), (behind, norm) in pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, behind, nn.Identity())
+    return copied
 
 
 def _imagenet_state(weights: Any, where: ImageNet) -> dict[str, Tensor] | None:

@@ -20,7 +20,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from model.anchors import STRIDES, by_level
-from model.backbones import ImageNet, build_backbone
+from model.backbones import ImageNet, build_backbone, folded
 from model.boxes import Detections
 from model.config import DetectorConfig, TrainConfig
 from model.detecting import as_detections
@@ -157,6 +157,11 @@ class TorchDetector:
         """Return it with another floor of proposals; see ``model.detecting.Sparing``."""
         config = replace(self.config, proposal_floor=floor)
         return TorchDetector(self.module, config, self.classes, str(self.device))
+
+    def folded(self) -> TorchDetector:
+        """Return it as it serves: batch normalisation a part of the convolutions."""
+        module = folded(self.module)
+        return TorchDetector(module, self.config, self.classes, str(self.device))
 
     @torch.inference_mode()
     def _detect(self, image: Prepared) -> Detections:

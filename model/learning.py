@@ -221,8 +221,10 @@ def _serving(learned: TorchDetector, samples: Iterable[Prepared], workdir: Path)
         exported = export(learned, path, samples)
     except Exception as error:  # a door: the exporter may fail in any way, and PyTorch serves
         log.exception("the candidate was not exported")
-        return _Serving(learned, notes=(f"PyTorch serves it, slower: not exported ({error})",))
-    return _Serving(learned if learned.device.type == "cuda" else exported, path)
+        return _Serving(
+            learned.folded(), notes=(f"PyTorch serves it, slower: not exported ({error})",)
+        )
+    return _Serving(learned.folded() if learned.device.type == "cuda" else exported, path)
 
 
 def _samples(

@@ -95,7 +95,8 @@ def _is_onnx(engine: Engine, device: str, is_exported: bool) -> bool:
 def _load_torch(folder: Path, version: ModelVersion, device: str) -> Detector:
     from model.detector import load_detector  # torch, which the web process may never need
 
-    return load_detector(folder / WEIGHTS, _config(folder, version), _classes(version), device)
+    config, classes = _config(folder, version), _classes(version)
+    return load_detector(folder / WEIGHTS, config, classes, device).folded()
 
 
 def _load_exported(folder: Path, version: ModelVersion, device: str) -> Detector:

@@ -63,6 +63,31 @@ def test_batch_norm_is_trainable():
     assert all(type(m) is torch.nn.BatchNorm2d and m.weight.requires_grad for m in norms)
 
 
+@pytest.mark.parametrize("backbone", sorted(STRIDES))
+def test_folded_it_has_the_same_maps_without_batch_normalisation(backbone):
+    detector = fresh(config_of(backbone))
+    as_if_trained(detector.module)
+    folded = detector.folded()
+    image = torch.rand(1, 1, 64, 96)
+    with torch.inference_mode():
+        one, other = (each.module.backbone(image) for each in (detector, folded))
+    for name, level in one.items():
+        torch.testing.assert_close(other[name], level, rtol=1e-3, atol=1e-3 * float(level.std()))
+    assert not norms_of(folded.module)
+    assert norms_of(detector.module) or backbone == "vgg16"
+
+
+def as_if_trained(module):
+    generator = torch.Generator().manual_seed(0)
+    for norm in norms_of(module):
+        for values in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+            values.uniform_(0.5, 1.5, generator=generator)
+
+
+def norms_of(module):
+    return [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
 @pytest.mark.parametrize("preset", ["m03", "m04", "m05", "m06"])
 def test_the_thesis_models_take_one_training_step(preset):
     config, training = PRESETS[preset]

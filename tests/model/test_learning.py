@@ -89,7 +89,9 @@ def test_the_loaded_candidate_is_what_was_reported(make, registry, snapshot):
 def test_a_candidate_is_judged_and_served_by_its_exported_file(make, registry, snapshot):
     version = make(snapshot)
     assert isinstance(registry.load(version.id, "cpu").detector, OnnxDetector)
-    assert isinstance(registry.load(version.id, "cpu", "torch").detector, TorchDetector)
+    by_torch = registry.load(version.id, "cpu", "torch").detector
+    assert isinstance(by_torch, TorchDetector)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in by_torch.module.modules())
     assert version.notes == ()
 
 
