@@ -28,7 +28,7 @@ from model.detector import load_detector
 from model.engine import OnnxDetector
 from model.export import export
 from model.fields import generate_field
-from model.sizing import find_scale
+from model.sizing import at_found_scale
 from model.version_folder import EXPORTED, WEIGHTS
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -114,7 +114,7 @@ def search(sized: Sized, starter: Detector) -> Search:
     image, right = sized
     at = rescaled(image, right)
     begun = time.process_time()
-    found = find_scale(image, starter, DETECTOR)
+    found = at_found_scale(image, starter, DETECTOR).scale
     searched = time.process_time()
     starter.detect([at])
     factor = float(np.exp(abs(np.log(found / right))))

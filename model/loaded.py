@@ -10,7 +10,7 @@ import numpy as np
 from model.anchors import scale_for
 from model.boxes import Detections
 from model.detecting import Detector
-from model.sizing import find_scale
+from model.sizing import at_found_scale
 from model.tiling import TiledDetector
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
@@ -81,7 +81,7 @@ class LoadedVersion:
         whole = prepare(image, self.groups)
         if self.cell_diameter_px:
             return rescaled(whole, scale_for(np.array([self.cell_diameter_px]), config))
-        return rescaled(whole, find_scale(whole, self.detector, config))
+        return at_found_scale(whole, self.detector, config)
 
     @property
     def _largest_px(self) -> float | None:

@@ -7,21 +7,23 @@ from the corrected boxes (``model.anchors``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from model.anchors import Float64, scale_for
 from model.config import DetectorConfig
 from model.detecting import Detector, Sparing
-from model.tiling import cut_out, middle
-from preprocessing.prepare import Prepared, rescaled
+from model.tiling import cut_out
+from model.vantage import vantage
+from preprocessing.prepare import SIZE_UNKNOWN, Prepared, rescaled
 
 #: Sides of cells in raw pixels, and how much each tells; shape (N,) each.
 Seen = tuple[Float64, Float64]
 
 #: From one look to the next the image shrinks by this: less than a detector's anchors span.
 STEP = 2.0
-#: Only the middle of an image is looked at, up to so many prepared pixels a side.
+#: A look shows so many prepared pixels a side at the most.
 LOOK_PX = 440
 #: Images of fewer pixels a side are not looked at: nothing of a cell is left.
 LEAST_PX = 96
@@ -39,18 +41,33 @@ FEWEST = 2
 FIT, ALIKE = 0.7, 0.4
 #: Sizes that fewer looks than this could show are no better known for that.
 FEWEST_LOOKS = 1.5
-#: Pixels a side, at most, at which an image is seen whose cells no look showed.
+#: Less evidence is none: clutter mostly gives less, a single sure cell more.
+LEAST_EVIDENCE = 0.04
+#: Pixels a side, at most, at which an image is seen whose cells are of unknown size.
 UNSIZED_PX = 800
 #: The sides among which that of the cells is sought, in raw pixels.
 SIDES: Float64 = np.geomspace(3, 1200, 121)
 
 
-def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> float:
+def at_found_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> Prepared:
+    """Return an image at the scale of :func:`find_scale`.
+
+    Where there is none it is seen as it is, a large one smaller, and flagged.
+    """
+    scale = find_scale(image, detector, config)
+    if scale is not None:
+        return rescaled(image, scale)
+    flagged = replace(image, flags=(*image.flags, SIZE_UNKNOWN))
+    return rescaled(flagged, min(1.0, UNSIZED_PX / max(image.height, image.width)))
+
+
+def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> float | None:
     """Return the scale at which a detector should look at an image.
 
-    At each of several scales the detector looks at the image's middle. From too near the parts of
-    a cell look like cells, from too far clumps do, but of another size in each look; a cell has the
-    same raw size in several. So the boxes of all looks tell the size together.
+    At each of several scales the detector looks at the image's middle, or where there is more to
+    be seen. From too near the parts of a cell look like cells, from too far clumps do, but of
+    another size in each look; a cell has the same raw size in several. So the boxes of all looks
+    tell the size together.
 
     Parameters
     ----------
@@ -61,16 +78,18 @@ def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> f
 
     Returns
     -------
-    Prepared pixels per raw pixel; 1 at most, for a large image less, where nothing was found.
+    Prepared pixels per raw pixel; None where next to nothing tells the size.
     """
     scales = np.array(list(looks(image, config)))
     quick = detector.sparing(LIKELY) if isinstance(detector, Sparing) else detector
     seen = [_look(image, scale, quick, config) for scale in scales]
     if sum(len(sides) for sides, _ in seen) < FEWEST:
-        return min(1.0, UNSIZED_PX / max(image.height, image.width))
+        return None
     could_show = _fit(SIDES[:, None] * scales, config).sum(axis=1)
     shown = np.linalg.norm([_alike(sides) @ weights for sides, weights in seen], axis=0)
     evidence = shown / np.maximum(could_show, FEWEST_LOOKS)
+    if evidence.max() < LEAST_EVIDENCE:
+        return None
     return scale_for(SIDES[[evidence.argmax()]], config)
 
 
@@ -88,7 +107,7 @@ def _look(image: Prepared, scale: float, detector: Detector, config: DetectorCon
     A cell tells more the surer it is, the larger it is in the view, and the closer to the size at
     which cells are looked for.
     """
-    view = rescaled(cut_out(image, middle(image, round(LOOK_PX / scale))), scale)
+    view = rescaled(cut_out(image, vantage(image, scale, LOOK_PX)), scale)
     (found,) = detector.detect([view])
     sure = found.above(SURE)
     edges = sure.xyxy_px.astype(np.float64)

@@ -24,6 +24,8 @@ UNLIKE_TRAINING = "unlike-training"
 CONSTANT = "constant"
 #: Flag of an image far less sharp than those that the contrast groups were fitted on.
 OUT_OF_FOCUS = "out-of-focus"
+#: Flag of an image in which whoever was to find the size of the cells did not find it.
+SIZE_UNKNOWN = "size-unknown"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class Prepared:
     group, distance
         The contrast group and how far the image is from its centre (``groups.Assignment``).
     flags
-        What is unusual: ``unlike-training``, ``constant``, ``out-of-focus``.
+        What is unusual: ``unlike-training``, ``constant``, ``out-of-focus``, ``size-unknown``.
     raw_height, raw_width
         Size of the raw image.
     """

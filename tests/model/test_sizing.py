@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import pytest
 from model.anchors import scale_for
 from model.boxes import CELL, Detections
 from model.config import DetectorConfig
-from model.sizing import UNSIZED_PX, find_scale, looks
+from model.sizing import UNSIZED_PX, at_found_scale, find_scale, looks
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import prepare
+from preprocessing.prepare import SIZE_UNKNOWN, prepare
 
 CONFIG = DetectorConfig(cell_px=48, small_cell_px=32, enlargement=3)
 
@@ -23,6 +23,7 @@ class Sees:
     also_the_whole: bool = False
     also_parts: bool = False
     also_clumps: bool = False
+    scores: tuple[float, float] = (0.9, 0.6)
     classes: tuple[str, ...] = (CELL,)
 
     def detect(self, images):
@@ -35,7 +36,7 @@ class Sees:
             for x in np.arange(0, image.width - apparent, pitch):
                 for y in np.arange(0, image.height - apparent, pitch):
                     rows.append((x, y, x + apparent, y + apparent))
-                    scores.append(0.9 if 30 <= apparent <= 60 else 0.6)
+                    scores.append(self.scores[0 if 30 <= apparent <= 60 else 1])
         if self.also_the_whole and max(image.width, image.height) < 200:
             rows.append((0, 0, image.width, image.height))
             scores.append(0.95)
@@ -81,10 +82,24 @@ def test_clumps_that_look_like_cells_from_too_far_are_no_cells():
     assert found == pytest.approx(scale_for(np.array([40]), CONFIG), rel=0.15)
 
 
-def test_where_nothing_is_found_the_image_is_looked_at_as_it_is_or_shrunk_to_one_look():
+def test_where_nothing_is_found_the_image_is_seen_as_it_is_or_shrunk_and_flagged():
     nothing = Sees(1000, 2000)
-    assert find_scale(image(), nothing, CONFIG) == 1.0
-    assert find_scale(image(200, 2 * UNSIZED_PX), nothing, CONFIG) == 0.5
+    assert find_scale(image(), nothing, CONFIG) is None
+    for width, scale in ((800, 1.0), (2 * UNSIZED_PX, 0.5)):
+        seen = at_found_scale(image(200, width), nothing, CONFIG)
+        assert (seen.scale, seen.flags) == (scale, (SIZE_UNKNOWN,))
+
+
+def test_an_image_whose_cells_are_found_is_not_flagged():
+    seen = at_found_scale(image(), Sees(40, 60), CONFIG)
+    assert (seen.scale, seen.flags) == (pytest.approx(1.0, rel=0.15), ())
+
+
+def test_next_to_nothing_tells_no_size():
+    faint = Sees(40, 60, scores=(0.26, 0.26))
+    few = replace(faint, pitch=300)
+    assert find_scale(image(), faint, CONFIG) is not None
+    assert find_scale(image(), few, CONFIG) is None
 
 
 def test_the_looks_go_from_the_largest_scale_down_to_an_image_of_a_few_pixels():

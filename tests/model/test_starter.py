@@ -12,6 +12,7 @@ from model.learning import make_candidate
 from model.registry import Registry
 from model.starter import FOLDER, STARTER_ID, is_shipped
 from preprocessing.images import ImageRecord
+from preprocessing.prepare import SIZE_UNKNOWN
 
 MOST_BYTES = 15_000_000
 
@@ -49,6 +50,25 @@ def test_the_starter_finds_cells_of_any_size_and_polarity_by_itself(starter, siz
     detections = found.detections.above(starter.version.threshold)
     assert detections.classes == ("Nucleus",)
     assert abs(len(detections) - len(made.boxes)) <= 0.25 * len(made.boxes)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (1700, 2300)])
+def test_the_starter_finds_cells_in_a_corner_of_a_large_image(starter, corner):
+    made = generate_field(3, (300, 300), 20, MEDIUM)
+    pixels = generate_field(3, (2000, 2600), 0, MEDIUM).pixels.copy()
+    top, left = corner
+    pixels[top : top + 300, left : left + 300] = made.pixels
+    (found,) = starter.find([ImageRecord(pixels, "")])
+    detections = found.detections.above(starter.version.threshold)
+    assert found.prepared.flags == ()
+    assert abs(len(detections) - len(made.boxes)) <= 0.25 * len(made.boxes)
+
+
+def test_the_starter_says_of_an_image_without_cells_that_their_size_is_unknown(starter):
+    pixels = generate_field(4, (600, 800), 0, MEDIUM).pixels
+    (found,) = starter.find([ImageRecord(pixels, "")])
+    assert found.prepared.flags == (SIZE_UNKNOWN,)
+    assert len(found.detections.above(starter.version.threshold)) == 0
 
 
 def test_a_diameter_that_is_told_decides_the_scale(starter):
