@@ -25,7 +25,7 @@ from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare
 
 SIZES = ("1024x1280", "3000x4000", "6000x8000")
-WAYS = ("prepare", "prepare at scale 0.6", "classical", "torch")
+WAYS = ("prepare", "prepare at scale 0.6", "classical", "torch", "torch at scale 3")
 
 
 def main() -> None:
@@ -64,7 +64,10 @@ def looking(way: str) -> Callable[[ImageRecord], object]:
     if way.startswith("prepare"):
         scale = 0.6 if way.endswith("0.6") else 1.0
         return lambda image: prepare(image, ContrastGroups.none(), scale)
-    version = _torch_version() if way == "torch" else _classical_version()
+    if way == "classical":
+        version = _classical_version()
+    else:
+        version = _torch_version(3.0 if way.endswith("3") else 1.0)
     return lambda image: version.find([image])
 
 
@@ -74,14 +77,14 @@ def _classical_version() -> LoadedVersion:
     return LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
 
 
-def _torch_version() -> LoadedVersion:
+def _torch_version(scale: float) -> LoadedVersion:
     import torch
 
     from model.detector import TorchDetector, build
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = DetectorConfig(scale=1.0, anchor_sizes=(24.0, 36.0, 48.0, 64.0))
+    config = DetectorConfig(scale=scale, anchor_sizes=(24.0, 36.0, 48.0, 64.0))
     detector = TorchDetector(build(config, ("cell",)), config, ("cell",), "cpu")
     version = ModelVersion("fresh", "trained", ("cell",), 0.5, config)
     return LoadedVersion(version, ContrastGroups.none(), detector)

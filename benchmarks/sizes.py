@@ -114,10 +114,10 @@ def search(sized: Sized, starter: Detector) -> Search:
     image, right = sized
     at = rescaled(image, right)
     begun = time.process_time()
-    found = at_found_scale(image, starter, DETECTOR).scale
+    seen = at_found_scale(image, starter, DETECTOR)
     searched = time.process_time()
     starter.detect([at])
-    factor = float(np.exp(abs(np.log(found / right))))
+    factor = float(np.exp(abs(np.log(seen.scale * seen.enlargement / right))))
     return Search(factor, searched - begun, time.process_time() - searched)
 
 

@@ -27,7 +27,7 @@ from model.version_folder import EXPORTED
 from model.versions import EvaluationReport, ModelVersion
 from model.wording import counted
 from preprocessing.groups import ContrastGroups
-from preprocessing.prepare import Prepared, prepare
+from preprocessing.prepare import Prepared, prepare, seen_at
 
 if TYPE_CHECKING:
     from model.detector import TorchDetector
@@ -231,7 +231,7 @@ def _samples(
     snapshot: DatasetSnapshot, groups: ContrastGroups, detector: DetectorConfig
 ) -> Iterator[Prepared]:
     for image in _some(snapshot.of_side("train"), _COMPARE_ON):
-        yield prepare(image.read(), groups, detector.scale)
+        yield seen_at(prepare(image.read(), groups), detector.scale)
 
 
 def _calibrated(

@@ -15,7 +15,7 @@ from model.tiling import TiledDetector
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import Prepared, prepare, rescaled
+from preprocessing.prepare import Prepared, prepare, seen_at
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Found:
     Parameters
     ----------
     prepared
-        The image as the detector saw it, with its contrast group.
+        The image as the detector saw it, though not enlarged yet, with its contrast group.
     detections
         In pixels of the raw image, clipped to it; scores descending.
     """
@@ -60,7 +60,7 @@ class LoadedVersion:
         """Find the cells of each image: the one path of serving, evaluation and command line.
 
         An image is prepared whole, since its contrast is that of the whole; one larger than
-        ``tiling.TILE_PX`` is then seen by tiles.
+        ``tiling.TILE_PX`` is then seen by tiles, each enlarged by itself where cells are small.
 
         Parameters
         ----------
@@ -75,12 +75,11 @@ class LoadedVersion:
         ]
 
     def _prepared(self, image: ImageRecord) -> Prepared:
-        config = self.version.detector
+        config, whole = self.version.detector, prepare(image, self.groups)
         if config is None or config.scale:
-            return prepare(image, self.groups, config.scale if config else 1.0)
-        whole = prepare(image, self.groups)
+            return seen_at(whole, config.scale if config else 1.0)
         if self.cell_diameter_px:
-            return rescaled(whole, scale_for(np.array([self.cell_diameter_px]), config))
+            return seen_at(whole, scale_for(np.array([self.cell_diameter_px]), config))
         return at_found_scale(whole, self.detector, config)
 
     @property

@@ -16,7 +16,7 @@ from model.config import DetectorConfig
 from model.detecting import Detector, Sparing
 from model.tiling import cut_out
 from model.vantage import vantage
-from preprocessing.prepare import SIZE_UNKNOWN, Prepared, rescaled
+from preprocessing.prepare import SIZE_UNKNOWN, Prepared, rescaled, seen_at
 
 #: Sides of cells in raw pixels, and how much each tells; shape (N,) each.
 Seen = tuple[Float64, Float64]
@@ -50,13 +50,13 @@ SIDES: Float64 = np.geomspace(3, 1200, 121)
 
 
 def at_found_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> Prepared:
-    """Return an image at the scale of :func:`find_scale`.
+    """Return an image to be seen at the scale of :func:`find_scale`.
 
     Where there is none it is seen as it is, a large one smaller, and flagged.
     """
     scale = find_scale(image, detector, config)
     if scale is not None:
-        return rescaled(image, scale)
+        return seen_at(image, scale)
     flagged = replace(image, flags=(*image.flags, SIZE_UNKNOWN))
     return rescaled(flagged, min(1.0, UNSIZED_PX / max(image.height, image.width)))
 

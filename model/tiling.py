@@ -8,7 +8,7 @@ the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise, product
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from model.boxes import Detections
 from model.detecting import Detector
 from model.seams import Tile, merge
-from preprocessing.prepare import Prepared
+from preprocessing.prepare import Prepared, part_seen
 
 #: Pixels of the prepared image along a side from which on it is seen by tiles. At the density of
 #: 1,000 cells on 1280×1024 a tile holds 1,250: below the cap of 1,500 (``model.config``).
@@ -58,19 +58,21 @@ class TiledDetector:
 
         The caps that any tile reached are told of the whole image.
         """
-        whole = iter(self.detector.detect([i for i in images if not self._is_large(i)]))
-        return [self._by_tiles(i) if self._is_large(i) else next(whole) for i in images]
+        small = [cut_out(i, middle(i, self.tile_px)) for i in images if not self._is_large(i)]
+        whole = iter(self.detector.detect(small))
+        found = [self._by_tiles(i) if self._is_large(i) else next(whole) for i in images]
+        return [_as_it_lies(each, image) for each, image in zip(found, images, strict=True)]
 
     def _is_large(self, image: Prepared) -> bool:
-        return max(image.height, image.width) > self.tile_px
+        return max(image.seen_shape) > self.tile_px
 
     def _by_tiles(self, image: Prepared) -> Detections:
-        tiles = lay_out(image.height, image.width, self.tile_px, self._overlap(image))
+        tiles = lay_out(*image.seen_shape, self.tile_px, self._overlap(image))
         found = [self._in_tile(image, tile) for tile in tiles]
         return merge(tiles, found, self.classes)
 
     def _in_tile(self, image: Prepared, tile: Tile) -> Detections:
-        """Return what one tile shows, in pixels of the whole image."""
+        """Return what one tile shows, in pixels of the whole image as it is seen."""
         (found,) = self.detector.detect([cut_out(image, tile)])
         return found.moved_to(found.xyxy_px + np.array([tile.left, tile.top] * 2, np.float32))
 
@@ -107,16 +109,23 @@ def lay_out(height: int, width: int, tile_px: int, overlap: int) -> tuple[Tile, 
 
 def middle(image: Prepared, side_px: int) -> Tile:
     """Return the tile in the middle of an image, of ``side_px`` pixels a side where it has them."""
-    height, width = min(image.height, side_px), min(image.width, side_px)
-    top, left = (image.height - height) // 2, (image.width - width) // 2
+    height, width = (min(side, side_px) for side in image.seen_shape)
+    top, left = (image.seen_shape[0] - height) // 2, (image.seen_shape[1] - width) // 2
     return Tile(left, top, left + width, top + height)
 
 
 def cut_out(image: Prepared, tile: Tile) -> Prepared:
-    """Return what a tile shows of an image, as an image of its own; the pixels are not copied."""
-    pixels = image.pixels[tile.top : tile.bottom, tile.left : tile.right]
-    raw_height, raw_width = (max(1, round(side / image.scale)) for side in pixels.shape)
-    return replace(image, pixels=pixels, raw_height=raw_height, raw_width=raw_width)
+    """Return what a tile shows of an image, enlarged as it is to be seen."""
+    return part_seen(image, slice(tile.top, tile.bottom), slice(tile.left, tile.right))
+
+
+def _as_it_lies(found: Detections, image: Prepared) -> Detections:
+    """Return what was found in an image that was enlarged, in pixels of what was not."""
+    if image.enlargement == 1:
+        return found
+    height, width = image.seen_shape
+    factors = np.array([image.width / width, image.height / height] * 2)
+    return found.moved_to((found.xyxy_px * factors).astype(np.float32))
 
 
 def _spans(side: int, tile_px: int, overlap: int) -> list[tuple[int, int, float, float]]:

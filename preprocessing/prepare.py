@@ -13,7 +13,7 @@ from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.matching import match, stretch
 from preprocessing.quantiles import QuantileProfile
-from preprocessing.resizing import resized
+from preprocessing.resizing import resized, resized_part
 from preprocessing.sharpness import sharpness_of
 
 Float32 = NDArray[np.float32]
@@ -44,6 +44,9 @@ class Prepared:
         What is unusual: ``unlike-training``, ``constant``, ``out-of-focus``, ``size-unknown``.
     raw_height, raw_width
         Size of the raw image.
+    enlargement
+        How many times larger a detector is to see it. It is enlarged part by part: all of it at
+        once would take nine times the memory and more.
     """
 
     pixels: Float32
@@ -53,6 +56,12 @@ class Prepared:
     flags: tuple[str, ...]
     raw_height: int
     raw_width: int
+    enlargement: float = 1.0
+
+    @property
+    def seen_shape(self) -> tuple[int, int]:
+        """Rows and columns that a detector is to see."""
+        return _scaled(self.pixels, self.enlargement)
 
     @property
     def height(self) -> int:
@@ -140,6 +149,35 @@ def rescaled(prepared: Prepared, scale: float) -> Prepared:
     return replace(prepared, pixels=pixels, scale=scale)
 
 
+def seen_at(prepared: Prepared, scale: float) -> Prepared:
+    """Return an image to be seen at a scale: shrunk at once, or enlarged part by part later."""
+    if scale <= prepared.scale:
+        return rescaled(prepared, scale)
+    return replace(prepared, enlargement=scale / prepared.scale)
+
+
+def part_seen(prepared: Prepared, rows: slice, columns: slice) -> Prepared:
+    """Return a part of what a detector is to see, enlarged, as an image of its own.
+
+    Where nothing is enlarged its pixels are not copied.
+    """
+    scale = prepared.scale * prepared.enlargement
+    if prepared.enlargement == 1:
+        pixels = prepared.pixels[rows, columns]
+    else:
+        pixels = resized_part(prepared.pixels, prepared.seen_shape, rows, columns)
+        pixels = np.clip(pixels, 0, 1)
+    raw_height, raw_width = (max(1, round(side / scale)) for side in pixels.shape)
+    return replace(
+        prepared,
+        pixels=pixels,
+        scale=scale,
+        raw_height=raw_height,
+        raw_width=raw_width,
+        enlargement=1.0,
+    )
+
+
 def _edges(xyxy: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(xyxy, np.float64).reshape(-1, 4)
 
@@ -147,8 +185,12 @@ def _edges(xyxy: ArrayLike) -> NDArray[np.float64]:
 def _resize(pixels: Float32, scale: float) -> Float32:
     if scale <= 0:
         raise ValueError(f"scale must be above 0, not {scale}")
-    height, width = (max(1, round(side * scale)) for side in pixels.shape)
-    shape = (height, width)
+    shape = _scaled(pixels, scale)
     if shape == pixels.shape:
         return pixels
     return np.clip(resized(pixels, shape), 0, 1)
+
+
+def _scaled(pixels: Float32, scale: float) -> tuple[int, int]:
+    height, width = (max(1, round(side * scale)) for side in pixels.shape)
+    return height, width

@@ -32,6 +32,14 @@ def resized(pixels: Float32, shape: tuple[int, int]) -> Float32:
     return np.ascontiguousarray((across @ (down @ pixels).T).T)
 
 
+def resized_part(pixels: Float32, shape: tuple[int, int], rows: slice, columns: slice) -> Float32:
+    """Return these rows and columns of what :func:`resized` gives, without making the rest."""
+    sides = zip(pixels.shape, shape, (rows, columns), strict=True)
+    down, across = (_weights(old, new)[part] for old, new, part in sides)
+    top, left = (slice(w.indices.min(), w.indices.max() + 1) for w in (down, across))
+    return np.ascontiguousarray((across[:, left] @ (down[:, top] @ pixels[top, left]).T).T)
+
+
 @lru_cache(maxsize=32)
 def _weights(old: int, new: int) -> Any:
     """Return how much each old pixel counts in each new one, shape (new, old), sparse."""

@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +11,10 @@ from model.config import DetectorConfig
 from model.evaluation import evaluate_version
 from model.loaded import LoadedVersion
 from model.reports import Stratum
+from model.tiling import TiledDetector
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
+from preprocessing.prepare import prepare
 
 IMAGE = ImageRecord(np.zeros((80, 100), np.uint8), "00")
 
@@ -41,6 +44,30 @@ def test_boxes_come_back_in_pixels_of_the_raw_image():
     (found,) = half.find([IMAGE])
     assert half.detector.shown[0].pixels.shape == (40, 50)
     np.testing.assert_allclose(found.detections.xyxy_px, [[10, 20, 30, 40]])
+
+
+@pytest.mark.parametrize("shape", [(80, 100), (700, 1100)])
+def test_an_enlarged_image_is_seen_as_if_it_were_enlarged_whole(shape):
+    """Small, it is seen whole, else by tiles."""
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    version, image = loaded([(7, 9, 40, 30)], scale=2.37), ImageRecord(pixels, "00")
+    (found,) = version.find([image])
+    whole = prepare(image, ContrastGroups.none(), 2.37)
+    (expected,) = TiledDetector(Sees([(7, 9, 40, 30)])).detect([whole])
+    boxes = whole.to_raw(expected.xyxy_px)
+    np.testing.assert_allclose(found.detections.xyxy_px, boxes, atol=1e-3)
+    last = version.detector.shown[-1].pixels
+    np.testing.assert_array_equal(last, whole.pixels[-last.shape[0] :, -last.shape[1] :])
+
+
+def test_an_image_of_small_cells_is_never_enlarged_whole():
+    image, version = ImageRecord(np.zeros((1500, 2000), np.uint8), "00"), loaded([], scale=3.0)
+    version.find([image])
+    tracemalloc.start()
+    version.find([image])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 4 * 9 * image.height * image.width / 2
 
 
 def test_boxes_are_clipped_to_the_image_and_dropped_when_nothing_is_left():

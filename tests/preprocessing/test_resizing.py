@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.transform import resize
 
-from preprocessing.resizing import resized
+from preprocessing.resizing import resized, resized_part
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,13 @@ def test_an_image_becomes_what_scikit_image_makes_of_it(old, new):
     assert found.dtype == np.float32
     assert found.flags.c_contiguous
     assert np.abs(found - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("new", [(120, 99), (95, 80), (20, 33), (9, 11)])
+def test_a_part_is_that_of_the_whole_bit_for_bit(new):
+    pixels = np.random.default_rng(0).random((40, 33), np.float32)
+    whole = resized(pixels, new)
+    for rows, columns in ((slice(0, 5), slice(3, 9)), (slice(4, new[0]), slice(8, new[1]))):
+        part = resized_part(pixels, new, rows, columns)
+        np.testing.assert_array_equal(part, whole[rows, columns])
+        assert part.flags.c_contiguous
