@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.atomic import new_file
 from model.boxes import Float32, Int64
-from model.examples import LabelledImage
+from model.examples import LabelledImage, content_hash
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare
+
+log = logging.getLogger(__name__)
 
 #: Narrower boxes (in pixels of the prepared image) cannot be learned: slivers at the border.
 _NARROWEST_PX = 1.0
 _KEEP_BYTES = 1_000_000_000
+_LEAST_FREE = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,9 @@ class Example:
 class Examples:
     """The examples of a training, prepared when first asked for.
 
-    Up to a gigabyte is kept as float16; images beyond that are prepared each time anew, so that
-    memory stays bounded however large the project grows.
+    Up to a gigabyte is kept in memory as float16, what is beyond that in files, so that memory
+    stays bounded however large the project grows. Where the disk is nearly full, or there is no
+    folder, an image is prepared each time anew.
 
     Parameters
     ----------
@@ -49,6 +58,12 @@ class Examples:
         Those of the train side; boxes of a label that is not among ``classes`` are left out.
     groups, scale
         As serving will have them.
+    keep_bytes
+        Of pixels, in memory.
+    folder
+        Where files may be; all who learn of the same images may share it.
+    least_free
+        Share of the folder's disk that stays free.
     """
 
     def __init__(
@@ -58,12 +73,16 @@ class Examples:
         classes: Sequence[str],
         scale: float,
         keep_bytes: int = _KEEP_BYTES,
+        folder: Path | None = None,
+        least_free: float = _LEAST_FREE,
     ) -> None:
         self._images = images
         self._groups = groups
         self._labels = {name: i + 1 for i, name in enumerate(classes)}
         self._scale = scale
         self._room = keep_bytes
+        self._folder = folder
+        self._least_free = least_free
         self._kept: dict[int, Example] = {}
 
     def __len__(self) -> int:
@@ -73,10 +92,35 @@ class Examples:
         if index in self._kept:
             return self._kept[index]
         example = self._prepare(self._images[index])
+        if kept := self._keep(example, self._images[index]):
+            self._kept[index] = kept
+        return kept or example
+
+    def _keep(self, example: Example, image: LabelledImage) -> Example | None:
+        """Return the example as it may stay, its pixels in memory or in a file; None: nowhere."""
         if self._room >= example.pixels.nbytes:
             self._room -= example.pixels.nbytes
-            self._kept[index] = example
-        return example
+            return example
+        if self._folder is None:
+            return None
+        path = self._folder / self._file_name(image)
+        if not path.exists():
+            if not self._has_room(self._folder, example.pixels.nbytes):
+                log.warning("the disk is nearly full: a step prepares its images anew, slower")
+                self._folder = None
+                return None
+            with new_file(path) as partial, partial.open("wb") as file:
+                np.save(file, example.pixels)
+        return replace(example, pixels=np.asarray(np.load(path, mmap_mode="r")))
+
+    def _file_name(self, image: LabelledImage) -> str:
+        seen = f"{content_hash(image.sha256, image.page)} {self._groups.sha256} {self._scale}"
+        return f"{hashlib.sha256(seen.encode()).hexdigest()}.npy"
+
+    def _has_room(self, folder: Path, size: int) -> bool:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(folder)
+        return disk.free - size >= self._least_free * disk.total
 
     def _prepare(self, image: LabelledImage) -> Example:
         prepared = prepare(image.read(), self._groups, self._scale)

@@ -30,6 +30,8 @@ from preprocessing.groups import ContrastGroups
 
 log = logging.getLogger(__name__)
 
+#: Folder of the images that memory has no room for.
+PREPARED = "prepared"
 #: Of the checkpoints; one of another format is not taken up.
 _FORMAT = 3
 
@@ -131,7 +133,13 @@ class _Task:
         run = Training(
             self._module(),
             self.training,
-            Examples(snapshot.of_side("train"), groups, snapshot.classes, detector.scale),
+            Examples(
+                snapshot.of_side("train"),
+                groups,
+                snapshot.classes,
+                detector.scale,
+                folder=self.workdir / PREPARED,
+            ),
             ranks.device(pick_device(self.device)),
             self.workdir,
             self._fingerprint,

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from model.batches import Batches
+from model.config import TrainConfig
 from model.data import Examples, inside
 from preprocessing.groups import ContrastGroups
 
@@ -46,6 +48,51 @@ def test_an_example_without_room_is_the_same_each_time(examples_of, cell_images)
     examples = examples_of(cell_images(1), keep_bytes=0)
     assert examples[0] is not examples[0]
     np.testing.assert_array_equal(examples[0].pixels, examples[0].pixels)
+
+
+@pytest.fixture
+def on_disk(examples_of, cell_images, tmp_path):
+    """Examples for which there is no room in memory, but in a folder."""
+    images = cell_images(2)
+
+    def make(**options):
+        return examples_of(images, **{"keep_bytes": 0, "folder": tmp_path, **options})
+
+    return make
+
+
+def test_an_example_without_room_in_memory_is_prepared_once_and_read_from_a_file(on_disk, tmp_path):
+    examples, in_memory = on_disk(), on_disk(keep_bytes=10**9)
+    for index in range(2):
+        assert examples[index] is examples[index]
+        np.testing.assert_array_equal(examples[index].pixels, in_memory[index].pixels)
+        np.testing.assert_array_equal(examples[index].xyxy_px, in_memory[index].xyxy_px)
+        assert isinstance(examples[index].pixels.base, np.memmap)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_whoever_learns_of_the_same_images_shares_their_files(on_disk, tmp_path):
+    examples = [on_disk()[0] for _ in range(2)]
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size < 1.1 * examples[0].pixels.nbytes
+    assert on_disk(scale=0.5)[0].pixels.shape == (48, 64)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_disk_that_is_nearly_full_is_not_filled(on_disk, tmp_path, caplog):
+    examples = on_disk(least_free=1.0)
+    np.testing.assert_array_equal(examples[0].pixels, examples[0].pixels)
+    assert len(examples[1].pixels)
+    assert not list(tmp_path.iterdir())
+    assert caplog.text.count("nearly full") == 1
+
+
+def test_a_batch_is_the_same_wherever_its_images_are_kept(on_disk):
+    config = TrainConfig(batch=2, crop_px=40)
+    one, other = (Batches(each, config)[0] for each in (on_disk(), on_disk(keep_bytes=10**9)))
+    for mine, yours in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine.pixels, yours.pixels)
+        np.testing.assert_array_equal(mine.xyxy_px, yours.xyxy_px)
 
 
 def test_boxes_are_clipped_and_slivers_marked():
