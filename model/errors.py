@@ -21,6 +21,10 @@ class NothingToRollBack(ModelError, LookupError):
     """A project whose champion has no champion before it."""
 
 
+class SizeNotAsked(ModelError, ValueError):
+    """A version that is told how large the cells are, and does not ask: it would not heed it."""
+
+
 class NothingToLearn(ModelError, ValueError):
     """A snapshot from which nothing can be trained, such as one without a single box."""
 

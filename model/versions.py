@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from model.config import DetectorConfig, TrainConfig
+from model.errors import SizeNotAsked
 from model.reports import EvaluationReport
 
 __all__ = ["EvaluationReport", "GateDecision", "JudgedImage", "Kind", "ModelVersion"]
@@ -120,6 +121,20 @@ class ModelVersion:
         found = {name: getattr(self.detector, name) for name in ("scale", "anchor_sizes")}
         still_open = {name: size for name, size in found.items() if not getattr(detector, name)}
         return self.detector == replace(detector, **still_open)
+
+    def require_finds_scale(self) -> None:
+        """See to it that telling the diameter of the cells changes what is found.
+
+        Raises
+        ------
+        SizeNotAsked
+            It does not.
+        """
+        if not self.finds_scale:
+            raise SizeNotAsked(
+                f"{self.id} needs no cell diameter: it learned the size from corrected boxes, or"
+                " finds cells of any. Leave the cell diameter out."
+            )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

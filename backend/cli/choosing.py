@@ -10,6 +10,7 @@ from backend.errors import BadRequest
 if TYPE_CHECKING:  # these import SQLAlchemy and numpy, too slow for --help
     from backend.store.projects import Project, Projects
     from model.registry import Registry
+    from model.versions import ModelVersion
 
 
 def choose_project(projects: Projects, wanted: int | None) -> Project:
@@ -51,6 +52,22 @@ def choose_version(registry: Registry, wanted: str | None, project: Project | No
     why = "the newest trained version" if trained else "nothing was trained yet"
     say(f"Using {chosen} ({why}); choose another with --model ID.")
     return chosen
+
+
+def choose_cell_diameter(
+    registry: Registry, version: ModelVersion, wanted: float | None, project: Project | None
+) -> float | None:
+    """Return what a version is told of the cells' size: what was asked for, else the project's.
+
+    Raises
+    ------
+    SizeNotAsked
+        One was asked for, and the version would not heed it.
+    """
+    if wanted is not None:
+        version.require_finds_scale()
+        return wanted
+    return registry.policy(str(project.id), version).cell_diameter_px if project else None
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:

@@ -140,7 +140,9 @@ def evaluate(
         raise BadRequest(f"{picture} cannot be drawn: give the picture a name that ends in .png.")
     settings = settings_from(home=home, device=device)
     registry = Registry(settings.registry_folder, settings.first_version)
-    version = registry.get(choosing.choose_version(registry, model, _project(settings, project)))
+    owner = _project(settings, project)
+    version = registry.get(choosing.choose_version(registry, model, owner))
+    diameter = choosing.choose_cell_diameter(registry, version, cell_diameter, owner)
     folder = read_folder(images, annotations, mapping, version.classes or None, one_based)
     seen = [image.name for image in folder.images if image.sha256 in version.lineage]
     judged = [image for image in folder.images if not (unseen and image.name in seen)]
@@ -149,7 +151,7 @@ def evaluate(
     if seen:
         fate = "left out" if unseen else "the figures flatter it"
         warn([f"{version.id} learned from or was chosen by these, {fate}: {', '.join(seen)}"])
-    loaded = registry.load(version.id, settings.device).told(cell_diameter)
+    loaded = registry.load(version.id, settings.device).told(diameter)
     classes = version.classes or folder.classes
     report = evaluate_version(loaded, judged, classes, default_class=folder.classes[0])
     if as_json:
@@ -186,9 +188,10 @@ def predict(
     settings = settings_from(home=home, device=device)
     registry = Registry(settings.registry_folder, settings.first_version)
     owner = _project(settings, project)
-    version_id = choosing.choose_version(registry, model, owner)
+    version = registry.get(choosing.choose_version(registry, model, owner))
+    diameter = choosing.choose_cell_diameter(registry, version, cell_diameter, owner)
     files = gather(paths)
-    loaded = registry.load(version_id, settings.device).told(cell_diameter)
+    loaded = registry.load(version.id, settings.device).told(diameter)
     name = owner.default_class if owner else settings.default_class
     with progress("Finding cells") as advance:
         result = predict_into(

@@ -8,7 +8,6 @@ from dataclasses import replace
 from backend.effort.actions import Costs
 from backend.effort.costing import measured_costs, seconds_of_right
 from backend.effort.measuring import measure
-from backend.errors import BadRequest
 from backend.learning.taken import snapshot_file
 from backend.learning.triggers import push_champion
 from backend.services import Services
@@ -80,17 +79,13 @@ def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float
 
     Raises
     ------
-    BadRequest
+    SizeNotAsked
         The champion knows it: it learned it from the corrected boxes, or needs no size.
     QueueError
         When Redis cannot be reached; the poll gives the tasks their boxes later.
     """
     key, champion = str(project), services.registry.champion(str(project))
-    if not champion.finds_scale:
-        raise BadRequest(
-            f"{champion.id} serves project {project} and needs no cell diameter: it learned the"
-            " size from corrected boxes, or finds cells of any."
-        )
+    champion.require_finds_scale()
     policy = services.registry.policy(key, champion)
     told = replace(policy, cell_diameter_px=cell_diameter_px)
     services.registry.set_policy(key, champion, told)

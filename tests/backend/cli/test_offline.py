@@ -12,6 +12,7 @@ from typer.testing import Result
 
 from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc
+from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
 
 Run = Callable[..., Result]
@@ -70,6 +71,18 @@ def test_predict_writes_boxes_pictures_and_counts(run: Run, cells: Path, tmp_pat
         assert len(read_voc(out / "annotations" / f"{stem}.xml").boxes) == int(row["count"]) > 0
         with Image.open(out / "drawn" / f"{stem}.png") as drawn:
             assert drawn.size == (160, 128)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_cell_diameter_is_refused_by_a_version_that_needs_none(
+    run: Run, cells: Path, tmp_path: Path, command: str
+) -> None:
+    data = ("--images", cells / "images", "--annotations", cells / "annotations")
+    words = data if command == "evaluate" else (cells / "images", "--out", tmp_path / "out")
+    refused = run(command, *words, "--model", CLASSICAL_ID, "--cell-diameter", "40")
+    assert refused.exit_code == 2
+    assert "classical-1 needs no cell diameter" in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_predict_never_writes_over_what_is_there(run: Run, cells: Path) -> None:
