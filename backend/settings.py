@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from backend.errors import BadSetting
 from backend.learning.milestones import require_ascending
 from model.config import PRESETS, DetectorConfig, TrainConfig
-from model.starter import STARTER_ID
+from model.starter import STARTER_ID, is_starter
 
 PREFIX = "CYTOLOOP_"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +43,8 @@ class Settings(BaseSettings):
         Class of the boxes of a version that does not know the project's classes.
     first_version
         The version that serves a project before its first training, and that this begins with:
-        the starter, or ``classical-1``, which begins from nothing.
+        the starter (of whichever release it names, today's), or ``classical-1``, which begins
+        from nothing.
     preset, iterations, device
         What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of
         images), ``auto``, ``cpu`` or ``cuda``.
@@ -112,6 +113,11 @@ class Settings(BaseSettings):
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return require_ascending(value)
+
+    @field_validator("first_version", mode="before")
+    @classmethod
+    def _of_today(cls, value: object) -> object:
+        return STARTER_ID if isinstance(value, str) and is_starter(value) else value
 
     @field_validator("preset")
     @classmethod

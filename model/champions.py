@@ -85,15 +85,15 @@ class Champions:
         """
         return self._read(project).history
 
-    def policy(self, project: str, version: str) -> Policy | None:
-        """Return the policy that was chosen for a version in a project; None where none was.
+    def policies(self, project: str) -> dict[str, Policy]:
+        """Return the policies that were chosen in a project, by the ids of their versions.
 
         Raises
         ------
         BrokenVersion
             As :meth:`history`.
         """
-        return self._read(project).policies.get(version)
+        return self._read(project).policies
 
     def all(self) -> list[tuple[Change, ...]]:
         """Return the history of each project; see :meth:`history`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -185,8 +186,15 @@ class Registry:
         return self.get(self._champions.current(project))
 
     def policy(self, project: str, version: ModelVersion) -> Policy:
-        """Return what is made of a version's boxes in a project: its own, where none was chosen."""
-        return self._champions.policy(project, version.id) or Policy.of(version)
+        """Return what is made of a version's boxes in a project: its own, where none was chosen.
+
+        How large the cells are the project told its starter: that of a later release knows it too.
+        """
+        chosen = self._champions.policies(project)
+        if version.id in chosen or not is_starter(version.id):
+            return chosen.get(version.id) or Policy.of(version)
+        told = [policy.cell_diameter_px for id, policy in chosen.items() if is_starter(id)]
+        return replace(Policy.of(version), cell_diameter_px=told[-1] if told else None)
 
     def set_policy(self, project: str, version: ModelVersion, policy: Policy) -> None:
         """Choose what is made of a version's boxes in a project."""

@@ -6,7 +6,9 @@ import pytest
 
 from backend.errors import BadSetting
 from backend.settings import Settings
+from model.classical import CLASSICAL_ID
 from model.config import PRESETS
+from model.starter import STARTER_ID
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,7 @@ from model.config import PRESETS
         ("WATCH_SHARE", "7", "less than or equal to 1"),
         ("DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
         ("LOG_LEVEL", "loud", "'WARNING'"),
+        ("FIRST_VERSION", "trained-1", f"'{STARTER_ID}' or 'classical-1'"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named_with_what_it_may_be(
@@ -40,6 +43,11 @@ def test_all_settings_that_cannot_be_are_named_at_once() -> None:
 def test_a_log_level_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CYTOLOOP_LOG_LEVEL", "warning")
     assert Settings().log_level == "WARNING"
+
+
+def test_the_starter_of_an_earlier_release_means_that_of_today() -> None:
+    assert Settings(first_version="starter-1").first_version == STARTER_ID
+    assert Settings(first_version=CLASSICAL_ID).first_version == CLASSICAL_ID
 
 
 def test_the_recipe_is_the_preset_for_as_many_iterations_as_were_chosen(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from model.atomic import remove_folder
 from model.calibration import Calibration
-from model.classical import CLASSICAL_ID
+from model.classical import CLASSICAL_ID, classical_version
 from model.config import DetectorConfig, TrainConfig
 from model.errors import BrokenVersion, NothingToRollBack, VersionInUse, VersionNotFound
 from model.policy import Policy
@@ -74,6 +74,17 @@ def test_a_policy_is_kept_for_a_version_in_one_project_through_every_change(regi
     assert registry.served_name("1") == f"trained-1+{chosen.id}"
     assert Registry(registry.root).policy("1", first) == chosen
     assert registry.policy("2", first) == Policy.of(first)
+
+
+def test_the_starter_of_a_new_release_is_told_what_the_one_before_was(registry):
+    starter = registry.get(STARTER_ID)
+    before = replace(starter, id="starter-1")
+    fitted = Policy(0.123, 0.2, Calibration(0.8, 0.1), cell_diameter_px=40.0)
+    registry.set_policy("1", before, fitted)
+    assert registry.policy("1", starter) == replace(Policy.of(starter), cell_diameter_px=40.0)
+    assert registry.policy("1", classical_version()) == Policy.of(classical_version())
+    registry.set_policy("1", starter, Policy.of(starter))
+    assert registry.policy("1", starter).cell_diameter_px is None
 
 
 def test_a_policy_chosen_again_changes_nothing(registry, weights):
