@@ -69,12 +69,16 @@ class SingleMap(nn.Module):
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """Return a context of bfloat16 on CUDA; a CPU without AVX-512 is 100 times slower with it.
+    """Return a context of bfloat16 where CUDA has it, and of float32 elsewhere.
+
+    Where it is emulated, as by cards of before 2020, it is slower than float32; on a CPU without
+    AVX-512 100 times.
 
     Only backbones work in it, where nearly all arithmetic is. Anchors and boxes take the type of
     the maps, and bfloat16 tells pixels beyond 256 apart by two and more: the maps are float32.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+    has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_it)
 
 
 def _float32(maps: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:

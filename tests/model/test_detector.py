@@ -6,7 +6,7 @@ import torch
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from model.anchors import STRIDES
-from model.backbones import build_backbone
+from model.backbones import build_backbone, mixed_precision
 from model.boxes import iou_matrix
 from model.config import PRESETS, DetectorConfig
 from model.detector import OwnSize, TorchDetector, build, load_detector
@@ -55,6 +55,17 @@ def test_mixed_precision_leaves_anchors_and_boxes_exact(monkeypatch):
     assert {m.dtype for m in maps.values()} == {torch.float32}
     assert 600.0 in centres
     assert 584.0 in centres
+
+
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_a_card_that_merely_emulates_bfloat16_works_in_float32(monkeypatch, by_itself):
+    def supported(including_emulation=True):
+        return by_itself or including_emulation
+
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", supported)
+    monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
+    with mixed_precision(torch.device("cuda")):
+        assert torch.is_autocast_enabled("cuda") == by_itself
 
 
 def test_batch_norm_is_trainable():
