@@ -59,8 +59,9 @@ class Detections:
     classes
         The names of the classes, in the order of the label indices.
     caps_reached
-        Names of the limits that cut this result (such as ``"detections_per_image"``); empty when
-        nothing was lost. A cap reached is shown to the user, never silent.
+        Names of the limits that cut this result (such as ``"detections_per_image"``), those on
+        proposals only where they cut what is likely a cell; empty when nothing was lost. A cap
+        reached is told to the user (``model.wording.limits_in_words``), never silent.
     """
 
     xyxy_px: Float32

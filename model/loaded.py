@@ -13,6 +13,7 @@ from model.detecting import Detector
 from model.sizing import at_found_scale
 from model.tiling import TiledDetector
 from model.versions import ModelVersion
+from model.wording import limits_in_words
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import Prepared, prepare, seen_at
@@ -32,6 +33,11 @@ class Found:
 
     prepared: Prepared
     detections: Detections
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What to know before trusting the boxes."""
+        return *self.prepared.flags, *limits_in_words(self.detections.caps_reached)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+#: How what is told of a limit begins, in whatever it is written.
+LIMIT_REACHED = "limit reached"
+_CROWDED = "more places look like cells than are looked at"
+_MEANING = {
+    "rpn_pre_nms": _CROWDED,
+    "rpn_post_nms": _CROWDED,
+    "detections_per_image": "more boxes were found than are kept",
+}
+
 
 def counted(number: int, what: str) -> str:
     """Return a number with its noun, such as ``1 image``, ``2 images`` or ``3 boxes``."""
@@ -15,3 +24,12 @@ def first_of(lines: Sequence[str], most: int = 5) -> list[str]:
     """Return the first of many lines, and a last one that says how many more there are."""
     more = len(lines) - most
     return [*lines[:most], *([f"and {more} more"] if more > 0 else [])]
+
+
+def limits_in_words(caps_reached: Sequence[str]) -> tuple[str, ...]:
+    """Say what the caps that were reached mean to whoever counts the cells, and what to do."""
+    meanings = dict.fromkeys(_MEANING.get(cap, cap) for cap in caps_reached)
+    return tuple(
+        f"{LIMIT_REACHED}: {meaning}, so cells may be missing: cut the image into smaller ones"
+        for meaning in meanings
+    )

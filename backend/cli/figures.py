@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model.wording import counted
+from model.wording import counted, limits_in_words
 
 if TYPE_CHECKING:
     from model.reports import AveragePrecision, CountReport, EvaluationReport, Interval, Stratum
@@ -29,10 +29,7 @@ def report_text(report: EvaluationReport) -> str:
         _line("count", _count(report.count, likely.count_error)),
         _line("calibration", f"error {report.calibration_error:.3f}"),
     ]
-    if report.caps_reached:
-        caps = f"{', '.join(report.caps_reached)}: some boxes were cut off"
-        lines.append(_line("caps reached", caps))
-    return "\n".join(lines)
+    return "\n".join([*lines, *limits_in_words(report.caps_reached)])
 
 
 def ap50_text(report: EvaluationReport | None) -> str:

@@ -16,7 +16,7 @@ from backend.datasets.writing import require_empty, write_whole
 from backend.errors import BadRequest
 from model.loaded import LoadedVersion
 from model.policy import Policy
-from model.wording import first_of
+from model.wording import LIMIT_REACHED, first_of
 from preprocessing.images import ImageRecord
 
 ANNOTATIONS, DRAWN, COUNTS = "annotations", "drawn", "counts.csv"
@@ -24,7 +24,7 @@ ANNOTATIONS, DRAWN, COUNTS = "annotations", "drawn", "counts.csv"
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written, and what could not be read."""
+    """What was written, and what to know of it: what could not be read, limits reached."""
 
     images: int
     cells: int
@@ -77,6 +77,8 @@ def predict_into(
         if (record := read_record(path, notes)) is not None:
             counted.append(_count(record, path.name, loaded, default_class))
             _write(out, names.stem(path.name), record, counted[-1], scores)
+            limits = [flag for flag in counted[-1].flags if flag.startswith(LIMIT_REACHED)]
+            notes += [f"{path.name}: {limit}" for limit in limits]
     if not counted:
         raise BadRequest("\n  ".join(["None of the images can be read:", *first_of(notes)]))
     classes = loaded.version.classes or tuple({b.label: 0 for c in counted for b in c.boxes})
@@ -95,7 +97,7 @@ def _count(
         boxes=tuple(Policy.of(loaded.version).shown(found.detections).boxes()),
         source="predicted",
         model_version=loaded.version.id,
-        flags=(*found.prepared.flags, *found.detections.caps_reached),
+        flags=found.flags,
     )
 
 

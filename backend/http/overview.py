@@ -7,13 +7,13 @@ from typing import Any
 
 from backend.http.parts import Parts
 from backend.labelstudio.client import project_page
-from backend.labelstudio.results import LIMIT_REACHED
 from backend.learning.milestones import upcoming_milestone, way_to
 from backend.learning.triggers import milestone_reached
 from backend.store.projects import Project
 from backend.store.runs import Run
 from model.errors import BrokenVersion
 from model.versions import ModelVersion
+from model.wording import LIMIT_REACHED
 
 DECISIONS_SHOWN = 5
 

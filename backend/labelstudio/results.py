@@ -13,6 +13,7 @@ from typing import Any
 from backend.labelstudio.interface import LabellingInterface
 from model.boxes import Box
 from model.label_guard import ImageLabels
+from model.wording import LIMIT_REACHED
 
 Region = dict[str, Any]
 Point = tuple[float, float]
@@ -20,8 +21,6 @@ Point = tuple[float, float]
 #: Edges are kept on a grid of 2⁻²⁰ px (a millionth of a pixel). Percent and back moves an edge by
 #: a float's rounding, far less than half a step, so what was served returns exactly as it was.
 STEPS_PER_PX = 2**20
-#: How Cytoloop begins what it writes to a region of an image where a limit was reached.
-LIMIT_REACHED = "limit reached"
 
 
 def to_regions(

@@ -13,7 +13,6 @@ from backend import metrics
 from backend.effort.watch import show, show_blank, watched_as
 from backend.errors import BackendError, BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import LIMIT_REACHED
 from backend.services import Services
 from backend.serving.errors import NotReady
 from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
@@ -22,6 +21,7 @@ from backend.store.projects import Project
 from model.boxes import Box
 from model.examples import content_hash, is_reserved
 from model.loaded import Found
+from model.wording import limits_in_words
 from preprocessing.errors import PreprocessingError
 from preprocessing.images import ImageRecord
 
@@ -114,9 +114,9 @@ class Predictor:
             kind = watched_as(*name, self.services.settings.watch_share)
             shown = show(boxes, found.detections.xyxy_px, size, interface, kind, name)
         regions = shown.regions
-        limits = [f"{LIMIT_REACHED}: {cap}" for cap in found.detections.caps_reached]
+        limits = limits_in_words(found.detections.caps_reached)
         if regions and limits:  # said where the annotator looks
-            regions[0]["meta"] = {"text": limits}
+            regions[0]["meta"] = {"text": list(limits)}
         score = round(policy.certainty(found.detections, group), 6)
         self.services.predictions.add(
             *name,
@@ -126,7 +126,7 @@ class Predictor:
             regions,
             score,
             group,
-            (*found.prepared.flags, *limits),
+            found.flags,
             shown.watch,
             policy.counted_probability(group),
         )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from model.wording import counted, first_of
+from model.wording import counted, first_of, limits_in_words
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,10 @@ def test_of_many_lines_the_first_are_told_and_how_many_more_there_are():
     lines = ["a", "b", "c"]
     assert first_of(lines, 3) == lines
     assert first_of(lines, 1) == ["a", "and 2 more"]
+
+
+def test_limits_that_mean_the_same_are_told_once():
+    assert limits_in_words(()) == ()
+    (told,) = limits_in_words(("rpn_pre_nms", "rpn_post_nms"))
+    assert "more places look like cells than are looked at, so cells may be missing" in told
+    assert len(limits_in_words(("rpn_post_nms", "detections_per_image"))) == 2

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import LIMIT_REACHED, STEPS_PER_PX, to_boxes, to_labels, to_regions
+from backend.labelstudio.results import STEPS_PER_PX, to_boxes, to_labels, to_regions
 from model.boxes import Box
+from model.wording import LIMIT_REACHED
 
 INTERFACE = LabellingInterface("label", "image", "image", ("Cell", "Debris"))
 

@@ -161,9 +161,9 @@ def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
 
     (answer,) = predictor.predict(1, [task(1)], config)
 
-    assert "detections_per_image" in answer["result"][0]["meta"]["text"][0]
-    flags = predictor.services.predictions.latest(1, 1).flags
-    assert flags == ("limit reached: detections_per_image",)
+    (limit,) = predictor.services.predictions.latest(1, 1).flags
+    assert "more boxes were found than are kept" in limit
+    assert answer["result"][0]["meta"]["text"] == [limit]
     assert predictor.services.predictions.count_flagged(1, "trained-a+t0.5", "limit reached") == 1
 
 
