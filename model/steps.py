@@ -97,7 +97,9 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.iteration, self.at_once = state["iteration"], min(self.at_once, state["at_once"])
         self.notes, self.cut = state["notes"], state["cut"]
-        if self.looks:
+        if state["seen"] is None:
+            self.looks = None
+        elif self.looks:
             self.looks.seen, self.looks.best = state["seen"], state["best"]
         log.info("going on at iteration %d of %d", self.iteration, self.schedule.end)
 
@@ -113,7 +115,7 @@ class Training:
             "at_once": self.at_once,
             "notes": self.notes,
             "cut": self.cut,
-            "seen": self.looks.seen if self.looks else [],
+            "seen": self.looks.seen if self.looks else None,
             "best": self.looks.best if self.looks else {},
         }
         save_checkpoint(self.checkpoint, state)
@@ -146,10 +148,10 @@ class Training:
         """Look at the inner side where it is time; return what to tell of it, None: not looked."""
         if self.looks is None or not (done or self.iteration in self.looks.at):
             return None
-        if self.ranks.first:
-            self.looks.look(self.module, self.iteration, str(self.device))
+        # The others do not look: what the first one saw is so for all.
+        if self.ranks.most(self.ranks.first and not self._looked(self.looks)):
+            return self._look_no_more()
         since, shorter = self.looks.without_gain_since(), self.schedule.shortened(self.iteration)
-        # The others have not looked: what the first one saw is so for all.
         gains_no_more = bool(self.ranks.most(self.ranks.first and since is not None))
         if done or not gains_no_more or shorter == self.schedule:
             return ""
@@ -157,6 +159,28 @@ class Training:
         note = (
             f"no gain on the inner images since iteration {since}: the training ends at"
             f" {self.schedule.end} instead of {self.config.iterations}"
+        )
+        self.notes = [*self.notes, note]
+        return note
+
+    def _looked(self, looks: Looks) -> bool:
+        """Look, and say whether memory sufficed."""
+        try:
+            looks.look(self.module, self.iteration, str(self.device))
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            log.warning("memory ran out: %s", str(error))  # a record kept keeps the frames
+            return False
+        return True
+
+    def _look_no_more(self) -> str:
+        """Go on without looks, where a whole image needs more memory than a step."""
+        self.looks = None
+        self._empty_cache()
+        note = (
+            f"memory ran out at iteration {self.iteration} while the inner images were looked at:"
+            f" the training goes on without, to {self.schedule.end}, and keeps its last weights"
         )
         self.notes = [*self.notes, note]
         return note
@@ -213,8 +237,7 @@ class Training:
 
     def _halve(self, on_progress: OnProgress) -> None:
         self.module.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._empty_cache()
         self.at_once //= 2
         note = (
             f"memory ran out at iteration {self.iteration}: since then {self.at_once} of a batch's"
@@ -223,6 +246,10 @@ class Training:
         self.notes = [*self.notes, note]
         self.keep()  # A training that is killed now goes on with what memory allows.
         on_progress(self._progress(None, note))
+
+    def _empty_cache(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _too_small(self) -> str:
         memory = "the GPU's memory" if self.device.type == "cuda" else "the memory"

@@ -140,6 +140,48 @@ def test_looks_change_nothing_of_what_is_learned(snapshot, whole, tmp_path):
     assert run(alone, tmp_path).read_bytes() == whole[0].read_bytes()
 
 
+class Full(Looks):
+    """Looks for which memory runs out from iteration 6 on."""
+
+    def look(self, module, iteration, device):
+        if iteration >= 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        super().look(module, iteration, device)
+
+
+@pytest.mark.integration
+def test_memory_that_runs_out_in_a_look_ends_the_looks_and_not_the_training(
+    snapshot, whole, tmp_path, monkeypatch
+):
+    def full(*plan):
+        return Full(**vars(looks_for(*plan)))
+
+    monkeypatch.setattr("model.training.looks_for", full)
+    told, notes = [], []
+
+    def die(progress):
+        told.append(progress)
+        if progress.iteration == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(snapshot, tmp_path, on_progress=die)
+    weights = run(snapshot, tmp_path, on_progress=told.append, on_note=notes.append)
+    assert weights.read_bytes() == whole[0].read_bytes()
+    assert notes == [p.message for p in told if p.message]
+    (note,) = notes
+    assert note.startswith("memory ran out at iteration 6 while the inner images were looked at")
+
+
+def test_another_error_in_a_look_is_told_as_it_is(snapshot, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Looks, "look", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run(snapshot, tmp_path)
+
+
 def test_the_weights_of_a_look_that_was_clearly_better_are_kept(snapshot, tmp_path):
     module, good = build(DETECTOR, CLASSES), build(DETECTOR, CLASSES).state_dict()
     seen = replace(with_seen(snapshot, 0.8, 0.5), best=good)
