@@ -20,12 +20,17 @@ def iterations_for(images: int) -> int:
     return min(120 + 9 * images, 1500)
 
 
+def warmup(config: TrainConfig) -> int:
+    """Return how many steps the learning rate rises for."""
+    return min(config.warmup, config.iterations // 4)
+
+
 def rate(iteration: int, config: TrainConfig) -> float:
     """Return the share of the learning rate at an iteration: linear warm-up, then half a cosine."""
-    warmup = min(config.warmup, config.iterations // 4)
-    if iteration < warmup:
-        return (iteration + 1) / (warmup + 1)
-    done = (iteration - warmup) / max(1, config.iterations - warmup)
+    slow = warmup(config)
+    if iteration < slow:
+        return (iteration + 1) / (slow + 1)
+    done = (iteration - slow) / max(1, config.iterations - slow)
     return 0.5 * (1 + math.cos(math.pi * done))
 
 

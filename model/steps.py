@@ -24,7 +24,7 @@ from model.gradients import gradient, out_of_memory
 from model.looks import Looks
 from model.parallel import ALONE, Ranks
 from model.progress import OnProgress, Progress, ignore
-from model.schedule import Schedule
+from model.schedule import Schedule, warmup
 from model.weights import load_checkpoint, save_checkpoint
 
 log = logging.getLogger(__name__)
@@ -138,11 +138,16 @@ class Training:
             done = self.iteration == self.schedule.end
             noted = self._look(done)
             mark = done or noted is not None
-            if mark or self.iteration % _CHECKPOINT_EVERY == 0:
+            if mark or self._is_worth_keeping:
                 self.keep()
             if mark or self.iteration % _REPORT_EVERY == 0:
                 on_progress(self._progress(float(np.mean(losses)), noted or ""))
         self._choose()
+
+    @property
+    def _is_worth_keeping(self) -> bool:
+        # Losses explode at the highest rate: what the warm-up has learned is then good still.
+        return self.iteration % _CHECKPOINT_EVERY == 0 or self.iteration == warmup(self.config)
 
     def _look(self, done: bool) -> str | None:
         """Look at the inner side where it is time; return what to tell of it, None: not looked."""

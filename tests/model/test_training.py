@@ -171,6 +171,14 @@ def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypat
     assert torch.equal(load_file(path)[name], kept["module"][name])
 
 
+def test_a_loss_that_explodes_at_the_full_rate_keeps_what_the_warm_up_learned(learn, monkeypatch):
+    monkeypatch.setattr("model.schedule.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
+    notes = []
+    path = learn(replace(SHORT, iterations=9, gradient_clip=0.0), on_note=notes.append)
+    assert all(torch.isfinite(t).all() for t in load_file(path).values())
+    assert notes[0].endswith("the weights of iteration 2 were kept")
+
+
 def test_a_start_from_other_weights_begins_where_they_were(learn, tmp_path):
     first = learn(workdir=tmp_path / "first")
     still = replace(SHORT, iterations=1, learning_rate=0.0)
