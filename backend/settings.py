@@ -173,6 +173,10 @@ class Settings(BaseSettings):
         return self.home / "runs"
 
     @property
+    def trainings_folder(self) -> Path:
+        return self.home / "trainings"
+
+    @property
     def recipe(self) -> tuple[DetectorConfig, TrainConfig]:
         """What is trained, and how."""
         detector, training = PRESETS[self.preset]

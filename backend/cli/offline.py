@@ -69,7 +69,10 @@ def train(
     device: Device = None,
     home: Home = None,
 ) -> None:
-    """Train a version on labelled images and judge it on those held out."""
+    """Train a version on labelled images and judge it on those held out.
+
+    A training that was stopped goes on from its checkpoint when the command is given again.
+    """
     from model.registry import Registry
 
     settings = settings_from(home=home, device=device, preset=preset, iterations=iterations)
@@ -91,11 +94,15 @@ def _learn(
     champion: ModelVersion | None,
     settings: Settings,
 ) -> ModelVersion:
-    from tempfile import TemporaryDirectory
-
+    from backend.learning.workdir import workdir
     from model.learning import make_candidate
 
-    with TemporaryDirectory(prefix="cytoloop-train-") as folder, progress("Training") as advance:
+    recipe = [config.to_json() for config in settings.recipe]
+    begun = champion.id if champion else registry.first
+    with (
+        workdir(settings, snapshot.sha256, recipe, begun) as folder,
+        progress("Training") as advance,
+    ):
 
         def on_progress(step: Progress) -> None:
             loss = "" if step.loss is None else f"loss {step.loss:.3f}"
@@ -108,7 +115,7 @@ def _learn(
             champion=champion,
             project=None,
             preset=settings.recipe,
-            workdir=Path(folder),
+            workdir=folder,
             device=settings.device,
             on_progress=on_progress,
         )

@@ -1,9 +1,10 @@
-"""Who works on a run: the process that holds its folder; the kernel lets go when it dies."""
+"""Who is at a training: the process that holds its folder; the kernel lets go when it dies."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from backend.settings import Settings
 
 @contextmanager
 def take(folder: Path) -> Iterator[bool]:
-    """Hold a run's folder, made when absent, for as long as the block runs.
+    """Hold a training's folder, made when absent, for as long as the block runs.
 
     Redis may forget a job and a process id may be another's by now; this lock cannot be wrong, on
     a file system that all workers of one installation share.
@@ -23,12 +24,17 @@ def take(folder: Path) -> Iterator[bool]:
     False when another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Not the folder's own lock: whoever writes in it takes that (model.atomic).
-    descriptor = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(_lock(folder), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         yield _try(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder that this process holds, and what it holds it by."""
+    shutil.rmtree(folder)
+    _lock(folder).unlink(missing_ok=True)
 
 
 def run_folder(settings: Settings, run_id: int) -> Path:
@@ -47,6 +53,11 @@ def is_taken(folder: Path) -> bool:
         return False
     with take(folder) as free:
         return not free
+
+
+def _lock(folder: Path) -> Path:
+    # Not the folder's own lock: whoever writes in it takes that (model.atomic).
+    return folder.with_suffix(".lock")
 
 
 def _try(descriptor: int) -> bool:

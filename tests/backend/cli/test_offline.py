@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageColor
@@ -137,6 +138,31 @@ def test_train_makes_a_version_that_evaluate_predict_and_models_know(
     assert version in run("predict", cells / "images", "--out", tmp_path / "out").stderr
     unseen = run("evaluate", *data, "--unseen", "--map", "Nucleus=Cell")
     assert ("images            1" in unseen.stdout) or ("has seen every image" in unseen.stderr)
+
+
+@pytest.mark.integration
+def test_a_training_that_was_stopped_goes_on_when_the_command_is_given_again(
+    run: Run, cells: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model.steps import Training
+
+    steps, whole = list[int](), Training.step
+
+    def stop_at_the_third(training: Training, *options: Any) -> float:
+        steps.append(training.iteration)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        return whole(training, *options)
+
+    monkeypatch.setattr(Training, "step", stop_at_the_third)
+    data = ("--images", cells / "images", "--annotations", cells / "annotations")
+    words = ("train", *data, "--iterations", "4", "--device", "cpu")
+    assert run(*words).exit_code != 0
+    assert list((home / "trainings").glob("*/checkpoint.pt"))
+    resumed = run(*words)
+    assert resumed.exit_code == 0, resumed.output
+    assert steps == [0, 1, 2, 1, 2, 3]
+    assert list((home / "trainings").iterdir()) == []
 
 
 BCCD = Path(os.environ.get("CYTOLOOP_DATA", "/nonexistent")) / "bccd"
