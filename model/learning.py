@@ -21,6 +21,7 @@ from model.errors import BrokenVersion, VersionNotFound
 from model.evaluation import counting_threshold, evaluate_version
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
+from model.magnification import learned_sides, mixed
 from model.progress import OnProgress, Progress, ignore, part_of
 from model.registry import Registry
 from model.version_folder import EXPORTED
@@ -122,11 +123,12 @@ def make_candidate(
         parent=start.version.id if start else None,
         snapshot=snapshot.sha256,
         lineage=_lineage(snapshot, start),
+        cell_sides_px=learned_sides(snapshot.of_side("train")),
     )
     on_progress(Progress("exporting", _TRAINING[1]))
     learned = load_detector(weights, detector, snapshot.classes, device)
     serving = _serving(learned, _samples(snapshot, groups, detector), workdir)
-    version = replace(version, notes=(*notes, *serving.notes))
+    version = replace(version, notes=(*notes, *mixed(version.cell_sides_px), *serving.notes))
     loaded = _calibrated(LoadedVersion(version, groups, serving.detector), snapshot, on_progress)
     version = _judged(loaded, snapshot, on_progress) if with_report else loaded.version
     on_progress(Progress("storing", 1.0))

@@ -10,6 +10,7 @@ import numpy as np
 from model.anchors import scale_for
 from model.boxes import Detections
 from model.detecting import Detector
+from model.magnification import UNLIKE_SIZE, is_unlike
 from model.sizing import at_found_scale
 from model.tiling import TiledDetector
 from model.versions import ModelVersion
@@ -29,15 +30,19 @@ class Found:
         The image as the detector saw it, though not enlarged yet, with its contrast group.
     detections
         In pixels of the raw image, clipped to it; scores descending.
+    is_unlike_size
+        Whether its cells are far from the size of those that the version learned from.
     """
 
     prepared: Prepared
     detections: Detections
+    is_unlike_size: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
         """What to know before trusting the boxes."""
-        return *self.prepared.flags, *limits_in_words(self.detections.caps_reached)
+        size = (UNLIKE_SIZE,) if self.is_unlike_size else ()
+        return *self.prepared.flags, *size, *limits_in_words(self.detections.caps_reached)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class LoadedVersion:
         prepared = [self._prepared(image) for image in images]
         detected = TiledDetector(self.detector, self._largest_px).detect(prepared)
         return [
-            Found(image, self._named(_in_raw_pixels(found, image), default_class))
+            self._found(image, self._named(_in_raw_pixels(found, image), default_class))
             for image, found in zip(prepared, detected, strict=True)
         ]
 
@@ -87,6 +92,10 @@ class LoadedVersion:
         if self.cell_diameter_px:
             return seen_at(whole, scale_for(np.array([self.cell_diameter_px]), config))
         return at_found_scale(whole, self.detector, config)
+
+    def _found(self, image: Prepared, detections: Detections) -> Found:
+        counted = detections.above(self.version.threshold).xyxy_px
+        return Found(image, detections, is_unlike(counted, self.version.cell_sides_px))
 
     @property
     def _largest_px(self) -> float | None:

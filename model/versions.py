@@ -92,6 +92,9 @@ class ModelVersion:
     lineage
         sha256 of every image that this version or one it started from learned from or was stopped,
         calibrated or chosen by.
+    cell_sides_px
+        The smallest and the largest side, in raw pixels, that is typical of an image that it
+        learned from (``model.magnification``); None: not known.
     """
 
     id: str
@@ -108,6 +111,7 @@ class ModelVersion:
     decision: GateDecision | None = None
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     notes: tuple[str, ...] = ()
+    cell_sides_px: tuple[float, float] | None = None
 
     @property
     def finds_scale(self) -> bool:
@@ -142,7 +146,7 @@ class ModelVersion:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelVersion:
         def maybe(name: str, build: Any) -> Any:
-            return build(values[name]) if values[name] is not None else None
+            return build(values[name]) if values.get(name) is not None else None
 
         return cls(
             **{
@@ -154,5 +158,7 @@ class ModelVersion:
                 "training": maybe("training", TrainConfig.from_json),
                 "report": maybe("report", EvaluationReport.from_json),
                 "decision": maybe("decision", GateDecision.from_json),
+                # Versions of before do not know it.
+                "cell_sides_px": maybe("cell_sides_px", tuple),
             }
         )

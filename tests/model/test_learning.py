@@ -54,6 +54,19 @@ def hashes(snapshot, *sides):
     return [image.sha256 for image in snapshot.of_side(*sides)]
 
 
+def test_a_candidate_knows_how_large_the_cells_were_and_that_they_were_not_of_one_size(
+    make, cell_images
+):
+    small, held_out = cell_images(3, shape=(64, 64), cells=5), cell_images(1, 200, "held-out", 5)
+    large = [
+        replace(image, boxes=tuple(replace(b, xmin=0.0, xmax=400.0) for b in image.boxes))
+        for image in small[:1]
+    ]
+    version = make(DatasetSnapshot((*small[1:], *large, *held_out), CLASSES))
+    assert 12 < version.cell_sides_px[0] < 22 < version.cell_sides_px[1]
+    assert "a project for each magnification" in version.notes[0]
+
+
 def test_importing_it_imports_no_torch():
     code = "import sys, model.learning; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

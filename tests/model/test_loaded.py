@@ -89,6 +89,21 @@ def test_a_version_that_knows_its_classes_keeps_them():
     assert knowing.find([IMAGE], default_class="WBC")[0].detections.boxes()[0].label == "RBC"
 
 
+def test_an_image_whose_cells_are_of_another_size_than_those_learned_from_is_flagged():
+    rows = [(10 * n, 10, 10 * n + 8, 18) for n in range(5)]
+    alike, unlike = (loaded(rows, cell_sides_px=sides) for sides in ((7.0, 9.0), (16.0, 18.0)))
+    assert alike.find([IMAGE])[0].flags == ("constant",)
+    assert unlike.find([IMAGE])[0].flags == ("constant", "unlike-size")
+    shrunk = loaded(rows, scale=0.5, cell_sides_px=(16.0, 18.0))
+    assert shrunk.find([IMAGE])[0].flags == ("constant",)
+
+
+def test_boxes_that_do_not_count_tell_nothing_of_the_size_of_the_cells():
+    rows = [(10 * n, 10, 10 * n + 8, 18) for n in range(5)]
+    sure = loaded(rows, cell_sides_px=(16.0, 18.0), threshold=0.8)
+    assert "unlike-size" not in sure.find([IMAGE])[0].flags
+
+
 def test_a_version_is_judged_on_the_path_that_serves(tmp_path, labelled):
     Image.fromarray(IMAGE.pixels).save(tmp_path / "a.png")
     truth = labelled([(10, 20, 30, 40, "WBC")], path=tmp_path / "a.png")

@@ -25,6 +25,7 @@ def test_a_version_comes_back_from_json_as_it_was(preset, report):
         report=judged,
         decision=GateDecision(True, ("better",), judged, report(ap50=None)),
         notes=("no ImageNet weights",),
+        cell_sides_px=(12.5, 20.0),
     )
     assert ModelVersion.from_json(json.loads(json.dumps(version.to_json()))) == version
 
