@@ -117,9 +117,16 @@ def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
         return example
     left, top = _corner(example, side, rng)
     pixels = example.pixels[top : top + side, left : left + side]
-    edges, wide = inside(example.xyxy_px - np.array([left, top] * 2, np.float32), pixels.shape)
-    kept = wide & (_area(edges) >= _VISIBLE * _area(example.xyxy_px))
+    edges, kept = in_window(example.xyxy_px, left, top, pixels.shape)
     return Example(pixels, edges[kept], example.labels[kept])
+
+
+def in_window(
+    xyxy_px: NDArray[np.float32], left: int, top: int, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return boxes, shape (N, 4), in a window's pixels, and which are at least half visible."""
+    edges, wide = inside(xyxy_px - np.array([left, top] * 2, np.float32), shape)
+    return edges, wide & (_area(edges) >= _VISIBLE * _area(xyxy_px))
 
 
 def _corner(example: Example, side: int, rng: np.random.Generator) -> tuple[int, int]:

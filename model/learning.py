@@ -192,7 +192,8 @@ def _resolve(
 def _summary(snapshot: DatasetSnapshot) -> str:
     images = snapshot.of_side("train")
     cells = counted(sum(len(image.boxes) for image in images), "cell")
-    return f"learning from {counted(len(images), 'image')} with {cells}"
+    told = f"learning from {counted(len(images), 'image')} with {cells}"
+    return told if snapshot.of_side("inner") else f"{told}, in all steps: no image is inner yet"
 
 
 def _fit_groups(snapshot: DatasetSnapshot, training: TrainConfig) -> ContrastGroups:

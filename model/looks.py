@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
+from model.augment import in_window
+from model.boxes import Box, Detections, Float32
 from model.config import DetectorConfig, TrainConfig
 from model.detector import TorchDetector
 from model.evaluation import ap50_of
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
+from model.seams import Tile
+from model.tiling import cut_out, middle
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
+from preprocessing.prepare import Prepared, prepare
 
 #: As many looks as are taken where they can be paid for, evenly over the schedule.
 _MOST = 8
@@ -41,6 +47,9 @@ class Looks:
     ----------
     images
         Those that are looked at each time.
+    parts
+        What is looked at of each, where they are too large to be looked at whole; their boxes are
+        then in pixels of these.
     groups, classes, detector
         As the version will have them.
     at
@@ -58,6 +67,7 @@ class Looks:
     at: frozenset[int]
     seen: list[tuple[int, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    parts: tuple[Prepared, ...] = ()
 
     @property
     def ap50(self) -> float | None:
@@ -66,14 +76,18 @@ class Looks:
 
     def look(self, module: FasterRCNN, iteration: int, device: str) -> None:
         """Find the cells of the inner images with a copy of a module that is being trained."""
-        found = TorchDetector(deepcopy(module), self.detector, self.classes, device)
-        version = ModelVersion("in training", "trained", self.classes, 0.0, self.detector)
-        loaded = LoadedVersion(version, self.groups, found)
-        boxes = [loaded.find([image.read()])[0].detections for image in self.images]
-        ap50 = ap50_of(boxes, self.images, self.classes) or 0.0
+        detector = TorchDetector(deepcopy(module), self.detector, self.classes, device)
+        ap50 = ap50_of(self._found(detector), self.images, self.classes) or 0.0
         if ap50 > max((earlier for _, earlier in self.seen), default=-1.0):
             self.best = {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
         self.seen = [*self.seen, (iteration, ap50)]
+
+    def _found(self, detector: TorchDetector) -> list[Detections]:
+        if self.parts:
+            return [detector.detect([part])[0] for part in self.parts]
+        version = ModelVersion("in training", "trained", self.classes, 0.0, self.detector)
+        loaded = LoadedVersion(version, self.groups, detector)
+        return [loaded.find([image.read()])[0].detections for image in self.images]
 
     def without_gain_since(self) -> int | None:
         """Return the iteration since which nothing was gained, where that is some looks ago."""
@@ -105,16 +119,21 @@ def looks_for(
 
     Returns
     -------
-    None where the inner side has no cell, or is too costly to be looked at often enough.
+    None where the inner side has no cell, or the training is too short for looks.
     """
     # In order of hash, as if drawn: of many images the first few stand for all.
     drawn = sorted(snapshot.of_side("inner"), key=lambda image: image.sha256)
     number, images = _affordable(drawn, detector.scale, training)
+    parts: tuple[Prepared, ...] = ()
+    if number < _FEWEST:
+        number, chosen = _affordable_parts(drawn, training)
+        cut = [_part(image, groups, snapshot.classes, detector.scale, training) for image in chosen]
+        parts, images = tuple(part for part, _ in cut), tuple(image for _, image in cut)
     known = [box for image in images for box in image.boxes if box.label in snapshot.classes]
     if number < _FEWEST or not known:
         return None
     at = frozenset(round(training.iterations * (i + 1) / number) for i in range(number))
-    return Looks(images, groups, snapshot.classes, detector, at)
+    return Looks(images, groups, snapshot.classes, detector, at, parts=parts)
 
 
 def _affordable(
@@ -132,6 +151,50 @@ def _affordable(
             break
         chosen.append(image)
     return number, tuple(chosen)
+
+
+def _affordable_parts(
+    images: Sequence[LabelledImage], training: TrainConfig
+) -> tuple[int, Sequence[LabelledImage]]:
+    """Return the same of parts as large as those that are learned from."""
+    payable = int(_SHARE * training.iterations * training.batch)
+    number = min(_MOST, payable)
+    return number, images[: payable // number] if number >= _FEWEST else ()
+
+
+def _part(
+    image: LabelledImage,
+    groups: ContrastGroups,
+    classes: Sequence[str],
+    scale: float,
+    training: TrainConfig,
+) -> tuple[Prepared, LabelledImage]:
+    """Return the part about the cell that is nearest to the middle, and the cells in it."""
+    whole = prepare(image.read(), groups, scale)
+    boxes = [box for box in image.boxes if box.label in classes]
+    raw = np.array([box.xyxy_px for box in boxes], np.float32).reshape(-1, 4)
+    edges = whole.from_raw(raw)
+    tile = _about_a_cell(whole, edges, training.crop_px or max(whole.height, whole.width))
+    seen = cut_out(whole, tile)
+    moved, kept = in_window(edges, tile.left, tile.top, seen.pixels.shape)
+    inside = tuple(
+        Box(xmin, ymin, xmax, ymax, box.label)
+        for box, (xmin, ymin, xmax, ymax), is_in in zip(boxes, moved.tolist(), kept, strict=True)
+        if is_in
+    )
+    # A copy, so that the whole image is not kept with it.
+    return replace(seen, pixels=seen.pixels.copy()), replace(image, boxes=inside)
+
+
+def _about_a_cell(whole: Prepared, xyxy_px: Float32, side_px: int) -> Tile:
+    tile = middle(whole, side_px)
+    if not len(xyxy_px):
+        return tile
+    off = (xyxy_px[:, :2] + xyxy_px[:, 2:] - [whole.width, whole.height]) / 2
+    x, y = off[np.square(off).sum(axis=1).argmin()]
+    right = int(np.clip(x, -tile.left, whole.width - tile.right))
+    down = int(np.clip(y, -tile.top, whole.height - tile.bottom))
+    return Tile(tile.left + right, tile.top + down, tile.right + right, tile.bottom + down)
 
 
 def _learned_px(sides: Sequence[float], training: TrainConfig) -> float:

@@ -72,6 +72,23 @@ def test_importing_it_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_training_without_an_inner_side_says_that_it_cannot_end_sooner(make, snapshot):
+    told = []
+
+    def stop(progress):
+        told.append(progress.message)
+        raise TrainingCancelled("stop")
+
+    inner = replace(snapshot.images[0], side="inner")
+    for each in (snapshot, replace(snapshot, images=(*snapshot.images, inner))):
+        with pytest.raises(TrainingCancelled):
+            make(each, on_progress=stop)
+    assert told == [
+        "learning from 3 images with 12 cells, in all steps: no image is inner yet",
+        "learning from 3 images with 12 cells",
+    ]
+
+
 def test_a_part_of_the_work_reports_as_its_share_of_the_whole():
     seen = []
     part_of(seen.append, 0.2, 0.6)(Progress("training", 0.5, 1, 2, 0.1))

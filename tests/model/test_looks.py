@@ -74,6 +74,30 @@ def test_without_an_inner_side_or_a_cell_in_it_the_schedule_is_fixed(snapshot, c
     assert looks(replace(snapshot, images=(*teach, *empty)), 100) is None
 
 
+def test_of_images_too_large_to_be_looked_at_often_enough_parts_about_a_cell_are(
+    snapshot, cell_images
+):
+    large = cell_images(6, 95, "inner", 1, (700, 800))
+    both = replace(snapshot, images=(*snapshot.of_side("train"), *large))
+    few, many = looks(both), looks(both, 30)
+    assert (len(few.images), sorted(few.at)) == (1, [3, 6, 10, 13, 16])
+    assert (len(many.images), len(many.at)) == (1, 8)
+    assert [part.pixels.shape for part in few.parts] == [(320, 320)]
+    (box,) = few.images[0].boxes
+    about = few.parts[0].pixels[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)]
+    assert about.mean() > 1.5 * few.parts[0].pixels.mean()
+    assert looks(both, 12) is None
+
+
+@pytest.mark.integration
+def test_a_training_looks_at_parts_as_at_whole_images(snapshot, cell_images, tmp_path):
+    large = cell_images(1, 95, "inner", 1, (700, 800))
+    seen = []
+    both = replace(snapshot, images=(*snapshot.of_side("train"), *large))
+    run(both, tmp_path, on_progress=seen.append)
+    assert [p.iteration for p in seen if p.ap50 is not None][:3] == [3, 6, 10]
+
+
 def test_it_gains_until_three_looks_in_a_row_brought_nothing(snapshot):
     assert with_seen(snapshot).without_gain_since() is None
     assert with_seen(snapshot, 0.5, 0.5, 0.5).without_gain_since() is None
