@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 from backend.datasets.counts import CountedImage
 from backend.effort.believing import corrections
+from backend.effort.measuring import started_from
 from backend.labelstudio.results import to_labels
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
+from backend.store.predictions import StoredPrediction
 from model.label_guard import ImageLabels, SetAside, guard, summary
 
 
@@ -63,8 +65,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
 def _read(
     services: Services, image: StoredImage, annotation: Annotation | None
 ) -> tuple[KnownImage, ImageLabels]:
-    task = annotation.task if annotation else image.task
-    served = services.predictions.latest(image.project, task) if task is not None else None
+    served = _served(services, image, annotation)
     regions = annotation.result if annotation else served.counted if served else ()
     labels, notes = to_labels(image.name, regions, image.width, image.height)
     counted = CountedImage(
@@ -78,6 +79,17 @@ def _read(
         flags=(*(served.flags if served else ()), *notes),
     )
     return KnownImage(image, counted, tuple(f"{image.name}: {note}" for note in notes)), labels
+
+
+def _served(
+    services: Services, image: StoredImage, annotation: Annotation | None
+) -> StoredPrediction | None:
+    """Return the prediction whose boxes were corrected, or count as long as nobody did."""
+    if annotation is None:
+        return services.predictions.latest(image.project, image.task) if image.task else None
+    shown = services.predictions.of_task(image.project, annotation.task)
+    began = started_from(annotation, shown)
+    return None if began is None or began.is_blind else began
 
 
 def _guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:

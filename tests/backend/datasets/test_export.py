@@ -206,6 +206,26 @@ def test_counts_name_the_source_the_version_and_the_annotator(
     assert (rows[2]["model_version"], rows[2]["annotator"]) == ("v1+0.5", "")
 
 
+def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_later_one(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png", corrected=[CELL], predicted=[CELL])
+    later = to_regions([Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
+    flags = ("limit reached: 1,000 cells",)
+    services.predictions.add(project, 1, sha256, 0, "v2+0.5", later, 0.5, flags=flags)
+    export_counts(services, project, tmp_path / "counts.csv")
+    assert ",Cell,corrected,1,0.325521,v1+0.5,anna@lab,\n" in (tmp_path / "counts.csv").read_text()
+
+
+def test_boxes_that_were_drawn_from_none_name_no_version(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL], predicted=[Box(30, 5, 40, 20, "Cell")])
+    export_voc(services, project, tmp_path / "out")
+    (image,) = json.loads((tmp_path / "out" / "export.json").read_text())["images"]
+    assert (image["source"], image["model_version"]) == ("corrected", "")
+
+
 def test_a_box_that_is_shown_to_save_work_alone_does_not_count(
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:
