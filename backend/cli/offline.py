@@ -160,7 +160,7 @@ def evaluate(
         warn([f"{version.id} learned from or was chosen by these, {fate}: {', '.join(seen)}"])
     loaded = registry.load(version.id, settings.device).told(diameter)
     classes = version.classes or folder.classes
-    report = evaluate_version(loaded, judged, classes, default_class=folder.classes[0])
+    report = evaluate_version(loaded, judged, classes)
     if as_json:
         extra: dict[str, Any] = {"version": version.id, "seen": seen, "notes": folder.notes}
         typer.echo(json.dumps(extra | report.to_json(), indent=1))

@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 from typer.testing import Result
 
 from backend.datasets.report_figures import LINE
-from backend.datasets.voc import read_voc
+from backend.datasets.voc import read_voc, write_voc
 from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
 
@@ -48,6 +48,16 @@ def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path
     with Image.open(tmp_path / "new" / "worth.png") as drawn:
         assert drawn.width > 900
         assert ImageColor.getrgb(LINE) in {colour for _, colour in drawn.getcolors(1 << 16)}
+
+
+def test_images_without_a_cell_are_judged_too(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("L", (160, 128), 128).save(tmp_path / "images" / "empty.png")
+    write_voc(tmp_path / "annotations" / "empty.xml", "empty.png", 160, 128, 1, ())
+    words = ("--images", tmp_path / "images", "--annotations", tmp_path / "annotations")
+    result = run("evaluate", *words)
+    assert result.exit_code == 0, result.output
+    assert "images            1" in result.stdout
 
 
 def test_a_picture_of_another_format_is_refused_before_the_work(run: Run, cells: Path) -> None:
