@@ -193,12 +193,12 @@ class _Entries:
             name = stem + _suffix(image)
             raw = self._raw(image)
             size = image.counted.width, image.counted.height
-            depth = depth_of(raw) if raw else 1
+            page = image.stored.page
+            depth = depth_of(raw) if raw and not page else 1  # a page comes as a grey TIFF
             boxes: Sequence[Box] = image.counted.boxes
             voc = voc_bytes(name, *size, depth, boxes, self._one_based)
             yield f"{ANNOTATIONS}/{stem}.xml", voc
             if raw and self._with_images:
-                page = image.stored.page
                 yield f"{IMAGES}/{name}", page_as_tiff(raw, page) if page else raw
             contents.append(_came_from(image, name))
             odd += [_warning(name, one) for one in image.aside]

@@ -9,18 +9,20 @@ from preprocessing.images import read_image
 
 
 def depth_of(path: Path) -> int:
-    """Return the number of channels of an image file; 1 for a TIFF that Pillow does not know."""
-    from PIL import Image, UnidentifiedImageError
+    """Return the number of channels of an image file, of its first page where it has many."""
+    import tifffile
+    from PIL import Image
 
     try:
+        with tifffile.TiffFile(path) as tiff:
+            return int(tiff.pages[0].aspage().samplesperpixel)
+    except tifffile.TiffFileError:  # a PNG or a JPEG
         with Image.open(path) as image:
             return len(image.getbands())
-    except UnidentifiedImageError:
-        return 1
 
 
 def page_as_tiff(path: Path, page: int) -> bytes:
-    """Return one page of a many-page file as a TIFF of its own, its grey levels unchanged.
+    """Return one page of a many-page file as a grey TIFF of its own, its levels unchanged.
 
     A VOC file belongs to one image, and tools that read the whole file would see the first page.
     """

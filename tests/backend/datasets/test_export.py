@@ -15,6 +15,7 @@ import tifffile
 from backend.datasets import export
 from backend.datasets.export import export_counts, export_csv, export_voc
 from backend.datasets.folder import labelled_folder
+from backend.datasets.rawfiles import depth_of
 from backend.datasets.voc import read_voc
 from backend.errors import BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
@@ -132,6 +133,32 @@ def test_a_page_of_a_stack_is_exported_as_an_image_of_its_own(
     put(1, "s-page2.tif", corrected=[CELL], data=(tmp_path / "s.tif").read_bytes(), page=1)
     export_voc(services, project, tmp_path / "out")
     assert (tifffile.imread(tmp_path / "out" / "images" / "s-page2.tif") == stack[1]).all()
+
+
+def test_a_page_of_a_colour_stack_has_the_depth_that_it_is_exported_with(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    stack = np.zeros((2, 48, 64, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "s.tif", stack, photometric="rgb")
+    put(1, "s-page2.tif", corrected=[CELL], data=(tmp_path / "s.tif").read_bytes(), page=1)
+    export_voc(services, project, tmp_path / "out")
+    assert "<depth>1</depth>" in (tmp_path / "out" / "annotations" / "s-page2.xml").read_text()
+
+
+def test_a_tiff_larger_than_pillow_opens_is_exported(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    levels = np.zeros((13_500, 13_500), np.uint8)
+    tifffile.imwrite(tmp_path / "l.tif", levels, compression="zlib")
+    put(1, "l.tif", corrected=[CELL], data=(tmp_path / "l.tif").read_bytes())
+    export_voc(services, project, tmp_path / "out", with_images=False)
+    assert "<depth>1</depth>" in (tmp_path / "out" / "annotations" / "l.xml").read_text()
+
+
+def test_a_colour_tiff_of_16_bit_has_depth_3(tmp_path: Path) -> None:
+    levels = np.zeros((48, 64, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "c.tif", levels, photometric="rgb")
+    assert depth_of(tmp_path / "c.tif") == 3
 
 
 def test_an_export_into_a_folder_that_holds_something_is_refused(
