@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import BadSetting
@@ -16,6 +17,8 @@ from model.starter import STARTER_ID, is_starter
 
 PREFIX = "CYTOLOOP_"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+#: In the home: the ports on which `cytoloop up` last ran.
+PORTS_FILE = "ports.json"
 
 
 class Settings(BaseSettings):
@@ -26,7 +29,7 @@ class Settings(BaseSettings):
     home
         Where everything that must outlive a restart is kept.
     host, port
-        Address of Cytoloop's own web server.
+        Address of Cytoloop's own web server; the port kept in the home when none is chosen.
     backend_url
         Address under which Label Studio reaches it; from host and port when empty.
     browser_url
@@ -135,6 +138,15 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @model_validator(mode="after")
+    def _on_the_ports_of_its_home(self) -> Self:
+        """Take the ports that are kept in the home where none are chosen."""
+        path = self.home / PORTS_FILE
+        kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        for name in kept.keys() - self.model_fields_set:
+            setattr(self, name, kept[name])
+        return self
 
     @property
     def backend_address(self) -> str:

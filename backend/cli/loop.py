@@ -23,9 +23,11 @@ def up(
         ),
     ] = None,
     home: Home = None,
-    port: Annotated[int | None, typer.Option(help="Of Cytoloop.", show_default="9090")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Of Cytoloop; kept.", show_default="9090")
+    ] = None,
     label_studio_port: Annotated[
-        int | None, typer.Option(help="Of Label Studio.", show_default="8080")
+        int | None, typer.Option(help="Of Label Studio; kept.", show_default="8080")
     ] = None,
 ) -> None:
     """Run the whole loop on this machine until Ctrl-C; without --images, with a demo project."""

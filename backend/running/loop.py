@@ -12,7 +12,7 @@ from backend.credentials import FILE_NAME, Credentials
 from backend.running.label_studio import is_first_start, label_studio_service, require_same
 from backend.running.lock import hold
 from backend.running.ours import web_service, worker_service
-from backend.running.ports import require_free
+from backend.running.ports import keep, require_free
 from backend.running.processes import Service
 from backend.running.projects import open_projects
 from backend.running.redis import redis_service
@@ -44,6 +44,7 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
     require_same(services, label_studio)
     with hold(settings.home, label_studio, settings.backend_address), _ended_by_signals():
         _require_free_ports(settings, bool(credentials.label_studio_url))
+        keep(settings)
         terminal = Terminal(_hints(settings))
         supervisor = Supervisor(settings.home, settings.home / "logs", terminal)
         try:

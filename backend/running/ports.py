@@ -1,4 +1,4 @@
-"""Addresses that must be free before anything starts."""
+"""Ports that must be free before anything starts, and are kept for the commands that follow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import socket
 
 from backend.running.errors import PortBusy
+from backend.settings import PORTS_FILE, Settings
+from model.atomic import write_json
 
 
 def is_free(host: str, port: int) -> bool:
@@ -42,3 +44,12 @@ def require_free(host: str, port: int, label: str, option: str, variable: str) -
             f"Port {port}, where {label} should listen, is taken by another program. Stop that "
             f"program, or choose another port: cytoloop up {option} {port + 1} (or {variable})."
         )
+
+
+def keep(settings: Settings) -> None:
+    """Have every later command find the loop on these ports, and the next `cytoloop up` take them.
+
+    Addresses with them are written into Label Studio: of the backend, and in the tasks' data.
+    """
+    ports = {"port": settings.port, "label_studio_port": settings.label_studio_port}
+    write_json(settings.home / PORTS_FILE, ports)

@@ -13,6 +13,7 @@ from backend.credentials import Credentials
 from backend.running.errors import AlreadyRunning, PortBusy, ProgramMissing, RunningError
 from backend.running.label_studio import environment, program
 from backend.running.lock import hold, holder
+from backend.running.loop import run_loop
 from backend.running.ports import is_free, require_free
 from backend.running.redis import redis_service
 from backend.settings import Settings
@@ -22,6 +23,11 @@ from backend.settings import Settings
 def busy_port():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 def test_a_busy_port_is_named_with_both_ways_out(busy_port):
@@ -37,6 +43,28 @@ def test_a_port_that_was_let_go_is_free():
         port = listening.getsockname()[1]
         assert not is_free("127.0.0.1", port)
     assert is_free("127.0.0.1", port)
+
+
+def test_the_ports_that_up_was_given_hold_for_every_later_command(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    ours = {"label_studio_url": "", "label_studio_command": "/nowhere/label-studio"}
+    chosen = {"port": free_port(), "label_studio_port": free_port()}
+    with pytest.raises(ProgramMissing):  # this far it starts
+        run_loop(settings.model_copy(update=ours | chosen))
+
+    later = Settings(home=settings.home)
+    assert (later.port, later.label_studio_port) == tuple(chosen.values())
+    monkeypatch.setenv("CYTOLOOP_PORT", "9123")
+    assert Settings(home=settings.home).port == 9123
+    assert Settings(home=settings.home, port=9124).port == 9124
+
+
+def test_a_port_that_is_busy_is_not_kept(settings: Settings, busy_port):
+    with pytest.raises(PortBusy):
+        run_loop(settings.model_copy(update={"port": busy_port}))
+
+    assert Settings(home=settings.home).port == 9090
 
 
 def test_a_home_is_held_once_and_the_second_is_told_by_whom(tmp_path: Path):
