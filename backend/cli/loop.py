@@ -37,19 +37,23 @@ def up(
 
 
 def connect(
+    project: Annotated[int, typer.Option(help="Number of the project, as in its address.")],
     url: Annotated[
         str,
         typer.Option(
-            help="Address of a Label Studio that runs.", envvar="CYTOLOOP_LABEL_STUDIO_URL"
+            help="Address of a Label Studio that runs.",
+            envvar="CYTOLOOP_LABEL_STUDIO_URL",
+            show_default="the one known",
         ),
-    ],
+    ] = "",
     token: Annotated[
         str,
         typer.Option(
-            help="Its access token (Account & Settings).", envvar="CYTOLOOP_LABEL_STUDIO_TOKEN"
+            help="Its access token (Account & Settings).",
+            envvar="CYTOLOOP_LABEL_STUDIO_TOKEN",
+            show_default="the one known",
         ),
-    ],
-    project: Annotated[int, typer.Option(help="Number of the project, as in its address.")],
+    ] = "",
     home: Home = None,
 ) -> None:
     """Attach a project of a Label Studio that already runs."""

@@ -52,9 +52,7 @@ def _connection(patient: Patient, project: Project) -> Iterator[Finding]:
         return
     missing = _missing(patient, project.id)
     if missing:
-        mend = f"cytoloop connect --url {studio.url} --token TOKEN --project {project.id}"
-        if not patient.attached:
-            mend = "Start cytoloop up again: it connects every project."
+        mend = f"cytoloop connect --project {project.id}"
         yield fail(about, f"{project.title!r}: {'; '.join(missing)}", mend)
     else:
         yield ok(about, f"{project.title!r}: connected")

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from rq import Worker
 from rq.worker import BaseWorker
 
+from backend.credentials import FILE_NAME
 from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
 from backend.errors import LabelStudioError
 from backend.learning.queue import without_password
@@ -86,7 +87,7 @@ def label_studio(patient: Patient) -> Iterator[Finding]:
     try:
         user = patient.label_studio.check()["user"]
     except LabelStudioError as error:
-        command = f"cytoloop connect --url {url} --token TOKEN --project ID"
+        command = "cytoloop connect --token TOKEN --project ID"
         yield fail("Token", str(error), f"Copy a token from Account & Settings, then: {command}")
     else:
         yield ok("Token", f"that of {user}")
@@ -161,7 +162,8 @@ def _version_at(url: str) -> str | None:
 def _no_label_studio(patient: Patient) -> Iterator[Finding]:
     settings, url = patient.settings, patient.label_studio.url
     if patient.attached:
-        mend = "Start it, or name its right address: cytoloop connect --url …"
+        where = patient.settings.home / FILE_NAME
+        mend = f"Start it, or correct label_studio_url in {where} (or CYTOLOOP_LABEL_STUDIO_URL)."
         yield fail("Label Studio", f"no Label Studio answers at {url}", mend)
         return
     try:

@@ -56,7 +56,7 @@ def require_same(services: Services, url: str) -> None:
         The message says which one is known, and where another has its place.
     """
     home, by = services.settings.home, holder(services.settings.home)
-    known = by.label_studio if by else _known_address(services.settings)
+    known = by.label_studio if by else known_address(services.settings)
     if url.rstrip("/") == known.rstrip("/") or not (by or len(services.projects)):
         return
     raise Refused(
@@ -67,13 +67,19 @@ def require_same(services: Services, url: str) -> None:
     )
 
 
-def _known_address(settings: Settings) -> str:
+def known_address(settings: Settings) -> str:
     """Return the address that is kept; the environment's counts where none could be kept yet."""
     here = settings.model_copy(update={"label_studio_url": ""})
     kept = Credentials.load_or_create(here).label_studio_url
     if kept or is_first_start(settings):
         return kept or settings.label_studio_address
     return here.label_studio_address
+
+
+def is_own(settings: Settings, url: str) -> bool:
+    """Tell whether an address is that of our own Label Studio, which `cytoloop up` starts."""
+    here = settings.model_copy(update={"label_studio_url": ""})
+    return url == here.label_studio_address and not is_first_start(settings)
 
 
 def data_folder(settings: Settings) -> Path:

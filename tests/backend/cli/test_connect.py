@@ -16,3 +16,10 @@ def test_address_and_token_may_come_from_the_environment_and_what_is_away_is_not
     assert result.exit_code == 2
     assert "Label Studio at http://127.0.0.1:9 could not be reached" in result.stderr
     assert not home.exists()
+
+
+def test_a_home_that_knows_no_label_studio_asks_which(run: Run, home: Path) -> None:
+    result = run("connect", "--project", 7)
+    assert result.exit_code == 2
+    assert "--url https://… --token TOKEN" in result.stderr
+    assert not home.exists()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backend.credentials import Credentials
-from backend.errors import Refused
+from backend.errors import BadRequest, Refused
 from backend.running.connect import connect
 from backend.running.label_studio import DATABASE, data_folder
 from backend.running.lock import FILE_NAME, hold
@@ -69,6 +69,27 @@ def test_a_second_project_of_the_same_label_studio_is_attached(services: Service
     for id in (7, 8):
         connect(services.settings, f"{THEIRS}/", TOKEN, id)
     assert [known.id for known in services.projects.all()] == [7, 8]
+
+
+def test_a_second_project_needs_neither_address_nor_token(services: Services) -> None:
+    connect(services.settings, THEIRS, TOKEN, 7)
+    said = connect(services.settings, "", "", 8)
+    assert THEIRS in said
+    assert Credentials.load_or_create(services.settings).label_studio_token == TOKEN
+
+
+def test_a_project_of_our_own_label_studio_leaves_it_ours_to_start(services: Services) -> None:
+    data_folder(services.settings).mkdir()
+    (data_folder(services.settings) / DATABASE).touch()
+    for url, token in (("", ""), (f"{OWN}/", TOKEN)):
+        assert OWN in connect(services.settings, url, token, 7)
+        assert kept_address(services.settings) == ""
+
+
+def test_a_kept_token_is_shown_to_no_other_label_studio(services: Services) -> None:
+    connect(services.settings, THEIRS, TOKEN, 7)
+    with pytest.raises(BadRequest, match="--token TOKEN"):
+        connect(services.settings, OWN, "", 8)
 
 
 def test_an_address_of_the_environment_is_that_of_the_projects_where_none_runs_here(
