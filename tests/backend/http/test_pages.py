@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,11 +12,15 @@ from flask.testing import FlaskClient
 from backend.app import create_app
 from backend.http.overview import upcoming_milestone, way_to
 from backend.http.parts import EXTENSION
+from backend.running.status import status_of
 from backend.services import Services, build_services
 from backend.settings import Settings
+from backend.store.annotations import Annotation
 from model.starter import STARTER_ID
 from model.versions import GateDecision
 from tests.backend.conftest import LABEL_CONFIG
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -44,6 +49,19 @@ def test_the_dashboard_says_how_a_project_stands(
     assert '<b data-of="next_milestone">5</b>' in page
     assert "/projects/1/export/voc" in page
     assert "classical-1+t0.5" in page
+
+
+def test_dashboard_and_status_name_one_next_milestone_also_after_corrections_were_deleted(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    for id in range(1, 6):
+        services.annotations.record(Annotation(id, project, id, (), NOW, NOW))
+    services.runs.open(project, 5, "milestone")
+    services.annotations.delete(project, [4, 5])
+
+    (told,) = status_of(services).projects
+    assert (told.corrected, told.next_milestone) == (3, 10)
+    assert '<b data-of="next_milestone">10</b>' in client.get("/").text
 
 
 def test_of_many_projects_the_newest_are_loaded_and_an_open_dashboard_changes_nothing(
