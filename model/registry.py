@@ -183,7 +183,11 @@ class Registry:
         VersionNotFound, BrokenVersion
             As :meth:`get`.
         """
-        return self.get(self._champions.current(project))
+        return self.get(self.champion_id(project))
+
+    def champion_id(self, project: str) -> str:
+        """Return the id of :meth:`champion`, also where that version cannot be read."""
+        return self._champions.current(project)
 
     def policy(self, project: str, version: ModelVersion) -> Policy:
         """Return what is made of a version's boxes in a project: its own, where none was chosen.

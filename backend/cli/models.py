@@ -150,4 +150,4 @@ def _row(version: ModelVersion, registry: Registry) -> tuple[str, ...]:
 
 def _championed(version_id: str, registry: Registry) -> list[str]:
     pointers = sorted((registry.root / "champions").glob("*.json"))
-    return [p.stem for p in pointers if registry.champion(p.stem).id == version_id]
+    return [p.stem for p in pointers if registry.champion_id(p.stem) == version_id]

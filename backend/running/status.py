@@ -67,7 +67,7 @@ def _project(services: Services, project: Project) -> ProjectStatus:
     return ProjectStatus(
         id=project.id,
         title=project.title,
-        champion=services.registry.champion(str(project.id)).id,
+        champion=services.registry.champion_id(str(project.id)),
         corrected=services.annotations.corrected_count(project.id),
         next_milestone=upcoming_milestone(
             milestone_reached(services, project.id),

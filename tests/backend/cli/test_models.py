@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,22 @@ def test_promote_and_rollback_move_the_only_projects_champion(
     again = run("models", "rollback")
     assert again.exit_code == 2
     assert "Error:" in again.stderr
+
+
+def test_a_champion_that_cannot_be_read_is_named_and_stops_no_command(
+    run: Run, home: Path, version: str, add_project: Callable[[int], None]
+) -> None:
+    add_project(7)
+    run("models", "promote", version)
+    never_served = replace(Registry(home / "registry").get(version), id="trained-2")
+    Registry(home / "registry").add(never_served, ContrastGroups.none(), None)
+    (home / "registry" / "versions" / version / "version.json").write_text("{")
+
+    listed = run("models", "list")
+    assert (listed.exit_code, f"{version} is broken" in listed.stderr) == (0, True)
+    assert "trained-2" in listed.stdout
+    assert f"champion   {version}" in run("status").stdout
+    assert "Removed 1 version" in run("models", "prune", "--keep", 0, "--yes").stdout
 
 
 def test_one_of_several_projects_must_be_named(
