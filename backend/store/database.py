@@ -61,8 +61,7 @@ def _connect(url: str) -> Engine:
     except (ArgumentError, ImportError) as error:
         raise StoreError(
             f"CYTOLOOP_DATABASE_URL cannot be used: {error}. It is sqlite:///FILE, or "
-            "postgresql+psycopg://USER:PASSWORD@HOST/NAME with psycopg installed"
-            " (`pip install '.[postgresql]'`)."
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME."
         ) from error
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from packaging.requirements import Requirement
+from sqlalchemy import Engine, create_engine, text
 
 from backend.errors import NotFound, StoreError
 from backend.store.database import MIGRATIONS, REVISION, open_database
@@ -59,7 +61,10 @@ def test_a_database_opened_again_keeps_what_it_holds(tmp_path: Path) -> None:
     ("url", "said"),
     [
         ("nowhere", "CYTOLOOP_DATABASE_URL cannot be used"),
-        ("postgresql+nodriver://lab:hunter2@localhost/cells", "with psycopg installed"),
+        (
+            "postgresql+nodriver://lab:hunter2@localhost/cells",
+            r"is sqlite:///FILE, or postgresql\+psycopg",
+        ),
         ("sqlite:///{folder}", "cytoloop doctor"),
         ("sqlite:///{folder}/text.db", "file is not a database"),
     ],
@@ -71,6 +76,12 @@ def test_a_database_that_cannot_be_opened_is_said_with_what_to_do(
     with pytest.raises(StoreError, match=said) as caught:
         open_database(url.format(folder=tmp_path))
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_driver_of_postgresql_comes_with_the_package(pytestconfig: pytest.Config) -> None:
+    package = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text())
+    needed = {Requirement(line).name for line in package["project"]["dependencies"]}
+    assert create_engine("postgresql+psycopg://HOST/NAME").driver in needed
 
 
 def test_a_database_of_a_newer_cytoloop_is_left_as_it_is_and_said_so(engine: Engine) -> None:
