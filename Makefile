@@ -13,7 +13,7 @@ PIP_INSTALL = $(UV) pip install --constraint constraints.txt
 
 help:
 	@echo "make run     set up and start the whole loop: Redis, Label Studio, backend, worker"
-	@echo "make test    set up and pass every test"
+	@echo "make test    set up, do what \`make check\` does, and pass every test"
 	@echo "make soak    what is killed and what is random, at full length and size: hours"
 	@echo "make unit    the unit tests alone, on all cores"
 	@echo "make starter train the starter model again (CYTOLOOP_DATA: the public sets; hours)"
@@ -27,7 +27,7 @@ run: $(VENV)/.ready $(STUDIO)/.ready
 setup: $(VENV)/.ready-dev $(STUDIO)/.ready
 	@tools/test-programs
 
-test: setup
+test: setup check
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
 
 # At full length and size what `make test` plays in short.

@@ -101,6 +101,17 @@ def test_no_tracked_file_names_a_registry_or_a_path_of_one_machine():
         assert not OWN_PATH.search(text), f"{name} names {OWN_PATH.search(text)}"
 
 
+def test_make_test_does_all_that_make_check_does():
+    def commands(goal: str) -> set[str]:
+        done = subprocess.run(
+            ["make", "--dry-run", goal], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return set(done.stdout.splitlines())
+
+    assert any("mypy" in command for command in commands("check"))
+    assert commands("check") <= commands("test")
+
+
 def test_label_studio_is_one_version_everywhere():
     named = {
         (name, version)
