@@ -43,6 +43,7 @@ def open_database(url: str) -> Engine:
     try:
         revision = revision_of(engine)
         if revision is not None and revision > REVISION:
+            engine.dispose()
             raise StoreError(f"{other_revision(where, revision)}. {NEWER}")
         if revision != REVISION:
             with _one_at_a_time(engine):
