@@ -38,6 +38,14 @@ class Settings(BaseSettings):
         A Label Studio that already runs; empty: the one that `cytoloop up` starts.
     label_studio_browser_url
         Its address for that browser; the address under which Cytoloop reaches it when empty.
+    label_studio_port, label_studio_command
+        Where the one that `cytoloop up` starts listens; its program, when `make setup` did not
+        install it.
+    label_config
+        File of the labels that a project made by `cytoloop up` gets.
+    backend_user, backend_password, webhook_secret
+        What Label Studio and a person show to Cytoloop; password and secret are made, and kept in
+        the home, when empty.
     redis_url, database_url
         Empty: a Redis of our own on a socket under ``home``, an SQLite file under ``home``.
     milestones, milestone_step
@@ -58,6 +66,8 @@ class Settings(BaseSettings):
         are looked at (docs/effort.md), in [0, 1]; 0: none.
     job_timeout_s, predict_budget_s
         The longest training, and the longest answer to one /predict.
+    log_level
+        ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
 
     Raises
     ------
@@ -101,6 +111,11 @@ class Settings(BaseSettings):
             super().__init__(**given)
         except ValidationError as error:
             raise BadSetting(_in_words(error)) from error
+
+    @field_validator("backend_url", "browser_url", "label_studio_url", "label_studio_browser_url")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
 
     @field_validator("milestones", mode="before")
     @classmethod

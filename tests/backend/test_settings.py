@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def test_a_setting_that_cannot_be_is_named_with_what_it_may_be(
 def test_all_settings_that_cannot_be_are_named_at_once() -> None:
     with pytest.raises(BadSetting, match=r"port cannot be 0[\s\S]*device cannot be 'gpu'"):
         Settings(port=0, device="gpu")
+
+
+def test_an_address_may_end_in_a_slash(tmp_path: Path) -> None:
+    names = ("backend_url", "browser_url", "label_studio_url", "label_studio_browser_url")
+    settings = Settings(home=tmp_path, **dict.fromkeys(names, "http://web:9090/"))
+    assert {getattr(settings, name) for name in names} == {"http://web:9090"}
+
+
+def test_every_setting_is_described() -> None:
+    described = set(re.findall(r"\w+", Settings.__doc__ or ""))
+    assert set(Settings.model_fields) <= described
 
 
 def test_a_log_level_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
