@@ -50,7 +50,7 @@ def _is_attached(
     try:
         attach(services, project.id)
     except BackendError as error:
-        terminal.say(f"[yellow]![/yellow] Project {project.id} ({project.title}): {error}")
+        terminal.warn(f"Project {project.id} ({project.title}): {error}")
         return False
     return True
 
@@ -79,7 +79,7 @@ def _fill(services: Services, project: Project, folder: Path, terminal: Terminal
     with terminal.working(f"Importing {folder}"):
         done = import_folder(services, project.id, folder, on_progress=show)
     for note in done.notes:
-        terminal.say(f"[yellow]![/yellow] {note}")
+        terminal.warn(note)
     images = done.tasks + done.known
     terminal.done(
         "Project", f"{project.title}: {counted(images, 'image')}, {done.tasks} of them new"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 from backend.running.processes import Service
@@ -38,12 +39,12 @@ class Terminal:
         self._spin(words)
 
     def ready(self, service: Service, seconds: float) -> None:
-        self.done(service.label, f"{service.where}  [dim]{seconds:.1f} s[/dim]")
+        self._tick(service.label, f"{escape(service.where)}  [dim]{seconds:.1f} s[/dim]")
 
     def restarting(self, service: Service, reason: str, delay_s: float) -> None:
         self._quiet()
         self.console.print(
-            f"[yellow]![/yellow] {service.label:<{LABEL_WIDTH}} {reason} "
+            f"[yellow]![/yellow] {service.label:<{LABEL_WIDTH}} {escape(reason)} "
             f"Starting it again in {delay_s:.0f} s."
         )
 
@@ -57,8 +58,7 @@ class Terminal:
 
     def done(self, label: str, words: str) -> None:
         """Print one finished line."""
-        self._quiet()
-        self.console.print(f"[green]✓[/green] {label:<{LABEL_WIDTH}} {words}", soft_wrap=True)
+        self._tick(label, escape(words))
 
     @contextmanager
     def working(self, words: str) -> Iterator[None]:
@@ -72,17 +72,26 @@ class Terminal:
     def update(self, words: str) -> None:
         """Change the words of what goes on."""
         if self._status is not None:
-            self._status.update(words)
+            self._status.update(escape(words))
 
     def say(self, words: str = "") -> None:
         """Print a line as it is."""
         self._quiet()
-        self.console.print(words, soft_wrap=True)
+        self.console.print(words, soft_wrap=True, markup=False)
+
+    def warn(self, words: str) -> None:
+        """Print a line on what is not as it might be."""
+        self._quiet()
+        self.console.print(f"[yellow]![/yellow] {escape(words)}", soft_wrap=True)
+
+    def _tick(self, label: str, marked_up: str) -> None:
+        self._quiet()
+        self.console.print(f"[green]✓[/green] {label:<{LABEL_WIDTH}} {marked_up}", soft_wrap=True)
 
     def _spin(self, words: str) -> None:
         self._quiet()
         self._words = words
-        self._status = self.console.status(words)
+        self._status = self.console.status(escape(words))
         self._status.start()
 
     def _quiet(self) -> None:
