@@ -39,7 +39,7 @@ class Connection:
         self._access = ("", 0.0)
         self._renewing = threading.Lock()
         self._session = requests.Session()
-        self._session.trust_env = False  # a .netrc must not replace the token
+        self._session.auth = _as_it_is  # else a .netrc would replace the token
         only_get = Retry(
             total=2,
             backoff_factor=0.3,
@@ -153,6 +153,10 @@ class Connection:
                 f"Label Studio at {self.url} could not be reached ({type(error).__name__}). "
                 "Is it running, and is its address right?"
             ) from error
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _refusal(method: str, path: str, answer: requests.Response) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +51,28 @@ def test_a_wrong_token_says_where_to_get_a_right_one(server: Any, token: str) ->
 
     with pytest.raises(LabelStudioError, match=r"401 .*Invalid token.*Account & Settings"):
         LabelStudio(server.url, token).check()
+
+
+def test_a_netrc_does_not_replace_the_token(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login lab password secret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server.answers["/data/a.png"] = b"pixels"
+
+    LabelStudio(server.url, LEGACY).download("/data/a.png")
+
+    assert server.asked[0][2]["Authorization"] == f"Token {LEGACY}"
+
+
+def test_a_proxy_of_the_environment_is_used(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    server.answers["http://labels.example.org/data/a.png"] = b"pixels"
+
+    studio = LabelStudio("http://labels.example.org", LEGACY)
+
+    assert studio.download("/data/a.png") == b"pixels"
 
 
 def test_the_token_goes_to_the_configured_host_alone(server: Any) -> None:
