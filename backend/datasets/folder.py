@@ -97,7 +97,7 @@ def labelled_folder(
     notes: list[str] = []
     pairing = pair(find_images(images), find_annotations(annotations, notes))
     notes += [*pairing.notes, *pairing.notes_on_the_lone()]
-    if others := others_in(images):
+    if others := others_in(images, annotations):
         notes.append(
             f"{counted(len(others), 'other file')} left out: {shortened(p.name for p in others)}"
         )

@@ -102,7 +102,8 @@ def import_folder(
     """
     mapping = mapping or {}
     files = find_images(folder)
-    done = Imported(notes=[f"{p.name} left out: not an image" for p in others_in(folder)])
+    others = others_in(folder, annotations)
+    done = Imported(notes=[f"{p.name} left out: not an image" for p in others])
     truth_of = _truth_of(files, annotations, done.notes)
     owner = services.projects.get(project)
     boxes = [box for each in truth_of.values() for box in _renamed(each, mapping)]

@@ -111,10 +111,12 @@ def find_annotations(source: Path, notes: list[str]) -> tuple[TruthSource, ...]:
     return tuple(VocSource(path) for path in found)
 
 
-def others_in(folder: Path) -> tuple[Path, ...]:
-    """Return the files of a folder that are neither images nor XML."""
+def others_in(folder: Path, annotations: Path | None = None) -> tuple[Path, ...]:
+    """Return the files of a folder that are neither images nor XML nor the given annotations."""
     known = {*IMAGE_SUFFIXES, ANNOTATION_SUFFIX}
-    return tuple(p for p in _files(folder) if p.suffix.lower() not in known)
+    used = annotations and annotations.resolve()
+    others = (path for path in _files(folder) if path.suffix.lower() not in known)
+    return tuple(path for path in others if path.resolve() != used)
 
 
 def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:

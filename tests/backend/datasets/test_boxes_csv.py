@@ -156,6 +156,19 @@ def test_a_folder_is_labelled_by_a_csv(tmp_path: Path, save_image: Save) -> None
     )
 
 
+def test_a_csv_that_lies_beside_its_images_is_not_told_as_left_out(
+    services: Services, label_studio: Any, project: int, tmp_path: Path, save_image: Save
+) -> None:
+    save_image(tmp_path / "in" / "a.png")
+    path = tmp_path / "in" / "boxes.csv"
+    path.write_text(f"{NAMES}\na.png,64,48,Cell,4,5,20,25\n")
+    (tmp_path / "in" / "readme.txt").touch()
+    folder = labelled_folder(tmp_path / "in", path)
+    assert folder.notes == ("1 other file left out: readme.txt",)
+    done = import_folder(services, project, tmp_path / "in", path)
+    assert done.notes == ["readme.txt left out: not an image"]
+
+
 def test_images_of_two_folders_with_one_name_are_not_mixed_up(
     tmp_path: Path, save_image: Save
 ) -> None:
