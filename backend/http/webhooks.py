@@ -16,6 +16,7 @@ from backend.http.parts import parts
 from backend.learning.triggers import after_correction, start_training
 from backend.services import Services
 from backend.store.annotations import Annotation
+from backend.store.runs import Run
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ def _delete(services: Services, project: int, body: Json) -> Json:
 
 
 def _start(services: Services, project: int, body: Json) -> Json:
-    return {"job": str(start_training(services, project).id)}
+    return _opened(project, lambda: start_training(services, project))
 
 
 def _update_project(services: Services, project: int, body: Json) -> Json:
@@ -69,13 +70,18 @@ def _update_project(services: Services, project: int, body: Json) -> Json:
 
 
 def _count(services: Services, project: int) -> Json:
-    """Open a run when a milestone is reached.
+    """Open a run when a milestone is reached."""
+    return _opened(project, lambda: after_correction(services, project))
 
-    With Redis away the run is in the store and is queued when Redis is back: the correction is
-    not refused for that.
+
+def _opened(project: int, open_run: Callable[[], Run | None]) -> Json:
+    """Name the run that was opened.
+
+    With Redis away it is in the store and is queued when Redis is back: neither a correction nor
+    the button is refused for that.
     """
     try:
-        run = after_correction(services, project)
+        run = open_run()
     except QueueError as error:
         log.warning("webhook.not_queued", project=project, reason=str(error))
         return {"waiting": str(error)}
