@@ -67,8 +67,9 @@ class Predictor:
             loaded = self.slot.current(str(project_id), wait_s=self._first_load_s)
         except NotReady as error:
             log.warning("predict.not_ready", project=project_id, reason=str(error))
-            return [NOTHING for _ in tasks]
-        answers = [self._answer(project, task, interface, loaded, deadline) for task in tasks]
+            answers: list[Answer] = [NOTHING for _ in tasks]
+        else:
+            answers = [self._answer(project, task, interface, loaded, deadline) for task in tasks]
         metrics.TASKS_UNANSWERED.inc(sum(not answer for answer in answers))
         return answers
 

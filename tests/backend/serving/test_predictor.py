@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client import REGISTRY
 
 from backend.datasets.known import known_images
 from backend.datasets.predicting import predict_into
@@ -183,10 +184,13 @@ def test_while_the_first_version_loads_tasks_are_asked_again_in_their_number(
     trained("trained-a")
     registry.promote("1", "trained-a")
     registry.load_s = 0.2
+    unanswered = "cytoloop_tasks_unanswered_total"
+    before = REGISTRY.get_sample_value(unanswered)
     with closing(Slot(registry, "cpu")) as slot:
         answers = Predictor(services, slot, first_load_s=0.01).predict(1, [task(1)] * 3, config)
 
     assert answers == [[], [], []]
+    assert REGISTRY.get_sample_value(unanswered) == (before or 0) + 3
 
 
 def test_a_detector_that_fails_on_an_image_costs_that_task_alone(
