@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from model import optics
 from model.data import Example, inside
 
 _VISIBLE = 0.5
@@ -17,6 +18,9 @@ _VISIBLE = 0.5
 #: pixels of the prepared image: about what the anchors of a detector of any size span.
 _ASTRAY = (1.1, 1.8)
 _FINDABLE_PX = (14.0, 110.0)
+
+#: Percentiles of the levels that become black and white.
+_STRETCHED = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Variation:
     astray: float = 0.0
     tone: float = 0.0
     invert: float = 0.0
+    optics: float = 0.0
     shade: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
@@ -77,7 +82,10 @@ def findable(example: Example) -> Example:
 
 def _seen_otherwise(example: Example, rng: np.random.Generator, variation: Variation) -> Example:
     """Change how the cells look and leave them where they are."""
-    seen = tone(example, rng, variation.tone)
+    seen = example
+    if rng.random() < variation.optics:
+        seen = through_other_optics(seen, rng)
+    seen = tone(seen, rng, variation.tone)
     if rng.random() < variation.invert:
         seen = inverted(seen)
     if variation.shade:
@@ -151,6 +159,13 @@ def tone(example: Example, rng: np.random.Generator, toning: float) -> Example:
     mean = pixels.mean()
     toned = np.clip(mean + (pixels - mean) * np.float32(gain), 0, 1) ** np.float32(gamma)
     return Example(toned, example.xyxy_px, example.labels)
+
+
+def through_other_optics(example: Example, rng: np.random.Generator) -> Example:
+    """Show an example as another microscope might, stretched as every image is."""
+    seen = optics.of_another_microscope(example.pixels.astype(np.float64), rng)
+    low, high = np.percentile(seen, _STRETCHED)
+    return _with_levels(example, (seen - low) / max(high - low, 1e-6))
 
 
 def inverted(example: Example) -> Example:

@@ -104,6 +104,9 @@ class TrainConfig(_Config):
         How much gain and gamma are varied: up to this share, and e to this, either way; 0: not.
     invert
         Share of the images whose dark and bright are exchanged, cells and background alike.
+    optics
+        Share of the images that are shown as another microscope might: in phase contrast, in
+        relief, by their rims, or through a filter drawn at random (see ``model.optics``).
     shade
         How much the light falls off across the image: from side to side, and towards the corners,
         up to this share of it each.
@@ -137,6 +140,7 @@ class TrainConfig(_Config):
     astray: float = 0.0
     tone: float = 0.3
     invert: float = 0.0
+    optics: float = 0.0
     shade: float = 0.2
     blur: float = 0.5
     noise: float = 0.03

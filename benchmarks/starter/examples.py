@@ -29,6 +29,7 @@ TRAINING = TrainConfig(
     astray=0.25,
     tone=0.5,
     invert=0.25,
+    optics=0.5,
     shade=0.4,
     blur=1.0,
     noise=0.05,

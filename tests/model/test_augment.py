@@ -11,6 +11,7 @@ from model.augment import (
     noisy,
     resized,
     shaded,
+    through_other_optics,
     tone,
     transpose,
     vary,
@@ -139,6 +140,18 @@ def test_shade_blur_and_noise_leave_boxes_alone_and_levels_within_0_and_1():
         np.testing.assert_array_equal(changed.xyxy_px, marked().xyxy_px)
         assert 0 <= changed.pixels.min() < changed.pixels.max() <= 1
         assert np.abs(changed.pixels - marked().pixels).max() > 0.05
+
+
+@given(seed=st.integers(0, 2**32))
+def test_another_microscope_leaves_boxes_alone_and_cells_where_they_were(seed):
+    example = marked(height=96, width=96, boxes=((30, 30, 60, 60),))
+    seen = through_other_optics(example, np.random.default_rng(seed))
+    np.testing.assert_array_equal(seen.xyxy_px, example.xyxy_px)
+    assert seen.pixels.min() >= 0
+    assert seen.pixels.max() <= 1
+    assert seen.pixels.dtype == np.float32
+    # Nothing happens far from the cell, and its edge is seen whatever the optics.
+    assert np.ptp(seen.pixels[:, 92:]) < np.ptp(seen.pixels[25:65, 25:65])
 
 
 def test_shade_takes_the_light_asked_from_side_to_side_and_again_from_the_corners_at_most():
