@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +41,8 @@ class Connection:
         self._renewing = threading.Lock()
         self._session = requests.Session()
         self._session.auth = _as_it_is  # else a .netrc would replace the token
+        # No proxy reaches this machine itself.
+        self._session.trust_env = not _is_here(self.url)
         only_get = Retry(
             total=2,
             backoff_factor=0.3,
@@ -153,6 +156,14 @@ class Connection:
                 f"Label Studio at {self.url} could not be reached ({type(error).__name__}). "
                 "Is it running, and is its address right?"
             ) from error
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -75,6 +75,16 @@ def test_a_proxy_of_the_environment_is_used(server: Any, monkeypatch: pytest.Mon
     assert studio.download("/data/a.png") == b"pixels"
 
 
+def test_a_label_studio_of_this_machine_is_asked_without_a_proxy(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.answers["/data/a.png"] = b"pixels"
+    assert LabelStudio(server.url, LEGACY).download("/data/a.png") == b"pixels"
+
+
 def test_the_token_goes_to_the_configured_host_alone(server: Any) -> None:
     client = LabelStudio(server.url, LEGACY)
 
