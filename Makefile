@@ -16,7 +16,7 @@ help:
 	@echo "make test    set up, do what \`make check\` does, and pass every test"
 	@echo "make soak    what is killed and what is random, at full length and size: hours"
 	@echo "make unit    the unit tests alone, on all cores"
-	@echo "make starter train the starter model again (CYTOLOOP_DATA: the public sets; hours)"
+	@echo "make starter train a starter anew (CYTOLOOP_DATA: the public sets; hours)"
 	@echo "make check   formatting, lint, types and import contracts"
 	@echo "make setup   both environments, and what the tests need beside them"
 	@echo "make clean   remove the environments (what you labelled is kept elsewhere, in ~/.cytoloop)"

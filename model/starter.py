@@ -1,6 +1,7 @@
 """The starter: the version shipped with the package, for projects that have taught nothing yet.
 
-Made by ``make starter``; its ``version.json`` says from what and how good it is.
+Its ``version.json`` says how it was made, from what, and how good it is; ``make starter`` trains
+another.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-STARTER_ID: Final = "starter-3"
+STARTER_ID: Final = "starter-4"
 
 #: A version's folder like those of a registry.
 FOLDER = Path(__file__).parent / "shipped" / STARTER_ID

@@ -61,11 +61,16 @@ class ScaledExamples:
 
 
 def field_example(seed: int) -> Example:
-    """Return a generated field, at the scale at which a detector would look at it."""
+    """Return a generated field, at the scale at which a detector would look at it.
+
+    One without cells is looked at from anywhere.
+    """
     made = random_field(seed)
     sides = np.array([np.sqrt(b.width * b.height) for b in made.boxes])
     image = ImageRecord(made.pixels, sha256="")
-    prepared = prepare(image, ContrastGroups.none(), scale_for(sides, DETECTOR))
+    anywhere = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.3), np.log(3))))
+    scale = scale_for(sides, DETECTOR) if len(sides) else anywhere
+    prepared = prepare(image, ContrastGroups.none(), scale)
     edges = np.array([b.xyxy_px for b in made.boxes], np.float32).reshape(-1, 4)
     labels = np.ones(len(edges), np.int64)
     return Example(prepared.pixels.astype(np.float16), prepared.from_raw(edges), labels)

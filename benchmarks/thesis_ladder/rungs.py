@@ -22,7 +22,10 @@ DEVIATIONS = (
     "images are stretched, or matched, to their percentiles by our preparation; contrast groups"
     " are found automatically, the thesis sorted by hand",
     "losses are torchvision's: smooth L1 of its own width, and weights of its own",
-    "without a network ImageNet weights are absent, and every model begins from nothing",
+    "one step learns from the losses of RPN and classifier together; keras-frcnn took one for each",
+    "the RPN learns from 256 anchors an image, and its proposals are those of the 600 likeliest",
+    "ImageNet weights are taken where they lie in torch's cache; else every model begins from"
+    " nothing",
 )
 
 

@@ -87,7 +87,7 @@ def test_corrections_in_the_browser_teach_the_detector_that_opens_the_next_task(
     # The first task opens with the starter's boxes, on the screen as they were served.
     editor.open(lab.project, first["id"])
     served = lab.prediction_of(first["id"])
-    assert served["model_version"].startswith("starter-3")
+    assert served["model_version"].startswith("starter-4")
     editor.wait_for_boxes(len(served["result"]))
     editor.page.screenshot(path=artifacts / "first-task.png")
 

@@ -32,7 +32,7 @@ def test_the_starter_says_what_it_is_made_of(starter):
     assert starter.version.classes == ()
     assert len(starter.version.lineage) > 300
     said = " ".join(starter.version.notes)
-    assert all(word in said for word in ("MIT", "CC0", "make starter", "AP50"))
+    assert all(word in said for word in ("MIT", "CC0", "benchmarks.starter", "AP50"))
 
 
 def test_the_starter_is_served_without_torch(starter):
