@@ -24,7 +24,7 @@ from model.backbones import ImageNet, build_backbone, folded
 from model.boxes import Detections
 from model.config import DetectorConfig, TrainConfig
 from model.detecting import as_detections
-from model.errors import BrokenVersion
+from model.errors import BrokenVersion, NoSuchDevice
 from model.heads import classify
 from model.proposals import propose
 from preprocessing.prepare import Prepared
@@ -180,9 +180,18 @@ class TorchDetector:
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """Return the device of that name; ``"auto"`` is CUDA when there is one, else the CPU."""
+    """Return the device of that name; ``"auto"`` is CUDA when there is one, else the CPU.
+
+    Raises
+    ------
+    NoSuchDevice
+        CUDA is asked for, and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if device.startswith("cuda") and not has_cuda:
+        raise NoSuchDevice("there is no CUDA device: take the device auto or cpu")
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if has_cuda else "cpu"
     return torch.device(device)
 
 

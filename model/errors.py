@@ -25,6 +25,10 @@ class SizeNotAsked(ModelError, ValueError):
     """A version that is told how large the cells are, and does not ask: it would not heed it."""
 
 
+class NoSuchDevice(ModelError, ValueError):
+    """A device that this machine has not."""
+
+
 class NothingToLearn(ModelError, ValueError):
     """A snapshot from which nothing can be trained, such as one without a single box."""
 

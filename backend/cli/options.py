@@ -32,6 +32,7 @@ CellDiameter = Annotated[
     float | None,
     typer.Option(
         min=1,
+        max=10_000,
         help="Typical diameter of a cell in pixels, for a version that never learned it.",
         show_default="found in each image",
     ),

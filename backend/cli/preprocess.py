@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # too slow for --help
 Folder = Annotated[Path, typer.Argument(help="Folder of the images.", metavar="DIR")]
 GroupsFile = Annotated[Path, typer.Option("--groups", help="The file that `preprocess fit` wrote.")]
 Mode = Literal["none", "single", "groups", "flat"]
-PNG = ".png"
+PNG, NPZ = ".png", ".npz"
 
 
 def register(app: typer.Typer) -> None:
@@ -63,6 +63,7 @@ def fit(
     from backend.datasets.pairing import find_images
     from backend.datasets.writing import partial_file, write_whole
 
+    picture = _picture_beside(out)
     kind, named = _template(template or ["barycentre"])
     config = _config(mode, kind, groups, strength, gain_limit)
     with progress("Reading") as advance:
@@ -70,13 +71,22 @@ def fit(
     warn(fitted.notes)
     with partial_file(out) as partial:
         fitted.groups.save(partial)
-    picture = out.with_suffix(PNG)
     write_whole(picture, picture_of(fitted))
     for name in fitted.groups.names:
         typer.echo(f"{name:<8} {counted(len(fitted.members(name)), 'image')}")
     say(
         f"Kept in {out}, a picture in {picture}; then: cytoloop preprocess apply DIR --groups {out}"
     )
+
+
+def _picture_beside(out: Path) -> Path:
+    """Return where the picture of groups goes: never over an image that is there."""
+    picture = out.with_suffix(PNG)
+    if out.suffix != NPZ:
+        raise BadRequest(f"--out {out}: groups are kept as {NPZ}, such as {out.with_suffix(NPZ)}.")
+    if picture.exists() and not out.exists():
+        raise BadRequest(f"The picture of the groups would replace {picture}: name another --out.")
+    return picture
 
 
 def apply(

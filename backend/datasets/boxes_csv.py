@@ -73,7 +73,8 @@ class CsvSource:
         width, height = image_size(self._told_size(notes), size, notes)
         drawn = [_drawn(line, row) for line, row in self.rows if not _says_empty(row)]
         boxes = usable(drawn, (width, height), one_based, notes)
-        return Truth(self.named, width, height, boxes, tuple(f"{self.title}: {n}" for n in notes))
+        told = tuple(f"{self.title}: {note}" for note in notes)
+        return Truth(self.named, width, height, boxes, told, len(drawn) - len(boxes))
 
     def _told_size(self, notes: list[str]) -> tuple[int, int] | None:
         told = dict.fromkeys(size for _, row in self.rows if (size := _size(row)))

@@ -25,6 +25,8 @@ class Truth:
         The usable boxes, inside the image.
     notes
         What was clipped, set aside or odd, a sentence each, ready to be shown.
+    aside
+        How many boxes were set aside: they cannot be used.
     """
 
     name: str
@@ -32,6 +34,12 @@ class Truth:
     height: int
     boxes: tuple[Box, ...]
     notes: tuple[str, ...] = ()
+    aside: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether boxes were drawn of which none can be used: that is no image without cells."""
+        return self.aside > 0 and not self.boxes
 
 
 @dataclass(frozen=True)

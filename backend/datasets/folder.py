@@ -25,6 +25,9 @@ from model.wording import counted, first_of
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, read_image
 
+#: Of an annotation that would otherwise pass for an image without cells.
+NONE_USABLE = "none of its boxes can be used"
+
 
 @dataclass(frozen=True)
 class LabelledFolder:
@@ -173,6 +176,9 @@ def _labelled(
         return None
     truth = read_truth(path, annotation, record, mapping, one_based)
     notes += truth.notes
+    if truth.is_lost:
+        notes.append(f"{path.name} left out: {NONE_USABLE}")
+        return None
     image = LabelledImage(path.resolve(), record.sha256, truth.boxes, name=path.name)
     return image, ImageLabels(path.name, record.width, record.height, truth.boxes)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from backend.datasets.folder import check_classes, classes_of, read_truth
+from backend.datasets.folder import NONE_USABLE, check_classes, classes_of, read_truth
 from backend.datasets.labels import with_classes
 from backend.datasets.pairing import (
     TruthSource,
@@ -211,8 +211,12 @@ class _Importer:
             self._done.known += 1
         self._services.images.attach_task(self._project, *key, task["id"])
         # An annotation speaks of one image: of a many-page file the first.
-        if path in self._truth_of and record.page == 0 and not task["annotations"]:
-            task["annotations"] = self._annotate(task["id"], path, record)
+        if path in self._truth_of and record.page == 0:
+            if task["annotations"]:
+                title = self._truth_of[path].title
+                self._done.notes.append(f"{title} not used: its image is annotated already")
+            else:
+                task["annotations"] = self._annotate(task["id"], path, record)
 
     def _new_task(self, record: ImageRecord, name: str) -> dict[str, Any]:
         data = {"sha256": record.sha256, "page": record.page, "name": name}
@@ -225,6 +229,9 @@ class _Importer:
     def _annotate(self, task: int, path: Path, record: ImageRecord) -> list[dict[str, Any]]:
         truth = read_truth(path, self._truth_of[path], record, self._mapping, self._one_based)
         self._done.notes += truth.notes
+        if truth.is_lost:
+            self._done.notes.append(f"{path.name}: {NONE_USABLE}; its task stays open")
+            return []
         regions = to_regions(truth.boxes, record.width, record.height, self._interface)
         self._services.label_studio.create_annotation(task, regions)
         made: list[dict[str, Any]] = self._services.label_studio.task(task)["annotations"]

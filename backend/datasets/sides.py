@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from backend.errors import BadRequest
 from model.atomic import write_json
 from model.examples import LabelledImage, Side, decide_sides
 from model.likeness import fingerprint_of, group_alike
@@ -48,8 +49,7 @@ def with_sides(
     on_progress
         Called with the number of images looked at, of all.
     """
-    kept = json.loads(manifest.read_text("utf-8")) if manifest.exists() else {}
-    known = {sha256: _Entry.from_json(value) for sha256, value in kept.items()}
+    known = _read(manifest) if manifest.exists() else {}
     ordered = sorted(images, key=lambda image: image.sha256)
     entries = known | _looked_at(ordered, known, on_progress)
     decided = _decide(entries, {image.sha256 for image in ordered})
@@ -60,6 +60,17 @@ def with_sides(
         for image in ordered
         if (entry := decided.get(image.sha256)) and entry.side
     ]
+
+
+def _read(manifest: Path) -> dict[str, _Entry]:
+    try:
+        kept = json.loads(manifest.read_text("utf-8"))
+        return {sha256: _Entry.from_json(value) for sha256, value in kept.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadRequest(
+            f"{manifest} cannot be read ({error}): it says which images teach and which judge."
+            " Bring back a copy, or delete it, and the sides are dealt anew."
+        ) from error
 
 
 def _looked_at(

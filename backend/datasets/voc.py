@@ -68,9 +68,11 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
     root = _annotation(path)
     notes: list[str] = []
     width, height = image_size(_told_size(root), size, notes)
-    boxes = usable(_drawn(root), (width, height), one_based, notes)
+    drawn = list(_drawn(root))
+    boxes = usable(drawn, (width, height), one_based, notes)
     name = (root.findtext("filename") or "").strip()
-    return Truth(name, width, height, boxes, tuple(f"{path.name}: {note}" for note in notes))
+    told = tuple(f"{path.name}: {note}" for note in notes)
+    return Truth(name, width, height, boxes, told, len(drawn) - len(boxes))
 
 
 def _annotation(path: Path) -> ET.Element:

@@ -23,6 +23,7 @@ from model.starter import STARTER_ID
         ("ITERATIONS", "-3", "greater than or equal to 0"),
         ("WATCH_SHARE", "7", "less than or equal to 1"),
         ("DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("REDIS_URL", "localhost", "begins with redis://"),
         ("LOG_LEVEL", "loud", "'WARNING'"),
         ("FIRST_VERSION", "trained-1", f"'{STARTER_ID}' or 'classical-1'"),
     ],

@@ -9,8 +9,8 @@ from model.anchors import STRIDES
 from model.backbones import build_backbone, mixed_precision
 from model.boxes import iou_matrix
 from model.config import PRESETS, DetectorConfig
-from model.detector import OwnSize, TorchDetector, build, load_detector
-from model.errors import BrokenVersion
+from model.detector import OwnSize, TorchDetector, build, load_detector, pick_device
+from model.errors import BrokenVersion, NoSuchDevice
 from model.proposals import propose
 from model.weights import save_weights, start_from
 from preprocessing.prepare import Prepared
@@ -323,3 +323,9 @@ def test_imagenet_filters_are_summed_over_the_colours(monkeypatch, tmp_path, bac
     grey = build_backbone(backbone, imagenet="cached").body.get_submodule(first)
     rgb = net.get_submodule(first if first == "conv1" else f"features.{first}")
     assert torch.allclose(grey.weight, rgb.weight.sum(dim=1, keepdim=True))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_where_there_is_none_is_refused_with_what_to_take_instead():
+    with pytest.raises(NoSuchDevice, match="auto or cpu"):
+        pick_device("cuda")

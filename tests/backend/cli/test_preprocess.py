@@ -167,3 +167,14 @@ def test_bad_input_is_one_line_that_says_what_to_do(
         assert said in result.stderr
         assert "Traceback" not in result.stderr
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("out", ["plate.npz", "plate.png", "groups"])
+def test_fit_writes_over_no_image_of_the_user(run: Run, tmp_path: Path, out: str) -> None:
+    Image.fromarray(generate_field(0, (64, 64), 4, EASY).pixels).save(tmp_path / "plate.png")
+    raw = (tmp_path / "plate.png").read_bytes()
+    result = run("preprocess", "fit", tmp_path, "--out", tmp_path / out)
+    assert result.exit_code != 0
+    assert "--out" in result.stderr
+    assert (tmp_path / "plate.png").read_bytes() == raw
+    assert [path.name for path in tmp_path.iterdir()] == ["plate.png"]

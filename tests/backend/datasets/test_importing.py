@@ -158,3 +158,24 @@ def test_label_studio_away_is_told_and_nothing_is_noted_as_imported(
     with pytest.raises(LabelStudioError):
         import_folder(services, project, folder)
     assert services.images.all(project) == []
+
+
+def test_boxes_of_which_none_can_be_used_are_no_image_without_cells(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    table = folder.parent / "boxes.csv"
+    table.write_text("filename,class,xmin,ymin,xmax,ymax\na.png,Cell,500,500,520,525\n")
+    done = import_folder(services, project, folder, table)
+    assert done.annotated == 0
+    assert any("a.png: none of its boxes" in note for note in done.notes)
+    assert services.annotations.corrected_count(project) == 0
+
+
+def test_an_annotation_of_a_task_that_is_annotated_already_is_told(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    voc = save_voc(folder.parent / "voc" / "a.xml", [CELL]).parent
+    import_folder(services, project, folder, voc)
+    again = import_folder(services, project, folder, voc)
+    assert again.annotated == 0
+    assert "a.xml not used: its image is annotated already" in again.notes

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backend.datasets.sides import with_sides
+from backend.errors import BadRequest
 from model.examples import LabelledImage
 from model.fields import HARD, generate_field
 from preprocessing.images import encode_png
@@ -80,3 +81,12 @@ def test_folders_that_have_nothing_alike_do_not_count_for_one_another(
     with_sides(images(25), manifest)
     others = with_sides(images(35)[25:], manifest)
     assert Counter(image.side for image in others) == {"train": 8, "held-out": 2}
+
+
+@pytest.mark.parametrize("broken", ["{", "[1]", '{"a": {"side": "train"}}'])
+def test_a_manifest_that_cannot_be_read_says_what_it_was_for(
+    tmp_path: Path, images: Images, broken: str
+) -> None:
+    (tmp_path / "sides.json").write_text(broken)
+    with pytest.raises(BadRequest, match=r"sides\.json .*delete it"):
+        with_sides(images(6), tmp_path / "sides.json")
