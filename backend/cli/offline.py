@@ -206,7 +206,8 @@ def predict(
         )
     warn(result.notes)
     cells, looked_at = counted(result.cells, "cell"), counted(result.images, "image")
-    typer.echo(f"{cells} in {looked_at}: {out / 'counts.csv'}")
+    left_out = f", {result.left_out} left out" if result.left_out else ""
+    typer.echo(f"{cells} in {looked_at}{left_out}: {out / 'counts.csv'}")
 
 
 def read_folder(

@@ -170,6 +170,7 @@ def shortened(names: Iterable[str]) -> str:
 
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise BadRequest(f"{folder} is no folder; give one that exists.")
+        is_what = "no folder" if folder.exists() else "not there"
+        raise BadRequest(f"{folder} is {is_what}; give a folder that exists.")
     # Names that begin with a dot are a file system's own, such as the Mac's ._image.tif.
     return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))

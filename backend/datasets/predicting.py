@@ -24,9 +24,16 @@ ANNOTATIONS, DRAWN, COUNTS = "annotations", "drawn", "counts.csv"
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written, and what to know of it: what could not be read, limits reached."""
+    """What was written, and what to know of it: what could not be read, limits reached.
+
+    Parameters
+    ----------
+    images, left_out
+        How many were looked at, and how many could not be read.
+    """
 
     images: int
+    left_out: int
     cells: int
     notes: tuple[str, ...]
 
@@ -39,10 +46,11 @@ def gather(paths: Iterable[Path]) -> list[Path]:
     BadRequest
         A path is not there, or a folder is without images.
     """
-    files: list[Path] = []
+    files: dict[Path, Path] = {}
     for path in paths:
-        files += [path] if path.is_file() else find_images(path)
-    return list(dict.fromkeys(files))
+        for file in [path] if path.is_file() else find_images(path):
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
 
 
 def predict_into(
@@ -75,15 +83,19 @@ def predict_into(
         if advance:
             advance(done / len(files), path.name)
         if (record := read_record(path, notes)) is not None:
-            counted.append(_count(record, path.name, loaded, default_class))
-            _write(out, names.stem(path.name), record, counted[-1], scores)
+            stem = names.stem(path.name)
+            if (name := f"{stem}{path.suffix}") != path.name:
+                notes.append(f"{path} is called {name} in {out}: there its own name cannot be used")
+            counted.append(_count(record, name, loaded, default_class))
+            _write(out, stem, record, counted[-1], scores)
             limits = [flag for flag in counted[-1].flags if flag.startswith(LIMIT_REACHED)]
             notes += [f"{path.name}: {limit}" for limit in limits]
     if not counted:
         raise BadRequest("\n  ".join(["None of the images can be read:", *first_of(notes)]))
     classes = loaded.version.classes or tuple({b.label: 0 for c in counted for b in c.boxes})
     write_whole(out / COUNTS, counts_csv(counted, classes).encode())
-    return Predicted(len(counted), sum(len(c.boxes) for c in counted), tuple(notes))
+    cells = sum(len(image.boxes) for image in counted)
+    return Predicted(len(counted), len(files) - len(counted), cells, tuple(notes))
 
 
 def _count(

@@ -134,7 +134,7 @@ def test_an_empty_or_missing_folder_is_refused(
 ) -> None:
     with pytest.raises(BadRequest, match="holds no image"):
         labelled_folder(tmp_path, tmp_path)
-    with pytest.raises(BadRequest, match="is no folder"):
+    with pytest.raises(BadRequest, match="is not there"):
         labelled_folder(tmp_path / "nowhere", tmp_path)
     save_image(tmp_path / "a.png")
     with pytest.raises(BadRequest, match="holds no Pascal VOC file"):
