@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from backend.doctor import machine, projects, services, storage
 from backend.doctor.findings import Check, Finding, Patient, fail
+from backend.errors import BackendError
 from backend.settings import Settings
+from model.errors import ModelError
 
 #: In the order in which things rest on one another.
 CHECKS: tuple[Check, ...] = (
@@ -32,6 +34,12 @@ def examine(settings: Settings, checks: tuple[Check, ...] = CHECKS) -> Iterator[
             yield from check(patient)
         # The door of a check: one that breaks must not hide the others.
         except Exception as error:  # noqa: BLE001
-            about = check.__name__.replace("_", " ").capitalize()
-            says = f"could not be looked at: {type(error).__name__}: {error}"
-            yield fail(about, says, "If the rest is well, this is a fault of Cytoloop: report it.")
+            yield _broken(check, error)
+
+
+def _broken(check: Check, error: Exception) -> Finding:
+    about = check.__name__.replace("_", " ").capitalize()
+    if isinstance(error, BackendError | ModelError):  # its message says what to do
+        return fail(about, "could not be looked at", str(error))
+    says = f"could not be looked at: {type(error).__name__}: {error}"
+    return fail(about, says, "If the rest is well, this is a fault of Cytoloop: report it.")

@@ -46,12 +46,16 @@ def packages(patient: Patient) -> Iterator[Finding]:
 def home(patient: Patient) -> Iterator[Finding]:
     """Look whether the home can be written to, and whether its secrets are kept to its owner."""
     folder = patient.settings.home
-    if not folder.exists():
+    if folder.exists() and not folder.is_dir():
+        yield fail("Home", f"{folder} is no folder", "Name another: --home or CYTOLOOP_HOME.")
+        return
+    there = _nearest(folder)
+    if not folder.exists() and os.access(there, os.W_OK | os.X_OK):
         yield ok("Home", f"{folder} is not there yet: cytoloop up makes it")
         return
     if not os.access(folder, os.W_OK | os.X_OK):
         yield fail(
-            "Home", f"{folder} cannot be written to", f"Make it yours: chown or chmod {folder}."
+            "Home", f"{there} cannot be written to", f"Make it yours: chown or chmod {there}."
         )
     else:
         yield ok("Home", str(folder))
@@ -62,10 +66,15 @@ def home(patient: Patient) -> Iterator[Finding]:
         yield from _secrets(secrets)
 
 
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the first above it that is there."""
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
+
+
 def disk(patient: Patient) -> Iterator[Finding]:
     """Look how much room there is for versions, checkpoints and images."""
     folder = patient.settings.home
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    there = _nearest(folder)
     free = shutil.disk_usage(there).free
     says = f"{free / GB:.1f} GB free on the disk of {folder}"
     mend = "Make room: cytoloop models prune removes versions, or move the home (CYTOLOOP_HOME)."

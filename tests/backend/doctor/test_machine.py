@@ -86,3 +86,10 @@ def test_a_home_too_deep_for_a_socket_is_told(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     assert [found.level for found in machine.home(Patient(Settings(home=deep)))] == ["ok", "fail"]
+
+
+def test_a_home_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    finding = only(machine.home(Patient(Settings(home=tmp_path / "home"))))
+    assert "is no folder" in finding.says
+    assert "CYTOLOOP_HOME" in finding.mend

@@ -11,6 +11,7 @@ from backend.credentials import Credentials
 from backend.doctor import services as looking
 from backend.doctor.examining import CHECKS, examine
 from backend.doctor.findings import Finding, Patient
+from backend.errors import BadSetting
 from backend.running.lock import hold
 from backend.settings import Settings
 
@@ -115,3 +116,12 @@ def test_a_check_that_breaks_hides_no_other(away: Settings) -> None:
     found = list(examine(away, (breaking, *CHECKS[:1])))
     assert [each.level for each in found] == ["fail", "ok"]
     assert "RuntimeError: a fault" in found[0].says
+
+
+def test_a_check_that_knows_what_to_do_says_it(away: Settings) -> None:
+    def refusing(patient: Patient) -> Iterator[Finding]:
+        raise BadSetting("redis_url cannot be foo: it begins with redis://")
+        yield
+
+    (found,) = examine(away, (refusing,))
+    assert found.mend == "redis_url cannot be foo: it begins with redis://"
