@@ -34,6 +34,7 @@ TRAINING = TrainConfig(
     blur=1.0,
     noise=0.05,
     contrast="none",
+    keep_stem=False,
 )
 #: How often an image of each set is looked at for one generated field: the small set is not lost.
 SHARES = {"bccd": 2, "dsb2018": 4, "usiigaci": 10}
