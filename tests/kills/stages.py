@@ -28,7 +28,7 @@ LEARNING = (
     "registry write",
     "judging",
     "decision write",
-    "policy write",
+    "policy",
     "promotion write",
     "end",
 )
@@ -123,6 +123,7 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
     stops.before(model.export, "export", "export")
     stops.before(model.learning, "_threshold", "calibration")
     stops.before(pipeline, "judge", "judging")
+    stops.before(pipeline, "show_least_work", "policy")
     stops.before(pipeline, "_push", "end")
 
 
@@ -156,7 +157,7 @@ def _written(source: Path, target: Path) -> str:
     """Return what takes its place by a move."""
     if target.parent.name == "champions":
         champions = [json.loads(path.read_text())["champion"] for path in (source, target)]
-        return "policy" if len(set(champions)) == 1 else "promotion"
+        return "promotion" if len(set(champions)) == 2 else ""
     if target.parent.name == "versions":
         return "registry"
     if target.name == "version.json" and not target.parent.name.startswith("."):
