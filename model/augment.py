@@ -83,7 +83,7 @@ def findable(example: Example) -> Example:
 def _seen_otherwise(example: Example, rng: np.random.Generator, variation: Variation) -> Example:
     """Change how the cells look and leave them where they are."""
     seen = example
-    if rng.random() < variation.optics:
+    if variation.optics and rng.random() < variation.optics:
         seen = through_other_optics(seen, rng)
     seen = tone(seen, rng, variation.tone)
     if rng.random() < variation.invert:
