@@ -80,6 +80,7 @@ def test_whoever_learns_of_the_same_images_shares_their_files(on_disk, tmp_path)
 
 
 def test_a_disk_that_is_nearly_full_is_not_filled(on_disk, tmp_path, caplog):
+    caplog.set_level("WARNING")
     examples = on_disk(least_free=1.0)
     np.testing.assert_array_equal(examples[0].pixels, examples[0].pixels)
     assert len(examples[1].pixels)
