@@ -41,6 +41,9 @@ __all__ = ["OnProgress", "Progress", "make_candidate"]
 _CALIBRATE_ON = 40
 #: Images on which the exported detector must find what PyTorch finds.
 _COMPARE_ON = 3
+#: Images from which on the first layers learn too: it gains a little (docs/speed.md), and time is
+#: no longer what matters.
+_TEACH_ALL_LAYERS = 25
 _TRAINING = (0.03, 0.90)
 _CALIBRATED = 0.95
 
@@ -104,7 +107,7 @@ def make_candidate(
         snapshot,
         groups,
         detector,
-        _plan(training, start, registry),
+        _plan(training, snapshot, start, registry),
         start.weights if start else None,
         _known(start) if start else (),
         workdir,
@@ -153,13 +156,16 @@ def _start(
     return None
 
 
-def _plan(training: TrainConfig, start: _Start | None, registry: Registry) -> TrainConfig:
-    """Return how to learn: all layers do where what a training begins with was no starter once.
+def _plan(
+    training: TrainConfig, snapshot: DatasetSnapshot, start: _Start | None, registry: Registry
+) -> TrainConfig:
+    """Return how to learn: all layers do of many images, or where no starter was the beginning.
 
     After a few images from nothing the first layers have not learned to see yet.
     """
+    few = len(snapshot.of_side("train")) < _TEACH_ALL_LAYERS
     taught = start is not None and _from_starter(start.version, registry)
-    return replace(training, keep_stem=training.keep_stem and taught)
+    return replace(training, keep_stem=training.keep_stem and few and taught)
 
 
 def _from_starter(version: ModelVersion, registry: Registry) -> bool:

@@ -210,6 +210,23 @@ def test_the_stem_stays_as_a_starter_had_it_whoever_learns_after_and_learns_wher
                 assert torch.equal(before, after) == stays
 
 
+def test_many_images_teach_all_layers_from_the_starter_too(tmp_path, snapshot, monkeypatch):
+    monkeypatch.setattr("model.learning._TEACH_ALL_LAYERS", len(snapshot.of_side("train")))
+    registry = Registry(tmp_path / "registry", STARTER_ID)
+    starter = registry.get(STARTER_ID)
+    version = make_candidate(
+        snapshot,
+        registry,
+        workdir=tmp_path / "work",
+        preset=(DetectorConfig(), PRESET[1]),
+        device="cpu",
+        champion=starter,
+        with_report=False,
+    )
+    before, after = (stem_of(registry, v)[0].weight for v in (starter, version))
+    assert not torch.equal(before, after)
+
+
 def test_a_training_whose_memory_ran_out_is_noted_in_the_version(make, snapshot, monkeypatch):
     def refuse_two(module, part, device, loss=gradients._loss):
         if len(part) > 1:
