@@ -20,6 +20,7 @@ PREFIX = "CYTOLOOP_"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 #: In the home: the ports on which `cytoloop up` last ran.
 PORTS_FILE = "ports.json"
+PORTS = ("port", "label_studio_port")
 
 
 class Settings(BaseSettings):
@@ -166,9 +167,13 @@ class Settings(BaseSettings):
     def _on_the_ports_of_its_home(self) -> Self:
         """Take the ports that are kept in the home where none are chosen."""
         path = self.home / PORTS_FILE
-        kept = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        for name in kept.keys() - self.model_fields_set:
-            setattr(self, name, kept[name])
+        try:
+            kept = dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+            ports = {name: int(kept[name]) for name in PORTS if name in kept}
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} cannot be read ({error}): delete it") from error
+        for name in ports.keys() - self.model_fields_set:
+            setattr(self, name, ports[name])
         return self
 
     @property
@@ -219,9 +224,15 @@ class Settings(BaseSettings):
 
 
 def _in_words(error: ValidationError) -> str:
-    return " ".join(
-        f"{name} cannot be {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}. "
+    return " ".join(_fault_in_words(**fault) for fault in error.errors())
+
+
+def _fault_in_words(loc: tuple[int | str, ...], msg: str, input: object, **_: object) -> str:
+    said = msg.removeprefix("Value error, ")
+    if not loc:  # no setting of its own
+        return f"{said}."
+    name = str(loc[0])
+    return (
+        f"{name} cannot be {input!r}: {said}. "
         f"Correct {PREFIX}{name.upper()}, or the option of that name."
-        for fault in error.errors()
-        for name in (str(fault["loc"][0]),)
     )

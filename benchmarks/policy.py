@@ -260,10 +260,8 @@ def seconds_a_cell(policy: Policy, seen: Sequence[Seen]) -> float:
 
 
 def _seconds_of_right(policy: Policy, seen: Sequence[Seen]) -> float:
-    done = _actions(policy, seen)
-    boxes = sum(len(one.image.boxes) for one in seen) - done.added
-    treated = replace(done, deleted=0, added=0)
-    return COSTS.seconds(treated, images=0) / boxes if boxes else COSTS.keep_s
+    cells = sum(len(one.image.boxes) for one in seen)
+    return COSTS.seconds_of_right(_actions(policy, seen), cells)
 
 
 if __name__ == "__main__":

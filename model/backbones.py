@@ -193,7 +193,7 @@ def build_backbone(name: str, imagenet: ImageNet = "never") -> nn.Module:
 def keep_stem(name: str, backbone: nn.Module) -> None:
     """Let the first layers of a backbone of this name learn no more.
 
-    Their maps are the largest: half of a training step's time and more.
+    Their maps are the largest: a quarter of a training step's time and more.
     """
     for layer, module in backbone.body.named_children():  # type: ignore[union-attr]
         module.requires_grad_(False)

@@ -116,8 +116,8 @@ class TrainConfig(_Config):
         Up to how much noise is added: its standard deviation as a part of the grey range.
     keep_stem
         Whether the first layers, whose maps have a quarter of the image's side or more, stay as
-        they are where a training of few images goes on from a starter: half of a step's time, and
-        what they see is alike in all images (docs/speed.md).
+        they are where a training of few images goes on from a starter: a quarter of a step's time,
+        and what they see is alike in all images (docs/speed.md).
     imagenet
         Where ImageNet weights may come from at a first training: torch's cache when they lie
         there, the network too, or nowhere.

@@ -82,9 +82,7 @@ def seconds_of_right(corrections: Iterable[Correction], costs: Costs) -> float:
     served = [c for c in made_by_people(tuple(corrections)) if c.start == "prediction"]
     work = served[-NEWEST_IMAGES:]
     done = sum((c.actions for c in work), Actions())
-    boxes = sum(c.cells for c in work) - done.added
-    treated = replace(done, deleted=0, added=0)
-    return costs.seconds(treated, images=0) / boxes if boxes else costs.keep_s
+    return costs.seconds_of_right(done, sum(c.cells for c in work))
 
 
 def _parts(correction: Correction, assumed: Costs) -> list[float]:

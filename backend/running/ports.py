@@ -6,7 +6,7 @@ import errno
 import socket
 
 from backend.running.errors import PortBusy
-from backend.settings import PORTS_FILE, Settings
+from backend.settings import PORTS, PORTS_FILE, Settings
 from model.atomic import write_json
 
 
@@ -51,5 +51,4 @@ def keep(settings: Settings) -> None:
 
     Addresses with them are written into Label Studio: of the backend, and in the tasks' data.
     """
-    ports = {"port": settings.port, "label_studio_port": settings.label_studio_port}
-    write_json(settings.home / PORTS_FILE, ports)
+    write_json(settings.home / PORTS_FILE, {name: getattr(settings, name) for name in PORTS})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backend.errors import BadSetting
-from backend.settings import Settings
+from backend.settings import PORTS_FILE, Settings
 from model.classical import CLASSICAL_ID
 from model.config import PRESETS
 from model.starter import STARTER_ID
@@ -67,3 +67,10 @@ def test_the_recipe_is_the_preset_for_as_many_iterations_as_were_chosen(tmp_path
     assert Settings(home=tmp_path).recipe == PRESETS["default"]
     detector, training = Settings(home=tmp_path, preset="m03", iterations=7).recipe
     assert (detector, training.iterations) == (PRESETS["m03"][0], 7)
+
+
+@pytest.mark.parametrize("kept", ["{", '{"port": "ninety"}', "[1]"])
+def test_kept_ports_that_cannot_be_read_are_told_with_their_file(tmp_path: Path, kept: str) -> None:
+    (tmp_path / PORTS_FILE).write_text(kept)
+    with pytest.raises(BadSetting, match=rf"{PORTS_FILE} cannot be read .*: delete it"):
+        Settings(home=tmp_path)

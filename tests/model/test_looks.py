@@ -140,10 +140,8 @@ def test_a_training_that_gains_nothing_ends_sooner_and_says_so(snapshot, tmp_pat
     assert [p.ap50 is None for p in seen] == [p.iteration < 3 for p in seen]
 
 
-@pytest.mark.integration
-def test_a_training_with_looks_that_was_killed_goes_on_as_if_nothing_had_happened(
-    snapshot, whole, tmp_path
-):
+def killed_and_resumed(snapshot, workdir, **options):
+    """Return the weights of a training that was killed at its tenth step, and what was told."""
     told = []
 
     def die(progress):
@@ -152,8 +150,15 @@ def test_a_training_with_looks_that_was_killed_goes_on_as_if_nothing_had_happene
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(snapshot, tmp_path, on_progress=die)
-    weights = run(snapshot, tmp_path, on_progress=told.append)
+        run(snapshot, workdir, on_progress=die)
+    return run(snapshot, workdir, on_progress=told.append, **options), told
+
+
+@pytest.mark.integration
+def test_a_training_with_looks_that_was_killed_goes_on_as_if_nothing_had_happened(
+    snapshot, whole, tmp_path
+):
+    weights, told = killed_and_resumed(snapshot, tmp_path)
     assert weights.read_bytes() == whole[0].read_bytes()
     assert [(p.iteration, p.ap50) for p in told] == [(p.iteration, p.ap50) for p in whole[1]]
 
@@ -181,16 +186,8 @@ def test_memory_that_runs_out_in_a_look_ends_the_looks_and_not_the_training(
         return Full(**vars(looks_for(*plan)))
 
     monkeypatch.setattr("model.training.looks_for", full)
-    told, notes = [], []
-
-    def die(progress):
-        told.append(progress)
-        if progress.iteration == 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(snapshot, tmp_path, on_progress=die)
-    weights = run(snapshot, tmp_path, on_progress=told.append, on_note=notes.append)
+    notes = []
+    weights, told = killed_and_resumed(snapshot, tmp_path, on_note=notes.append)
     assert weights.read_bytes() == whole[0].read_bytes()
     assert notes == [p.message for p in told if p.message]
     (note,) = notes

@@ -4,22 +4,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from redis import Redis
 
 from backend.learning.showing import show_anew, show_least_work, unlearned
 from backend.learning.taken import run_folder
 from backend.services import Services
-from model.boxes import Box, Detections
 from model.examples import DatasetSnapshot, LabelledImage, Side
 from model.policy import Policy
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
-from tests.backend.serving.conftest import StandIns
-
-#: Ten cells in a row; the version finds each of them, and beside each a false box.
-CELLS = tuple(Box(6.0 * n, 4, 6.0 * n + 4, 12, "Cell") for n in range(10))
+from tests.backend.serving.conftest import TEN_CELLS, StandIns, found_with_false_boxes
 
 
 @pytest.fixture
@@ -27,12 +22,7 @@ def version(services: Services) -> ModelVersion:
     """Champion of project 1: cells at scores of 0.3 and more, false boxes at 0.29 and less."""
     registry = StandIns(services.settings.registry_folder)
     services.__dict__["registry"] = registry
-    edges = [box.xyxy_px for box in CELLS]
-    false = [(x, y + 20, right, bottom + 20) for x, y, right, bottom in edges]
-    scores = np.concatenate([np.linspace(0.9, 0.3, 10), np.linspace(0.29, 0.05, 10)])
-    rows = np.array([*edges, *false], np.float32)
-    found = Detections(rows, scores.astype(np.float32), np.zeros(20, np.int64), ("Cell",))
-    registry.found["trained-1"] = found
+    registry.found["trained-1"] = found_with_false_boxes()
     made = ModelVersion("trained-1", "trained", ("Cell",), 0.6, project="1", lineage=("taught",))
     registry.add(made, ContrastGroups.none(), None)
     registry.promote("1", made.id)
@@ -48,7 +38,7 @@ def snapshot(services: Services, add_image: Callable[..., str]) -> Callable[...,
         for task, side in enumerate(sides, start=1):
             sha256 = add_image(task)
             path = services.images.path(sha256)
-            images.append(LabelledImage(path, sha256, CELLS, side, name=f"image{task}"))
+            images.append(LabelledImage(path, sha256, TEN_CELLS, side, name=f"image{task}"))
         return DatasetSnapshot(tuple(images), ("Cell",))
 
     return freeze
@@ -86,7 +76,7 @@ def test_neither_what_taught_a_version_nor_what_judges_chooses_its_boxes(
     version: ModelVersion, snapshot: Any
 ) -> None:
     frozen = snapshot("train", "inner", "held-out")
-    taught = LabelledImage(frozen.images[0].path, "taught", CELLS)
+    taught = LabelledImage(frozen.images[0].path, "taught", TEN_CELLS)
     chosen = unlearned(DatasetSnapshot((*frozen.images, taught), ("Cell",)), version)
     assert [image.name for image in chosen] == ["image1", "image2"]
 

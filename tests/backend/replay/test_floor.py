@@ -9,34 +9,26 @@ from PIL import Image
 
 from backend.replay.floor import all_teach, served_as_in_the_loop
 from backend.replay.playing import Play
-from model.boxes import Box, Detections
+from model.boxes import Box
 from model.examples import LabelledImage
 from model.loaded import LoadedVersion
 from model.policy import Policy
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
-from tests.backend.serving.conftest import StandIns
-
-#: Ten cells in a row; the version finds each, and beside each a false box of a lower score.
-CELLS = tuple(Box(6.0 * n, 4, 6.0 * n + 4, 12, "Cell") for n in range(10))
+from tests.backend.serving.conftest import TEN_CELLS, StandIns, found_with_false_boxes
 
 
 @pytest.fixture
 def taught(tmp_path: Path) -> LoadedVersion:
     """A version whose surer five of ten cells count."""
     registry = StandIns(tmp_path / "registry")
-    edges = [box.xyxy_px for box in CELLS]
-    false = [(x, y + 20, right, bottom + 20) for x, y, right, bottom in edges]
-    scores = np.concatenate([np.linspace(0.9, 0.3, 10), np.linspace(0.29, 0.05, 10)])
-    rows = np.array([*edges, *false], np.float32)
-    found = Detections(rows, scores.astype(np.float32), np.zeros(20, np.int64), ("Cell",))
-    registry.found["trained-1"] = found
+    registry.found["trained-1"] = found_with_false_boxes()
     version = ModelVersion("trained-1", "trained", ("Cell",), 0.6)
     registry.add(version, ContrastGroups.none(), None)
     return registry.load(version.id)
 
 
-def images(folder: Path, number: int, boxes: tuple[Box, ...] = CELLS) -> list[LabelledImage]:
+def images(folder: Path, number: int, boxes: tuple[Box, ...] = TEN_CELLS) -> list[LabelledImage]:
     path = folder / "image.png"
     Image.fromarray(np.full((48, 64), 90, np.uint8)).save(path)
     return [LabelledImage(path, f"{n:064x}", boxes, "inner") for n in range(number)]
@@ -55,7 +47,7 @@ def test_the_floor_shows_the_boxes_that_a_run_would_choose_to_show(
 def test_where_a_run_would_show_what_counts_the_floor_does(
     taught: LoadedVersion, tmp_path: Path, number: int, cells: int
 ) -> None:
-    few = images(tmp_path, number, CELLS[:cells])
+    few = images(tmp_path, number, TEN_CELLS[:cells])
     loaded = served_as_in_the_loop(taught, few, "Cell", Play())
     assert loaded.policy == Policy.of(taught.version)
 

@@ -17,17 +17,13 @@ from backend.running.loop import run_loop
 from backend.running.ports import is_free, require_free
 from backend.running.redis import redis_service
 from backend.settings import Settings
+from benchmarks.installation import free_port
 
 
 @pytest.fixture
 def busy_port():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def test_a_busy_port_is_named_with_both_ways_out(busy_port):

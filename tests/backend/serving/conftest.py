@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.boxes import Detections
+from model.boxes import Box, Detections
 from model.classical import CLASSICAL_ID
 from model.errors import BrokenVersion
 from model.loaded import LoadedVersion
@@ -16,6 +16,18 @@ from model.registry import Registry
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared
+
+#: Ten cells in a row.
+TEN_CELLS = tuple(Box(6.0 * n, 4, 6.0 * n + 4, 12, "Cell") for n in range(10))
+
+
+def found_with_false_boxes() -> Detections:
+    """Return the ten cells at scores of 0.3 and more, and beside each a false box below 0.3."""
+    edges = [box.xyxy_px for box in TEN_CELLS]
+    false = [(x, y + 20, right, bottom + 20) for x, y, right, bottom in edges]
+    scores = np.concatenate([np.linspace(0.9, 0.3, 10), np.linspace(0.29, 0.05, 10)])
+    rows = np.array([*edges, *false], np.float32)
+    return Detections(rows, scores.astype(np.float32), np.zeros(20, np.int64), ("Cell",))
 
 
 @dataclass(frozen=True)
