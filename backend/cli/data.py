@@ -51,7 +51,10 @@ def import_(
     one_based: OneBased = False,
     home: Home = None,
 ) -> None:
-    """Bring a folder of images into a project; run again, it goes on where it stopped."""
+    """Bring a folder of images into a project.
+
+    Run again, it goes on where it stopped.
+    """
     if classes not in ("", FROM_ANNOTATIONS):
         raise BadRequest(f"--classes takes {FROM_ANNOTATIONS}; to rename a class use --map OLD=NEW")
     if pages not in ("first", "all"):
@@ -86,7 +89,7 @@ def export_voc(
     images: Annotated[bool, typer.Option(help="Put the raw images into it.")] = True,
     home: Home = None,
 ) -> None:
-    """Write a Pascal VOC file for each corrected image, with the raw images."""
+    """Write a Pascal VOC file for each corrected image, and the image."""
     from backend.datasets import export
 
     services, id = _services(home, project)
@@ -104,7 +107,10 @@ def export_csv(
     predictions: Predictions = False,
     home: Home = None,
 ) -> None:
-    """Write the boxes of all corrected images as one CSV: filename,width,height,class,xmin,…"""
+    """Write the boxes of all corrected images as one CSV.
+
+    Its columns are filename,width,height,class,xmin,ymin,xmax,ymax.
+    """
     from backend.datasets import export
 
     services, id = _services(home, project)

@@ -34,9 +34,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
     home: Home = None,
 ) -> None:
-    """Look at every part of the installation and say how to mend what is wrong.
+    """Look at every part of the installation for what is wrong.
 
-    Nothing is started or changed. Exits with 1 when something does not work.
+    Of each fault it says how to mend it. Nothing is started or changed. Exits with 1 when
+    something does not work.
     """
     found = []
     for finding in _findings(home):

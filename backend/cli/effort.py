@@ -45,7 +45,10 @@ def effort(
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
     home: Home = None,
 ) -> None:
-    """Show how much work each cell was, what was saved, and what more labelling would bring."""
+    """Show how much work each cell was, and what was saved.
+
+    Also what more labelling would bring.
+    """
     from backend.effort.report import effort_of
     from backend.services import build_services
 

@@ -53,10 +53,11 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
     home: Home = None,
 ) -> None:
-    """List the boxes that look wrong, and the images that are there twice or show one field.
+    """List the boxes that look wrong, and the images that are alike.
 
-    Nothing is changed. Runs do not learn from the boxes that look wrong; exports have them as they
-    were drawn. Exits with 1 when a box looks wrong.
+    Alike are images that are there twice or show one field. Nothing is changed. Runs do not learn
+    from the boxes that look wrong; exports have them as they were drawn. Exits with 1
+    when a box looks wrong.
     """
     if images is None:
         if annotations is not None:

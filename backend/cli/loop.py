@@ -30,7 +30,10 @@ def up(
         int | None, typer.Option(help="Of Label Studio; kept.", show_default="8080")
     ] = None,
 ) -> None:
-    """Run the whole loop on this machine until Ctrl-C; without --images, with a demo project."""
+    """Run the whole loop on this machine until Ctrl-C.
+
+    Without --images, with a demo project.
+    """
     from backend.running.loop import run_loop
 
     run_loop(settings_from(home=home, port=port, label_studio_port=label_studio_port), images)
@@ -83,7 +86,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
     home: Home = None,
 ) -> None:
-    """Show what runs, each project's champion and corrected images, and its runs."""
+    """Show what runs, and how each project stands.
+
+    That is its champion, its corrected images and its runs.
+    """
     from backend.running.status import status_of
     from backend.services import build_services
 

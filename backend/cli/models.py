@@ -40,7 +40,10 @@ def list_(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """List the versions, oldest first; AP50 is on held-out images, cells of any class."""
+    """List the versions, oldest first.
+
+    AP50 is on held-out images, cells of any class.
+    """
     registry = _registry(home)
     versions = registry.list(None if project is None else str(project))
     warn(str(error) for error in registry.broken())
@@ -69,7 +72,7 @@ def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> N
 
 
 def promote(version_id: VersionId, project: ProjectId = None, home: Home = None) -> None:
-    """Make a version the champion of a project, whatever the gate said."""
+    """Make a version a project's champion, whatever the gate said."""
     services, owner = _project(home, project)
     _serve(services, owner, services.registry.promote(str(owner.id), version_id))
 
@@ -88,10 +91,10 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     home: Home = None,
 ) -> None:
-    """Remove trained versions that never served; champions, and all that were, are kept.
+    """Remove trained versions that never served.
 
-    What a version that stays was trained from stays too, and so does what a run works with that is
-    not done.
+    Champions, and all that were, are kept. What a version that stays was trained from stays too,
+    and so does what a run works with that is not done.
     """
     from backend.learning.pruning import prunable
 

@@ -69,9 +69,10 @@ def train(
     device: Device = None,
     home: Home = None,
 ) -> None:
-    """Train a version on labelled images and judge it on those held out.
+    """Train a version on labelled images, and judge it.
 
-    A training that was stopped goes on from its checkpoint when the command is given again.
+    It is judged on those held out. A training that was stopped goes on from its
+    checkpoint when the command is given again.
     """
     from model.registry import Registry
 
@@ -188,7 +189,10 @@ def predict(
     device: Device = None,
     home: Home = None,
 ) -> None:
-    """Find the cells of images: a VOC file, a PNG with the boxes drawn, and counts.csv."""
+    """Find the cells of images, and count them.
+
+    Each image gets a VOC file and a PNG with the boxes drawn; counts.csv tells the counts of all.
+    """
     from backend.datasets.predicting import gather, predict_into
     from model.registry import Registry
 

@@ -58,7 +58,10 @@ def fit(
         float | None, typer.Option(help="Steepest change, in multiples of the stretch's.")
     ] = None,
 ) -> None:
-    """Sort a folder's images into contrast groups and make each group's template."""
+    """Sort a folder's images into contrast groups.
+
+    Each group gets a template.
+    """
     from backend.datasets.contrast import fit_folder, picture_of
     from backend.datasets.pairing import find_images
     from backend.datasets.writing import partial_file, write_whole
@@ -96,7 +99,10 @@ def apply(
     bits: Annotated[int, typer.Option(help="8 or 16 bits a pixel.")] = 8,
     format: Annotated[Literal["png", "tiff"], typer.Option(help="Of the files.")] = "png",
 ) -> None:
-    """Write a folder's images as a detector sees them, and contrast.csv: group, distance, flags."""
+    """Write a folder's images as a detector sees them.
+
+    Beside them contrast.csv tells of each its group, distance and flags.
+    """
     from backend.datasets.contrast import TABLE, match_into
     from backend.datasets.pairing import find_images
     from preprocessing.groups import ContrastGroups

@@ -76,7 +76,10 @@ def project(
     project: ProjectId = None,
     home: Home = None,
 ) -> None:
-    """Show, and change, when a project learns, what its boxes are, and what judges it."""
+    """Show what is chosen for a project, or change it.
+
+    That is when it learns, what its boxes are, and what judges it.
+    """
     from backend.learning.showing import show_anew, tell_cell_diameter
     from backend.services import build_services
 

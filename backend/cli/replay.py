@@ -66,10 +66,11 @@ def replay(
     device: Device = None,
     home: Home = None,
 ) -> None:
-    """Play an annotator with the truth of a labelled folder; run again, it goes on.
+    """Play an annotator with the truth of a labelled folder.
 
-    Without --live all happens in this process, in a home of its own under --out: the same store,
-    training, gate and predictions, without Label Studio. docs/effort.md says by which rules.
+    Run again, it goes on. Without --live all happens in this process, in a home of its own under
+    --out: the same store, training, gate and predictions, without Label Studio. docs/effort.md says
+    by which rules.
     """
     from backend.datasets.folder import labelled_folder
     from backend.logs import configure_logging

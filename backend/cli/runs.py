@@ -65,14 +65,20 @@ def show(
 
 
 def cancel(number: Number, home: Home = None) -> None:
-    """End a run that waits or runs; a training stops at its next progress report."""
+    """End a run that waits or runs.
+
+    A training stops at its next progress report.
+    """
     from backend.learning import triggers
 
     typer.echo(f"Run {triggers.cancel(_services(home), number).id} is cancelled.")
 
 
 def retry(number: Number, home: Home = None) -> None:
-    """Try the milestone of a run that has ended again, with the corrections of now."""
+    """Try the milestone of a run that has ended again.
+
+    It learns from the corrections of now.
+    """
     from backend.learning import triggers
 
     run = triggers.retry(_services(home), number)

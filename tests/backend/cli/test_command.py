@@ -40,6 +40,18 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert said.splitlines()[-1] == "HEAVY []"
 
 
+COMMANDS = get_command(make_app()).commands  # type: ignore[attr-defined]
+GROUPS = [[name] for name, command in COMMANDS.items() if isinstance(command, TyperGroup)]
+
+
+@pytest.mark.parametrize("words", [[], *GROUPS])
+def test_help_says_in_whole_what_each_command_does(words: list[str]) -> None:
+    told = CliRunner().invoke(make_app(), [*words, "--help"], terminal_width=80)
+    commands = told.stdout.partition("Commands:")[2].splitlines()
+    assert len(commands) > 1
+    assert [line for line in commands if line.endswith("...")] == []
+
+
 TOLD = {
     (path.name, " ".join(line.split()))
     for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
