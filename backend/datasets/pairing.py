@@ -12,11 +12,13 @@ from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
 from backend.datasets.drawn import Truth
 from backend.datasets.voc import VocSource
 from backend.errors import BadRequest
-from model.wording import counted
+from model.wording import counted, first_of
 from preprocessing.images import IMAGE_SUFFIXES
 
 ANNOTATION_SUFFIX = ".xml"
 NAMED_AT_MOST = 5
+#: Annotations that cannot be read, in one error.
+BROKEN_AT_MOST = 20
 
 
 class TruthSource(Protocol):
@@ -124,6 +126,11 @@ def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
 
     Of several images of one stem (``a.png``, ``a.tif``) the one that the annotation names is
     taken; when it names none of them, none is. Of several annotations of one stem none is.
+
+    Raises
+    ------
+    BadRequest
+        Annotations with an image are broken: it names them all.
     """
     of_one_stem: dict[str, list[TruthSource]] = defaultdict(list)
     for each in annotations:
@@ -131,6 +138,7 @@ def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
     of_stem: dict[str, list[Path]] = defaultdict(list)
     for path in images:
         of_stem[path.stem].append(path)
+    _require_readable([each for each in annotations if each.stem in of_stem])
     pairs, lone, notes = [], [], list[str]()
     for stem, sharing in of_stem.items():
         annotation = _only(of_one_stem.get(stem, []), notes)
@@ -139,6 +147,21 @@ def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
         lone += [path for path in sharing if path != chosen]
     lone_annotations = [each for each in annotations if each.stem not in of_stem]
     return Pairing(tuple(pairs), tuple(lone), tuple(lone_annotations), tuple(notes))
+
+
+def _require_readable(annotations: Sequence[TruthSource]) -> None:
+    """Read all, so that somebody who mends broken ones knows of each and not of the next alone."""
+    broken = []
+    for each in annotations:
+        try:
+            each.read()
+        except (BadRequest, OSError) as error:
+            broken.append(str(error))
+    if len(broken) == 1:
+        raise BadRequest(broken[0])
+    if broken:
+        words = f"{len(broken)} annotations cannot be read:"
+        raise BadRequest("\n  ".join([words, *first_of(broken, BROKEN_AT_MOST)]))
 
 
 def _only(sharing: Sequence[TruthSource], notes: list[str]) -> TruthSource | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,3 +143,31 @@ def test_an_empty_or_missing_folder_is_refused(
     save_voc(tmp_path / "b.xml", [CELL])
     with pytest.raises(BadRequest, match=r"No image of(.|\n)*a\.png"):
         labelled_folder(tmp_path, tmp_path)
+
+
+def test_all_annotations_that_are_broken_are_named_at_once(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    for seed, stem in enumerate("abcd"):
+        save_image(tmp_path / f"{stem}.png", seed=seed)
+        save_voc(tmp_path / f"{stem}.xml", [CELL])
+    (tmp_path / "b.xml").write_text("<annotation><object>")
+    (tmp_path / "d.xml").write_text("<html/>")
+    (tmp_path / "lone.xml").write_text("<annotation>")
+    with pytest.raises(BadRequest) as told:
+        labelled_folder(tmp_path, tmp_path)
+    first, *named = str(told.value).splitlines()
+    assert first == "2 annotations cannot be read:"
+    assert [re.findall(r"\w+\.xml", line) for line in named] == [["b.xml"], ["d.xml"]]
+
+
+def test_of_many_broken_annotations_the_first_are_named(tmp_path: Path, save_image: Save) -> None:
+    for number in range(23):
+        save_image(tmp_path / f"{number:02}.png", seed=number)
+        (tmp_path / f"{number:02}.xml").write_text("")
+    with pytest.raises(BadRequest) as told:
+        labelled_folder(tmp_path, tmp_path)
+    lines = str(told.value).splitlines()
+    assert lines[0] == "23 annotations cannot be read:"
+    assert "00.xml" in lines[1]
+    assert (len(lines), lines[-1]) == (22, "  and 3 more")
