@@ -53,6 +53,8 @@ class ImageLabels:
         In pixels.
     meant
         Boxes that somebody said are meant as they are: these may be doubled and of any size.
+    unusable
+        How many more were drawn, which cannot be used.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ImageLabels:
     height: int
     boxes: tuple[Box, ...]
     meant: frozenset[Box] = frozenset()
+    unusable: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def check(
     """List the boxes that look wrong, and the images that are alike.
 
     Alike are images that are there twice or show one field. Nothing is changed. Runs do not learn
-    from the boxes that look wrong; exports have them as they were drawn. Exits with 1
-    when a box looks wrong.
+    from the boxes that look wrong; exports have them as they were drawn. Exits with 1 when a box
+    looks wrong or cannot be used.
     """
     if images is None:
         if annotations is not None:
@@ -71,7 +71,7 @@ def check(
         _print(found)
     if found.aside and images is None:
         say(MEANT)
-    if found.aside:
+    if found.aside or found.unusable:
         raise typer.Exit(ODD)
 
 
@@ -107,6 +107,8 @@ def _print(found: LabelCheck) -> None:
     for names in found.alike:
         typer.echo(f"{len(names)} images show one field and share a side: {', '.join(names)}")
     judged = summary(found.aside) if found.aside else "none looks wrong"
+    if found.unusable:
+        judged += f", {found.unusable} more cannot be used"
     typer.echo(
         f"{counted(found.images, 'labelled image')}, {counted(found.boxes, 'box')}: {judged}"
     )

@@ -33,6 +33,8 @@ class LabelCheck:
         Images that are there more than once, a sentence each.
     alike
         Names of images that show one field: they share a side.
+    unusable
+        How many more boxes there are, which cannot be used; the notes say why.
     """
 
     images: int
@@ -41,6 +43,7 @@ class LabelCheck:
     notes: tuple[str, ...]
     same: tuple[str, ...]
     alike: tuple[tuple[str, ...], ...]
+    unusable: int
 
     def to_json(self) -> dict[str, Any]:
         aside = [
@@ -76,7 +79,7 @@ def check_project(services: Services, project: int, on_progress: OnProgress) -> 
         for image, shown in services.images.shown_twice(project)
     ]
     alike = _alike([image.name for image in images], fingerprints)
-    return _check(labels, notes, same, alike)
+    return _check(labels, notes, same, alike, sum(image.unusable for image in labels))
 
 
 def check_folder(folder: LabelledFolder, on_progress: OnProgress) -> LabelCheck:
@@ -87,7 +90,7 @@ def check_folder(folder: LabelledFolder, on_progress: OnProgress) -> LabelCheck:
         fingerprints.append(fingerprint_of(image.read().pixels))
     alike = _alike([image.name for image in folder.images], fingerprints)
     # A file that is there twice is among the notes already, since one of the two is left out.
-    return _check(folder.labels, folder.notes, (), alike)
+    return _check(folder.labels, folder.notes, (), alike, folder.unusable)
 
 
 def _check(
@@ -95,9 +98,11 @@ def _check(
     notes: Iterable[str],
     same: Iterable[str],
     alike: tuple[tuple[str, ...], ...],
+    unusable: int,
 ) -> LabelCheck:
     boxes = sum(len(image.boxes) for image in labels)
-    return LabelCheck(len(labels), boxes, guard(labels), tuple(notes), tuple(same), alike)
+    aside = guard(labels)
+    return LabelCheck(len(labels), boxes, aside, tuple(notes), tuple(same), alike, unusable)
 
 
 def _alike(names: Sequence[str], fingerprints: Sequence[str]) -> tuple[tuple[str, ...], ...]:

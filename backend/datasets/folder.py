@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,11 +41,14 @@ class LabelledFolder:
         What was left out, clipped or odd, a sentence each.
     labels
         The same boxes with the size of their image, as the label guard sees them.
+    unusable
+        How many more boxes, or lines of a CSV file, cannot be used.
     """
 
     images: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
     labels: tuple[ImageLabels, ...] = ()
+    unusable: int = 0
 
     @cached_property
     def aside(self) -> tuple[SetAside, ...]:
@@ -99,25 +102,21 @@ def labelled_folder(
     """
     notes: list[str] = []
     pairing = pair(find_images(images), find_annotations(annotations, notes))
+    reading = _Reading(mapping or {}, one_based, notes, unusable=len(notes))
     notes += [*pairing.notes, *pairing.notes_on_the_lone()]
     if others := others_in(images, annotations):
         notes.append(
             f"{counted(len(others), 'other file')} left out: {shortened(p.name for p in others)}"
         )
-    kept: dict[str, LabelledImage] = {}
-    labels: dict[str, ImageLabels] = {}
     for done, (path, annotation) in enumerate(pairing.pairs, start=1):
-        if read := _labelled(path, annotation, mapping or {}, one_based, notes):
-            example, labelled = read
-            labels.setdefault(example.sha256, labelled)
-            if (twin := kept.setdefault(example.sha256, example)) != example:
-                notes.append(f"{example.name} left out: it is the same file as {twin.name}")
+        reading.take(path, annotation)
         if on_progress:
             on_progress(done, len(pairing.pairs))
-    check_classes((box for image in kept.values() for box in image.boxes), classes)
-    if not kept:
+    folder = reading.folder()
+    check_classes((box for image in folder.images for box in image.boxes), classes)
+    if not folder.images:
         raise BadRequest(_nothing_usable(images, annotations, notes))
-    return LabelledFolder(tuple(kept.values()), tuple(notes), tuple(labels.values()))
+    return folder
 
 
 def read_record(path: Path, notes: list[str]) -> ImageRecord | None:
@@ -165,22 +164,41 @@ def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
     return tuple(sorted(counts, key=lambda label: (-counts[label], label)))
 
 
-def _labelled(
-    path: Path,
-    annotation: TruthSource,
-    mapping: Mapping[str, str],
-    one_based: bool,
-    notes: list[str],
-) -> tuple[LabelledImage, ImageLabels] | None:
-    if (record := read_record(path, notes)) is None:
-        return None
-    truth = read_truth(path, annotation, record, mapping, one_based)
-    notes += truth.notes
-    if truth.is_lost:
-        notes.append(f"{path.name} left out: {NONE_USABLE}")
-        return None
-    image = LabelledImage(path.resolve(), record.sha256, truth.boxes, name=path.name)
-    return image, ImageLabels(path.name, record.width, record.height, truth.boxes)
+@dataclass
+class _Reading:
+    """A labelled folder while it is read, image by image."""
+
+    mapping: Mapping[str, str]
+    one_based: bool
+    notes: list[str]
+    unusable: int
+    kept: dict[str, LabelledImage] = field(default_factory=dict)
+    labels: dict[str, ImageLabels] = field(default_factory=dict)
+
+    def take(self, path: Path, annotation: TruthSource) -> None:
+        """Read an image with its annotation; notes say why it was left out."""
+        if (record := read_record(path, self.notes)) is None:
+            return
+        truth = read_truth(path, annotation, record, self.mapping, self.one_based)
+        self.notes += truth.notes
+        self.unusable += truth.aside
+        if truth.is_lost:
+            self.notes.append(f"{path.name} left out: {NONE_USABLE}")
+        elif twin := self.kept.get(record.sha256):
+            self.notes.append(f"{path.name} left out: it is the same file as {twin.name}")
+        else:
+            self._keep(path, record, truth)
+
+    def _keep(self, path: Path, record: ImageRecord, truth: Truth) -> None:
+        image = LabelledImage(path.resolve(), record.sha256, truth.boxes, name=path.name)
+        self.kept[record.sha256] = image
+        self.labels[record.sha256] = ImageLabels(
+            path.name, record.width, record.height, truth.boxes
+        )
+
+    def folder(self) -> LabelledFolder:
+        images, labels = tuple(self.kept.values()), tuple(self.labels.values())
+        return LabelledFolder(images, tuple(self.notes), labels, self.unusable)
 
 
 def _nothing_usable(images: Path, annotations: Path, notes: Sequence[str]) -> str:

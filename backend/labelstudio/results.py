@@ -22,6 +22,9 @@ Point = tuple[float, float]
 #: a float's rounding, far less than half a step, so what was served returns exactly as it was.
 STEPS_PER_PX = 2**20
 
+#: How the types of regions end that are drawn; a rating's or a number's does not.
+DRAWN = "labels"
+
 
 def to_regions(
     boxes: Sequence[Box], width: int, height: int, interface: LabellingInterface
@@ -115,7 +118,9 @@ def to_labels(
     boxes, notes = to_boxes(regions, width, height)
     noted = [region for region in regions if _is_noted(region)]
     meant = frozenset(to_boxes(noted, width, height)[0])
-    return ImageLabels(name, width, height, tuple(boxes), meant), notes
+    drawn = [region for region in regions if str(region.get("type")).endswith(DRAWN)]
+    unusable = len(drawn) - len(boxes)
+    return ImageLabels(name, width, height, tuple(boxes), meant, unusable), notes
 
 
 def count_labels(regions: Sequence[Mapping[str, Any]]) -> Counter[str]:

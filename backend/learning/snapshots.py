@@ -192,4 +192,4 @@ def _labels(example: _Example, project: Project, on_note: OnNote) -> ImageLabels
     ]
     for note in notes:
         on_note(f"{image.name}: {note}")
-    return replace(labels, boxes=known)
+    return replace(labels, boxes=known, unusable=labels.unusable + unknown.total())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from model.boxes import Box
 
 Run = Callable[..., Result]
 CELL = Box(1, 2, 30, 40, "Nucleus")
+OTHERS = Box(40, 2, 70, 40, "Nucleus"), Box(80, 2, 110, 40, "Nucleus")
 
 
 @pytest.fixture
@@ -63,6 +64,42 @@ def test_a_folders_odd_boxes_and_images_alike_are_listed(
     assert [(one["image"], one["reason"]) for one in found["aside"]] == [("field1.png", "double")]
     assert found["notes"] == ["field3.png left out: it is the same file as field2.png"]
     assert (found["images"], found["alike"]) == (4, [])
+
+
+def test_boxes_that_cannot_be_used_are_no_good_end(run: Run, cells: Path, tmp_path: Path) -> None:
+    table = tmp_path / "boxes.csv"
+    table.write_text(
+        "filename,class,xmin,ymin,xmax,ymax\n"
+        "field0.png,Nucleus,1,2,30,40\n"
+        "field0.png,Nucleus,50,60,50,60\n"
+        "field1.png,Nucleus,500,500,540,540\n"
+        "field1.png,Nucleus\n"
+    )
+    result = run("labels", "check", "--images", cells / "images", "--annotations", table)
+    assert result.exit_code == 1, result.output
+    last = result.stdout.splitlines()[-1]
+    assert last == "1 labelled image, 1 box: none looks wrong, 3 more cannot be used"
+    assert "line 3 (Nucleus) (50, 60, 50, 60) set aside" in result.stdout
+
+
+@pytest.mark.usefixtures("labelled")
+def test_a_projects_boxes_that_cannot_be_used_are_no_good_end(home: Path, run: Run) -> None:
+    services = build_services(Settings(home=home))
+    interface = LabellingInterface.parse(services.projects.get(1).label_config)
+    right, outside, unknown = to_regions([CELL, *OTHERS], 160, 128, interface)
+    outside["value"]["x"] = 200
+    unknown["value"]["rectanglelabels"] = ["Dust"]
+    rating = {"id": "r", "type": "rating", "value": {"rating": 4}}
+    now = datetime.now(UTC)
+    services.annotations.record(Annotation(9, 1, 5, (right, rating), now, now))
+    assert run("labels", "check").exit_code == 0
+    later = now + timedelta(seconds=1)
+    regions = (right, rating, outside, unknown)
+    services.annotations.record(Annotation(9, 1, 5, regions, now, later))
+    services.engine.dispose()
+    result = run("labels", "check", "--json")
+    assert result.exit_code == 1, result.output
+    assert json.loads(result.stdout)["unusable"] == 2
 
 
 def test_labels_in_order_end_well(run: Run, cells: Path) -> None:
