@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ def count_pages(source: Path | bytes, name: str) -> int:
         if _is_tiff(source):
             with tifffile.TiffFile(_stream(source)) as tiff:
                 return len(tiff.pages)
-        with _open_flat(source):
+        with open_flat(source):
             return 1
 
 
@@ -149,20 +150,33 @@ def _orientation_of(page: TiffPage) -> int:
 
 def _decode_flat(source: Path | bytes, number: int) -> Pixels:
     _check_page(number, 1)
-    with _open_flat(source) as image:
+    with open_flat(source) as image:
         orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
         return _upright(_luminance(_flat_pixels(image, source)), orientation)
 
 
-def _open_flat(source: Path | bytes) -> Image:
+def open_flat(source: Path | bytes) -> Image:
+    """Open a PNG or JPEG, of which nothing is decoded yet.
+
+    Raises
+    ------
+    UnreadableImage
+        It is neither, or has more pixels than Pillow takes.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    # Pillow warns from half the pixels on that it refuses. For good, since to mute it for a moment
+    # is to change what all other threads are told.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     try:
         return Image.open(_stream(source), formats=("PNG", "JPEG"))
     except UnidentifiedImageError as error:
         raise UnreadableImage("not a TIFF, PNG or JPEG; save it as one of these.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImage("too many pixels for a PNG or JPEG; save it as TIFF.") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(
+            "a PNG or JPEG of more than 179 million pixels is too large; cut it into tiles, or "
+            "save it as a grey TIFF."
+        ) from error
 
 
 def _flat_pixels(image: Image, source: Path | bytes) -> Pixels:

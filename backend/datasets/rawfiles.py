@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from preprocessing.decoding import open_flat
 from preprocessing.images import read_image
 
 
 def depth_of(path: Path) -> int:
     """Return the number of channels of an image file, of its first page where it has many."""
     import tifffile
-    from PIL import Image
 
     try:
         with tifffile.TiffFile(path) as tiff:
             return int(tiff.pages[0].aspage().samplesperpixel)
     except tifffile.TiffFileError:  # a PNG or a JPEG
-        with Image.open(path) as image:
+        with open_flat(path) as image:
             return len(image.getbands())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import warnings
 import zlib
 
 import imagecodecs
@@ -227,8 +228,17 @@ def test_a_small_png_that_claims_to_be_huge_is_refused_before_it_fills_the_memor
 
     head = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
-    with pytest.raises(UnreadableImage, match="too many pixels"):
+    with pytest.raises(UnreadableImage, match=r"179 million pixels.*cut it into tiles"):
         read_image(bomb + chunk(b"IEND", b""))
+
+
+def test_a_png_that_pillow_would_warn_of_is_read_in_silence(tmp_path):
+    path = tmp_path / "large.png"
+    Image.fromarray(np.zeros((9_500, 9_500), np.uint8)).save(path, compress_level=1)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        image = read_image(path)
+    assert (image.height, image.width, warned) == (9_500, 9_500, [])
 
 
 def test_a_small_tiff_that_claims_to_be_huge_is_refused(tiff, tmp_path):

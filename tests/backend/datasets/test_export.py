@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from backend.datasets import export
 from backend.datasets.export import export_counts, export_csv, export_voc
@@ -153,6 +154,11 @@ def test_a_tiff_larger_than_pillow_opens_is_exported(
     put(1, "l.tif", corrected=[CELL], data=(tmp_path / "l.tif").read_bytes())
     export_voc(services, project, tmp_path / "out", with_images=False)
     assert "<depth>1</depth>" in (tmp_path / "out" / "annotations" / "l.xml").read_text()
+
+
+def test_the_depth_of_a_png_that_pillow_would_warn_of_is_told(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((9_500, 9_500), np.uint8)).save(tmp_path / "l.png", compress_level=1)
+    assert depth_of(tmp_path / "l.png") == 1
 
 
 def test_a_colour_tiff_of_16_bit_has_depth_3(tmp_path: Path) -> None:
