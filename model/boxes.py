@@ -40,6 +40,10 @@ class Box:
         return self.ymax - self.ymin
 
     @property
+    def centre(self) -> tuple[float, float]:
+        return (self.xmin + self.xmax) / 2, (self.ymin + self.ymax) / 2
+
+    @property
     def xyxy_px(self) -> tuple[float, float, float, float]:
         return self.xmin, self.ymin, self.xmax, self.ymax
 

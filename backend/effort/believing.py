@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from backend.effort.faults import let_stand, not_drawn
+from backend.effort.faults import let_stand, lost
 from backend.effort.measuring import started_from
 from backend.labelstudio.results import DrawnBox, to_drawn_boxes
 from backend.services import Services
@@ -19,8 +19,8 @@ def corrections(
     """Return one annotation for each corrected task, as ``Annotations.corrected``, without faults.
 
     A planted box that is still on its place is left out. A box that was taken away and not drawn
-    again is put back: that it was not on the screen is our doing, and unwatched so sure a box
-    would have stayed.
+    again, not even loosely, is put back: that it was not on the screen is our doing, and unwatched
+    so sure a box would have stayed.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def _without_faults(
     size = image.width, image.height
     submitted = to_drawn_boxes(annotation.result, *size)
     left = let_stand(submitted, began.watch, size)
-    missing = not_drawn(submitted, began.watch, size)
+    missing = lost(submitted, to_drawn_boxes(began.regions, *size), began.watch, size)
     _tell(image, left, missing, on_note)
     out, back = {box.id for box in left}, {box.id for box in missing}
     kept = [region for region in annotation.result if str(region.get("id")) not in out]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from backend.effort.comparison import covered, paired
 from backend.labelstudio.results import DrawnBox, to_drawn_boxes
 from backend.store.predictions import Watch
+from model.boxes import Box
 
 
 def let_stand(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]) -> list[DrawnBox]:
@@ -35,3 +36,36 @@ def not_drawn(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
     withheld = to_drawn_boxes(watch.withheld[: watch.telling], *size)
     there = covered(withheld, submitted)
     return [box for box, drawn in zip(withheld, there, strict=True) if not drawn]
+
+
+def lost(
+    submitted: Sequence[DrawnBox], shown: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
+) -> list[DrawnBox]:
+    """Return the withheld boxes whose cell has none: what was drawn loosely is on it too.
+
+    Such a box has the centre of the withheld one in it and its own centre in that; it was drawn or
+    moved there, since one that was shown there is a neighbour's.
+
+    Parameters
+    ----------
+    size
+        Width and height of the image in pixels.
+    """
+    before = {id(after): served for served, after in paired(shown, submitted)}
+    return [
+        box
+        for box in not_drawn(submitted, watch, size)
+        if not any(_came_to(box, each, before.get(id(each))) for each in submitted)
+    ]
+
+
+def _came_to(cell: DrawnBox, drawn: DrawnBox, before: DrawnBox | None) -> bool:
+    was_there = before is not None and _share_centres(cell.box, before.box)
+    return not was_there and _share_centres(cell.box, drawn.box)
+
+
+def _share_centres(first: Box, second: Box) -> bool:
+    return all(
+        box.xmin <= x < box.xmax and box.ymin <= y < box.ymax
+        for box, (x, y) in ((first, second.centre), (second, first.centre))
+    )

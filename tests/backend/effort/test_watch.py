@@ -94,9 +94,9 @@ def test_where_there_is_no_room_for_a_false_box_one_is_only_taken_away() -> None
 def watched(services: Services, project: int, serve: Any) -> Any:
     """Return what serves a watched task and returns what was shown and what is known of it."""
 
-    def put(task: int, kind: str) -> Shown:
+    def put(task: int, kind: str, cells: list[Box] = CELLS) -> Shown:
         serve(task)
-        what = shown(kind, task)
+        what = shown(kind, task, cells)
         sha256 = services.images.of_task(project, task).sha256  # type: ignore[union-attr]
         services.predictions.add(
             project, task, sha256, 0, "trained-1+t0.5", what.regions, 0.5, "low", (), what.watch
@@ -152,6 +152,48 @@ def test_what_an_annotator_did_about_a_fault_is_believed(
     known, told = known_images(services, project)
     assert [len(k.counted.boxes) for k in known] == [len(CELLS), len(CELLS) + 1]
     assert ["put back" in note for note in told] == [True]
+
+
+@pytest.mark.parametrize("edges", [(-8, -2, -8, -2), (-12, -6, 12, 6), (7, 5, -7, -3)])
+def test_a_box_that_was_drawn_again_loosely_is_not_put_back_beside_it(
+    services: Services, project: int, watched: Any, submit: Any, write: Any, edges: Any
+) -> None:
+    what = watched(3, "fault")
+    (gone,), _ = to_boxes(what.watch.withheld, *SIZE)
+    loose = Box(*np.add(gone.xyxy_px, edges).tolist(), label="Cell")
+    overlap = iou_matrix(*(np.array([box.xyxy_px], np.float32) for box in (gone, loose)))
+    assert overlap.item() < 0.5
+    submit(3, [*what.regions, *write(loose)])
+    (known,), told = known_images(services, project)
+    assert len(known.counted.boxes) == len(CELLS)
+    assert gone.xyxy_px not in {box.xyxy_px for box in known.counted.boxes}
+    assert "put back" not in " ".join(told)
+
+
+def test_a_box_moved_loosely_onto_the_cell_is_not_doubled_either(
+    services: Services, project: int, watched: Any, submit: Any
+) -> None:
+    what = watched(3, "fault")
+    (gone,), (false,) = what.watch.withheld, what.watch.planted
+    value = {**gone["value"], "x": gone["value"]["x"] + gone["value"]["width"] * 0.4}
+    moved = {**false, "value": value, "origin": "prediction-changed"}
+    submit(3, [moved if r["id"] == false["id"] else r for r in what.regions])
+    (known,), told = known_images(services, project)
+    assert (len(known.counted.boxes), told) == (len(CELLS), [])
+
+
+def test_a_neighbour_that_was_shown_or_is_drawn_beside_the_cell_does_not_stand_for_it(
+    services: Services, project: int, watched: Any, submit: Any, write: Any
+) -> None:
+    close = [CELLS[0], replace(CELLS[0], xmin=9, xmax=29, score=0.5), *CELLS[1:]]
+    beside = Box(11, 10, 31, 30, "Cell")
+    for task, cells in ((1, close), (2, CELLS)):
+        only = [replace(box, score=0.8) if n else box for n, box in enumerate(cells)]
+        what = watched(task, "fault", only)
+        submit(task, [*what.regions, *(write(beside) if task == 2 else ())])
+    known, told = known_images(services, project)
+    assert ["put back" in note for note in told].count(True) == 2
+    assert all(CELLS[0].xyxy_px in {b.xyxy_px for b in k.counted.boxes} for k in known)
 
 
 @pytest.mark.parametrize("change", [{"x": 0.5}, {"x": 2}, {"label": "Dead"}])
