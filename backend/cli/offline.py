@@ -181,7 +181,9 @@ def _draw(report: EvaluationReport, title: str, picture: Path) -> None:
 
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    out: Annotated[Path, typer.Option(help="A new or empty folder for the results.")],
+    out: Annotated[
+        Path, typer.Option(help="A folder for the results: new, empty, or begun before.")
+    ],
     model: Model = None,
     project: ChampionOf = None,
     scores: Annotated[bool, typer.Option("--scores", help="Draw each box's score.")] = False,
@@ -192,6 +194,7 @@ def predict(
     """Find the cells of images, and count them.
 
     Each image gets a VOC file and a PNG with the boxes drawn; counts.csv tells the counts of all.
+    Stopped and run again, it goes on with the images that are not done.
     """
     from backend.datasets.predicting import gather, predict_into
     from model.registry import Registry
@@ -210,8 +213,9 @@ def predict(
         )
     warn(result.notes)
     cells, looked_at = counted(result.cells, "cell"), counted(result.images, "image")
+    before = f", {result.before} of them before" if result.before else ""
     left_out = f", {result.left_out} left out" if result.left_out else ""
-    typer.echo(f"{cells} in {looked_at}{left_out}: {out / 'counts.csv'}")
+    typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / 'counts.csv'}")
 
 
 def read_folder(

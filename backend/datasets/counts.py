@@ -64,15 +64,20 @@ def counts_csv(images: Iterable[CountedImage], classes: Sequence[str]) -> str:
     classes
         The classes that each image gets a row for; those only found in it follow.
     """
+    return as_csv(row for image in images for row in rows_of(image, classes))
+
+
+def as_csv(rows: Iterable[Sequence[object]]) -> str:
+    """Return the rows of images under their names."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    for image in images:
-        table.writerows(_rows(image, classes))
+    table.writerows(rows)
     return text.getvalue()
 
 
-def _rows(image: CountedImage, classes: Sequence[str]) -> list[tuple[object, ...]]:
+def rows_of(image: CountedImage, classes: Sequence[str]) -> list[tuple[object, ...]]:
+    """Return an image's rows, as :func:`counts_csv` has them."""
     counts = Counter(box.label for box in image.boxes)
     labels = dict.fromkeys([*classes, *sorted(counts)])
     return [

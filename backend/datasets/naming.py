@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 
 UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
@@ -13,10 +14,15 @@ class UniqueNames:
 
     Two names that differ only in their suffix or in upper and lower case count as the same, since
     their VOC files would overwrite each other; the second is given a number.
+
+    Parameters
+    ----------
+    taken
+        Stems that others have.
     """
 
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {stem.casefold() for stem in taken}
 
     def stem(self, name: str) -> str:
         """Return a stem like the one of ``name`` that was not returned before."""

@@ -6,20 +6,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.datasets.counts import CountedImage, counts_csv
+from backend.datasets.counting import TABLE, Counts, Entry
+from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.folder import read_record
 from backend.datasets.naming import UniqueNames
 from backend.datasets.pairing import find_images
 from backend.datasets.voc import write_voc
-from backend.datasets.writing import require_empty, write_whole
+from backend.datasets.writing import alone_in, write_whole
 from backend.errors import BadRequest
+from model.boxes import CELL
 from model.loaded import LoadedVersion
 from model.policy import Policy
 from model.wording import LIMIT_REACHED, first_of
 from preprocessing.images import ImageRecord
 
-ANNOTATIONS, DRAWN, COUNTS = "annotations", "drawn", "counts.csv"
+ANNOTATIONS, DRAWN = "annotations", "drawn"
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,14 @@ class Predicted:
 
     Parameters
     ----------
-    images, left_out
-        How many were looked at, and how many could not be read.
+    images, before
+        How many are counted, and how many of these an earlier call had done.
+    left_out
+        How many cannot be read.
     """
 
     images: int
+    before: int
     left_out: int
     cells: int
     notes: tuple[str, ...]
@@ -63,10 +68,14 @@ def predict_into(
 ) -> Predicted:
     """Write each image's VOC file, its picture with boxes, and the counts of all.
 
+    An image is counted as soon as its files are there. One that an earlier call has counted stays
+    as it is, while its VOC file is there.
+
     Parameters
     ----------
     out
-        A new or empty folder, so that nobody's own annotations are ever overwritten.
+        A new or empty folder, so that nobody's own annotations are ever overwritten; or one that
+        an earlier call has begun, asked for the same.
     default_class
         What to call the boxes of a version that knows no classes.
     advance
@@ -75,27 +84,70 @@ def predict_into(
     Raises
     ------
     BadRequest
-        ``out`` holds something, or no image can be read.
+        ``out`` holds something else, began otherwise or is written by another process; or no image
+        can be read.
     """
-    require_empty(out)
-    names, notes, counted = UniqueNames(), list[str](), list[CountedImage]()
-    for done, path in enumerate(files):
-        if advance:
-            advance(done / len(files), path.name)
-        if (record := read_record(path, notes)) is not None:
-            stem = names.stem(path.name)
-            if (name := f"{stem}{path.suffix}") != path.name:
-                notes.append(f"{path} is called {name} in {out}: there its own name cannot be used")
-            counted.append(_count(record, name, loaded, default_class))
-            _write(out, stem, record, counted[-1], scores)
-            limits = [flag for flag in counted[-1].flags if flag.startswith(LIMIT_REACHED)]
-            notes += [f"{path.name}: {limit}" for limit in limits]
-    if not counted:
-        raise BadRequest("\n  ".join(["None of the images can be read:", *first_of(notes)]))
-    classes = loaded.version.classes or tuple({b.label: 0 for c in counted for b in c.boxes})
-    write_whole(out / COUNTS, counts_csv(counted, classes).encode())
-    cells = sum(len(image.boxes) for image in counted)
-    return Predicted(len(counted), len(files) - len(counted), cells, tuple(notes))
+    with alone_in(out):
+        results = _Results(out, loaded, default_class, scores)
+        for done, path in enumerate(files):
+            if advance:
+                advance(done / len(files), path.name)
+            results.take(path)
+        return results.told(len(files))
+
+
+class _Results:
+    """The folder of the results, to which one image after the other comes."""
+
+    def __init__(self, out: Path, loaded: LoadedVersion, default_class: str, scores: bool) -> None:
+        classes = loaded.version.classes or (default_class or CELL,)
+        how = {
+            "version": loaded.version.id,
+            "threshold": loaded.version.threshold,
+            "cell diameter": loaded.cell_diameter_px,
+            "classes": list(classes),
+            "scores": scores,
+        }
+        self._out, self._loaded = out, loaded
+        self._default_class, self._scores = default_class, scores
+        self._counts = Counts(out, how, classes)
+        self._names = UniqueNames(self._counts.entries)
+        self._notes, self._entries, self._before = list[str](), list[Entry](), 0
+
+    def take(self, path: Path) -> None:
+        """Look at an image, unless it is done; one that cannot be read is told."""
+        if (record := read_record(path, self._notes)) is None:
+            return
+        stem = self._counts.claim(path.name, record.sha256)
+        if stem and _voc(self._out, stem).exists():
+            self._before += 1
+            entry = self._counts.entries[stem]
+        else:
+            stem = stem or self._names.stem(path.name)
+            entry = self._find(stem, path, record)
+        if (name := f"{stem}{path.suffix}") != path.name:
+            known = f"called {name} in {self._out}: there its own name cannot be used"
+            self._notes.append(f"{path} is {known}")
+        self._entries.append(entry)
+        limits = [flag for flag in entry.flags if flag.startswith(LIMIT_REACHED)]
+        self._notes += [f"{path.name}: {limit}" for limit in limits]
+
+    def _find(self, stem: str, path: Path, record: ImageRecord) -> Entry:
+        name = f"{stem}{path.suffix}"
+        counted = _count(record, name, self._loaded, self._default_class)
+        self._counts.begin()
+        _write(self._out, stem, record, counted, self._scores)
+        return self._counts.add(stem, path.name, record.sha256, counted)
+
+    def told(self, given: int) -> Predicted:
+        """Say what became of the images, of which so many were given."""
+        if not self._entries:
+            words = ["None of the images can be read:", *first_of(self._notes)]
+            raise BadRequest("\n  ".join(words))
+        if not (self._out / TABLE).exists():
+            self._counts.write_table()
+        images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
+        return Predicted(images, self._before, given - images, cells, tuple(self._notes))
 
 
 def _count(
@@ -113,8 +165,11 @@ def _count(
     )
 
 
+def _voc(out: Path, stem: str) -> Path:
+    return out / ANNOTATIONS / f"{stem}.xml"
+
+
 def _write(out: Path, stem: str, record: ImageRecord, counted: CountedImage, scores: bool) -> None:
     size = record.width, record.height
-    voc = out / ANNOTATIONS / f"{stem}.xml"
-    write_voc(voc, counted.name, *size, depth=1, boxes=counted.boxes)
+    write_voc(_voc(out, stem), counted.name, *size, depth=1, boxes=counted.boxes)
     write_whole(out / DRAWN / f"{stem}.png", draw_boxes(record.pixels, counted.boxes, scores))

@@ -6,9 +6,10 @@ a person's own, perhaps on a file server, may not allow.
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backend.errors import BadRequest
@@ -32,6 +33,34 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, made when absent, against all others who would; the kernel lets go of it.
+
+    A file server that knows no such locks lets everybody in.
+
+    Raises
+    ------
+    BadRequest
+        Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            _hold(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _hold(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BadRequest(f"Another process writes in {folder}: wait for it, or end it.") from error
+
+
 def require_empty(out: Path) -> None:
     """Refuse a folder that holds something: nobody's own files are ever overwritten.
 
@@ -42,3 +71,26 @@ def require_empty(out: Path) -> None:
     """
     if out.is_dir() and any(out.iterdir()):
         raise BadRequest(f"{out} holds files already: give a new folder, nothing is overwritten.")
+
+
+def require_as_begun(path: Path, began: Mapping[str, object], how: Mapping[str, object]) -> None:
+    """Refuse to go on with a file otherwise than it was begun.
+
+    Parameters
+    ----------
+    began, how
+        What was chosen then and is chosen now, by name; what was not known then is not held
+        against it.
+
+    Raises
+    ------
+    BadRequest
+        Something was chosen otherwise.
+    """
+    others = [name for name in how if name in began and began[name] != how[name]]
+    if others:
+        before, now = (", ".join(f"{n} {chosen[n]}" for n in others) for chosen in (began, how))
+        raise BadRequest(
+            f"{path} began with {before}, and cannot go on with {now}: choose as before, or "
+            "another --out."
+        )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
-from backend.datasets.writing import write_whole
+from backend.datasets.writing import require_as_begun, write_whole
 from backend.effort.actions import Actions, Costs
 from backend.errors import BadRequest
 from backend.replay.correcting import Corrected
@@ -127,13 +127,7 @@ class Ledger:
         began: Mapping[str, object] = {"form": self.rows[0].form} if self.rows else {}
         if path.exists():
             began = json.loads(path.read_text("utf-8"))
-        others = [name for name in how if name in began and began[name] != how[name]]
-        if others:
-            before, now = (", ".join(f"{n} {chosen[n]}" for n in others) for chosen in (began, how))
-            raise BadRequest(
-                f"{self._path} began with {before}, and cannot go on with {now}: choose as before, "
-                "or another --out."
-            )
+        require_as_begun(self._path, began, how)
         write_json(path, dict(how))
 
     def add(self, row: Row) -> None:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +97,31 @@ def test_a_cell_diameter_is_refused_by_a_version_that_needs_none(
     assert refused.exit_code == 2
     assert "classical-1 needs no cell diameter" in refused.stderr
     assert not (tmp_path / "out").exists()
+
+
+def counted(table: Path) -> int:
+    return len(table.read_text().splitlines()) - 1
+
+
+@pytest.mark.integration
+def test_a_predict_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "out" / "counts.csv"
+    words = ["predict", str(cells / "images"), "--out", str(tmp_path / "out")]
+    script = "from backend.cli import main; main()"
+    killed = subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.DEVNULL)
+    while not (table.exists() and counted(table) > 1) and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert 1 < counted(table) < 5
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert " in 5 images, " in result.stdout
+    assert " of them before: " in result.stdout
+    run(*words[:3], tmp_path / "whole")
+    assert table.read_text() == (tmp_path / "whole" / "counts.csv").read_text()
 
 
 def test_predict_never_writes_over_what_is_there(run: Run, cells: Path) -> None:

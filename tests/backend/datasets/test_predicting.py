@@ -1,27 +1,39 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 
-from backend.datasets.predicting import COUNTS, gather, predict_into
+from backend.datasets.counting import KEPT, TABLE
+from backend.datasets.predicting import gather, predict_into
+from backend.datasets.writing import alone_in
+from backend.errors import BadRequest
 from model.boxes import Detections
-from model.classical import classical_version
+from model.classical import CLASSICAL_ID, classical_version
 from model.loaded import LoadedVersion
+from model.registry import Registry
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared
 
 
 @dataclass
 class Crowded:
-    """A detector that finds more than it can keep."""
+    """A detector that finds more than it can keep, and stands for Ctrl-C at one of its images."""
 
     classes: tuple[str, ...] = ("cell",)
+    stopped_at: int = 0
+    looked_at: int = 0
 
     def detect(self, images: Sequence[Prepared]) -> list[Detections]:
+        self.looked_at += 1
+        if self.looked_at == self.stopped_at:
+            raise KeyboardInterrupt
         found = np.array([[1, 1, 9, 9]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
         return [Detections(*found, self.classes, ("detections_per_image",)) for _ in images]
 
@@ -34,7 +46,7 @@ def test_a_limit_that_was_reached_is_told_with_what_it_means_and_what_to_do(
     (note,) = told.notes
     assert note.startswith("a.png: limit reached: more boxes were found than are kept")
     assert "cut the image into smaller ones" in note
-    with (tmp_path / "out" / COUNTS).open(newline="") as file:
+    with (tmp_path / "out" / TABLE).open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert note == f"a.png: {row['flags']}"
 
@@ -48,7 +60,7 @@ def test_the_counts_name_each_image_as_its_files_do_and_how_many_were_left_out(
     told = predict_into(tmp_path / "out", [*files, tmp_path / "torn.png"], version)
     assert (told.images, told.left_out) == (2, 1)
     assert f"{files[1]} is called a-2.png in {tmp_path / 'out'}" in " ".join(told.notes)
-    with (tmp_path / "out" / COUNTS).open(newline="") as file:
+    with (tmp_path / "out" / TABLE).open(newline="") as file:
         counted = {row["image"] for row in csv.DictReader(file)}
     assert counted == {"a.png", "a-2.png"}
     written = {path.stem for path in (tmp_path / "out" / "annotations").iterdir()}
@@ -62,3 +74,125 @@ def test_a_file_that_is_named_twice_is_looked_at_once(
     assert gather(
         [path, tmp_path.parent / tmp_path.name / ".." / tmp_path.name / "a.png", tmp_path]
     ) == [path]
+
+
+def version_of(detector: Crowded) -> LoadedVersion:
+    return LoadedVersion(classical_version(), ContrastGroups.none(), detector)
+
+
+@pytest.fixture
+def files(save_image: Callable[..., Path], tmp_path: Path) -> list[Path]:
+    return [save_image(tmp_path / "in" / f"{n}.png", seed=n) for n in range(5)]
+
+
+@pytest.fixture
+def stopped(files: list[Path], tmp_path: Path) -> Path:
+    """A folder of results of which two of five images are done."""
+    with pytest.raises(KeyboardInterrupt):
+        predict_into(tmp_path / "out", files, version_of(Crowded(stopped_at=3)))
+    return tmp_path / "out"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_what_was_done_before_a_stop_is_counted(stopped: Path) -> None:
+    with (stopped / TABLE).open(newline="") as file:
+        assert [(row["image"], row["count"]) for row in csv.DictReader(file)] == [
+            ("0.png", "1"),
+            ("1.png", "1"),
+        ]
+
+
+def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
+    stopped: Path, files: list[Path], tmp_path: Path
+) -> None:
+    detector = Crowded()
+    told = predict_into(stopped, files, version_of(detector))
+    assert (told.images, told.before, told.cells, detector.looked_at) == (5, 2, 5, 3)
+    whole = predict_into(tmp_path / "whole", files, version_of(Crowded()))
+    assert (told.notes, contents(stopped)) == (whole.notes, contents(tmp_path / "whole"))
+
+
+def test_a_finished_folder_is_left_as_it_is_and_takes_further_images(
+    save_image: Callable[..., Path], stopped: Path, files: list[Path]
+) -> None:
+    predict_into(stopped, files, version_of(Crowded()))
+    (stopped / "annotations" / "0.xml").write_text("<annotation/>")  # corrected by hand
+    before, detector = contents(stopped), Crowded()
+    assert predict_into(stopped, files, version_of(detector)).before == 5
+    assert (contents(stopped), detector.looked_at) == (before, 0)
+    more = [save_image(files[0].with_name("00.png"), seed=9), *files]
+    assert predict_into(stopped, more, version_of(detector)).images == 6
+    assert detector.looked_at == 1
+
+
+@pytest.mark.parametrize("lost", ["annotations/1.xml", TABLE])
+def test_what_is_no_longer_there_is_made_again(stopped: Path, files: list[Path], lost: str) -> None:
+    before = contents(stopped)
+    (stopped / lost).unlink()
+    predict_into(stopped, files[:2], version_of(Crowded()))
+    assert contents(stopped) == before
+
+
+def test_other_choices_than_those_it_began_with_are_refused(
+    stopped: Path, files: list[Path]
+) -> None:
+    before, version = contents(stopped), version_of(Crowded())
+    other = replace(version, version=replace(version.version, id="trained-7"))
+    with pytest.raises(BadRequest, match=r"version classical-1.*go on with version trained-7"):
+        predict_into(stopped, files, other)
+    with pytest.raises(BadRequest, match=r"scores False.*another --out"):
+        predict_into(stopped, files, version, scores=True)
+    with pytest.raises(BadRequest, match="go on with cell diameter 20"):
+        predict_into(stopped, files, version.told(20))
+    assert contents(stopped) == before
+
+
+def test_another_image_of_a_name_that_is_taken_gets_a_number_and_nothing_is_counted_twice(
+    save_image: Callable[..., Path], stopped: Path, files: list[Path]
+) -> None:
+    other = save_image(files[0].parents[1] / "before" / "0.png", seed=8)
+    told = predict_into(stopped, [other, *files], version_of(Crowded()))
+    assert (told.images, told.before) == (6, 2)
+    assert f"{other} is called 0-2.png in {stopped}" in told.notes[0]
+    with (stopped / TABLE).open(newline="") as file:
+        names = [row["image"] for row in csv.DictReader(file)]
+    assert names == ["0.png", "1.png", "0-2.png", "2.png", "3.png", "4.png"]
+
+
+def test_a_folder_of_images_that_was_moved_is_known_again_with_its_twins(
+    files: list[Path], tmp_path: Path
+) -> None:
+    shutil.copy(files[0], files[0].with_name("twin.png"))
+    pairs = [tmp_path / "in", shutil.copytree(tmp_path / "in", tmp_path / "copy")]
+    predict_into(tmp_path / "out", gather(pairs), version_of(Crowded()))
+    before = contents(tmp_path / "out")
+    moved = [folder.rename(tmp_path / f"moved {folder.name}") for folder in pairs]
+    told = predict_into(tmp_path / "out", gather(moved), version_of(Crowded()))
+    assert (told.before, contents(tmp_path / "out")) == (12, before)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"how": {}, "images": {"0": {"file": "0.png"}}}'])
+def test_a_folder_whose_counts_cannot_be_read_is_refused(
+    stopped: Path, files: list[Path], text: str
+) -> None:
+    (stopped / KEPT).write_text(text)
+    with pytest.raises(BadRequest, match=r"counts\.json does not say.*another --out"):
+        predict_into(stopped, files, version_of(Crowded()))
+
+
+def test_two_calls_do_not_write_in_one_folder(stopped: Path, files: list[Path]) -> None:
+    with alone_in(stopped), pytest.raises(BadRequest, match="Another process writes in"):
+        predict_into(stopped, files, version_of(Crowded()))
+
+
+def test_a_version_without_classes_counts_no_cell_where_there_is_none(tmp_path: Path) -> None:
+    Image.new("L", (160, 128), 128).save(tmp_path / "empty.png")
+    registry = Registry(tmp_path / "registry", CLASSICAL_ID)
+    predict_into(tmp_path / "out", [tmp_path / "empty.png"], registry.load(CLASSICAL_ID, "cpu"))
+    with (tmp_path / "out" / TABLE).open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["image"], row["class"], row["count"]) == ("empty.png", "cell", "0")

@@ -1,0 +1,116 @@
+"""The counts of many images, kept image by image: what is done stays, and a second call goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backend.datasets.counts import CountedImage, as_csv, rows_of
+from backend.datasets.writing import require_as_begun, require_empty, write_whole
+from backend.errors import BadRequest
+
+TABLE, KEPT = "counts.csv", "counts.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image that is counted.
+
+    Parameters
+    ----------
+    file, sha256
+        Name and hash of the raw file, by which the image is known again.
+    rows
+        Its rows of the table.
+    """
+
+    file: str
+    sha256: str
+    cells: int
+    flags: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Entry:
+        rows = tuple(tuple(row) for row in values["rows"])
+        return cls(**{**values, "rows": rows, "flags": tuple(values["flags"])})
+
+
+class Counts:
+    """The table of counts in a folder of results, and beside it what a second call goes on from.
+
+    Both are written anew with each image, the table first: whoever is killed between them counts
+    that image again.
+
+    Parameters
+    ----------
+    out
+        New or empty, or begun by a call that was asked for the same.
+    how
+        What was asked for, by name.
+    classes
+        Those that each image gets a row for.
+
+    Raises
+    ------
+    BadRequest
+        ``out`` holds something else, or began otherwise.
+    """
+
+    def __init__(self, out: Path, how: Mapping[str, object], classes: Sequence[str]) -> None:
+        self._out, self._how, self._classes = out, how, classes
+        #: By the stem that the image has in the folder.
+        self.entries: dict[str, Entry] = {}
+        if (out / KEPT).exists():
+            began, self.entries = _read(out / KEPT)
+        else:
+            require_empty(out)
+        if self.entries:
+            require_as_begun(out / TABLE, began, how)
+        self._waiting = list(self.entries)
+
+    def claim(self, file: str, sha256: str) -> str | None:
+        """Return the stem of an image that is counted, None for a new one; each stem but once."""
+        for stem in self._waiting:
+            if (self.entries[stem].file, self.entries[stem].sha256) == (file, sha256):
+                self._waiting.remove(stem)
+                return stem
+        return None
+
+    def begin(self) -> None:
+        """Make the folder one that a second call goes on with, before anything else is in it."""
+        if not (self._out / KEPT).exists():
+            self._keep()
+
+    def add(self, stem: str, file: str, sha256: str, image: CountedImage) -> Entry:
+        """Count an image, all files of which are there."""
+        rows = tuple(rows_of(image, self._classes))
+        entry = Entry(file, sha256, len(image.boxes), image.flags, rows)
+        self.entries[stem] = entry
+        self.write_table()
+        self._keep()
+        return entry
+
+    def write_table(self) -> None:
+        """Write the table of all images."""
+        rows = (row for entry in self.entries.values() for row in entry.rows)
+        write_whole(self._out / TABLE, as_csv(rows).encode())
+
+    def _keep(self) -> None:
+        images = {stem: vars(entry) for stem, entry in self.entries.items()}
+        kept = json.dumps({"how": dict(self._how), "images": images})
+        write_whole(self._out / KEPT, kept.encode())
+
+
+def _read(path: Path) -> tuple[Mapping[str, object], dict[str, Entry]]:
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        entries = {stem: Entry.from_json(values) for stem, values in kept["images"].items()}
+        return dict(kept["how"]), entries
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadRequest(
+            f"{path} does not say what was counted ({error!r}): give another --out."
+        ) from error
