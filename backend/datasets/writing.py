@@ -14,12 +14,14 @@ from pathlib import Path
 
 from backend.errors import BadRequest
 
+_PARTIAL = ".partial"
+
 
 @contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
     """Give a path to write to; it takes the place of ``path`` when all went well, else it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
         yield partial
         partial.replace(path)
@@ -64,12 +66,14 @@ def _hold(descriptor: int, folder: Path) -> None:
 def require_empty(out: Path) -> None:
     """Refuse a folder that holds something: nobody's own files are ever overwritten.
 
+    What a process left that was killed while it wrote is nothing.
+
     Raises
     ------
     BadRequest
         It holds something.
     """
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(path.suffix != _PARTIAL for path in out.iterdir()):
         raise BadRequest(f"{out} holds files already: give a new folder, nothing is overwritten.")
 
 

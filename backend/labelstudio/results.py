@@ -22,9 +22,6 @@ Point = tuple[float, float]
 #: a float's rounding, far less than half a step, so what was served returns exactly as it was.
 STEPS_PER_PX = 2**20
 
-#: How the types of regions end that are drawn; a rating's or a number's does not.
-DRAWN = "labels"
-
 
 def to_regions(
     boxes: Sequence[Box], width: int, height: int, interface: LabellingInterface
@@ -118,7 +115,7 @@ def to_labels(
     boxes, notes = to_boxes(regions, width, height)
     noted = [region for region in regions if _is_noted(region)]
     meant = frozenset(to_boxes(noted, width, height)[0])
-    drawn = [region for region in regions if str(region.get("type")).endswith(DRAWN)]
+    drawn = [region for region in regions if region.get("type") in _DRAWN]
     unusable = len(drawn) - len(boxes)
     return ImageLabels(name, width, height, tuple(boxes), meant, unusable), notes
 
@@ -285,3 +282,6 @@ _OUTLINES: dict[str, Callable[[Mapping[str, Any], float, float], list[Point]]] =
     "ellipselabels": _ellipse,
     "polygonlabels": _polygon,
 }
+#: The types of regions that are drawn about a cell, with a label or without, whether they have an
+#: outline or not; a rating or a point is none.
+_DRAWN = {*_OUTLINES, "brushlabels", *("rectangle", "ellipse", "polygon", "brush")}

@@ -10,7 +10,8 @@ from PIL import Image
 from backend.datasets.counts import CountedImage, counts_csv
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.naming import UniqueNames
-from backend.datasets.writing import partial_file
+from backend.datasets.writing import partial_file, require_empty
+from backend.errors import BadRequest
 from model.boxes import Box
 
 
@@ -27,6 +28,18 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
         write_and_be_stopped()
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["counts.csv"]
+
+
+def test_what_a_killed_write_left_does_not_make_a_folder_somebodys(tmp_path: Path) -> None:
+    with partial_file(tmp_path / "counts.csv") as partial:
+        left = tmp_path / partial.name
+        partial.write_text("half")
+    left.write_text("half")
+    (tmp_path / "counts.csv").unlink()
+    require_empty(tmp_path)
+    (tmp_path / "own.csv").touch()
+    with pytest.raises(BadRequest, match="holds files already"):
+        require_empty(tmp_path)
 
 
 @pytest.mark.parametrize(

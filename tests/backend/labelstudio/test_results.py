@@ -193,3 +193,15 @@ def test_a_note_of_cytoloop_itself_says_nothing_of_what_is_meant() -> None:
     meant = {**region(x=50), "meta": {"text": f"{LIMIT_REACHED}: rpn_pre_nms\na giant cell"}}
     drawn, _ = to_labels("a.png", [told, meant], 100, 100)
     assert [box in drawn.meant for box in drawn.boxes] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "unusable"),
+    [("rectangle", 1), ("brushlabels", 1), ("keypointlabels", 0), ("labels", 0), ("rating", 0)],
+)
+def test_what_was_drawn_about_a_cell_and_gives_no_box_is_unusable(kind: str, unusable: int) -> None:
+    other = {"id": "other", "type": kind, "value": {"x": 1, "y": 1, "width": 9, "height": 9}}
+
+    labels, _ = to_labels("a.png", [region(), other], 100, 100)
+
+    assert (len(labels.boxes), labels.unusable) == (1, unusable)
