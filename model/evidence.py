@@ -12,6 +12,9 @@ from model.pairing import Pairs
 from model.reports import EvaluationReport, Interval
 from model.resampling import Float64, count_error, draw_weights, interval, mean_ap50
 
+#: Share of the resamples in which a gain, or a loss, is to be seen: asked to one side, since only
+#: what is better takes the champion's place.
+SURE = 0.95
 #: A difference below this is one of rounding.
 _ROUNDING = 1e-9
 
@@ -60,7 +63,8 @@ class Gain:
 
     @property
     def interval(self) -> Interval:
-        found = interval(self.resampled)
+        """The resamples but the highest and the lowest, of which it is ``SURE`` on either side."""
+        found = interval(self.resampled, 2 * SURE - 1)
         assert found is not None  # a gain is made of resamples that have a figure
         return found
 

@@ -1,7 +1,7 @@
 """Whether a candidate takes the champion's place: pure rules on what both found in the same images.
 
 A figure is better or worse beyond noise when it is in 95 % of the resamples of the images (paired
-bootstrap, see ``model.resampling``). ``docs/evaluation.md`` has the rules in words.
+bootstrap, see ``model.evidence``). ``docs/evaluation.md`` has the rules in words.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from model.config import GateConfig
-from model.evidence import Evidence, Gain, ap50_gain, count_gain
+from model.evidence import SURE, Evidence, Gain, ap50_gain, count_gain
 from model.strata import CONTRASTS
 from model.versions import GateDecision, JudgedImage
 from model.wording import counted
@@ -177,4 +177,5 @@ def _count(gain: Gain) -> str:
 
 def _between(gain: Gain) -> str:
     likely = gain.interval
-    return f"{likely.low:+.3f} to {likely.high:+.3f} in 95 % of the resamples"
+    middle = f"{100 * (2 * SURE - 1):.0f} % of the resamples"
+    return f"{likely.low:+.3f} to {likely.high:+.3f} in {middle}"

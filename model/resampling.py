@@ -109,12 +109,12 @@ def ap50_lead(ours: Sequence[Pairs], theirs: Sequence[Pairs]) -> Interval | None
     return interval(mean[0] - mean[1])
 
 
-def interval(values: Float64) -> Interval | None:
-    """Return the middle ``LEVEL`` of a figure's resamples, shape (R,); None where all are NaN."""
+def interval(values: Float64, level: float = LEVEL) -> Interval | None:
+    """Return the middle ``level`` of a figure's resamples, shape (R,); None where all are NaN."""
     known = values[~np.isnan(values)]
     if not len(known):
         return None
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from benchmarks.gate import Field, evidence_of, promoted_share
 from model.config import GateConfig
+from model.evidence import Gain
 from model.gate import decide
 from model.versions import JudgedImage
 
@@ -95,6 +96,14 @@ def test_few_images_need_prove_no_more_than_that_nothing_is_likely_lost(number, 
         "with fewer than 10 images a candidate is promoted unless the probability that it is worse "
         "by more than 0.02 is above 0.3: it is 0.00"
     ] * (number < 10)
+
+
+@pytest.mark.parametrize(("behind", "better"), [(40, True), (60, False)])
+def test_better_is_ahead_in_95_percent_of_the_resamples_not_in_more(behind, better):
+    gain = Gain(0.8, 0.7, np.repeat([-0.1, 0.1], [behind, 1000 - behind]))
+    assert (gain.is_better, gain.is_worse) == (better, False)
+    loss = Gain(0.7, 0.8, -gain.resampled)
+    assert (loss.is_better, loss.is_worse) == (False, better)
 
 
 def test_on_few_images_a_likely_loss_refuses():
