@@ -88,7 +88,8 @@ class TrainConfig(_Config):
     Parameters
     ----------
     iterations
-        Optimiser steps; 0: from the number of images (see ``model.schedule.iterations_for``).
+        Optimiser steps; 0: from the numbers of images and cells
+        (see ``model.schedule.iterations_for``).
     rpn_proposals, rois_per_image
         Proposals kept and RoIs sampled an image in training: a lean head learns as well.
     contrast

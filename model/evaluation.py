@@ -16,7 +16,7 @@ from model.examples import LabelledImage
 from model.loaded import LoadedVersion
 from model.pairing import Pairs, any_class
 from model.precision import average_precision, mean_precision, thesis_precision
-from model.reports import EvaluationReport, Intervals
+from model.reports import AveragePrecision, EvaluationReport, Intervals
 from model.resampling import (
     FEWEST_IMAGES,
     ap50,
@@ -151,12 +151,11 @@ def judge(
     return Evidence(report, paired)
 
 
-def ap50_of(
+def mean_of_classes(
     found: Sequence[Detections], truth: Sequence[LabelledImage], classes: Sequence[str]
-) -> float | None:
-    """Return AP50, the mean over the classes that have true boxes; None where none has."""
-    each = [average_precision(*_of_class(name, found, truth)) for name in classes]
-    return mean_precision(each).ap50
+) -> AveragePrecision:
+    """Return the mean over the classes that have true boxes; None each where none has."""
+    return mean_precision([average_precision(*_of_class(name, found, truth)) for name in classes])
 
 
 def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pairs:

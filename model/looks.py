@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +15,7 @@ from model.augment import in_window
 from model.boxes import Box, Detections, Float32
 from model.config import DetectorConfig, TrainConfig
 from model.detector import TorchDetector
-from model.evaluation import ap50_of
+from model.evaluation import mean_of_classes
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.seams import Tile
@@ -32,11 +33,21 @@ _FEWEST = 4
 _SHARE = 0.08
 #: Looks in a row without a gain after which a training has learned what it can.
 _PATIENCE = 3
+#: AP that is a gain. Boxes go on getting tighter when no more cells are found: of 20 images of
+#: phase contrast 600 steps taught AP75 0.467 and AP50 0.860, 300 steps 0.399 and 0.853.
 _GAIN = 0.01
 #: AP50 by which an earlier look must be above the last for its weights to be kept. Few images say
 #: little: of blood cells 8 told 0.875, 0.823 and 0.821 of weights of which 30 others told 0.794,
 #: 0.809 and 0.813.
 _CLEARLY = 0.05
+
+
+class Look(NamedTuple):
+    """What was seen at an iteration: AP50 and AP, the mean over the classes."""
+
+    iteration: int
+    ap50: float
+    ap: float
 
 
 @dataclass
@@ -55,7 +66,7 @@ class Looks:
     at
         The iterations after which they are looked at.
     seen
-        Iteration and AP50 of each look, the mean over the classes.
+        Each look that was taken.
     best
         The weights of the look with the highest AP50, on the CPU.
     """
@@ -65,22 +76,23 @@ class Looks:
     classes: tuple[str, ...]
     detector: DetectorConfig
     at: frozenset[int]
-    seen: list[tuple[int, float]] = field(default_factory=list)
+    seen: list[Look] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     parts: tuple[Prepared, ...] = ()
 
     @property
     def ap50(self) -> float | None:
         """AP50 of the last look."""
-        return self.seen[-1][1] if self.seen else None
+        return self.seen[-1].ap50 if self.seen else None
 
     def look(self, module: FasterRCNN, iteration: int, device: str) -> None:
         """Find the cells of the inner images with a copy of a module that is being trained."""
         detector = TorchDetector(deepcopy(module), self.detector, self.classes, device)
-        ap50 = ap50_of(self._found(detector), self.images, self.classes) or 0.0
-        if ap50 > max((earlier for _, earlier in self.seen), default=-1.0):
+        precision = mean_of_classes(self._found(detector), self.images, self.classes)
+        now = Look(iteration, precision.ap50 or 0.0, precision.ap or 0.0)
+        if now.ap50 > max((look.ap50 for look in self.seen), default=-1.0):
             self.best = {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
-        self.seen = [*self.seen, (iteration, ap50)]
+        self.seen = [*self.seen, now]
 
     def _found(self, detector: TorchDetector) -> list[Detections]:
         if self.parts:
@@ -92,16 +104,16 @@ class Looks:
     def without_gain_since(self) -> int | None:
         """Return the iteration since which nothing was gained, where that is some looks ago."""
         earlier, late = self.seen[:-_PATIENCE], self.seen[-_PATIENCE:]
-        if not earlier or max(a for _, a in late) > max(a for _, a in earlier) + _GAIN:
+        if not earlier or max(look.ap for look in late) > max(e.ap for e in earlier) + _GAIN:
             return None
-        return earlier[-1][0]
+        return earlier[-1].iteration
 
-    def clearly_better(self) -> tuple[int, float] | None:
-        """Return iteration and AP50 of the best look, where the last is clearly below it."""
+    def clearly_better(self) -> Look | None:
+        """Return the look with the best AP50, where the last is clearly below it."""
         if not self.seen:
             return None
-        best = max(self.seen, key=lambda look: look[1])
-        return best if best[1] > self.seen[-1][1] + _CLEARLY else None
+        best = max(self.seen, key=lambda look: look.ap50)
+        return best if best.ap50 > self.seen[-1].ap50 + _CLEARLY else None
 
 
 def looks_for(

@@ -21,7 +21,7 @@ from model.data import Example
 from model.detector import on_device
 from model.errors import MemoryTooSmall, TrainingDiverged
 from model.gradients import gradient, out_of_memory
-from model.looks import Looks
+from model.looks import Look, Looks
 from model.parallel import ALONE, Ranks
 from model.progress import OnProgress, Progress, ignore
 from model.schedule import Schedule, warmup
@@ -100,7 +100,8 @@ class Training:
         if state["seen"] is None:
             self.looks = None
         elif self.looks:
-            self.looks.seen, self.looks.best = state["seen"], state["best"]
+            self.looks.seen = [Look(*look) for look in state["seen"]]
+            self.looks.best = state["best"]
         log.info("going on at iteration %d of %d", self.iteration, self.schedule.end)
 
     def keep(self) -> None:
@@ -115,7 +116,7 @@ class Training:
             "at_once": self.at_once,
             "notes": self.notes,
             "cut": self.cut,
-            "seen": self.looks.seen if self.looks else None,
+            "seen": [tuple(look) for look in self.looks.seen] if self.looks else None,
             "best": self.looks.best if self.looks else {},
         }
         save_checkpoint(self.checkpoint, state)
@@ -196,8 +197,8 @@ class Training:
             return
         self.module.load_state_dict(self.looks.best)
         note = (
-            f"the weights of iteration {better[0]} were kept: AP50 on the inner images"
-            f" {better[1]:.3f}, {self.looks.ap50:.3f} at the end"
+            f"the weights of iteration {better.iteration} were kept: AP50 on the inner images"
+            f" {better.ap50:.3f}, {self.looks.ap50:.3f} at the end"
         )
         log.info(note)
         self.notes = [*self.notes, note]

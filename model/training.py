@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 #: Folder of the images that memory has no room for.
 PREPARED = "prepared"
 #: Of the checkpoints; one of another format is not taken up.
-_FORMAT = 3
+_FORMAT = 4
 
 
 def train(
@@ -92,13 +92,15 @@ def train(
         When one of several processes ended by itself.
     """
     images = snapshot.of_side("train")
-    if not any(box.label in snapshot.classes for image in images for box in image.boxes):
+    cells = sum(box.label in snapshot.classes for image in images for box in image.boxes)
+    if not cells:
         raise NothingToLearn(
             f"none of the {len(images)} training images has a box of {', '.join(snapshot.classes)}:"
             " correct at least one image with cells, then train again"
         )
     workdir.mkdir(parents=True, exist_ok=True)
-    plan = replace(training, iterations=training.iterations or iterations_for(len(images)))
+    steps = training.iterations or iterations_for(len(images), cells)
+    plan = replace(training, iterations=steps)
     task = _Task(snapshot, groups, detector, plan, start, tuple(start_classes), workdir, device)
     size = processes or processes_for(device, plan.batch)
     on = pick_device(device)

@@ -8,7 +8,7 @@ from model.config import DetectorConfig, TrainConfig
 from model.data import Examples
 from model.detector import build
 from model.examples import DatasetSnapshot
-from model.looks import Looks, looks_for
+from model.looks import Look, Looks, looks_for
 from model.steps import Training
 from model.training import train
 from preprocessing.groups import ContrastGroups
@@ -49,8 +49,8 @@ def looks(snapshot, iterations=16, **options):
     return looks_for(snapshot, NONE, DETECTOR, replace(PLAN, iterations=iterations, **options))
 
 
-def with_seen(snapshot, *ap50):
-    seen = [(i + 1, value) for i, value in enumerate(ap50)]
+def with_seen(snapshot, *ap50, ap=()):
+    seen = [Look(i + 1, *values) for i, values in enumerate(zip(ap50, ap or ap50, strict=True))]
     return Looks(snapshot.images, NONE, CLASSES, DETECTOR, frozenset(), seen)
 
 
@@ -106,10 +106,15 @@ def test_it_gains_until_three_looks_in_a_row_brought_nothing(snapshot):
     assert with_seen(snapshot, 0.3, 0.5, 0.4, 0.5, 0.5).without_gain_since() == 2
 
 
+def test_boxes_that_get_tighter_are_a_gain_where_no_more_cells_are_found(snapshot):
+    tighter = with_seen(snapshot, 0.8, 0.8, 0.8, 0.8, ap=(0.40, 0.42, 0.44, 0.46))
+    assert tighter.without_gain_since() is None
+
+
 def test_an_earlier_look_must_be_clearly_better_than_the_last(snapshot):
     assert with_seen(snapshot).clearly_better() is None
     assert with_seen(snapshot, 0.54, 0.5).clearly_better() is None
-    assert with_seen(snapshot, 0.2, 0.6, 0.5).clearly_better() == (2, 0.6)
+    assert with_seen(snapshot, 0.2, 0.6, 0.5).clearly_better() == Look(2, 0.6, 0.6)
 
 
 def run(snapshot, workdir, plan=PLAN, **options):

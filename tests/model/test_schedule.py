@@ -7,10 +7,11 @@ CONFIG = TrainConfig(iterations=400, warmup=40, learning_rate=0.1)
 
 
 @pytest.mark.parametrize(
-    ("images", "least", "most"), [(4, 100, 200), (20, 200, 400), (400, 1000, 1500)]
+    ("images", "cells", "least", "most"),
+    [(4, 20, 100, 200), (4, 400, 400, 600), (20, 200, 200, 400), (400, 5000, 1000, 1500)],
 )
-def test_more_images_are_worth_more_iterations_up_to_a_cap(images, least, most):
-    assert least <= iterations_for(images) <= most
+def test_more_images_and_cells_are_worth_more_iterations_up_to_a_cap(images, cells, least, most):
+    assert least <= iterations_for(images, cells) <= most
 
 
 def test_the_rate_warms_up_and_falls_to_nothing():
