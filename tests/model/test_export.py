@@ -59,10 +59,28 @@ def part_of_field(shape):
 
 
 @pytest.fixture(scope="module")
-def exported_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    export(fresh(config_of()), path, [part_of_field((64, 64))])
-    return path
+def exporting(tmp_path_factory):
+    """Export with a small and a large sample.
+
+    Gives the file, and how many samples had been asked for at each look and the shape of each.
+    """
+    path, asked, looks = tmp_path_factory.mktemp("exported") / "model.onnx", [], []
+    detect = TorchDetector.detect
+
+    def looked(self, images):
+        looks.extend((len(asked), (image.height, image.width)) for image in images)
+        return detect(self, images)
+
+    samples = (asked.append(each) or each for each in (part_of_field((64, 64)), wide(2 * TILE_PX)))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(TorchDetector, "detect", looked)
+        export(fresh(config_of()), path, samples)
+    return path, looks
+
+
+@pytest.fixture(scope="module")
+def exported_file(exporting):
+    return exporting[0]
 
 
 @pytest.fixture(scope="module")
@@ -190,29 +208,12 @@ def test_a_file_that_finds_something_else_is_not_kept(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_a_large_sample_no_more_than_a_tile_is_compared(tmp_path, monkeypatch):
-    shown, detect = [], TorchDetector.detect
-    monkeypatch.setattr(
-        TorchDetector,
-        "detect",
-        lambda self, images: (
-            shown.extend((i.height, i.width) for i in images) or detect(self, images)
-        ),
-    )
-    export(fresh(config_of()), tmp_path / "model.onnx", [wide(2 * TILE_PX)])
-    assert shown == [(40, TILE_PX)]
+def test_of_a_large_sample_no_more_than_a_tile_is_compared(exporting):
+    assert [shape for _, shape in exporting[1]] == [(64, 64), (40, TILE_PX)]
 
 
-def test_samples_are_asked_for_one_by_one(tmp_path, monkeypatch):
-    asked, compared, detect = [], [], TorchDetector.detect
-    monkeypatch.setattr(
-        TorchDetector,
-        "detect",
-        lambda self, images: compared.append(len(asked)) or detect(self, images),
-    )
-    samples = (asked.append(side) or part_of_field((side, side)) for side in (40, 64))
-    export(fresh(config_of()), tmp_path / "model.onnx", samples)
-    assert compared == [1, 2]
+def test_samples_are_asked_for_one_by_one(exporting):
+    assert [asked for asked, _ in exporting[1]] == [1, 2]
 
 
 def test_boxes_pair_within_half_a_pixel_and_a_hundredth_in_any_order(detections):

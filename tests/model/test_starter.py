@@ -11,6 +11,7 @@ from model.fields import LOW, MEDIUM, dark_on_bright, generate_field
 from model.learning import make_candidate
 from model.registry import Registry
 from model.starter import FOLDER, STARTER_ID, is_shipped
+from model.tiling import TILE_PX
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import SIZE_UNKNOWN
 
@@ -52,10 +53,16 @@ def test_the_starter_finds_cells_of_any_size_and_polarity_by_itself(starter, siz
     assert abs(len(detections) - len(made.boxes)) <= 0.25 * len(made.boxes)
 
 
-@pytest.mark.parametrize("corner", [(0, 0), (1700, 2300)])
-def test_the_starter_finds_cells_in_a_corner_of_a_large_image(starter, corner):
+@pytest.fixture(scope="module")
+def empty_field():
+    """So large that a look at the middle does not reach the 300 pixels in a corner."""
+    return generate_field(3, (TILE_PX + 620, TILE_PX + 620), 0, MEDIUM).pixels
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (TILE_PX + 320, TILE_PX + 320)])
+def test_the_starter_finds_cells_in_a_corner_of_a_large_image(starter, empty_field, corner):
     made = generate_field(3, (300, 300), 20, MEDIUM)
-    pixels = generate_field(3, (2000, 2600), 0, MEDIUM).pixels.copy()
+    pixels = empty_field.copy()
     top, left = corner
     pixels[top : top + 300, left : left + 300] = made.pixels
     (found,) = starter.find([ImageRecord(pixels, "")])

@@ -23,13 +23,11 @@ from preprocessing.prepare import prepare
 
 CLASSES = ("Nucleus",)
 CPU = torch.device("cpu")
-DETECTOR = DetectorConfig(
-    backbone="mbs8_64", scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32
-)
+DETECTOR = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32)
 SHORT = TrainConfig(iterations=4, batch=1, warmup=2, rois_per_image=16, rpn_proposals=50)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """More threads add in another order; on two cores they gain little at this size."""
     threads = torch.get_num_threads()
@@ -38,16 +36,29 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def learn(cell_images, tmp_path):
-    snapshot = DatasetSnapshot(tuple(cell_images(2, shape=(64, 64), cells=3)), CLASSES)
+@pytest.fixture(scope="module")
+def snapshot(cell_images):
+    return DatasetSnapshot(tuple(cell_images(2, shape=(64, 64), cells=3)), CLASSES)
 
+
+def trained(training, snapshot, workdir, start=None, **options):
+    begun = (start, CLASSES) if start else (None, ())
+    groups = ContrastGroups.none()
+    return train(snapshot, groups, DETECTOR, training, *begun, workdir, "cpu", **options)
+
+
+@pytest.fixture
+def learn(snapshot, tmp_path):
     def run(training=SHORT, snapshot=snapshot, workdir=tmp_path / "run", start=None, **options):
-        groups = ContrastGroups.none()
-        begun = (start, CLASSES) if start else (None, ())
-        return train(snapshot, groups, DETECTOR, training, *begun, workdir, "cpu", **options)
+        return trained(training, snapshot, workdir, start, **options)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def learned(snapshot, tmp_path_factory):
+    """The weights of a short training."""
+    return trained(SHORT, snapshot, tmp_path_factory.mktemp("learned"))
 
 
 def equal(one, other):
@@ -55,17 +66,12 @@ def equal(one, other):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_the_same_seed_learns_the_same_weights(learn, tmp_path):
-    one, other = learn(workdir=tmp_path / "a"), learn(workdir=tmp_path / "b")
-    assert equal(one, other)
+def test_the_same_seed_learns_the_same_weights(learn, learned):
+    assert equal(learned, learn())
 
 
-def test_another_seed_learns_other_weights(learn, tmp_path):
-    one, other = (
-        learn(workdir=tmp_path / "a"),
-        learn(replace(SHORT, seed=1), workdir=tmp_path / "b"),
-    )
-    assert not equal(one, other)
+def test_another_seed_learns_other_weights(learn, learned):
+    assert not equal(learned, learn(replace(SHORT, seed=1)))
 
 
 def test_the_random_state_of_the_caller_is_left_alone(learn):
@@ -76,12 +82,9 @@ def test_the_random_state_of_the_caller_is_left_alone(learn):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
-    learn, tmp_path, monkeypatch
-):
+def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(learn, learned, monkeypatch):
     monkeypatch.setattr("model.steps._CHECKPOINT_EVERY", 2)
     monkeypatch.setattr("model.steps._REPORT_EVERY", 3)
-    whole = learn(workdir=tmp_path / "whole")
     seen = []
 
     def die_once(progress):
@@ -90,8 +93,8 @@ def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        learn(workdir=tmp_path / "cut", on_progress=die_once)
-    assert equal(whole, learn(workdir=tmp_path / "cut", on_progress=die_once))
+        learn(on_progress=die_once)
+    assert equal(learned, learn(on_progress=die_once))
     assert seen == [3, 3, 4]
 
 
@@ -179,12 +182,12 @@ def test_a_loss_that_explodes_at_the_full_rate_keeps_what_the_warm_up_learned(le
     assert notes[0].endswith("the weights of iteration 2 were kept")
 
 
-def test_a_start_from_other_weights_begins_where_they_were(learn, tmp_path):
-    first = learn(workdir=tmp_path / "first")
+def test_a_start_from_other_weights_begins_where_they_were(learn, learned):
     still = replace(SHORT, iterations=1, learning_rate=0.0)
-    name = next(n for n, t in load_file(first).items() if n.startswith("backbone") and t.ndim == 4)
-    second = learn(still, start=first, workdir=tmp_path / "second")
-    assert torch.equal(load_file(first)[name], load_file(second)[name])
+    name = next(
+        n for n, t in load_file(learned).items() if n.startswith("backbone") and t.ndim == 4
+    )
+    assert torch.equal(load_file(learned)[name], load_file(learn(still, start=learned))[name])
 
 
 def stem_of(weights, begins=("backbone.body.0.", "backbone.body.3.")):
@@ -193,15 +196,14 @@ def stem_of(weights, begins=("backbone.body.0.", "backbone.body.3.")):
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_what_goes_on_from_weights_keeps_their_stem_its_statistics_too_if_it_is_told(
-    learn, tmp_path, keep
+    learn, learned, keep
 ):
-    first = learn(workdir=tmp_path / "first")
-    second = learn(replace(SHORT, keep_stem=keep), start=first, workdir=tmp_path / "second")
-    before, after = stem_of(first), stem_of(second)
+    second = learn(replace(SHORT, keep_stem=keep), start=learned)
+    before, after = stem_of(learned), stem_of(second)
     assert any("running_mean" in name for name in before)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert not changed if keep else len(changed) == len(before)
-    assert not equal(first, second)
+    assert not equal(learned, second)
 
 
 @pytest.fixture
@@ -243,10 +245,11 @@ def test_a_batch_in_parts_that_ran_out_of_memory_is_learned_as_if_it_had_begun_s
     learn, memory_for, tmp_path, monkeypatch
 ):
     memory_for(2)
-    halved = learn(FOUR, workdir=tmp_path / "halved")
+    twice = replace(FOUR, iterations=2)
+    halved = learn(twice, workdir=tmp_path / "halved")
     monkeypatch.undo()
     monkeypatch.setattr("model.training.Training", partial(Training, at_once=2))
-    assert equal(halved, learn(FOUR, workdir=tmp_path / "begun so"))
+    assert equal(halved, learn(twice, workdir=tmp_path / "begun so"))
 
 
 def test_a_training_killed_after_memory_ran_out_goes_on_with_what_memory_allows(
@@ -303,9 +306,9 @@ def test_an_error_that_is_not_of_memory_is_told_as_it_is(learn, monkeypatch):
 
 @pytest.mark.parametrize("begin", ["nothing", "other weights"])
 def test_every_image_however_old_is_learned_from_again(
-    learn, cell_images, tmp_path, monkeypatch, begin
+    learn, learned, cell_images, tmp_path, monkeypatch, begin
 ):
-    start = learn(workdir=tmp_path / "first") if begin == "other weights" else None
+    start = learned if begin == "other weights" else None
     images = [*cell_images(5, shape=(64, 64), cells=3)]
     seen = []
 
