@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from backend.datasets.voc import write_voc
 from model.boxes import Box
 from model.fields import HARD, Field, FieldStyle, generate_field
 from tests.e2e.margin import with_margin
+from tests.labelled import write_labelled
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -29,13 +28,7 @@ RIMS = FieldStyle(
 
 def write(folder: Path, fields: Sequence[Field], boxes: Callable[[Box], Box]) -> tuple[str, ...]:
     """Write fields and their truth, and return the words that name both to a replay."""
-    images, annotations = folder / "images", folder / "annotations"
-    images.mkdir(parents=True)
-    for number, field in enumerate(fields):
-        name, (height, width) = f"field{number}.png", field.pixels.shape
-        Image.fromarray(field.pixels).save(images / name)
-        truth = [boxes(box) for box in field.boxes]
-        write_voc(annotations / f"field{number}.xml", name, width, height, 1, truth)
+    images, annotations = write_labelled(folder, fields, boxes)
     return ("--images", str(images), "--annotations", str(annotations))
 
 

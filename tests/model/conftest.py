@@ -1,4 +1,5 @@
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,20 @@ def report():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def peak_of():
+    """Do some work; return what it gives, and how many bytes it held at most."""
+
+    def measure(work):
+        tracemalloc.start()
+        try:
+            return work(), tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    return measure
 
 
 @pytest.fixture(scope="session")

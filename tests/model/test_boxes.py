@@ -1,5 +1,3 @@
-import tracemalloc
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,15 +45,12 @@ def test_the_pairs_that_overlap_are_those_of_the_whole_matrix(first, second):
         np.testing.assert_array_equal(one, other)
 
 
-def test_six_thousand_boxes_of_two_classes_are_compared_in_little_memory():
+def test_six_thousand_boxes_of_two_classes_are_compared_in_little_memory(peak_of):
     corners = np.stack(np.meshgrid(np.arange(60), np.arange(50)), axis=-1).reshape(-1, 2) * 20
     cells = np.concatenate([corners, corners + 15], axis=1).astype(np.float32)
     both = np.concatenate([cells, cells + 1])
-    tracemalloc.start()
-    kept = any_class(found(both, np.linspace(1, 0, len(both)), [0] * 3000 + [1] * 3000))
-    right = pair(both, cells)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    every = found(both, np.linspace(1, 0, len(both)), [0] * 3000 + [1] * 3000)
+    (kept, right), peak = peak_of(lambda: (any_class(every), pair(both, cells)))
     assert (len(kept), int(right.sum())) == (3000, 3000)
     assert peak < 100e6
 
@@ -117,12 +112,9 @@ def test_a_box_is_left_unless_a_surer_one_of_another_class_is_left_on_its_cell(b
     assert (np.isin(every.scores, left.scores) == ~rivals.any(axis=1)).all()
 
 
-def test_boxes_of_a_large_image_are_compared_in_little_memory():
+def test_boxes_of_a_large_image_are_compared_in_little_memory(peak_of):
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 8000, (5000, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(20, 40, (5000, 2))], axis=1)
     many = found(boxes, np.linspace(1, 0, 5000), rng.integers(0, 2, 5000))
-    tracemalloc.start()
-    any_class(many)
-    assert tracemalloc.get_traced_memory()[1] < 5_000_000
-    tracemalloc.stop()
+    assert peak_of(lambda: any_class(many))[1] < 5_000_000

@@ -1,4 +1,3 @@
-import tracemalloc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,13 +59,10 @@ def test_an_enlarged_image_is_seen_as_if_it_were_enlarged_whole(shape):
     np.testing.assert_array_equal(last, whole.pixels[-last.shape[0] :, -last.shape[1] :])
 
 
-def test_an_image_of_small_cells_is_never_enlarged_whole():
+def test_an_image_of_small_cells_is_never_enlarged_whole(peak_of):
     image, version = ImageRecord(np.zeros((1500, 2000), np.uint8), "00"), loaded([], scale=3.0)
     version.find([image])
-    tracemalloc.start()
-    version.find([image])
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    _, most = peak_of(lambda: version.find([image]))
     assert most < 4 * 9 * image.height * image.width / 2
 
 

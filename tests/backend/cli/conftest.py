@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from typer.testing import CliRunner, Result
 
 from backend.cli import make_app
-from backend.datasets.voc import write_voc
 from model.fields import EASY, generate_field
+from tests.labelled import write_labelled
 
 Run = Callable[..., Result]
 CELLS = 6
@@ -35,11 +34,5 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of five fields, ``images`` and ``annotations``, each with ``CELLS`` nuclei."""
     folder = tmp_path_factory.mktemp("cells")
-    (folder / "images").mkdir()
-    for seed in range(5):
-        field = generate_field(seed, (128, 160), CELLS, EASY)
-        name = f"field{seed}.png"
-        Image.fromarray(field.pixels).save(folder / "images" / name)
-        boxes = field.boxes
-        write_voc(folder / "annotations" / f"field{seed}.xml", name, 160, 128, 1, boxes)
+    write_labelled(folder, (generate_field(seed, (128, 160), CELLS, EASY) for seed in range(5)))
     return folder

@@ -6,10 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from backend.datasets.folder import LabelledFolder, labelled_folder
-from backend.datasets.voc import write_voc
 from backend.effort.report import effort_of
 from backend.errors import BadRequest
 from backend.learning import pipeline
@@ -25,19 +23,15 @@ from model.fields import HARD, generate_field
 from model.registry import Registry
 from model.starter import STARTER_ID
 from preprocessing.groups import ContrastGroups
+from tests.labelled import write_labelled
 
 SIZE = 96
 FIELDS = 6
 
 
 def labelled(home: Path, fields: int, size: int, cells: int) -> LabelledFolder:
-    (home / "images").mkdir()
-    for seed in range(fields):
-        field = generate_field(seed, (size, size), cells, HARD)
-        name = f"field{seed}.png"
-        Image.fromarray(field.pixels).save(home / "images" / name)
-        write_voc(home / "annotations" / f"field{seed}.xml", name, size, size, 1, field.boxes)
-    return labelled_folder(home / "images", home / "annotations")
+    made = (generate_field(seed, (size, size), cells, HARD) for seed in range(fields))
+    return labelled_folder(*write_labelled(home, made))
 
 
 @pytest.fixture(scope="module")
