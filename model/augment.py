@@ -39,21 +39,35 @@ class Variation:
 
 
 def vary(
-    examples: Sequence[Example], rng: np.random.Generator, variation: Variation
+    examples: Sequence[Example], rng: np.random.Generator, variation: Variation, first: int = 0
 ) -> list[Example]:
-    """Return a varied batch.
+    """Return a varied batch, or a share of one.
 
-    Each example is zoomed, cropped, flipped and toned by itself; a quarter turn is taken by all of
-    a batch or by none, since images of mixed orientation would be padded to a square.
+    Each example is zoomed, cropped, flipped and toned by itself, and draws by itself: what becomes
+    of it does not depend on those beside it. A quarter turn is taken by all of a batch or by none,
+    since images of mixed orientation would be padded to a square.
+
+    Parameters
+    ----------
+    rng
+        Of the batch, new: all who make a share of it begin with the same.
+    first
+        The place in the batch of the first of the examples.
     """
     turned = bool(rng.random() < 0.5)
-    varied = []
-    for example in examples:
-        cropped = _zoomed(example, rng, variation)
-        flipped = flip(cropped, across=rng.random() < 0.5, down=rng.random() < 0.5)
-        turned_too = transpose(flipped) if turned else flipped
-        varied.append(_seen_otherwise(turned_too, rng, variation))
-    return varied
+    own = rng.spawn(first + len(examples))[first:]
+    return [
+        _varied(example, each, variation, turned)
+        for example, each in zip(examples, own, strict=True)
+    ]
+
+
+def _varied(
+    example: Example, rng: np.random.Generator, variation: Variation, turned: bool
+) -> Example:
+    cropped = _zoomed(example, rng, variation)
+    flipped = flip(cropped, across=rng.random() < 0.5, down=rng.random() < 0.5)
+    return _seen_otherwise(transpose(flipped) if turned else flipped, rng, variation)
 
 
 def _zoomed(example: Example, rng: np.random.Generator, variation: Variation) -> Example:

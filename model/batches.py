@@ -1,4 +1,7 @@
-"""The batches of a training: each a function of the seed and its number, made ahead for a GPU."""
+"""The batches of a training: each a function of the seed and its number, made ahead for a GPU.
+
+Of several processes that train together each makes its share, and no more.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from model.augment import Variation, vary
 from model.config import TrainConfig
 from model.data import Example
+from model.parallel import ALONE, Ranks
 
-#: Processes that make batches ahead. A CPU that trains has no core to spare.
+#: Processes that make the batches of one GPU ahead. A CPU that trains has no core to spare.
 _HELPERS = 4
 
 
@@ -31,15 +35,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Batches(Dataset[list[Example]]):
-    """The varied batch of each iteration."""
+    """What a process learns from in each iteration: its share of a varied batch."""
 
     examples: Source
     config: TrainConfig
+    ranks: Ranks = ALONE
 
     def __getitem__(self, iteration: int) -> list[Example]:
         rng = np.random.default_rng((self.config.seed, iteration))
-        chosen = [self.examples[i] for i in self.indices(iteration)]
-        return vary(chosen, rng, variation_of(self.config))
+        indices, mine = self.indices(iteration), self.ranks.share(self.config.batch)
+        chosen = [self.examples[indices[place]] for place in mine]
+        return vary(chosen, rng, variation_of(self.config), mine.start)
 
     def indices(self, iteration: int) -> list[int]:
         """Walk through one shuffled epoch after another."""
@@ -54,10 +60,7 @@ class Batches(Dataset[list[Example]]):
 
         Without end: how many steps there will be may be planned anew on the way.
         """
-        helpers = min(_HELPERS, (os.cpu_count() or 1) // 2) if device.type == "cuda" else 0
-        if current_process().daemon:  # one of several ranks: it may have no processes of its own
-            helpers = 0
-        if not helpers:
+        if not (helpers := self._helpers(device)):
             yield from (self[iteration] for iteration in count(first))
             return
         # Spawned: a fork would take along a CUDA that was begun already.
@@ -69,6 +72,11 @@ class Batches(Dataset[list[Example]]):
             collate_fn=_as_it_is,
             multiprocessing_context="spawn",
         )
+
+    def _helpers(self, device: torch.device) -> int:
+        if device.type != "cuda" or current_process().daemon:  # which may have no processes
+            return 0
+        return min(_HELPERS, (os.cpu_count() or 1) // (2 * self.ranks.size))
 
 
 def _as_it_is(batch: list[Example]) -> list[Example]:

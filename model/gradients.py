@@ -34,7 +34,8 @@ def out_of_memory(error: Exception) -> bool:
 
 def gradient(
     module: FasterRCNN,
-    batch: Sequence[Example],
+    share: Sequence[Example],
+    batch: int,
     at_once: int,
     seed: int,
     device: torch.device,
@@ -48,30 +49,34 @@ def gradient(
 
     Parameters
     ----------
+    share
+        The images of the batch that are this process' own: all, where it is alone.
+    batch
+        How many images the batch has.
     at_once
         Images that go through the network together; memory grows with it.
     seed
         Of what is drawn at random in the network.
     ranks
-        Whoever else works on the batch: each finds the gradient of its share, all have the sum.
+        Whoever else works on the batch: each finds the gradient of its share, all get the sum.
 
     Returns
     -------
     The loss, shape (); where it is not finite the gradient means nothing.
     """
     module.zero_grad(set_to_none=True)
-    loss, mine = torch.zeros((), device=device), ranks.share(len(batch))
+    loss, place = torch.zeros((), device=device), ranks.share(batch).start
     with _statistics_moved_once(module) as (seen, take):
         with _memory_of_all(ranks):
-            for first in mine[::at_once]:
-                part = batch[first : min(first + at_once, mine.stop)]
+            for first in range(0, len(share), at_once):
+                part = share[first : first + at_once]
                 # The part's own, so that the same images draw the same whoever goes before them.
-                torch.manual_seed(seed + first * 1_009)
-                share = len(part) / len(batch)
-                of_part = share * _loss(module, part, device)
+                torch.manual_seed(seed + (place + first) * 1_009)
+                weight = len(part) / batch
+                of_part = weight * _loss(module, part, device)
                 of_part.backward()  # type: ignore[no-untyped-call]
                 loss += of_part.detach()
-                take(share)
+                take(weight)
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         ranks.total([loss, *gradients, *(s for s in seen if s.is_floating_point())])
     return loss
@@ -98,16 +103,16 @@ def _memory_of_all(ranks: Ranks) -> Iterator[None]:
 def _statistics_moved_once(
     module: nn.Module,
 ) -> Iterator[tuple[list[Tensor], Callable[[float], None]]]:
-    """Give what the statistics will be, and a function that adds what a part of a share saw."""
+    """Give what the statistics will be, and a function that adds what a part saw, by its weight."""
     learning = (part for part in module.modules() if part.training)
     running = [buffer for part in learning for buffer in part.buffers(recurse=False)]
     before = [buffer.clone() for buffer in running]
     seen = [torch.zeros_like(buffer) for buffer in running]
 
-    def take(share: float) -> None:
+    def take(weight: float) -> None:
         for total, now, was in zip(seen, running, before, strict=True):
             if now.is_floating_point():
-                total.add_(now, alpha=share)
+                total.add_(now, alpha=weight)
             else:  # a count of steps
                 total.copy_(now)
             now.copy_(was)

@@ -107,8 +107,9 @@ def joined(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
         yield
         return
     with TemporaryDirectory(prefix="cytoloop-ranks-") as folder:
-        others = _start(size, work, Path(folder))
+        others: list[BaseProcess] = []
         try:
+            _start(others, size, work, Path(folder))
             _await(others, Path(folder))
             with _group(Path(folder), Ranks(0, size)):
                 yield
@@ -120,16 +121,18 @@ def joined(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
             _end(others)
 
 
-def _start(size: int, work: Callable[[Ranks], None], folder: Path) -> list[BaseProcess]:
+def _start(
+    others: list[BaseProcess], size: int, work: Callable[[Ranks], None], folder: Path
+) -> None:
+    """Start the others and add each to the list, so that whatever ends this ends them too."""
     # Spawned: a fork would share a CUDA that was begun already.
     context, threads = get_context("spawn"), torch.get_num_threads()
-    others: list[BaseProcess] = [
-        context.Process(target=_join, args=(Ranks(i, size), work, folder, threads), daemon=True)
-        for i in range(1, size)
-    ]
-    for other in others:
+    for rank in range(1, size):
+        told = (Ranks(rank, size), work, folder, threads)
+        # No daemon: those may have no processes, and each makes its share of the batches by some.
+        other = context.Process(target=_join, args=told, daemon=False)
         other.start()
-    return others
+        others.append(other)
 
 
 def _join(ranks: Ranks, work: Callable[[Ranks], None], folder: Path, threads: int) -> None:

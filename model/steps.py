@@ -210,7 +210,7 @@ class Training:
         """
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate(self.iteration)
-        loss = self._gradient(self._next_batch(), on_progress)
+        loss = self._gradient(self._next_share(), on_progress)
         norm = torch.nn.utils.clip_grad_norm_(
             self.module.parameters(), self.config.gradient_clip or math.inf
         )
@@ -220,18 +220,19 @@ class Training:
         self.iteration += 1
         return float(loss)
 
-    def _next_batch(self) -> list[Example]:
+    def _next_share(self) -> list[Example]:
         if self._coming is None:
-            batches = Batches(self.examples, self.config)
+            batches = Batches(self.examples, self.config, self.ranks)
             self._coming = batches.following(self.iteration, self.device)
         return next(self._coming)
 
-    def _gradient(self, batch: list[Example], on_progress: OnProgress) -> Tensor:
+    def _gradient(self, share: list[Example], on_progress: OnProgress) -> Tensor:
         """Leave the gradient of the batch in the parameters, by as small parts as memory asks."""
         seed = self.config.seed * 1_000_003 + self.iteration
         while True:
+            told = (self.config.batch, self.at_once, seed, self.device, self.ranks)
             try:
-                return gradient(self.module, batch, self.at_once, seed, self.device, self.ranks)
+                return gradient(self.module, share, *told)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise

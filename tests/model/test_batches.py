@@ -1,5 +1,8 @@
+import os
+import pickle
+from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 from model.batches import Batches
 from model.config import TrainConfig
 from model.data import Example
+from model.parallel import Ranks, joined
 
 
 def examples(count=6):
@@ -16,9 +20,20 @@ def examples(count=6):
     return [Example(rng.random((48, 48), np.float32), boxes, labels) for _ in range(count)]
 
 
+CONFIG = TrainConfig(batch=4, crop_px=32, noise=0.1)
+
+
 @pytest.fixture
 def batches():
-    return Batches(examples(), TrainConfig(batch=4, crop_px=32))
+    return Batches(examples(), CONFIG)
+
+
+def assert_same(one, other):
+    """Assert that the examples of two batches are the same, one by one."""
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a.pixels, b.pixels)
+        np.testing.assert_array_equal(a.xyxy_px, b.xyxy_px)
+        np.testing.assert_array_equal(a.labels, b.labels)
 
 
 def test_an_epoch_shows_each_example_once_and_the_next_in_another_order(batches):
@@ -29,9 +44,7 @@ def test_an_epoch_shows_each_example_once_and_the_next_in_another_order(batches)
 
 def test_a_batch_is_a_function_of_its_number(batches):
     first, again, other = batches[3], batches[3], batches[4]
-    for one, same in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one.pixels, same.pixels)
-        np.testing.assert_array_equal(one.xyxy_px, same.xyxy_px)
+    assert_same(first, again)
     assert any(
         (a.pixels.shape != b.pixels.shape) or (a.pixels != b.pixels).any()
         for a, b in zip(first, other, strict=True)
@@ -45,10 +58,48 @@ def test_batches_made_ahead_for_a_gpu_are_those_made_one_by_one(batches, monkeyp
     one_by_one = list(islice(batches.following(2, torch.device("cpu")), 5))
     assert len(ahead) == len(one_by_one) == 5
     for made, batch in zip(ahead, one_by_one, strict=True):
-        for a, b in zip(made, batch, strict=True):
-            np.testing.assert_array_equal(a.pixels, b.pixels)
-            np.testing.assert_array_equal(a.xyxy_px, b.xyxy_px)
-            np.testing.assert_array_equal(a.labels, b.labels)
+        assert_same(made, batch)
+
+
+class Asked(list):
+    """Examples that remember which of them were asked for."""
+
+    def __init__(self, examples):
+        super().__init__(examples)
+        self.asked = []
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_a_rank_makes_its_share_of_a_batch_and_asks_for_no_other_image(batches, size):
+    made = []
+    for rank in range(size):
+        ranks, asked = Ranks(rank, size), Asked(examples())
+        made += Batches(asked, CONFIG, ranks)[3]
+        assert asked.asked == [batches.indices(3)[place] for place in ranks.share(4)]
+    assert_same(made, batches[3])
+
+
+def make_ahead(folder, ranks):
+    """Make three shares as for a GPU; write them, and how many helpers made them."""
+    os.cpu_count = lambda: 4
+    coming = Batches(examples(), CONFIG, ranks).following(0, torch.device("cuda"))
+    made = list(islice(coming, 3))
+    (folder / "made").write_bytes(pickle.dumps((len(active_children()), made)))
+    ranks.most(0)
+
+
+@pytest.mark.integration
+def test_another_rank_has_a_helper_of_its_own_that_makes_its_share(batches, tmp_path):
+    with joined(2, partial(make_ahead, tmp_path)):
+        Ranks(0, 2).most(0)  # waits for the other
+    helpers, made = pickle.loads((tmp_path / "made").read_bytes())
+    assert helpers == 1
+    for iteration, share in enumerate(made):
+        assert_same(share, batches[iteration][2:])
 
 
 def test_a_process_that_may_start_none_makes_its_batches_itself(batches):

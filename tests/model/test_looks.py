@@ -23,8 +23,8 @@ DETECTOR = DetectorConfig(
     head_features=32,
     vote_iou=0.0,
 )
-#: Pays for five looks at one image.
-PLAN = TrainConfig(iterations=16, batch=4, warmup=2, rois_per_image=16, rpn_proposals=50)
+#: Pays for five looks at one image. By this seed none of them is clearly better than the last.
+PLAN = TrainConfig(seed=2, iterations=16, batch=4, warmup=2, rois_per_image=16, rpn_proposals=50)
 NONE = ContrastGroups.none()
 
 
@@ -124,8 +124,11 @@ def run(snapshot, workdir, plan=PLAN, **options):
 @pytest.fixture(scope="module")
 def whole(snapshot, tmp_path_factory):
     """Train to the end; give the weights and what was told."""
-    told = []
-    return run(snapshot, tmp_path_factory.mktemp("whole"), on_progress=told.append), told
+    told, notes = [], []
+    options = {"on_progress": told.append, "on_note": notes.append}
+    weights = run(snapshot, tmp_path_factory.mktemp("whole"), **options)
+    assert notes == []  # else its weights are not the last, and those of others differ
+    return weights, told
 
 
 @pytest.mark.integration
