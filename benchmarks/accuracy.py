@@ -4,8 +4,9 @@ Trains the default as a run of the loop would, from the starter that is shipped 
 STARTERS/no_{set}`, by `benchmarks.starter`) from one that has not seen the set, on all images that
 may teach or on a few drawn ones, and judges it on the test side: mAP50 of the set's own classes,
 any class, and the error of its counts at the threshold that a run would choose. Of more than 20
-images each sixth stops and chooses the threshold. A line of JSON each in OUT/lines.jsonl, and the
-version in OUT/versions; one that is there is not done again.
+images each sixth stops and chooses the threshold. What is to be chosen by it (`--steps`) is judged
+on teaching images that are set apart instead (`--apart`). A line of JSON each in OUT/lines.jsonl,
+and the version in OUT/versions; one that is there is not done again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from backend.columns import aligned
 from benchmarks.beginning import WITHOUT, keep_starter
 from benchmarks.real_images import RealImages, real_images
 from benchmarks.sides import SETS
+from model.config import DetectorConfig, TrainConfig
 from model.examples import INNER_FROM, DatasetSnapshot, LabelledImage
 from model.learning import make_candidate
 from model.registry import Registry
@@ -34,46 +36,73 @@ from model.starter import STARTER_ID
 INNER_SHARE = 6
 LINES = "lines.jsonl"
 #: What tells one training from another.
-KEY = ("set", "start", "teach", "draw")
+KEY = ("set", "start", "teach", "draw", "apart", "steps")
 
 
-def snapshot_of(data: RealImages, teach: int, draw: int) -> DatasetSnapshot:
-    """Return what a training sees and is judged on; ``teach`` 0: all images that may."""
-    order = np.random.default_rng(draw).permutation(len(data.rest))
-    drawn = [data.rest[i] for i in order[: teach or len(order)]]
+@dataclass(frozen=True)
+class Plan:
+    """One training: of which images, from what, for how long.
+
+    Parameters
+    ----------
+    made
+        Folder of the starter that has not seen the set; None: the one that is shipped.
+    teach
+        Images that teach; 0: all that may.
+    apart
+        Teaching images that judge in place of the test side; 0: that does.
+    steps
+        0: as many as a run takes.
+    """
+
+    set: str
+    made: Path | None
+    teach: int
+    draw: int
+    apart: int
+    steps: int
+
+    @property
+    def key(self) -> list[object]:
+        start = WITHOUT if self.made else STARTER_ID
+        return [self.set, start, self.teach, self.draw, self.apart, self.steps]
+
+
+def snapshot_of(data: RealImages, plan: Plan) -> DatasetSnapshot:
+    """Return what a training sees and is judged on."""
+    order = np.random.default_rng(plan.draw).permutation(len(data.rest))
+    apart, rest = order[: plan.apart], order[plan.apart :]
+    drawn = [data.rest[i] for i in rest[: plan.teach or len(rest)]]
     inner = len(drawn) // INNER_SHARE if len(drawn) > INNER_FROM else 0
     sides = ["inner"] * inner + ["train"] * (len(drawn) - inner)
     images = [replace(i, side=side) for i, side in zip(drawn, sides, strict=True)]
-    return DatasetSnapshot((*images, *_held_out(data.test)), data.classes)
+    judges = [data.rest[i] for i in apart] or data.test
+    return DatasetSnapshot((*images, *_held_out(judges)), data.classes)
 
 
 def _held_out(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
     return tuple(replace(image, side="held-out") for image in images)
 
 
-def learn(
-    name: str, teach: int, draw: int, made: Path | None, device: str, registry: Registry
-) -> dict[str, Any]:
+def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
     """Train and judge once."""
-    start = keep_starter(made, registry) if made else registry.get(STARTER_ID)
+    start = keep_starter(plan.made, registry) if plan.made else registry.get(STARTER_ID)
     began, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory(prefix="cytoloop-accuracy-") as workdir:
         version = make_candidate(
-            snapshot_of(real_images(name), teach, draw),
+            snapshot_of(real_images(plan.set), plan),
             registry,
             workdir=Path(workdir),
             champion=start,
+            preset=(DetectorConfig(), TrainConfig(iterations=plan.steps)),
             device=device,
         )
     minutes, cpu_s = (time.perf_counter() - began) / 60, time.process_time() - cpu
     report = version.report
     assert report is not None
     return {
-        "set": name,
-        "start": start.id,
+        **dict(zip(KEY, plan.key, strict=True)),
         "version": version.id,
-        "teach": teach,
-        "draw": draw,
         "map50": report.mean.ap50,
         "any_class": report.any_class.ap50,
         "any_class_ap75": report.any_class.ap75,
@@ -115,6 +144,8 @@ def main() -> None:
     parser.add_argument("--teach", type=int, default=0, help="images; 0: all that may")
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--start", help="such as starters/no_{set}: a starter without the set")
+    parser.add_argument("--apart", type=int, default=0, help="teaching images that judge; 0: none")
+    parser.add_argument("--steps", type=int, default=0, help="0: as many as a run takes")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -123,11 +154,11 @@ def main() -> None:
     for draw in range(options.draws):
         for name in options.sets:
             made = Path(options.start.format(set=name)) if options.start else None
-            key = [name, WITHOUT if made else STARTER_ID, options.teach, draw]
-            if any([line[k] for k in KEY] == key for line in lines_of(options.out)):
+            plan = Plan(name, made, options.teach, draw, options.apart, options.steps)
+            if any([line[k] for k in KEY] == plan.key for line in lines_of(options.out)):
                 continue
             registry = Registry(options.out / "versions" / name, STARTER_ID)
-            line = learn(name, options.teach, draw, made, options.device, registry)
+            line = learn(plan, options.device, registry)
             with (options.out / LINES).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(time.strftime("%H:%M:%S"), line, flush=True)
