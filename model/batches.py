@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from model.augment import Variation, vary
 from model.config import TrainConfig
 from model.data import Example
-from model.parallel import ALONE, Ranks
+from model.parallel import ALONE, Ranks, end_with_the_parent
 
 #: Processes that make the batches of one GPU ahead. A CPU that trains has no core to spare.
 _HELPERS = 4
@@ -70,6 +70,7 @@ class Batches(Dataset[list[Example]]):
             sampler=count(first),
             num_workers=helpers,
             collate_fn=_as_it_is,
+            worker_init_fn=_help,
             multiprocessing_context="spawn",
         )
 
@@ -77,6 +78,11 @@ class Batches(Dataset[list[Example]]):
         if device.type != "cuda" or current_process().daemon:  # which may have no processes
             return 0
         return min(_HELPERS, (os.cpu_count() or 1) // (2 * self.ranks.size))
+
+
+def _help(_number: int) -> None:
+    # One that waits to hand over a batch would not notice that nobody takes it any more.
+    end_with_the_parent()
 
 
 def _as_it_is(batch: list[Example]) -> list[Example]:

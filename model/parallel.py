@@ -113,6 +113,8 @@ def joined(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
             _await(others, Path(folder))
             with _group(Path(folder), Ranks(0, size)):
                 yield
+            for other in others:  # as far, but for ending its own helpers
+                other.join(_END_S)
         except RuntimeError as error:  # what adding up raises when another is gone
             if lost := _lost(others):
                 raise lost from error
@@ -137,7 +139,7 @@ def _start(
 
 def _join(ranks: Ranks, work: Callable[[Ranks], None], folder: Path, threads: int) -> None:
     """Be one of the others."""
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    end_with_the_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's to hear
     torch.set_num_threads(threads)
     (folder / str(ranks.rank)).touch()
@@ -145,10 +147,15 @@ def _join(ranks: Ranks, work: Callable[[Ranks], None], folder: Path, threads: in
         work(ranks)
 
 
-def _end_with_the_first() -> None:
-    first = parent_process()
-    assert first is not None
-    first.join()
+def end_with_the_parent() -> None:
+    """Let this process end when the one that started it has, by whatever."""
+    threading.Thread(target=_end_after_the_parent, daemon=True).start()
+
+
+def _end_after_the_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 

@@ -1,23 +1,26 @@
 import os
 import pickle
+import time
 from functools import partial
 from itertools import islice
 from multiprocessing import active_children, get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from model.atomic import new_file
 from model.batches import Batches
 from model.config import TrainConfig
 from model.data import Example
 from model.parallel import Ranks, joined
 
 
-def examples(count=6):
+def examples(count=6, side=48):
     rng = np.random.default_rng(0)
     boxes, labels = np.array([[4, 4, 20, 20]], np.float32), np.array([1])
-    return [Example(rng.random((48, 48), np.float32), boxes, labels) for _ in range(count)]
+    return [Example(rng.random((side, side), np.float32), boxes, labels) for _ in range(count)]
 
 
 CONFIG = TrainConfig(batch=4, crop_px=32, noise=0.1)
@@ -100,6 +103,38 @@ def test_another_rank_has_a_helper_of_its_own_that_makes_its_share(batches, tmp_
     assert helpers == 1
     for iteration, share in enumerate(made):
         assert_same(share, batches[iteration][2:])
+
+
+def learn_for_a_minute(file, batches):
+    """Take a batch as for a GPU, write which helpers make more, and take no other."""
+    os.cpu_count = lambda: 4
+    coming = batches.following(0, torch.device("cuda"))
+    next(coming)
+    with new_file(file) as new:
+        new.write_text(" ".join(str(helper.pid) for helper in active_children()))
+    time.sleep(60)
+
+
+@pytest.mark.integration
+def test_helpers_end_with_a_training_that_is_killed(tmp_path):
+    # Larger than a pipe holds: they wait to hand them over.
+    large = Batches(examples(side=400), TrainConfig(batch=4, crop_px=0))
+    told = (tmp_path / "helpers", large)
+    learning = get_context("spawn").Process(target=learn_for_a_minute, args=told)
+    learning.start()
+    wait_until(told[0].exists)
+    learning.kill()
+    helpers = told[0].read_text().split()
+    assert len(helpers) == 2
+    wait_until(lambda: not any(Path("/proc", helper).exists() for helper in helpers))
+
+
+def wait_until(reached):
+    for _ in range(600):
+        if reached():
+            return
+        time.sleep(0.1)
+    raise TimeoutError("it did not happen within a minute")
 
 
 def test_a_process_that_may_start_none_makes_its_batches_itself(batches):
