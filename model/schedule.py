@@ -15,8 +15,8 @@ def iterations_for(images: int, cells: int) -> int:
     """Return how many steps pay for this many training images with so many cells in all.
 
     Dense images teach more each than thin ones: a step a cell, nine an image at the least
-    (docs/accuracy.md). About 1 minute of a core for 4 images of 13 blood cells, 3 for 10 images of
-    60 cells, 9 for 1,400 cells and more.
+    (docs/accuracy.md). About 1 minute of a core for 4 images of 13 blood cells, 4 for 10 images of
+    55 cells, 9 for 1,400 cells and more.
     """
     return min(120 + max(9 * images, cells), 1500)
 

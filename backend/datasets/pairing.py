@@ -138,7 +138,8 @@ def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
     of_stem: dict[str, list[Path]] = defaultdict(list)
     for path in images:
         of_stem[path.stem].append(path)
-    _require_readable([each for each in annotations if each.stem in of_stem])
+    alone = (each[0] for stem, each in of_one_stem.items() if len(each) == 1 and stem in of_stem)
+    _require_readable(list(alone))
     pairs, lone, notes = [], [], list[str]()
     for stem, sharing in of_stem.items():
         annotation = _only(of_one_stem.get(stem, []), notes)

@@ -161,6 +161,18 @@ def test_all_annotations_that_are_broken_are_named_at_once(
     assert [re.findall(r"\w+\.xml", line) for line in named] == [["b.xml"], ["d.xml"]]
 
 
+def test_a_broken_annotation_that_would_be_left_out_does_no_harm(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    for seed, stem in enumerate("ab"):
+        save_image(tmp_path / f"{stem}.png", seed=seed)
+        save_voc(tmp_path / f"{stem}.xml", [CELL])
+    (tmp_path / "b.XML").write_text("<annotation><object>")
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.png"]
+    assert any("b.XML, b.xml" in note for note in folder.notes)
+
+
 def test_of_many_broken_annotations_the_first_are_named(tmp_path: Path, save_image: Save) -> None:
     for number in range(23):
         save_image(tmp_path / f"{number:02}.png", seed=number)
