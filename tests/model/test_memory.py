@@ -12,7 +12,7 @@ if sys.argv[1] == "kept":
     keep_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
+    for _ in range(20):
         np.ones(8_000_000)  # 64 MB: glibc's own limits never grow so far
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()

@@ -87,7 +87,7 @@ def seams(cell_px=OVERLAP / 2):
 
 
 @given(st.integers(1, 6000), st.integers(1, 6000), st.integers(64, 1500), st.floats(0, 0.5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_tiles_cover_the_image_and_share_what_they_should(height, width, tile_px, share):
     overlap = round(share * tile_px)
     tiles = lay_out(height, width, tile_px, overlap)
