@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from model.threads import wait_quietly
@@ -13,3 +15,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     wait_quietly()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage no more in what was loaded by now: it stays until the end."""
+    gc.freeze()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from click import Command
+from click.testing import CliRunner, Result
+from typer.main import get_command
 
 from backend.cli import make_app
 from model.fields import EASY, generate_field
@@ -14,6 +17,12 @@ from tests.labelled import write_labelled
 
 Run = Callable[..., Result]
 CELLS = 6
+
+
+@cache
+def command() -> Command:
+    """Put the command together once: Typer takes longer over it than most tests do."""
+    return get_command(make_app())
 
 
 @pytest.fixture
@@ -27,7 +36,7 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("CYTOLOOP_HOME", str(home))
     monkeypatch.setenv("CYTOLOOP_ITERATIONS", "2")  # nothing here trains for long
     monkeypatch.setenv("CYTOLOOP_REDIS_URL", "unix:///nowhere/redis.sock")
-    return lambda *words: CliRunner().invoke(make_app(), [str(word) for word in words])
+    return lambda *words: CliRunner().invoke(command(), [str(word) for word in words])
 
 
 @pytest.fixture(scope="session")

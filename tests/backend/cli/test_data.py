@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
+from click.testing import Result
 
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
+from click.testing import Result
 
 from backend.cli.effort import share_text
 from backend.services import Services, build_services

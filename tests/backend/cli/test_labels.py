@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
+from click.testing import Result
 
 from backend.datasets.voc import read_voc, write_voc
 from backend.labelstudio.interface import LabellingInterface

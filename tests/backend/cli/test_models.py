@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
+from click.testing import Result
 
 from backend.services import build_services
 from backend.settings import Settings

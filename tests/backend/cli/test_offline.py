@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from PIL import Image, ImageColor
-from typer.testing import Result
 
 from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc, write_voc

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from click.testing import Result
 from PIL import Image
-from typer.testing import Result
 
 from model.fields import EASY, generate_field
 from preprocessing.groups import ContrastGroups

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import Result
+from click.testing import Result
 
 from backend.cli.choosing import choose_cell_diameter
 from backend.services import build_services

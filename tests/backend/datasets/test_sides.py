@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     """Make images of fields; with ``dimmer`` the same fields at less gain, as other files."""
     folder = tmp_path_factory.mktemp("images")
 
+    @cache
     def one(seed: int, dimmer: int) -> LabelledImage:
         pixels = generate_field(seed, (96, 128), 10, HARD).pixels // (1 + dimmer)
         data = encode_png(pixels.astype(np.uint8))
