@@ -80,6 +80,11 @@ class Counts:
                 return stem
         return None
 
+    def replaced(self) -> list[str]:
+        """Return the stems of earlier images whose file holds another content now."""
+        taken = {e.file for stem, e in self.entries.items() if stem not in self._waiting}
+        return [stem for stem in self._waiting if self.entries[stem].file in taken]
+
     def begin(self) -> None:
         """Make the folder one that a second call goes on with, before anything else is in it."""
         if not (self._out / KEPT).exists():

@@ -146,6 +146,12 @@ class _Results:
             raise BadRequest("\n  ".join(words))
         if not (self._out / TABLE).exists():
             self._counts.write_table()
+        for stem in self._counts.replaced():
+            self._notes.append(
+                f"{self._counts.entries[stem].file} holds another image than an earlier call"
+                f" counted: {TABLE} has both, the earlier one as {stem}. Give another --out to"
+                " count this alone"
+            )
         images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
         return Predicted(images, self._before, given - images, cells, tuple(self._notes))
 

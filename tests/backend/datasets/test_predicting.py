@@ -129,6 +129,17 @@ def test_a_finished_folder_is_left_as_it_is_and_takes_further_images(
     assert detector.looked_at == 1
 
 
+def test_a_file_that_holds_another_image_now_is_told_since_the_table_has_both(
+    save_image: Callable[..., Path], stopped: Path, files: list[Path]
+) -> None:
+    save_image(files[0], seed=9)
+    told = predict_into(stopped, files, version_of(Crowded()))
+    (note,) = [note for note in told.notes if "another image" in note]
+    assert note.startswith("0.png holds another image than an earlier call counted: counts.csv has")
+    with (stopped / TABLE).open(newline="") as file:
+        assert {"0.png", "0-2.png"} < {row["image"] for row in csv.DictReader(file)}
+
+
 @pytest.mark.parametrize("lost", ["annotations/1.xml", TABLE])
 def test_what_is_no_longer_there_is_made_again(stopped: Path, files: list[Path], lost: str) -> None:
     before = contents(stopped)
