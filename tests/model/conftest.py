@@ -16,6 +16,17 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """More threads add in another order; on two cores they gain little at the tests' size."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def labelled():
     """Make a labelled image of boxes; rows of (xmin, ymin, xmax, ymax[, label])."""

@@ -13,6 +13,8 @@ from model.steps import Training
 from model.training import train
 from preprocessing.groups import ContrastGroups
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = ("Nucleus",)
 #: Learns from nothing within the few steps here, which the default backbone does not. With votes an
 #: early look is by chance the clearly better one.
@@ -26,14 +28,6 @@ DETECTOR = DetectorConfig(
 #: Pays for five looks at one image. By this seed none of them is clearly better than the last.
 PLAN = TrainConfig(seed=2, iterations=16, batch=4, warmup=2, rois_per_image=16, rpn_proposals=50)
 NONE = ContrastGroups.none()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -17,18 +17,12 @@ from model.steps import Training
 from model.training import train
 from preprocessing.groups import ContrastGroups
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = ("Nucleus",)
 DETECTOR = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32)
 PLAN = TrainConfig(iterations=3, batch=2, warmup=2, rois_per_image=16, rpn_proposals=50)
 NONE = ContrastGroups.none()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

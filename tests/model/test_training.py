@@ -21,19 +21,12 @@ from model.training import train
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = ("Nucleus",)
 CPU = torch.device("cpu")
 DETECTOR = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32)
 SHORT = TrainConfig(iterations=4, batch=1, warmup=2, rois_per_image=16, rpn_proposals=50)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """More threads add in another order; on two cores they gain little at this size."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
