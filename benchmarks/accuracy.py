@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from backend.columns import aligned
-from benchmarks.beginning import WITHOUT, keep_starter
+from benchmarks.beginning import id_of, keep_starter
 from benchmarks.real_images import RealImages, real_images
 from benchmarks.sides import SETS
 from model.config import DetectorConfig, TrainConfig
@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def key(self) -> list[object]:
-        start = WITHOUT if self.made else STARTER_ID
+        start = id_of(self.made) if self.made else STARTER_ID
         return [self.set, start, self.teach, self.draw, self.apart, self.steps]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -13,8 +14,17 @@ from model.version_folder import EXPORTED, WEIGHTS
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
-#: Its id in a registry of its own.
-WITHOUT = "starter-without"
+
+def id_of(made: Path) -> str:
+    """Return the id of a starter in a registry of its own; other weights are another starter.
+
+    Parameters
+    ----------
+    made
+        Folder of ``python -m benchmarks.starter --only SET``, such as ``starters/no_bccd``.
+    """
+    with (made / WEIGHTS).open("rb") as file:
+        return f"starter-without-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
 
 
 def keep_starter(made: Path, registry: Registry) -> ModelVersion:
@@ -23,18 +33,18 @@ def keep_starter(made: Path, registry: Registry) -> ModelVersion:
     Parameters
     ----------
     made
-        Folder of ``python -m benchmarks.starter --only SET``, such as ``starters/no_bccd``. Its
-        boxes count from the shipped starter's threshold, which no set chose for itself.
+        Its folder. Its boxes count from the shipped starter's threshold, which no set chose for
+        itself.
     """
-    kept = {version.id: version for version in registry.list()}
-    if WITHOUT in kept:
-        return kept[WITHOUT]
+    kept, own_id = {version.id: version for version in registry.list()}, id_of(made)
+    if own_id in kept:
+        return kept[own_id]
     from model.detector import load_detector
     from model.export import export
 
     learned = load_detector(made / WEIGHTS, DETECTOR, (CELL,), "cpu")
     threshold = registry.get(STARTER_ID).threshold
-    version = ModelVersion(WITHOUT, "starter", (), threshold, DETECTOR)
+    version = ModelVersion(own_id, "starter", (), threshold, DETECTOR)
     with tempfile.TemporaryDirectory() as folder:
         export(learned, Path(folder, EXPORTED), [])
         weights, exported = made / WEIGHTS, Path(folder, EXPORTED)

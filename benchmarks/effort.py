@@ -23,7 +23,7 @@ from backend.replay.figures import last_quarter
 from backend.replay.ledger import Ledger, Row, effort_of_rows, seconds_a_cell
 from backend.replay.playing import in_drawn_order
 from backend.settings import Settings
-from benchmarks.beginning import WITHOUT, keep_starter
+from benchmarks.beginning import keep_starter
 from benchmarks.installation import CYTOLOOP, Loop
 from benchmarks.real_images import link_folder
 from benchmarks.sides import SETS, data_folder
@@ -74,8 +74,7 @@ def in_process(name: str, out: Path, arguments: argparse.Namespace) -> None:
     home = {"CYTOLOOP_HOME": str(out / "starter")}
     if arguments.start:
         registry = Registry(Settings(home=out / "starter").registry_folder)
-        keep_starter(Path(arguments.start.format(set=name)), registry)
-        words += ["--start", WITHOUT]
+        words += ["--start", keep_starter(Path(arguments.start.format(set=name)), registry).id]
     command = [str(CYTOLOOP), "replay", *truth_of(name), "--out", str(out), *words]
     done = subprocess.run(command, check=False, env=os.environ | FROM_NOTHING | home)
     if done.returncode:

@@ -31,7 +31,7 @@ from backend.replay.playing import play
 from backend.serving.slot import Loaded
 from backend.settings import Settings
 from backend.store.projects import Project
-from benchmarks.beginning import WITHOUT, keep_starter
+from benchmarks.beginning import keep_starter
 from benchmarks.real_images import RealImages, real_images, spread
 from benchmarks.sides import SETS
 from model.classical import CLASSICAL_ID
@@ -119,8 +119,8 @@ def carry_out(name: str, order: str, seed: int, arguments: argparse.Namespace) -
         project = lay_out(services, images, data.classes, name)
         if arguments.start:
             kept_in = Registry(out / "starter")
-            keep_starter(Path(arguments.start.format(set=name)), kept_in)
-            start_from(services, project, WITHOUT, kept_in)
+            start = keep_starter(Path(arguments.start.format(set=name)), kept_in)
+            start_from(services, project, start.id, kept_in)
         desk = PaperDesk(services, project)
         ordered = in_order(desk, images, ORDERS[order], ledger)
         for row in play(desk, islice(ordered, arguments.corrected), ledger):

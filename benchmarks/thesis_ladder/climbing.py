@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ class Course:
     snapshot: DatasetSnapshot
     inner: tuple[LabelledImage, ...]
     judge: tuple[LabelledImage, ...]
+
+
+def within_the_thesis_limits(pupil: Pupil, module: FasterRCNN, device: str) -> LoadedVersion:
+    """Return the module as a version that keeps as many boxes as keras-frcnn, for good."""
+    module.roi_heads.nms_thresh = THESIS_NMS_IOU
+    limits = replace(pupil.detector, rpn_post_nms=THESIS_PROPOSALS)
+    return pupil.version(module, device, limits)
 
 
 @dataclass
@@ -131,9 +138,7 @@ class Climb:
 
     def _as_the_thesis_counts(self, module: FasterRCNN, pupil: Pupil) -> list[int]:
         """Return how many cells keras-frcnn's own limits and score count, by image."""
-        module.rpn._post_nms_top_n["testing"] = THESIS_PROPOSALS
-        module.roi_heads.nms_thresh = THESIS_NMS_IOU
-        found = found_in(pupil.version(module, self.device), self.course.judge)
+        found = found_in(within_the_thesis_limits(pupil, module, self.device), self.course.judge)
         return [int((each.scores >= THESIS_SCORE).sum()) for each in found]
 
     def lines(self) -> list[dict[str, Any]]:

@@ -4,11 +4,12 @@ import csv
 import io
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks.clock import ENDLESS, marks_s, planned
-from benchmarks.thesis_ladder.climbing import marks_ahead, times_of
+from benchmarks.clock import ENDLESS, Pupil, marks_s, planned
+from benchmarks.thesis_ladder.climbing import marks_ahead, times_of, within_the_thesis_limits
 from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.record import COLUMNS, Record, record_csv
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, rungs
@@ -17,6 +18,9 @@ from benchmarks.thesis_ladder.table import by_density, is_void, table, time_to_b
 from benchmarks.thesis_ladder.watch import Watch
 from model.config import DetectorConfig, TrainConfig
 from model.detector import build
+from model.examples import DatasetSnapshot
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
 
 SMALL = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=16)
 
@@ -144,6 +148,17 @@ def test_the_thesis_took_near_misses_for_background_and_left_out_what_overlaps_n
     assert assigned[0].tolist() == [1, 0, -1, 1]
     assert matched[0].tolist()[0::3] == [0, 1]
     assert assigned[1].tolist() == [0, 0, 0, 0]
+
+
+def test_as_the_thesis_counts_no_more_proposals_are_looked_at_than_it_kept():
+    pupil = Pupil(SMALL, TrainConfig(), DatasetSnapshot((), ("N",)), ContrastGroups.none())
+    module = build(SMALL, ("N",), TrainConfig())
+    looked_at = []
+    module.roi_heads.box_head.register_forward_hook(lambda *told: looked_at.append(len(told[2])))
+    noise = np.random.default_rng(0).integers(0, 255, (320, 320)).astype(np.uint8)
+    for version in (pupil.version(module, "cpu"), within_the_thesis_limits(pupil, module, "cpu")):
+        version.find([ImageRecord(noise, "")])
+    assert looked_at[0] > 2 * looked_at[1] == 600
 
 
 def test_the_watch_reads_off_a_step_what_the_record_holds_and_changes_nothing():
