@@ -60,7 +60,7 @@ class Batches(Dataset[list[Example]]):
 
         Without end: how many steps there will be may be planned anew on the way.
         """
-        if not (helpers := self._helpers(device)):
+        if not (helpers := helpers_for(device, self.ranks)):
             yield from (self[iteration] for iteration in count(first))
             return
         # Spawned: a fork would take along a CUDA that was begun already.
@@ -74,10 +74,12 @@ class Batches(Dataset[list[Example]]):
             multiprocessing_context="spawn",
         )
 
-    def _helpers(self, device: torch.device) -> int:
-        if device.type != "cuda" or current_process().daemon:  # which may have no processes
-            return 0
-        return min(_HELPERS, (os.cpu_count() or 1) // (2 * self.ranks.size))
+
+def helpers_for(device: torch.device, ranks: Ranks) -> int:
+    """Return how many processes make a process's batches ahead; 0: it makes them itself."""
+    if device.type != "cuda" or current_process().daemon:  # which may have no processes
+        return 0
+    return min(_HELPERS, (os.cpu_count() or 1) // (2 * ranks.size))
 
 
 def _help(_number: int) -> None:

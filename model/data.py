@@ -16,14 +16,17 @@ from model.atomic import new_file
 from model.boxes import Float32, Int64
 from model.examples import LabelledImage, content_hash
 from preprocessing.groups import ContrastGroups
-from preprocessing.prepare import Prepared, prepare
+from preprocessing.prepare import Prepared, part_seen, prepare, seen_at
 
 log = logging.getLogger(__name__)
 
 #: Narrower boxes (in pixels of the prepared image) cannot be learned: slivers at the border.
 _NARROWEST_PX = 1.0
-_KEEP_BYTES = 1_000_000_000
+#: Of prepared pixels in memory, by all processes of a training together.
+KEEP_BYTES = 1_000_000_000
 _LEAST_FREE = 0.1
+#: Rows that are enlarged at once: all of them would take several times an image's memory.
+_STRIP_PX = 512
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Examples:
         groups: ContrastGroups,
         classes: Sequence[str],
         scale: float,
-        keep_bytes: int = _KEEP_BYTES,
+        keep_bytes: int = KEEP_BYTES,
         folder: Path | None = None,
         least_free: float = _LEAST_FREE,
     ) -> None:
@@ -123,16 +126,22 @@ class Examples:
         return disk.free - size >= self._least_free * disk.total
 
     def _prepare(self, image: LabelledImage) -> Example:
-        prepared = prepare(image.read(), self._groups, self._scale)
+        prepared = seen_at(prepare(image.read(), self._groups), self._scale)
         known = [b for b in image.boxes if b.label in self._labels]
         raw = np.array([b.xyxy_px for b in known], np.float32).reshape(-1, 4)
         labels = np.array([self._labels[b.label] for b in known], np.int64)
-        edges, wide = inside(_from_raw(prepared, raw), prepared.pixels.shape[:2])
-        return Example(prepared.pixels.astype(np.float16), edges[wide], labels[wide])
+        edges, wide = inside(prepared.seen_from_raw(raw), prepared.seen_shape)
+        return Example(_as_seen(prepared), edges[wide], labels[wide])
 
 
-def _from_raw(prepared: Prepared, raw: Float32) -> Float32:
-    return np.asarray(prepared.from_raw(raw), np.float32).reshape(-1, 4)
+def _as_seen(prepared: Prepared) -> NDArray[np.float16]:
+    """Return the pixels that a detector is to see, enlarged strip by strip."""
+    height, width = prepared.seen_shape
+    seen = np.empty((height, width), np.float16)
+    for top in range(0, height, _STRIP_PX):
+        rows = slice(top, min(top + _STRIP_PX, height))
+        seen[rows] = part_seen(prepared, rows, slice(0, width)).pixels
+    return seen
 
 
 def inside(xyxy_px: Float32, shape: tuple[int, ...]) -> tuple[Float32, NDArray[np.bool_]]:

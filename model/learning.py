@@ -247,7 +247,7 @@ def _calibrated(
     loaded: LoadedVersion, snapshot: DatasetSnapshot, on_progress: OnProgress
 ) -> LoadedVersion:
     on_progress(Progress("calibrating", _TRAINING[1]))
-    threshold = _threshold(loaded, snapshot)
+    threshold = threshold_for(loaded, snapshot)
     return replace(loaded, version=replace(loaded.version, threshold=threshold))
 
 
@@ -258,8 +258,15 @@ def _judged(
     return replace(loaded.version, report=_report(loaded, snapshot))
 
 
-def _threshold(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
-    images = _some(snapshot.of_side("inner") or snapshot.of_side("train"), _CALIBRATE_ON)
+def threshold_for(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
+    """Choose the score from which boxes count by images that do not judge.
+
+    By the inner side; by the train side too as long as the inner one has no cell, since images
+    without one say nothing of how many boxes are right.
+    """
+    inner, train = snapshot.of_side("inner"), snapshot.of_side("train")
+    chosen = inner if any(image.boxes for image in inner) else (*inner, *train)
+    images = _some(chosen, _CALIBRATE_ON)
     found = [loaded.find([image.read()])[0].detections for image in images]
     return counting_threshold(found, images)
 

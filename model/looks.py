@@ -22,7 +22,7 @@ from model.seams import Tile
 from model.tiling import cut_out, middle
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
-from preprocessing.prepare import Prepared, prepare
+from preprocessing.prepare import Prepared, prepare, seen_at
 
 #: As many looks as are taken where they can be paid for, evenly over the schedule.
 _MOST = 8
@@ -158,6 +158,8 @@ def _affordable(
         if not chosen:
             budget = _SHARE * _learned_px(sides, training)
             number = min(_MOST, int(budget / (sides[0] * sides[1])))
+            if number < _FEWEST:
+                break
         spent += sides[0] * sides[1]
         if number * spent > budget:
             break
@@ -182,11 +184,11 @@ def _part(
     training: TrainConfig,
 ) -> tuple[Prepared, LabelledImage]:
     """Return the part about the cell that is nearest to the middle, and the cells in it."""
-    whole = prepare(image.read(), groups, scale)
+    whole = seen_at(prepare(image.read(), groups), scale)
     boxes = [box for box in image.boxes if box.label in classes]
     raw = np.array([box.xyxy_px for box in boxes], np.float32).reshape(-1, 4)
-    edges = whole.from_raw(raw)
-    tile = _about_a_cell(whole, edges, training.crop_px or max(whole.height, whole.width))
+    edges = whole.seen_from_raw(raw)
+    tile = _about_a_cell(whole, edges, training.crop_px or max(whole.seen_shape))
     seen = cut_out(whole, tile)
     moved, kept = in_window(edges, tile.left, tile.top, seen.pixels.shape)
     inside = tuple(
@@ -202,10 +204,11 @@ def _about_a_cell(whole: Prepared, xyxy_px: Float32, side_px: int) -> Tile:
     tile = middle(whole, side_px)
     if not len(xyxy_px):
         return tile
-    off = (xyxy_px[:, :2] + xyxy_px[:, 2:] - [whole.width, whole.height]) / 2
+    height, width = whole.seen_shape
+    off = (xyxy_px[:, :2] + xyxy_px[:, 2:] - [width, height]) / 2
     x, y = off[np.square(off).sum(axis=1).argmin()]
-    right = int(np.clip(x, -tile.left, whole.width - tile.right))
-    down = int(np.clip(y, -tile.top, whole.height - tile.bottom))
+    right = int(np.clip(x, -tile.left, width - tile.right))
+    down = int(np.clip(y, -tile.top, height - tile.bottom))
     return Tile(tile.left + right, tile.top + down, tile.right + right, tile.bottom + down)
 
 

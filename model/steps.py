@@ -270,7 +270,9 @@ class Training:
         if not self.ranks.first:
             return
         state: Any = load_checkpoint(self.checkpoint)
-        if state is None:
+        if (
+            state is None or not state["iteration"]
+        ):  # one without a step only says what memory allows
             raise TrainingDiverged(
                 f"the loss became NaN or infinite at iteration {self.iteration}, before the first"
                 f" checkpoint: try a learning rate below {self.config.learning_rate:g}"

@@ -123,9 +123,7 @@ def _as_it_lies(found: Detections, image: Prepared) -> Detections:
     """Return what was found in an image that was enlarged, in pixels of what was not."""
     if image.enlargement == 1:
         return found
-    height, width = image.seen_shape
-    factors = np.array([image.width / width, image.height / height] * 2)
-    return found.moved_to((found.xyxy_px * factors).astype(np.float32))
+    return found.moved_to((found.xyxy_px / image.growth).astype(np.float32))
 
 
 def _spans(side: int, tile_px: int, overlap: int) -> list[tuple[int, int, float, float]]:

@@ -13,8 +13,9 @@ import torch
 from torchvision.models.detection import FasterRCNN
 
 from model.backbones import keep_stem
+from model.batches import helpers_for
 from model.config import DetectorConfig, TrainConfig
-from model.data import Examples
+from model.data import KEEP_BYTES, Examples
 from model.detector import build, pick_device
 from model.errors import NothingToLearn
 from model.examples import DatasetSnapshot
@@ -132,6 +133,8 @@ class _Task:
         keep_memory()
         snapshot, groups, detector = self.snapshot, self.groups, self.detector
         torch.manual_seed(self.training.seed)
+        on = ranks.device(pick_device(self.device))
+        readers = ranks.size * max(1, helpers_for(on, ranks))
         run = Training(
             self._module(),
             self.training,
@@ -140,9 +143,10 @@ class _Task:
                 groups,
                 snapshot.classes,
                 detector.scale,
+                keep_bytes=KEEP_BYTES // readers,
                 folder=self.workdir / PREPARED,
             ),
-            ranks.device(pick_device(self.device)),
+            on,
             self.workdir,
             self._fingerprint,
             looks_for(snapshot, groups, detector, self.training),

@@ -64,6 +64,12 @@ class Prepared:
         return _scaled(self.pixels, self.enlargement)
 
     @property
+    def growth(self) -> NDArray[np.float64]:
+        """How many times larger the edges of a box are seen than prepared, exactly: shape (4,)."""
+        height, width = self.seen_shape
+        return np.array([width / self.width, height / self.height] * 2)
+
+    @property
     def height(self) -> int:
         return int(self.pixels.shape[0])
 
@@ -90,6 +96,10 @@ class Prepared:
     def from_raw(self, xyxy: ArrayLike) -> Float32:
         """Return boxes of the raw image, shape (N, 4), in pixels of the prepared one."""
         return (_edges(xyxy) * self._per_raw_pixel).astype(np.float32)
+
+    def seen_from_raw(self, xyxy: ArrayLike) -> Float32:
+        """Return boxes of the raw image, shape (N, 4), in pixels of what a detector is to see."""
+        return (_edges(xyxy) * self._per_raw_pixel * self.growth).astype(np.float32)
 
     @property
     def _per_raw_pixel(self) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from model.batches import Batches
 from model.config import TrainConfig
 from model.data import Examples, inside
 from preprocessing.groups import ContrastGroups
+from preprocessing.prepare import prepare
 
 
 @pytest.fixture
@@ -20,6 +21,17 @@ def test_an_example_has_the_boxes_of_its_image_at_the_working_scale(examples_of,
     example = examples_of(images, scale=0.5)[0]
     assert example.pixels.shape == (48, 64)
     np.testing.assert_allclose(example.xyxy_px, images[0].xyxy_px / 2, atol=1e-4)
+
+
+def test_an_enlarged_example_is_what_serving_sees_and_is_made_strip_by_strip(
+    examples_of, cell_images, peak_of
+):
+    (image,) = cell_images(1, shape=(700, 600))
+    example, peak = peak_of(lambda: examples_of([image], scale=3.0)[0])
+    whole = prepare(image.read(), ContrastGroups.none(), 3.0)
+    np.testing.assert_array_equal(example.pixels, whole.pixels.astype(np.float16))
+    np.testing.assert_allclose(example.xyxy_px, image.xyxy_px * 3, rtol=1e-5)
+    assert peak < 4 * example.pixels.nbytes
 
 
 def test_labels_count_from_one_since_zero_is_the_background(examples_of, cell_images):

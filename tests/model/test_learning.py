@@ -1,11 +1,13 @@
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 
 from model import gradients
+from model.boxes import Detections
 from model.classical import CLASSICAL_ID
 from model.config import DetectorConfig, TrainConfig
 from model.detector import TorchDetector
@@ -13,10 +15,13 @@ from model.engine import OnnxDetector
 from model.errors import NothingToLearn, TrainingCancelled
 from model.evaluation import evaluate_version
 from model.examples import DatasetSnapshot
-from model.learning import Progress, make_candidate
+from model.learning import Progress, make_candidate, threshold_for
+from model.loaded import LoadedVersion
 from model.progress import part_of
 from model.registry import Registry
 from model.starter import STARTER_ID
+from model.versions import ModelVersion
+from preprocessing.groups import ContrastGroups
 
 CLASSES = ("Nucleus",)
 PRESET = (
@@ -106,6 +111,33 @@ def test_a_candidate_is_in_the_registry_with_all_that_is_known_of_it(make, regis
     assert version.detector.anchor_sizes
     assert 0 <= version.threshold <= 1
     assert version.decision is None
+
+
+@dataclass
+class Sure:
+    """Finds each image's cells at 0.8 and something else at 0.6."""
+
+    truth: list
+    classes: tuple = CLASSES
+
+    def detect(self, images):
+        found = []
+        for _ in images:
+            right = self.truth.pop(0)
+            edges = np.vstack([right, [[0, 0, 3, 3]]]).astype(np.float32)
+            scores = np.array([0.8] * len(right) + [0.6], np.float32)
+            found.append(Detections(edges, scores, np.zeros(len(edges), np.int64), self.classes))
+        return found
+
+
+def test_an_inner_side_without_a_cell_chooses_the_threshold_beside_what_taught(cell_images):
+    teach, empty = cell_images(2), cell_images(1, 90, "inner", 0)
+    both = DatasetSnapshot((*teach, *empty), CLASSES)
+    truth = [image.xyxy_px for image in (*empty, *teach)]
+    detector = DetectorConfig(scale=1.0)
+    version = ModelVersion("v", "trained", CLASSES, 0.0, detector)
+    loaded = LoadedVersion(version, ContrastGroups.none(), Sure(truth))
+    assert threshold_for(loaded, both) == pytest.approx(0.7)
 
 
 def test_the_loaded_candidate_is_what_was_reported(make, registry, snapshot):

@@ -7,7 +7,7 @@ from model.boxes import Box
 from model.config import DetectorConfig, TrainConfig
 from model.data import Examples
 from model.detector import build
-from model.examples import DatasetSnapshot
+from model.examples import DatasetSnapshot, LabelledImage
 from model.looks import Look, Looks, looks_for
 from model.steps import Training
 from model.training import train
@@ -81,6 +81,29 @@ def test_of_images_too_large_to_be_looked_at_often_enough_parts_about_a_cell_are
     about = few.parts[0].pixels[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)]
     assert about.mean() > 1.5 * few.parts[0].pixels.mean()
     assert looks(both, 12) is None
+
+
+def test_an_image_is_looked_at_in_parts_as_a_detector_is_to_see_it(snapshot, cell_images):
+    (large,) = cell_images(1, 95, "inner", 1, (350, 400))
+    both = replace(snapshot, images=(*snapshot.of_side("train"), large))
+    parts = looks_for(both, NONE, replace(DETECTOR, scale=2.0), PLAN)
+    (part,), (image,) = parts.parts, parts.images
+    (box,), (raw,) = image.boxes, large.boxes
+    assert part.pixels.shape == (320, 320)
+    assert (box.width, box.height) == pytest.approx((2 * raw.width, 2 * raw.height), rel=0.01)
+    about = part.pixels[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)]
+    assert about.mean() > 1.5 * part.pixels.mean()
+
+
+def test_no_more_images_are_read_than_are_needed_to_see_that_none_can_be_paid_for(
+    snapshot, cell_images, monkeypatch
+):
+    large = cell_images(4, 95, "inner", 1, (700, 800))
+    both, read = replace(snapshot, images=(*snapshot.of_side("train"), *large)), []
+    as_ever = LabelledImage.read
+    monkeypatch.setattr(LabelledImage, "read", lambda self: read.append(self) or as_ever(self))
+    assert looks(both, 12) is None
+    assert len(read) == 1
 
 
 @pytest.mark.integration

@@ -288,6 +288,14 @@ def test_memory_too_small_for_one_image_is_an_error_that_says_what_to_do(learn, 
         learn(FOUR)
 
 
+def test_a_loss_that_explodes_before_the_first_step_after_memory_ran_out_keeps_nothing(
+    learn, memory_for
+):
+    memory_for(2)
+    with pytest.raises(TrainingDiverged, match="before the first checkpoint"):
+        learn(replace(FOUR, iterations=40, learning_rate=1e30, gradient_clip=0.0))
+
+
 def test_an_error_that_is_not_of_memory_is_told_as_it_is(learn, monkeypatch):
     def fail(*_):
         raise RuntimeError("shapes do not fit")
