@@ -29,6 +29,9 @@ _SHADE = 0.4
 #: Part of a field that cells cover at most; in a more crowded one they are smaller.
 COVER = 0.32
 
+#: How much a cell varies within its box, in the noise's standard deviations: no less is seen.
+_SEEN = 1.0
+
 
 @dataclass(frozen=True)
 class FieldStyle:
@@ -48,6 +51,9 @@ class FieldStyle:
         Standard deviation of the camera's noise.
     unevenness
         Rise of the illumination across the field.
+    backdrop, backdrop_grain
+        What the cells lie on: standard deviation of its mottling, as a part of how much the usual
+        cell varies, and how wide that is in mean radii.
     fibres, specks, smudges, debris
         Clutter: bright curved lines, dots of a few pixels, blurred blobs as large as cells, and
         small ragged clumps; each as many as a part of the number of cells.
@@ -62,8 +68,13 @@ class FieldStyle:
         How the cells are shaped.
     grains
         How much stronger than a cell its granules are.
+    thinning
+        How much of its level a cell loses towards its edge, where it spreads flat.
+    nucleus
+        How much a cell's nucleus is seen in it.
     rounded
-        Part of the cells that are smaller, round and several times as thick, as those that divide.
+        Part of the cells that are smaller, round and several times as thick, as those that divide:
+        so much that phase contrast shows half of them bright instead of dark.
     halo, halo_width
         How strongly each level is seen against those about it, and how far that reaches in mean
         radii (see ``model.optics``).
@@ -79,6 +90,8 @@ class FieldStyle:
     ring: float = 0.0
     noise: float = 0.01
     unevenness: float = 0.03
+    backdrop: float = 0.0
+    backdrop_grain: float = 0.5
     fibres: float = 0.0
     specks: float = 0.1
     smudges: float = 0.0
@@ -88,6 +101,8 @@ class FieldStyle:
     overlap: float = 0.0
     outline: Outline = painting.ROUND
     grains: float = 0.0
+    thinning: float = 0.0
+    nucleus: float = 0.0
     rounded: float = 0.0
     halo: float = 0.0
     halo_width: float = 0.4
@@ -153,14 +168,19 @@ def generate_field(
         The class of the boxes.
     """
     rng = np.random.default_rng(seed)
+    light_from = rng.spawn(1)[0].uniform(0, 2 * np.pi)
     places = _lay_out(rng, shape, cells, style)
-    cover, extents = _paint(rng, shape, places, style)
+    cover, extents = _paint(rng, shape, places, style, light_from)
     sign = 1.0 if style.polarity == "bright" else -1.0
     light = style.background + style.unevenness * painting.illumination(rng, shape)
-    things = _through_the_microscope(rng, cover + _clutter(rng, shape, cells, style), style)
-    seen = light + sign * style.contrast * things
+    clutter = _clutter(rng, shape, cells, style)
+    things = sign * style.contrast * _seen(cover + clutter, style, light_from)
+    if style.backdrop:
+        usual = np.median([things[box].std() for box in extents] or [style.contrast])
+        grain = max(1.0, style.backdrop_grain * style.radius)
+        light = light + style.backdrop * usual * painting.smooth_noise(rng, shape, grain)
     # The microscope's blur comes before the camera's noise.
-    noisy = ndimage.gaussian_filter(seen, 0.8) + rng.normal(0, style.noise, shape)
+    noisy = ndimage.gaussian_filter(light + things, 0.8) + rng.normal(0, style.noise, shape)
     most = 2**style.bits - 1
     levels = np.clip(noisy * most, 0, most).round()
     pixels = levels.astype(np.uint8 if style.bits == 8 else np.uint16)
@@ -218,13 +238,18 @@ def _against(rng: np.random.Generator, places: Float, radius: float, nearest: fl
 
 
 def _paint(
-    rng: np.random.Generator, shape: tuple[int, int], places: list[Disc], style: FieldStyle
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    places: list[Disc],
+    style: FieldStyle,
+    light_from: float,
 ) -> tuple[Float, list[_Extent]]:
     """Return the cells' levels, and the rows and columns of what is seen of each."""
     cover, owner = np.zeros(shape), np.zeros(shape, np.int32)
     extents: list[_Extent | None] = []
     for number, place in enumerate(places, 1):
         levels, inside = _cell(rng, place.radius, style)
+        levels = _made_to_be_seen(levels, inside, style, light_from)
         window, part = painting.windows(place, len(levels), shape)
         own, there = np.where(inside[part], levels[part], 0.0), cover[window]
         if style.overlap:
@@ -254,15 +279,35 @@ def _cell(
         levels, inside = painting.cell_patch(
             rng, radius * rng.uniform(0.4, 0.7), 0.0, style.texture
         )
-        return levels * rng.uniform(2.0, 4.0), inside
-    return painting.cell_patch(rng, radius, style.ring, style.texture, style.outline, style.grains)
+        return levels * rng.uniform(2.0, 4.0) * rng.choice([-1, 1]), inside
+    return painting.cell_patch(
+        rng,
+        radius,
+        style.ring,
+        style.texture,
+        style.outline,
+        style.grains,
+        style.thinning,
+        style.nucleus,
+    )
 
 
-def _through_the_microscope(rng: np.random.Generator, levels: Float, style: FieldStyle) -> Float:
+def _made_to_be_seen(
+    levels: Float, inside: NDArray[np.bool_], style: FieldStyle, light_from: float
+) -> Float:
+    """Return a cell as strong as it takes not to be lost in the noise."""
+    shown = ndimage.gaussian_filter(_seen(levels, style, light_from), 0.8)
+    (box,) = ndimage.find_objects(inside.astype(np.int32))
+    varies = style.contrast * float(shown[box].std())
+    return levels * max(1.0, _SEEN * style.noise / max(varies, 1e-6))
+
+
+def _seen(levels: Float, style: FieldStyle, light_from: float) -> Float:
+    """Return levels as the style's microscope shows them."""
     if style.halo:
         levels = optics.haloed(levels, style.halo, max(1.0, style.halo_width * style.radius))
     if style.relief:
-        levels = optics.in_relief(levels, style.relief, rng.uniform(0, 2 * np.pi))
+        levels = optics.in_relief(levels, style.relief, light_from)
     return levels
 
 

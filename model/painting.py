@@ -33,6 +33,8 @@ def cell_patch(
     texture: float,
     outline: Outline = ROUND,
     grains: float = 0.0,
+    thinning: float = 0.0,
+    nucleus: float = 0.0,
 ) -> tuple[Float, Boolean]:
     """Return a mottled cell at the centre of a square patch.
 
@@ -46,6 +48,10 @@ def cell_patch(
         Standard deviation of the mottling.
     grains
         How much stronger than the cell its granules are.
+    thinning
+        How much of its level a cell loses from its middle to its edge, where it lies flat.
+    nucleus
+        How much its nucleus differs from the cell: most of all by a rim and by what lies in it.
 
     Returns
     -------
@@ -59,7 +65,30 @@ def cell_patch(
     levels = (1 - ring) * dome + ring * rim + mottle
     if grains:
         levels = levels + grains * np.maximum(smooth_noise(rng, depth.shape, 1.2) - 1.5, 0)
+    if thinning:
+        levels = levels * (1 - thinning * np.minimum(depth, 1) ** rng.uniform(0.4, 1.5))
+    if nucleus:
+        levels = levels + nucleus * _nucleus(rng, levels.shape, radius)
     return np.where(inside, levels * rng.uniform(0.8, 1.2), 0.0), inside
+
+
+def _nucleus(rng: np.random.Generator, shape: Shape, radius: float) -> Float:
+    """Return an oval about the middle: mostly paler than the cell, with a rim and a few spots."""
+    own = radius * rng.uniform(0.3, 0.5)
+    depth = depths(rng, own, Outline(2.0))
+    levels = np.where(depth <= 1, rng.uniform(-0.8, 0.5), 0.0)
+    levels += rng.uniform(0.2, 1.2) * np.exp(-(((depth - 1) / 0.15) ** 2))
+    y, x = np.indices(depth.shape) - len(depth) // 2
+    for _ in range(rng.integers(0, 4)):
+        down, across = rng.normal(0, 0.35 * own, 2)
+        spread = own * rng.uniform(0.1, 0.22)
+        spot = np.exp(-((y - down) ** 2 + (x - across) ** 2) / (2 * spread**2))
+        levels += rng.uniform(0.8, 2.0) * spot
+    middle = np.array(shape[::-1]) / 2 + rng.normal(0, 0.15 * radius, 2)
+    canvas = np.zeros(shape)
+    window, part = windows(Disc(middle[0], middle[1], own), len(levels), shape)
+    canvas[window] = levels[part]
+    return canvas
 
 
 def smooth_noise(rng: np.random.Generator, shape: Shape, sigma: float) -> Float:

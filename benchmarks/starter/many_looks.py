@@ -39,6 +39,8 @@ def _common(rng: np.random.Generator) -> FieldStyle:
         texture=float(rng.uniform(0.05, 0.6)),
         noise=float(contrast * rng.uniform(0.02, 0.25)),
         unevenness=float(rng.uniform(0, 0.25)),
+        backdrop=_sometimes(rng, 0.8),
+        backdrop_grain=_between(rng, 0.1, 3.0),
         fibres=_sometimes(rng, 0.15),
         specks=float(rng.uniform(0, 0.6)),
         smudges=_sometimes(rng, 1.0),
@@ -49,6 +51,8 @@ def _common(rng: np.random.Generator) -> FieldStyle:
         overlap=_sometimes(rng, 0.45),
         outline=Outline(float(rng.choice([1.5, rng.uniform(1.5, 4)]))),
         grains=_sometimes(rng, 1.0),
+        thinning=_sometimes(rng, 0.6),
+        nucleus=_sometimes(rng, 0.8),
     )
 
 
@@ -79,6 +83,8 @@ def _phase(rng: np.random.Generator, style: FieldStyle) -> FieldStyle:
         halo=float(rng.uniform(0.5, 1.1)),
         halo_width=_between(rng, 0.1, 0.8),
         grains=float(rng.uniform(0, 2)),
+        thinning=float(rng.uniform(0, 0.95)),
+        nucleus=float(rng.choice([0.0, rng.uniform(0.2, 1.2), rng.uniform(0.2, 1.2)])),
         rounded=_sometimes(rng, 0.3),
         ring=_sometimes(rng, 0.6),
         smudges=_sometimes(rng, 0.3),

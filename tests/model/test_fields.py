@@ -2,9 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from model.fields import EASY, HARD, HIGH, LOW, MEDIUM, dark_on_bright, generate_field
 from model.outlines import Outline, depths
+from model.painting import cell_patch
 
 
 @pytest.mark.parametrize("style", [LOW, MEDIUM, HIGH, EASY, HARD], ids=lambda style: style.name)
@@ -105,13 +107,57 @@ def test_relief_shows_one_side_of_a_cell_bright_and_the_other_dark():
     assert 127 - pixels.min() > 20
 
 
-def test_cells_that_have_rounded_up_are_smaller_and_brighter_and_debris_is_no_cell():
+def test_cells_that_have_rounded_up_are_smaller_and_stand_out_and_debris_is_no_cell():
     style = replace(EASY, contrast=0.1, noise=0.0, texture=0.0, spread=0.0, touching=0.0)
     flat, rounded = (
         generate_field(3, (300, 300), 8, replace(style, rounded=share)) for share in (0.0, 1.0)
     )
     assert max(b.width for b in rounded.boxes) < np.median([b.width for b in flat.boxes])
     assert rounded.pixels.max() > flat.pixels.max() + 15
+    assert rounded.pixels.min() < flat.pixels.min() - 15
     littered = generate_field(3, (300, 300), 8, replace(style, debris=1.0))
     assert littered.boxes == flat.boxes
     assert littered.pixels.sum() > flat.pixels.sum()
+
+
+def patch(**seen):
+    """Return the levels of a large even cell, relative to their mean, and which pixels are it."""
+    levels, inside = cell_patch(np.random.default_rng(2), 30.0, 0.0, 0.0, **seen)
+    return levels / levels[inside].mean(), inside
+
+
+def test_a_cell_that_spreads_flat_fades_to_its_edge():
+    (plain, inside), (flat, again) = patch(), patch(thinning=0.9)
+    assert (inside == again).all()
+    rim = inside & ~ndimage.binary_erosion(inside, iterations=3)
+    assert flat[rim].mean() < 0.6 * plain[rim].mean()
+
+
+def test_a_nucleus_is_seen_inside_a_cell_alone():
+    (plain, inside), (nucleated, again) = patch(), patch(nucleus=1.0)
+    assert (inside == again).all()
+    middle = ndimage.binary_erosion(inside, iterations=6)
+    assert nucleated[middle].std() > 2 * plain[middle].std()
+    rim = inside & ~ndimage.binary_erosion(inside, iterations=2)
+    assert nucleated[rim].std() < 1.2 * plain[rim].std()
+
+
+@pytest.mark.parametrize("optics", [{"halo": 1.0, "thinning": 0.95}, {"relief": 1.0}])
+def test_no_cell_is_lost_in_the_noise(optics):
+    style = replace(LOW, contrast=0.02, noise=0.02, unevenness=0.0, specks=0.0, **optics)
+    for seed in range(3):
+        noisy = generate_field(seed, (300, 300), 20, style)
+        empty = generate_field(seed, (300, 300), 0, style).pixels.std()
+        boxes = [np.array(box.xyxy_px, int) for box in noisy.boxes]
+        varies = [noisy.pixels[y0:y1, x0:x1].std() for x0, y0, x1, y1 in boxes]
+        assert min(varies) > 1.1 * empty
+
+
+def test_a_backdrop_is_mottled_but_has_no_cells():
+    plain, mottled = (
+        generate_field(1, (300, 300), 12, replace(EASY, noise=0.0, backdrop=share))
+        for share in (0.0, 0.3)
+    )
+    assert mottled.boxes == plain.boxes
+    background = plain.pixels < 255 * (EASY.background + 0.02)
+    assert mottled.pixels[background].std() > plain.pixels[background].std() + 5
