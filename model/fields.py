@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from model import optics, painting
 from model.boxes import Box
+from model.layout import Crowd, lay_out
 from model.outlines import Outline
 from model.painting import Disc
 
@@ -25,9 +26,6 @@ _Extent = tuple[slice, slice]
 
 #: What the fainter of two translucent cells adds where they overlap.
 _SHADE = 0.4
-
-#: Part of a field that cells cover at most; in a more crowded one they are smaller.
-COVER = 0.32
 
 #: How much a cell varies within its box, in the noise's standard deviations: no less is seen.
 _SEEN = 1.0
@@ -110,6 +108,10 @@ class FieldStyle:
     debris: float = 0.0
     bits: Literal[8, 16] = 8
 
+    @property
+    def crowd(self) -> Crowd:
+        return Crowd(self.radius, self.spread, self.touching, self.overlap)
+
 
 #: The contrast groups of the demo project.
 LOW = FieldStyle("low", 0.09, background=0.10, noise=0.010, unevenness=0.03)
@@ -169,7 +171,9 @@ def generate_field(
     """
     rng = np.random.default_rng(seed)
     light_from = rng.spawn(1)[0].uniform(0, 2 * np.pi)
-    places = _lay_out(rng, shape, cells, style)
+    places = lay_out(
+        rng, shape, cells, Crowd(style.radius, style.spread, style.touching, style.overlap)
+    )
     cover, extents = _paint(rng, shape, places, style, light_from)
     sign = 1.0 if style.polarity == "bright" else -1.0
     light = style.background + style.unevenness * painting.illumination(rng, shape)
@@ -190,51 +194,6 @@ def generate_field(
 def dark_on_bright(style: FieldStyle) -> FieldStyle:
     """Return the same style as a stained slide shows it."""
     return replace(style, polarity="dark", background=1 - style.background)
-
-
-def _lay_out(
-    rng: np.random.Generator, shape: tuple[int, int], cells: int, style: FieldStyle
-) -> list[Disc]:
-    crowded = np.sqrt(COVER * shape[0] * shape[1] / (np.pi * max(cells, 1)))
-    radius = min(style.radius, crowded)
-    radii = radius * np.clip(rng.normal(1, style.spread, cells), 0.5, 1.6)
-    places = np.zeros((0, 3))
-    for own in radii:
-        spot = _free_spot(rng, places, own, shape, style)
-        if spot is not None:
-            places = np.vstack([places, [*spot, own]])
-    return [Disc(*place) for place in places]
-
-
-def _free_spot(
-    rng: np.random.Generator,
-    places: Float,
-    radius: float,
-    shape: tuple[int, int],
-    style: FieldStyle,
-) -> Float | None:
-    against = len(places) > 0 and rng.random() < style.touching
-    nearest = 0.91 - style.overlap
-    spacing = nearest - 0.01 if against else 1.15
-    for _ in range(20):
-        tried = (
-            _against(rng, places, radius, nearest) if against else rng.random((10, 2)) * shape[::-1]
-        )
-        inside = ((tried >= 0) & (tried < shape[::-1])).all(axis=1)
-        apart = np.hypot(*(tried[:, None] - places[None, :, :2]).transpose(2, 0, 1))
-        free = inside & (apart >= spacing * (radius + places[:, 2])).all(axis=1)
-        if free.any():
-            return np.asarray(tried[free.argmax()])
-    return None
-
-
-def _against(rng: np.random.Generator, places: Float, radius: float, nearest: float) -> Float:
-    """Return centres, shape (10, 2), from which a cell touches one that is there."""
-    others = places[rng.integers(0, len(places), 10)]
-    angles = rng.uniform(0, 2 * np.pi, len(others))
-    away = (others[:, 2] + radius) * rng.uniform(nearest, 1.0, len(others))
-    towards = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return np.asarray(others[:, :2] + away[:, None] * towards)
 
 
 def _paint(
