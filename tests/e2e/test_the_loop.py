@@ -22,6 +22,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from model.boxes import Box, iou_matrix
 from model.fields import HARD, generate_field
+from model.starter import STARTER_ID
 from tests.e2e.margin import with_margin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -87,7 +88,7 @@ def test_corrections_in_the_browser_teach_the_detector_that_opens_the_next_task(
     # The first task opens with the starter's boxes, on the screen as they were served.
     editor.open(lab.project, first["id"])
     served = lab.prediction_of(first["id"])
-    assert served["model_version"].startswith("starter-4")
+    assert served["model_version"].startswith(STARTER_ID)
     editor.wait_for_boxes(len(served["result"]))
     editor.page.screenshot(path=artifacts / "first-task.png")
 

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from backend.http.parts import EXTENSION
 from backend.services import Services
+from model.starter import STARTER_ID
 
 pytestmark = pytest.mark.usefixtures("label_studio_files")
 
@@ -85,7 +86,7 @@ def test_an_error_inside_is_an_answer_without_its_inside(client: FlaskClient) ->
 def test_versions_are_listed_by_the_names_they_are_served_with(client: FlaskClient) -> None:
     first, second = client.get("/versions").json["versions"]
     assert first == "classical-1+t0.5"
-    assert second.startswith("starter-4+t")
+    assert second.startswith(f"{STARTER_ID}+t")
     asked = client.post("/versions", json={"project": "1.2"})
     assert asked.json == {"versions": [first, second]}
 

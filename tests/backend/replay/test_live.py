@@ -13,8 +13,10 @@ from backend.services import Services
 from backend.store.predictions import Watch
 from backend.store.runs import State
 from model.policy import Policy
+from model.starter import STARTER_ID
 
-SHOWN = {"id": 7, "model_version": "starter-4+t0.4", "result": []}
+SERVED = f"{STARTER_ID}+t0.4"
+SHOWN = {"id": 7, "model_version": SERVED, "result": []}
 
 
 class OpenTasks(LabelStudio):
@@ -38,8 +40,8 @@ def test_no_replay_is_played_where_tasks_open_otherwise_than_served(
 ) -> None:
     blank = Watch("blank", (), 0, ())
     for task, watch in ((1, None), (2, blank)):
-        services.predictions.add(project, task, "0" * 64, 0, "starter-4+t0.4", [], watch=watch)
-    assert desk.open(1).served == "starter-4+t0.4"
+        services.predictions.add(project, task, "0" * 64, 0, SERVED, [], watch=watch)
+    assert desk.open(1).served == SERVED
     with pytest.raises(BadRequest, match="Task 2 opens blind"):
         desk.open(2)
     blind = services.projects.change(project, blind=True)
