@@ -1,21 +1,27 @@
-"""The starter's folder in the package. `python -m benchmarks.starter.shipping` exports it anew.
+"""The starter's folder in the package: `python -m benchmarks.starter.shipping`.
 
-Its weights and what is said of them stay: for when `model.graph` has become a quicker one, or the
-starters' configuration another.
+Alone it exports the shipped weights anew, and what is said of them stays: for when `model.graph`
+has become a quicker one, or the starters' configuration another. With a training's folder it ships
+that, with the figures of those that have not seen a set.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES
+from benchmarks.starter.judging import judge
 from model.boxes import CELL
 from model.config import TrainConfig
 from model.detector import load_detector
@@ -26,6 +32,8 @@ from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
 
+#: What a finished training was made of.
+RECIPE = "recipe.json"
 LICENCES = (
     "learned from the teaching sides of BCCD (MIT), DSB2018/BBBC038 (CC0) and Usiigaci (MIT), see"
     f" benchmarks/manifests, and from {FIELDS} generated fields; the backbone began with"
@@ -34,34 +42,54 @@ LICENCES = (
 )
 
 
+def require_free_id() -> None:
+    """End here when a starter of this id is shipped: projects know it by that name."""
+    if is_shipped():
+        raise SystemExit(
+            f"{STARTER_ID} is shipped already: give STARTER_ID in model/starter.py its next"
+            " number, then run this again"
+        )
+
+
 def ship(
-    weights: Path, threshold: float, notes: Sequence[str], training: TrainConfig, parent: str | None
+    weights: Path,
+    figures: Sequence[dict[str, Any]],
+    training: TrainConfig,
+    parent: str | None,
+    told: Sequence[str] = (),
 ) -> None:
     """Write a new starter's folder in the package.
 
-    Raises
-    ------
-    SystemExit
-        When a starter of this id is shipped already: projects know it by that name.
+    Parameters
+    ----------
+    figures
+        Of a training without each set (``judging.judge``), and its ``iterations``; the mean of
+        their thresholds is the starter's.
+    told
+        Further notes, such as what its earlier trainings were.
     """
-    if is_shipped():
-        raise SystemExit(
-            f"{weights} is not shipped: {STARTER_ID} is there. Give STARTER_ID in model/starter.py"
-            " its next number, then run this again; the trainings are kept."
-        )
+    require_free_id()
     lineage = tuple(image.sha256 for name in SETS for image in real_images(name).rest)
     version = ModelVersion(
         STARTER_ID,
         "starter",
         (),
-        round(threshold, 3),
+        round(float(np.mean([each["threshold"] for each in figures])), 3),
         DETECTOR,
         training,
         parent=parent,
         lineage=lineage,
-        notes=(*LICENCES, recipe_in_words(training, parent), *notes),
+        notes=(*LICENCES, recipe_in_words(training, parent), *told, *map(note_of, figures)),
     )
     write(version, weights)
+
+
+def note_of(figures: dict[str, Any]) -> str:
+    return (
+        f"any-class AP50 {figures['ap50']:.3f}, AP75 {figures['ap75']:.3f} and count error"
+        f" {figures['count_error']:.1%} on {figures['images']} test images of {figures['set']} by a"
+        f" training of {figures['iterations']} steps without {figures['set']}"
+    )
 
 
 def recipe_in_words(training: TrainConfig, parent: str | None) -> str:
@@ -89,10 +117,38 @@ def write(version: ModelVersion, weights: Path) -> None:
         write_version(FOLDER, version, ContrastGroups.none(), own, exported)
 
 
+def training_of(folder: Path) -> TrainConfig:
+    """Return how the weights in a training's folder were made."""
+    _, _, training, *_ = json.loads((folder / RECIPE).read_text("utf-8"))
+    return TrainConfig.from_json(training)
+
+
+def figures_of(made: str, images: int) -> list[dict[str, Any]]:
+    """Judge the trainings that have not seen a set, in folders named so, on that set."""
+    folders = {name: Path(made.format(set=name)) for name in SETS}
+    return [
+        judge(folder / WEIGHTS, name, images) | {"iterations": training_of(folder).iterations}
+        for name, folder in folders.items()
+    ]
+
+
 def main() -> None:
-    """Export the shipped starter anew."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    write(replace(read_version(FOLDER), detector=DETECTOR), FOLDER / WEIGHTS)
+    """Export the shipped starter anew, or ship another."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="of a training: --out/full")
+    parser.add_argument("--without", help="folders of those without a set: OUT/no_{set}")
+    parser.add_argument("--parent", help="id of the starter that went on")
+    parser.add_argument("--told", nargs="*", default=[], help="further notes")
+    parser.add_argument("--judge", type=int, default=24, help="test images of each set")
+    options = parser.parse_args()
+    if not options.folder:
+        write(replace(read_version(FOLDER), detector=DETECTOR), FOLDER / WEIGHTS)
+        return
+    if not options.without:
+        parser.error("a starter is shipped with the figures of those --without a set")
+    require_free_id()
+    figures, training = figures_of(options.without, options.judge), training_of(options.folder)
+    ship(options.folder / WEIGHTS, figures, training, options.parent, options.told)
 
 
 if __name__ == "__main__":
