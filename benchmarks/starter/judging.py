@@ -1,14 +1,21 @@
-"""What a starter is worth on a set: it finds the size of the cells by itself, image by image."""
+"""What a starter is worth on a set: it finds the size of the cells by itself, image by image.
+
+`python -m benchmarks.starter.judging` says the same of the classical detector.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.real_images import any_cell, real_images, spread
+from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from model.boxes import CELL, Detections
+from model.classical import ClassicalDetector, classical_version
 from model.detector import load_detector
 from model.evaluation import counting_threshold, evaluate
 from model.examples import LabelledImage
@@ -29,10 +36,14 @@ def judge(weights: Path, name: str, images: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         quick = export(detector, Path(folder, EXPORTED), [])
         version = ModelVersion(STARTER_ID, "starter", (), 0.5, DETECTOR)
-        loaded = LoadedVersion(version, ContrastGroups.none(), quick)
-        rest, test = (any_cell(spread(s, images)) for s in _sides(name))
-        threshold = counting_threshold([_find(loaded, image) for image in rest], rest)
-        found = [_find(loaded, image) for image in test]
+        return judged(LoadedVersion(version, ContrastGroups.none(), quick), name, images)
+
+
+def judged(loaded: LoadedVersion, name: str, images: int) -> dict[str, Any]:
+    """Return the same of any version that was not taught this set."""
+    rest, test = (any_cell(spread(side, images)) for side in _sides(name))
+    threshold = counting_threshold([_find(loaded, image) for image in rest], rest)
+    found = [_find(loaded, image) for image in test]
     report = evaluate(found, test, (CELL,), threshold)
     return {
         "set": name,
@@ -51,3 +62,19 @@ def _sides(name: str) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, .
 
 def _find(loaded: LoadedVersion, image: LabelledImage) -> Detections:
     return loaded.find([image.read()], CELL)[0].detections
+
+
+def main() -> None:
+    """Judge the classical detector."""
+    parser = argparse.ArgumentParser(
+        description="What the classical detector is worth on the sets."
+    )
+    parser.add_argument("--judge", type=int, default=24, help="test images of each set")
+    options = parser.parse_args()
+    classical = LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
+    for name in SETS:
+        print(json.dumps(judged(classical, name, options.judge)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
