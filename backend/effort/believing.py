@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from backend.effort.faults import let_stand, lost
-from backend.effort.measuring import started_from
+from backend.effort.measuring import is_unseen, started_from
 from backend.labelstudio.results import DrawnBox, to_drawn_boxes
 from backend.services import Services
 from backend.store.annotations import Annotation
@@ -17,6 +17,9 @@ def corrections(
     services: Services, project: int, on_note: Callable[[str], None]
 ) -> list[Annotation]:
     """Return one annotation for each corrected task, as ``Annotations.corrected``, without faults.
+
+    A page that was to open blank and was accepted without being opened tells of no image without
+    cells: it is left out.
 
     A planted box that is still on its place is left out. A box that was taken away and not drawn
     again, not even loosely, is put back: that it was not on the screen is our doing, and unwatched
@@ -29,17 +32,23 @@ def corrections(
     """
     watched = services.predictions.watched_tasks(project)
     annotations = services.annotations.corrected(project)
-    return [_without_faults(services, a, on_note) if a.task in watched else a for a in annotations]
+    believed = [_believed(services, a, on_note) if a.task in watched else a for a in annotations]
+    return [annotation for annotation in believed if annotation]
 
 
-def _without_faults(
+def _believed(
     services: Services, annotation: Annotation, on_note: Callable[[str], None]
-) -> Annotation:
+) -> Annotation | None:
     shown = services.predictions.of_task(annotation.project, annotation.task)
     began = started_from(annotation, shown)
     image = services.images.of_task(annotation.project, annotation.task)
-    if began is None or began.watch is None or began.watch.kind != "fault" or image is None:
+    if began is None or began.watch is None or image is None:
         return annotation
+    if began.watch.kind != "fault":
+        if not is_unseen(annotation, began, image):
+            return annotation
+        on_note(f"{image.name} left out: it was accepted without being opened, and held no boxes")
+        return None
     size = image.width, image.height
     submitted = to_drawn_boxes(annotation.result, *size)
     left = let_stand(submitted, began.watch, size)

@@ -78,8 +78,20 @@ def _newest_at(moment: datetime, shown: Sequence[StoredPrediction]) -> StoredPre
     return next((p for p in shown if p.created_at <= moment + CLOCKS_APART), None)
 
 
+def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredImage) -> bool:
+    """Say whether boxes became an annotation without a page, by an action on many tasks.
+
+    Label Studio's then names its prediction, holds just that, and took no time.
+    """
+    if annotation.lead_time is not None or annotation.parent_prediction is None:
+        return False
+    return _compared(annotation, served, image).actions.number == 0
+
+
 def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:
     served = started_from(annotation, services.predictions.of_task(image.project, annotation.task))
+    if served and is_unseen(annotation, served, image):
+        served = None
     by_person = served is not None or annotation.lead_time is not None
     compared = _compared(annotation, served, image) if by_person else _imported(annotation)
     return Correction(

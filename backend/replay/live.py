@@ -46,14 +46,17 @@ class LiveDesk:
         self._lag = lag
 
     def tasks(self) -> Mapping[str, tuple[int, bool]]:
-        """Return each image's task, and whether it was submitted already, by the sha256."""
-        return {
-            str(task["data"].get("sha256")): (
-                int(task["id"]),
-                any(not a.get("was_cancelled") for a in task["annotations"]),
-            )
-            for task in self._studio.tasks(self.project.id)
-        }
+        """Return each image's task, and whether it was submitted already, by the sha256.
+
+        Of a file with several pages it is the first; of an image in several tasks the first task.
+        """
+        found: dict[str, tuple[int, bool]] = {}
+        for task in self._studio.tasks(self.project.id):
+            data = task["data"]
+            if "sha256" in data and not int(data.get("page") or 0):
+                done = any(not a.get("was_cancelled") for a in task["annotations"])
+                found.setdefault(str(data["sha256"]), (int(task["id"]), done))
+        return found
 
     def open(self, task: int) -> Opened:
         """Ask for a task as the page does: Label Studio calls /predict where it has no boxes.
@@ -86,13 +89,15 @@ class LiveDesk:
         before = corrected - self._lag
         milestone = next_milestone(before, project.milestones, step, ())
         if milestone == before:
-            _wait_for(lambda: self._has_ended(milestone), math.inf)
+            _wait_for(lambda: self.has_ended(milestone), math.inf)
             # However it ended: a refused run may have chosen other boxes of the champion.
             _wait_for(lambda: not lack_boxes(self._services, project.id), SOON_S)
 
-    def _has_ended(self, milestone: int) -> bool:
+    def has_ended(self, milestone: int) -> bool:
+        """Say whether a run is over that does a milestone's work; one at a later one does too."""
         runs = self._services.runs.all(self.project.id)
-        return any(run.milestone == milestone and not run.is_active for run in runs)
+        reaching = [run for run in runs if max(run.milestone, run.corrected or 0) >= milestone]
+        return bool(reaching) and not any(run.is_active for run in reaching)
 
 
 def _watched(what: str) -> BadRequest:

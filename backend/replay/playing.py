@@ -109,7 +109,7 @@ def play(
         if done and image.sha256 not in ledger:
             raise BadRequest(
                 f"{image.name} is corrected already, but not by this replay: its row is missing. "
-                "Begin anew with another --out."
+                "Begin anew with another --out, with --live in another project."
             )
         if not done:
             corrected += 1

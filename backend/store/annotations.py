@@ -1,5 +1,6 @@
 """What annotators submitted, as Label Studio sends it: the events lose, double and reorder."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,8 @@ from backend.labelstudio.results import count_labels
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, now, submits
 
+#: No page is open for longer: what is beyond is another unit, or a mistake.
+_LONGEST_S = 1e7
 _COUNTS = (annotations.c.was_cancelled.is_(False), annotations.c.deleted.is_(False))
 
 
@@ -65,7 +68,7 @@ class Annotation:
                 updated_at=datetime.fromisoformat(values["updated_at"]),
                 was_cancelled=bool(values.get("was_cancelled")),
                 annotator=_annotator(values.get("completed_by")),
-                lead_time=values.get("lead_time"),
+                lead_time=_seconds(values.get("lead_time")),
                 parent_prediction=values.get("parent_prediction"),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -189,6 +192,13 @@ def annotation_of(row: Row[Any]) -> Annotation:
         lead_time=row.lead_time,
         parent_prediction=row.parent_prediction,
     )
+
+
+def _seconds(lead_time: Any) -> float | None:
+    """Return a time that can be reckoned with; another program's annotation may hold anything."""
+    if lead_time is None or not math.isfinite(float(lead_time)):
+        return None
+    return min(max(float(lead_time), 0.0), _LONGEST_S)
 
 
 def _annotator(completed_by: object) -> str | None:

@@ -99,6 +99,17 @@ def test_an_empty_page_and_an_import_are_told_apart(
     assert (imported.start, imported.actions) == ("import", Actions())
 
 
+def test_boxes_that_became_annotations_without_a_page_are_nobodys_work(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    accepted, edited = serve(1, cell(10), cell(50)), serve(2, cell(10))
+    submit(1, accepted, lead_time=None)
+    submit(2, [*edited, *write(cell(60))], lead_time=None)  # by another program, but corrected
+    first, second = measure(services, project)
+    assert (first.start, first.actions, first.cells) == ("import", Actions(), 2)
+    assert (second.start, second.actions) == ("prediction", Actions(kept=1, added=1))
+
+
 def test_work_on_an_image_in_which_nothing_was_found_is_that_versions(
     services: Services, project: int, serve: Any, submit: Any, write: Any
 ) -> None:

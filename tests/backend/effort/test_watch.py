@@ -9,6 +9,7 @@ import pytest
 
 from backend.cli.effort import effort_text
 from backend.datasets.known import known_images
+from backend.effort.believing import corrections
 from backend.effort.measuring import measure
 from backend.effort.report import effort_of
 from backend.effort.watch import Shown, show, watched_as
@@ -259,6 +260,20 @@ def test_a_blank_image_is_known_for_one_where_the_annotation_names_no_prediction
     drawn, imported = measure(services, project)
     assert (drawn.watched, drawn.hidden, drawn.drawn) == ("blank", 3, 3)
     assert (imported.watched, imported.start) == ("", "import")
+
+
+def test_a_blank_image_that_was_accepted_without_being_opened_is_no_image_without_cells(
+    services: Services, project: int, watched: Any, submit: Any
+) -> None:
+    for task in (1, 2):
+        watched(task, "blank")
+    submit(1, [], lead_time=None)
+    submit(2, [])  # looked at, and left empty
+    notes: list[str] = []
+    assert [a.task for a in corrections(services, project, notes.append)] == [2]
+    assert notes == ["image1.png left out: it was accepted without being opened, and held no boxes"]
+    unseen, seen = measure(services, project)
+    assert (unseen.watched, seen.watched, seen.drawn) == ("", "blank", 0)
 
 
 def test_a_watched_task_is_shown_by_the_path_that_answers_label_studio(

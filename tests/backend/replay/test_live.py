@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import pytest
 
@@ -25,8 +25,13 @@ class OpenTasks(LabelStudio):
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:9", "")
 
+    listed: ClassVar[list[dict[str, Any]]] = []
+
     def task(self, id: int) -> dict[str, Any]:
         return {"id": id, "predictions": [SHOWN]}
+
+    def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+        return iter(self.listed)
 
 
 @pytest.fixture
@@ -87,6 +92,29 @@ def test_after_each_run_that_shows_other_boxes_the_open_tasks_are_waited_for(
     assert push == [services.registry.served_name(str(project))]
     desk.settle(5)
     assert len(push) == 1
+
+
+def test_a_run_at_a_later_milestone_did_the_work_of_those_before(
+    services: Services, project: int, desk: LiveDesk, push: list[str]
+) -> None:
+    run = services.runs.open(project, 10, "milestone")
+    assert run is not None
+    assert not desk.has_ended(5)
+    services.runs.start(run.id)
+    services.runs.finish(run.id, "refused")
+    services.projects.set_pushed(project, services.registry.served_name(str(project)))
+    desk.settle(5)
+    assert push == []
+
+
+def test_a_file_of_several_pages_is_played_by_its_first(desk: LiveDesk) -> None:
+    pages = [
+        {"id": 10 + page, "data": {"sha256": "a", "page": page}, "annotations": []}
+        for page in range(3)
+    ]
+    by_hand = {"id": 20, "data": {"image": "b"}, "annotations": [{"was_cancelled": False}]}
+    OpenTasks.listed = [*pages, by_hand]
+    assert desk.tasks() == {"a": (10, False)}
 
 
 @pytest.mark.parametrize("state", ["refused", "failed", "cancelled"])

@@ -34,6 +34,16 @@ def test_an_annotator_of_the_api_is_named_by_the_address(payload: Any) -> None:
     assert read.annotator == "a@b.c"
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"), [(1.7e12, 1e7), (-3, 0.0), (float("nan"), None), (12, 12.0), (None, None)]
+)
+def test_a_time_is_one_that_can_be_reckoned_with(
+    payload: Any, sent: float | None, kept: float | None
+) -> None:
+    values = payload("ANNOTATION_CREATED")["annotation"]
+    assert Annotation.from_label_studio({**values, "lead_time": sent}).lead_time == kept
+
+
 @pytest.mark.parametrize("broken", [{}, {"id": "x"}, {"id": 1, "project": 1, "task": 1}])
 def test_what_is_no_annotation_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match="no annotation of Label Studio"):
