@@ -121,7 +121,7 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
         lambda run, *_: run.iteration == checkpoint_every + 1,
     )
     stops.before(model.export, "export", "export")
-    stops.before(model.learning, "_threshold", "calibration")
+    stops.before(model.learning, "threshold_for", "calibration")
     stops.before(pipeline, "judge", "judging")
     stops.before(pipeline, "show_least_work", "policy")
     stops.before(pipeline, "_push", "end")
