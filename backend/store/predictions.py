@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from sqlalchemy import Engine, Row, Select, select
+from sqlalchemy import Engine, Row, Select, or_, select
 
 from backend.store.database import upsert, writing
 from backend.store.tables import now, predictions
@@ -121,7 +121,11 @@ class Predictions:
         watch: Watch | None = None,
         counted_from: float | None = None,
     ) -> None:
-        """Keep a prediction; a second one of the same version takes the place of the first."""
+        """Keep a prediction; a second one of the same version takes the place of the first.
+
+        But one with a planted fault stays: an annotation may have begun with it, and the fault in
+        that is known by this alone.
+        """
         values = {
             "sha256": sha256,
             "page": page,
@@ -139,7 +143,12 @@ class Predictions:
             )
             connection.execute(
                 insert.on_conflict_do_update(
-                    index_elements=["project", "task", "served"], set_=values
+                    index_elements=["project", "task", "served"],
+                    set_=values,
+                    where=or_(
+                        predictions.c.watch.is_(None),
+                        predictions.c.watch["kind"].as_string() != "fault",
+                    ),
                 )
             )
 

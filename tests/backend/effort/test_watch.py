@@ -155,6 +155,21 @@ def test_what_an_annotator_did_about_a_fault_is_believed(
     assert ["put back" in note for note in told] == [True]
 
 
+def test_a_fault_is_known_though_its_task_is_answered_again_without_one(
+    services: Services, project: int, watched: Any, serve: Any, submit: Any
+) -> None:
+    what = watched(1, "fault")
+    submit(1, what.regions)
+    before = services.predictions.latest(project, 1)
+    assert before is not None
+    serve(1, *CELLS, served=before.served)  # by now CYTOLOOP_WATCH_SHARE is 0
+    assert services.predictions.latest(project, 1) == before
+    notes: list[str] = []
+    (believed,) = corrections(services, project, notes.append)
+    assert len(believed.result) == len(CELLS)
+    assert any("was let stand and is left out" in note for note in notes)
+
+
 @pytest.mark.parametrize("edges", [(-8, -2, -8, -2), (-12, -6, 12, 6), (7, 5, -7, -3)])
 def test_a_box_that_was_drawn_again_loosely_is_not_put_back_beside_it(
     services: Services, project: int, watched: Any, submit: Any, write: Any, edges: Any
