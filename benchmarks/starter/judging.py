@@ -66,9 +66,7 @@ def _find(loaded: LoadedVersion, image: LabelledImage) -> Detections:
 
 def main() -> None:
     """Judge the classical detector."""
-    parser = argparse.ArgumentParser(
-        description="What the classical detector is worth on the sets."
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--judge", type=int, default=24, help="test images of each set")
     options = parser.parse_args()
     classical = LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
