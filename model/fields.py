@@ -171,9 +171,7 @@ def generate_field(
     """
     rng = np.random.default_rng(seed)
     light_from = rng.spawn(1)[0].uniform(0, 2 * np.pi)
-    places = lay_out(
-        rng, shape, cells, Crowd(style.radius, style.spread, style.touching, style.overlap)
-    )
+    places = lay_out(rng, shape, cells, style.crowd)
     cover, extents = _paint(rng, shape, places, style, light_from)
     sign = 1.0 if style.polarity == "bright" else -1.0
     light = style.background + style.unevenness * painting.illumination(rng, shape)

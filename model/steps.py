@@ -270,9 +270,8 @@ class Training:
         if not self.ranks.first:
             return
         state: Any = load_checkpoint(self.checkpoint)
-        if (
-            state is None or not state["iteration"]
-        ):  # one without a step only says what memory allows
+        # One of before the first step only says what memory allows.
+        if state is None or not state["iteration"]:
             raise TrainingDiverged(
                 f"the loss became NaN or infinite at iteration {self.iteration}, before the first"
                 f" checkpoint: try a learning rate below {self.config.learning_rate:g}"
