@@ -12,6 +12,7 @@ from backend.credentials import Credentials
 from backend.labelstudio.client import LabelStudio
 from backend.settings import Settings
 from backend.store.annotations import Annotations
+from backend.store.annotators import Annotators
 from backend.store.corrections import Corrections
 from backend.store.database import open_database
 from backend.store.images import Images
@@ -43,6 +44,10 @@ class Services:
     @cached_property
     def annotations(self) -> Annotations:
         return Annotations(self.engine)
+
+    @cached_property
+    def annotators(self) -> Annotators:
+        return Annotators(self.engine)
 
     @cached_property
     def predictions(self) -> Predictions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from backend.datasets.counts import CountedImage
@@ -56,15 +56,20 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         other = corrected.setdefault((image.sha256, image.page), annotation)
         if other.updated_at < annotation.updated_at:
             corrected[image.sha256, image.page] = annotation
+    names = services.annotators.names()
     # One whose task was deleted stays in the store for its side alone.
     images = [image for image in services.images.all(project) if image.task is not None]
-    read = [_read(services, i, corrected.get((i.sha256, i.page))) for i in images]
+    read = [_read(services, i, corrected.get((i.sha256, i.page)), names) for i in images]
     return _guarded(read), notes
 
 
 def _read(
-    services: Services, image: StoredImage, annotation: Annotation | None
+    services: Services,
+    image: StoredImage,
+    annotation: Annotation | None,
+    names: Mapping[str, str],
 ) -> tuple[KnownImage, ImageLabels]:
+    annotator = (annotation.annotator or "") if annotation else ""
     served = _served(services, image, annotation)
     regions = annotation.result if annotation else served.counted if served else ()
     labels, notes = to_labels(image.name, regions, image.width, image.height)
@@ -75,7 +80,7 @@ def _read(
         boxes=labels.boxes,
         source="corrected" if annotation else "predicted" if served else "none",
         model_version=served.served if served else "",
-        annotator=(annotation.annotator or "") if annotation else "",
+        annotator=names.get(annotator, annotator),
         flags=(*(served.flags if served else ()), *notes),
     )
     return KnownImage(image, counted, tuple(f"{image.name}: {note}" for note in notes)), labels

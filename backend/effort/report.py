@@ -103,6 +103,11 @@ def effort_of(services: Services, project: int) -> EffortReport:
     """
     owner = services.projects.get(project)
     known = measure(services, project)
+    names = services.annotators.names()
+
+    def annotator_of(correction: Correction) -> str:
+        return names.get(correction.annotator, correction.annotator) or "unknown"
+
     made = without_breaks(made_by_people(known))
     champion = services.registry.champion(str(project)).id
     work = work_of(made, champion)
@@ -122,11 +127,6 @@ def effort_of(services: Services, project: int) -> EffortReport:
         },
         forecast=_forecast(services, owner, champion, with_boxes),
     )
-
-
-def annotator_of(correction: Correction) -> str:
-    """Return what an annotator is called in tables."""
-    return correction.annotator or "unknown"
 
 
 def images_learned_from(runs: Iterable[Run]) -> dict[str, int]:

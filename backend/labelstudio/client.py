@@ -62,6 +62,10 @@ class LabelStudio:
         user = self._http.json("GET", "/api/current-user/whoami")
         return {"version": version["release"], "user": user["email"]}
 
+    def users(self) -> Iterator[Json]:
+        """Yield the users of the server that the token's user sees: ``id``, ``email`` and names."""
+        yield from self._http.json("GET", "/api/users/")
+
     # Projects
 
     def create_project(self, title: str, label_config: str, **settings: Any) -> int:

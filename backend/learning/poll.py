@@ -12,7 +12,12 @@ from datetime import datetime
 import structlog
 
 from backend.errors import BackendError, LabelStudioMissing
-from backend.learning.reconcile import follow, reconcile, reconcile_changes
+from backend.learning.reconcile import (
+    follow,
+    name_annotators,
+    reconcile,
+    reconcile_changes,
+)
 from backend.learning.triggers import after_correction, push_champion, take_up_lost
 from backend.services import Services
 from backend.store.projects import Project
@@ -89,7 +94,8 @@ class Poll:
         """
         well: list[bool] = []
         problem = self._try(lambda: well.extend(self._look_at_all()))
-        self._said(0, problem or self._try(lambda: take_up_lost(self._services)))
+        others = problem or self._try(lambda: take_up_lost(self._services))
+        self._said(0, others or self._try(lambda: name_annotators(self._services)))
         return all(well) and not problem
 
     def _look_at_all(self) -> list[bool]:

@@ -98,6 +98,21 @@ def follow(services: Services, project: int) -> dict[str, Any]:
     return now
 
 
+def name_annotators(services: Services) -> None:
+    """Ask what annotators are called whose names were never asked for; events tell numbers alone.
+
+    One whom Label Studio does not know, or no more, keeps the number for a name.
+
+    Raises
+    ------
+    LabelStudioError
+        When it cannot be reached, or does not say.
+    """
+    if unnamed := services.annotators.unnamed():
+        known = {str(user["id"]): str(user["email"]) for user in services.label_studio.users()}
+        services.annotators.call({number: known.get(number, number) for number in unnamed})
+
+
 @dataclass
 class _Seen:
     """What came by, of a project's tasks."""

@@ -31,7 +31,7 @@ class Annotation:
     was_cancelled
         The annotator skipped the task: nothing to learn from.
     annotator
-        E-mail, or Label Studio's number for the user where it sends no more.
+        Label Studio's number for the user; ``Annotators`` knows the name.
     lead_time
         Seconds the annotator took, over all updates and with idle time.
     parent_prediction
@@ -203,5 +203,5 @@ def _seconds(lead_time: Any) -> float | None:
 
 def _annotator(completed_by: object) -> str | None:
     if isinstance(completed_by, Mapping):
-        completed_by = completed_by.get("email") or completed_by.get("id")
+        completed_by = completed_by.get("id")
     return None if completed_by is None else str(completed_by)

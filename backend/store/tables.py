@@ -122,6 +122,14 @@ annotations = Table(
     Index(None, "project", "task"),
 )
 
+# What the annotators of all projects are called, by the numbers that annotations have of them.
+annotators = Table(
+    "annotators",
+    metadata,
+    Column("number", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+)
+
 # Each submit of an annotation with Label Studio's running total of its seconds: the differences
 # are what an update took. Events that come twice or in any order leave the same rows.
 submits = Table(

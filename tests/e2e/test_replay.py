@@ -54,7 +54,7 @@ def replayed_both_ways(
 
 
 def test_over_http_and_in_process_a_replay_gives_the_same_numbers(
-    make_loop: Callable[..., Any], tmp_path: Path
+    make_loop: Callable[..., Any], tmp_path: Path, wait: Callable[..., Any]
 ) -> None:
     fields = [generate_field(seed, (SIZE, SIZE), CELLS, RIMS) for seed in range(FIELDS)]
     truth = write(tmp_path / "labelled", fields, lambda box: with_margin(box, SIZE))
@@ -69,6 +69,11 @@ def test_over_http_and_in_process_a_replay_gives_the_same_numbers(
     for kind in ("kept", "moved", "relabelled", "deleted", "added", "cells"):
         assert total[kind] == sum(int(row[kind]) for row in live), kind
     assert total["timed_images"] == FIELDS
+    # Events and lists name who did it by number; the next look asks for the address.
+    address = loop.label_studio.check()["user"]
+    wait(
+        lambda: list(json.loads(loop.run("effort", "1", "--json"))["by_annotator"]) == [address], 60
+    )
 
 
 def test_both_wait_for_the_boxes_that_a_refused_run_has_chosen(

@@ -50,7 +50,7 @@ def correct(services: Services, task: int, prediction: int | None, seconds: floa
     services.annotations.record(
         Annotation(
             *(task, 3, task, (REGION,), at, at),
-            annotator="ada@lab.org",
+            annotator="1",
             lead_time=seconds,
             parent_prediction=prediction,
         )
@@ -60,6 +60,7 @@ def correct(services: Services, task: int, prediction: int | None, seconds: floa
 def test_the_work_is_told_in_words_and_as_json(services: Services, run: Run) -> None:
     correct(services, 7, prediction=1, seconds=36.0)
     correct(services, 8, prediction=None, seconds=50.0)
+    services.annotators.call({"1": "ada@lab.org"})
     told = run("effort", "3").stdout
     a_cell = "0.00 corrections a cell (drawing everything is 1)"
     assert f"now        {a_cell}, 36.0 s a cell, with the champion's boxes in 1 image" in told

@@ -64,7 +64,7 @@ def put(
         if corrected is not None:
             result = tuple(to_regions(corrected, 64, 48, interface))
             services.annotations.record(
-                Annotation(task, project, task, result, NOW, NOW, annotator="anna@lab")
+                Annotation(task, project, task, result, NOW, NOW, annotator="1")
             )
         return sha256
 
@@ -220,6 +220,7 @@ def test_counts_name_the_source_the_version_and_the_annotator(
     put(2, "b.png", predicted=[CELL, CELL, Box(1, 1, 9, 9, "Debris")])
     put(3, "c.png", corrected=[])
     put(4, "d.png")
+    services.annotators.call({"1": "anna@lab"})
     export_counts(services, project, tmp_path / "counts.csv")
     with (tmp_path / "counts.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -247,7 +248,7 @@ def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_la
     flags = ("limit reached: 1,000 cells",)
     services.predictions.add(project, 1, sha256, 0, "v2+0.5", later, 0.5, flags=flags)
     export_counts(services, project, tmp_path / "counts.csv")
-    assert ",Cell,corrected,1,0.325521,v1+0.5,anna@lab,\n" in (tmp_path / "counts.csv").read_text()
+    assert ",Cell,corrected,1,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
 
 
 def test_boxes_that_were_drawn_from_none_name_no_version(

@@ -103,6 +103,7 @@ class RecordedLabelStudio:
         self.refuses: set[int] = set()
         self.described: dict[str, Any] | None = described
         self.asked: list[str] = []
+        self.known_users: list[dict[str, Any]] = []
 
     def project(self, id: int) -> dict[str, Any]:
         if self.described is None:
@@ -115,6 +116,10 @@ class RecordedLabelStudio:
             "total_annotations_number": len(annotations) - skipped,
             "skipped_annotations_number": skipped,
         }
+
+    def users(self) -> Iterator[dict[str, Any]]:
+        self.asked.append("users")
+        yield from self.known_users
 
     def newest_change(self, project: int) -> datetime | None:
         changes = [datetime.fromisoformat(task["updated_at"]) for task in self.given]

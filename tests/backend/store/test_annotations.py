@@ -28,10 +28,10 @@ def test_a_recorded_webhook_is_read_as_it_was_sent(payload: Any) -> None:
     assert not read.was_cancelled
 
 
-def test_an_annotator_of_the_api_is_named_by_the_address(payload: Any) -> None:
+def test_an_annotator_is_known_by_number_however_much_is_told(payload: Any) -> None:
     values = payload("ANNOTATION_CREATED")["annotation"]
     read = Annotation.from_label_studio({**values, "completed_by": {"id": 1, "email": "a@b.c"}})
-    assert read.annotator == "a@b.c"
+    assert read.annotator == "1"
 
 
 @pytest.mark.parametrize(
