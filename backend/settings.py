@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     milestones: Annotated[tuple[int, ...], NoDecode] = (5, 10, 20, 40, 80)
     milestone_step: int = Field(default=50, ge=0)
     default_class: str = ""
-    first_version: Literal["starter-5", "classical-1"] = STARTER_ID
+    first_version: Literal["starter-6", "classical-1"] = STARTER_ID
     preset: str = "default"
     iterations: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -9,10 +9,13 @@ import numpy as np
 
 from model.anchors import scale_for
 from model.boxes import Detections
+from model.classical import ClassicalDetector
 from model.detecting import Detector
 from model.magnification import UNLIKE_SIZE, is_unlike
+from model.second_opinion import SecondedDetector
 from model.sizing import at_found_scale
 from model.tiling import TiledDetector
+from model.turning import TurningDetector
 from model.versions import ModelVersion
 from model.wording import limits_in_words
 from preprocessing.groups import ContrastGroups
@@ -79,7 +82,7 @@ class LoadedVersion:
             What to call the boxes of a version that knows no classes; empty: as the detector does.
         """
         prepared = [self._prepared(image) for image in images]
-        detected = TiledDetector(self.detector, self._largest_px).detect(prepared)
+        detected = self._looking.detect(prepared)
         return [
             self._found(image, self._named(_in_raw_pixels(found, image), default_class))
             for image, found in zip(prepared, detected, strict=True)
@@ -96,6 +99,16 @@ class LoadedVersion:
     def _found(self, image: Prepared, detections: Detections) -> Found:
         counted = detections.above(self.version.threshold).xyxy_px
         return Found(image, detections, is_unlike(counted, self.version.cell_sides_px))
+
+    @property
+    def _looking(self) -> TiledDetector:
+        """The detector, looking as its configuration says: longer at what is seen whole."""
+        config, whole = self.version.detector, self.detector
+        if config:
+            whole = TurningDetector(whole, config.turned_px)
+        if config and config.second_opinion:
+            whole = SecondedDetector(whole, ClassicalDetector())
+        return TiledDetector(self.detector, self._largest_px, whole=whole)
 
     @property
     def _largest_px(self) -> float | None:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-STARTER_ID: Final = "starter-5"
+STARTER_ID: Final = "starter-6"
 
 #: A version's folder like those of a registry.
 FOLDER = Path(__file__).parent / "shipped" / STARTER_ID

@@ -43,11 +43,14 @@ class TiledDetector:
         None: it knows of no size, and the middle of each large image is looked at first.
     tile_px
         Largest side of an image that is seen whole, and of a tile.
+    whole
+        What sees the images that are seen whole, where it may take longer; None: the same.
     """
 
     detector: Detector
     largest_px: float | None = None
     tile_px: int = TILE_PX
+    whole: Detector | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,7 +62,7 @@ class TiledDetector:
         The caps that any tile reached are told of the whole image.
         """
         small = [cut_out(i, middle(i, self.tile_px)) for i in images if not self._is_large(i)]
-        whole = iter(self.detector.detect(small))
+        whole = iter((self.whole or self.detector).detect(small))
         found = [self._by_tiles(i) if self._is_large(i) else next(whole) for i in images]
         return [_as_it_lies(each, image) for each, image in zip(found, images, strict=True)]
 

@@ -55,7 +55,9 @@ def train(
     ] = "",
     mapping: Map = None,
     one_based: OneBased = False,
-    preset: Annotated[str | None, typer.Option(help="default, fast, or m03 to m06 (the thesis).")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="default, fast, or m03 to m06 (the thesis).")
+    ] = None,
     iterations: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps; from the number of images if none.")
     ] = None,

@@ -160,7 +160,8 @@ def _chosen(
     right_s = seconds_of_right(worked, costs)
     policy = of_least_work(loaded, images, chosen.default_class, costs, right_s, on_note)
     on_note(
-        f"boxes are shown from a probability of {policy.shown_from:.2f} on, as {len(images)} images"
-        f" tell that were not learned from; they count from a score of {version.threshold:.2f}"
+        f"what counts is shown, from a score of {version.threshold:.2f} on, and what is a cell with"
+        f" a probability of {policy.shown_from:.2f}, as {len(images)} images tell that were not"
+        " learned from"
     )
     return policy

@@ -14,13 +14,18 @@ from model.boxes import CELL
 from model.config import DetectorConfig, TrainConfig
 from model.data import Example, Examples
 from model.examples import LabelledImage
+from model.tiling import TILE_PX
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare
 
 #: Boxes about a cell never seen lie too far apart for votes: they cost AP50 (docs/starter.md).
 DETECTOR = DetectorConfig(
-    backbone="mbv2_half_64", anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0), vote_iou=0.0
+    backbone="mbv2_half_64",
+    anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0),
+    vote_iou=0.0,
+    turned_px=TILE_PX**2,
+    second_opinion=True,
 )
 #: Each window is varied as widely as cells of any kind are.
 TRAINING = TrainConfig(

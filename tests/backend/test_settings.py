@@ -19,7 +19,7 @@ from model.starter import STARTER_ID
         ("PORT", "70000", "65535"),
         ("MILESTONES", "5,ten", "numbers such as 5,10,20"),
         ("MILESTONES", "20,10", "ascending"),
-        ("PRESET", "m99", "there are default, m03"),
+        ("PRESET", "m99", "there are default, fast, m03"),
         ("ITERATIONS", "-3", "greater than or equal to 0"),
         ("WATCH_SHARE", "7", "less than or equal to 1"),
         ("DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),

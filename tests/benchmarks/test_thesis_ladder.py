@@ -22,7 +22,9 @@ from model.examples import DatasetSnapshot
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 
-SMALL = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=16)
+SMALL = DetectorConfig(
+    turned_px=0, scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=16
+)
 
 
 def record(minutes, thesis_map=0.5):

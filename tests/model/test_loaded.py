@@ -33,8 +33,10 @@ class Sees:
         return [found for _ in images]
 
 
-def loaded(boxes, scale=1.0, **fields):
-    version = replace(classical_version(), detector=DetectorConfig(scale=scale), **fields)
+def loaded(boxes, scale=1.0, turned_px=0, second_opinion=False, **fields):
+    """Return a version that finds the same boxes wherever it looks, upright unless asked."""
+    detector = DetectorConfig(scale=scale, turned_px=turned_px, second_opinion=second_opinion)
+    version = replace(classical_version(), detector=detector, **fields)
     return LoadedVersion(version, ContrastGroups.none(), Sees(boxes))
 
 
@@ -57,6 +59,34 @@ def test_an_enlarged_image_is_seen_as_if_it_were_enlarged_whole(shape):
     np.testing.assert_allclose(found.detections.xyxy_px, boxes, atol=1e-3)
     last = version.detector.shown[-1].pixels
     np.testing.assert_array_equal(last, whole.pixels[-last.shape[0] :, -last.shape[1] :])
+
+
+def looks(detector):
+    return [image.pixels.shape for image in detector.shown]
+
+
+def test_an_image_that_is_seen_whole_is_turned_and_a_part_of_a_large_one_is_not():
+    version, large = loaded([], turned_px=10**7), ImageRecord(np.zeros((60, 1300), np.uint8), "01")
+    version.find([IMAGE])
+    assert looks(version.detector) == [(80, 100), (100, 80)] * 2
+    version.find([large])
+    assert len(looks(version.detector)) == 1
+
+
+def test_a_version_that_asks_for_it_gets_the_second_opinion_and_no_other():
+    pixels = np.zeros((80, 100), np.uint8)
+    y, x = np.mgrid[:80, :100]
+    pixels[(y - 40) ** 2 + (x - 50) ** 2 < 12**2] = 255
+    disc = ImageRecord(pixels, "02")
+    asked = [loaded([], second_opinion=each).find([disc])[0].detections for each in (True, False)]
+    np.testing.assert_allclose(asked[0].xyxy_px, [[38, 28, 62, 52]], atol=2)
+    assert not len(asked[1])
+
+
+def test_about_a_large_image_nobody_else_is_asked():
+    detector = loaded([], second_opinion=True)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 1300), np.uint8)
+    assert not len(detector.find([ImageRecord(noise, "03")])[0].detections)
 
 
 def test_an_image_of_small_cells_is_never_enlarged_whole(peak_of):

@@ -285,7 +285,8 @@ def test_a_version_sees_a_large_image_by_tiles_and_answers_in_raw_pixels():
     field = generate_field(7, (1600, 2700), 50, style)
     detector = _Bright()
     version = replace(
-        classical_version(), detector=DetectorConfig(scale=0.5, anchor_sizes=(30.0, 40.0))
+        classical_version(),
+        detector=DetectorConfig(scale=0.5, anchor_sizes=(30.0, 40.0), turned_px=0),
     )
     loaded = LoadedVersion(version, ContrastGroups.none(), detector)
     (found,) = loaded.find([ImageRecord(field.pixels, "00")])

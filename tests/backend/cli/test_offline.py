@@ -134,7 +134,7 @@ def test_predict_never_writes_over_what_is_there(run: Run, cells: Path) -> None:
     ("words", "message"),
     [
         (("evaluate", "--model", "trained-x"), "no version trained-x"),
-        (("train", "--preset", "m99"), "preset cannot be 'm99': there are default, m03"),
+        (("train", "--preset", "m99"), "preset cannot be 'm99': there are default, fast, m03"),
         (("train", "--map", "Nucleus"), "OLD=NEW"),
         (("train", "--classes", "WBC"), "Unknown class Nucleus"),
         (("train", "--start", "trained-x"), "no version trained-x"),

@@ -1,0 +1,119 @@
+"""What it gains, and costs, to look four times and to ask a second opinion.
+
+`python -m benchmarks.turning --starters 'STARTERS/no_{set}'` judges starters that have not seen a
+set as `benchmarks.starter.judging` does, `--trained 'OUT/versions/{set}'` the versions that
+`benchmarks.accuracy` has left: as they are upright, in four quarter turns, and, of starters, with
+the classical detector's opinion. Printed: AP50 and AP75 of any class, count error at a threshold
+that the same way of looking chose on the set's teaching side, and CPU seconds an image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from backend.columns import aligned
+from benchmarks.beginning import keep_starter
+from benchmarks.real_images import real_images, spread
+from benchmarks.sides import SETS
+from model.boxes import Detections
+from model.config import DetectorConfig
+from model.evaluation import counting_threshold, evaluate
+from model.examples import LabelledImage
+from model.loaded import LoadedVersion
+from model.registry import Registry
+from model.starter import STARTER_ID
+
+COLUMNS = ("set", "version", "looks", "AP50", "AP75", "count error", "CPU s")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of looking."""
+
+    name: str
+    turned: bool
+    seconded: bool = False
+
+    def of(self, loaded: LoadedVersion) -> LoadedVersion:
+        """Return a version that looks so."""
+        config = loaded.version.detector
+        assert config is not None
+        turned_px = max(config.turned_px, DetectorConfig().turned_px) if self.turned else 0
+        looking = replace(config, turned_px=turned_px, second_opinion=self.seconded)
+        return replace(loaded, version=replace(loaded.version, detector=looking))
+
+
+UPRIGHT, TURNED = Way("upright", turned=False), Way("in four turns", turned=True)
+SECONDED = (
+    Way("upright, second opinion", turned=False, seconded=True),
+    Way("in four turns, second opinion", turned=True, seconded=True),
+)
+
+
+def rows_of(
+    name: str, loaded: LoadedVersion, ways: Sequence[Way], options: argparse.Namespace
+) -> Iterator[tuple[str, ...]]:
+    """Judge a version by each way of looking."""
+    data = real_images(name)
+    test = spread(data.rest if options.teaching else data.test, options.judge)
+    # What a version has learned from tells no threshold: it keeps its own.
+    unseen = spread(data.rest, options.judge) if loaded.version.kind == "starter" else ()
+    for way in ways:
+        looking = way.of(loaded)
+        least = counting_threshold(_found(looking, unseen), unseen) if unseen else None
+        began = time.process_time()
+        found = _found(looking, test)
+        seconds = (time.process_time() - began) / len(test)
+        threshold = loaded.version.threshold if least is None else least
+        report = evaluate(found, test, data.classes, threshold)
+        figures = report.any_class.ap50, report.any_class.ap75, report.count.error
+        yield name, loaded.version.kind, way.name, *(f"{f:.3f}" for f in (*figures, seconds))
+
+
+def _found(loaded: LoadedVersion, images: Sequence[LabelledImage]) -> list[Detections]:
+    return [loaded.find([image.read()])[0].detections for image in images]
+
+
+def starters(made: str, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
+    for name in options.sets:
+        with tempfile.TemporaryDirectory() as folder:
+            registry = Registry(Path(folder), STARTER_ID)
+            version = keep_starter(Path(made.format(set=name)), registry)
+            loaded = registry.load(version.id, "cpu")
+            yield from rows_of(name, loaded, (UPRIGHT, TURNED, *SECONDED), options)
+
+
+def trained(kept: str, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
+    for name in options.sets:
+        registry = Registry(Path(kept.format(set=name)), STARTER_ID)
+        newest = [version for version in registry.list() if version.kind == "trained"][-1]
+        yield from rows_of(name, registry.load(newest.id, "cpu"), (UPRIGHT, TURNED), options)
+
+
+def main() -> None:
+    """Judge what is named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--starters", help="folders of starters: STARTERS/no_{set}")
+    parser.add_argument("--trained", help="registries with a trained version: OUT/versions/{set}")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--judge", type=int, default=24, help="images of each set")
+    parser.add_argument("--teaching", action="store_true", help="judge by teaching images")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for kept, judge in ((options.starters, starters), (options.trained, trained)):
+        for row in judge(kept, options) if kept else ():
+            rows.append(row)
+            print(*row, flush=True)
+    print("\n".join(aligned([COLUMNS, *rows])))
+
+
+if __name__ == "__main__":
+    main()
