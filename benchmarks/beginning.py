@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from preprocessing.groups import ContrastGroups
 
 
 def id_of(made: Path) -> str:
-    """Return the id of a starter in a registry of its own; other weights are another starter.
+    """Return the id of a starter in a registry of its own.
+
+    Other weights are another starter, and so are those of before that are used otherwise.
 
     Parameters
     ----------
@@ -24,7 +27,9 @@ def id_of(made: Path) -> str:
         Folder of ``python -m benchmarks.starter --only SET``, such as ``starters/no_bccd``.
     """
     with (made / WEIGHTS).open("rb") as file:
-        return f"starter-without-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(json.dumps(DETECTOR.to_json(), sort_keys=True).encode())
+    return f"starter-without-{digest.hexdigest()[:8]}"
 
 
 def keep_starter(made: Path, registry: Registry) -> ModelVersion:

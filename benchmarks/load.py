@@ -203,7 +203,7 @@ def _add_tasks(services: Services) -> list[dict[str, Any]]:
 
 def _add_version(services: Services, folder: Path, number: int) -> str:
     """Add a version whose exported detector finds the same boxes in every image."""
-    config = DetectorConfig(anchor_sizes=(32.0,), scale=1.0)
+    config = DetectorConfig(anchor_sizes=(32.0,), scale=1.0, turned_px=0)
     threshold = round(0.2 + 0.01 * number, 2)
     version = ModelVersion(
         f"trained-{number:04}", "trained", ("Cell",), threshold, config, project=str(PROJECT)

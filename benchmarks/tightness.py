@@ -81,7 +81,7 @@ def ways(
 
 def _loaded(version: ModelVersion, registry: Registry, vote_iou: float) -> LoadedVersion:
     assert version.detector is not None
-    config = replace(version.detector, vote_iou=vote_iou)
+    config = replace(version.detector.looking_once, vote_iou=vote_iou)
     detector = load_detector(registry.weights(version.id), config, version.classes, "cpu")
     groups = registry.load(version.id, "cpu").groups
     return LoadedVersion(replace(version, detector=config), groups, detector)

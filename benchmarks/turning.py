@@ -3,8 +3,9 @@
 `python -m benchmarks.turning --starters 'STARTERS/no_{set}'` judges starters that have not seen a
 set as `benchmarks.starter.judging` does, `--trained 'OUT/versions/{set}'` the versions that
 `benchmarks.accuracy` has left: as they are upright, in four quarter turns, and, of starters, with
-the classical detector's opinion. Printed: AP50 and AP75 of any class, count error at a threshold
-that the same way of looking chose on the set's teaching side, and CPU seconds an image.
+the classical detector's opinion. Printed: AP50 and AP75 of any class, count error at the threshold
+that a starter's way of looking chose on the set's teaching side, or at the trained version's own,
+and CPU seconds an image. Of several trained versions the newest is judged.
 """
 
 from __future__ import annotations

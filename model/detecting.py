@@ -27,7 +27,7 @@ class Detector(Protocol):
         Returns
         -------
         One for each image, in order: edges in pixels of the prepared image, scores descending,
-        every box above the detector's own score floor.
+        every box above the detector's own score floor, if it looks several times in one of them.
         """
         ...
 

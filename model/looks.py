@@ -97,8 +97,8 @@ class Looks:
     def _found(self, detector: TorchDetector) -> list[Detections]:
         if self.parts:
             return [detector.detect([part])[0] for part in self.parts]
-        upright = replace(self.detector, turned_px=0)  # in a quarter of the time
-        version = ModelVersion("in training", "trained", self.classes, 0.0, upright)
+        quick = self.detector.looking_once  # in a quarter of the time
+        version = ModelVersion("in training", "trained", self.classes, 0.0, quick)
         loaded = LoadedVersion(version, self.groups, detector)
         return [loaded.find([image.read()])[0].detections for image in self.images]
 

@@ -20,7 +20,8 @@ SAME = 0.5
 #: How many times likelier a cell becomes by the second's full agreement, less one. More trust finds
 #: more nuclei of a kind never seen, but counts what both see faintly in noise.
 TRUST = 3.0
-#: What the second's score weighs where it is alone: it makes no box count, but may be shown.
+#: What the second's score weighs where it is alone: that makes no box count, since a starter's
+#: threshold is above it (tests/model/test_second_opinion.py), but it may be shown.
 ALONE = 0.3
 #: Its part in the edges of a box that both have found.
 PART = 0.3
@@ -55,20 +56,23 @@ def together(first: Detections, second: Detections) -> Detections:
     """Return the boxes of both, one where they are about one cell.
 
     Where the second agrees with a score q, the odds of a box of the first are 1 + TRUST · q times
-    what they were. Each box of the second goes with one of the first, where they overlap most
-    first; what overlaps a box that is taken is left out.
+    what they were, and it is no less likely than if the second alone had seen it. Each box of the
+    second goes with one of the first, the surest first that overlap well; what overlaps a box
+    that is taken is left out.
     """
     edges, scores = first.xyxy_px.copy(), first.scores.copy()
     ours, theirs, overlaps = overlapping(first.xyxy_px, second.xyxy_px, SAME)
     free, alone = np.ones(len(first), np.bool_), np.ones(len(second), np.bool_)
-    for pair in np.argsort(-overlaps, kind="stable"):
+    by_itself = ALONE * second.scores
+    for pair in np.argsort(-overlaps * first.scores[ours], kind="stable"):
         one, other = ours[pair], theirs[pair]
         if free[one] and alone[other]:
             edges[one] += PART * (second.xyxy_px[other] - edges[one])
-            scores[one] = _likelier(scores[one], 1 + TRUST * second.scores[other])
+            agreed = _likelier(scores[one], 1 + TRUST * second.scores[other])
+            scores[one] = max(agreed, by_itself[other])
             free[one] = False
         alone[other] = False
-    every = np.concatenate([scores, ALONE * second.scores[alone]])
+    every = np.concatenate([scores, by_itself[alone]])
     order = np.argsort(-every, kind="stable")
     return replace(
         first,

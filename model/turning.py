@@ -53,7 +53,9 @@ class TurningDetector:
 
 def turn(image: Prepared, quarters: int) -> Prepared:
     """Return an image turned to the left by so many quarters."""
-    return replace(image, pixels=np.ascontiguousarray(np.rot90(image.pixels, quarters)))
+    height, width = (image.raw_height, image.raw_width)[:: 1 if quarters % 2 == 0 else -1]
+    pixels = np.ascontiguousarray(np.rot90(image.pixels, quarters))
+    return replace(image, pixels=pixels, raw_height=height, raw_width=width)
 
 
 def turned_back(quarters: int, found: Detections, turned: Prepared) -> Detections:

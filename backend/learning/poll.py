@@ -94,8 +94,12 @@ class Poll:
         """
         well: list[bool] = []
         problem = self._try(lambda: well.extend(self._look_at_all()))
-        others = problem or self._try(lambda: take_up_lost(self._services))
-        self._said(0, others or self._try(lambda: name_annotators(self._services)))
+        self._said(
+            0,
+            problem
+            or self._try(lambda: take_up_lost(self._services))
+            or self._try(lambda: name_annotators(self._services)),
+        )
         return all(well) and not problem
 
     def _look_at_all(self) -> list[bool]:

@@ -101,7 +101,8 @@ def follow(services: Services, project: int) -> dict[str, Any]:
 def name_annotators(services: Services) -> None:
     """Ask what annotators are called whose names were never asked for; events tell numbers alone.
 
-    One whom Label Studio does not know, or no more, keeps the number for a name.
+    One whom Label Studio does not know, or who was removed from it and is called "Deleted" there,
+    keeps the number for a name.
 
     Raises
     ------
@@ -109,7 +110,8 @@ def name_annotators(services: Services) -> None:
         When it cannot be reached, or does not say.
     """
     if unnamed := services.annotators.unnamed():
-        known = {str(user["id"]): str(user["email"]) for user in services.label_studio.users()}
+        users = services.label_studio.users()
+        known = {str(user["id"]): user["email"] for user in users if "@" in user["email"]}
         services.annotators.call({number: known.get(number, number) for number in unnamed})
 
 

@@ -9,7 +9,7 @@ from backend.store.tables import annotations, annotators
 
 
 class Annotators:
-    """The annotators' names in the store, which are told by number, as they were last heard."""
+    """The annotators' names in the store, by their numbers, as they were when first heard of."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -34,7 +34,7 @@ class Annotators:
     def call(self, names: Mapping[str, str]) -> None:
         """Keep the names of some, in place of those they had."""
         with self._engine.begin() as connection:
-            for number, name in names.items():
+            for number, name in sorted(names.items()):  # in one order, so that none wait in a ring
                 insert = upsert(connection, annotators).values(number=number, name=name)
                 connection.execute(
                     insert.on_conflict_do_update(index_elements=["number"], set_={"name": name})

@@ -62,7 +62,7 @@ def learn(
     parts = max(1, len(rest) // INNER_SHARE)
     inner, train = rest[:parts], tuple(replace(i, side="train") for i in rest[parts:])
     snapshot = DatasetSnapshot(train, real.classes)
-    detector = resolve(DetectorConfig(backbone), snapshot)
+    detector = resolve(DetectorConfig(backbone).looking_once, snapshot)
     pupil = Pupil.of(detector, TrainConfig(seed=seed), snapshot)
     now = time.perf_counter if torch.cuda.is_available() else time.process_time
     clock = Clock(pupil.training(folder, "auto", f"{minutes}"), minutes * MINUTE_S, now=now)

@@ -46,7 +46,7 @@ def budget_for(trial: Trial, arguments: argparse.Namespace) -> Budget:
         arguments.iterations,
         arguments.crop,
         start,
-        DETECTOR if start else DetectorConfig(),
+        (DETECTOR if start else DetectorConfig()).looking_once,
     )
 
 

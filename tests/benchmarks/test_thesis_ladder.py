@@ -22,9 +22,7 @@ from model.examples import DatasetSnapshot
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 
-SMALL = DetectorConfig(
-    turned_px=0, scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=16
-)
+SMALL = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=16)
 
 
 def record(minutes, thesis_map=0.5):
@@ -160,7 +158,8 @@ def test_as_the_thesis_counts_no_more_proposals_are_looked_at_than_it_kept():
     noise = np.random.default_rng(0).integers(0, 255, (320, 320)).astype(np.uint8)
     for version in (pupil.version(module, "cpu"), within_the_thesis_limits(pupil, module, "cpu")):
         version.find([ImageRecord(noise, "")])
-    assert looked_at[0] > 2 * looked_at[1] == 600
+    *ours, thesis = looked_at  # which looks once
+    assert min(ours) > 2 * thesis == 600
 
 
 def test_the_watch_reads_off_a_step_what_the_record_holds_and_changes_nothing():

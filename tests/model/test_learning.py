@@ -134,7 +134,7 @@ def test_an_inner_side_without_a_cell_chooses_the_threshold_beside_what_taught(c
     teach, empty = cell_images(2), cell_images(1, 90, "inner", 0)
     both = DatasetSnapshot((*teach, *empty), CLASSES)
     truth = [image.xyxy_px for image in (*empty, *teach)]
-    detector = DetectorConfig(scale=1.0)
+    detector = DetectorConfig(scale=1.0, turned_px=0)
     version = ModelVersion("v", "trained", CLASSES, 0.0, detector)
     loaded = LoadedVersion(version, ContrastGroups.none(), Sure(truth))
     assert threshold_for(loaded, both) == pytest.approx(0.7)

@@ -29,6 +29,18 @@ def test_the_second_alone_makes_no_box_count(detections):
     assert read_version(FOLDER).threshold > ALONE
 
 
+def test_what_both_find_is_no_less_likely_than_what_the_second_finds_alone(detections):
+    found = together(detections([(0, 0, 10, 10, 0.01)]), detections([(0, 0, 10, 10, 0.9)]))
+    assert found.scores.tolist() == pytest.approx([0.9 * ALONE])
+
+
+def test_of_two_boxes_that_overlap_it_about_as_well_the_surer_is_agreed_with(detections):
+    ours = detections([(0, 0, 10, 10, 0.5), (0, 0, 10, 12, 0.01)])
+    found = together(ours, detections([(0, 0, 10, 13, 0.9)]))
+    assert found.scores[0] > 0.5
+    assert found.scores[1] == np.float32(0.01)
+
+
 def test_one_box_of_the_second_agrees_with_one_of_the_first_alone(detections):
     ours = detections([(0, 0, 10, 10, 0.6), (0, 0, 10, 14, 0.5)])
     found = together(ours, detections([(0, 0, 10, 13, 0.8)]))

@@ -114,13 +114,17 @@ def test_of_many_tasks_those_that_changed_are_asked_for(
 def test_what_annotators_are_called_is_asked_for_once(
     services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
-    by_two = [{**annotation_of(n, n), "completed_by": n} for n in (1, 2)]
-    recorded = label_studio([task_of(n + 1, n, one) for n, one in enumerate(by_two)], FILES)
-    recorded.known_users = [{"id": 1, "email": "ada@lab.org"}, {"id": 3, "email": "eve@lab.org"}]
+    by_three = [{**annotation_of(n, n), "completed_by": n} for n in (1, 2, 4)]
+    recorded = label_studio([task_of(n + 1, n, one) for n, one in enumerate(by_three)], FILES)
+    recorded.known_users = [
+        {"id": 1, "email": "ada@lab.org"},
+        {"id": 3, "email": "eve@lab.org"},
+        {"id": 4, "email": "Deleted"},
+    ]
     for _ in range(3):
         assert poll.look()
     assert recorded.asked == ["all", "users"]
-    assert services.annotators.names() == {"1": "ada@lab.org", "2": "2"}
+    assert services.annotators.names() == {"1": "ada@lab.org", "2": "2", "4": "4"}
 
 
 def test_an_update_whose_event_was_lost_replaces(
