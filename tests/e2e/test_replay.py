@@ -79,7 +79,7 @@ def test_over_http_and_in_process_a_replay_gives_the_same_numbers(
 def test_both_wait_for_the_boxes_that_a_refused_run_has_chosen(
     make_loop: Callable[..., Any], tmp_path: Path
 ) -> None:
-    # Of these fields the starter's boxes are better than those of two steps; of others they are not.
+    # Of these fields the starter's boxes are better than those of two steps; of some they are not.
     fields = [generate_field(seed, (WIDE, WIDE), MANY, HARD) for seed in range(FIELDS)]
     truth = write(tmp_path / "labelled", fields, lambda box: box)
     loop = make_loop(CYTOLOOP_MILESTONES=str(MILESTONE), CYTOLOOP_ITERATIONS="2")
