@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,6 +105,30 @@ class Detections:
             Box(xmin, ymin, xmax, ymax, self.classes[label], score)
             for (xmin, ymin, xmax, ymax), label, score in rows
         ]
+
+
+def joined(found: Sequence[Detections]) -> tuple[Detections, Int64]:
+    """Return the boxes of several as one, with the caps that any of them reached.
+
+    Parameters
+    ----------
+    found
+        At least one; in the same pixels, and of the same classes.
+
+    Returns
+    -------
+    The boxes, best first, and shape (N,), whose each is: its place in ``found``.
+    """
+    scores = np.concatenate([each.scores for each in found])
+    order = np.argsort(-scores, kind="stable")
+    every = Detections(
+        np.concatenate([each.xyxy_px for each in found])[order],
+        scores[order],
+        np.concatenate([each.labels for each in found])[order],
+        found[0].classes,
+        tuple(dict.fromkeys(cap for each in found for cap in each.caps_reached)),
+    )
+    return every, np.repeat(np.arange(len(found)), [len(each) for each in found])[order]
 
 
 def iou_matrix(first: Float32, second: Float32) -> Float32:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.boxes import Boolean, Detections, Float32
+from model.boxes import Boolean, Detections, Float32, joined
 
 Float = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def merge(
             left[row], first[row] = False, True
             edges[row], same = _grow(row, seen, left, len(tiles))
             left[same] = False
-    return _joined(alone, seen.found.moved_to(edges).where(first))
+    return joined([alone, seen.found.moved_to(edges).where(first)])[0]
 
 
 def _parted(
@@ -114,17 +114,6 @@ def _parted(
     every = Detections(edges, scores[order], labels[order], classes, caps)
     of_several = _Seen(every.where(shared), index[shared], windows[index[shared]], cut[shared])
     return every.where(~shared), of_several
-
-
-def _joined(one: Detections, other: Detections) -> Detections:
-    scores = np.concatenate([one.scores, other.scores])
-    order = np.argsort(-scores, kind="stable")
-    return replace(
-        one,
-        xyxy_px=np.concatenate([one.xyxy_px, other.xyxy_px])[order],
-        scores=scores[order],
-        labels=np.concatenate([one.labels, other.labels])[order],
-    )
 
 
 def _from_core(edges: Float32, cores: Float) -> Float:

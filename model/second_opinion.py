@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.boxes import Detections, overlapping
+from model.boxes import Detections, joined, overlapping
 from model.detecting import Detector
 from preprocessing.prepare import Prepared
 
@@ -72,14 +72,8 @@ def together(first: Detections, second: Detections) -> Detections:
             scores[one] = max(agreed, by_itself[other])
             free[one] = False
         alone[other] = False
-    every = np.concatenate([scores, by_itself[alone]])
-    order = np.argsort(-every, kind="stable")
-    return replace(
-        first,
-        xyxy_px=np.concatenate([edges, second.xyxy_px[alone]])[order],
-        scores=every[order],
-        labels=np.concatenate([first.labels, second.labels[alone]])[order],
-    )
+    believed = replace(first, xyxy_px=edges, scores=scores)
+    return joined([believed, replace(second, scores=by_itself).where(alone)])[0]
 
 
 def _likelier(probability: float, times: float) -> float:

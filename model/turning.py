@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.boxes import Detections, Int64, overlapping
+from model.boxes import Detections, Int64, joined, overlapping
 from model.detecting import Detector
 from preprocessing.prepare import Prepared
 
@@ -46,19 +46,19 @@ class TurningDetector:
         if image.pixels.size > self.turned_px:
             return self.detector.detect([image])[0]
         turned = [turn(image, quarters) for quarters in range(QUARTERS)]
-        found = self.detector.detect(turned)
-        upright = [turned_back(*each) for each in zip(range(QUARTERS), found, turned, strict=True)]
-        return agreed(upright)
+        seen = zip(self.detector.detect(turned), turned, strict=True)
+        return agreed([turned_back(*each, quarters) for quarters, each in enumerate(seen)])
 
 
 def turn(image: Prepared, quarters: int) -> Prepared:
     """Return an image turned to the left by so many quarters."""
-    height, width = (image.raw_height, image.raw_width)[:: 1 if quarters % 2 == 0 else -1]
+    sides = image.raw_height, image.raw_width
+    height, width = sides[::-1] if quarters % 2 else sides
     pixels = np.ascontiguousarray(np.rot90(image.pixels, quarters))
     return replace(image, pixels=pixels, raw_height=height, raw_width=width)
 
 
-def turned_back(quarters: int, found: Detections, turned: Prepared) -> Detections:
+def turned_back(found: Detections, turned: Prepared, quarters: int) -> Detections:
     """Return what was found in a turned image in pixels of the upright one."""
     edges, sides = found.xyxy_px, [turned.height, turned.width]
     for _ in range(quarters):
@@ -79,7 +79,7 @@ def agreed(found: Sequence[Detections]) -> Detections:
     found
         One for each look, in the same pixels; of the same classes.
     """
-    every, look = _together(found)
+    every, look = joined(found)
     boxes, scores, firsts = [], [], []
     free, neighbours = np.ones(len(every), np.bool_), _neighbours(every)
     for first in range(len(every)):
@@ -99,20 +99,6 @@ def agreed(found: Sequence[Detections]) -> Detections:
         scores=np.array(scores, np.float32)[order],
         labels=every.labels[firsts][order],
     )
-
-
-def _together(found: Sequence[Detections]) -> tuple[Detections, Int64]:
-    """Return all boxes, best first, and by which look each was found."""
-    scores = np.concatenate([each.scores for each in found])
-    order = np.argsort(-scores, kind="stable")
-    every = Detections(
-        np.concatenate([each.xyxy_px for each in found])[order],
-        scores[order],
-        np.concatenate([each.labels for each in found])[order],
-        found[0].classes,
-        tuple(dict.fromkeys(cap for each in found for cap in each.caps_reached)),
-    )
-    return every, np.repeat(np.arange(len(found)), [len(each) for each in found])[order]
 
 
 def _neighbours(every: Detections) -> list[Int64]:

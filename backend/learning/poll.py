@@ -12,12 +12,7 @@ from datetime import datetime
 import structlog
 
 from backend.errors import BackendError, LabelStudioMissing
-from backend.learning.reconcile import (
-    follow,
-    name_annotators,
-    reconcile,
-    reconcile_changes,
-)
+from backend.learning.reconcile import follow, name_annotators, reconcile, reconcile_changes
 from backend.learning.triggers import after_correction, push_champion, take_up_lost
 from backend.services import Services
 from backend.store.projects import Project

@@ -45,7 +45,7 @@ class ReadsOff:
 def test_what_is_found_in_a_turned_image_lies_where_it_does_in_the_upright_one(quarters):
     turned = turn(image_of(CELLS), quarters)
     (found,) = ReadsOff().detect([turned])
-    np.testing.assert_array_equal(turned_back(quarters, found, turned).xyxy_px, CELLS)
+    np.testing.assert_array_equal(turned_back(found, turned, quarters).xyxy_px, CELLS)
 
 
 @pytest.mark.parametrize(("turned_px", "looks"), [(1200, QUARTERS), (1199, 1), (0, 1)])
