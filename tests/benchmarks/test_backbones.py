@@ -84,6 +84,7 @@ def test_a_mosaic_is_laid_with_images_of_any_size_side_by_side() -> None:
     assert laid.pixels[50:80, 25:65] == pytest.approx(0.2)
 
 
+@pytest.mark.integration
 def test_the_reference_sees_an_image_at_its_own_size_and_as_many_regions_as_it_may() -> None:
     rng = np.random.default_rng(0)
     images = [Prepared(rng.random((96, 128), np.float32), 1.0, "all", 0.0, (), 96, 128)] * 2

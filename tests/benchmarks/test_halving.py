@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -37,6 +38,7 @@ def doubled(given: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     return given
 
 
+@pytest.mark.integration
 @torch.no_grad()
 def test_a_network_that_says_everything_twice_is_halved_without_loss() -> None:
     torch.manual_seed(0)

@@ -150,6 +150,7 @@ def test_the_thesis_took_near_misses_for_background_and_left_out_what_overlaps_n
     assert assigned[1].tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.integration
 def test_as_the_thesis_counts_no_more_proposals_are_looked_at_than_it_kept():
     pupil = Pupil(SMALL, TrainConfig(), DatasetSnapshot((), ("N",)), ContrastGroups.none())
     module = build(SMALL, ("N",), TrainConfig())

@@ -37,11 +37,13 @@ def test_easy_fields_are_found_nearly_whole(labelled):
     assert report.f1 >= 0.9
 
 
+@pytest.mark.integration
 def test_hard_fields_leave_a_detector_something_to_learn(labelled):
     report = judged(HARD, 20, labelled, seeds=range(5))
     assert 0 < report.any_class.ap50 <= 0.6
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("style", [LOW, MEDIUM, dark_on_bright(MEDIUM)])
 def test_cells_are_found_at_any_contrast_and_in_both_polarities(style, labelled):
     report = judged(style, 60, labelled, seeds=[7, 8])

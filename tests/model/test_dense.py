@@ -50,6 +50,7 @@ def through_the_post_processing(boxes, monkeypatch):
     return detector.detect([Prepared(pixels, 1.0, "all", 0.0, (), *SHAPE)])[0]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("cells", [600, 1000])
 def test_a_dense_field_of_touching_cells_comes_through_every_cap(cells, monkeypatch):
     field = generate_field(cells, SHAPE, cells, replace(MEDIUM, touching=0.6))

@@ -74,6 +74,7 @@ def test_batch_norm_is_trainable():
     assert all(type(m) is torch.nn.BatchNorm2d and m.weight.requires_grad for m in norms)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("backbone", sorted(STRIDES))
 def test_folded_it_has_the_same_maps_without_batch_normalisation(backbone):
     detector = fresh(config_of(backbone))
@@ -105,6 +106,7 @@ def test_the_thesis_models_04_to_06_differ_in_contrast_alone():
     assert all(replace(its, contrast=training.contrast) == training for _, its in others)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("preset", ["m03", "m04"])
 def test_the_thesis_models_take_one_training_step(preset):
     config, training = PRESETS[preset]

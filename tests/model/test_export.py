@@ -20,6 +20,8 @@ from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import Prepared, prepare
 
+pytestmark = pytest.mark.integration  # each exports a network and runs it
+
 SIZES = {1: (32.0, 64.0), 2: (12.0, 16.0, 20.0, 28.0), 5: (8.0, 16.0, 24.0, 32.0, 48.0)}
 CLASSES = ("A", "Nucleus")
 
@@ -101,7 +103,6 @@ def assert_same(detector, exported, images):
     return sum(len(one) for one, _ in pairs)
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(("backbone", "steps"), [("r18_p34_64", 25), ("mbs8_64", 70)])
 def test_after_some_training_the_exported_detector_finds_the_same(
     backbone, steps, cell_images, tmp_path
@@ -125,7 +126,6 @@ def test_images_of_any_size_are_taken(pair, shape):
     assert assert_same(*pair, [part_of_field(shape)]) > 0
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("backbone", ["resnet50_fpn", "vgg16"])
 def test_the_large_backbones_are_exported_too(backbone, tmp_path):
     detector = fresh(config_of(backbone, rpn_pre_nms=100, rpn_post_nms=50))

@@ -189,6 +189,7 @@ def test_a_box_set_right_never_loses_the_promotion(seed, number, recall, data):
     assert decide(evidence_of(seen), champion, config=GATE).promoted >= before.promoted
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("images", "ahead", "least", "most"),
     [

@@ -47,6 +47,7 @@ def test_the_same_field_taken_otherwise_is_alike(change):
     assert np.median(apart) <= MOST_BITS / 2
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("light", LIGHT)
 def test_other_fields_are_not_alike_however_the_light_falls(light):
     fingerprints = [fingerprint_of(field(seed) * LIGHT[light]) for seed in range(40)]

@@ -20,6 +20,7 @@ print(faults())
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so")
 def test_memory_that_is_kept_is_not_asked_of_the_kernel_again():
     faults = {

@@ -96,6 +96,7 @@ def dense_images(seed):
     return Pairs(scores, rng.random(boxes) < 0.3, rng.integers(0, 100, boxes), np.full(100, 100))
 
 
+@pytest.mark.integration
 def test_a_thousand_resamples_of_a_hundred_dense_images_differ_as_sets_of_such_images_do():
     values = ap50(dense_images(0), draw_weights(100))
     assert values.shape == (1000,)

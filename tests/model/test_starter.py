@@ -15,6 +15,8 @@ from model.tiling import TILE_PX
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import SIZE_UNKNOWN
 
+pytestmark = pytest.mark.integration  # each looks with the shipped weights
+
 MOST_BYTES = 15_000_000
 
 
@@ -89,7 +91,6 @@ def test_a_registry_begins_with_the_starter_where_it_is_asked_to(tmp_path):
     assert Registry(tmp_path).champion("1").id == CLASSICAL_ID
 
 
-@pytest.mark.integration
 def test_a_few_steps_from_the_starter_name_its_cells(cell_images, tmp_path):
     snapshot = DatasetSnapshot(
         (*cell_images(3, shape=(128, 160)), *cell_images(2, 200, "held-out", 8, (128, 160))),

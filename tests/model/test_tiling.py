@@ -139,6 +139,7 @@ def test_an_image_without_cells_gives_nothing():
 # A cell on a seam counts once
 
 
+@pytest.mark.integration
 def test_every_cell_of_a_large_field_counts_exactly_once():
     truth = crowd()
     found = by_tiles(truth)
@@ -146,6 +147,7 @@ def test_every_cell_of_a_large_field_counts_exactly_once():
     assert (np.diff(found.scores) <= 0).all()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("side", [4, 25, 40, 79, 80])
 def test_a_cell_as_large_as_what_tiles_share_counts_once_at_every_place_across_a_seam(side):
     seam = seams()[1]
@@ -162,6 +164,7 @@ def test_a_cell_larger_than_what_tiles_share_is_put_together(side):
         np.testing.assert_array_equal(by_tiles(truth).xyxy_px, np.float32(truth))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("side", [20, 80, 81, 130, 200])
 def test_a_cell_on_the_corner_of_four_tiles_counts_once(side):
     x, y = seams()[1:3]
@@ -191,6 +194,7 @@ def test_large_cells_that_touch_on_a_seam_stay_apart():
     np.testing.assert_array_equal(rows_of(by_tiles(truth).xyxy_px), rows_of(truth))
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000))
 def test_cells_of_any_size_that_do_not_overlap_count_exactly_once(seed):
@@ -318,6 +322,7 @@ class _Bright:
         return found
 
 
+@pytest.mark.integration
 def test_the_classical_detector_counts_the_same_by_tiles_as_without():
     field = generate_field(11, (700, 700), 110, EASY)
     seen = prepare(ImageRecord(field.pixels, "00"), ContrastGroups.none())

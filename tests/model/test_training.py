@@ -245,6 +245,7 @@ def test_a_batch_in_parts_that_ran_out_of_memory_is_learned_as_if_it_had_begun_s
     assert equal(halved, learn(twice, workdir=tmp_path / "begun so"))
 
 
+@pytest.mark.integration
 def test_a_training_killed_after_memory_ran_out_goes_on_with_what_memory_allows(
     learn, memory_for, tmp_path
 ):
@@ -305,6 +306,7 @@ def test_an_error_that_is_not_of_memory_is_told_as_it_is(learn, monkeypatch):
         learn()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("begin", ["nothing", "other weights"])
 def test_every_image_however_old_is_learned_from_again(
     learn, learned, cell_images, tmp_path, monkeypatch, begin

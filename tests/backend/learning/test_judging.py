@@ -97,6 +97,7 @@ def test_each_image_says_whose_boxes_its_truth_began_as(
     assert decision.reasons[1] == "their truth was made 1 from boxes of the champion, 1 from none"
 
 
+@pytest.mark.integration
 def test_strata_of_contrast_are_set_when_ten_images_judge_and_stay(
     services: Services, project: int, snapshot: DatasetSnapshot, correct_fields: Any
 ) -> None:

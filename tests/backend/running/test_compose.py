@@ -44,6 +44,7 @@ def test_compose_has_the_whole_loop(composed):
     assert set(composed) == {"label-studio", "postgres", "redis", "web", "worker"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("secret", EVERY_SECRET)
 def test_compose_refuses_to_start_without_a_secret(secret):
     done = run_config({k: v for k, v in EVERY_SECRET.items() if k != secret})

@@ -20,6 +20,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_there_are_three_groups_of_fields_and_a_real_micrograph(demo):
     names = sorted(path.name for path in (demo / "images").iterdir())
     for group in ("low", "medium", "high"):

@@ -63,6 +63,7 @@ def test_a_service_deaf_to_sigterm_is_killed_after_its_grace(supervisor, shell, 
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.integration
 def test_a_service_that_dies_is_started_again(supervisor, report, shell, written_pid):
     supervisor.start([shell("mortal")])
     first = written_pid("mortal")
@@ -78,6 +79,7 @@ def test_a_service_that_dies_is_started_again(supervisor, report, shell, written
     assert written_pid("mortal") != first
 
 
+@pytest.mark.integration
 def test_a_service_that_keeps_dying_ends_the_watch_with_its_reason(supervisor, shell, monkeypatch):
     monkeypatch.setattr(supervisor_module, "RESTARTS", 1)
     supervisor.start(

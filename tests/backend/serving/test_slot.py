@@ -199,6 +199,7 @@ def test_who_looks_on_sees_the_new_champion_of_a_project_that_is_loaded(
     wait_until(lambda: slot.peek("1") == "trained-a+t0.5")
 
 
+@pytest.mark.integration
 def test_no_request_fails_or_is_answered_by_two_versions_while_champions_change(
     registry: Any, trained: Trained, slot: Slot
 ) -> None:
