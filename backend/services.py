@@ -74,7 +74,8 @@ class Services:
     @cached_property
     def label_studio(self) -> LabelStudio:
         address = self.credentials.label_studio_url or self.settings.label_studio_address
-        return LabelStudio(address, self.credentials.label_studio_token)
+        token = self.credentials.label_studio_token
+        return LabelStudio(address, token, self.settings.label_studio_browser_url)
 
     @property
     def label_studio_for_browsers(self) -> str:

@@ -21,6 +21,8 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 #: In the home: the ports on which `cytoloop up` last ran.
 PORTS_FILE = "ports.json"
 PORTS = ("port", "label_studio_port")
+#: Never told, not even where they cannot be used.
+_SECRETS = ("backend_password", "webhook_secret")
 
 
 class Settings(BaseSettings):
@@ -118,6 +120,20 @@ class Settings(BaseSettings):
     @classmethod
     def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+    @field_validator("backend_user", "backend_password", "webhook_secret")
+    @classmethod
+    def _as_label_studio_sends_it(cls, value: str) -> str:
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError("Label Studio sends it right only with the letters and signs of ASCII")
+        return value
+
+    @field_validator("backend_user")
+    @classmethod
+    def _without_colon(cls, value: str) -> str:
+        if ":" in value:
+            raise ValueError("a colon ends the name where it is sent with the password")
+        return value
 
     @field_validator("redis_url")
     @classmethod
@@ -232,7 +248,8 @@ def _fault_in_words(loc: tuple[int | str, ...], msg: str, input: object, **_: ob
     if not loc:  # no setting of its own
         return f"{said}."
     name = str(loc[0])
+    value = "what it is" if name in _SECRETS else repr(input)
     return (
-        f"{name} cannot be {input!r}: {said}. "
+        f"{name} cannot be {value}: {said}. "
         f"Correct {PREFIX}{name.upper()}, or the option of that name."
     )

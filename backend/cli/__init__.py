@@ -9,6 +9,8 @@ and exits with code 2. Results go to stdout, everything said along the way to st
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from backend.cli import (
@@ -59,4 +61,16 @@ def make_app() -> typer.Typer:
 def main() -> None:
     """Run the command `cytoloop`."""
     wait_quietly()
+    _spare_this_machine_the_proxy()
     make_app()()
+
+
+def _spare_this_machine_the_proxy() -> None:
+    """Have no proxy asked for what runs here, by this process and by those that it starts.
+
+    Label Studio and the backend talk to each other, and are asked whether they answer, by
+    127.0.0.1; a proxy that the environment names for packages and the web knows nothing of them.
+    """
+    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    spared = ",".join([*([named] if named else []), "127.0.0.1", "localhost"])
+    os.environ |= {"no_proxy": spared, "NO_PROXY": spared}

@@ -87,10 +87,16 @@ def label_studio(patient: Patient) -> Iterator[Finding]:
     try:
         user = patient.label_studio.check()["user"]
     except LabelStudioError as error:
-        command = "cytoloop connect --token TOKEN --project ID"
-        yield fail("Token", str(error), f"Copy a token from Account & Settings, then: {command}")
+        yield fail("Token", str(error), f"Copy a token from Account & Settings, {_put(patient)}.")
     else:
         yield ok("Token", f"that of {user}")
+
+
+def _put(patient: Patient) -> str:
+    """Say where a new token is to be put."""
+    if patient.settings.label_studio_token:
+        return "put it into CYTOLOOP_LABEL_STUDIO_TOKEN and start Cytoloop anew"
+    return "then: cytoloop connect --token TOKEN --project ID"
 
 
 def _same_password(patient: Patient) -> Iterator[Finding]:

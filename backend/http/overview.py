@@ -13,7 +13,7 @@ from backend.store.projects import Project
 from backend.store.runs import Run
 from model.errors import BrokenVersion
 from model.versions import ModelVersion
-from model.wording import LIMIT_REACHED
+from model.wording import LIMIT_REACHED, counted
 
 DECISIONS_SHOWN = 5
 
@@ -57,6 +57,12 @@ class ProjectOverview:
     ended: tuple[Run, ...]
     capped: int
 
+    @property
+    def of_seen(self) -> str:
+        """Of how many images these are, in words; of an attached project not all were seen yet."""
+        seen = counted(self.images, "image")
+        return f"of {seen} seen so far" if self.images >= max(self.corrected, 1) else ""
+
     def to_json(self) -> dict[str, Any]:
         return {
             "project": self.project.id,
@@ -65,6 +71,7 @@ class ProjectOverview:
             "problem": self.problem,
             "images": self.images,
             "corrected": self.corrected,
+            "of_seen": self.of_seen,
             "next_milestone": self.next_milestone,
             "progress": round(self.progress, 4),
             "run": job_status(self.active) if self.active else None,

@@ -32,10 +32,14 @@ class Connection:
     token
         A legacy token (40 hex digits) or a personal access token (three parts with dots), which
         is exchanged for short-lived access tokens.
+    browser_url
+        The address under which browsers reach it, and so what it names some of its files by;
+        these are fetched under ``url``.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, browser_url: str = "") -> None:
         self.url = url.rstrip("/")
+        self._browser_url = browser_url.rstrip("/")
         self._token = token
         self._access = ("", 0.0)
         self._renewing = threading.Lock()
@@ -102,6 +106,8 @@ class Connection:
         LabelStudioError
             The address is another host's.
         """
+        if self._browser_url and path.startswith(f"{self._browser_url}/"):
+            path = self.url + path.removeprefix(self._browser_url)
         parts = urlsplit(path)
         own = urlsplit(self.url)
         if parts.scheme or parts.netloc:
@@ -109,7 +115,8 @@ class Connection:
                 raise LabelStudioError(
                     f"An image lies at {parts.scheme}://{parts.netloc}, but images are fetched "
                     f"from the configured Label Studio ({self.url}) alone. Upload it there, or "
-                    "bring it in with `cytoloop import`."
+                    "bring it in with `cytoloop import`; where both are one, name that address in "
+                    "CYTOLOOP_LABEL_STUDIO_BROWSER_URL."
                 )
             return path
         path = "/" + path.lstrip("/")
@@ -151,6 +158,11 @@ class Connection:
                 allow_redirects=False,
                 **sent,
             )
+        except requests.ReadTimeout as error:
+            raise LabelStudioError(
+                f"Label Studio at {self.url} did not answer {method} {urlsplit(address).path} "
+                f"within {READ_TIMEOUT_S:.0f} s: is it busy, or its machine?"
+            ) from error
         except requests.RequestException as error:
             raise LabelStudioError(
                 f"Label Studio at {self.url} could not be reached ({type(error).__name__}). "

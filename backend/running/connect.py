@@ -49,7 +49,8 @@ def connect(settings: Settings, url: str, token: str, project_id: int) -> str:
         "label_studio_url": "" if is_own(settings, url) else url,
         "label_studio_token": token,
     }
-    kept = replace(services.credentials, **to_keep)
+    before = services.credentials
+    kept = replace(before, **to_keep)
     kept.save(settings.home)
     services = replace(services, credentials=kept)
     services.projects.ensure(project_id, project["title"], project["label_config"])
@@ -57,7 +58,10 @@ def connect(settings: Settings, url: str, token: str, project_id: int) -> str:
     if not answers(f"{settings.backend_address}/health"):
         return f"{done}kept. Start Cytoloop (cytoloop up): it attaches {project['title']!r}."
     attach(services, project_id)
-    return f"{done}{project['title']!r} is attached to {settings.backend_address}."
+    attached = f"{done}{project['title']!r} is attached to {settings.backend_address}."
+    if before.label_studio_token == token:
+        return attached
+    return f"{attached} Start Cytoloop anew: what runs goes on with the former token."
 
 
 def _completed(settings: Settings, url: str, token: str) -> tuple[str, str]:

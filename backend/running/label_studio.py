@@ -40,7 +40,7 @@ def label_studio_service(settings: Settings, credentials: Credentials) -> Servic
         command=(program(settings), "start", "--no-browser", *listen),
         where=address,
         healthy=partial(answers, f"{address}/health"),
-        environment=environment(address, folder, credentials),
+        environment=environment(settings.label_studio_browser_url or address, folder, credentials),
         patience_s=FIRST_START_S,
     )
 
@@ -104,7 +104,13 @@ def program(settings: Settings) -> str:
 
 
 def environment(address: str, folder: Path, credentials: Credentials) -> dict[str, str]:
-    """Return its variables; without the two on local addresses it refuses a backend on loopback."""
+    """Return its variables; without the two on local addresses it refuses a backend on loopback.
+
+    Parameters
+    ----------
+    address
+        Where browsers find it: its pages take their scripts and their API from there.
+    """
     return {
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
         "LABEL_STUDIO_HOST": address,

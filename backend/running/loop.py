@@ -90,7 +90,7 @@ def _welcome(services: Services, terminal: Terminal) -> None:
     terminal.say(f"Label cells   {services.label_studio_for_browsers}")
     if not credentials.label_studio_url:
         terminal.say(f"              user {credentials.email}  password {credentials.password}")
-    terminal.say(f"See progress  {settings.backend_address}")
+    terminal.say(f"See progress  {settings.browser_address}")
     dashboard_password = credentials.backend_password
     terminal.say(f"              user {settings.backend_user}  password {dashboard_password}")
     terminal.say(f"Both logins are kept in {settings.home / FILE_NAME}. Ctrl-C stops everything.")

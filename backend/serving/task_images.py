@@ -48,9 +48,10 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
         return known
     data = _data(task)
     sha256 = data.get("sha256")
-    if not (isinstance(sha256, str) and _is_kept(services, sha256)):
-        sha256 = services.images.keep(_fetch(services, task, data_key))
-    page = int(data.get("page") or 0)
+    if isinstance(sha256, str) and _is_kept(services, sha256):
+        page = int(data.get("page") or 0)
+    else:  # a page of the lab's own says nothing of what Label Studio shows
+        sha256, page = services.images.keep(_fetch(services, task, data_key)), 0
     record = read_image(services.images.path(sha256), page=page)
     name = str(data.get("name") or _name(str(data.get(data_key) or "")) or sha256[:12])
     stored = services.images.add(project, sha256, page, name, record.width, record.height)

@@ -6,7 +6,7 @@ let lastSeen = null;
 
 function show(article, now) {
   const part = (name) => article.querySelector(`[data-of="${name}"]`);
-  for (const name of ["corrected", "next_milestone", "served"]) part(name).textContent = now[name] ?? "–";
+  for (const name of ["corrected", "of_seen", "next_milestone", "served"]) part(name).textContent = now[name] ?? "–";
   part("way").style.width = `${100 * now.progress}%`;
   part("run").hidden = !now.run;
   if (!now.run) return;

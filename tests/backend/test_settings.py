@@ -25,6 +25,8 @@ from model.starter import STARTER_ID
         ("DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
         ("REDIS_URL", "localhost", "begins with redis://"),
         ("LOG_LEVEL", "loud", "'WARNING'"),
+        ("BACKEND_PASSWORD", "Zählwerk", "cannot be what it is: .* ASCII"),
+        ("BACKEND_USER", "lab:anna", "colon"),
         ("FIRST_VERSION", "trained-1", f"'{STARTER_ID}' or 'classical-1'"),
     ],
 )

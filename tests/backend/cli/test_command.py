@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from typing import NoReturn
 
 import pytest
 import typer
+from requests.utils import get_environ_proxies
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from backend import cli
 from backend.cli import make_app
 from backend.cli.choosing import parse_mapping
 from backend.cli.console import Commands, warn
@@ -104,6 +107,27 @@ def test_an_error_of_ours_is_one_line_and_exit_code_2(error: Exception) -> None:
 def test_a_bug_keeps_its_traceback() -> None:
     result = CliRunner().invoke(failing(ZeroDivisionError("a bug")), ["fail"])
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("named", [{}, {"no_proxy": "lab.org"}, {"NO_PROXY": "lab.org"}])
+def test_what_runs_on_this_machine_is_asked_without_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
+) -> None:
+    monkeypatch.setattr(cli, "make_app", lambda: lambda: None)
+    monkeypatch.setattr(os, "environ", {"http_proxy": "http://proxy.invalid:3128"} | named)
+
+    cli.main()
+
+    asked = {
+        url: bool(get_environ_proxies(f"http://{url}/health"))
+        for url in ("127.0.0.1:9090", "localhost:8080", "lab.org", "example.org")
+    }
+    assert asked == {
+        "127.0.0.1:9090": False,
+        "localhost:8080": False,
+        "lab.org": not named,
+        "example.org": True,
+    }
 
 
 def test_ctrl_c_ends_without_a_traceback() -> None:

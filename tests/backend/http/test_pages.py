@@ -46,9 +46,17 @@ def test_the_dashboard_says_how_a_project_stands(
     assert 'href="http://127.0.0.1:9/projects/1/data"' in page
     assert "Classical detector" in page
     assert '<b data-of="corrected">1</b>' in page
+    assert '<span data-of="of_seen">of 1 image seen so far</span>' in page
     assert '<b data-of="next_milestone">5</b>' in page
     assert "/projects/1/export/voc" in page
     assert "classical-1+t0.5" in page
+
+
+def test_of_an_attached_project_not_fewer_images_are_told_than_were_corrected(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    services.annotations.record(Annotation(1, project, 1, (), NOW, NOW))
+    assert '<span data-of="of_seen"></span>' in client.get("/").text
 
 
 def test_dashboard_and_status_name_one_next_milestone_also_after_corrections_were_deleted(

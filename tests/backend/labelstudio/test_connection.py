@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.errors import LabelStudioError
+from backend.labelstudio import connection
 from backend.labelstudio.client import LabelStudio
 
 LEGACY = "0123456789abcdef0123456789abcdef01234567"
@@ -92,6 +94,28 @@ def test_the_token_goes_to_the_configured_host_alone(server: Any) -> None:
             client.download(elsewhere)
 
     assert server.asked == []
+
+
+def test_an_image_named_by_the_address_that_browsers_know_is_its_own(server: Any) -> None:
+    server.answers["/data/local-files/"] = b"pixels"
+    client = LabelStudio(server.url, LEGACY, browser_url="http://labels.example.org/")
+
+    fetched = client.download("http://labels.example.org/data/local-files/?d=plate/a.png")
+
+    assert fetched == b"pixels"
+    with pytest.raises(LabelStudioError, match="CYTOLOOP_LABEL_STUDIO_BROWSER_URL"):
+        client.download("http://labels.example.org.evil.org/data/a.png")
+
+
+def test_a_label_studio_that_takes_too_long_is_not_called_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "READ_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = LabelStudio(f"http://127.0.0.1:{silent.getsockname()[1]}", LEGACY)
+
+        with pytest.raises(LabelStudioError, match=r"did not answer POST /api/tasks/ within"):
+            client.create_task(7, {})
 
 
 def test_a_redirect_away_is_not_followed(server: Any) -> None:

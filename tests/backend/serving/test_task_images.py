@@ -91,6 +91,16 @@ def test_a_sha256_that_is_not_kept_here_falls_back_to_what_label_studio_shows(
         assert read_task_image(services, project, task, "image").width == 12
 
 
+@pytest.mark.parametrize("page", [1, "z07", None])
+def test_a_column_called_page_of_the_labs_own_is_no_page_of_what_label_studio_shows(
+    services: Services, project: int, downloads: dict[str, Any], page: Any
+) -> None:
+    downloads["/data/a.png"] = png()
+    task = {"id": 7, "data": {"image": "/data/a.png", "page": page}}
+
+    assert stored_task_image(services, project, task, "image").page == 0
+
+
 def test_what_is_no_image_is_refused_and_not_attached(
     services: Services, project: int, downloads: dict[str, Any]
 ) -> None:
