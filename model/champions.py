@@ -124,8 +124,13 @@ class Champions:
 
         self._change(project, "promoted", to_champion)
 
-    def rollback(self, project: str) -> str:
+    def rollback(self, project: str, check: Callable[[str], object]) -> str:
         """Return to the champion before; twice returns to the one before that.
+
+        Parameters
+        ----------
+        check
+            Told its id; where it raises, the champion stays.
 
         Raises
         ------
@@ -139,6 +144,7 @@ class Champions:
                     f"project {project} has had no champion before {served[-1]}; "
                     f"choose one with `cytoloop models promote`"
                 )
+            check(served[-2])
             return served[-2]
 
         self._change(project, "rolled back", to_the_one_before)

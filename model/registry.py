@@ -180,10 +180,17 @@ class Registry:
 
         Raises
         ------
-        VersionNotFound, BrokenVersion
-            As :meth:`get`.
+        BrokenVersion
+            It cannot be read, or is not there any more.
         """
-        return self.get(self.champion_id(project))
+        id = self.champion_id(project)
+        try:
+            return self.get(id)
+        except VersionNotFound as error:
+            raise BrokenVersion(
+                f"{id}, the champion of project {project}, is not in the registry any more. "
+                "Restore its folder from a backup, or choose another: `cytoloop models rollback`"
+            ) from error
 
     def champion_id(self, project: str) -> str:
         """Return the id of :meth:`champion`, also where that version cannot be read."""
@@ -237,9 +244,9 @@ class Registry:
         NothingToRollBack
             When there is none before.
         VersionNotFound, BrokenVersion
-            As :meth:`get`.
+            As :meth:`get`; the champion stays.
         """
-        return self.get(self._champions.rollback(project))
+        return self.get(self._champions.rollback(project, self.get))
 
     def history(self, project: str) -> tuple[Change, ...]:
         """Return every change of champion, oldest first."""

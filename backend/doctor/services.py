@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 
 import requests
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import Worker
-from rq.worker import BaseWorker
 
 from backend.credentials import FILE_NAME
 from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
@@ -20,14 +16,12 @@ from backend.learning.queue import without_password
 from backend.running.errors import RunningError
 from backend.running.http import TIMEOUT_S
 from backend.running.label_studio import program
-from backend.running.pids import is_running
+from backend.running.ours import lives, workers
 from backend.running.ports import is_free
 from backend.running.redis import redis_server
 
 #: The Label Studio whose API the tests speak to.
 TESTED = "1.23"
-#: A worker that works or waits is heard of at least this often.
-SILENCE = timedelta(minutes=8)
 
 
 def redis(patient: Patient) -> Iterator[Finding]:
@@ -47,8 +41,8 @@ def worker(patient: Patient) -> Iterator[Finding]:
     """Look whether a worker is there to train."""
     try:
         with closing(_redis(patient.settings.redis_address)) as connection:
-            found = Worker.all(connection=connection)
-            living = [each for each in found if _lives(each)]
+            found = workers(connection)
+            living = [each for each in found if lives(each)]
             busy = [each.get_current_job_id() for each in living]
     except (RedisError, OSError):
         yield fail("Worker", "unknown, since Redis does not answer", "Mend Redis first.")
@@ -147,13 +141,6 @@ def _taken(what: str, port: int, variable: str) -> Finding:
         f"port {port} is taken by another program, where {what} should listen",
         f"Stop that program (ss -ltnp shows it), or choose another port ({variable}).",
     )
-
-
-def _lives(worker: BaseWorker) -> bool:
-    if worker.hostname == socket.gethostname() and worker.pid:
-        return is_running(worker.pid)
-    heard = worker.last_heartbeat
-    return heard is not None and datetime.now(UTC) - heard.replace(tzinfo=UTC) < SILENCE
 
 
 def _version_at(url: str) -> str | None:

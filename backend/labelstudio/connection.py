@@ -21,6 +21,9 @@ READ_TIMEOUT_S = 30.0
 #: An access token lives for 300 s; it is renewed before that.
 ACCESS_TOKEN_S = 240.0
 
+_MISSING = "It is not there: was the project or task deleted?"
+_NOT_ITS_OWN = "Label Studio itself says more; does it run behind the proxy that answered?"
+
 
 class Connection:
     """Requests to the configured Label Studio and to no other host.
@@ -93,8 +96,7 @@ class Connection:
             self._access = ("", 0.0)  # expired early, such as after a change of the server's clock
             answer = self._send(method, self.address(path), self._authorisation(), sent)
         if answer.status_code >= 300:
-            missing = answer.status_code == 404
-            kind = LabelStudioMissing if missing else LabelStudioError
+            kind = LabelStudioMissing if _says_missing(path, answer) else LabelStudioError
             raise kind(_refusal(method, path, answer))
         return answer
 
@@ -182,6 +184,15 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+def _says_missing(path: str, answer: requests.Response) -> bool:
+    """Tell whether Label Studio itself says that something is not there.
+
+    A proxy before it says the same of everything while Label Studio is started anew. The API tells
+    a detail; a file that is not there has none to tell.
+    """
+    return answer.status_code == 404 and ("/api/" not in path or bool(_detail(answer)))
+
+
 def _refusal(method: str, path: str, answer: requests.Response) -> str:
     path = path.partition("?")[0]
     if 300 <= answer.status_code < 400:
@@ -193,7 +204,7 @@ def _refusal(method: str, path: str, answer: requests.Response) -> str:
         401: "The token is wrong, was revoked, or is a legacy token where these are switched off: "
         "copy one from Account & Settings in Label Studio.",
         403: "The token's user may not do this; take the token of a user who may.",
-        404: "It is not there: was the project or task deleted?",
+        404: _MISSING if _says_missing(path, answer) else _NOT_ITS_OWN,
     }.get(answer.status_code, "")
     return (
         f"Label Studio answered {answer.status_code} to {method} {path}: {_said(answer)} {advice}"
@@ -206,7 +217,14 @@ def _said(answer: requests.Response) -> str:
         body = answer.json()
     except requests.JSONDecodeError:
         return answer.reason or ""
-    detail = body.get("detail", body) if isinstance(body, dict) else body
-    if isinstance(body, dict) and body.get("validation_errors"):
-        detail = body["validation_errors"]
-    return re.sub(r"\s+", " ", str(detail))[:300]
+    faults = body.get("validation_errors") if isinstance(body, dict) else None
+    return re.sub(r"\s+", " ", str(faults or _detail(answer) or body))[:300]
+
+
+def _detail(answer: requests.Response) -> Any:
+    """Return what Label Studio's API says of an error; None where something else answered."""
+    try:
+        body = answer.json()
+    except requests.JSONDecodeError:
+        return None
+    return body.get("detail") if isinstance(body, dict) else None

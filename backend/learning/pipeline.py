@@ -15,12 +15,12 @@ from backend.learning.judging import judge
 from backend.learning.progress import Reporter
 from backend.learning.reconcile import reconcile
 from backend.learning.showing import show_least_work
-from backend.learning.snapshots import build_snapshot
+from backend.learning.snapshots import build_snapshot, frozen
 from backend.learning.taken import run_folder, snapshot_file, take
 from backend.services import Services
 from backend.store.runs import PROMOTING, Run
 from model.errors import NothingToLearn, TrainingCancelled
-from model.examples import DatasetSnapshot
+from model.examples import FEWEST_OF_FIVE, DatasetSnapshot
 from model.learning import make_candidate
 from model.progress import part_of
 from model.versions import EvaluationReport, GateDecision, ModelVersion
@@ -124,7 +124,7 @@ def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
     if run.snapshot is None or not path.exists():
         return None
     try:
-        snapshot = DatasetSnapshot.load(path)
+        snapshot = frozen(services, run.id)
     except (ValueError, KeyError) as error:  # such as after a power cut: it is frozen anew
         log.warning("run.snapshot_unreadable", run=run.id, reason=str(error))
         return None
@@ -170,12 +170,18 @@ def _check_held_out(
     services: Services, run: Run, snapshot: DatasetSnapshot, report: Reporter
 ) -> None:
     if not snapshot.of_side("held-out"):
-        corrected = services.runs.get(run.id).corrected
+        corrected = services.runs.get(run.id).corrected or 0
+        enough = (
+            "Images of one field, such as the frames of a film, count as one: correct images of "
+            "other fields too, of three in all"
+            if corrected >= FEWEST_OF_FIVE
+            else "Three corrected images are enough to begin with"
+        )
         raise NothingToLearn(
             report.message(
                 f"No corrected image is held out to judge a candidate by ({corrected} corrected). "
-                "Three corrected images are enough to begin with; without a judgement no candidate "
-                "takes the champion's place, so none was trained."
+                f"{enough}; without a judgement no candidate takes the champion's place, so none "
+                "was trained."
             )
         )
 
@@ -198,7 +204,7 @@ def _judge(
         # Read again: someone may have chosen another champion while the candidate learned.
         champion = services.registry.champion(project).id
         services.runs.progress(run.id, champion=champion)
-        decision = _decide(services, run, candidate, snapshot)
+        decision = _decide(services, run, candidate, snapshot, report)
         serving = candidate if decision.promoted else services.registry.get(champion)
         shows_others = show_least_work(services, run.project, serving, snapshot, report.note)
         if decision.promoted:
@@ -218,10 +224,15 @@ def _judge(
 
 
 def _decide(
-    services: Services, run: Run, candidate: ModelVersion, snapshot: DatasetSnapshot
+    services: Services,
+    run: Run,
+    candidate: ModelVersion,
+    snapshot: DatasetSnapshot,
+    report: Reporter,
 ) -> GateDecision:
     champion = services.registry.champion(str(run.project))
     decision = judge(services, run.project, candidate, champion, snapshot)
+    report.stage("judging", 0.98)  # a run that was cancelled meanwhile decides nothing
     services.registry.record_decision(candidate.id, decision)
     services.runs.progress(run.id, ap50=_ap50(decision.candidate))
     return decision

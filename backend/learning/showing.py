@@ -8,6 +8,7 @@ from dataclasses import replace
 from backend.effort.actions import Costs
 from backend.effort.costing import measured_costs, seconds_of_right
 from backend.effort.measuring import measure
+from backend.learning.snapshots import frozen
 from backend.learning.taken import snapshot_file
 from backend.learning.triggers import push_champion
 from backend.services import Services
@@ -69,7 +70,7 @@ def show_anew(services: Services, project: int, on_note: Callable[[str], None]) 
         path = snapshot_file(services.settings, run.id)
         if run.snapshot and path.exists():
             champion = services.registry.champion(str(project))
-            if show_least_work(services, project, champion, DatasetSnapshot.load(path), on_note):
+            if show_least_work(services, project, champion, frozen(services, run.id), on_note):
                 push_champion(services, project)
             return
 

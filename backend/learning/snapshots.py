@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from backend.effort.believing import corrections
 from backend.errors import NotFound
 from backend.labelstudio.results import to_labels
+from backend.learning.taken import snapshot_file
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
@@ -62,7 +63,27 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
     for example, boxes in zip(examples, _guarded(examples, chosen, on_note), strict=True):
         if side := sides[example.key]:
             labelled.append(_labelled(services, example, boxes, side))
+    if waiting := len(examples) - len(labelled):
+        on_note(
+            f"{counted(waiting, 'corrected image')} left for the next run: of five, or of three "
+            "that are left over, one is held out to judge"
+        )
     return DatasetSnapshot(tuple(labelled), chosen.classes)
+
+
+def frozen(services: Services, run_id: int) -> DatasetSnapshot:
+    """Return what a run froze, its images where this home keeps them: it may have been moved.
+
+    Raises
+    ------
+    ValueError, KeyError
+        The file is not what a run wrote.
+    OSError
+        It cannot be read.
+    """
+    snapshot = DatasetSnapshot.load(snapshot_file(services.settings, run_id))
+    here = (replace(i, path=services.images.path(i.sha256)) for i in snapshot.images)
+    return replace(snapshot, images=tuple(here))
 
 
 def labels_of(services: Services, project: int, on_note: OnNote) -> list[ImageLabels]:

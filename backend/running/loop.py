@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from backend.credentials import FILE_NAME, Credentials
+from backend.datasets.pairing import find_images
 from backend.running.label_studio import is_first_start, label_studio_service, require_same
 from backend.running.lock import hold
 from backend.running.ours import web_service, worker_service
@@ -38,7 +39,11 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
         Each says what to do; whatever was started has been stopped.
     Refused
         The environment names another Label Studio than that of the home's projects.
+    BadRequest
+        The folder has no image.
     """
+    if images is not None:
+        find_images(images)  # before a project is made of it
     services = build_services(settings)
     credentials, label_studio = services.credentials, services.label_studio.url
     require_same(services, label_studio)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import Worker
+from rq import Queue, Worker
+from rq.worker import BaseWorker
 
+from backend.learning.queue import LEARN
 from backend.running.http import answers
+from backend.running.pids import is_running
 from backend.running.processes import Service
 from backend.settings import Settings
 
 THREADS = 8
 #: The longest silence of gunicorn's worker thread; the requests have limits of their own.
 TIMEOUT_S = 120
+#: A worker that works or waits is heard of at least this often.
+SILENCE = timedelta(minutes=8)
 
 
 def web_command(settings: Settings) -> tuple[str, ...]:
@@ -70,10 +77,23 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def has_worker(redis_address: str, pid: int | None = None) -> bool:
-    """Tell whether a worker, or that of this process id, waits for jobs or works on one."""
+    """Tell whether a worker of ours, or that of this process id, waits for jobs or works on one."""
     try:
         with Redis.from_url(redis_address, socket_connect_timeout=1) as connection:
-            workers = Worker.all(connection=connection)
+            living = [each for each in workers(connection) if lives(each)]
     except RedisError:
         return False
-    return any(pid in (None, worker.pid) for worker in workers)
+    return any(pid in (None, worker.pid) for worker in living)
+
+
+def workers(connection: Redis) -> list[BaseWorker]:
+    """Return our workers, the dead ones too, and none of other programs that share a Redis."""
+    return list(Worker.all(queue=Queue(LEARN, connection=connection)))
+
+
+def lives(worker: BaseWorker) -> bool:
+    """Tell whether a worker's process is there, as far as can be told from this machine."""
+    if worker.hostname == socket.gethostname() and worker.pid:
+        return is_running(worker.pid)
+    heard = worker.last_heartbeat
+    return heard is not None and datetime.now(UTC) - heard.replace(tzinfo=UTC) < SILENCE

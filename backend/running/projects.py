@@ -64,9 +64,9 @@ def _open_folder(
     id = known.get(str(folder))
     if id is None or id not in present:
         id = make_project(services, title or _free_title(services, folder)).id
-        attach(services, id)
         known[str(folder)] = id
         write_json(services.settings.home / FOLDERS_FILE, known)
+        attach(services, id)
     project = services.projects.get(id)
     _fill(services, project, folder, terminal)
     return project

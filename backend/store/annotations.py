@@ -90,7 +90,9 @@ class Annotations:
 
         Returns
         -------
-        False when that was known, is older than what is known, or the annotation was deleted.
+        False when that was known, is older than what is known, or the annotation was deleted. One
+        that was made after it had its number is another: a Label Studio that was put back from a
+        copy gives numbers anew.
 
         Raises
         ------
@@ -99,11 +101,15 @@ class Annotations:
         """
         values = {
             **vars(annotation),
+            "deleted": False,
             "result": list(annotation.result),
             # Counted here, so that no reader must go through all regions.
             "labels": dict(count_labels(annotation.result)),
         }
-        older = (annotations.c.updated_at < annotation.updated_at) & ~annotations.c.deleted
+        another = annotations.c.deleted & (annotations.c.updated_at < annotation.created_at)
+        older = (annotations.c.updated_at < annotation.updated_at) & (
+            ~annotations.c.deleted | another
+        )
         with writing(self._engine, annotation.project) as connection:
             insert = upsert(connection, annotations).values(values)
             changed = insert.on_conflict_do_update(index_elements=["id"], set_=values, where=older)

@@ -137,7 +137,8 @@ def _handler(studio: StandIn) -> type[BaseHTTPRequestHandler]:
             found = studio.answer(
                 self.command, asked.path, parse_qs(asked.query), json.loads(body or b"{}")
             )
-            sent = found if isinstance(found, bytes) else json.dumps(found).encode()
+            told = {"detail": "Not found."} if found is None else found
+            sent = told if isinstance(told, bytes) else json.dumps(told).encode()
             self.send_response(404 if found is None else 200)
             self.send_header("Content-Length", str(len(sent)))
             self.end_headers()

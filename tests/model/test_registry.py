@@ -281,6 +281,26 @@ def test_a_project_keeps_the_champion_it_went_back_to_though_another_is_now_the_
     assert today.rollback("1").id == today.champion("1").id == "classical-1"
 
 
+def test_a_champion_whose_folder_is_gone_is_told_with_what_chooses_another(registry):
+    for name in "ab":
+        registry.add(version(name), NONE, None)
+        registry.promote("1", name)
+    remove_folder(registry.root / "versions" / "b")
+    with pytest.raises(BrokenVersion, match=r"b, the champion of project 1, .* models rollback"):
+        registry.champion("1")
+    assert registry.rollback("1").id == registry.champion("1").id == "a"
+
+
+def test_a_rollback_to_a_version_that_is_gone_leaves_the_champion(registry):
+    for name in "ab":
+        registry.add(version(name), NONE, None)
+        registry.promote("1", name)
+    remove_folder(registry.root / "versions" / "a")
+    with pytest.raises(VersionNotFound):
+        registry.rollback("1")
+    assert registry.champion("1").id == "b"
+
+
 def test_the_history_keeps_every_change_with_its_time(registry):
     registry.add(version("a"), NONE, None)
     registry.promote("1", "a")

@@ -13,6 +13,7 @@ from backend.doctor.examining import CHECKS, examine
 from backend.doctor.findings import Finding, Patient
 from backend.errors import BadSetting
 from backend.running.lock import hold
+from backend.running.ours import has_worker
 from backend.settings import Settings
 
 
@@ -67,10 +68,20 @@ def test_a_worker_that_waits_is_alive_and_one_whose_process_is_gone_is_not(
         worker = Worker([Queue("learn", connection=connection)], connection=connection)
         worker.register_birth()
         assert only(looking.worker(Patient(settings))).says == "1 alive, waiting"
+        assert has_worker(settings.redis_address)
         connection.hset(worker.key, "pid", dead_pid)
         assert "(1 died)" in only(looking.worker(Patient(settings))).says
+        assert not has_worker(settings.redis_address)
         connection.hset(worker.key, "hostname", "another-host")
         assert only(looking.worker(Patient(settings))).level == "ok"
+
+
+def test_the_worker_of_another_program_on_this_redis_is_none_of_ours(settings: Settings) -> None:
+    with Redis.from_url(settings.redis_address) as connection:
+        theirs = Worker([Queue("default", connection=connection)], connection=connection)
+        theirs.register_birth()
+        assert only(looking.worker(Patient(settings))).says.startswith("none:")
+        assert not has_worker(settings.redis_address)
 
 
 def test_a_port_that_another_program_has_is_told(settings: Settings, taken_port: int) -> None:

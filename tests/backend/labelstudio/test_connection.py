@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.labelstudio import connection
 from backend.labelstudio.client import LabelStudio
 
@@ -116,6 +116,18 @@ def test_a_label_studio_that_takes_too_long_is_not_called_away(
 
         with pytest.raises(LabelStudioError, match=r"did not answer POST /api/tasks/ within"):
             client.create_task(7, {})
+
+
+def test_what_a_proxy_does_not_find_is_not_missing_in_label_studio(server: Any) -> None:
+    server.answers["/api/projects/7/"] = lambda _: (404, {"detail": "Not found."})
+    server.answers["/api/projects/8/"] = lambda _: (404, "404 page not found")
+    client = LabelStudio(server.url, LEGACY)
+
+    with pytest.raises(LabelStudioMissing, match="was the project or task deleted"):
+        client.project(7)
+    with pytest.raises(LabelStudioError, match="does it run behind the proxy") as caught:
+        client.project(8)
+    assert not isinstance(caught.value, LabelStudioMissing)
 
 
 def test_a_redirect_away_is_not_followed(server: Any) -> None:

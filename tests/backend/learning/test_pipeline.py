@@ -3,9 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from redis import Redis
 
+from backend.learning import pipeline
 from backend.learning.pipeline import learn
 from backend.learning.progress import Reporter
 from backend.services import Services
@@ -13,9 +15,11 @@ from backend.store.runs import Run
 from model.classical import CLASSICAL_ID
 from model.errors import TrainingCancelled
 from model.examples import DatasetSnapshot
-from model.fields import EASY, FieldStyle
+from model.fields import EASY, HARD, FieldStyle, generate_field
 from model.progress import Progress
 from model.starter import STARTER_ID
+from model.versions import GateDecision, ModelVersion
+from preprocessing.groups import ContrastGroups
 
 #: Faint rims among blobs and fibres, which the classical detector finds instead: its AP50 over ten
 #: fields was measured as 0.08. Sixty steps from the starter find all of them.
@@ -54,6 +58,19 @@ def test_two_corrections_are_too_few_to_learn_from(
     assert [version.id for version in services.registry.list()] == [CLASSICAL_ID, STARTER_ID]
 
 
+def test_the_frames_of_one_field_are_told_to_be_too_few_fields(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    field = generate_field(1, (96, 96), 4, HARD).pixels
+    for frame in range(6):
+        add_image(frame, np.roll(field, frame % 2, axis=0) + np.uint8(frame))
+    correct(range(6))
+    run = learned(services, run_of(services, project))
+    assert run.state == "refused"
+    assert "(6 corrected). Images of one field, such as the frames of a film" in run.message
+    assert "6 corrected images left for the next run" in run.message
+
+
 @pytest.mark.integration
 def test_images_without_a_single_box_are_nothing_to_learn_from(
     services: Services, project: int, add_image: Any, correct: Any
@@ -86,6 +103,28 @@ def test_a_cancelled_run_is_left_alone(
     run = run_of(services, project)
     services.runs.finish(run.id, "cancelled")
     assert learned(services, run).started_at is None
+
+
+def test_a_run_that_is_cancelled_while_it_is_judged_decides_nothing(
+    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = services.runs.start(run_of(services, project).id)
+    assert run is not None
+    candidate = services.registry.add(
+        ModelVersion("trained-x", "trained", ("Cell",), 0.5), ContrastGroups.none(), None
+    )
+
+    def judged(*told: object) -> GateDecision:  # which takes minutes
+        services.runs.finish(run.id, "cancelled")
+        return GateDecision(True, ("candidate promoted",))
+
+    monkeypatch.setattr(pipeline, "judge", judged)
+    report = Reporter(services.runs, run.id)
+    with pytest.raises(TrainingCancelled):
+        pipeline._judge(services, run, candidate, DatasetSnapshot((), ("Cell",)), report)
+
+    assert services.registry.get(candidate.id).decision is None
+    assert champion(services, project) == CLASSICAL_ID
 
 
 def test_progress_is_written_once_a_second_and_at_each_new_stage(

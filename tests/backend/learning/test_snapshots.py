@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from backend.errors import NotFound
-from backend.learning.snapshots import build_snapshot
+from backend.learning.snapshots import build_snapshot, frozen
+from backend.learning.taken import snapshot_file
 from backend.services import Services
 from model.boxes import Box
 from model.fields import HARD, generate_field
@@ -179,3 +182,18 @@ def test_boxes_that_look_wrong_are_set_aside_and_listed_but_stay_in_the_store(
 def test_a_snapshot_of_an_unknown_project_is_refused(services: Services) -> None:
     with pytest.raises(NotFound, match="Project 9"):
         build_snapshot(services, 9, print)
+
+
+def test_what_was_frozen_is_found_in_a_home_that_was_moved(
+    services: Services, project: int, correct_fields: Any, tmp_path: Path
+) -> None:
+    correct_fields(range(5))
+    before = build_snapshot(services, project, [].append)
+    before.save(snapshot_file(services.settings, 1))
+    home = services.settings.home.rename(tmp_path / "moved")
+    there = replace(services, settings=services.settings.model_copy(update={"home": home}))
+
+    after = frozen(there, 1)
+
+    assert after.sha256 == before.sha256
+    assert [image.read().sha256 for image in after.images] == [i.sha256 for i in before.images]

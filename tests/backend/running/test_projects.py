@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.errors import LabelStudioError
+from backend.errors import BadRequest, LabelStudioError
+from backend.running.loop import run_loop
 from backend.running.projects import DEMO_TITLE, open_projects
 from backend.running.terminal import Terminal
 from backend.services import Services
+from backend.settings import Settings
 from tests.backend.conftest import LABEL_CONFIG
 
 #: Nobody can draw boxes with it.
@@ -148,3 +150,23 @@ def test_where_no_project_can_be_attached_no_demo_is_made(
     studio.known[odd]["label_config"] = POLYGONS
     assert opened(services) == []
     assert studio.titles == ["Mine"]
+
+
+def test_a_folder_without_images_is_told_before_anything_starts(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(BadRequest, match="holds no image"):
+        run_loop(settings, tmp_path)
+    assert not settings.home.exists()
+
+
+def test_a_project_that_could_not_be_attached_is_that_of_its_folder_at_the_next_start(
+    services: Services, studio: Studio, tmp_path: Path
+) -> None:
+    folder = tmp_path / "unreachable"
+    folder.mkdir()
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "field.png")
+    with pytest.raises(LabelStudioError):
+        opened(services, folder)
+    studio.known[1]["title"] = "reachable"
+    assert opened(services, folder) == [1]

@@ -78,8 +78,20 @@ def test_the_newest_state_wins_in_whatever_order_the_events_arrive(
 def test_a_deleted_annotation_does_not_come_back(store: Annotations, annotated: Any) -> None:
     store.record(annotated(1, task=1))
     assert store.delete(1, [1]) == 1
-    assert not store.record(annotated(1, task=1, minute=5))
+    late = replace(annotated(1, task=1, minute=5), created_at=annotated(1, task=1).created_at)
+    assert not store.record(late)
     assert store.corrected(1) == []
+
+
+def test_a_number_that_is_given_again_is_another_annotation_s(
+    store: Annotations, annotated: Any
+) -> None:
+    store.record(annotated(1, task=1))
+    store.delete(1, [1])
+    another = annotated(1, task=2, minute=5)
+    assert store.record(another)
+    assert store.corrected(1) == [another]
+    assert store.delete(1, [1]) == 1
 
 
 def test_one_deleted_before_it_was_known_does_not_come_at_all(
