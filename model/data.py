@@ -6,7 +6,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,18 @@ class Example:
     labels: Int64
 
 
+@dataclass(frozen=True)
+class _Filed:
+    """An example whose pixels are in a file, mapped anew each time: a map is an open file."""
+
+    path: Path
+    xyxy_px: Float32
+    labels: Int64
+
+    def read(self) -> Example:
+        return Example(np.load(self.path, mmap_mode="r"), self.xyxy_px, self.labels)
+
+
 class Examples:
     """The examples of a training, prepared when first asked for.
 
@@ -86,20 +98,20 @@ class Examples:
         self._room = keep_bytes
         self._folder = folder
         self._least_free = least_free
-        self._kept: dict[int, Example] = {}
+        self._kept: dict[int, Example | _Filed] = {}
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Example:
-        if index in self._kept:
-            return self._kept[index]
+        if (there := self._kept.get(index)) is not None:
+            return there.read() if isinstance(there, _Filed) else there
         example = self._prepare(self._images[index])
         if kept := self._keep(example, self._images[index]):
             self._kept[index] = kept
-        return kept or example
+        return example
 
-    def _keep(self, example: Example, image: LabelledImage) -> Example | None:
+    def _keep(self, example: Example, image: LabelledImage) -> Example | _Filed | None:
         """Return the example as it may stay, its pixels in memory or in a file; None: nowhere."""
         if self._room >= example.pixels.nbytes:
             self._room -= example.pixels.nbytes
@@ -114,7 +126,7 @@ class Examples:
                 return None
             with new_file(path) as partial, partial.open("wb") as file:
                 np.save(file, example.pixels)
-        return replace(example, pixels=np.asarray(np.load(path, mmap_mode="r")))
+        return _Filed(path, example.xyxy_px, example.labels)
 
     def _file_name(self, image: LabelledImage) -> str:
         seen = f"{content_hash(image.sha256, image.page)} {self._groups.sha256} {self._scale}"

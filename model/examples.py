@@ -50,7 +50,7 @@ class LabelledImage:
     name: str = ""
 
     def read(self) -> ImageRecord:
-        return read_image(self.path, page=self.page)
+        return read_image(self.path, self.page, self.sha256)
 
     @property
     def xyxy_px(self) -> Float32:

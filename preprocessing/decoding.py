@@ -16,7 +16,7 @@ from preprocessing.errors import UnreadableImage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from tifffile import TiffPage
+    from tifffile import TiffFile, TiffPage
 
 Grey = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 Pixels = NDArray[Any]
@@ -28,14 +28,20 @@ MOST_PIXELS = 2**29
 #: Beyond this float32 tells not all whole numbers apart.
 MOST_EXACT = 2**24
 
+_CUT_OFF = "the file ends before its pixels do; copy it again."
+
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION_TAG = 274
+#: TIFF's numbers of colours that are not red, green and blue: for print (CMYK), and three of Lab.
+_OTHER_COLOURS = (5, 8, 9, 10)
 PNG_DEPTH_AT = 24
 MOST_SAMPLES = 4
 
 # Fixed-point weights of red, green and blue (ITU-R BT.601) as Pillow's mode L has them; their sum
 # is 2**16, so that 16-bit levels still fit an unsigned 32-bit sum.
 LUMINANCE = (19595, 38470, 7471)
+#: Rows that are weighted at once: of all, the sum would take more memory than the image.
+_STRIP_PX = 512
 
 
 def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
@@ -72,6 +78,11 @@ def _failures_named(name: str) -> Iterator[None]:
         yield
     except UnreadableImage as error:
         raise UnreadableImage(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise UnreadableImage(
+            f"{name}: the memory is full ({error or 'while it was read'}); end other programs, or "
+            "cut the image into tiles."
+        ) from error
     except Exception as error:  # broad: decoders raise anything on damaged foreign bytes
         raise UnreadableImage(
             f"{name}: damaged or incomplete ({error or type(error).__name__}); copy the file "
@@ -105,11 +116,23 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
 
     with tifffile.TiffFile(_stream(source)) as tiff:
         pages = len(tiff.pages)
+        if not pages or _next_page(tiff) >= tiff.filehandle.size:
+            raise UnreadableImage(_CUT_OFF)
         _check_page(number, pages)
         page = tiff.pages[number].aspage()
         _check_tiff_page(page, tiff.filehandle.size)
         pixels = _luminance(_colours_of(page))
         return _upright(pixels, _orientation_of(page)), pages
+
+
+def _next_page(tiff: TiffFile) -> int:
+    """Return where a page lies after the last that was found: 0 where there is to be none.
+
+    A file that was cut off tells of one beyond its end; the pages before it would be taken for all.
+    """
+    tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
+    told = tiff.filehandle.read(tiff.tiff.offsetsize)
+    return int.from_bytes(told, "little" if tiff.byteorder == "<" else "big")
 
 
 def _check_page(number: int, pages: int) -> None:
@@ -124,13 +147,17 @@ def _check_tiff_page(page: TiffPage, file_size: int) -> None:
         )
     segments = zip(page.dataoffsets, page.databytecounts, strict=True)
     if max((at + length for at, length in segments), default=0) > file_size:
-        raise UnreadableImage("the file ends before its pixels do; copy it again.")
+        raise UnreadableImage(_CUT_OFF)
 
 
 def _colours_of(page: TiffPage) -> Pixels:
     """Return the page's pixels, shape (H, W) or (H, W, samples), light at high levels."""
     import tifffile
 
+    space = tifffile.PHOTOMETRIC(page.photometric)
+    packed_as_jpeg = "JPEG" in tifffile.COMPRESSION(page.compression).name
+    if space in _OTHER_COLOURS or (space == tifffile.PHOTOMETRIC.YCBCR and not packed_as_jpeg):
+        raise UnreadableImage(f"its colours are {space.name}; save it as RGB or grey.")
     pixels: Pixels = page.asarray()
     if page.axes == "SYX":
         pixels = np.moveaxis(pixels, 0, -1)
@@ -193,22 +220,35 @@ def _flat_pixels(image: Image, source: Path | bytes) -> Pixels:
 
 
 def _luminance(pixels: Pixels) -> Pixels:
-    """Return shape (H, W) of pixels of shape (H, W) or (H, W, samples), in the same dtype."""
+    """Return shape (H, W) of pixels of shape (H, W) or (H, W, samples).
+
+    Grey that is written as colour comes back as it is. Of 8-bit colours the luminance has 16 bits,
+    256 to a level of white: rounded to 8 bits a picture in blue alone, such as a DAPI channel,
+    would keep 30 of its 256 levels.
+    """
     if pixels.ndim == 2:
         return pixels
     samples = pixels.shape[2]
     if samples > MOST_SAMPLES:
         raise UnreadableImage(f"{samples} channels in one page; save the one to look at.")
-    if samples < 3:
+    if samples < 3 or all(np.array_equal(pixels[..., 0], pixels[..., s]) for s in (1, 2)):
         return pixels[..., 0]
     if pixels.dtype not in (np.uint8, np.uint16):
         weights = np.array(LUMINANCE) / 2**16
         return np.asarray(pixels[..., :3] @ weights)
-    total: NDArray[np.uint32] = sum(
-        (pixels[..., sample] * np.uint32(weight) for sample, weight in enumerate(LUMINANCE)),
-        start=np.full(pixels.shape[:2], 2**15, np.uint32),
-    )
-    return (total >> np.uint32(16)).astype(pixels.dtype)
+    shift = np.uint32(8 * pixels.dtype.itemsize)
+    grey = np.empty(pixels.shape[:2], np.uint16)
+    for top in range(0, len(pixels), _STRIP_PX):
+        strip = slice(top, top + _STRIP_PX)
+        grey[strip] = _weighted(pixels[strip], np.uint32(2**shift // 2)) >> shift
+    return grey
+
+
+def _weighted(pixels: Pixels, start: np.uint32) -> NDArray[np.uint32]:
+    total = np.full(pixels.shape[:2], start, np.uint32)
+    for sample, weight in enumerate(LUMINANCE):
+        total += pixels[..., sample] * np.uint32(weight)
+    return total
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

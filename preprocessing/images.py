@@ -58,11 +58,11 @@ class ImageRecord:
         return int(self.pixels.shape[1])
 
 
-def read_image(source: Path | bytes, page: int = 0) -> ImageRecord:
+def read_image(source: Path | bytes, page: int = 0, sha256: str = "") -> ImageRecord:
     """Read one page of an image file as grey levels, upright.
 
     TIFF (8 and 16 bit, float, many pages, tiled, BigTIFF, OME), PNG (8 and 16 bit) and JPEG. Colour
-    becomes luminance (ITU-R BT.601, as Pillow's mode L) at the file's own depth; alpha is ignored;
+    becomes luminance (ITU-R BT.601, as Pillow's mode L, but of 16 bits); alpha is ignored;
     signed, 32-bit and 64-bit levels become float32, counted from the least on where float32 would
     make neighbours one (above 2²⁴). Of float levels NaN and -inf become the least finite level,
     +inf the greatest.
@@ -73,6 +73,8 @@ def read_image(source: Path | bytes, page: int = 0) -> ImageRecord:
         The file, or its content.
     page
         Page of a many-page TIFF, 0-based.
+    sha256
+        Hex hash of the file where it is known: of a large stack it takes longer than a page.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def read_image(source: Path | bytes, page: int = 0) -> ImageRecord:
         finite pixel, or too large to decode.
     """
     pixels, pages = decode(source, page, _name_of(source))
-    return ImageRecord(pixels, _hash(source), page, pages)
+    return ImageRecord(pixels, sha256 or _hash(source), page, pages)
 
 
 def page_count(source: Path | bytes) -> int:

@@ -51,7 +51,7 @@ def _require_key_or_password(project: int, sha256: str, page: int) -> None:
 
 
 def _render(groups: ContrastGroups, sha256: str, page: int) -> bytes:
-    image = read_image(parts().services.images.path(sha256), page=page)
+    image = read_image(parts().services.images.path(sha256), page, sha256)
     pixels = prepare(image, groups).pixels
     return encode_png(np.rint(pixels * 255).astype(np.uint8))
 

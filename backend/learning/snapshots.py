@@ -103,7 +103,7 @@ def fingerprint(services: Services, image: StoredImage) -> str:
     if image.fingerprint is not None:
         return image.fingerprint
     try:
-        pixels = read_image(services.images.path(image.sha256), image.page).pixels
+        pixels = read_image(services.images.path(image.sha256), image.page, image.sha256).pixels
     except (NotFound, UnreadableImage):
         return ""  # whoever reads it to learn from it will say so
     made = fingerprint_of(pixels)

@@ -18,7 +18,7 @@ Task = Mapping[str, Any]
 def read_task_image(services: Services, project: int, task: Task, data_key: str) -> ImageRecord:
     """Return the pixels of a task's raw image; see :func:`stored_task_image`."""
     stored = stored_task_image(services, project, task, data_key)
-    return read_image(services.images.path(stored.sha256), page=stored.page)
+    return read_image(services.images.path(stored.sha256), stored.page, stored.sha256)
 
 
 def stored_task_image(services: Services, project: int, task: Task, data_key: str) -> StoredImage:
@@ -52,7 +52,7 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
         page = int(data.get("page") or 0)
     else:  # a page of the lab's own says nothing of what Label Studio shows
         sha256, page = services.images.keep(_fetch(services, task, data_key)), 0
-    record = read_image(services.images.path(sha256), page=page)
+    record = read_image(services.images.path(sha256), page, sha256)
     name = str(data.get("name") or _name(str(data.get(data_key) or "")) or sha256[:12])
     stored = services.images.add(project, sha256, page, name, record.width, record.height)
     services.images.attach_task(project, sha256, page, int(task["id"]))

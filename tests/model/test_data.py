@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -76,11 +78,21 @@ def on_disk(examples_of, cell_images, tmp_path):
 def test_an_example_without_room_in_memory_is_prepared_once_and_read_from_a_file(on_disk, tmp_path):
     examples, in_memory = on_disk(), on_disk(keep_bytes=10**9)
     for index in range(2):
-        assert examples[index] is examples[index]
         np.testing.assert_array_equal(examples[index].pixels, in_memory[index].pixels)
         np.testing.assert_array_equal(examples[index].xyxy_px, in_memory[index].xyxy_px)
-        assert isinstance(examples[index].pixels.base, np.memmap)
+        assert isinstance(examples[index].pixels, np.memmap)
     assert len(list(tmp_path.iterdir())) == 2
+    for file in tmp_path.iterdir():
+        np.save(file, np.zeros((2, 3), np.float16))
+    assert examples[0].pixels.shape == (2, 3)
+
+
+def test_an_example_in_a_file_keeps_none_open(on_disk):
+    examples = on_disk()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for index in range(2):
+        assert len(examples[index].pixels)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_whoever_learns_of_the_same_images_shares_their_files(on_disk, tmp_path):

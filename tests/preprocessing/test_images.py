@@ -90,12 +90,30 @@ def test_16_bit_colour_becomes_luminance_without_rounding_to_8_bits(tiff, planar
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_8_bit_colour_is_as_pillow_makes_it_grey(flat_file, kind):
+def test_8_bit_colour_is_as_pillow_makes_it_grey_but_finer(flat_file, kind):
     colours = np.random.default_rng(1).integers(0, 256, (24, 40, 3), dtype=np.uint8)
     content = flat_file(colours, kind)
     with Image.open(io.BytesIO(content)) as opened:
         expected = np.asarray(opened.convert("L"))
-    np.testing.assert_array_equal(read_image(content).pixels, expected)
+    finer = read_image(content).pixels
+    assert finer.dtype == np.uint16
+    assert np.abs(finer / 256 - expected).max() < 0.51
+
+
+def test_a_picture_in_blue_alone_keeps_its_levels(flat_file):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    blue = np.zeros((16, 16, 3), np.uint8)
+    blue[..., 2] = levels
+    shades = read_image(flat_file(blue, "PNG")).pixels
+    assert len(np.unique(shades)) == 256
+    assert np.array_equal(np.argsort(shades, axis=None), np.argsort(levels, axis=None))
+
+
+def test_grey_that_is_written_as_colour_is_as_it_was(flat_file):
+    levels = np.arange(63, dtype=np.uint8).reshape(9, 7)
+    image = read_image(flat_file(np.repeat(levels[..., None], 3, axis=2), "PNG"))
+    assert image.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(image.pixels, levels)
 
 
 def test_alpha_is_ignored(flat_file):
@@ -104,7 +122,6 @@ def test_alpha_is_ignored(flat_file):
     opaque[..., 3], clear[..., 3] = 255, 0
     first, second = (read_image(flat_file(p, "PNG")).pixels for p in (opaque, clear))
     np.testing.assert_array_equal(first, second)
-    assert first.dtype == np.uint8
 
 
 @pytest.mark.parametrize("samples", [1, 3, 4])
@@ -124,6 +141,46 @@ def test_a_png_of_another_mode_becomes_8_bit_grey(mode):
         image = read_image(file.getvalue())
     assert image.pixels.dtype == np.uint8
     np.testing.assert_array_equal(image.pixels, levels)
+
+
+@pytest.mark.parametrize("colours", ["separated", "cielab"])
+def test_a_tiff_in_colours_of_print_is_refused_and_not_read_as_red_green_and_blue(tiff, colours):
+    samples = 4 if colours == "separated" else 3
+    pixels = np.zeros((8, 9, samples), np.uint8)
+    with pytest.raises(UnreadableImage, match=rf"{colours.upper()}; save it as RGB or grey"):
+        read_image(tiff(pixels, photometric=colours, planarconfig="contig"))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
+@pytest.mark.parametrize("by", ["tifffile", "libtiff", "imagej"])
+def test_a_stack_that_was_cut_off_is_not_taken_for_a_shorter_one(by, share):
+    levels = np.random.default_rng(0).integers(0, 255, (5, 60, 80), dtype=np.uint8)
+    with io.BytesIO() as file:
+        if by == "libtiff":
+            first, *others = (Image.fromarray(page) for page in levels)
+            first.save(file, "TIFF", compression="tiff_lzw", save_all=True, append_images=others)
+        else:
+            tifffile.imwrite(file, levels, imagej=by == "imagej")
+        whole = file.getvalue()
+    assert read_image(whole).pages == 5
+    with pytest.raises(UnreadableImage, match="ends before its pixels do; copy it again"):
+        read_image(whole[: int(share * len(whole))])
+
+
+def test_memory_that_runs_out_is_not_called_a_damaged_file(tiff, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 549 MiB")
+
+    content = tiff(np.zeros((8, 9), np.uint8))
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", full)
+    with pytest.raises(UnreadableImage, match=r"memory is full \(Unable to allocate 549 MiB\)"):
+        read_image(content)
+
+
+def test_a_hash_that_is_known_is_not_made_again(tiff):
+    content = tiff(np.zeros((8, 9), np.uint8))
+    assert read_image(content, sha256="known").sha256 == "known"
+    assert read_image(content).sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_a_tiff_in_which_white_is_zero_is_turned_to_light_at_high_levels(discs, tiff):
