@@ -90,9 +90,13 @@ def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredIma
 
 def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:
     served = started_from(annotation, services.predictions.of_task(image.project, annotation.task))
+    in_page = annotation.lead_time is not None
+    # What was brought in and updated has a time as well, but began with boxes of its own.
+    if in_page and services.annotations.is_brought_in(annotation.id):
+        in_page, served = False, served if served and served.regions else None
     if served and is_unseen(annotation, served, image):
         served = None
-    by_person = served is not None or annotation.lead_time is not None
+    by_person = served is not None or in_page
     compared = _compared(annotation, served, image) if by_person else _imported(annotation)
     return Correction(
         annotation=annotation.id,

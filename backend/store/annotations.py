@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import Engine, Row, Select, distinct, func, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, distinct, func, select
 
 from backend.errors import BadRequest
 from backend.labelstudio.results import count_labels
@@ -160,6 +160,15 @@ class Annotations:
         with self._engine.connect() as connection:
             return [annotation_of(row) for row in connection.execute(_newest_of_each_task(project))]
 
+    def is_brought_in(self, id: int) -> bool:
+        """Say whether an annotation was made outside any page, such as by an import.
+
+        It stays so when somebody updates it in one.
+        """
+        query = select(annotations.c.id).where(annotations.c.id == id, brought_in())
+        with self._engine.connect() as connection:
+            return connection.scalar(query) is not None
+
     def corrected_count(self, project: int) -> int:
         """Return how many tasks have an annotation that was not skipped."""
         query = select(func.count(distinct(annotations.c.task))).where(
@@ -167,6 +176,22 @@ class Annotations:
         )
         with self._engine.connect() as connection:
             return connection.scalar(query) or 0
+
+
+def brought_in() -> ColumnElement[bool]:
+    """Return what holds of annotations that were made outside any page: at first without a time.
+
+    One that names its prediction began with that.
+    """
+    first = (
+        select(submits.c.lead_time)
+        .where(submits.c.annotation == annotations.c.id)
+        .order_by(submits.c.submitted_at)
+        .limit(1)
+        .correlate(annotations)
+        .scalar_subquery()
+    )
+    return and_(annotations.c.parent_prediction.is_(None), first.is_(None))
 
 
 def _newest_of_each_task(project: int) -> Select[Any]:

@@ -8,14 +8,15 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Literal
 
-from sqlalchemy import Engine, Row, and_, select
+from sqlalchemy import Engine, Row, and_, not_, select
 
 from backend.effort.actions import KINDS, Actions
-from backend.store.annotations import Annotation, annotation_of
+from backend.store.annotations import Annotation, annotation_of, brought_in
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, corrections, submits
 
-#: An annotation began with served boxes, with an empty image, or in no page at all (an import).
+#: An annotation began with served boxes, with an empty image, or in no page at all (an import),
+#: whatever became of that later.
 Start = Literal["prediction", "nothing", "import"]
 
 #: What is not kept: it is known from elsewhere, or not yet.
@@ -93,14 +94,19 @@ class Corrections:
         self._engine = engine
 
     def unmeasured(self, project: int) -> list[Annotation]:
-        """Return the annotations that were never compared, or were submitted again since."""
+        """Return the annotations that were never compared, or were submitted again since.
+
+        Those that are kept as drawn by hand though they were brought in are among them: that was
+        told late, or kept before imports were known by their first submit.
+        """
         known = and_(
             corrections.c.annotation == annotations.c.id,
             corrections.c.submitted_at == annotations.c.updated_at,
+            not_(and_(corrections.c.start == "nothing", brought_in())),
         )
         query = (
             select(annotations)
-            .join(corrections, known, isouter=True)
+            .select_from(annotations.join(corrections, known, isouter=True))
             .where(_counts(project), corrections.c.annotation.is_(None))
             .order_by(annotations.c.id)
         )

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from backend.effort.actions import Actions
+from backend.effort.actions import Actions, Costs
+from backend.effort.costing import measured_costs
 from backend.effort.forecasting import TOO_FEW, UNTAUGHT, Forecast
 from backend.effort.measuring import measure
 from backend.effort.report import effort_of
-from backend.effort.tally import Tally
+from backend.effort.tally import Tally, made_by_people
 from backend.services import Services
-from backend.store import predictions
+from backend.store import predictions, tables
 from model.boxes import Box
 from tests.backend.effort.conftest import cell
 
@@ -97,6 +98,46 @@ def test_an_empty_page_and_an_import_are_told_apart(
     drawn, imported = measure(services, project)
     assert (drawn.start, drawn.actions) == ("nothing", Actions(added=1))
     assert (imported.start, imported.actions) == ("import", Actions())
+
+
+@pytest.mark.parametrize("shown", [None, (), (cell(10),)])
+def test_an_import_that_somebody_updates_stays_an_import(
+    services: Services,
+    project: int,
+    serve: Any,
+    submit: Any,
+    write: Any,
+    shown: tuple[Box, ...] | None,
+) -> None:
+    serve(1, *shown or ())
+    if shown is None:
+        forget_predictions(services)
+    boxes = write(cell(60), cell(90), cell(120))
+    submit(1, boxes, parent_prediction=None, lead_time=None)
+    mended = write(cell(64))[0] | {"id": boxes[0]["id"]}
+    submit(1, [mended, *boxes[1:]], minute=5, parent_prediction=None, lead_time=25.0)
+    (found,) = measure(services, project)
+    assert (found.start, found.actions, found.cells) == ("import", Actions(), 3)
+    assert made_by_people([found]) == ()
+    assert measured_costs([found]) == Costs()
+
+
+def test_an_import_that_was_taken_for_drawn_by_hand_is_told_anew(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    for task in (1, 2):
+        serve(task, cell(10))
+        submit(task, write(cell(60)), parent_prediction=None)
+    drawn, taken = measure(services, project)
+    early = submit(2, [], minute=-1, parent_prediction=None, lead_time=None)
+    assert services.annotations.is_brought_in(early.id)
+    assert [c.start for c in (drawn, taken)] == ["nothing", "nothing"]
+    assert [c.start for c in measure(services, project)] == ["nothing", "import"]
+
+
+def forget_predictions(services: Services) -> None:
+    with services.engine.begin() as connection:
+        connection.execute(tables.predictions.delete())
 
 
 def test_boxes_that_became_annotations_without_a_page_are_nobodys_work(
