@@ -252,6 +252,17 @@ class Registry:
         """Return every change of champion, oldest first."""
         return self._champions.history(project)
 
+    def champion_at(self, project: str, moment: datetime) -> str:
+        """Return the id of the version that served a project at a moment.
+
+        Empty before its first change of champion.
+        """
+        served = ""
+        for change in self.history(project):
+            if datetime.fromisoformat(change.at) <= moment:
+                served = change.champion
+        return served
+
     def _given(self) -> Iterator[ModelVersion]:
         yield classical_version()
         if is_shipped():

@@ -67,7 +67,7 @@ def export_voc(
     one_based
         Write 1-based inclusive coordinates.
     corrected_only
-        Leave out images that nobody corrected; else they come with the newest predicted boxes.
+        Leave out images that nobody corrected; else they come with the champion's boxes.
     with_images
         Put the raw image files into it.
 

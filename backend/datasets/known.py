@@ -1,19 +1,21 @@
-"""What is known of each image of a project: corrected boxes, else the newest predicted ones."""
+"""What is known of each image of a project: corrected boxes, else the champion's."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from backend.datasets.counts import CountedImage
 from backend.effort.believing import corrections
-from backend.effort.measuring import started_from
+from backend.effort.measuring import last_shown, started_from
 from backend.labelstudio.results import to_labels
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
+from model.errors import BrokenVersion, VersionNotFound
 from model.label_guard import ImageLabels, SetAside, guard, summary
 
 
@@ -59,7 +61,8 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     names = services.annotators.names()
     # One whose task was deleted stays in the store for its side alone.
     images = [image for image in services.images.all(project) if image.task is not None]
-    read = [_read(services, i, corrected.get((i.sha256, i.page)), names) for i in images]
+    champion = _champion(services, project)
+    read = [_read(services, i, corrected.get((i.sha256, i.page)), names, champion) for i in images]
     return _guarded(read), notes
 
 
@@ -68,9 +71,10 @@ def _read(
     image: StoredImage,
     annotation: Annotation | None,
     names: Mapping[str, str],
+    champion: str,
 ) -> tuple[KnownImage, ImageLabels]:
     annotator = (annotation.annotator or "") if annotation else ""
-    served = _served(services, image, annotation)
+    served = _served(services, image, annotation, champion)
     regions = annotation.result if annotation else served.counted if served else ()
     labels, notes = to_labels(image.name, regions, image.width, image.height)
     counted = CountedImage(
@@ -87,14 +91,24 @@ def _read(
 
 
 def _served(
-    services: Services, image: StoredImage, annotation: Annotation | None
+    services: Services, image: StoredImage, annotation: Annotation | None, champion: str
 ) -> StoredPrediction | None:
-    """Return the prediction whose boxes were corrected, or count as long as nobody did."""
+    """Return the prediction whose boxes were corrected, or count as long as nobody did.
+
+    These are the champion's, also after a roll-back, else the newest.
+    """
     if annotation is None:
-        return services.predictions.latest(image.project, image.task) if image.task else None
-    shown = services.predictions.of_task(image.project, annotation.task)
-    began = started_from(annotation, shown)
+        shown = services.predictions.of_task(image.project, image.task) if image.task else ()
+        return last_shown(shown, champion)
+    began = started_from(services, annotation)
     return None if began is None or began.is_blind else began
+
+
+def _champion(services: Services, project: int) -> str:
+    """Return the name of what serves a project; empty where that cannot be read."""
+    with suppress(BrokenVersion, VersionNotFound):
+        return services.registry.served_name(str(project))
+    return ""
 
 
 def _guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:

@@ -39,8 +39,7 @@ def corrections(
 def _believed(
     services: Services, annotation: Annotation, on_note: Callable[[str], None]
 ) -> Annotation | None:
-    shown = services.predictions.of_task(annotation.project, annotation.task)
-    began = started_from(annotation, shown)
+    began = started_from(services, annotation)
     image = services.images.of_task(annotation.project, annotation.task)
     if began is None or began.watch is None or image is None:
         return annotation

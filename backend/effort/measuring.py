@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,8 @@ from backend.store.annotations import Annotation
 from backend.store.corrections import Correction
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
+from model.errors import BrokenVersion
+from model.policy import version_of
 
 #: How far the clocks of Label Studio's machine and ours may be apart.
 CLOCKS_APART = timedelta(seconds=5)
@@ -39,32 +42,54 @@ def measure(services: Services, project: int) -> list[Correction]:
     return services.corrections.all(project)
 
 
-def started_from(
-    annotation: Annotation, shown: Sequence[StoredPrediction]
-) -> StoredPrediction | None:
+def started_from(services: Services, annotation: Annotation) -> StoredPrediction | None:
     """Return the prediction that an annotation began with.
 
     Regions keep their ids and scores, so it is the one that shares most of them; a later one may be
     stored while the page is still open. Of two policies of one version that agree in all of these
     it is the newest that was there when the page was opened. Where nothing is shared (all was
-    deleted, or nothing was found), it is the newest that was there at the first submit, if the page
+    deleted, or nothing was found), it is the one that was shown at the first submit, if the page
     began with one at all: of one without boxes an annotation may not say so.
-
-    Parameters
-    ----------
-    shown
-        What the task was shown, newest first.
     """
+    shown = services.predictions.of_task(annotation.project, annotation.task)
     shared = [_shared(annotation, prediction) for prediction in shown]
     if any(ids for ids, _ in shared):
         alike = [p for p, each in zip(shown, shared, strict=True) if each == max(shared)]
         opened = annotation.created_at - timedelta(seconds=annotation.lead_time or 0.0)
-        return _newest_at(opened, alike) or alike[0]
-    newest = _newest_at(annotation.created_at, shown)
+        return next(iter(_there_at(opened, alike)), alike[0])
+    there = _there_at(annotation.created_at, shown)
+    last = last_shown(there, _champion_at(services, annotation.project, annotation.created_at))
     if annotation.parent_prediction is not None:
-        return newest
+        return last
     drawn_in_page = annotation.lead_time is not None
-    return newest if newest and not newest.regions and drawn_in_page else None
+    return last if last and not last.regions and drawn_in_page else None
+
+
+def last_shown(shown: Sequence[StoredPrediction], served: str) -> StoredPrediction | None:
+    """Return what a task shows while a version serves it.
+
+    After a roll-back these are its boxes of before: they are not stored anew.
+
+    Parameters
+    ----------
+    shown
+        What the task was ever shown, newest first.
+    served
+        The version's id, or its name with its policy. Of others it is the newest where the task has
+        none of it yet.
+    """
+    version = version_of(served)
+    # The first of those that are equal in this, which is the newest.
+    return max(
+        shown, key=lambda p: (version_of(p.served) == version, p.served == served), default=None
+    )
+
+
+def _champion_at(services: Services, project: int, moment: datetime) -> str:
+    """Return the id of the version that served then; empty where that is not known."""
+    with suppress(BrokenVersion):
+        return services.registry.champion_at(str(project), moment)
+    return ""
 
 
 def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, int]:
@@ -74,8 +99,8 @@ def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, 
     return len(kept), sum(served[str(region.get("id"))] == region.get("score") for region in kept)
 
 
-def _newest_at(moment: datetime, shown: Sequence[StoredPrediction]) -> StoredPrediction | None:
-    return next((p for p in shown if p.created_at <= moment + CLOCKS_APART), None)
+def _there_at(moment: datetime, shown: Sequence[StoredPrediction]) -> list[StoredPrediction]:
+    return [p for p in shown if p.created_at <= moment + CLOCKS_APART]
 
 
 def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredImage) -> bool:
@@ -89,7 +114,7 @@ def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredIma
 
 
 def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:
-    served = started_from(annotation, services.predictions.of_task(image.project, annotation.task))
+    served = started_from(services, annotation)
     in_page = annotation.lead_time is not None
     # What was brought in and updated has a time as well, but began with boxes of its own.
     if in_page and services.annotations.is_brought_in(annotation.id):

@@ -92,7 +92,7 @@ def _known(
             image.sha256,
             image.page,
             strata.name(_contrast(image)) if strata else "",
-            began_as=_began_as(services, project, truth.get((image.sha256, image.page))),
+            began_as=_began_as(services, truth.get((image.sha256, image.page))),
             is_beside_snapshot=image in beside,
             is_seen=image.sha256 in seen,
         )
@@ -119,10 +119,9 @@ def _contrast(image: LabelledImage) -> float:
     return profile_of(image.read().pixels).contrast
 
 
-def _began_as(services: Services, project: int, annotation: Annotation | None) -> str:
+def _began_as(services: Services, annotation: Annotation | None) -> str:
     """Return the version whose boxes were corrected; empty where the truth was drawn from none."""
     if annotation is None:  # deleted since the snapshot froze
         return ""
-    shown = services.predictions.of_task(project, annotation.task)
-    began = started_from(annotation, shown)
+    began = started_from(services, annotation)
     return version_of(began.served) if began and not began.is_blind else ""

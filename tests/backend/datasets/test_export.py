@@ -24,6 +24,8 @@ from backend.labelstudio.results import to_regions
 from backend.services import Services
 from backend.store.annotations import Annotation
 from model.boxes import Box
+from model.classical import CLASSICAL_ID
+from model.starter import STARTER_ID
 
 Save = Callable[..., Path]
 Put = Callable[..., str]
@@ -249,6 +251,44 @@ def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_la
     services.predictions.add(project, 1, sha256, 0, "v2+0.5", later, 0.5, flags=flags)
     export_counts(services, project, tmp_path / "counts.csv")
     assert ",Cell,corrected,1,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
+
+
+def test_after_a_roll_back_the_champions_boxes_count_again(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    key = str(project)
+    shas = put(1, "a.png"), put(2, "b.png")
+    one = to_regions([CELL], 64, 48, interface)
+    two = to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
+    former, later = f"{CLASSICAL_ID}+t0.5", f"{STARTER_ID}+t0.4"
+    services.registry.promote(key, CLASSICAL_ID)
+    assert services.registry.served_name(key) == former
+    services.predictions.add(project, 1, shas[0], 0, former, one)
+    services.predictions.add(project, 1, shas[0], 0, f"{CLASSICAL_ID}+p0.22-4be09a", two)
+    services.registry.promote(key, STARTER_ID)
+    for task, sha256 in enumerate(shas, start=1):
+        services.predictions.add(project, task, sha256, 0, later, two)
+    assert counted(services, project, tmp_path) == [("a.png", "2", later), ("b.png", "2", later)]
+    services.registry.rollback(key)
+    assert counted(services, project, tmp_path) == [("a.png", "1", former), ("b.png", "2", later)]
+    assert export_voc(services, project, tmp_path / "out", corrected_only=False).boxes == 3
+
+
+def test_where_the_champion_cannot_be_read_the_newest_boxes_count(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL])
+    services.registry.promote(str(project), CLASSICAL_ID)
+    (services.registry.root / "champions" / f"{project}.json").write_text("torn")
+    assert counted(services, project, tmp_path) == [("a.png", "1", "v1+0.5")]
+
+
+def counted(services: Services, project: int, folder: Path) -> list[tuple[str, str, str]]:
+    """Image, count and version of each image's cells."""
+    export_counts(services, project, folder / "counts.csv")
+    with (folder / "counts.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["class"] == "Cell"]
+    return [(row["image"], row["count"], row["model_version"]) for row in rows]
 
 
 def test_boxes_that_were_drawn_from_none_name_no_version(

@@ -15,6 +15,8 @@ from backend.effort.tally import Tally, made_by_people
 from backend.services import Services
 from backend.store import predictions, tables
 from model.boxes import Box
+from model.classical import CLASSICAL_ID
+from model.starter import STARTER_ID
 from tests.backend.effort.conftest import cell
 
 
@@ -86,6 +88,19 @@ def test_an_image_from_which_all_was_deleted_is_compared_with_the_newest_before_
     submit(1, [])
     (found,) = measure(services, project)
     assert (found.served, found.actions) == ("new+t0.5", Actions(deleted=2))
+
+
+def test_after_a_roll_back_an_image_from_which_all_was_deleted_showed_the_champions_boxes(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    serve(1, cell(10), served=f"{CLASSICAL_ID}+t0.5")
+    serve(1, cell(10), cell(50), served=f"{STARTER_ID}+t0.4")
+    for champion in (CLASSICAL_ID, STARTER_ID):
+        services.registry.promote(str(project), champion)
+    services.registry.rollback(str(project))
+    submit(1, [])
+    (found,) = measure(services, project)
+    assert (found.served, found.actions) == (f"{CLASSICAL_ID}+t0.5", Actions(deleted=1))
 
 
 def test_an_empty_page_and_an_import_are_told_apart(

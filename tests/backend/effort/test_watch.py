@@ -96,7 +96,7 @@ def watched(services: Services, project: int, serve: Any) -> Any:
     """Return what serves a watched task and returns what was shown and what is known of it."""
 
     def put(task: int, kind: str, cells: list[Box] = CELLS) -> Shown:
-        serve(task)
+        serve(task, served="trained-0+t0.5")
         what = shown(kind, task, cells)
         sha256 = services.images.of_task(project, task).sha256  # type: ignore[union-attr]
         services.predictions.add(
