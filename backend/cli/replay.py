@@ -88,7 +88,8 @@ def replay(
     folder = labelled_folder(images, annotations, renamed, one_based=one_based)
     warn(folder.notes)
     chosen = in_drawn_order(folder.images)[: number or None]
-    how = Play(carelessness=Carelessness(misses, accepts, seed))
+    careless = Carelessness(misses, accepts, seed)
+    how = Play(carelessness=careless, mapping=renamed, one_based=one_based)
     ledger, below = Ledger(out / "effort.csv"), Ledger(out / "floor.csv")
     if live is None:
         rows = _on_paper(settings, out, chosen, folder.classes, ledger, how, lag, start)
@@ -135,16 +136,16 @@ def _live(
     how: Play,
     lag: int,
 ) -> Iterator[Row]:
-    from dataclasses import asdict
-
     from backend.replay.live import LiveDesk
     from backend.replay.playing import play
     from backend.services import build_services
 
     services = build_services(settings)
-    desk = LiveDesk(services, services.projects.get(project), lag)
-    chosen = {"form": desk.form, "project": project, "lag": lag}
-    ledger.keep_to(chosen | asdict(how.carelessness))
+    played = services.projects.get(project)
+    desk = LiveDesk(services, played, lag)
+    its_own = {"milestones": played.milestones, "default_class": played.default_class}
+    chosen = how.chosen(desk.form, settings.model_copy(update=its_own), project=project, lag=lag)
+    ledger.keep_to(chosen)
     return play(desk, images, ledger, how)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from backend.effort.actions import Actions
 from backend.labelstudio.interface import LabellingInterface
@@ -59,8 +59,7 @@ def cross_validated(
         The rows that are there were played otherwise.
     """
     began = start[0] if start else settings.first_version
-    chosen = {"form": FORM, "folds": folds, "start": began}
-    ledger.keep_to(chosen | asdict(how.carelessness))
+    ledger.keep_to(how.chosen(FORM, settings, start=began, folds=folds))
     with paper_loop(settings) as services:
         project = lay_out(services, images, classes, "Floor")
         if start:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -252,8 +252,7 @@ def play_on_paper(
         The rows that are there were played otherwise.
     """
     began = start[0] if start else settings.first_version
-    chosen = {"form": PaperDesk.form, "start": began, "lag": lag}
-    ledger.keep_to(chosen | asdict(how.carelessness))
+    ledger.keep_to(how.chosen(PaperDesk.form, settings, start=began, lag=lag))
     with paper_loop(settings) as services:
         project = lay_out(services, images, classes, "Replay")
         if start:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from backend.effort.actions import Costs
@@ -14,6 +14,7 @@ from backend.labelstudio.results import Region, to_boxes, to_regions
 from backend.replay.correcting import CAREFUL, Carelessness, Corrected, Rules, correct
 from backend.replay.ledger import Ledger, Row, row_of
 from backend.services import Services
+from backend.settings import Settings
 from backend.store.projects import Project
 from model.boxes import Box
 from model.examples import LabelledImage
@@ -67,11 +68,38 @@ class Play:
     ----------
     costs
         Of the seconds in the table and of Label Studio's ``lead_time``.
+    mapping, one_based
+        How the truth was read: its classes renamed, its pixels counted from 1.
     """
 
     rules: Rules = field(default_factory=Rules)
     carelessness: Carelessness = CAREFUL
     costs: Costs = field(default_factory=Costs)
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    one_based: bool = False
+
+    def chosen(self, form: str, settings: Settings, **more: object) -> dict[str, object]:
+        """Return by name all that was chosen and decides what the rows say.
+
+        Parameters
+        ----------
+        form
+            Where it is played.
+        more
+            What is chosen in that form alone.
+        """
+        return {
+            "form": form,
+            **more,
+            "map": dict(self.mapping),
+            "one_based": self.one_based,
+            **asdict(self.carelessness),
+            "preset": settings.preset,
+            "iterations": settings.iterations,
+            "milestones": list(settings.milestones),
+            "milestone_step": settings.milestone_step,
+            "default_class": settings.default_class,
+        }
 
 
 def in_drawn_order(images: Sequence[LabelledImage]) -> list[LabelledImage]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,48 @@ def test_a_replay_that_would_go_on_otherwise_is_refused(
     assert refused.exit_code == 2
     assert "began with lag 0, misses 0.0" in refused.stderr
     assert rows_in(tmp_path / "out") == played
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "said"),
+    [
+        (("--map", "Cell=Nucleus"), {}, "began with map {}, .* map {'Cell': 'Nucleus'}"),
+        (("--one-based",), {}, "one_based False"),
+        ((), {"PRESET": "fast"}, "preset default, .* preset fast"),
+        ((), {"ITERATIONS": "3"}, "iterations 2"),
+        ((), {"MILESTONES": "4,8"}, r"milestones \[5, 10, 20, 40, 80\], .* milestones \[4, 8\]"),
+        ((), {"MILESTONE_STEP": "7"}, "milestone_step 50"),
+        ((), {"DEFAULT_CLASS": "Nucleus"}, "default_class"),
+    ],
+)
+def test_a_replay_keeps_to_the_truth_and_the_trainings_it_began_with(
+    run: Run,
+    words: tuple[object, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[object, ...],
+    setting: dict[str, str],
+    said: str,
+) -> None:
+    run(*words, "--images-played", 1)
+    began = (tmp_path / "out" / "effort.json").read_text("utf-8")
+    for name, value in setting.items():
+        monkeypatch.setenv(f"CYTOLOOP_{name}", value)
+    refused = run(*words, "--images-played", 2, *given)
+    assert refused.exit_code == 2
+    assert re.search(said, " ".join(refused.stderr.split()))
+    assert len(rows_in(tmp_path / "out")) == 1
+    assert (tmp_path / "out" / "effort.json").read_text("utf-8") == began
+
+
+def test_a_replay_that_never_kept_its_trainings_goes_on_and_keeps_them_from_then_on(
+    run: Run, words: tuple[object, ...], tmp_path: Path
+) -> None:
+    run(*words, "--images-played", 1)
+    kept = tmp_path / "out" / "effort.json"
+    now = json.loads(kept.read_text("utf-8"))
+    before = {name: now[name] for name in ("form", "start", "lag", "misses", "accepts", "seed")}
+    assert {"map", "one_based", "preset", "milestones"} <= now.keys() - before.keys()
+    kept.write_text(json.dumps(before), "utf-8")
+    assert run(*words, "--images-played", 2).exit_code == 0
+    assert json.loads(kept.read_text("utf-8")) == now

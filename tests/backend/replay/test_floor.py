@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.replay.floor import all_teach, served_as_in_the_loop
+from backend.errors import BadRequest
+from backend.replay.floor import all_teach, cross_validated, served_as_in_the_loop
+from backend.replay.ledger import Ledger
 from backend.replay.playing import Play
+from backend.settings import Settings
 from model.boxes import Box
 from model.examples import LabelledImage
 from model.loaded import LoadedVersion
@@ -50,6 +53,16 @@ def test_where_a_run_would_show_what_counts_the_floor_does(
     few = images(tmp_path, number, TEN_CELLS[:cells])
     loaded = served_as_in_the_loop(taught, few, "Cell", Play())
     assert loaded.policy == Policy.of(taught.version)
+
+
+def test_a_floor_goes_on_with_the_trainings_it_began_with(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "floor.csv")
+    settings = Settings(home=tmp_path / "home")
+    how = Play().chosen("floor", settings, start=settings.first_version, folds=2)
+    ledger.keep_to(how)
+    longer = settings.model_copy(update={"iterations": 900})
+    with pytest.raises(BadRequest, match=r"iterations 0, .* iterations 900"):
+        next(cross_validated(longer, images(tmp_path, 4), ("Cell",), 2, ledger, Play()))
 
 
 def test_frames_of_one_field_teach_on_one_side_of_the_floor(tmp_path: Path) -> None:
