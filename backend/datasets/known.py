@@ -18,6 +18,9 @@ from backend.store.predictions import StoredPrediction
 from model.errors import BrokenVersion, VersionNotFound
 from model.label_guard import ImageLabels, SetAside, guard, summary
 
+#: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.
+SKIPPED = "skipped"
+
 
 @dataclass(frozen=True)
 class KnownImage:
@@ -63,7 +66,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     images = [image for image in services.images.all(project) if image.task is not None]
     champion = _champion(services, project)
     read = [_read(services, i, corrected.get((i.sha256, i.page)), names, champion) for i in images]
-    return _guarded(read), notes
+    return _skipped_told(services, project, _guarded(read)), notes
 
 
 def _read(
@@ -120,8 +123,23 @@ def _guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]
     return [_flagged(known, aside[place]) for place, (known, _) in enumerate(read)]
 
 
+def _skipped_told(services: Services, project: int, known: list[KnownImage]) -> list[KnownImage]:
+    tasks = services.annotations.skipped_tasks(project)
+    shown = (services.images.of_task(project, task) for task in tasks)
+    skipped = {(image.sha256, image.page) for image in shown if image}
+    return [
+        _with_flag(one, SKIPPED)
+        if not one.corrected and (one.stored.sha256, one.stored.page) in skipped
+        else one
+        for one in known
+    ]
+
+
+def _with_flag(known: KnownImage, flag: str) -> KnownImage:
+    return replace(known, counted=replace(known.counted, flags=(*known.counted.flags, flag)))
+
+
 def _flagged(known: KnownImage, aside: Sequence[SetAside]) -> KnownImage:
     if not aside:
         return known
-    flags = (*known.counted.flags, summary(aside))
-    return replace(known, counted=replace(known.counted, flags=flags), aside=tuple(aside))
+    return replace(_with_flag(known, summary(aside)), aside=tuple(aside))

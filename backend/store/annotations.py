@@ -160,6 +160,13 @@ class Annotations:
         with self._engine.connect() as connection:
             return [annotation_of(row) for row in connection.execute(_newest_of_each_task(project))]
 
+    def skipped_tasks(self, project: int) -> set[int]:
+        """Return the tasks that annotators skipped, and nobody corrected."""
+        those = select(annotations.c.task).where(annotations.c.project == project)
+        skipped = those.where(annotations.c.was_cancelled, annotations.c.deleted.is_(False))
+        with self._engine.connect() as connection:
+            return set(connection.scalars(skipped.except_(those.where(*_COUNTS))))
+
     def is_brought_in(self, id: int) -> bool:
         """Say whether an annotation was made outside any page, such as by an import.
 

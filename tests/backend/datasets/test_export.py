@@ -291,6 +291,33 @@ def counted(services: Services, project: int, folder: Path) -> list[tuple[str, s
     return [(row["image"], row["count"], row["model_version"]) for row in rows]
 
 
+def test_an_image_that_was_skipped_stays_and_its_counts_say_so(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    shas = [put(task, f"{name}.png", predicted=[CELL]) for task, name in enumerate("abcd", start=1)]
+    services.images.attach_task(project, shas[1], 0, 5)
+    services.images.attach_task(project, shas[2], 0, 6)
+    # Of b another task was corrected, of c another was left as it is; d was skipped by mistake.
+    for id, (task, is_skipped) in enumerate(
+        [(1, True), (2, True), (5, False), (3, True), (4, True), (4, False)], start=1
+    ):
+        services.annotations.record(
+            Annotation(id, project, task, (), NOW, NOW, was_cancelled=is_skipped)
+        )
+    export_counts(services, project, tmp_path / "counts.csv")
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["class"] == "Cell"]
+    assert [(r["image"], r["source"], r["count"], r["flags"]) for r in rows] == [
+        ("a.png", "predicted", "1", "skipped"),
+        ("b.png", "corrected", "0", ""),
+        ("c.png", "predicted", "1", "skipped"),
+        ("d.png", "corrected", "0", ""),
+    ]
+    services.annotations.delete(project, [1])
+    export_counts(services, project, tmp_path / "counts.csv")
+    assert "a.png,Cell,predicted,1,0.325521,v1+0.5,,\n" in (tmp_path / "counts.csv").read_text()
+
+
 def test_boxes_that_were_drawn_from_none_name_no_version(
     services: Services, project: int, put: Put, tmp_path: Path
 ) -> None:
