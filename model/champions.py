@@ -95,9 +95,13 @@ class Champions:
         """
         return self._read(project).policies
 
-    def all(self) -> list[tuple[Change, ...]]:
+    def all(self) -> dict[str, tuple[Change, ...]]:
         """Return the history of each project; see :meth:`history`."""
-        return [self.history(path.stem) for path in sorted(self.folder.glob("*.json"))]
+        return {path.stem: self.history(path.stem) for path in sorted(self.folder.glob("*.json"))}
+
+    def served(self) -> set[str]:
+        """Return the ids that serve a project or can be rolled back to in one."""
+        return {id for history in self.all().values() for id in _served(history, self.first)}
 
     def stamp(self, project: str) -> tuple[int, ...]:
         """Return what differs after each change of champion or policy; one `stat`, no reading."""

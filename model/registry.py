@@ -173,7 +173,29 @@ class Registry:
 
     def champions(self) -> set[str]:
         """Return the ids of all versions that serve a project or ever did."""
-        return {change.champion for changes in self._champions.all() for change in changes}
+        histories = self._champions.all().values()
+        return {change.champion for changes in histories for change in changes}
+
+    def promoted_in(self) -> tuple[str, ...]:
+        """Return the projects that a version was ever promoted in."""
+        return tuple(project for project, changes in self._champions.all().items() if changes)
+
+    def newest(self) -> ModelVersion | None:
+        """Return the newest trained version that neither the gate nor a person refused.
+
+        A version that was promoted all the same is not refused; one that every project rolled back
+        from is.
+        """
+        served = self._champions.served()
+        away = self.champions() - served
+        taken = [
+            version
+            for version in self.list()
+            if version.kind == "trained"
+            and version.id not in away
+            and (version.id in served or version.decision is None or version.decision.promoted)
+        ]
+        return taken[-1] if taken else None
 
     def champion(self, project: str) -> ModelVersion:
         """Return the version that serves a project: the first one if none was promoted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.cli.console import say
@@ -34,29 +35,60 @@ def choose_project(projects: Projects, wanted: int | None) -> Project:
     raise BadRequest(f"There are several projects: {names}. Choose one with --project ID.")
 
 
-def choose_version(registry: Registry, wanted: str | None, project: Project | None) -> str:
-    """Return the id of the version asked for, or of the one that stands nearest.
+@dataclass(frozen=True)
+class Choice:
+    """A version, and the project as which it is used.
 
-    That is the project's champion, else the newest trained version, else the registry's first. What
-    is chosen without being named is said aloud.
+    Parameters
+    ----------
+    project
+        Its name in the registry; None: none.
+    """
+
+    version: ModelVersion
+    project: str | None
+
+
+def choose_version(registry: Registry, wanted: str | None, project: Project | None) -> Choice:
+    """Return the version asked for, or the one that stands nearest.
+
+    That is the project's champion; where no project was named, that of the only one that has one,
+    else the newest trained version that was not refused, else the registry's first. What is chosen
+    without being named is said aloud.
     """
     if wanted:
-        return registry.get(wanted).id
+        return Choice(registry.get(wanted), str(project.id) if project else None)
     if project is not None:
-        champion = registry.champion(str(project.id)).id
-        say(f"Using {champion}, the champion of project {project.id} ({project.title}).")
-        return champion
-    versions = registry.list()
-    trained = [version.id for version in versions if version.kind == "trained"]
-    chosen = trained[-1] if trained else registry.first
-    why = "the newest trained version" if trained else "nothing was trained yet"
-    say(f"Using {chosen} ({why}); choose another with --model ID.")
-    return chosen
+        champion = registry.champion(str(project.id))
+        say(f"Using {champion.id}, the champion of project {project.id} ({project.title}).")
+        return Choice(champion, str(project.id))
+    owners = registry.promoted_in()
+    if len(owners) == 1:
+        champion = registry.champion(owners[0])
+        say(
+            f"Using {champion.id}, the champion of project {owners[0]}, the only one that has one; "
+            "choose another with --model ID."
+        )
+        return Choice(champion, owners[0])
+    chosen = registry.newest() or registry.get(registry.first)
+    why = _why(registry, chosen)
+    if owners:
+        why += f"; projects {', '.join(owners)} have champions, which --project ID takes"
+    say(f"Using {chosen.id} ({why}); choose another with --model ID.")
+    return Choice(chosen, None)
 
 
-def choose_cell_diameter(
-    registry: Registry, version: ModelVersion, wanted: float | None, project: Project | None
-) -> float | None:
+def _why(registry: Registry, chosen: ModelVersion) -> str:
+    trained = [version.id for version in registry.list() if version.kind == "trained"]
+    if not trained:
+        return "nothing was trained yet"
+    if chosen.kind != "trained":
+        return "each trained version was refused or rolled back"
+    newest = chosen.id == trained[-1]
+    return f"the newest trained version{'' if newest else ' that was not refused or rolled back'}"
+
+
+def choose_cell_diameter(registry: Registry, choice: Choice, wanted: float | None) -> float | None:
     """Return what a version is told of the cells' size: what was asked for, else the project's.
 
     Raises
@@ -65,9 +97,11 @@ def choose_cell_diameter(
         One was asked for, and the version would not heed it.
     """
     if wanted is not None:
-        version.require_finds_scale()
+        choice.version.require_finds_scale()
         return wanted
-    return registry.policy(str(project.id), version).cell_diameter_px if project else None
+    if choice.project is None:
+        return None
+    return registry.policy(choice.project, choice.version).cell_diameter_px
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:

@@ -34,7 +34,10 @@ if TYPE_CHECKING:  # too slow for --help
 
 Images = Annotated[Path, typer.Option(help="Folder of the images.")]
 ChampionOf = Annotated[
-    int | None, typer.Option("--project", help="Take the champion of this project.")
+    int | None,
+    typer.Option(
+        "--project", help="Take the champion of this project.", show_default="see --model"
+    ),
 ]
 Annotations = Annotated[
     Path, typer.Option(help="Folder of their Pascal VOC files, of equal stems; or a CSV of boxes.")
@@ -151,8 +154,9 @@ def evaluate(
     settings = settings_from(home=home, device=device)
     registry = Registry(settings.registry_folder, settings.first_version)
     owner = _project(settings, project)
-    version = registry.get(choosing.choose_version(registry, model, owner))
-    diameter = choosing.choose_cell_diameter(registry, version, cell_diameter, owner)
+    choice = choosing.choose_version(registry, model, owner)
+    diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
+    version = choice.version
     folder = read_folder(images, annotations, mapping, version.classes or None, one_based)
     seen = [image.name for image in folder.images if image.sha256 in version.lineage]
     judged = [image for image in folder.images if not (unseen and image.name in seen)]
@@ -204,8 +208,9 @@ def predict(
     settings = settings_from(home=home, device=device)
     registry = Registry(settings.registry_folder, settings.first_version)
     owner = _project(settings, project)
-    version = registry.get(choosing.choose_version(registry, model, owner))
-    diameter = choosing.choose_cell_diameter(registry, version, cell_diameter, owner)
+    choice = choosing.choose_version(registry, model, owner)
+    diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
+    version = choice.version
     files = gather(paths)
     loaded = registry.load(version.id, settings.device).told(diameter)
     name = owner.default_class if owner else settings.default_class

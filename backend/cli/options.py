@@ -25,7 +25,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         help="Id of a version (`cytoloop models list`).",
-        show_default="the project's champion, else the newest trained, else the starter",
+        show_default="the project's champion, without --project that of the only one that has one, "
+        "else the newest trained that was not refused, else the starter",
     ),
 ]
 CellDiameter = Annotated[

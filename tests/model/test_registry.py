@@ -437,3 +437,27 @@ def test_the_versions_that_every_registry_has_are_not_its_own_to_change(registry
     with pytest.raises(VersionInUse):
         registry.record_decision(given, GateDecision(False, ()))
     assert registry.get(given).decision is None
+
+
+def test_the_newest_version_is_none_that_was_refused_or_rolled_back_from(registry):
+    def trained(day, **fields):
+        made = version(f"v{day}", created_at=f"2027-01-{day:02}", **fields)
+        return registry.add(made, NONE, None).id
+
+    refused = GateDecision(False, ("no better",))
+    assert registry.newest() is None
+    trained(1, decision=refused)
+    assert registry.newest() is None
+    offline = trained(2)  # nobody decided on it
+    trained(3, decision=refused)
+    assert registry.newest().id == offline
+    for day, project in ((4, "1"), (5, "2")):
+        registry.promote(project, trained(day, decision=GateDecision(True, ("better",))))
+    registry.rollback("2")
+    assert registry.newest().id == "v4"
+    registry.promote("1", trained(6, decision=refused))  # by a person, whatever the gate said
+    assert registry.newest().id == "v6"
+    registry.rollback("1")
+    registry.promote("2", "v6")
+    assert registry.newest().id == "v6"
+    assert registry.promoted_in() == ("1", "2")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from backend.cli.choosing import choose_cell_diameter
+from backend.cli.choosing import Choice, choose_cell_diameter
 from backend.services import build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID
@@ -79,11 +79,11 @@ def test_the_diameter_of_the_cells_is_told_until_it_is_learned(run: Run, home: P
 def test_offline_too_a_version_is_told_what_its_project_was_told(run: Run, home: Path) -> None:
     run("project", "--cell-diameter", "40")
     services = build_services(Settings(home=home))
-    registry, blood = services.registry, services.projects.get(3)
+    registry = services.registry
     starter = registry.champion("3")
-    assert choose_cell_diameter(registry, starter, None, blood) == 40
-    assert choose_cell_diameter(registry, starter, 25, blood) == 25
-    assert choose_cell_diameter(registry, starter, None, None) is None
+    assert choose_cell_diameter(registry, Choice(starter, "3"), None) == 40
+    assert choose_cell_diameter(registry, Choice(starter, "3"), 25) == 25
+    assert choose_cell_diameter(registry, Choice(starter, None), None) is None
 
 
 def test_boxes_are_shown_for_the_least_work_unless_told_otherwise(run: Run) -> None:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend.cli.choosing import Choice, choose_cell_diameter, choose_version
+from model.config import DetectorConfig
+from model.policy import Policy
+from model.registry import Registry
+from model.starter import STARTER_ID
+from model.versions import GateDecision, ModelVersion
+from preprocessing.groups import ContrastGroups
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "registry", STARTER_ID)
+
+
+def trained(registry: Registry, day: int, refused: bool = False) -> str:
+    decision = GateDecision(not refused, ("because",))
+    made = ModelVersion(
+        f"trained-{day}", "trained", ("Cell",), 0.4, DetectorConfig(scale=0.5), decision=decision
+    )
+    at = f"2026-01-{day:02}T00:00:00+00:00"
+    added = ModelVersion.from_json({**made.to_json(), "created_at": at})
+    return registry.add(added, ContrastGroups.none(), None).id
+
+
+def test_the_champion_of_the_only_project_that_has_one_is_meant_where_none_is_named(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = trained(registry, 1), trained(registry, 2)
+    registry.promote("7", first)
+    registry.promote("7", second)
+    registry.rollback("7")
+    trained(registry, 3, refused=True)
+    assert choose_version(registry, None, None) == Choice(registry.get(first), "7")
+    told = capsys.readouterr().err
+    assert "Using trained-1, the champion of project 7, the only one that has one" in told
+    assert choose_version(registry, second, None) == Choice(registry.get(second), None)
+
+
+def test_of_several_projects_the_newest_that_was_not_refused_is_meant_and_they_are_told(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.promote("1", trained(registry, 1))
+    registry.promote("2", trained(registry, 2))
+    trained(registry, 3, refused=True)
+    assert choose_version(registry, None, None) == Choice(registry.get("trained-2"), None)
+    told = capsys.readouterr().err
+    assert "the newest trained version that was not refused or rolled back" in told
+    assert "projects 1, 2 have champions, which --project ID takes" in told
+
+
+def test_where_each_version_was_refused_the_starter_is_meant_and_says_so(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(registry, 1, refused=True)
+    assert choose_version(registry, None, None).version.id == STARTER_ID
+    assert "each trained version was refused or rolled back" in capsys.readouterr().err
+
+
+def test_a_champion_that_was_chosen_unnamed_is_told_its_projects_cell_diameter(
+    registry: Registry,
+) -> None:
+    starter = registry.get(STARTER_ID)
+    registry.promote("7", trained(registry, 1))
+    registry.rollback("7")
+    registry.set_policy("7", starter, Policy(starter.threshold, cell_diameter_px=40.0))
+    assert choose_cell_diameter(registry, choose_version(registry, None, None), None) == 40
