@@ -211,17 +211,19 @@ def predict(
     choice = choosing.choose_version(registry, model, owner)
     diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
     version = choice.version
-    files = gather(paths)
+    misnamed: list[str] = []
+    files = gather(paths, misnamed)
     loaded = registry.load(version.id, settings.device).told(diameter)
     name = owner.default_class if owner else settings.default_class
     with progress("Finding cells") as advance:
         result = predict_into(
             out, files, loaded, default_class=name, scores=scores, advance=advance
         )
-    warn(result.notes)
+    warn([*misnamed, *result.notes])
     cells, looked_at = counted(result.cells, "cell"), counted(result.images, "image")
     before = f", {result.before} of them before" if result.before else ""
-    left_out = f", {result.left_out} left out" if result.left_out else ""
+    missing = len(misnamed) + result.left_out
+    left_out = f", {missing} left out" if missing else ""
     typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / 'counts.csv'}")
 
 

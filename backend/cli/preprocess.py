@@ -69,9 +69,11 @@ def fit(
     picture = _picture_beside(out)
     kind, named = _template(template or ["barycentre"])
     config = _config(mode, kind, groups, strength, gain_limit)
+    misnamed: list[str] = []
+    files = find_images(folder, misnamed)
     with progress("Reading") as advance:
-        fitted = fit_folder(find_images(folder), config, named, advance)
-    warn(fitted.notes)
+        fitted = fit_folder(files, config, named, advance)
+    warn([*misnamed, *fitted.notes])
     with partial_file(out) as partial:
         fitted.groups.save(partial)
     write_whole(picture, picture_of(fitted))
@@ -109,10 +111,11 @@ def apply(
 
     if bits not in (8, 16):
         raise BadRequest(f"--bits is 8 or 16, not {bits}.")
-    files, loaded = find_images(folder), ContrastGroups.load(groups)
+    misnamed: list[str] = []
+    files, loaded = find_images(folder, misnamed), ContrastGroups.load(groups)
     with progress("Matching") as advance:
         done = match_into(out, files, loaded, cast("Bits", bits), format, advance)
-    warn(done.notes)
+    warn([*misnamed, *done.notes])
     typer.echo(f"{counted(done.images, 'image')}: {out / TABLE}")
 
 
@@ -123,6 +126,7 @@ def figure(
 ) -> None:
     """Draw images before and after matching, each with its histogram."""
     from backend.datasets import histogram_figures
+    from backend.datasets.naming import shown
     from backend.datasets.writing import write_whole
     from preprocessing.groups import ContrastGroups
     from preprocessing.images import read_image
@@ -131,7 +135,8 @@ def figure(
         raise BadRequest(f"{out} is no PNG: call the figure {out.with_suffix(PNG).name}.")
     loaded = ContrastGroups.load(groups)
     rows = [
-        histogram_figures.before_and_after(path.name, read_image(path), loaded) for path in images
+        histogram_figures.before_and_after(shown(path.name), read_image(path), loaded)
+        for path in images
     ]
     write_whole(out, histogram_figures.draw(rows))
     typer.echo(str(out))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.datasets.counts import CountedImage, as_csv, rows_of
+from backend.datasets.naming import composed
 from backend.datasets.writing import require_as_begun, require_empty, write_whole
 from backend.errors import BadRequest
 
@@ -75,15 +76,17 @@ class Counts:
     def claim(self, file: str, sha256: str) -> str | None:
         """Return the stem of an image that is counted, None for a new one; each stem but once."""
         for stem in self._waiting:
-            if (self.entries[stem].file, self.entries[stem].sha256) == (file, sha256):
+            entry = self.entries[stem]
+            if (composed(entry.file), entry.sha256) == (composed(file), sha256):
                 self._waiting.remove(stem)
                 return stem
         return None
 
     def replaced(self) -> list[str]:
         """Return the stems of earlier images whose file holds another content now."""
-        taken = {e.file for stem, e in self.entries.items() if stem not in self._waiting}
-        return [stem for stem in self._waiting if self.entries[stem].file in taken]
+        file_of = {stem: composed(entry.file) for stem, entry in self.entries.items()}
+        taken = {file for stem, file in file_of.items() if stem not in self._waiting}
+        return [stem for stem in self._waiting if file_of[stem] in taken]
 
     def begin(self) -> None:
         """Make the folder one that a second call goes on with, before anything else is in it."""

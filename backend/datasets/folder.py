@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from backend.datasets.drawn import Truth
+from backend.datasets.naming import composed
 from backend.datasets.pairing import (
     TruthSource,
     find_annotations,
@@ -101,13 +102,13 @@ def labelled_folder(
         class that is not in ``classes``.
     """
     notes: list[str] = []
-    pairing = pair(find_images(images), find_annotations(annotations, notes))
+    misnamed: list[str] = []
+    files = find_images(images, misnamed)
+    pairing = pair(files, find_annotations(annotations, notes, misnamed))
     reading = _Reading(mapping or {}, one_based, notes, unusable=len(notes))
-    notes += [*pairing.notes, *pairing.notes_on_the_lone()]
+    notes += [*misnamed, *pairing.notes, *pairing.notes_on_the_lone()]
     if others := others_in(images, annotations):
-        notes.append(
-            f"{counted(len(others), 'other file')} left out: {shortened(p.name for p in others)}"
-        )
+        notes.append(f"{counted(len(others), 'other file')} left out: {shortened(others)}")
     for done, (path, annotation) in enumerate(pairing.pairs, start=1):
         reading.take(path, annotation)
         if on_progress:
@@ -141,7 +142,7 @@ def read_truth(
     """Read an image's annotation, its classes under their new names."""
     truth = annotation.read((record.width, record.height), one_based)
     boxes = tuple(replace(box, label=mapping.get(box.label, box.label)) for box in truth.boxes)
-    odd = truth.name and Path(truth.name).stem != path.stem
+    odd = truth.name and composed(Path(truth.name).stem) != composed(path.stem)
     note = f"{annotation.title}: names {truth.name} as its image; taken for {path.name}"
     return replace(truth, boxes=boxes, notes=truth.notes + ((note,) if odd else ()))
 

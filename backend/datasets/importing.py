@@ -101,9 +101,9 @@ def import_folder(
         Label Studio is away or refuses; what was imported by then stays.
     """
     mapping = mapping or {}
-    files = find_images(folder)
-    others = others_in(folder, annotations)
-    done = Imported(notes=[f"{p.name} left out: not an image" for p in others])
+    done = Imported()
+    files = find_images(folder, done.notes)
+    done.notes += [f"{other} left out: not an image" for other in others_in(folder, annotations)]
     truth_of = _truth_of(files, annotations, done.notes)
     owner = services.projects.get(project)
     boxes = [box for each in truth_of.values() for box in _renamed(each, mapping)]
@@ -123,7 +123,7 @@ def _truth_of(
 ) -> dict[Path, TruthSource]:
     if annotations is None:
         return {}
-    pairing = pair(files, find_annotations(annotations, notes))
+    pairing = pair(files, find_annotations(annotations, notes, notes))
     notes += pairing.notes
     if lone := pairing.lone_annotations:
         notes.append(f"annotations without an image left out: {shortened(a.title for a in lone)}")

@@ -1,19 +1,49 @@
-"""File names for what is written: safe on every system, and no two the same."""
+"""File names: of what is read those that can be written, of what is written no two the same."""
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Iterable
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+
+
+def composed(name: str) -> str:
+    """Return a name as it is compared: a Mac writes ä as a and its dots, which looks the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def shown(name: str) -> str:
+    """Return a name as it can be printed: bytes that are no UTF-8 as in ``Pr\\xfcfung.png``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def well_named(paths: Iterable[Path], notes: list[str]) -> list[Path]:
+    """Return the files whose names are UTF-8, and so can be written to a table or a VOC file.
+
+    Parameters
+    ----------
+    notes
+        Gets a sentence on each other, such as one that was packed by an old Windows.
+    """
+    kept = []
+    for path in paths:
+        if shown(path.name) == path.name:
+            kept.append(path)
+        else:
+            notes.append(f"{shown(path.name)} left out: its name is no UTF-8: rename it")
+    return kept
 
 
 class UniqueNames:
     """Gives each image a stem of its own within one export.
 
-    Two names that differ only in their suffix or in upper and lower case count as the same, since
-    their VOC files would overwrite each other; the second is given a number.
+    Two names that differ only in their suffix, in upper and lower case or in how they write an
+    umlaut count as the same, since their VOC files would overwrite each other somewhere; the second
+    is given a number.
 
     Parameters
     ----------
@@ -22,7 +52,7 @@ class UniqueNames:
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = {stem.casefold() for stem in taken}
+        self._taken = {_key(stem) for stem in taken}
 
     def stem(self, name: str) -> str:
         """Return a stem like the one of ``name`` that was not returned before."""
@@ -30,8 +60,12 @@ class UniqueNames:
         base = PureWindowsPath(PurePosixPath(name).name).name
         wanted = UNSAFE.sub("_", PurePosixPath(base).stem).strip(". ") or "image"
         stem, number = wanted, 1
-        while stem.casefold() in self._taken:
+        while _key(stem) in self._taken:
             number += 1
             stem = f"{wanted}-{number}"
-        self._taken.add(stem.casefold())
+        self._taken.add(_key(stem))
         return stem
+
+
+def _key(stem: str) -> str:
+    return composed(stem).casefold()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
 from backend.datasets.drawn import Truth
+from backend.datasets.naming import composed, shown, well_named
 from backend.datasets.voc import VocSource
 from backend.errors import BadRequest
 from model.wording import counted, first_of
@@ -72,30 +73,37 @@ class Pairing:
         ]
 
 
-def find_images(folder: Path) -> tuple[Path, ...]:
+def find_images(folder: Path, misnamed: list[str]) -> tuple[Path, ...]:
     """Return the image files of a folder (not of its subfolders), in order of name.
+
+    Parameters
+    ----------
+    misnamed
+        Gets a sentence on each that is left out, since its name cannot be written.
 
     Raises
     ------
     BadRequest
         The folder is missing or holds no image.
     """
-    found = tuple(p for p in _files(folder) if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise BadRequest(
-            f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
-            "images in its subfolders are not looked for: give such a folder itself."
-        )
-    return found
+    missing = (
+        f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
+        "images in its subfolders are not looked for: give such a folder itself."
+    )
+    return _files(folder, IMAGE_SUFFIXES, missing, misnamed)
 
 
-def find_annotations(source: Path, notes: list[str]) -> tuple[TruthSource, ...]:
+def find_annotations(
+    source: Path, notes: list[str], misnamed: list[str]
+) -> tuple[TruthSource, ...]:
     """Return the annotations of a folder of VOC files, or of a CSV file, in order of name.
 
     Parameters
     ----------
     notes
         Gets a sentence on each line of a CSV file that is of no use.
+    misnamed
+        Gets a sentence on each VOC file that is left out, since its name cannot be written.
 
     Raises
     ------
@@ -104,25 +112,23 @@ def find_annotations(source: Path, notes: list[str]) -> tuple[TruthSource, ...]:
     """
     if source.suffix.lower() == CSV_SUFFIX and not source.is_dir():
         return read_csv(source, notes)
-    found = [p for p in _files(source) if p.suffix.lower() == ANNOTATION_SUFFIX]
-    if not found:
-        raise BadRequest(
-            f"{source} holds no Pascal VOC file ({ANNOTATION_SUFFIX}); a CSV of boxes is given by "
-            "its own name."
-        )
-    return tuple(VocSource(path) for path in found)
+    missing = (
+        f"{source} holds no Pascal VOC file ({ANNOTATION_SUFFIX}); a CSV of boxes is given by "
+        "its own name."
+    )
+    return tuple(map(VocSource, _files(source, {ANNOTATION_SUFFIX}, missing, misnamed)))
 
 
-def others_in(folder: Path, annotations: Path | None = None) -> tuple[Path, ...]:
-    """Return the files of a folder that are neither images nor XML nor the given annotations."""
+def others_in(folder: Path, annotations: Path | None = None) -> tuple[str, ...]:
+    """Name the files of a folder that are neither images nor XML nor the given annotations."""
     known = {*IMAGE_SUFFIXES, ANNOTATION_SUFFIX}
     used = annotations and annotations.resolve()
-    others = (path for path in _files(folder) if path.suffix.lower() not in known)
-    return tuple(path for path in others if path.resolve() != used)
+    others = (path for path in _listed(folder) if path.suffix.lower() not in known)
+    return tuple(shown(path.name) for path in others if path.resolve() != used)
 
 
 def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
-    """Pair images and annotations of one stem.
+    """Pair images and annotations of one stem, whichever way each writes an umlaut.
 
     Of several images of one stem (``a.png``, ``a.tif``) the one that the annotation names is
     taken; when it names none of them, none is. Of several annotations of one stem none is.
@@ -134,10 +140,10 @@ def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
     """
     of_one_stem: dict[str, list[TruthSource]] = defaultdict(list)
     for each in annotations:
-        of_one_stem[each.stem].append(each)
+        of_one_stem[composed(each.stem)].append(each)
     of_stem: dict[str, list[Path]] = defaultdict(list)
     for path in images:
-        of_stem[path.stem].append(path)
+        of_stem[composed(path.stem)].append(path)
     alone = (each[0] for stem, each in of_one_stem.items() if len(each) == 1 and stem in of_stem)
     _require_readable(list(alone))
     pairs, lone, notes = [], [], list[str]()
@@ -146,7 +152,7 @@ def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
         chosen = _choose(sharing, annotation, notes) if annotation else None
         pairs += [(chosen, annotation)] if chosen and annotation else []
         lone += [path for path in sharing if path != chosen]
-    lone_annotations = [each for each in annotations if each.stem not in of_stem]
+    lone_annotations = [each for each in annotations if composed(each.stem) not in of_stem]
     return Pairing(tuple(pairs), tuple(lone), tuple(lone_annotations), tuple(notes))
 
 
@@ -176,7 +182,8 @@ def _choose(images: Sequence[Path], annotation: TruthSource, notes: list[str]) -
     if len(images) == 1:
         return images[0]
     named = annotation.named
-    chosen = next((path for path in images if path.name == named), None)
+    same = [path for path in images if composed(path.name) == composed(named)]
+    chosen = next((path for path in same if path.name == named), same[0] if same else None)
     names = ", ".join(path.name for path in images)
     notes.append(
         f"{names} share the annotation {annotation.title}, which names {named or 'no image'}: "
@@ -192,7 +199,19 @@ def shortened(names: Iterable[str]) -> str:
     return ", ".join(all_names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(
+    folder: Path, suffixes: Collection[str], missing: str, misnamed: list[str]
+) -> tuple[Path, ...]:
+    """Return the files with one of the suffixes; where there is none, say what is missing."""
+    left_out: list[str] = []
+    found = well_named((p for p in _listed(folder) if p.suffix.lower() in suffixes), left_out)
+    if not found:
+        raise BadRequest("\n  ".join([missing, *first_of(left_out)]))
+    misnamed += left_out
+    return tuple(found)
+
+
+def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         is_what = "no folder" if folder.exists() else "not there"
         raise BadRequest(f"{folder} is {is_what}; give a folder that exists.")

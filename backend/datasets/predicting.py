@@ -10,7 +10,7 @@ from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.folder import read_record
-from backend.datasets.naming import UniqueNames
+from backend.datasets.naming import UniqueNames, composed, well_named
 from backend.datasets.pairing import find_images
 from backend.datasets.voc import write_voc
 from backend.datasets.writing import alone_in, write_whole
@@ -43,18 +43,27 @@ class Predicted:
     notes: tuple[str, ...]
 
 
-def gather(paths: Iterable[Path]) -> list[Path]:
+def gather(paths: Iterable[Path], misnamed: list[str]) -> list[Path]:
     """Return the image files that the paths name: files as they are, of folders their images.
+
+    Parameters
+    ----------
+    misnamed
+        Gets a sentence on each that is left out, since its name cannot be written.
 
     Raises
     ------
     BadRequest
-        A path is not there, or a folder is without images.
+        A path is not there, a folder is without images, or all are left out.
     """
     files: dict[Path, Path] = {}
     for path in paths:
-        for file in [path] if path.is_file() else find_images(path):
+        single = path.is_file()
+        found = well_named([path], misnamed) if single else find_images(path, misnamed)
+        for file in found:
             files.setdefault(file.resolve(), file)
+    if not files:
+        raise BadRequest("\n  ".join(["There is no image to look at:", *first_of(misnamed)]))
     return list(files.values())
 
 
@@ -125,7 +134,7 @@ class _Results:
         else:
             stem = stem or self._names.stem(path.name)
             entry = self._find(stem, path, record)
-        if (name := f"{stem}{path.suffix}") != path.name:
+        if composed(name := f"{stem}{path.suffix}") != composed(path.name):
             known = f"called {name} in {self._out}: there its own name cannot be used"
             self._notes.append(f"{path} is {known}")
         self._entries.append(entry)

@@ -87,6 +87,18 @@ def test_predict_writes_boxes_pictures_and_counts(run: Run, cells: Path, tmp_pat
             assert drawn.size == (160, 128)
 
 
+def test_a_name_that_is_no_utf8_does_not_end_predict(run: Run, cells: Path, tmp_path: Path) -> None:
+    names = (tmp_path / "in" / name for name in ("Prüfung.png", os.fsdecode(b"Pr\xfcfung.png")))
+    (tmp_path / "in").mkdir()
+    for name in names:
+        name.write_bytes((cells / "images" / "field0.png").read_bytes())
+    result = run("predict", tmp_path / "in", "--out", tmp_path / "out", "--model", CLASSICAL_ID)
+    assert result.exit_code == 0, result.output
+    assert r"Note: Pr\xfcfung.png left out: its name is no UTF-8: rename it" in result.stderr
+    assert " in 1 image, 1 left out: " in result.stdout
+    assert counted(tmp_path / "out" / "counts.csv") == 1
+
+
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_a_cell_diameter_is_refused_by_a_version_that_needs_none(
     run: Run, cells: Path, tmp_path: Path, command: str

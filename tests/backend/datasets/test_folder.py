@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,3 +186,36 @@ def test_of_many_broken_annotations_the_first_are_named(tmp_path: Path, save_ima
     assert lines[0] == "23 annotations cannot be read:"
     assert "00.xml" in lines[1]
     assert (len(lines), lines[-1]) == (22, "  and 3 more")
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_an_umlaut_pairs_whichever_way_a_system_writes_it(
+    tmp_path: Path, save_image: Save, save_voc: Save, table: bool
+) -> None:
+    mac, other = (unicodedata.normalize(form, "Zellen_ä") for form in ("NFD", "NFC"))
+    image = save_image(tmp_path / "images" / f"{mac}.png")
+    save_image(tmp_path / "images" / f"{mac}.tif", seed=1)
+    truth = save_voc(tmp_path / "voc" / f"{other}.xml", [CELL]).parent
+    if table:
+        truth = tmp_path / "boxes.csv"
+        truth.write_text(f"{other}.png,4,5,20,25,N\n", encoding="utf-8")
+    folder = labelled_folder(tmp_path / "images", truth)
+    assert [(read.path, len(read.boxes)) for read in folder.images] == [(image, 1)]
+    assert not any("as its image" in note for note in folder.notes)
+
+
+def test_files_whose_names_are_no_utf8_are_left_out_and_told_to_be_renamed(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [CELL])
+    for suffix in (".png", ".xml", ".txt"):
+        shutil.copy(tmp_path / "a.png", tmp_path / os.fsdecode(b"Pr\xfcfung" + suffix.encode()))
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.png"]
+    assert folder.notes == (
+        r"Pr\xfcfung.png left out: its name is no UTF-8: rename it",
+        r"Pr\xfcfung.xml left out: its name is no UTF-8: rename it",
+        r"1 other file left out: Pr\xfcfung.txt",
+    )
+    assert folder.unusable == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,16 @@ def test_an_annotation_of_a_task_that_is_annotated_already_is_told(
     again = import_folder(services, project, folder, voc)
     assert again.annotated == 0
     assert "a.xml not used: its image is annotated already" in again.notes
+
+
+def test_a_file_whose_name_is_no_utf8_is_told_and_the_others_come_in(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    (folder / "a.png").rename(folder / os.fsdecode(b"Pr\xfcfung.png"))
+    (folder / "c.tif").rename(folder / os.fsdecode(b"Notiz \xfc.txt"))
+    done = import_folder(services, project, folder)
+    assert (done.tasks, done.unreadable) == (1, [])
+    assert done.notes == [
+        r"Pr\xfcfung.png left out: its name is no UTF-8: rename it",
+        r"Notiz \xfc.txt left out: not an image",
+    ]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,9 +73,36 @@ def test_a_file_that_is_named_twice_is_looked_at_once(
     save_image: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = save_image(tmp_path / "a.png")
-    assert gather(
-        [path, tmp_path.parent / tmp_path.name / ".." / tmp_path.name / "a.png", tmp_path]
-    ) == [path]
+    again = tmp_path.parent / tmp_path.name / ".." / tmp_path.name / "a.png"
+    assert gather([path, again, tmp_path], []) == [path]
+
+
+def test_a_file_whose_name_is_no_utf8_is_left_out_and_told_to_be_renamed(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    good = save_image(tmp_path / "in" / "Prüfung.png")
+    odd = good.with_name(os.fsdecode(b"Pr\xfcfung.png"))  # out of an old zip: Latin-1
+    shutil.copy(good, odd)
+    named, listed = list[str](), list[str]()
+    assert gather([good, odd], named) == gather([odd.parent], listed) == [good]
+    assert named == listed == [r"Pr\xfcfung.png left out: its name is no UTF-8: rename it"]
+    with pytest.raises(BadRequest, match=r"no image to look at:\n  Pr.xfcfung.png left out"):
+        gather([odd], [])
+    good.unlink()
+    with pytest.raises(BadRequest, match=r"holds no image(.|\n)*Pr.xfcfung.png left out"):
+        gather([odd.parent], [])
+
+
+def test_an_image_that_a_mac_packed_is_known_again_where_its_name_is_written_otherwise(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = save_image(tmp_path / "in" / unicodedata.normalize("NFD", "Präparat.png"))
+    predict_into(tmp_path / "out", [path], version_of(Crowded()))
+    before = contents(tmp_path / "out")
+    moved = path.rename(path.with_name(unicodedata.normalize("NFC", path.name)))
+    told = predict_into(tmp_path / "out", [moved], version_of(Crowded()))
+    assert (told.before, contents(tmp_path / "out")) == (1, before)
+    assert not any("is called" in note for note in told.notes)
 
 
 def version_of(detector: Crowded) -> LoadedVersion:
@@ -179,10 +208,10 @@ def test_a_folder_of_images_that_was_moved_is_known_again_with_its_twins(
 ) -> None:
     shutil.copy(files[0], files[0].with_name("twin.png"))
     pairs = [tmp_path / "in", shutil.copytree(tmp_path / "in", tmp_path / "copy")]
-    predict_into(tmp_path / "out", gather(pairs), version_of(Crowded()))
+    predict_into(tmp_path / "out", gather(pairs, []), version_of(Crowded()))
     before = contents(tmp_path / "out")
     moved = [folder.rename(tmp_path / f"moved {folder.name}") for folder in pairs]
-    told = predict_into(tmp_path / "out", gather(moved), version_of(Crowded()))
+    told = predict_into(tmp_path / "out", gather(moved, []), version_of(Crowded()))
     assert (told.before, contents(tmp_path / "out")) == (12, before)
 
 

@@ -50,6 +50,7 @@ def test_what_a_killed_write_left_does_not_make_a_folder_somebodys(tmp_path: Pat
         (["a-2.png", "a.png", "a.tif"], ["a-2", "a", "a-3"]),
         (["../../etc/passwd.png", "C:\\x\\y.tif"], ["passwd", "y"]),
         (["..", "", "what?.png"], ["image", "image-2", "what_"]),
+        (["\u00e4.png", "a\u0308.png"], ["\u00e4", "a\u0308-2"]),
     ],
 )
 def test_every_image_gets_a_safe_stem_of_its_own(names: list[str], stems: list[str]) -> None:
