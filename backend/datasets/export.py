@@ -19,10 +19,9 @@ from backend.datasets.naming import UniqueNames
 from backend.datasets.pairing import shortened
 from backend.datasets.rawfiles import depth_of, page_as_tiff
 from backend.datasets.voc import voc_bytes
-from backend.datasets.writing import partial_file, write_whole
+from backend.datasets.writing import partial_file, partial_folder, write_whole
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
-from model.atomic import new_folder
 from model.boxes import Box
 from model.label_guard import SetAside, summary
 from preprocessing.images import IMAGE_SUFFIXES
@@ -254,11 +253,9 @@ def _suffix(image: KnownImage) -> str:
 
 
 def _into_folder(out: Path, entries: Iterable[Entry]) -> None:
-    if out.is_dir() and not any(out.iterdir()):
-        out.rmdir()
-    if out.exists():
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise BadRequest(f"{out} is there already: give a new folder, nothing is overwritten.")
-    with new_folder(out) as folder:
+    with partial_folder(out) as folder:
         for name, content in entries:
             target = folder / name
             target.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Files for a person, written whole or not at all: beside their place first, then moved into it.
+"""Files and folders for a person, whole or not at all: beside their place first, then moved there.
 
 What must be there after a power cut is `model.atomic`'s; that locks the folder it writes in, which
 a person's own, perhaps on a file server, may not allow.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +29,27 @@ def partial_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def partial_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill; it takes the place of ``path`` when all went well, else it goes.
+
+    Raises
+    ------
+    OSError
+        ``path`` is there and holds something, by the end at the latest.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    partial.mkdir()
+    try:
+        yield partial
+        with suppress(FileNotFoundError):
+            path.rmdir()
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import json
 import zipfile
 from collections.abc import Callable, Sequence
@@ -177,6 +179,26 @@ def test_an_export_into_a_folder_that_holds_something_is_refused(
     export_voc(services, project, tmp_path / "mine")  # empty: taken
     with pytest.raises(BadRequest, match="nothing is overwritten"):
         export_voc(services, project, tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", ["out", "new/out", "out.zip"])
+def test_an_export_needs_no_locks_of_the_file_server_it_is_written_to(
+    services: Services,
+    project: int,
+    put: Put,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put(1, "a.png", corrected=[CELL])
+
+    def refused(descriptor: int, how: int) -> None:  # as NFS does for a folder, open to read
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    before = set(tmp_path.iterdir())
+    export_voc(services, project, tmp_path / name)
+    assert set(tmp_path.iterdir()) - before == {tmp_path / Path(name).parts[0]}
 
 
 @pytest.mark.parametrize("name", ["out", "out.zip"])

@@ -10,7 +10,7 @@ from PIL import Image
 from backend.datasets.counts import CountedImage, counts_csv
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.naming import UniqueNames
-from backend.datasets.writing import partial_file, require_empty
+from backend.datasets.writing import partial_file, partial_folder, require_empty
 from backend.errors import BadRequest
 from model.boxes import Box
 
@@ -28,6 +28,25 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
         write_and_be_stopped()
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["counts.csv"]
+
+
+def test_a_folder_is_there_whole_or_not_at_all_and_takes_no_others_place(tmp_path: Path) -> None:
+    target = tmp_path / "export"
+    target.mkdir()
+    with partial_folder(target) as partial:  # an empty one is taken
+        (partial / "a.xml").write_text("whole")
+
+    def write_and_be_stopped() -> None:
+        with partial_folder(tmp_path / "other") as partial:
+            (partial / "a.xml").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_be_stopped()
+    with pytest.raises(OSError, match="not empty"), partial_folder(target) as partial:
+        (partial / "a.xml").write_text("another")
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+    assert (target / "a.xml").read_text() == "whole"
 
 
 def test_what_a_killed_write_left_does_not_make_a_folder_somebodys(tmp_path: Path) -> None:
