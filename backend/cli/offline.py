@@ -32,6 +32,9 @@ if TYPE_CHECKING:  # too slow for --help
     from model.reports import EvaluationReport
     from model.versions import ModelVersion
 
+#: Of fewer none is held out (``model.examples.decide_sides``).
+FEWEST_FIELDS = 3
+
 Images = Annotated[Path, typer.Option(help="Folder of the images.")]
 ChampionOf = Annotated[
     int | None,
@@ -275,16 +278,27 @@ def snapshot_of(
         )
     snapshot = DatasetSnapshot(tuple(sided), classes)
     if not snapshot.of_side("train") or not snapshot.of_side("held-out"):
-        raise BadRequest(
-            f"{counted(len(folder.images), 'image')}: too few to learn from some and judge on "
-            "others: label at least three."
-        )
+        raise BadRequest(_too_few(len(folder.images)))
     train, held_out = (len(snapshot.of_side(side)) for side in ("train", "held-out"))
     inner = len(sided) - train - held_out
     say(f"{counted(train, 'image')} to learn from, {held_out} held out, {inner} inner")
     if waiting := len(folder.images) - len(sided):
         warn([f"{waiting} of the images wait for others to come: sides are dealt in fives"])
     return snapshot
+
+
+def _too_few(images: int) -> str:
+    """Say why so many images cannot be dealt to those that teach and those that judge."""
+    if images < FEWEST_FIELDS:
+        return (
+            f"{counted(images, 'image')}: too few to learn from some and judge on others: "
+            "label at least three."
+        )
+    return (
+        f"{images} images show too few fields to learn from some and judge on others: images of "
+        "one field share a side, and keep it. Label images of at least three fields; `cytoloop "
+        "labels check --images DIR` lists those that are alike."
+    )
 
 
 def _project(settings: Settings, wanted: int | None) -> Project | None:

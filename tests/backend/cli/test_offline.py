@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image, ImageColor
@@ -168,6 +170,25 @@ def test_too_few_images_to_hold_one_out_are_refused(run: Run, cells: Path, tmp_p
     result = run("train", "--images", tmp_path / "few", "--annotations", cells / "annotations")
     assert result.exit_code == 2
     assert "label at least three" in result.stderr
+
+
+def test_many_images_of_one_field_are_told_to_show_too_few(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    with Image.open(cells / "images" / "field0.png") as image:
+        levels = np.asarray(image, np.float32)
+    for seed in range(4):
+        noise = np.random.default_rng(seed).normal(0, 2, levels.shape)
+        frame = (levels + noise).clip(0, 255).astype(np.uint8)
+        Image.fromarray(frame).save(tmp_path / f"frame{seed}.png")
+        shutil.copy(cells / "annotations" / "field0.xml", tmp_path / f"frame{seed}.xml")
+    result = run("train", "--images", tmp_path, "--annotations", tmp_path)
+    assert result.exit_code == 2
+    assert "4 images show too few fields" in result.stderr
+    assert "`cytoloop labels check --images DIR` lists those that are alike" in result.stderr
+    listed = run("labels", "check", "--images", tmp_path).stdout
+    names = "frame0.png, frame1.png, frame2.png, frame3.png"
+    assert f"4 images show one field and share a side: {names}" in listed
 
 
 @pytest.mark.integration
