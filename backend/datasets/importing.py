@@ -44,7 +44,7 @@ class Imported:
     annotated
         Tasks that got the boxes of an annotation.
     unreadable
-        Names of the files that are no readable image.
+        Names of the files that are no readable image, and of pages that cannot be read.
     notes
         What was left out, clipped, set aside or odd, a sentence each.
     """
@@ -182,24 +182,38 @@ class _Importer:
         }
 
     def bring(self, path: Path, pages: Pages) -> None:
-        """Bring in one file; one that cannot be read is reported, and nothing of it is kept."""
+        """Bring in one file; what of it cannot be read is reported, and the rest is kept."""
         try:
             data = path.read_bytes()
             first = read_image(data)
-            self._bring_page(path, data, first)
-            for page in range(1, first.pages if pages == "all" else 1):
-                self._bring_page(path, data, read_image(data, page=page))
         except UnreadableImage as error:
-            self._done.unreadable.append(path.name)
-            self._done.notes.append(f"{path.name} left out: {error}")
+            self._leave_out(path.name, f"{path.name} left out: {error}")
             return
-        if first.pages > 1 and pages == "first":
+        self._bring_page(path, data, first)
+        if pages == "all":
+            self._bring_others(path, data, first.pages)
+        elif first.pages > 1:
             self._done.notes.append(
                 f"{path.name} has {first.pages} pages: the first was taken (--pages all takes each)"
             )
 
+    def _bring_others(self, path: Path, data: bytes, pages: int) -> None:
+        """Bring in all pages of a file but the first."""
+        for page in range(1, pages):
+            try:
+                record = read_image(data, page=page)
+            except UnreadableImage as error:
+                what = f"page {page + 1} of {path.name} left out, the pages that can be read taken"
+                self._leave_out(_page_name(path, page), f"{what}: {error}")
+            else:
+                self._bring_page(path, data, record)
+
+    def _leave_out(self, name: str, note: str) -> None:
+        self._done.unreadable.append(name)
+        self._done.notes.append(note)
+
     def _bring_page(self, path: Path, data: bytes, record: ImageRecord) -> None:
-        name = f"{path.stem}-page{record.page + 1}{path.suffix}" if record.page else path.name
+        name = _page_name(path, record.page)
         key = record.sha256, record.page
         self._services.images.keep(data)
         size = record.width, record.height
@@ -240,3 +254,8 @@ class _Importer:
             self._services.annotations.record(Annotation.from_label_studio(values))
         self._done.annotated += 1
         return made
+
+
+def _page_name(path: Path, page: int) -> str:
+    """Return what the image of a page is called: the first as its file."""
+    return f"{path.stem}-page{page + 1}{path.suffix}" if page else path.name

@@ -193,3 +193,21 @@ def test_a_file_whose_name_is_no_utf8_is_told_and_the_others_come_in(
         r"Pr\xfcfung.png left out: its name is no UTF-8: rename it",
         r"Notiz \xfc.txt left out: not an image",
     ]
+
+
+def test_of_a_stack_with_a_damaged_page_the_others_come_in_and_the_page_is_named(
+    services: Services, label_studio: Any, project: int, tmp_path: Path
+) -> None:
+    levels = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
+    path = tmp_path / "in" / "s.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, levels, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(path) as stack:
+        where, length = stack.pages[1].dataoffsets[0], stack.pages[1].databytecounts[0]
+    content = path.read_bytes()
+    path.write_bytes(content[:where] + bytes(length) + content[where + length :])
+    done = import_folder(services, project, path.parent, pages="all")
+    assert (done.tasks, done.unreadable) == (2, ["s-page2.tif"])
+    assert [image.name for image in services.images.all(project)] == ["s.tif", "s-page3.tif"]
+    (note,) = done.notes
+    assert note.startswith("page 2 of s.tif left out, the pages that can be read taken: ")
