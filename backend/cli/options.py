@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from backend.errors import BadRequest
+
 if TYPE_CHECKING:
     from backend.settings import Settings
 
@@ -29,12 +31,29 @@ Model = Annotated[
         "else the newest trained that was not refused, else the starter",
     ),
 ]
+#: The smallest and the largest cell that can be told, in pixels.
+_SMALLEST_CELL_PX, _LARGEST_CELL_PX = 1, 10_000
+DIAMETERS = f"{_SMALLEST_CELL_PX} to {_LARGEST_CELL_PX:,} pixels"
+
+
+def require_diameter(told: float | None) -> float | None:
+    """Return a cell diameter as it was told, None where none was.
+
+    Raises
+    ------
+    BadRequest
+        No cell is as small or as large, or it is no number.
+    """
+    if told is None or _SMALLEST_CELL_PX <= told <= _LARGEST_CELL_PX:
+        return told
+    raise BadRequest(f"--cell-diameter takes {DIAMETERS}, not {told:g}.")
+
+
 CellDiameter = Annotated[
     float | None,
     typer.Option(
-        min=1,
-        max=10_000,
-        help="Typical diameter of a cell in pixels, for a version that never learned it.",
+        callback=require_diameter,
+        help=f"Typical diameter of a cell, {DIAMETERS}, for a version that never learned it.",
         show_default="found in each image",
     ),
 ]

@@ -8,7 +8,13 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import say, warn
-from backend.cli.options import Home, ProjectId, settings_from
+from backend.cli.options import (
+    DIAMETERS,
+    Home,
+    ProjectId,
+    require_diameter,
+    settings_from,
+)
 from backend.errors import BadRequest, QueueError
 
 if TYPE_CHECKING:  # too slow for --help
@@ -54,9 +60,9 @@ LeastWork = Annotated[
 CellDiameter = Annotated[
     float | None,
     typer.Option(
-        min=0,
-        help="Typical diameter of a cell in pixels, until the first training learns it from the "
-        "corrected boxes; 0: found in each image.",
+        callback=lambda told: told and require_diameter(told),
+        help=f"Typical diameter of a cell, {DIAMETERS}, until the first training learns it from "
+        "the corrected boxes; 0: found in each image.",
         show_default="as it is",
     ),
 ]

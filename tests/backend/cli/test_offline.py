@@ -113,6 +113,18 @@ def test_a_cell_diameter_is_refused_by_a_version_that_needs_none(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+@pytest.mark.parametrize("told", ["0", "0.5", "nan", "1e6"])
+def test_a_cell_diameter_of_which_nothing_can_come_is_refused(
+    run: Run, cells: Path, tmp_path: Path, command: str, told: str
+) -> None:
+    data = ("--images", cells / "images", "--annotations", cells / "annotations")
+    words = data if command == "evaluate" else (cells / "images", "--out", tmp_path / "out")
+    refused = run(command, *words, "--cell-diameter", told)
+    assert refused.exit_code == 2
+    assert "--cell-diameter takes 1 to 10,000 pixels" in refused.stderr
+
+
 def counted(table: Path) -> int:
     return len(table.read_text().splitlines()) - 1
 

@@ -42,6 +42,9 @@ def test_milestones_and_default_class_are_shown_changed_and_given_back(run: Run)
         ("--milestones", "5,ten", "5,10,20"),
         ("--milestones", "10,5", "ascending"),
         ("--default-class", "Platelets", "RBC"),
+        ("--cell-diameter", "0.5", "1 to 10,000 pixels"),
+        ("--cell-diameter", "nan", "1 to 10,000 pixels"),
+        ("--cell-diameter", "1e6", "1 to 10,000 pixels, not 1e+06"),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused_and_nothing_changes(
