@@ -60,18 +60,6 @@ def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
         return _grey_levels(pixels), pages
 
 
-def count_pages(source: Path | bytes, name: str) -> int:
-    """Return how many pages a file has, without decoding any."""
-    import tifffile
-
-    with _failures_named(name):
-        if _is_tiff(source):
-            with tifffile.TiffFile(_stream(source)) as tiff:
-                return len(tiff.pages)
-        with open_flat(source):
-            return 1
-
-
 @contextmanager
 def _failures_named(name: str) -> Iterator[None]:
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.decoding import Grey, count_pages, decode
+from preprocessing.decoding import Grey, decode
 from preprocessing.histograms import histogram_of
 from preprocessing.matching import stretch
 
@@ -19,7 +19,6 @@ __all__ = [
     "Grey",
     "ImageRecord",
     "encode_png",
-    "page_count",
     "read_image",
     "to_display",
 ]
@@ -84,17 +83,6 @@ def read_image(source: Path | bytes, page: int = 0, sha256: str = "") -> ImageRe
     """
     pixels, pages = decode(source, page, _name_of(source))
     return ImageRecord(pixels, sha256 or _hash(source), page, pages)
-
-
-def page_count(source: Path | bytes) -> int:
-    """Return how many pages a file has: 1 but for a many-page TIFF; nothing is decoded.
-
-    Raises
-    ------
-    UnreadableImage
-        As :func:`read_image`, as far as the file's head tells.
-    """
-    return count_pages(source, _name_of(source))
 
 
 def to_display(pixels: Grey) -> NDArray[np.uint8]:

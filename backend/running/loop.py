@@ -43,7 +43,7 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
         The folder has no image.
     """
     if images is not None:
-        find_images(images)  # before a project is made of it
+        find_images(images, [])  # before a project is made of it
     services = build_services(settings)
     credentials, label_studio = services.credentials, services.label_studio.url
     require_same(services, label_studio)
