@@ -8,6 +8,8 @@ import errno
 _FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left", "disk is full", "file write failed")
 _READ_ONLY = (errno.EROFS, errno.EACCES), ("read-only", "readonly database")
 _MEMORY = (errno.ENOMEM,), ("out of memory", "can't allocate memory")
+#: RQ's words.
+_TOO_LONG = ("exceeded maximum timeout",)
 
 
 def in_words(error: Exception) -> str:
@@ -22,6 +24,8 @@ def in_words(error: Exception) -> str:
         return f"The disk cannot be written to ({said}). Mend that, then try the run again."
     if isinstance(error, MemoryError) or _shows(error, *_MEMORY):
         return f"The memory is full ({said}). Make room, then try the run again."
+    if _shows(error, (), _TOO_LONG):
+        return f"It took longer than it may ({said}). Raise CYTOLOOP_JOB_TIMEOUT_S, then try again."
     return f"{said}."
 
 

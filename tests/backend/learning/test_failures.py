@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rq.timeouts import JobTimeoutException
 from sqlalchemy.exc import OperationalError
 
 from backend.learning import pipeline
@@ -32,6 +33,11 @@ CUDA_FULL = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         (READ_ONLY, "The disk cannot be written to"),
         (MemoryError(), "The memory is full"),
         (CUDA_FULL, "The memory is full"),
+        (
+            JobTimeoutException("Task exceeded maximum timeout value (60 seconds)"),
+            "It took longer than it may (JobTimeoutException: Task exceeded maximum timeout value "
+            "(60 seconds)). Raise CYTOLOOP_JOB_TIMEOUT_S",
+        ),
         (ValueError("odd.\nvery"), "ValueError: odd."),
     ],
 )
