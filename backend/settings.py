@@ -21,6 +21,8 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 #: In the home: the ports on which `cytoloop up` last ran.
 PORTS_FILE = "ports.json"
 PORTS = ("port", "label_studio_port")
+#: Addresses to listen on, and none to ask at.
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 #: Never told, not even where they cannot be used.
 _SECRETS = ("backend_password", "webhook_secret")
 
@@ -194,7 +196,13 @@ class Settings(BaseSettings):
 
     @property
     def backend_address(self) -> str:
-        return self.backend_url or f"http://{self.host}:{self.port}"
+        return self.backend_url or self.address_here
+
+    @property
+    def address_here(self) -> str:
+        """Where this machine finds the web server; one that listens to all is at the loopback."""
+        host = "127.0.0.1" if self.host in _EVERYWHERE else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def browser_address(self) -> str:

@@ -104,7 +104,7 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
 
     with tifffile.TiffFile(_stream(source)) as tiff:
         pages = len(tiff.pages)
-        if not pages or _next_page(tiff) >= tiff.filehandle.size:
+        if _is_cut_off(tiff):
             raise UnreadableImage(_CUT_OFF)
         _check_page(number, pages)
         page = tiff.pages[number].aspage()
@@ -113,14 +113,17 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
         return _upright(pixels, _orientation_of(page)), pages
 
 
-def _next_page(tiff: TiffFile) -> int:
-    """Return where a page lies after the last that was found: 0 where there is to be none.
+def _is_cut_off(tiff: TiffFile) -> bool:
+    """Tell whether pages may be missing: none was found, or the last one is not said to be so.
 
-    A file that was cut off tells of one beyond its end; the pages before it would be taken for all.
+    A file that was cut off tells of a page beyond its end, or ends before it tells of any; the
+    pages before it would be taken for all. ScanImage leaves its pages to be reckoned.
     """
-    tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
+    if not len(tiff.pages) or tiff.pages.next_page_offset is None:
+        return True
+    tiff.filehandle.seek(tiff.pages.next_page_offset)
     told = tiff.filehandle.read(tiff.tiff.offsetsize)
-    return int.from_bytes(told, "little" if tiff.byteorder == "<" else "big")
+    return told != bytes(tiff.tiff.offsetsize) and not tiff.is_scanimage
 
 
 def _check_page(number: int, pages: int) -> None:

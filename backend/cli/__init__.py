@@ -71,6 +71,9 @@ def _spare_this_machine_the_proxy() -> None:
     Label Studio and the backend talk to each other, and are asked whether they answer, by
     127.0.0.1; a proxy that the environment names for packages and the web knows nothing of them.
     """
-    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    spared = ",".join([*([named] if named else []), "127.0.0.1", "localhost"])
+    named = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]
+    if "*" in named:  # nothing is asked through one; it counts alone only
+        return
+    here = ["127.0.0.1", "localhost", os.environ.get("CYTOLOOP_HOST", "")]
+    spared = ",".join(filter(None, [*dict.fromkeys(named), *here]))
     os.environ |= {"no_proxy": spared, "NO_PROXY": spared}

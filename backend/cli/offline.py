@@ -32,9 +32,6 @@ if TYPE_CHECKING:  # too slow for --help
     from model.reports import EvaluationReport
     from model.versions import ModelVersion
 
-#: Of fewer none is held out (``model.examples.decide_sides``).
-FEWEST_FIELDS = 3
-
 Images = Annotated[Path, typer.Option(help="Folder of the images.")]
 ChampionOf = Annotated[
     int | None,
@@ -289,7 +286,9 @@ def snapshot_of(
 
 def _too_few(images: int) -> str:
     """Say why so many images cannot be dealt to those that teach and those that judge."""
-    if images < FEWEST_FIELDS:
+    from model.examples import FEWEST_OF_FIVE
+
+    if images < FEWEST_OF_FIVE:
         return (
             f"{counted(images, 'image')}: too few to learn from some and judge on others: "
             "label at least three."

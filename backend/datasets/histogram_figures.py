@@ -65,6 +65,7 @@ def draw(rows: Sequence[tuple[Panel, Panel]]) -> bytes:
 
 
 def _raw_panel(name: str, pixels: Grey) -> Panel:
+    """Return an image at the levels that it is read with: as it is where these have 8 bits."""
     if pixels.dtype == np.uint8:
         return Panel(name, pixels.astype(np.uint8), _shares(pixels, 0, 255), ("0", "255"))
     low, high = float(pixels.min()), float(pixels.max())

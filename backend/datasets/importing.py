@@ -189,33 +189,33 @@ class _Importer:
         except UnreadableImage as error:
             self._leave_out(path.name, f"{path.name} left out: {error}")
             return
-        self._bring_page(path, data, first)
+        self._services.images.keep(data)
+        self._bring_page(path, first)
         if pages == "all":
-            self._bring_others(path, data, first.pages)
+            self._bring_others(path, data, first.pages, first.sha256)
         elif first.pages > 1:
             self._done.notes.append(
                 f"{path.name} has {first.pages} pages: the first was taken (--pages all takes each)"
             )
 
-    def _bring_others(self, path: Path, data: bytes, pages: int) -> None:
+    def _bring_others(self, path: Path, data: bytes, pages: int, sha256: str) -> None:
         """Bring in all pages of a file but the first."""
         for page in range(1, pages):
             try:
-                record = read_image(data, page=page)
+                record = read_image(data, page, sha256)
             except UnreadableImage as error:
                 what = f"page {page + 1} of {path.name} left out, the pages that can be read taken"
                 self._leave_out(_page_name(path, page), f"{what}: {error}")
             else:
-                self._bring_page(path, data, record)
+                self._bring_page(path, record)
 
     def _leave_out(self, name: str, note: str) -> None:
         self._done.unreadable.append(name)
         self._done.notes.append(note)
 
-    def _bring_page(self, path: Path, data: bytes, record: ImageRecord) -> None:
+    def _bring_page(self, path: Path, record: ImageRecord) -> None:
         name = _page_name(path, record.page)
         key = record.sha256, record.page
-        self._services.images.keep(data)
         size = record.width, record.height
         self._services.images.add(self._project, *key, name, *size)
         if (task := self._tasks.get(key)) is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from backend.datasets.counts import CountedImage
 from backend.effort.believing import corrections
-from backend.effort.measuring import last_shown, started_from
+from backend.effort.measuring import started_from
 from backend.labelstudio.results import to_labels
 from backend.services import Services
 from backend.store.annotations import Annotation
@@ -101,8 +101,8 @@ def _served(
     These are the champion's, also after a roll-back, else the newest.
     """
     if annotation is None:
-        shown = services.predictions.of_task(image.project, image.task) if image.task else ()
-        return last_shown(shown, champion)
+        shown = services.predictions.last_shown
+        return shown(image.project, image.task, champion) if image.task else None
     began = started_from(services, annotation)
     return None if began is None or began.is_blind else began
 

@@ -24,6 +24,8 @@ def depth_of(path: Path) -> int:
 def page_as_tiff(path: Path, page: int) -> bytes:
     """Return one page of a many-page file as a grey TIFF of its own, its levels unchanged.
 
+    Of a page in colours the levels are those of its luminance (``read_image``).
+
     A VOC file belongs to one image, and tools that read the whole file would see the first page.
     """
     import tifffile

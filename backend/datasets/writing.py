@@ -40,6 +40,7 @@ def partial_folder(path: Path) -> Iterator[Path]:
     OSError
         ``path`` is there and holds something, by the end at the latest.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
     partial.mkdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +16,6 @@ from backend.store.corrections import Correction
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
 from model.errors import BrokenVersion
-from model.policy import version_of
 
 #: How far the clocks of Label Studio's machine and ours may be apart.
 CLOCKS_APART = timedelta(seconds=5)
@@ -56,33 +54,17 @@ def started_from(services: Services, annotation: Annotation) -> StoredPrediction
     if any(ids for ids, _ in shared):
         alike = [p for p, each in zip(shown, shared, strict=True) if each == max(shared)]
         opened = annotation.created_at - timedelta(seconds=annotation.lead_time or 0.0)
-        return next(iter(_there_at(opened, alike)), alike[0])
-    there = _there_at(annotation.created_at, shown)
-    last = last_shown(there, _champion_at(services, annotation.project, annotation.created_at))
+        there = (p for p in alike if p.created_at <= opened + CLOCKS_APART)
+        return next(there, alike[0])
+    last = services.predictions.last_shown(
+        annotation.project,
+        annotation.task,
+        _champion_at(services, annotation.project, annotation.created_at),
+        until=annotation.created_at + CLOCKS_APART,
+    )
     if annotation.parent_prediction is not None:
         return last
-    drawn_in_page = annotation.lead_time is not None
-    return last if last and not last.regions and drawn_in_page else None
-
-
-def last_shown(shown: Sequence[StoredPrediction], served: str) -> StoredPrediction | None:
-    """Return what a task shows while a version serves it.
-
-    After a roll-back these are its boxes of before: they are not stored anew.
-
-    Parameters
-    ----------
-    shown
-        What the task was ever shown, newest first.
-    served
-        The version's id, or its name with its policy. Of others it is the newest where the task has
-        none of it yet.
-    """
-    version = version_of(served)
-    # The first of those that are equal in this, which is the newest.
-    return max(
-        shown, key=lambda p: (version_of(p.served) == version, p.served == served), default=None
-    )
+    return last if last and not last.regions and _is_drawn(services, annotation) else None
 
 
 def _champion_at(services: Services, project: int, moment: datetime) -> str:
@@ -92,15 +74,18 @@ def _champion_at(services: Services, project: int, moment: datetime) -> str:
     return ""
 
 
+def _is_drawn(services: Services, annotation: Annotation) -> bool:
+    """Say whether an annotation was drawn in a page; one brought in and updated has a time too."""
+    return annotation.lead_time is not None and not services.annotations.is_brought_in(
+        annotation.id
+    )
+
+
 def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, int]:
     """Return how many regions have the ids of a prediction's, and how many its scores as well."""
     served = {str(region.get("id")): region.get("score") for region in prediction.regions}
     kept = [region for region in annotation.result if str(region.get("id")) in served]
     return len(kept), sum(served[str(region.get("id"))] == region.get("score") for region in kept)
-
-
-def _there_at(moment: datetime, shown: Sequence[StoredPrediction]) -> list[StoredPrediction]:
-    return [p for p in shown if p.created_at <= moment + CLOCKS_APART]
 
 
 def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredImage) -> bool:
@@ -115,13 +100,9 @@ def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredIma
 
 def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:
     served = started_from(services, annotation)
-    in_page = annotation.lead_time is not None
-    # What was brought in and updated has a time as well, but began with boxes of its own.
-    if in_page and services.annotations.is_brought_in(annotation.id):
-        in_page, served = False, served if served and served.regions else None
     if served and is_unseen(annotation, served, image):
         served = None
-    by_person = served is not None or in_page
+    by_person = served is not None or _is_drawn(services, annotation)
     compared = _compared(annotation, served, image) if by_person else _imported(annotation)
     return Correction(
         annotation=annotation.id,

@@ -41,7 +41,7 @@ def web_command(settings: Settings) -> tuple[str, ...]:
 
 def web_service(settings: Settings) -> Service:
     """Return Cytoloop's web server."""
-    here = f"http://{settings.host}:{settings.port}"
+    here = settings.address_here
     return Service(
         name="web",
         label="Cytoloop",

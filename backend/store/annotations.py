@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, distinct, func, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, distinct, func, select
 
 from backend.errors import BadRequest
 from backend.labelstudio.results import count_labels
@@ -111,6 +111,9 @@ class Annotations:
             ~annotations.c.deleted | another
         )
         with writing(self._engine, annotation.project) as connection:
+            # Of the annotation that had its number before it, the times too are another's.
+            before = select(annotations.c.id).where(annotations.c.id == annotation.id, another)
+            connection.execute(delete(submits).where(submits.c.annotation.in_(before)))
             insert = upsert(connection, annotations).values(values)
             changed = insert.on_conflict_do_update(index_elements=["id"], set_=values, where=older)
             total = upsert(connection, submits).values(

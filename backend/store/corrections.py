@@ -96,13 +96,16 @@ class Corrections:
     def unmeasured(self, project: int) -> list[Annotation]:
         """Return the annotations that were never compared, or were submitted again since.
 
-        Those that are kept as drawn by hand though they were brought in are among them: that was
-        told late, or kept before imports were known by their first submit.
+        Those that are kept as drawn by hand, or after nothing was found, though they were brought
+        in are among them: that was told late, or kept before imports were known by their first
+        submit.
         """
+        of_served = (corrections.c[kind] == 0 for kind in KINDS if kind != "added")
+        drawn = and_(corrections.c.start.in_(("nothing", "prediction")), *of_served)
         known = and_(
             corrections.c.annotation == annotations.c.id,
             corrections.c.submitted_at == annotations.c.updated_at,
-            not_(and_(corrections.c.start == "nothing", brought_in())),
+            not_(and_(drawn, brought_in())),
         )
         query = (
             select(annotations)

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from sqlalchemy import Engine, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, or_, select
 
 from backend.store.database import upsert, writing
 from backend.store.tables import now, predictions
+from model.policy import version_of
 
 WatchKind = Literal["blank", "fault"]
 
@@ -154,8 +155,29 @@ class Predictions:
 
     def latest(self, project: int, task: int) -> StoredPrediction | None:
         """Return what a task was last shown, if it was shown anything."""
+        return self.last_shown(project, task, served="")
+
+    def last_shown(
+        self, project: int, task: int, served: str, until: datetime | None = None
+    ) -> StoredPrediction | None:
+        """Return what a task shows while a version serves it.
+
+        After a roll-back these are its boxes of before: they are not stored anew.
+
+        Parameters
+        ----------
+        served
+            The version's id, or its name with its policy. Of others it is the newest where the task
+            has none of it.
+        until
+            Of what was stored by then; None: of all.
+        """
+        column, version = predictions.c.served, version_of(served)
+        of_it = or_(column == version, column.startswith(f"{version}+", autoescape=True))
+        there = [] if until is None else [predictions.c.created_at <= until]
+        best_first = _newest_first(project, task, of_it.desc(), (column == served).desc())
         with self._engine.connect() as connection:
-            row = connection.execute(_newest_first(project, task).limit(1)).one_or_none()
+            row = connection.execute(best_first.where(*there).limit(1)).one_or_none()
         return None if row is None else _prediction(row)
 
     def of_task(self, project: int, task: int) -> list[StoredPrediction]:
@@ -181,11 +203,12 @@ class Predictions:
             return sum(any(f.startswith(flag) for f in flags) for flags in kept)
 
 
-def _newest_first(project: int, task: int) -> Select[Any]:
+def _newest_first(project: int, task: int, *before: ColumnElement[Any]) -> Select[Any]:
+    """Return the query of what a task was shown, in an order that may come before its age."""
     return (
         select(predictions)
         .where(predictions.c.project == project, predictions.c.task == task)
-        .order_by(predictions.c.created_at.desc(), predictions.c.id.desc())
+        .order_by(*before, predictions.c.created_at.desc(), predictions.c.id.desc())
     )
 
 

@@ -50,6 +50,12 @@ def test_an_address_may_end_in_a_slash(tmp_path: Path) -> None:
     assert {getattr(settings, name) for name in names} == {"http://web:9090"}
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_server_that_listens_to_all_is_asked_at_the_loopback(tmp_path: Path, host: str) -> None:
+    assert Settings(home=tmp_path, host=host).backend_address == "http://127.0.0.1:9090"
+    assert Settings(home=tmp_path, host="10.1.2.3").backend_address == "http://10.1.2.3:9090"
+
+
 def test_every_setting_is_described() -> None:
     described = set(re.findall(r"\w+", Settings.__doc__ or ""))
     assert set(Settings.model_fields) <= described

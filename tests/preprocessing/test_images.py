@@ -167,6 +167,19 @@ def test_a_stack_that_was_cut_off_is_not_taken_for_a_shorter_one(by, share):
         read_image(whole[: int(share * len(whole))])
 
 
+@pytest.mark.parametrize("imagej", [False, True])
+@pytest.mark.parametrize("lost", [100, 1_000, 4_096, 10_000])
+def test_a_stack_that_was_cut_off_within_its_table_of_pages_is_not_taken_for_a_whole_one(
+    imagej, lost
+):
+    with io.BytesIO() as file:
+        tifffile.imwrite(file, np.zeros((300, 8, 9), np.uint8), imagej=imagej)
+        whole = file.getvalue()
+    assert read_image(whole).pages == 300
+    with pytest.raises(UnreadableImage, match="ends before its pixels do; copy it again"):
+        read_image(whole[:-lost])
+
+
 def test_memory_that_runs_out_is_not_called_a_damaged_file(tiff, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise MemoryError("Unable to allocate 549 MiB")

@@ -109,7 +109,15 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-@pytest.mark.parametrize("named", [{}, {"no_proxy": "lab.org"}, {"NO_PROXY": "lab.org"}])
+@pytest.mark.parametrize(
+    "named",
+    [
+        {},
+        {"no_proxy": "lab.org"},
+        {"NO_PROXY": "lab.org"},
+        {"no_proxy": "10.0.0.0/8", "NO_PROXY": "lab.org"},
+    ],
+)
 def test_what_runs_on_this_machine_is_asked_without_a_proxy(
     monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
 ) -> None:
@@ -127,6 +135,18 @@ def test_what_runs_on_this_machine_is_asked_without_a_proxy(
         "localhost:8080": False,
         "lab.org": not named,
         "example.org": True,
+    }
+
+
+def test_where_nothing_is_asked_through_a_proxy_nothing_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "make_app", lambda: lambda: None)
+    asked = {"http_proxy": "http://proxy.invalid:3128", "no_proxy": "*"}
+    monkeypatch.setattr(os, "environ", dict(asked))
+
+    cli.main()
+
+    assert {name: os.environ.get(name) for name in (*asked, "NO_PROXY")} == asked | {
+        "NO_PROXY": None
     }
 
 

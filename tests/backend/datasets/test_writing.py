@@ -49,6 +49,23 @@ def test_a_folder_is_there_whole_or_not_at_all_and_takes_no_others_place(tmp_pat
     assert (target / "a.xml").read_text() == "whole"
 
 
+def test_an_empty_folder_is_taken_through_a_link_and_from_within(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty, link = tmp_path / "empty", tmp_path / "link"
+    empty.mkdir()
+    link.symlink_to(empty)
+    with partial_folder(link) as partial:
+        (partial / "a.xml").write_text("whole")
+    assert (empty / "a.xml").read_text() == "whole"
+    within = tmp_path / "within"
+    within.mkdir()
+    monkeypatch.chdir(within)
+    with partial_folder(Path()) as partial:
+        (partial / "a.xml").write_text("whole")
+    assert (within / "a.xml").read_text() == "whole"
+
+
 def test_what_a_killed_write_left_does_not_make_a_folder_somebodys(tmp_path: Path) -> None:
     with partial_file(tmp_path / "counts.csv") as partial:
         left = tmp_path / partial.name

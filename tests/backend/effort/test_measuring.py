@@ -9,7 +9,7 @@ import pytest
 from backend.effort.actions import Actions, Costs
 from backend.effort.costing import measured_costs
 from backend.effort.forecasting import TOO_FEW, UNTAUGHT, Forecast
-from backend.effort.measuring import measure
+from backend.effort.measuring import measure, started_from
 from backend.effort.report import effort_of
 from backend.effort.tally import Tally, made_by_people
 from backend.services import Services
@@ -148,6 +148,36 @@ def test_an_import_that_was_taken_for_drawn_by_hand_is_told_anew(
     assert services.annotations.is_brought_in(early.id)
     assert [c.start for c in (drawn, taken)] == ["nothing", "nothing"]
     assert [c.start for c in measure(services, project)] == ["nothing", "import"]
+
+
+def test_an_import_that_was_taken_for_drawn_after_nothing_was_found_is_told_anew(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    serve(1)
+    drawn = submit(1, write(cell(60)), parent_prediction=None)
+    assert [c.start for c in measure(services, project)] == ["prediction"]
+    submit(1, [], minute=-1, parent_prediction=None, lead_time=None)
+    assert started_from(services, drawn) is None
+    assert [c.start for c in measure(services, project)] == ["import"]
+
+
+@pytest.mark.parametrize("former_lead_time", [None, 300.0])
+def test_an_annotation_under_the_number_of_a_deleted_one_has_its_own_time_and_start(
+    services: Services,
+    project: int,
+    serve: Any,
+    submit: Any,
+    write: Any,
+    former_lead_time: float | None,
+) -> None:
+    serve(1)
+    former = submit(1, write(cell(60)), parent_prediction=None, lead_time=former_lead_time)
+    services.annotations.delete(project, [former.id])
+    at = former.updated_at + timedelta(hours=1)
+    again = replace(former, created_at=at, updated_at=at, lead_time=20.0)
+    assert services.annotations.record(again)
+    (found,) = measure(services, project)
+    assert (found.start, found.seconds, found.actions) == ("prediction", 20.0, Actions(added=1))
 
 
 def forget_predictions(services: Services) -> None:

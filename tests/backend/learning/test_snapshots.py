@@ -196,4 +196,4 @@ def test_what_was_frozen_is_found_in_a_home_that_was_moved(
     after = frozen(there, 1)
 
     assert after.sha256 == before.sha256
-    assert [image.read().sha256 for image in after.images] == [i.sha256 for i in before.images]
+    assert all(home in image.path.parents and image.path.is_file() for image in after.images)
