@@ -13,6 +13,8 @@ from backend.settings import Settings
 from model.atomic import new_file
 
 FILE_NAME = "credentials.json"
+#: Label Studio keeps these as they were made.
+_OF_LABEL_STUDIO = {"password", "label_studio_token"}
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ class Credentials:
             The file is there and cannot be read.
         """
         path = settings.home / FILE_NAME
-        kept = _read(path) if path.exists() else cls()
-        if not path.exists():
-            kept.save(settings.home)
+        told = _read(path) if path.exists() else None
+        kept = cls(**(told or {}))
+        if told is None or asdict(kept).keys() - told.keys():
+            kept.save(settings.home)  # what was made now holds for all who read it from now on
         chosen = {
             "label_studio_token": settings.label_studio_token,
             "label_studio_url": settings.label_studio_url,
@@ -69,11 +72,16 @@ class Credentials:
                 json.dump(asdict(self), out, indent=1)
 
 
-def _read(path: Path) -> Credentials:
+def _read(path: Path) -> dict[str, str]:
+    """Return what is kept, of which all may be missing but what Label Studio keeps too."""
     try:
-        return Credentials(**json.loads(path.read_text("utf-8")))
+        told = dict(**json.loads(path.read_text("utf-8")))
+        if missing := _OF_LABEL_STUDIO - told.keys():
+            raise ValueError(f"{', '.join(sorted(missing))} missing")
+        Credentials(**told)
     except (ValueError, TypeError) as error:
         raise BadSetting(
             f"{path} cannot be read ({error}): mend it, or put it back from a copy. A new one "
             "would not do: Label Studio keeps the token that it was made with."
         ) from error
+    return told

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.errors import QueueError
 from backend.learning import pipeline
@@ -47,6 +48,15 @@ def record_killed(run_id: int, how: str) -> None:
             log.warning("run.not_queued", run=run_id, reason=str(error))
 
 
+def record_stopped(run_id: int) -> None:
+    """Have a run go on at the next start whose worker was told to stop."""
+    try:
+        with _services() as services:
+            services.runs.stopped(run_id)
+    except SQLAlchemyError as error:  # it then counts as cut off
+        log.warning("run.stop_not_recorded", run=run_id, reason=str(error))
+
+
 def run_worker(burst: bool = False) -> None:
     """Take up what was cut off, then work until told to stop.
 
@@ -62,7 +72,7 @@ def run_worker(burst: bool = False) -> None:
         _push_on(services)
         pipeline.sweep(services)
     # The store is closed here: a connection must not be shared with the jobs' processes.
-    services.queue.run_worker(burst=burst, on_killed=record_killed)
+    services.queue.run_worker(burst, on_killed=record_killed, on_stopped=record_stopped)
 
 
 def _push_on(services: Services) -> None:

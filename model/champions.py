@@ -177,8 +177,8 @@ class Champions:
             return _Pointer()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BrokenVersion(
-                f"{path} cannot be read ({error}). Delete it, then choose a champion with "
-                f"`cytoloop models promote`"
+                f"{path} cannot be read ({error}). If a newer Cytoloop wrote it, install that "
+                "one again; else move it away, then choose a champion: `cytoloop models promote`"
             ) from error
 
     def _write(self, project: str, pointer: _Pointer) -> None:

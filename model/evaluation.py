@@ -57,14 +57,21 @@ def judge_version(
     Parameters
     ----------
     default_class
-        What to call the boxes of a version that knows no classes; the first class when empty.
+        What to call the boxes of a version that knows no classes, or others than these, as serving
+        does; the first class when empty.
     threshold
         Score from which a box counts; the version's own when None.
     """
     name = default_class or next(iter(classes), "")
     found, groups = find_in(loaded, images, name)
+    found = [_called(each, classes, name) for each in found]
     least = loaded.version.threshold if threshold is None else threshold
     return replace(judge(found, images, classes, least, groups), version=loaded.version.id)
+
+
+def _called(found: Detections, classes: Sequence[str], default_class: str) -> Detections:
+    names = (name if name in classes else default_class for name in found.classes)
+    return replace(found, classes=tuple(names)) if classes else found
 
 
 def find_in(

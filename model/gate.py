@@ -17,6 +17,12 @@ from model.wording import counted
 
 Reasons = list[str]
 
+_ALIKE = "candidate finds what the champion finds: nothing would change"
+_NO_CELLS = (
+    "no image that judges has a cell, and candidate and champion find as many in them: correct "
+    "images that have cells"
+)
+
 
 def decide(
     candidate: Evidence,
@@ -69,7 +75,7 @@ def _is_promoted(
     precision = ap50_gain(candidate, champion, config.resamples)
     count = count_gain(candidate, champion, config.resamples)
     if count.is_none and (precision is None or precision.is_none):
-        reasons.append("candidate finds what the champion finds: nothing would change")
+        reasons.append(_NO_CELLS if precision is None else _ALIKE)
         return False
     if len(report.images) < config.fewest_images:
         return _passes_small(precision, count, config, reasons)

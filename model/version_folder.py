@@ -126,8 +126,9 @@ def _check_files(folder: Path, hashes: dict[str, str]) -> None:
 
 def _broken(folder: Path, why: object) -> BrokenVersion:
     return BrokenVersion(
-        f"version {folder.name} is broken ({why}). Restore {folder} from a backup or delete it; "
-        f"if it was champion, `cytoloop models rollback` returns to the one before"
+        f"version {folder.name} is broken ({why}). If a newer Cytoloop made it, install that one; "
+        f"else restore {folder} from a backup or delete it; if it was champion, "
+        f"`cytoloop models rollback` returns to the one before"
     )
 
 

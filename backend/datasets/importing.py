@@ -154,6 +154,14 @@ def _give_classes(services: Services, project: Project, classes: tuple[str, ...]
     return services.projects.ensure(project.id, project.title, config)
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A task that is there."""
+
+    id: int
+    is_annotated: bool = False
+
+
 class _Importer:
     """Brings files into one project, one after the other."""
 
@@ -175,8 +183,11 @@ class _Importer:
         self._done = done
         # Label Studio's own list, not the store's: a task may have been deleted there, or made
         # by an import that was interrupted before it was noted here.
+        # Not what each was ever predicted, which is megabytes.
         self._tasks = {
-            (task["data"]["sha256"], int(task["data"].get("page", 0))): task
+            (task["data"]["sha256"], int(task["data"].get("page", 0))): _Known(
+                int(task["id"]), bool(task["annotations"])
+            )
             for task in services.label_studio.tasks(project.id)
             if task["data"].get("sha256")
         }
@@ -185,6 +196,11 @@ class _Importer:
         """Bring in one file; what of it cannot be read is reported, and the rest is kept."""
         try:
             data = path.read_bytes()
+        except OSError as error:
+            why = f"it cannot be read ({error.strerror}); check its rights, or the share it lies on"
+            self._leave_out(path.name, f"{path.name} left out: {why}")
+            return
+        try:
             first = read_image(data)
         except UnreadableImage as error:
             self._leave_out(path.name, f"{path.name} left out: {error}")
@@ -219,33 +235,33 @@ class _Importer:
         size = record.width, record.height
         self._services.images.add(self._project, *key, name, *size)
         if (task := self._tasks.get(key)) is None:
-            task = self._tasks[key] = self._new_task(record, name)
+            task = self._tasks[key] = _Known(self._new_task(record, name))
             self._done.tasks += 1
         else:
             self._done.known += 1
-        self._services.images.attach_task(self._project, *key, task["id"])
+        self._services.images.attach_task(self._project, *key, task.id)
         # An annotation speaks of one image: of a many-page file the first.
         if path in self._truth_of and record.page == 0:
-            if task["annotations"]:
+            if task.is_annotated:
                 title = self._truth_of[path].title
                 self._done.notes.append(f"{title} not used: its image is annotated already")
             else:
-                task["annotations"] = self._annotate(task["id"], path, record)
+                self._tasks[key] = _Known(task.id, self._annotate(task.id, path, record))
 
-    def _new_task(self, record: ImageRecord, name: str) -> dict[str, Any]:
+    def _new_task(self, record: ImageRecord, name: str) -> int:
         data = {"sha256": record.sha256, "page": record.page, "name": name}
         data["matched"] = matched_address(self._services, self._project, record.sha256, record.page)
         png = encode_png(to_display(record.pixels))
         shown = f"{Path(name).stem}.png"
-        id = self._services.label_studio.import_task(self._project, png, shown, data)
-        return {"id": id, "data": data, "annotations": []}
+        return self._services.label_studio.import_task(self._project, png, shown, data)
 
-    def _annotate(self, task: int, path: Path, record: ImageRecord) -> list[dict[str, Any]]:
+    def _annotate(self, task: int, path: Path, record: ImageRecord) -> bool:
+        """Give a task its boxes, and say whether any could be used."""
         truth = read_truth(path, self._truth_of[path], record, self._mapping, self._one_based)
         self._done.notes += truth.notes
         if truth.is_lost:
             self._done.notes.append(f"{path.name}: {NONE_USABLE}; its task stays open")
-            return []
+            return False
         regions = to_regions(truth.boxes, record.width, record.height, self._interface)
         self._services.label_studio.create_annotation(task, regions)
         made: list[dict[str, Any]] = self._services.label_studio.task(task)["annotations"]
@@ -253,7 +269,7 @@ class _Importer:
             values = {"project": self._project, "task": task, **values}
             self._services.annotations.record(Annotation.from_label_studio(values))
         self._done.annotated += 1
-        return made
+        return bool(made)
 
 
 def _page_name(path: Path, page: int) -> str:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from backend.datasets.counts import CountedImage
 from backend.effort.believing import corrections
 from backend.effort.measuring import started_from
+from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
+from backend.store.projects import Project
 from model.errors import BrokenVersion, VersionNotFound
 from model.label_guard import ImageLabels, SetAside, guard, summary
 
@@ -64,8 +66,10 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     names = services.annotators.names()
     # One whose task was deleted stays in the store for its side alone.
     images = [image for image in services.images.all(project) if image.task is not None]
-    champion = _champion(services, project)
-    read = [_read(services, i, corrected.get((i.sha256, i.page)), names, champion) for i in images]
+    champion, of = _champion(services, project), services.projects.get(project)
+    read = [
+        _read(services, i, corrected.get((i.sha256, i.page)), names, champion, of) for i in images
+    ]
     return _skipped_told(services, project, _guarded(read)), notes
 
 
@@ -75,16 +79,20 @@ def _read(
     annotation: Annotation | None,
     names: Mapping[str, str],
     champion: str,
+    project: Project,
 ) -> tuple[KnownImage, ImageLabels]:
     annotator = (annotation.annotator or "") if annotation else ""
     served = _served(services, image, annotation, champion)
     regions = annotation.result if annotation else served.counted if served else ()
-    labels, notes = to_labels(image.name, regions, image.width, image.height)
+    interface = LabellingInterface.parse(project.label_config)
+    labels, notes = to_labels(image.name, regions, image.width, image.height, interface)
+    # Predicted before the config changed, they have the names of then.
+    boxes = labels.boxes if annotation else interface.named(labels.boxes, project.default_class)
     counted = CountedImage(
         name=image.name,
         width=image.width,
         height=image.height,
-        boxes=labels.boxes,
+        boxes=tuple(boxes),
         source="corrected" if annotation else "predicted" if served else "none",
         model_version=served.served if served else "",
         annotator=names.get(annotator, annotator),
@@ -101,8 +109,11 @@ def _served(
     These are the champion's, also after a roll-back, else the newest.
     """
     if annotation is None:
-        shown = services.predictions.last_shown
-        return shown(image.project, image.task, champion) if image.task else None
+        if image.task is None:
+            return None
+        last = services.predictions.last_shown(image.project, image.task, champion)
+        # Another image had the task's number before, in a Label Studio put back from a copy.
+        return last if last and (last.sha256, last.page) == (image.sha256, image.page) else None
     began = started_from(services, annotation)
     return None if began is None or began.is_blind else began
 

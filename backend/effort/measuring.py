@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from backend.effort.actions import Actions
 from backend.effort.comparison import Comparison, compare
 from backend.effort.faults import let_stand, not_drawn
-from backend.labelstudio.results import to_drawn_boxes
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import of_cells, to_drawn_boxes
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.corrections import Correction
@@ -95,7 +97,7 @@ def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredIma
     """
     if annotation.lead_time is not None or annotation.parent_prediction is None:
         return False
-    return _compared(annotation, served, image).actions.number == 0
+    return _compared(annotation.result, served, image).actions.number == 0
 
 
 def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:
@@ -103,7 +105,9 @@ def _measured(services: Services, annotation: Annotation, image: StoredImage) ->
     if served and is_unseen(annotation, served, image):
         served = None
     by_person = served is not None or _is_drawn(services, annotation)
-    compared = _compared(annotation, served, image) if by_person else _imported(annotation)
+    config = services.projects.get(annotation.project).label_config
+    cells = of_cells(annotation.result, LabellingInterface.parse(config))
+    compared = _compared(cells, served, image) if by_person else _imported(cells)
     return Correction(
         annotation=annotation.id,
         project=annotation.project,
@@ -119,12 +123,12 @@ def _measured(services: Services, annotation: Annotation, image: StoredImage) ->
 
 
 def _compared(
-    annotation: Annotation, served: StoredPrediction | None, image: StoredImage
+    submitted: Sequence[Mapping[str, Any]], served: StoredPrediction | None, image: StoredImage
 ) -> Comparison:
     size = image.width, image.height
     return compare(
         to_drawn_boxes(served.regions if served else (), *size),
-        to_drawn_boxes(annotation.result, *size),
+        to_drawn_boxes(submitted, *size),
     )
 
 
@@ -145,5 +149,5 @@ def _watched(
     }
 
 
-def _imported(annotation: Annotation) -> Comparison:
-    return Comparison(Actions(), len(annotation.result), (), 0)
+def _imported(cells: Sequence[Mapping[str, Any]]) -> Comparison:
+    return Comparison(Actions(), len(cells), (), 0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from backend.errors import BadLabelConfig
+from model.boxes import Box
 
 WANTED = (
     "Cytoloop needs an <Image name=… value=…> and a <RectangleLabels toName=…> that names it and "
@@ -52,6 +53,12 @@ class LabellingInterface:
                 if (image := images.get(name.strip())) is not None:  # childless tags are falsy
                     return cls._of(control, image)
         raise BadLabelConfig(f"The label_config draws no boxes on an image. {WANTED}")
+
+    def named(self, boxes: Sequence[Box], default_class: str) -> list[Box]:
+        """Name boxes so that the page can show them: a class it lacks becomes the default one."""
+        return [
+            box if box.label in self.classes else replace(box, label=default_class) for box in boxes
+        ]
 
     @classmethod
     def _of(cls, control: Element, image: Element) -> LabellingInterface:

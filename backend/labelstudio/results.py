@@ -13,7 +13,7 @@ from typing import Any
 from backend.labelstudio.interface import LabellingInterface
 from model.boxes import Box
 from model.label_guard import ImageLabels
-from model.wording import LIMIT_REACHED
+from model.wording import LIMIT_REACHED, counted
 
 Region = dict[str, Any]
 Point = tuple[float, float]
@@ -104,31 +104,58 @@ def to_drawn_boxes(regions: Sequence[Mapping[str, Any]], width: int, height: int
     return drawn
 
 
+def of_cells(
+    regions: Sequence[Mapping[str, Any]], interface: LabellingInterface
+) -> list[Mapping[str, Any]]:
+    """Return the regions that may be cells of the image that is counted.
+
+    A rating, a choice or a relation is none, nor is what was drawn on another image of the task;
+    what a second control says of a box comes as a region under the same id.
+    """
+    drawn = [r for r in regions if r.get("type") in _MARKED and not _is_elsewhere(r, interface)]
+    own = {r.get("id") for r in drawn if _is_of(r, interface)}
+    return [r for r in drawn if _is_of(r, interface) or r.get("id") not in own]
+
+
+def _is_of(region: Mapping[str, Any], interface: LabellingInterface) -> bool:
+    return bool(region.get("from_name", interface.from_name) == interface.from_name)
+
+
+def _is_elsewhere(region: Mapping[str, Any], interface: LabellingInterface) -> bool:
+    return bool(region.get("to_name", interface.to_name) != interface.to_name)
+
+
 def to_labels(
-    name: str, regions: Sequence[Mapping[str, Any]], width: int, height: int
+    name: str,
+    regions: Sequence[Mapping[str, Any]],
+    width: int,
+    height: int,
+    interface: LabellingInterface,
 ) -> tuple[ImageLabels, list[str]]:
-    """Read an image's boxes for the label guard, with the same notes as :func:`to_boxes`.
+    """Read an image's boxes for the label guard, of its cells, with the notes of :func:`to_boxes`.
 
     A box is meant as it is when the annotator wrote a note to its region ("Meta" in the region's
     panel of Label Studio); what Cytoloop itself writes there is none.
     """
-    boxes, notes = to_boxes(regions, width, height)
-    noted = [region for region in regions if _is_noted(region)]
-    meant = frozenset(to_boxes(noted, width, height)[0])
-    drawn = [region for region in regions if region.get("type") in _DRAWN]
-    unusable = len(drawn) - len(boxes)
+    cells = of_cells(regions, interface)
+    boxes, notes = to_boxes(cells, width, height)
+    meant = frozenset(to_boxes([r for r in cells if _is_noted(r)], width, height)[0])
+    unusable = sum(region.get("type") in _DRAWN for region in cells) - len(boxes)
+    elsewhere = sum(r.get("type") in _DRAWN and _is_elsewhere(r, interface) for r in regions)
+    if elsewhere:
+        notes.append(f"{counted(elsewhere, 'box')} on another image of the task left out")
     return ImageLabels(name, width, height, tuple(boxes), meant, unusable), notes
 
 
 def count_labels(regions: Sequence[Mapping[str, Any]]) -> Counter[str]:
     """Count the labels of the regions that may give a box; a rating or a number has none."""
-    counted: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
     for region in regions:
         kind, value = str(region.get("type")), region.get("value")
         if kind in _OUTLINES and isinstance(value, Mapping):
             with suppress(_LeftOut):
-                counted[_label(value, kind, "")[0]] += 1
-    return counted
+                labels[_label(value, kind, "")[0]] += 1
+    return labels
 
 
 def _is_noted(region: Mapping[str, Any]) -> bool:
@@ -285,3 +312,5 @@ _OUTLINES: dict[str, Callable[[Mapping[str, Any], float, float], list[Point]]] =
 #: The types of regions that are drawn about a cell, with a label or without, whether they have an
 #: outline or not; a rating or a point is none.
 _DRAWN = {*_OUTLINES, "brushlabels", *("rectangle", "ellipse", "polygon", "brush")}
+#: With points, which tell no size: whoever marked cells by them is told so.
+_MARKED = {*_DRAWN, "keypointlabels"}

@@ -99,7 +99,10 @@ class JobQueue:
             self._forget_all_but(waiting | at_work)
 
     def run_worker(
-        self, burst: bool = False, on_killed: Callable[[int, str], None] | None = None
+        self,
+        burst: bool = False,
+        on_killed: Callable[[int, str], None] | None = None,
+        on_stopped: Callable[[int], None] | None = None,
     ) -> None:
         """Work until told to stop; ``backend.jobs.run_worker`` is the door to this.
 
@@ -112,6 +115,8 @@ class JobQueue:
             Stop when nothing waits.
         on_killed
             Called with the run whose process was killed, and how, once its job has failed.
+        on_stopped
+            Called with the run whose process ended because the worker was told to stop.
         """
         self.reap()
         with self._reaching():
@@ -122,7 +127,7 @@ class JobQueue:
                 log_job_description=False,
                 work_horse_killed_handler=lambda job, pid, status, usage: worker.note(status),
             )
-            worker.on_killed = on_killed
+            worker.on_killed, worker.on_stopped = on_killed, on_stopped
             worker.work(burst=burst, logging_level=None)
 
     @cached_property
@@ -218,6 +223,7 @@ class _Worker(Worker):
     """A worker that stops at once when told to: its run is taken up again at the next start."""
 
     on_killed: Callable[[int, str], None] | None = None
+    on_stopped: Callable[[int], None] | None = None
     _killed = ""
 
     def note(self, status: int | None) -> None:
@@ -225,7 +231,12 @@ class _Worker(Worker):
         self._killed = _how(status)
 
     def monitor_work_horse(self, job: Job, *rest: Any) -> None:
-        super().monitor_work_horse(job, *rest)
+        try:
+            super().monitor_work_horse(job, *rest)
+        except SystemExit:
+            if self.on_stopped and job.origin == LEARN:
+                self.on_stopped(job.args[0])
+            raise
         how, self._killed = self._killed, ""
         # Not in RQ's own handler: the job still counts as worked on there and cannot be queued.
         if how and self.on_killed and job.origin == LEARN:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from backend.effort.believing import corrections
 from backend.errors import NotFound
+from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
 from backend.learning.taken import snapshot_file
 from backend.services import Services
@@ -204,11 +205,14 @@ def _guarded(
 
 def _labels(example: _Example, project: Project, on_note: OnNote) -> ImageLabels:
     image = example.image
-    labels, notes = to_labels(image.name, example.annotation.result, image.width, image.height)
+    interface = LabellingInterface.parse(project.label_config)
+    size, regions = (image.width, image.height), example.annotation.result
+    labels, notes = to_labels(image.name, regions, *size, interface)
     known = tuple(box for box in labels.boxes if box.label in project.classes)
     unknown = Counter(box.label for box in labels.boxes if box.label not in project.classes)
     notes = notes + [
-        f"{counted(number, 'box')} of {label!r} left out: the label_config has no such class"
+        f"{counted(number, 'box')} of {label!r} left out: no class of the RectangleLabels "
+        f"{interface.from_name!r}, whose classes alone are learned"
         for label, number in sorted(unknown.items())
     ]
     for note in notes:

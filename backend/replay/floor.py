@@ -13,7 +13,6 @@ from backend.replay.ledger import Ledger, Row, row_of
 from backend.replay.paper import lay_out, paper_loop, start_from
 from backend.replay.playing import Play
 from backend.services import Services
-from backend.serving.predictor import in_classes
 from backend.serving.slot import Loaded
 from backend.settings import Settings
 from backend.store.projects import Project
@@ -152,7 +151,7 @@ def _row(
 ) -> Row:
     interface = LabellingInterface.parse(project.label_config)
     found = _served(loaded, image, project.default_class)
-    served = in_classes(found, interface, project.default_class)
+    served = interface.named(found, project.default_class)
     return row_of(
         FORM,
         number,

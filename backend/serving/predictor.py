@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -18,7 +17,6 @@ from backend.serving.errors import NotReady
 from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
 from backend.serving.task_images import Task, read_task_image
 from backend.store.projects import Project
-from model.boxes import Box
 from model.examples import content_hash, is_reserved
 from model.loaded import Found
 from model.wording import limits_in_words
@@ -107,7 +105,7 @@ class Predictor:
     ) -> Answer:
         policy, group = loaded.policy, found.prepared.group
         served = policy.shown(found.detections, group).boxes()
-        boxes = in_classes(served, interface, project.default_class)
+        boxes = interface.named(served, project.default_class)
         size, name = (image.width, image.height), (project.id, int(task["id"]))
         if project.blind and self._is_held_out(project, image):
             shown = show_blank(boxes, size, interface)
@@ -164,16 +162,6 @@ def project_number(project: object) -> int:
     if not digits.isascii() or not digits.isdigit():
         raise BadRequest(f'"project" is {project!r}, not a number and a dot like "1.1795529967"')
     return int(digits)
-
-
-def in_classes(
-    boxes: Sequence[Box], interface: LabellingInterface, default_class: str
-) -> list[Box]:
-    """Name boxes so that the page can show them: a class it lacks becomes the default class."""
-    return [
-        box if box.label in interface.classes else replace(box, label=default_class)
-        for box in boxes
-    ]
 
 
 def tasks_of(payload: Mapping[str, Any]) -> list[Task]:

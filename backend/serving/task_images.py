@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from backend.errors import BadRequest, NotFound
@@ -43,19 +43,19 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     BadRequest
         The task names no image.
     """
-    known = services.images.of_task(project, int(task["id"]))
-    if known is not None:
+    known, data = services.images.of_task(project, int(task["id"])), _data(task)
+    sha256: object = data.get("sha256")
+    # A Label Studio that was put back from a copy gives a task's number anew.
+    if known and not (sha256 != known.sha256 and _is_kept(sha256, services)):
         return known
-    data = _data(task)
-    sha256 = data.get("sha256")
-    if isinstance(sha256, str) and _is_kept(services, sha256):
-        page = int(data.get("page") or 0)
+    if _is_kept(sha256, services):
+        raw, page = sha256, int(data.get("page") or 0)
     else:  # a page of the lab's own says nothing of what Label Studio shows
-        sha256, page = services.images.keep(_fetch(services, task, data_key)), 0
-    record = read_image(services.images.path(sha256), page, sha256)
-    name = str(data.get("name") or _name(str(data.get(data_key) or "")) or sha256[:12])
-    stored = services.images.add(project, sha256, page, name, record.width, record.height)
-    services.images.attach_task(project, sha256, page, int(task["id"]))
+        raw, page = services.images.keep(_fetch(services, task, data_key)), 0
+    record = read_image(services.images.path(raw), page, raw)
+    name = str(data.get("name") or _name(str(data.get(data_key) or "")) or raw[:12])
+    stored = services.images.add(project, raw, page, name, record.width, record.height)
+    services.images.attach_task(project, raw, page, int(task["id"]))
     return stored
 
 
@@ -64,9 +64,9 @@ def _data(task: Task) -> Mapping[str, Any]:
     return data if isinstance(data, Mapping) else {}
 
 
-def _is_kept(services: Services, sha256: str) -> bool:
+def _is_kept(sha256: object, services: Services) -> TypeGuard[str]:
     try:
-        return services.images.path(sha256).exists()
+        return isinstance(sha256, str) and services.images.path(sha256).exists()
     except NotFound:
         return False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, RowMapping, Select, Update, func, select, update
+from sqlalchemy import Engine, RowMapping, Select, Update, case, func, select, update
 
 from backend.errors import NotFound
 from backend.store.database import upsert, writing
@@ -212,6 +212,20 @@ class Runs:
             runs.c.state.in_(ACTIVE),
         )
         return self._change(update(runs).where(*same).values(values)) and times < MOST_CUT_OFFS
+
+    def stopped(self, id: int) -> bool:
+        """Let a run wait again whose worker was told to stop: it did not die by itself.
+
+        Returns
+        -------
+        False when it does not run any more.
+        """
+        message = "It was stopped with its worker; it goes on from its last checkpoint."
+        values: dict[str, Any] = {"state": "queued", "fraction": 0.0, "message": message}
+        running = (runs.c.id == id, runs.c.state == "running")
+        # One that was being promoted may be champion by now: it cannot be cancelled any more.
+        kept = case((runs.c.stage == PROMOTING, runs.c.stage), else_="")
+        return self._change(update(runs).where(*running).values(**values, stage=kept))
 
     def progress(self, id: int, **fields: Any) -> bool:
         """Say what a run does: stage, fraction, message, its numbers, candidate, champion.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 
 import pytest
@@ -21,7 +22,7 @@ def test_credentials_are_made_once_for_their_owner_alone_and_settings_take_prece
     assert Credentials.load_or_create(settings).webhook_secret == made.webhook_secret
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"colour": "blue"}', "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"colour": "blue"}', "\x00"])
 def test_a_damaged_file_is_named_and_stays_as_it_is(settings: Settings, text: str) -> None:
     settings.home.mkdir()
     path = settings.home / FILE_NAME
@@ -29,3 +30,17 @@ def test_a_damaged_file_is_named_and_stays_as_it_is(settings: Settings, text: st
     with pytest.raises(BadSetting, match="put it back from a copy"):
         Credentials.load_or_create(settings)
     assert path.read_text() == text
+
+
+def test_a_secret_that_was_deleted_to_get_another_is_made_once(settings: Settings) -> None:
+    made = Credentials.load_or_create(settings)
+    path = settings.home / FILE_NAME
+    told = json.loads(path.read_text())
+    del told["backend_password"], told["webhook_secret"]
+    path.write_text(json.dumps(told))
+
+    first, again = (Credentials.load_or_create(settings) for _ in range(2))
+
+    assert first == again
+    assert first.label_studio_token == made.label_studio_token
+    assert first.backend_password != made.backend_password

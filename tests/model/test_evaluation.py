@@ -297,3 +297,25 @@ def test_of_a_set_that_is_judged_no_more_than_two_images_are_in_memory(cell_imag
     judge_version(version, cell_images(5), NUCLEUS)
     assert len(detector.shown) == 5
     assert detector.most <= 2
+
+
+class CallingOtherwise:
+    """Finds each cell, and calls it as no class of the project is called."""
+
+    classes = ("cell",)
+
+    def __init__(self, truth):
+        self.truth = iter(truth)
+
+    def detect(self, images):
+        boxes = [next(self.truth).xyxy_px for _ in images]
+        return [
+            Detections(b, np.ones(len(b), np.float32), np.zeros(len(b), np.int64), self.classes)
+            for b in boxes
+        ]
+
+
+def test_a_version_that_calls_cells_otherwise_is_judged_by_the_name_it_is_served_under(cell_images):
+    images = cell_images(3)
+    version = LoadedVersion(classical_version(), ContrastGroups.none(), CallingOtherwise(images))
+    assert judge_version(version, images, NUCLEUS).report.mean.ap50 == 1.0

@@ -66,6 +66,13 @@ def test_a_candidate_that_finds_what_the_champion_finds_is_never_promoted(number
     assert "nothing would change" in decision.reasons[1]
 
 
+def test_where_no_image_that_judges_has_a_cell_more_of_those_with_cells_are_asked_for():
+    nothing = evidence_of([(0, [])] * 2)
+    decision = decide(nothing, nothing, config=GATE)
+    assert not decision.promoted
+    assert "correct images that have cells" in decision.reasons[1]
+
+
 @pytest.mark.parametrize("found", [[(0.9, False)] * 3, [(0.4, True)] * 10])
 @pytest.mark.parametrize("number", [1, 12])
 def test_a_candidate_that_shows_none_of_the_cells_never_passes(number, found):

@@ -328,7 +328,7 @@ def test_a_corrupt_champion_file_says_what_to_do(registry):
     registry.add(version("a"), NONE, None)
     registry.promote("1", "a")
     (registry.root / "champions" / "1.json").write_text("{")
-    with pytest.raises(BrokenVersion, match="Delete it"):
+    with pytest.raises(BrokenVersion, match="move it away, then choose a champion"):
         registry.champion("1")
 
 

@@ -296,6 +296,30 @@ def test_after_a_roll_back_the_champions_boxes_count_again(
     assert export_voc(services, project, tmp_path / "out", corrected_only=False).boxes == 3
 
 
+def test_boxes_of_a_class_that_the_config_lost_count_as_the_default_one(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png")
+    former = to_regions([replace(CELL, label="Nucleus")], 64, 48, interface)
+    services.predictions.add(project, 1, sha256, 0, "v+t0.5", former)
+    export_counts(services, project, tmp_path / "counts.csv")
+    rows = list(csv.DictReader((tmp_path / "counts.csv").read_text().splitlines()))
+    default = services.projects.get(project).default_class
+    assert [row["count"] for row in rows if row["class"] == default] == ["1"]
+    assert "Nucleus" not in {row["class"] for row in rows}
+
+
+def test_what_another_image_of_the_tasks_number_was_found_to_hold_is_not_counted(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    former = to_regions([CELL], 64, 48, interface)
+    services.predictions.add(project, 1, "ab" * 32, 0, "v+t0.5", former)
+    put(1, "a.png")
+    export_counts(services, project, tmp_path / "counts.csv")
+    rows = list(csv.DictReader((tmp_path / "counts.csv").read_text().splitlines()))
+    assert {row["count"] for row in rows} == {""}
+
+
 def test_where_the_champion_cannot_be_read_the_newest_boxes_count(
     services: Services, project: int, put: Put, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -211,3 +212,25 @@ def test_of_a_stack_with_a_damaged_page_the_others_come_in_and_the_page_is_named
     assert [image.name for image in services.images.all(project)] == ["s.tif", "s-page3.tif"]
     (note,) = done.notes
     assert note.startswith("page 2 of s.tif left out, the pages that can be read taken: ")
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_others_come_in(
+    services: Services,
+    label_studio: Any,
+    project: int,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = Path.read_bytes
+
+    def from_a_share(path: Path) -> bytes:  # that drops out
+        if path.name == "b.jpg":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", from_a_share)
+
+    done = import_folder(services, project, folder)
+
+    assert (done.tasks, done.unreadable) == (2, ["b.jpg"])
+    assert "b.jpg left out: it cannot be read (Input/output error)" in done.notes[0]

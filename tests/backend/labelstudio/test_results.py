@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import STEPS_PER_PX, to_boxes, to_labels, to_regions
+from backend.labelstudio.results import STEPS_PER_PX, of_cells, to_boxes, to_labels, to_regions
 from model.boxes import Box
 from model.wording import LIMIT_REACHED
 
@@ -182,7 +182,7 @@ def test_of_several_labels_the_first_is_taken_and_reported() -> None:
 
 def test_a_box_with_a_note_is_meant_as_it_is() -> None:
     noted = {**region(x=50), "meta": {"text": ["a giant cell"]}}
-    drawn, notes = to_labels("a.png", [region(), noted, region(width=0)], 100, 100)
+    drawn, notes = to_labels("a.png", [region(), noted, region(width=0)], 100, 100, INTERFACE)
     assert (drawn.name, drawn.width, drawn.height) == ("a.png", 100, 100)
     assert [box in drawn.meant for box in drawn.boxes] == [False, True]
     assert len(notes) == 1
@@ -191,7 +191,7 @@ def test_a_box_with_a_note_is_meant_as_it_is() -> None:
 def test_a_note_of_cytoloop_itself_says_nothing_of_what_is_meant() -> None:
     told = {**region(), "meta": {"text": [f"{LIMIT_REACHED}: detections_per_image"]}}
     meant = {**region(x=50), "meta": {"text": f"{LIMIT_REACHED}: rpn_pre_nms\na giant cell"}}
-    drawn, _ = to_labels("a.png", [told, meant], 100, 100)
+    drawn, _ = to_labels("a.png", [told, meant], 100, 100, INTERFACE)
     assert [box in drawn.meant for box in drawn.boxes] == [False, True]
 
 
@@ -202,6 +202,33 @@ def test_a_note_of_cytoloop_itself_says_nothing_of_what_is_meant() -> None:
 def test_what_was_drawn_about_a_cell_and_gives_no_box_is_unusable(kind: str, unusable: int) -> None:
     other = {"id": "other", "type": kind, "value": {"x": 1, "y": 1, "width": 9, "height": 9}}
 
-    labels, _ = to_labels("a.png", [region(), other], 100, 100)
+    labels, _ = to_labels("a.png", [region(), other], 100, 100, INTERFACE)
 
     assert (len(labels.boxes), labels.unusable) == (1, unusable)
+
+
+def test_what_is_no_cell_is_not_said_to_be_left_out() -> None:
+    rating = {"id": "r", "type": "rating", "from_name": "sharp", "value": {"rating": 3}}
+    choice = {**region(), "type": "choices", "from_name": "state", "value": {"choices": ["M"]}}
+    relation = {"type": "relation", "from_id": "a", "to_id": "b"}
+
+    labels, notes = to_labels("a.png", [region(), rating, choice, relation], 100, 100, INTERFACE)
+
+    assert (len(labels.boxes), labels.unusable, notes) == (1, 0, [])
+
+
+def test_what_was_drawn_on_another_image_of_the_task_is_no_cell_of_this_one() -> None:
+    beside = {**region(x=50), "id": "beside", "from_name": "fitc", "to_name": "other"}
+
+    labels, notes = to_labels("a.png", [region(), beside], 100, 100, INTERFACE)
+
+    assert (len(labels.boxes), labels.unusable) == (1, 0)
+    assert notes == ["1 box on another image of the task left out"]
+
+
+def test_what_a_second_control_says_of_a_box_is_no_second_cell() -> None:
+    said = {**region(rectanglelabels=["Infected"]), "from_name": "state"}
+    for regions in ([region(), said], [said, region()]):
+        labels, _ = to_labels("a.png", regions, 100, 100, INTERFACE)
+        assert [box.label for box in labels.boxes] == ["Cell"]
+        assert of_cells(regions, INTERFACE) == [region()]

@@ -130,6 +130,7 @@ def test_a_worker_told_to_stop_does_so_at_once_and_its_run_is_taken_up_again(
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=10) == 0
         assert not Path(f"/proc/{job}").exists()
-    assert services.runs.get(run.id).state == "running"
+    stopped = services.runs.get(run.id)
+    assert (stopped.state, stopped.cut_offs) == ("queued", 0)
     work_off(services, iterations=2)
     assert services.runs.get(run.id).state == "refused"

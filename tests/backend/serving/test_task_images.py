@@ -91,6 +91,15 @@ def test_a_sha256_that_is_not_kept_here_falls_back_to_what_label_studio_shows(
         assert read_task_image(services, project, task, "image").width == 12
 
 
+def test_a_task_whose_number_was_given_again_shows_its_own_image(
+    services: Services, project: int, downloads: dict[str, Any]
+) -> None:
+    former, own = services.images.keep(png(1)), services.images.keep(png(2))
+    for raw in (former, own):
+        task = {"id": 4, "data": {"image": "/data/a.png", "sha256": raw}}
+        assert read_task_image(services, project, task, "image").sha256 == raw
+
+
 @pytest.mark.parametrize("page", [1, "z07", None])
 def test_a_column_called_page_of_the_labs_own_is_no_page_of_what_label_studio_shows(
     services: Services, project: int, downloads: dict[str, Any], page: Any

@@ -108,6 +108,27 @@ def test_a_run_that_was_cut_off_waits_again(store: Runs) -> None:
     assert "goes on from its last checkpoint" in run.message
 
 
+def test_a_run_whose_worker_was_told_to_stop_waits_again_however_often(store: Runs) -> None:
+    id = opened(store.open(1, 5, "milestone")).id
+    for _ in range(9):
+        store.start(id)
+        store.progress(id, stage="judging", fraction=0.97)
+        assert store.stopped(id)
+    run = store.get(id)
+    assert (run.state, run.stage, run.fraction, run.cut_offs) == ("queued", "", 0.0, 0)
+    assert not store.stopped(id)
+
+
+def test_a_run_stopped_while_its_candidate_becomes_champion_cannot_be_cancelled(
+    store: Runs,
+) -> None:
+    id = opened(store.open(1, 5, "milestone")).id
+    store.start(id)
+    store.progress(id, stage=PROMOTING, fraction=0.99)
+    assert store.stopped(id)
+    assert not store.cancel(id)
+
+
 def test_a_run_cut_off_while_its_candidate_becomes_champion_cannot_be_cancelled(
     store: Runs,
 ) -> None:
