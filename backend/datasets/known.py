@@ -111,9 +111,8 @@ def _served(
     if annotation is None:
         if image.task is None:
             return None
-        last = services.predictions.last_shown(image.project, image.task, champion)
-        # Another image had the task's number before, in a Label Studio put back from a copy.
-        return last if last and (last.sha256, last.page) == (image.sha256, image.page) else None
+        own = image.sha256, image.page
+        return services.predictions.last_shown(image.project, image.task, champion, image=own)
     began = started_from(services, annotation)
     return None if began is None or began.is_blind else began
 

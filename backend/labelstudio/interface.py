@@ -30,12 +30,15 @@ class LabellingInterface:
         Key of ``task.data`` that holds the image's address.
     classes
         What a region of each label is called (its alias, else its value), in the config's order.
+    other_images
+        Names of the config's other images, whose regions are none of this one's.
     """
 
     from_name: str
     to_name: str
     data_key: str
     classes: tuple[str, ...]
+    other_images: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, xml: str) -> LabellingInterface:
@@ -51,7 +54,8 @@ class LabellingInterface:
         for control in root.iter("RectangleLabels"):
             for name in (control.get("toName") or "").split(","):
                 if (image := images.get(name.strip())) is not None:  # childless tags are falsy
-                    return cls._of(control, image)
+                    others = tuple(each for each in images if each and images[each] is not image)
+                    return replace(cls._of(control, image), other_images=others)
         raise BadLabelConfig(f"The label_config draws no boxes on an image. {WANTED}")
 
     def named(self, boxes: Sequence[Box], default_class: str) -> list[Box]:

@@ -113,7 +113,7 @@ def of_cells(
     what a second control says of a box comes as a region under the same id.
     """
     drawn = [r for r in regions if r.get("type") in _MARKED and not _is_elsewhere(r, interface)]
-    own = {r.get("id") for r in drawn if _is_of(r, interface)}
+    own = {r["id"] for r in drawn if r.get("id") and _is_of(r, interface)}
     return [r for r in drawn if _is_of(r, interface) or r.get("id") not in own]
 
 
@@ -122,7 +122,8 @@ def _is_of(region: Mapping[str, Any], interface: LabellingInterface) -> bool:
 
 
 def _is_elsewhere(region: Mapping[str, Any], interface: LabellingInterface) -> bool:
-    return bool(region.get("to_name", interface.to_name) != interface.to_name)
+    # A name that the config does not have is what the image was called once.
+    return region.get("to_name") in interface.other_images
 
 
 def to_labels(

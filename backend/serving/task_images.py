@@ -45,11 +45,13 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     """
     known, data = services.images.of_task(project, int(task["id"])), _data(task)
     sha256: object = data.get("sha256")
-    # A Label Studio that was put back from a copy gives a task's number anew.
-    if known and not (sha256 != known.sha256 and _is_kept(sha256, services)):
-        return known
     if _is_kept(sha256, services):
         raw, page = sha256, int(data.get("page") or 0)
+        # A Label Studio that was put back from a copy gives a task's number anew.
+        if known and (known.sha256, known.page) == (raw, page):
+            return known
+    elif known:
+        return known
     else:  # a page of the lab's own says nothing of what Label Studio shows
         raw, page = services.images.keep(_fetch(services, task, data_key)), 0
     record = read_image(services.images.path(raw), page, raw)

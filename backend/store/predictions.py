@@ -158,7 +158,12 @@ class Predictions:
         return self.last_shown(project, task, served="")
 
     def last_shown(
-        self, project: int, task: int, served: str, until: datetime | None = None
+        self,
+        project: int,
+        task: int,
+        served: str,
+        until: datetime | None = None,
+        image: tuple[str, int] | None = None,
     ) -> StoredPrediction | None:
         """Return what a task shows while a version serves it.
 
@@ -171,10 +176,16 @@ class Predictions:
             has none of it.
         until
             Of what was stored by then; None: of all.
+        image
+            Hash and page of the task's image; None: any, though another may have had its number
+            before, in a Label Studio that was put back from a copy.
         """
         column, version = predictions.c.served, version_of(served)
         of_it = or_(column == version, column.startswith(f"{version}+", autoescape=True))
         there = [] if until is None else [predictions.c.created_at <= until]
+        if image is not None:
+            sha256, page = image
+            there += [predictions.c.sha256 == sha256, predictions.c.page == page]
         best_first = _newest_first(project, task, of_it.desc(), (column == served).desc())
         with self._engine.connect() as connection:
             row = connection.execute(best_first.where(*there).limit(1)).one_or_none()

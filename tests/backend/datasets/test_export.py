@@ -318,6 +318,10 @@ def test_what_another_image_of_the_tasks_number_was_found_to_hold_is_not_counted
     export_counts(services, project, tmp_path / "counts.csv")
     rows = list(csv.DictReader((tmp_path / "counts.csv").read_text().splitlines()))
     assert {row["count"] for row in rows} == {""}
+    champion = services.registry.served_name(str(project))
+    services.predictions.add(project, 1, "ab" * 32, 0, champion, former)
+    services.predictions.add(project, 1, services.images.all(project)[0].sha256, 0, "w+t0.5", [])
+    assert counted(services, project, tmp_path)[0] == ("a.png", "0", "w+t0.5")
 
 
 def test_where_the_champion_cannot_be_read_the_newest_boxes_count(

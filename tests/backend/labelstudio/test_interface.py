@@ -31,7 +31,8 @@ def test_the_boxes_and_their_image_are_found_wherever_they_stand() -> None:
 
     interface = LabellingInterface.parse(xml)
 
-    assert interface == LabellingInterface("cells", "field", "field", ("Healthy", "sick"))
+    classes = ("Healthy", "sick")
+    assert interface == LabellingInterface("cells", "field", "field", classes, ("other",))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -219,11 +220,24 @@ def test_what_is_no_cell_is_not_said_to_be_left_out() -> None:
 
 def test_what_was_drawn_on_another_image_of_the_task_is_no_cell_of_this_one() -> None:
     beside = {**region(x=50), "id": "beside", "from_name": "fitc", "to_name": "other"}
+    two_images = replace(INTERFACE, other_images=("other",))
 
-    labels, notes = to_labels("a.png", [region(), beside], 100, 100, INTERFACE)
+    labels, notes = to_labels("a.png", [region(), beside], 100, 100, two_images)
 
     assert (len(labels.boxes), labels.unusable) == (1, 0)
     assert notes == ["1 box on another image of the task left out"]
+
+
+def test_what_was_drawn_when_the_image_was_called_otherwise_stays_its_own() -> None:
+    former = {**region(), "from_name": "boxes", "to_name": "photo"}
+    labels, notes = to_labels("a.png", [former], 100, 100, INTERFACE)
+    assert (len(labels.boxes), notes) == (1, [])
+
+
+def test_regions_without_ids_hide_none_of_another_control() -> None:
+    drawn = {**region(), "id": None}
+    others = {**region(x=50), "id": None, "from_name": "state"}
+    assert of_cells([drawn, others], INTERFACE) == [drawn, others]
 
 
 def test_what_a_second_control_says_of_a_box_is_no_second_cell() -> None:

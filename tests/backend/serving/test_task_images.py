@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from backend.errors import BadRequest, LabelStudioError
@@ -98,6 +99,17 @@ def test_a_task_whose_number_was_given_again_shows_its_own_image(
     for raw in (former, own):
         task = {"id": 4, "data": {"image": "/data/a.png", "sha256": raw}}
         assert read_task_image(services, project, task, "image").sha256 == raw
+
+
+def test_a_task_whose_number_was_given_to_another_page_shows_that(
+    services: Services, project: int, downloads: dict[str, Any]
+) -> None:
+    with io.BytesIO() as file:
+        tifffile.imwrite(file, np.stack([np.full((8, 9), level, np.uint8) for level in (1, 2)]))
+        raw = services.images.keep(file.getvalue())
+    for page in (0, 1):
+        task = {"id": 4, "data": {"image": "/data/a.png", "sha256": raw, "page": page}}
+        assert read_task_image(services, project, task, "image").pixels[0, 0] == page + 1
 
 
 @pytest.mark.parametrize("page", [1, "z07", None])
