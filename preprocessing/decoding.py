@@ -145,10 +145,10 @@ def _colours_of(page: TiffPage) -> Pixels:
     """Return the page's pixels, shape (H, W) or (H, W, samples), light at high levels."""
     import tifffile
 
-    space = tifffile.PHOTOMETRIC(page.photometric)
-    packed_as_jpeg = "JPEG" in tifffile.COMPRESSION(page.compression).name
-    if space in _OTHER_COLOURS or (space == tifffile.PHOTOMETRIC.YCBCR and not packed_as_jpeg):
-        raise UnreadableImage(f"its colours are {space.name}; save it as RGB or grey.")
+    # Of numbers that tifffile does not know neither has a name.
+    space, packing = (getattr(n, "name", str(n)) for n in (page.photometric, page.compression))
+    if page.photometric in _OTHER_COLOURS or (space == "YCBCR" and "JPEG" not in packing):
+        raise UnreadableImage(f"its colours are {space}; save it as RGB or grey.")
     pixels: Pixels = page.asarray()
     if page.axes == "SYX":
         pixels = np.moveaxis(pixels, 0, -1)

@@ -151,6 +151,17 @@ def test_a_tiff_in_colours_of_print_is_refused_and_not_read_as_red_green_and_blu
         read_image(tiff(pixels, photometric=colours, planarconfig="contig"))
 
 
+def test_a_tiff_in_plain_ycbcr_is_refused_and_one_of_unknown_colours_read_as_it_is(tiff):
+    plain = bytearray(tiff(np.full((8, 9, 3), 7, np.uint8), photometric="rgb"))
+    with tifffile.TiffFile(io.BytesIO(plain)) as opened:
+        at = opened.pages[0].tags["PhotometricInterpretation"].valueoffset
+    plain[at : at + 2] = (6).to_bytes(2, "little")
+    with pytest.raises(UnreadableImage, match="colours are YCBCR; save it as RGB or grey"):
+        read_image(bytes(plain))
+    plain[at : at + 2] = (40_000).to_bytes(2, "little")
+    assert (read_image(bytes(plain)).pixels == 7).all()
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
 @pytest.mark.parametrize("by", ["tifffile", "libtiff", "imagej"])
 def test_a_stack_that_was_cut_off_is_not_taken_for_a_shorter_one(by, share):
