@@ -17,7 +17,7 @@ from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
-from model.errors import BrokenVersion, VersionNotFound
+from model.errors import BrokenVersion
 from model.label_guard import ImageLabels, SetAside, guard, summary
 
 #: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.
@@ -119,7 +119,7 @@ def _served(
 
 def _champion(services: Services, project: int) -> str:
     """Return the name of what serves a project; empty where that cannot be read."""
-    with suppress(BrokenVersion, VersionNotFound):
+    with suppress(BrokenVersion):
         return services.registry.served_name(str(project))
     return ""
 
