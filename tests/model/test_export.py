@@ -32,14 +32,14 @@ def config_of(backbone="r18_p34_64", **fields):
     return replace(config, **fields)
 
 
-def fresh(config):
+def fresh(config, spread=20):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build(config, CLASSES)
     # Fresh weights score all alike; spread, there are best ones and worst.
     with torch.no_grad():
         for layer in (module.rpn.head.cls_logits, module.roi_heads.box_predictor.cls_score):
-            layer.weight *= 20
+            layer.weight *= spread
     return TorchDetector(module, config, CLASSES, "cpu")
 
 
@@ -126,9 +126,13 @@ def test_images_of_any_size_are_taken(pair, shape):
     assert assert_same(*pair, [part_of_field(shape)]) > 0
 
 
-@pytest.mark.parametrize("backbone", ["resnet50_fpn", "vgg16"])
-def test_the_large_backbones_are_exported_too(backbone, tmp_path):
-    detector = fresh(config_of(backbone, rpn_pre_nms=100, rpn_post_nms=50))
+@pytest.mark.parametrize(("backbone", "spread"), [("resnet50_fpn", 1), ("vgg16", 20)])
+def test_the_large_backbones_are_exported_too(backbone, spread, tmp_path):
+    """ResNet's maps are large when fresh: spread more, all scores would be 1, in no order.
+
+    No cap is reached: which of two proposals of almost one score is the last, rounding decides.
+    """
+    detector = fresh(config_of(backbone), spread)
     exported = export(detector, tmp_path / "model.onnx", [])
     assert assert_same(detector, exported, [part_of_field((70, 50))]) > 0
 
