@@ -7,15 +7,14 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from backend.datasets.boxes_csv import write_csv
 from backend.datasets.counts import counts_csv
 from backend.datasets.drawn import EDGES
-from backend.datasets.known import KnownImage, known_images
-from backend.datasets.naming import UniqueNames
+from backend.datasets.known import SKIPPED, KnownImage, known_images
 from backend.datasets.pairing import shortened
 from backend.datasets.rawfiles import depth_of, page_as_tiff
 from backend.datasets.voc import voc_bytes
@@ -24,7 +23,6 @@ from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.boxes import Box
 from model.label_guard import SetAside, summary
-from preprocessing.images import IMAGE_SUFFIXES
 
 ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", "export.json"
 #: The boxes that look wrong to the label guard; they are exported all the same.
@@ -109,26 +107,21 @@ def export_csv(
         There is no such project.
     """
     chosen, notes = _chosen(services, project, corrected_only)
-    unique = UniqueNames()
-    names = [unique.stem(image.counted.name) + _suffix(image) for image in chosen]
     rows = [
-        (name, image.counted.width, image.counted.height, image.counted.boxes)
-        for name, image in zip(names, chosen, strict=True)
+        (image.file_name, image.counted.width, image.counted.height, image.counted.boxes)
+        for image in chosen
     ]
     write_whole(out, write_csv(rows, one_based))
     if empty := [name for name, *_, boxes in rows if not boxes]:
         notes.append(f"without a cell, and so without a line: {shortened(empty)}")
-    if renamed := [
-        f"{image.counted.name} ({name})"
-        for name, image in zip(names, chosen, strict=True)
-        if name != image.counted.name
-    ]:
-        notes.append(f"under another name, as export voc has them: {shortened(renamed)}")
-    return _exported(chosen, notes + _warnings(chosen, "exported as drawn"))
+    notes += _renamed(chosen) + _warnings(chosen, "exported as drawn")
+    return _exported(chosen, notes)
 
 
 def export_counts(services: Services, project: int, out: Path) -> Exported:
     """Write the counts of a project's images as CSV, whole or not at all.
+
+    Images have the names that :func:`export_voc` gives them.
 
     Raises
     ------
@@ -137,12 +130,21 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
     """
     known, notes = known_images(services, project)
     classes = services.projects.get(project).classes
-    write_whole(out, counts_csv([k.counted for k in known], classes).encode("utf-8"))
+    table = counts_csv([replace(k.counted, name=k.file_name) for k in known], classes)
+    write_whole(out, table.encode("utf-8"))
     boxes = sum(len(k.counted.boxes) for k in known)
-    notes += [note for image in known for note in image.notes] + _warnings(
-        known, "counted as drawn"
-    )
+    notes += [note for image in known for note in image.notes]
+    notes += _renamed(known) + _warnings(known, "counted as drawn")
     return Exported(len(known), boxes, tuple(notes))
+
+
+def _renamed(images: Sequence[KnownImage]) -> list[str]:
+    others = [
+        f"{image.counted.name} ({image.file_name})"
+        for image in images
+        if image.file_name != image.counted.name
+    ]
+    return [f"under another name, the same in all exports: {shortened(others)}"] if others else []
 
 
 def _warnings(images: Sequence[KnownImage], fate: str) -> list[str]:
@@ -155,6 +157,8 @@ def _chosen(
 ) -> tuple[list[KnownImage], list[str]]:
     known, notes = known_images(services, project)
     chosen = [k for k in known if k.corrected or (not corrected_only and _has_boxes(k))]
+    if skipped := [k.file_name for k in chosen if SKIPPED in k.counted.flags]:
+        notes.append(f"with what was predicted, since annotators skipped it: {shortened(skipped)}")
     if not chosen:
         raise BadRequest(
             f"Project {project} has no {'corrected' if corrected_only else 'known'} image to export"
@@ -186,17 +190,16 @@ class _Entries:
 
     def of(self, images: Iterable[KnownImage]) -> Iterator[Entry]:
         """Yield each VOC file and each image, at last what all of it came from."""
-        names, contents, odd = UniqueNames(), list[dict[str, Any]](), list[Sequence[Any]]()
+        contents, odd = list[dict[str, Any]](), list[Sequence[Any]]()
         for image in images:
-            stem = names.stem(image.counted.name)
-            name = stem + _suffix(image)
+            name = image.file_name
             raw = self._raw(image)
             size = image.counted.width, image.counted.height
             page = image.stored.page
             depth = depth_of(raw) if raw and not page else 1  # a page comes as a grey TIFF
             boxes: Sequence[Box] = image.counted.boxes
             voc = voc_bytes(name, *size, depth, boxes, self._one_based)
-            yield f"{ANNOTATIONS}/{stem}.xml", voc
+            yield f"{ANNOTATIONS}/{PurePosixPath(name).stem}.xml", voc
             if raw and self._with_images:
                 yield f"{IMAGES}/{name}", page_as_tiff(raw, page) if page else raw
             contents.append(_came_from(image, name))
@@ -243,13 +246,6 @@ def _came_from(image: KnownImage, name: str) -> dict[str, Any]:
         "annotator": image.counted.annotator,
         "notes": image.notes,
     }
-
-
-def _suffix(image: KnownImage) -> str:
-    if image.stored.page:
-        return ".tif"
-    suffix = PurePosixPath(image.counted.name).suffix
-    return suffix if suffix.lower() in IMAGE_SUFFIXES else ".png"
 
 
 def _into_folder(out: Path, entries: Iterable[Entry]) -> None:

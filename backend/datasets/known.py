@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from backend.datasets.counts import CountedImage
+from backend.datasets.naming import UniqueNames
 from backend.effort.believing import corrections
 from backend.effort.measuring import started_from
 from backend.labelstudio.interface import LabellingInterface
@@ -19,6 +21,7 @@ from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
 from model.errors import BrokenVersion
 from model.label_guard import ImageLabels, SetAside, guard, summary
+from preprocessing.images import IMAGE_SUFFIXES
 
 #: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.
 SKIPPED = "skipped"
@@ -30,12 +33,15 @@ class KnownImage:
 
     Parameters
     ----------
+    file_name
+        What exports call it: its name, unless that is another image's too or no file's.
     aside
         Those of the boxes that look wrong: they count, but no run learns from them.
     """
 
     stored: StoredImage
     counted: CountedImage
+    file_name: str
     notes: tuple[str, ...] = ()
     aside: tuple[SetAside, ...] = ()
 
@@ -67,8 +73,18 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     # One whose task was deleted stays in the store for its side alone.
     images = [image for image in services.images.all(project) if image.task is not None]
     champion, of = _champion(services, project), services.projects.get(project)
+    unique = UniqueNames()
     read = [
-        _read(services, i, corrected.get((i.sha256, i.page)), names, champion, of) for i in images
+        _read(
+            services,
+            image,
+            unique.stem(image.name) + _suffix(image),
+            corrected.get((image.sha256, image.page)),
+            names,
+            champion,
+            of,
+        )
+        for image in images
     ]
     return _skipped_told(services, project, _guarded(read)), notes
 
@@ -76,6 +92,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
 def _read(
     services: Services,
     image: StoredImage,
+    file_name: str,
     annotation: Annotation | None,
     names: Mapping[str, str],
     champion: str,
@@ -98,7 +115,15 @@ def _read(
         annotator=names.get(annotator, annotator),
         flags=(*(served.flags if served else ()), *notes),
     )
-    return KnownImage(image, counted, tuple(f"{image.name}: {note}" for note in notes)), labels
+    told = tuple(f"{image.name}: {note}" for note in notes)
+    return KnownImage(image, counted, file_name, told), labels
+
+
+def _suffix(image: StoredImage) -> str:
+    if image.page:
+        return ".tif"
+    suffix = PurePosixPath(image.name).suffix
+    return suffix if suffix.lower() in IMAGE_SUFFIXES else ".png"
 
 
 def _served(

@@ -363,6 +363,9 @@ def test_an_image_that_was_skipped_stays_and_its_counts_say_so(
         ("c.png", "predicted", "1", "skipped"),
         ("d.png", "corrected", "0", ""),
     ]
+    told = "with what was predicted, since annotators skipped it: a.png, c.png"
+    export = (services, project, tmp_path / "voc")
+    assert export_voc(*export, corrected_only=False).notes == (told,)
     services.annotations.delete(project, [1])
     export_counts(services, project, tmp_path / "counts.csv")
     assert "a.png,Cell,predicted,1,0.325521,v1+0.5,,\n" in (tmp_path / "counts.csv").read_text()
@@ -403,17 +406,21 @@ def test_a_region_that_was_changed_for_the_export_is_flagged(
     assert "envelope" in (tmp_path / "counts.csv").read_text()
 
 
-def test_a_csv_names_the_images_as_the_voc_export_does_and_says_so(
+def test_images_of_one_name_are_told_apart_by_the_same_names_in_all_exports(
     services: Services, project: int, put: Put, tmp_path: Path
 ) -> None:
-    put(1, "a.png", corrected=[CELL])
-    put(2, "a.png", predicted=[CELL])
-    done = export_csv(services, project, tmp_path / "b.csv", one_based=True, corrected_only=False)
-    assert (tmp_path / "b.csv").read_text().splitlines()[1:] == [
-        "a.png,64,48,Cell,5,6,20,25",
-        "a-2.png,64,48,Cell,5,6,20,25",
-    ]
-    assert done.notes == ("under another name, as export voc has them: a.png (a-2.png)",)
+    put(1, "a.png", predicted=[CELL, CELL])
+    put(2, "a.png", corrected=[CELL])
+    told = ("under another name, the same in all exports: a.png (a-2.png)",)
+    assert export_csv(services, project, tmp_path / "b.csv", one_based=True).notes == told
+    lines = (tmp_path / "b.csv").read_text().splitlines()
+    assert lines[1:] == ["a-2.png,64,48,Cell,5,6,20,25"]
+    assert export_counts(services, project, tmp_path / "counts.csv").notes == told
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        counts = [(r["image"], r["count"]) for r in csv.DictReader(file) if r["class"] == "Cell"]
+    assert counts == [("a.png", "2"), ("a-2.png", "1")]
+    export_voc(services, project, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / "annotations").iterdir()] == ["a-2.xml"]
 
 
 def test_boxes_that_look_wrong_are_exported_as_drawn_and_listed(
