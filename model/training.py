@@ -100,7 +100,7 @@ def train(
             " correct at least one image with cells, then train again"
         )
     workdir.mkdir(parents=True, exist_ok=True)
-    steps = training.iterations or iterations_for(len(images), cells)
+    steps = training.iterations or iterations_for(len(images), cells, begun=start is not None)
     plan = replace(training, iterations=steps)
     task = _Task(snapshot, groups, detector, plan, start, tuple(start_classes), workdir, device)
     size = processes or processes_for(device, plan.batch)

@@ -14,6 +14,12 @@ def test_more_images_and_cells_are_worth_more_iterations_up_to_a_cap(images, cel
     assert least <= iterations_for(images, cells) <= most
 
 
+@pytest.mark.parametrize(("images", "cells", "most"), [(10, 550, 2500), (400, 5000, 3000)])
+def test_a_training_from_nothing_takes_longer_up_to_a_cap_of_its_own(images, cells, most):
+    begun, from_nothing = (iterations_for(images, cells, begun=known) for known in (True, False))
+    assert 2 * begun <= from_nothing <= most
+
+
 def test_the_rate_warms_up_and_falls_to_nothing():
     rates = [rate(i, CONFIG) for i in range(400)]
     assert rates[0] < 0.05
