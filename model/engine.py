@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from model.boxes import Detections
 from model.config import DetectorConfig
@@ -20,6 +21,14 @@ from preprocessing.prepare import Prepared
 INPUT, FLOOR = "image", "floor"
 OUTPUTS = ("boxes", "scores", "labels", "caps")
 _ERRORS_ONLY = 3
+#: onnxruntime's own errors, which have no common class but Exception.
+_ITS_ERRORS = tuple(
+    one
+    for one in vars(onnxruntime_pybind11_state).values()
+    if isinstance(one, type) and issubclass(one, Exception)
+)
+#: How it says that memory ran out.
+_FULL = "allocate memory"
 
 
 class OnnxDetector:
@@ -52,7 +61,15 @@ class OnnxDetector:
         self._floor = config.proposal_floor
 
     def detect(self, images: Sequence[Prepared]) -> list[Detections]:
-        """Find the cells of each image; see ``model.detecting.Detector``."""
+        """Find the cells of each image; see ``model.detecting.Detector``.
+
+        Raises
+        ------
+        MemoryError
+            An image needs more memory than there is.
+        RuntimeError
+            onnxruntime fails on an image otherwise.
+        """
         return [self._detect(image) for image in images]
 
     def sparing(self, floor: float) -> OnnxDetector:
@@ -66,7 +83,10 @@ class OnnxDetector:
         given = {INPUT: pixels, FLOOR: np.array(self._floor, np.float32)}
         # In files of before one could tell it the floor is a part of the file.
         taken = {node.name: given[node.name] for node in self._session.get_inputs()}
-        boxes, scores, labels, cut = self._session.run(OUTPUTS, taken)
+        try:
+            boxes, scores, labels, cut = self._session.run(OUTPUTS, taken)
+        except _ITS_ERRORS as error:
+            raise (MemoryError if _FULL in str(error) else RuntimeError)(str(error)) from error
         return as_detections(boxes, scores, labels, cut, self.config, self.classes)
 
 

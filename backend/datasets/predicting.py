@@ -26,14 +26,14 @@ ANNOTATIONS, DRAWN = "annotations", "drawn"
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written, and what to know of it: what could not be read, limits reached.
+    """What was written, and what to know of it: what was left out, limits reached.
 
     Parameters
     ----------
     images, before
         How many are counted, and how many of these an earlier call had done.
     left_out
-        How many cannot be read.
+        How many cannot be read, or failed in the detector.
     """
 
     images: int
@@ -94,7 +94,7 @@ def predict_into(
     ------
     BadRequest
         ``out`` holds something else, began otherwise or is written by another process; or no image
-        can be read.
+        can be looked at.
     """
     with alone_in(out):
         results = _Results(out, loaded, default_class, scores)
@@ -124,7 +124,7 @@ class _Results:
         self._notes, self._entries, self._before = list[str](), list[Entry](), 0
 
     def take(self, path: Path) -> None:
-        """Look at an image, unless it is done; one that cannot be read is told."""
+        """Look at an image, unless it is done; one that cannot be read or looked at is told."""
         if (record := read_record(path, self._notes)) is None:
             return
         stem = self._counts.claim(path.name, record.sha256)
@@ -133,7 +133,15 @@ class _Results:
             entry = self._counts.entries[stem]
         else:
             stem = stem or self._names.stem(path.name)
-            entry = self._find(stem, path, record)
+            try:
+                entry = self._find(stem, path, record)
+            except (RuntimeError, MemoryError) as error:  # the detector: such as full memory
+                said = str(error).partition("\n")[0] or type(error).__name__
+                self._notes.append(
+                    f"{path.name} left out: the detector failed on it ({said}); end other"
+                    " programs where memory is short, and call again"
+                )
+                return
         if composed(name := f"{stem}{path.suffix}") != composed(path.name):
             known = f"called {name} in {self._out}: there its own name cannot be used"
             self._notes.append(f"{path} is {known}")
@@ -151,7 +159,7 @@ class _Results:
     def told(self, given: int) -> Predicted:
         """Say what became of the images, of which so many were given."""
         if not self._entries:
-            words = ["None of the images can be read:", *first_of(self._notes)]
+            words = ["None of the images can be looked at:", *first_of(self._notes)]
             raise BadRequest("\n  ".join(words))
         if not (self._out / TABLE).exists():
             self._counts.write_table()

@@ -7,7 +7,7 @@ import errno
 #: Signs of a cause: errno, and what libraries say that pass none on (SQLite, torch, safetensors).
 _FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left", "disk is full", "file write failed")
 _READ_ONLY = (errno.EROFS, errno.EACCES), ("read-only", "readonly database")
-_MEMORY = (errno.ENOMEM,), ("out of memory", "can't allocate memory")
+_MEMORY = (errno.ENOMEM,), ("out of memory", "can't allocate memory", "failed to allocate memory")
 #: RQ's words.
 _TOO_LONG = ("exceeded maximum timeout",)
 

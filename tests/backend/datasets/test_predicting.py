@@ -5,7 +5,7 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +26,17 @@ from preprocessing.prepare import Prepared
 
 @dataclass
 class Crowded:
-    """A detector that finds more than it can keep, and stands for Ctrl-C at one of its images."""
+    """A detector that finds more than it can keep, and is stopped at one of its images."""
 
     classes: tuple[str, ...] = ("cell",)
     stopped_at: int = 0
+    by: BaseException = field(default_factory=KeyboardInterrupt)
     looked_at: int = 0
 
     def detect(self, images: Sequence[Prepared]) -> list[Detections]:
         self.looked_at += 1
         if self.looked_at == self.stopped_at:
-            raise KeyboardInterrupt
+            raise self.by
         found = np.array([[1, 1, 9, 9]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
         return [Detections(*found, self.classes, ("detections_per_image",)) for _ in images]
 
@@ -125,6 +126,21 @@ def stopped(files: list[Path], tmp_path: Path) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), RuntimeError("CUDA out of memory\nfurther")])
+def test_an_image_on_which_the_detector_fails_is_left_out_and_looked_at_by_the_next_call(
+    files: list[Path], tmp_path: Path, failure: Exception
+) -> None:
+    told = predict_into(tmp_path / "out", files, version_of(Crowded(stopped_at=3, by=failure)))
+    assert (told.images, told.left_out) == (4, 1)
+    (note,) = [note for note in told.notes if note.startswith("2.png")]
+    said = str(failure).removesuffix("\nfurther") or "MemoryError"
+    assert note.startswith(f"2.png left out: the detector failed on it ({said}); end other")
+    again = predict_into(tmp_path / "out", files, version_of(Crowded()))
+    assert (again.images, again.before, again.left_out) == (5, 4, 0)
+    with pytest.raises(BadRequest, match="None of the images can be looked at"):
+        predict_into(tmp_path / "one", files[:1], version_of(Crowded(stopped_at=1, by=failure)))
 
 
 def test_what_was_done_before_a_stop_is_counted(stopped: Path) -> None:

@@ -15,6 +15,7 @@ from backend.learning.taken import run_folder
 from backend.services import Services
 from backend.store.runs import Run
 from model.classical import CLASSICAL_ID
+from model.errors import BrokenVersion
 from model.starter import STARTER_ID
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -22,6 +23,9 @@ TORCH_FULL = RuntimeError("[enforce fail at inline_container.cc:671] . file writ
 SQLITE_FULL = OperationalError("UPDATE runs", {}, Exception("database or disk is full"))
 READ_ONLY = OSError(errno.EROFS, "Read-only file system")
 CUDA_FULL = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+ONNX_FULL = BrokenVersion(
+    "bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 5"
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,7 @@ CUDA_FULL = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         (READ_ONLY, "The disk cannot be written to"),
         (MemoryError(), "The memory is full"),
         (CUDA_FULL, "The memory is full"),
+        (ONNX_FULL, "The memory is full"),
         (
             JobTimeoutException("Task exceeded maximum timeout value (60 seconds)"),
             "It took longer than it may (JobTimeoutException: Task exceeded maximum timeout value "

@@ -193,17 +193,23 @@ def test_while_the_first_version_loads_tasks_are_asked_again_in_their_number(
     assert REGISTRY.get_sample_value(unanswered) == (before or 0) + 3
 
 
+@pytest.mark.parametrize("failure", [RuntimeError("CUDA out of memory"), MemoryError("full")])
 def test_a_detector_that_fails_on_an_image_costs_that_task_alone(
-    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+    predictor: Predictor,
+    task: Any,
+    config: str,
+    registry: Any,
+    trained: Trained,
+    failure: Exception,
 ) -> None:
     trained("trained-a", (5, 5, 20, 25, 0.9, 0))
     registry.promote("1", "trained-a")
     detector = predictor.slot.current("1").version.detector
-    answers = iter([RuntimeError("CUDA out of memory"), detector.detect([None])])  # type: ignore[list-item]
+    answers = iter([failure, detector.detect([None])])  # type: ignore[list-item]
 
     def detect(images: Any) -> Any:
         answer = next(answers)
-        if isinstance(answer, RuntimeError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
