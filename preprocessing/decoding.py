@@ -110,7 +110,7 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
         page = tiff.pages[number].aspage()
         _check_tiff_page(page, tiff.filehandle.size)
         pixels = _luminance(_colours_of(page))
-        return _upright(pixels, _orientation_of(page)), pages
+        return _upright(pixels, _orientation(page.tags.valueof(ORIENTATION_TAG))), pages
 
 
 def _is_cut_off(tiff: TiffFile) -> bool:
@@ -162,14 +162,15 @@ def _colours_of(page: TiffPage) -> Pixels:
     return pixels
 
 
-def _orientation_of(page: TiffPage) -> int:
-    return int(page.tags.valueof(ORIENTATION_TAG, default=1))
+def _orientation(told: object) -> int:
+    """Return what an orientation tag tells: of one that is no number, as if there were none."""
+    return told if isinstance(told, int) else 1
 
 
 def _decode_flat(source: Path | bytes, number: int) -> Pixels:
     _check_page(number, 1)
     with open_flat(source) as image:
-        orientation = int(image.getexif().get(ORIENTATION_TAG, 1))
+        orientation = _orientation(image.getexif().get(ORIENTATION_TAG))
         return _upright(_luminance(_flat_pixels(image, source)), orientation)
 
 

@@ -248,6 +248,15 @@ def test_a_jpeg_from_a_camera_held_upright_is_turned(flat_file):
     assert image.pixels[16:].mean() < 10
 
 
+def test_an_orientation_that_is_no_number_leaves_an_image_as_it_is_stored(tiff, flat_file):
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+    a_byte = struct.pack("<HHHI4s4s", 1, ORIENTATION, 1, 1, b"\6", b"")
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + a_byte
+    of_two = tiff(pixels, extratags=[(ORIENTATION, 3, 2, (6, 6), True)])
+    for content in (of_two, flat_file(pixels, "PNG", exif=exif)):
+        np.testing.assert_array_equal(read_image(content).pixels, pixels)
+
+
 def test_pixels_that_are_no_number_become_the_nearest_finite_end(tiff):
     pixels = np.array([[np.nan, 1.0], [5.0, np.inf], [-np.inf, 3.0]], np.float32)
     expected = [[1, 1], [5, 5], [1, 3]]
