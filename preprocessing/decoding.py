@@ -155,7 +155,9 @@ def _colours_of(page: TiffPage) -> Pixels:
     elif page.axes not in ("YX", "YXS"):
         raise UnreadableImage(f"axes {page.axes} are not a plane; save it as single planes.")
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-        colours: Pixels = np.moveaxis(page.colormap >> 8, 0, -1).astype(np.uint8)
+        # Some programs write the map's levels of 16 bits as if they had 8.
+        shift = 8 if page.colormap.max() > 255 else 0
+        colours: Pixels = np.moveaxis(page.colormap >> shift, 0, -1).astype(np.uint8)
         return colours[pixels]
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         return ~pixels if pixels.dtype.kind in "bu" else -pixels

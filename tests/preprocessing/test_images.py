@@ -213,6 +213,13 @@ def test_a_tiff_in_which_white_is_zero_is_turned_to_light_at_high_levels(discs, 
     np.testing.assert_array_equal(image.pixels, 255 - pixels)
 
 
+@pytest.mark.parametrize("white", [255, 65535])
+def test_a_tiff_with_a_palette_has_its_levels_whether_the_map_has_8_or_16_bits(discs, tiff, white):
+    pixels, grey = discs(), np.arange(256, dtype=np.uint16) * (white // 255)
+    image = read_image(tiff(pixels, photometric="palette", colormap=np.stack([grey] * 3)))
+    np.testing.assert_array_equal(image.pixels, pixels)
+
+
 # What the stored pixels look like upright, by orientation (TIFF 6.0, section 8).
 UPRIGHT = {
     1: lambda p: p,
