@@ -32,6 +32,8 @@ _CUT_OFF = "the file ends before its pixels do; copy it again."
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION_TAG = 274
+#: The orientations of an image that is not stored upright.
+_TURNED = range(2, 9)
 #: TIFF's numbers of colours that are not red, green and blue: for print (CMYK), and three of Lab.
 _OTHER_COLOURS = (5, 8, 9, 10)
 PNG_DEPTH_AT = 24
@@ -167,6 +169,25 @@ def _colours_of(page: TiffPage) -> Pixels:
 def _orientation(told: object) -> int:
     """Return what an orientation tag tells: of one that is no number, as if there were none."""
     return told if isinstance(told, int) else 1
+
+
+def is_turned(path: Path) -> bool:
+    """Tell whether the first page is turned or mirrored to be upright.
+
+    Tools that ignore the tag which says so see another image than ``read_image`` gives.
+    """
+    if _is_tiff(path):
+        import tifffile
+
+        with tifffile.TiffFile(path) as tiff:
+            told = tiff.pages[0].aspage().tags.valueof(ORIENTATION_TAG)
+    else:
+        from PIL import Image
+
+        with open_flat(path) as image:
+            # A PNG's own would decode the image, to look behind its pixels too.
+            told = Image.Image.getexif(image).get(ORIENTATION_TAG)
+    return _orientation(told) in _TURNED
 
 
 def _decode_flat(source: Path | bytes, number: int) -> Pixels:

@@ -16,13 +16,14 @@ from backend.datasets.counts import counts_csv
 from backend.datasets.drawn import EDGES
 from backend.datasets.known import SKIPPED, KnownImage, known_images
 from backend.datasets.pairing import shortened
-from backend.datasets.rawfiles import depth_of, page_as_tiff
+from backend.datasets.rawfiles import depth_of, page_as_tiff, turned_note
 from backend.datasets.voc import voc_bytes
 from backend.datasets.writing import partial_file, partial_folder, write_whole
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.boxes import Box
 from model.label_guard import SetAside, summary
+from preprocessing.decoding import is_turned
 
 ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", "export.json"
 #: The boxes that look wrong to the label guard; they are exported all the same.
@@ -78,7 +79,8 @@ def export_voc(
     chosen, notes = _chosen(services, project, corrected_only)
     entries = _Entries(services, project, one_based, with_images)
     (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, entries.of(chosen))
-    notes += entries.notes + _warnings(chosen, f"exported as drawn and listed in {WARNINGS}")
+    notes += entries.notes + _turned(services, chosen)
+    notes += _warnings(chosen, f"exported as drawn and listed in {WARNINGS}")
     return _exported(chosen, notes)
 
 
@@ -114,7 +116,7 @@ def export_csv(
     write_whole(out, write_csv(rows, one_based))
     if empty := [name for name, *_, boxes in rows if not boxes]:
         notes.append(f"without a cell, and so without a line: {shortened(empty)}")
-    notes += _renamed(chosen) + _warnings(chosen, "exported as drawn")
+    notes += _renamed(chosen) + _turned(services, chosen) + _warnings(chosen, "exported as drawn")
     return _exported(chosen, notes)
 
 
@@ -145,6 +147,18 @@ def _renamed(images: Sequence[KnownImage]) -> list[str]:
         if image.file_name != image.counted.name
     ]
     return [f"under another name, the same in all exports: {shortened(others)}"] if others else []
+
+
+def _turned(services: Services, images: Sequence[KnownImage]) -> list[str]:
+    firsts = [(k.file_name, _raw_file(services, k)) for k in images if not k.stored.page]
+    return turned_note([name for name, raw in firsts if raw and is_turned(raw)])
+
+
+def _raw_file(services: Services, image: KnownImage) -> Path | None:
+    try:
+        return services.images.path(image.stored.sha256)
+    except NotFound:
+        return None
 
 
 def _warnings(images: Sequence[KnownImage], fate: str) -> list[str]:
@@ -209,11 +223,10 @@ class _Entries:
         yield CONTENTS, self._contents(contents)
 
     def _raw(self, image: KnownImage) -> Path | None:
-        try:
-            return self._services.images.path(image.stored.sha256)
-        except NotFound:
+        raw = _raw_file(self._services, image)
+        if raw is None:
             self.notes.append(f"{image.counted.name}: the raw file is gone, only its boxes came")
-            return None
+        return raw
 
     def _contents(self, images: list[dict[str, Any]]) -> bytes:
         values = {

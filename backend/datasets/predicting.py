@@ -12,6 +12,7 @@ from backend.datasets.drawing import draw_boxes
 from backend.datasets.folder import read_record
 from backend.datasets.naming import UniqueNames, composed, well_named
 from backend.datasets.pairing import find_images
+from backend.datasets.rawfiles import turned_note
 from backend.datasets.voc import write_voc
 from backend.datasets.writing import alone_in, write_whole
 from backend.errors import BadRequest
@@ -19,6 +20,7 @@ from model.boxes import CELL
 from model.loaded import LoadedVersion
 from model.policy import Policy
 from model.wording import LIMIT_REACHED, first_of
+from preprocessing.decoding import is_turned
 from preprocessing.images import ImageRecord
 
 ANNOTATIONS, DRAWN = "annotations", "drawn"
@@ -122,6 +124,7 @@ class _Results:
         self._counts = Counts(out, how, classes)
         self._names = UniqueNames(self._counts.entries)
         self._notes, self._entries, self._before = list[str](), list[Entry](), 0
+        self._turned: list[str] = []
 
     def take(self, path: Path) -> None:
         """Look at an image, unless it is done; one that cannot be read or looked at is told."""
@@ -146,6 +149,8 @@ class _Results:
             known = f"called {name} in {self._out}: there its own name cannot be used"
             self._notes.append(f"{path} is {known}")
         self._entries.append(entry)
+        if is_turned(path):
+            self._turned.append(name)
         limits = [flag for flag in entry.flags if flag.startswith(LIMIT_REACHED)]
         self._notes += [f"{path.name}: {limit}" for limit in limits]
 
@@ -169,6 +174,7 @@ class _Results:
                 f" counted: {TABLE} has both, the earlier one as {stem}. Give another --out to"
                 " count this alone"
             )
+        self._notes += turned_note(self._turned)
         images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
         return Predicted(images, self._before, given - images, cells, tuple(self._notes))
 

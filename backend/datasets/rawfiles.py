@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
+from backend.datasets.pairing import shortened
 from preprocessing.decoding import open_flat
 from preprocessing.images import read_image
 
@@ -33,3 +35,9 @@ def page_as_tiff(path: Path, page: int) -> bytes:
     with io.BytesIO() as file:
         tifffile.imwrite(file, read_image(path, page=page).pixels)
         return file.getvalue()
+
+
+def turned_note(names: Sequence[str]) -> list[str]:
+    """Return what to know of the boxes of images that a tag turns (``is_turned``), if there are."""
+    meant = "boxes are of the image upright, as its orientation tag says; tools that ignore the tag"
+    return [f"{meant} see them elsewhere: {shortened(names)}"] if names else []

@@ -13,6 +13,7 @@ from PIL import Image
 from backend.datasets.voc import write_voc
 from backend.services import Services
 from model.boxes import Box
+from preprocessing.decoding import ORIENTATION_TAG
 
 WIDTH, HEIGHT = 64, 48
 
@@ -25,6 +26,19 @@ def save_image() -> Callable[..., Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         levels = np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)
         Image.fromarray(levels).save(path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def save_turned() -> Callable[..., Path]:
+    """Write a small image that its orientation tag turns by a quarter."""
+
+    def save(path: Path) -> Path:
+        exif = Image.Exif()
+        exif[ORIENTATION_TAG] = 6
+        Image.fromarray(np.zeros((WIDTH, HEIGHT), np.uint8)).save(path, exif=exif)
         return path
 
     return save

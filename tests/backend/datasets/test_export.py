@@ -140,6 +140,21 @@ def test_a_page_of_a_stack_is_exported_as_an_image_of_its_own(
     assert (tifffile.imread(tmp_path / "out" / "images" / "s-page2.tif") == stack[1]).all()
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_images_that_a_tag_turns_are_named_since_some_tools_ignore_it(
+    services: Services, project: int, put: Put, save_turned: Save, tmp_path: Path, suffix: str
+) -> None:
+    turned = save_turned(tmp_path / f"turned.{suffix}").read_bytes()
+    put(1, f"eyepiece.{suffix}", corrected=[CELL], data=turned)
+    put(2, f"upright.{suffix}", corrected=[CELL])
+    for done in (
+        export_voc(services, project, tmp_path / "out"),
+        export_csv(services, project, tmp_path / "boxes.csv"),
+    ):
+        (note,) = done.notes
+        assert note.endswith(f"ignore the tag see them elsewhere: eyepiece.{suffix}")
+
+
 def test_a_page_of_a_colour_stack_has_the_depth_that_it_is_exported_with(
     services: Services, project: int, put: Put, tmp_path: Path
 ) -> None:

@@ -54,6 +54,13 @@ def test_a_limit_that_was_reached_is_told_with_what_it_means_and_what_to_do(
     assert note == f"a.png: {row['flags']}"
 
 
+def test_an_image_that_a_tag_turns_is_named_since_some_tools_ignore_it(
+    save_turned: Callable[..., Path], tmp_path: Path
+) -> None:
+    told = predict_into(tmp_path / "out", [save_turned(tmp_path / "a.jpg")], version_of(Crowded()))
+    assert told.notes[-1].endswith("tools that ignore the tag see them elsewhere: a.jpg")
+
+
 def test_the_counts_name_each_image_as_its_files_do_and_how_many_were_left_out(
     save_image: Callable[..., Path], tmp_path: Path
 ) -> None:
