@@ -34,6 +34,8 @@ TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION_TAG = 274
 #: The orientations of an image that is not stored upright.
 _TURNED = range(2, 9)
+#: TIFF's number of grey, and of what more samples of a pixel are where they are its alpha.
+_GREY, _ALPHA = 1, (1, 2)
 #: TIFF's numbers of colours that are not red, green and blue: for print (CMYK), and three of Lab.
 _OTHER_COLOURS = (5, 8, 9, 10)
 PNG_DEPTH_AT = 24
@@ -138,6 +140,9 @@ def _check_tiff_page(page: TiffPage, file_size: int) -> None:
         raise UnreadableImage(
             f"{page.imagewidth} × {page.imagelength} pixels are too many; cut it into tiles."
         )
+    channels = page.samplesperpixel - any(more in _ALPHA for more in page.extrasamples)
+    if page.photometric == _GREY and channels > 1:
+        raise _of_channels(channels)
     segments = zip(page.dataoffsets, page.databytecounts, strict=True)
     if max((at + length for at, length in segments), default=0) > file_size:
         raise UnreadableImage(_CUT_OFF)
@@ -245,7 +250,7 @@ def _luminance(pixels: Pixels) -> Pixels:
         return pixels
     samples = pixels.shape[2]
     if samples > MOST_SAMPLES:
-        raise UnreadableImage(f"{samples} channels in one page; save the one to look at.")
+        raise _of_channels(samples)
     if samples < 3 or all(np.array_equal(pixels[..., 0], pixels[..., s]) for s in (1, 2)):
         return pixels[..., 0]
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -257,6 +262,10 @@ def _luminance(pixels: Pixels) -> Pixels:
         strip = slice(top, top + _STRIP_PX)
         grey[strip] = _weighted(pixels[strip], np.uint32(2**shift // 2)) >> shift
     return grey
+
+
+def _of_channels(number: int) -> UnreadableImage:
+    return UnreadableImage(f"{number} channels in one page; save the one to look at.")
 
 
 def _weighted(pixels: Pixels, start: np.uint32) -> NDArray[np.uint32]:

@@ -346,11 +346,20 @@ def test_a_small_tiff_that_claims_to_be_huge_is_refused(tiff, tmp_path):
         read_image(path)
 
 
-def test_a_tiff_of_many_channels_in_one_page_says_so(tiff):
-    pixels = np.zeros((8, 8, 6), np.uint8)
-    content = tiff(pixels, photometric="minisblack", planarconfig="contig")
-    with pytest.raises(UnreadableImage, match="6 channels"):
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("channels", [2, 3, 4, 6])
+def test_a_tiff_of_many_channels_in_one_page_says_so(tiff, channels, planar):
+    shape = (8, 9, channels) if planar == "contig" else (channels, 8, 9)
+    content = tiff(np.zeros(shape, np.uint8), photometric="minisblack", planarconfig=planar)
+    with pytest.raises(UnreadableImage, match=f"{channels} channels in one page; save the one"):
         read_image(content)
+
+
+@pytest.mark.parametrize("alpha", ["assocalpha", "unassalpha"])
+def test_alpha_that_a_grey_tiff_says_it_has_is_ignored(discs, tiff, alpha):
+    pixels = np.stack([discs(), discs(1)], axis=-1)
+    how = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": [alpha]}
+    np.testing.assert_array_equal(read_image(tiff(pixels, **how)).pixels, pixels[..., 0])
 
 
 @settings(deadline=None, max_examples=150)
