@@ -111,6 +111,7 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
         if _is_cut_off(tiff):
             raise UnreadableImage(_CUT_OFF)
         _check_page(number, pages)
+        _check_planes(tiff)
         page = tiff.pages[number].aspage()
         _check_tiff_page(page, tiff.filehandle.size)
         pixels = _luminance(_colours_of(page))
@@ -133,6 +134,21 @@ def _is_cut_off(tiff: TiffFile) -> bool:
 def _check_page(number: int, pages: int) -> None:
     if not 0 <= number < pages:
         raise UnreadableImage(f"there is no page {number}; its pages are 0 to {pages - 1}.")
+
+
+def _check_planes(tiff: TiffFile) -> None:
+    """Refuse a stack of which one page is told, as ImageJ writes those of more than 4 GB.
+
+    What only says that it is a stack, such as a plane that was saved with the words of all, is no
+    such file: the planes are not there.
+    """
+    if len(tiff.pages) > 1 or not (tiff.is_imagej or tiff.is_shaped):
+        return
+    page, whole = tiff.pages[0].aspage(), tiff.series[0]
+    is_there = page.dataoffsets[0] + whole.nbytes <= tiff.filehandle.size
+    if whole.is_truncated and is_there:
+        planes = whole.nbytes // page.nbytes
+        raise UnreadableImage(f"{planes} planes in one page; save it as single planes.")
 
 
 def _check_tiff_page(page: TiffPage, file_size: int) -> None:

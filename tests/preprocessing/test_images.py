@@ -70,6 +70,20 @@ def test_a_page_that_is_not_there_is_named(discs, tiff):
         read_image(tiff(np.stack([discs()] * 2), photometric="minisblack"), page=3)
 
 
+@pytest.mark.parametrize("imagej", [True, False])
+def test_a_stack_that_tells_of_one_page_is_not_taken_for_a_single_image(discs, tiff, imagej):
+    stack = np.stack([discs(seed) for seed in range(3)])
+    content = tiff(stack, imagej=imagej, truncate=True, photometric="minisblack")
+    with pytest.raises(UnreadableImage, match="3 planes in one page; save it as single planes"):
+        read_image(content)
+
+
+@pytest.mark.parametrize("words", ["ImageJ=1.54f\nimages=3\nslices=3\n", '{"shape": [3, 96, 128]}'])
+def test_a_plane_that_was_saved_with_the_words_of_its_stack_is_a_single_image(discs, tiff, words):
+    content = tiff(discs(), metadata=None, description=words)
+    np.testing.assert_array_equal(read_image(content).pixels, discs())
+
+
 def test_the_channels_of_an_ome_tiff_are_pages(discs, tiff):
     channels = np.stack([discs(seed).astype("uint16") for seed in range(2)])
     content = tiff(channels, ome=True, photometric="minisblack", metadata={"axes": "CYX"})
