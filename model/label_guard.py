@@ -33,6 +33,9 @@ ALONE = 1.5
 #: A box that comes so near to the image's edge may show part of a cell, which is small by right.
 EDGE_PX = 2.0
 
+#: Said of an image that would otherwise pass for one without cells.
+NONE_USABLE = "none of its boxes can be used"
+
 WORDS: dict[Reason, str] = {
     "one-pixel": "thinner than two pixels",
     "outside": "outside the image",
@@ -63,6 +66,11 @@ class ImageLabels:
     boxes: tuple[Box, ...]
     meant: frozenset[Box] = frozenset()
     unusable: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing of what was drawn can be used: that is no image without cells."""
+        return self.unusable > 0 and not self.boxes
 
 
 @dataclass(frozen=True)

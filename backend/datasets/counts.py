@@ -36,7 +36,8 @@ class CountedImage:
     width, height
         Pixels.
     source
-        Whether a person corrected the boxes, a model predicted them, or nothing is known yet.
+        Whether a person corrected the boxes, a model predicted them, or no count is known: nobody
+        looked yet, or nothing of what was drawn can be used.
     model_version
         The version that predicted the boxes, or whose boxes were corrected; empty when unknown.
     flags

@@ -22,7 +22,8 @@ from backend.datasets.writing import partial_file, partial_folder, write_whole
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.boxes import Box
-from model.label_guard import SetAside, summary
+from model.label_guard import NONE_USABLE, SetAside, summary
+from model.wording import first_of
 from preprocessing.decoding import is_turned
 
 ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", "export.json"
@@ -173,11 +174,16 @@ def _chosen(
     chosen = [k for k in known if k.corrected or (not corrected_only and _has_boxes(k))]
     if skipped := [k.file_name for k in chosen if SKIPPED in k.counted.flags]:
         notes.append(f"with what was predicted, since annotators skipped it: {shortened(skipped)}")
+    if lost := [k for k in known if NONE_USABLE in k.counted.flags]:
+        names = shortened([k.file_name for k in lost])
+        notes.append(f"left out, since nothing of what was drawn can be used: {names}")
+        notes += [note for k in lost for note in k.notes]
     if not chosen:
-        raise BadRequest(
+        nothing = (
             f"Project {project} has no {'corrected' if corrected_only else 'known'} image to export"
             + (": correct some first, or export predictions too." if corrected_only else ".")
         )
+        raise BadRequest("\n  ".join([nothing, *first_of(notes)]))
     return chosen, notes
 
 

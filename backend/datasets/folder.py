@@ -21,13 +21,10 @@ from backend.datasets.pairing import (
 from backend.errors import BadRequest
 from model.boxes import Box
 from model.examples import LabelledImage
-from model.label_guard import ImageLabels, SetAside, guard, without
+from model.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, without
 from model.wording import counted, first_of
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, read_image
-
-#: Of an annotation that would otherwise pass for an image without cells.
-NONE_USABLE = "none of its boxes can be used"
 
 
 @dataclass(frozen=True)

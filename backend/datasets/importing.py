@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from backend.datasets.folder import NONE_USABLE, check_classes, classes_of, read_truth
+from backend.datasets.folder import check_classes, classes_of, read_truth
 from backend.datasets.labels import with_classes
 from backend.datasets.pairing import (
     TruthSource,
@@ -25,6 +25,7 @@ from backend.signing import matched_address
 from backend.store.annotations import Annotation
 from backend.store.projects import Project
 from model.boxes import Box
+from model.label_guard import NONE_USABLE
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, encode_png, read_image, to_display
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from backend.datasets.counts import CountedImage
+from backend.datasets.counts import CountedImage, Source
 from backend.datasets.naming import UniqueNames
 from backend.effort.believing import corrections
 from backend.effort.measuring import started_from
@@ -20,7 +20,7 @@ from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
 from model.errors import BrokenVersion
-from model.label_guard import ImageLabels, SetAside, guard, summary
+from model.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, summary
 from preprocessing.images import IMAGE_SUFFIXES
 
 #: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.
@@ -103,6 +103,8 @@ def _read(
     regions = annotation.result if annotation else served.counted if served else ()
     interface = LabellingInterface.parse(project.label_config)
     labels, notes = to_labels(image.name, regions, image.width, image.height, interface)
+    if labels.is_lost:
+        notes = [NONE_USABLE, *notes]
     # Predicted before the config changed, they have the names of then.
     boxes = labels.boxes if annotation else interface.named(labels.boxes, project.default_class)
     counted = CountedImage(
@@ -110,13 +112,21 @@ def _read(
         width=image.width,
         height=image.height,
         boxes=tuple(boxes),
-        source="corrected" if annotation else "predicted" if served else "none",
+        source=_source(labels, annotation, served),
         model_version=served.served if served else "",
         annotator=names.get(annotator, annotator),
         flags=(*(served.flags if served else ()), *notes),
     )
     told = tuple(f"{image.name}: {note}" for note in notes)
     return KnownImage(image, counted, file_name, told), labels
+
+
+def _source(
+    labels: ImageLabels, annotation: Annotation | None, served: StoredPrediction | None
+) -> Source:
+    if labels.is_lost:
+        return "none"
+    return "corrected" if annotation else "predicted" if served else "none"
 
 
 def _suffix(image: StoredImage) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from backend.effort.believing import corrections
@@ -17,7 +17,7 @@ from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.boxes import Box
 from model.examples import DatasetSnapshot, LabelledImage, Side, content_hash, decide_sides
-from model.label_guard import ImageLabels, guard, summary, without
+from model.label_guard import NONE_USABLE, ImageLabels, guard, summary, without
 from model.likeness import fingerprint_of, group_alike
 from model.wording import counted
 from preprocessing.errors import UnreadableImage
@@ -29,10 +29,18 @@ OnNote = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Example:
-    """An image and the annotation that counts for it."""
+    """An image, the annotation that counts for it, and what can be learned of that.
+
+    Parameters
+    ----------
+    notes
+        What was changed or left out of it.
+    """
 
     image: StoredImage
     annotation: Annotation
+    labels: ImageLabels
+    notes: tuple[str, ...]
 
     @property
     def key(self) -> tuple[str, int]:
@@ -41,6 +49,8 @@ class _Example:
 
 def build_snapshot(services: Services, project: int, on_note: OnNote) -> DatasetSnapshot:
     """Freeze what is corrected now, less the boxes that the label guard sets aside.
+
+    An image is left out where nothing of what was drawn on it can be used.
 
     Images get their side here, for ever; one that shows the field of an earlier one goes where that
     went. One or two that are left over from the last five have none yet; they wait for the next run
@@ -57,11 +67,11 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
         When the project is not known.
     """
     chosen = services.projects.get(project)
-    examples = _examples(services, project, on_note)
+    examples = _learnable(services, project, on_note)
     _decide(services, project, [example.image for example in examples], on_note)
     sides = {(i.sha256, i.page): i.side for i in services.images.all(project)}
     labelled = []
-    for example, boxes in zip(examples, _guarded(examples, chosen, on_note), strict=True):
+    for example, boxes in zip(examples, _guarded(examples, project, on_note), strict=True):
         if side := sides[example.key]:
             labelled.append(_labelled(services, example, boxes, side))
     if waiting := len(examples) - len(labelled):
@@ -95,8 +105,10 @@ def labels_of(services: Services, project: int, on_note: OnNote) -> list[ImageLa
     NotFound
         When the project is not known.
     """
-    chosen = services.projects.get(project)
-    return [_labels(example, chosen, on_note) for example in _examples(services, project, on_note)]
+    examples = _examples(services, project, on_note)
+    for note in _notes(examples):
+        on_note(note)
+    return [example.labels for example in examples]
 
 
 def fingerprint(services: Services, image: StoredImage) -> str:
@@ -120,8 +132,8 @@ def unseen_images(
     They were corrected since it froze, or wait for their side: no version has seen them.
     """
     frozen = {(image.sha256, image.page) for image in snapshot.images}
-    examples = _examples(services, project, _quietly)
-    guarded = _guarded(examples, services.projects.get(project), _quietly)
+    examples = _learnable(services, project, _quietly)
+    guarded = _guarded(examples, project, _quietly)
     unseen = [(e, boxes) for e, boxes in zip(examples, guarded, strict=True) if e.key not in frozen]
     sided = [image for image in services.images.all(project) if image.side]
     images = [*sided, *(example.image for example, _ in unseen)]
@@ -153,18 +165,30 @@ def _labelled(
 
 def _examples(services: Services, project: int, on_note: OnNote) -> list[_Example]:
     """Return one example an image, in order of first correction."""
-    examples: dict[tuple[str, int], _Example] = {}
+    chosen = services.projects.get(project)
+    counting: dict[tuple[str, int], tuple[StoredImage, Annotation]] = {}
     for annotation in corrections(services, project, on_note):
         image = services.images.of_task(project, annotation.task)
         if image is None:
             on_note(f"task {annotation.task} is left out: its image has not come from Label Studio")
             continue
-        example = _Example(image, annotation)
-        before = examples.get(example.key)
+        before = counting.get((image.sha256, image.page))
         # Two tasks of one image: the later correction counts, at the place of the first.
-        if before is None or before.annotation.updated_at < annotation.updated_at:
-            examples[example.key] = example
-    return list(examples.values())
+        if before is None or before[1].updated_at < annotation.updated_at:
+            counting[image.sha256, image.page] = image, annotation
+    return [_example(image, annotation, chosen) for image, annotation in counting.values()]
+
+
+def _learnable(services: Services, project: int, on_note: OnNote) -> list[_Example]:
+    """Return the examples that can be learned from and judged by; the others are told."""
+    examples = _examples(services, project, on_note)
+    for note in _notes(example for example in examples if example.labels.is_lost):
+        on_note(note)
+    return [example for example in examples if not example.labels.is_lost]
+
+
+def _notes(examples: Iterable[_Example]) -> list[str]:
+    return [note for example in examples for note in example.notes]
 
 
 def _decide(
@@ -185,29 +209,25 @@ def _decide(
     services.images.set_sides(project, new)
 
 
-def _guarded(
-    examples: Sequence[_Example], project: Project, on_note: OnNote
-) -> list[tuple[Box, ...]]:
+def _guarded(examples: Sequence[_Example], project: int, on_note: OnNote) -> list[tuple[Box, ...]]:
     """Return the boxes of each example that may be learned from."""
-    notes: list[str] = []
-    labels = [_labels(example, project, notes.append) for example in examples]
+    labels = [example.labels for example in examples]
     aside = guard(labels)
     if aside:
         on_note(
             f"{summary(aside)}: set aside, not learned from. "
-            f"`cytoloop labels check --project {project.id}` lists all."
+            f"`cytoloop labels check --project {project}` lists all."
         )
     # The guard first: of many notes the last ones are only counted.
-    for note in [*(one.words for one in aside), *notes]:
+    for note in [*(one.words for one in aside), *_notes(examples)]:
         on_note(note)
     return without(labels, aside)
 
 
-def _labels(example: _Example, project: Project, on_note: OnNote) -> ImageLabels:
-    image = example.image
+def _example(image: StoredImage, annotation: Annotation, project: Project) -> _Example:
     interface = LabellingInterface.parse(project.label_config)
-    size, regions = (image.width, image.height), example.annotation.result
-    labels, notes = to_labels(image.name, regions, *size, interface)
+    size = image.width, image.height
+    labels, notes = to_labels(image.name, annotation.result, *size, interface)
     known = tuple(box for box in labels.boxes if box.label in project.classes)
     unknown = Counter(box.label for box in labels.boxes if box.label not in project.classes)
     notes = notes + [
@@ -215,6 +235,8 @@ def _labels(example: _Example, project: Project, on_note: OnNote) -> ImageLabels
         f"{interface.from_name!r}, whose classes alone are learned"
         for label, number in sorted(unknown.items())
     ]
-    for note in notes:
-        on_note(f"{image.name}: {note}")
-    return replace(labels, boxes=known, unusable=labels.unusable + unknown.total())
+    labels = replace(labels, boxes=known, unusable=labels.unusable + unknown.total())
+    told = [f"{image.name}: {note}" for note in notes]
+    if labels.is_lost:
+        told = [f"{image.name} left out: {NONE_USABLE}", *told]
+    return _Example(image, annotation, labels, tuple(told))

@@ -421,6 +421,29 @@ def test_a_region_that_was_changed_for_the_export_is_flagged(
     assert "envelope" in (tmp_path / "counts.csv").read_text()
 
 
+def test_an_image_of_which_nothing_drawn_can_be_used_has_no_count_and_is_left_out(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[], predicted=[CELL])
+    (region,) = to_regions([CELL], 64, 48, interface)
+    turned, later = {**region, "image_rotation": 90}, NOW.replace(hour=1)
+    services.annotations.record(Annotation(1, project, 1, (turned,), NOW, later))
+    with pytest.raises(BadRequest, match="turned in the page"):
+        export_voc(services, project, tmp_path / "out")
+    put(2, "b.png", corrected=[])
+    for corrected_only in (True, False):
+        export = (services, project, tmp_path / "out.zip")
+        done = export_voc(*export, corrected_only=corrected_only)
+        assert done.images == 1
+        assert done.notes[0] == "left out, since nothing of what was drawn can be used: a.png"
+        assert "turned in the page" in done.notes[-1]
+    assert export_csv(services, project, tmp_path / "b.csv").images == 1
+    assert export_counts(services, project, tmp_path / "counts.csv").notes == done.notes[1:]
+    assert counted(services, project, tmp_path)[0] == ("a.png", "", "v1+0.5")
+    rows = csv.DictReader((tmp_path / "counts.csv").read_text().splitlines())
+    assert next(rows)["flags"].startswith("none of its boxes can be used; region")
+
+
 def test_images_of_one_name_are_told_apart_by_the_same_names_in_all_exports(
     services: Services, project: int, put: Put, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backend.errors import NotFound
-from backend.learning.snapshots import build_snapshot, frozen
+from backend.learning.snapshots import build_snapshot, frozen, unseen_images
 from backend.learning.taken import snapshot_file
 from backend.services import Services
 from model.boxes import Box
@@ -131,6 +131,28 @@ def test_an_image_without_cells_is_learned_from(
         add_image(task)
     correct(range(3))
     assert {image.boxes for image in build_snapshot(services, project, print).images} == {()}
+
+
+def test_an_image_of_which_nothing_drawn_can_be_used_neither_teaches_nor_judges(
+    services: Services, project: int, add_image: Any, correct: Any, regions: Any
+) -> None:
+    hashes = [add_image(task) for task in range(7)]
+    correct([0, 1, 2])
+    (turned,) = regions(A_BOX)
+    brushed = {**turned, "type": "brushlabels", "value": {"format": "rle", "brushlabels": ["Cell"]}}
+    correct([3], [{**turned, "image_rotation": 90}])
+    correct([4], [brushed])
+    correct([5], regions(replace(A_BOX, label="Dead")))
+    notes: list[str] = []
+    snapshot = build_snapshot(services, project, notes.append)
+    assert [image.sha256 for image in snapshot.images] == hashes[:3]
+    lost = [note for note in notes if "none of its boxes can be used" in note]
+    assert lost == [f"image{n}.png left out: none of its boxes can be used" for n in (3, 4, 5)]
+    assert any("turned in the page" in note for note in notes)
+    correct([6], [brushed])
+    assert unseen_images(services, project, snapshot) == []
+    correct([3], regions(A_BOX), id=99)
+    assert [image.sha256 for image in unseen_images(services, project, snapshot)] == [hashes[3]]
 
 
 def test_whatever_is_changed_or_left_out_is_said(
