@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class ProjectOverview:
     active
         The run that runs or waits.
     ended
-        The newest runs that ended, newest first.
+        The runs that ended last, newest first, less those that another one took along.
     capped
         Images in which a limit on the number of boxes was reached by the version that serves.
     """
@@ -63,6 +64,11 @@ class ProjectOverview:
         seen = counted(self.images, "image")
         return f"of {seen} seen so far" if self.images >= max(self.corrected, 1) else ""
 
+    @property
+    def shown(self) -> list[str]:
+        """What the page tells and cannot renew by itself: it is loaded anew when this changes."""
+        return [str(self.ended[0].id) if self.ended else "", self.served, self.problem]
+
     def to_json(self) -> dict[str, Any]:
         return {
             "project": self.project.id,
@@ -76,6 +82,7 @@ class ProjectOverview:
             "progress": round(self.progress, 4),
             "run": job_status(self.active) if self.active else None,
             "last": job_status(self.ended[0]) if self.ended else None,
+            "shown": self.shown,
         }
 
 
@@ -83,7 +90,6 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     """Read how a project stands now."""
     services, key = parts.services, str(project.id)
     served = parts.slot.peek(key)
-    runs = services.runs.all(project.id)
     corrected = services.annotations.corrected_count(project.id)
     step = services.settings.milestone_step
     reached = milestone_reached(services, project.id)
@@ -99,7 +105,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         next_milestone=upcoming,
         progress=way_to(upcoming, corrected, project.milestones, step),
         active=services.runs.active(project.id),
-        ended=tuple(run for run in runs if not run.is_active)[:DECISIONS_SHOWN],
+        ended=_ended(services.runs.all(project.id)),
         capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
     )
 
@@ -129,6 +135,13 @@ def job_status(run: Run) -> dict[str, Any]:
         "started_at": run.started_at.isoformat() if run.started_at else None,
         "finished_at": run.finished_at.isoformat() if run.finished_at else None,
     }
+
+
+def _ended(runs: Iterable[Run]) -> tuple[Run, ...]:
+    # What a run covers was opened after it and ends before it, with nothing decided.
+    ended = [run for run in runs if not run.is_active and run.state != "covered"]
+    ended.sort(key=lambda run: run.finished_at or run.created_at, reverse=True)
+    return tuple(ended[:DECISIONS_SHOWN])
 
 
 def _champion(parts: Parts, project: str) -> ModelVersion | None:

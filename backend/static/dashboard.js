@@ -1,4 +1,4 @@
-// Keeps the numbers fresh; when a run has ended or a project came, the page is loaded anew.
+// Keeps the numbers fresh; when a run has ended, the champion is another or a project came, the page is loaded anew.
 "use strict";
 
 const EVERY_MS = 3000;
@@ -21,7 +21,7 @@ async function refresh() {
   const answer = await fetch("job_status", { headers: { Accept: "application/json" } });
   if (!answer.ok) return;
   const { projects } = await answer.json();
-  const seen = JSON.stringify(projects.map((p) => [p.project, p.last && p.last.job, p.problem]));
+  const seen = JSON.stringify(projects.map((p) => [p.project, p.shown]));
   if (lastSeen !== null && seen !== lastSeen) return location.reload();
   lastSeen = seen;
   for (const now of projects) {

@@ -123,6 +123,44 @@ def test_the_dashboard_tells_decisions_in_words_and_escapes_what_others_wrote(
     assert "<script>alert" not in page
 
 
+def test_decisions_come_as_they_were_made_and_runs_that_were_taken_along_hide_none(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    runs = services.runs
+    first, second, *_ = (runs.open(project, m, "milestone") for m in (5, 10, 20, 40, 80, 130, 180))
+    assert first is not None
+    assert second is not None
+    runs.start(first.id)
+    runs.freeze(first.id, "ab" * 32, 5, [])
+    runs.start(second.id)
+    runs.freeze(second.id, "cd" * 32, 200, [])
+    runs.finish(second.id, "refused", decision=GateDecision(False, ("the second was worse",)))
+    before = shown(client)
+    runs.finish(first.id, "promoted", decision=GateDecision(True, ("the first is better",)))
+
+    page = client.get("/").text
+
+    assert page.index("the first is better") < page.index("the second was worse")
+    assert "covered" not in page
+    assert shown(client) != before
+    last = client.get("/job_status").json["projects"][0]["last"]
+    assert (last["job"], last["state"]) == (str(first.id), "promoted")
+
+
+def test_an_open_dashboard_notices_another_champion(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    before = shown(client)
+    assert shown(client) == before
+    services.registry.promote(str(project), STARTER_ID)
+    assert shown(client) != before
+
+
+def shown(client: FlaskClient) -> Any:
+    """Return what makes an open dashboard load itself anew when it changes."""
+    return [project["shown"] for project in client.get("/job_status").json["projects"]]
+
+
 def test_a_run_in_progress_shows_its_stage_and_share(
     client: FlaskClient, services: Services, project: int
 ) -> None:
