@@ -10,7 +10,7 @@ from typing import Any
 from backend.effort.actions import BY_HAND_S_PER_CELL, Costs
 from backend.effort.costing import measured_costs, without_breaks
 from backend.effort.forecasting import Forecast, ImageWork, forecast
-from backend.effort.measuring import measure
+from backend.effort.measuring import champion_now, measure
 from backend.effort.tally import Tally, Watchfulness, Work, made_by_people, tallies, work_of
 from backend.learning.milestones import upcoming_milestone
 from backend.learning.triggers import milestone_reached
@@ -109,7 +109,7 @@ def effort_of(services: Services, project: int) -> EffortReport:
         return names.get(correction.annotator, correction.annotator) or "unknown"
 
     made = without_breaks(made_by_people(known))
-    champion = services.registry.champion(str(project)).id
+    champion = champion_now(services, project)
     work = work_of(made, champion)
     with_boxes = work.total.corrections
     return EffortReport(

@@ -26,6 +26,7 @@ from backend.labelstudio.results import to_regions
 from backend.services import Services
 from backend.store.annotations import Annotation
 from model.boxes import Box
+from model.champions import Champions
 from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
 
@@ -345,6 +346,16 @@ def test_where_the_champion_cannot_be_read_the_newest_boxes_count(
     put(1, "a.png", predicted=[CELL])
     services.registry.promote(str(project), CLASSICAL_ID)
     (services.registry.root / "champions" / f"{project}.json").write_text("torn")
+    assert counted(services, project, tmp_path) == [("a.png", "1", "v1+0.5")]
+
+
+def test_the_champions_boxes_count_also_where_its_folder_cannot_be_read(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png", predicted=[CELL])
+    later = to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
+    services.predictions.add(project, 1, sha256, 0, "v2+t0.5", later)
+    Champions(services.registry.root / "champions", CLASSICAL_ID).promote(str(project), "v1")
     assert counted(services, project, tmp_path) == [("a.png", "1", "v1+0.5")]
 
 

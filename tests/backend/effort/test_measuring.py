@@ -15,6 +15,7 @@ from backend.effort.tally import Tally, made_by_people
 from backend.services import Services
 from backend.store import predictions, tables
 from model.boxes import Box
+from model.champions import Champions
 from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
 from tests.backend.effort.conftest import cell
@@ -292,6 +293,14 @@ def test_what_the_champion_costs_is_told_apart_from_what_all_did(
     assert (work.by_hand.images, work.by_hand.effort) == (1, 1)
 
 
+def test_what_the_champion_costs_is_told_also_where_its_folder_cannot_be_read(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    submit(1, serve(1, cell(10), served="gone+t0.5"))
+    make_champion(services, "gone")
+    assert effort_of(services, project).work.now.images == 1
+
+
 def test_an_image_that_two_corrected_is_one_image(
     services: Services, project: int, serve: Any, submit: Any
 ) -> None:
@@ -311,9 +320,7 @@ def trained(services: Services, project: int, milestone: int, corrected: int) ->
 
 
 @pytest.fixture
-def learned(
-    services: Services, project: int, serve: Any, submit: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def learned(services: Services, project: int, serve: Any, submit: Any) -> None:
     """Two versions, each corrected in five images; the second is champion."""
     cells = [Box(x, 10, x + 8, 20, "Cell", 0.9) for x in range(5, 165, 10)]
     deleted = [(5, number) for number in (8, 6, 7, 5, 8)] + [(10, n) for n in (4, 2, 3, 4, 2)]
@@ -322,12 +329,12 @@ def learned(
         submit(number, shown[gone:])
     trained(services, project, 5, 5)
     trained(services, project, 10, 21)  # the others were deleted since
-    stand_for_champion(services, "trained-10", monkeypatch)
+    make_champion(services, "trained-10")
 
 
-def stand_for_champion(services: Services, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    champion = replace(services.registry.champion("1"), id=name)
-    monkeypatch.setattr(services.registry, "champion", lambda project: champion)
+def make_champion(services: Services, name: str) -> None:
+    """Make a version champion whose folder is not there."""
+    Champions(services.registry.root / "champions", CLASSICAL_ID).promote("1", name)
 
 
 def test_two_trained_versions_make_a_forecast_of_the_milestone_that_comes_next(
@@ -341,9 +348,9 @@ def test_two_trained_versions_make_a_forecast_of_the_milestone_that_comes_next(
 
 
 def test_of_a_champion_that_no_run_trained_nothing_is_forecast(
-    services: Services, project: int, learned: None, monkeypatch: pytest.MonkeyPatch
+    services: Services, project: int, learned: None
 ) -> None:
-    stand_for_champion(services, "starter", monkeypatch)
+    make_champion(services, "starter")
     assert effort_of(services, project).forecast == UNTAUGHT
 
 

@@ -16,6 +16,8 @@ from backend.running.status import status_of
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.annotations import Annotation
+from model.champions import Champions
+from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
 from model.versions import GateDecision
 from tests.backend.conftest import LABEL_CONFIG
@@ -219,6 +221,21 @@ def test_the_effort_is_told_as_json_and_in_lines_of_the_dashboard(
     page = " ".join(client.get("/").text.split())
     assert "by hand: 1 image with 2 cells drawn without boxes, 6.0 s a cell" in page
     assert client.get("/projects/7/effort").status_code == 404
+
+
+def test_the_work_with_a_champion_that_cannot_be_read_is_told(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    services.images.add(project, "ab" * 32, 0, "a.png", 64, 48)
+    services.images.attach_task(project, "ab" * 32, 0, 1)
+    services.predictions.add(project, 1, "ab" * 32, 0, "gone+t0.5", [])
+    services.annotations.record(
+        Annotation(1, project, 1, (), datetime.now(UTC), NOW, lead_time=9.0, parent_prediction=1)
+    )
+    Champions(services.registry.root / "champions", CLASSICAL_ID).promote(str(project), "gone")
+
+    assert "with the champion&#39;s boxes in 1 image" in client.get("/").text
+    assert client.get("/projects/1/effort").status_code == 200
 
 
 def test_an_export_of_nothing_says_what_to_do(client: FlaskClient, project: int) -> None:
