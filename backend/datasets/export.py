@@ -56,8 +56,8 @@ def export_voc(
 
     The folder, or the zip, is there whole or not at all. Images of one name get names of their
     own; an image without a cell gets a VOC file without an object; ``export.json`` tells what each
-    came from. Boxes are written as they were drawn: those that look wrong to the label guard are
-    listed in ``warnings.csv`` as well.
+    came from, and what was left out or odd. Boxes are written as they were drawn: those that look
+    wrong to the label guard are listed in ``warnings.csv`` as well.
 
     Parameters
     ----------
@@ -78,11 +78,11 @@ def export_voc(
         There is no such project.
     """
     chosen, notes = _chosen(services, project, corrected_only)
-    entries = _Entries(services, project, one_based, with_images)
-    (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, entries.of(chosen))
-    notes += entries.notes + _turned(services, chosen)
+    notes += _turned(services, chosen)
     notes += _warnings(chosen, f"exported as drawn and listed in {WARNINGS}")
-    return _exported(chosen, notes)
+    entries = _Entries(services, project, one_based, with_images, notes)
+    (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, entries.of(chosen))
+    return _exported(chosen, entries.notes)
 
 
 def export_csv(
@@ -197,16 +197,21 @@ def _has_boxes(image: KnownImage) -> bool:
 
 
 class _Entries:
-    """The files of one export."""
+    """The files of one export, and the notes on it, to which they may add."""
 
     def __init__(
-        self, services: Services, project: int, one_based: bool, with_images: bool
+        self,
+        services: Services,
+        project: int,
+        one_based: bool,
+        with_images: bool,
+        notes: Sequence[str],
     ) -> None:
         self._services = services
         self._project = project
         self._one_based = one_based
         self._with_images = with_images
-        self.notes: list[str] = []
+        self.notes = list(notes)
 
     def of(self, images: Iterable[KnownImage]) -> Iterator[Entry]:
         """Yield each VOC file and each image, at last what all of it came from."""
@@ -238,6 +243,7 @@ class _Entries:
         values = {
             "project": self._project,
             "coordinates": "1-based, inclusive" if self._one_based else "0-based, half-open",
+            "notes": self.notes,
             "images": images,
         }
         return json.dumps(values, indent=1).encode()

@@ -243,6 +243,19 @@ def test_an_interrupted_export_leaves_nothing(
     assert set(tmp_path.iterdir()) == before
 
 
+def test_an_export_tells_within_it_what_was_left_out_or_odd(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png", corrected=[CELL, CELL])
+    services.annotations.record(Annotation(9, project, 9, (), NOW, NOW))
+    services.images.path(sha256).unlink()
+    done = export_voc(services, project, tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert tuple(told["notes"]) == done.notes
+    parts = ("task 9 left out", "looks wrong", "the raw file is gone")
+    assert [part in note for part, note in zip(parts, done.notes, strict=True)] == [True] * 3
+
+
 def test_nothing_corrected_or_no_project_is_told(
     services: Services, project: int, put: Put, tmp_path: Path
 ) -> None:
