@@ -42,7 +42,8 @@ class ProjectOverview:
     ended
         The runs that ended last, newest first, less those that another one took along.
     capped
-        Images in which a limit on the number of boxes was reached by the version that serves.
+        Images that nobody corrected in which the version that serves reached a limit on the number
+        of boxes.
     """
 
     project: Project

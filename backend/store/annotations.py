@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, distinct, func, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, func, select
 
 from backend.errors import BadRequest
 from backend.labelstudio.results import count_labels
@@ -168,7 +168,7 @@ class Annotations:
         those = select(annotations.c.task).where(annotations.c.project == project)
         skipped = those.where(annotations.c.was_cancelled, annotations.c.deleted.is_(False))
         with self._engine.connect() as connection:
-            return set(connection.scalars(skipped.except_(those.where(*_COUNTS))))
+            return set(connection.scalars(skipped.except_(corrected_tasks(project))))
 
     def is_brought_in(self, id: int) -> bool:
         """Say whether an annotation was made outside any page, such as by an import.
@@ -181,11 +181,15 @@ class Annotations:
 
     def corrected_count(self, project: int) -> int:
         """Return how many tasks have an annotation that was not skipped."""
-        query = select(func.count(distinct(annotations.c.task))).where(
-            annotations.c.project == project, *_COUNTS
-        )
+        tasks = corrected_tasks(project).distinct().subquery()
+        query = select(func.count(tasks.c.task))
         with self._engine.connect() as connection:
             return connection.scalar(query) or 0
+
+
+def corrected_tasks(project: int) -> Select[tuple[int]]:
+    """Return the query of the tasks that have an annotation that was not skipped."""
+    return select(annotations.c.task).where(annotations.c.project == project, *_COUNTS)
 
 
 def brought_in() -> ColumnElement[bool]:

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, or_, select
 
+from backend.store.annotations import corrected_tasks
 from backend.store.database import upsert, writing
-from backend.store.tables import now, predictions
+from backend.store.tables import now, predictions, tasks
 from model.policy import version_of
 
 WatchKind = Literal["blank", "fault"]
@@ -205,13 +206,23 @@ class Predictions:
             return set(connection.scalars(query))
 
     def count_flagged(self, project: int, served: str, flag: str) -> int:
-        """Return in how many tasks a version's boxes carry a flag that begins with ``flag``."""
-        query = select(predictions.c.flags).where(
-            predictions.c.project == project, predictions.c.served == served
+        """Return in how many images a version's boxes carry a flag that begins with ``flag``.
+
+        Of those that have a task still and that nobody corrected: what was drawn counts there.
+        """
+        shown = and_(tasks.c.project == predictions.c.project, tasks.c.task == predictions.c.task)
+        corrected = select(tasks.c.image).where(
+            tasks.c.project == project, tasks.c.task.in_(corrected_tasks(project))
+        )
+        query = (
+            select(tasks.c.image, predictions.c.flags)
+            .join(tasks, shown)
+            .where(predictions.c.project == project, predictions.c.served == served)
+            .where(tasks.c.image.not_in(corrected))
         )
         with self._engine.connect() as connection:
-            kept = connection.execute(query).scalars()
-            return sum(any(f.startswith(flag) for f in flags) for flags in kept)
+            kept = connection.execute(query).all()
+        return len({image for image, flags in kept if any(f.startswith(flag) for f in flags)})
 
 
 def _newest_first(project: int, task: int, *before: ColumnElement[Any]) -> Select[Any]:

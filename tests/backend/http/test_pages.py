@@ -20,6 +20,7 @@ from model.champions import Champions
 from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
 from model.versions import GateDecision
+from model.wording import limits_in_words
 from tests.backend.conftest import LABEL_CONFIG
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -161,6 +162,25 @@ def test_an_open_dashboard_notices_another_champion(
 def shown(client: FlaskClient) -> Any:
     """Return what makes an open dashboard load itself anew when it changes."""
     return [project["shown"] for project in client.get("/job_status").json["projects"]]
+
+
+def test_a_limit_that_was_reached_is_told_until_the_image_is_corrected_or_gone(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    for task in (1, 2, 3):
+        sha256 = f"{task:064x}"
+        services.images.add(project, sha256, 0, f"{task}.png", 64, 48)
+        services.images.attach_task(project, sha256, 0, task)
+        flags = limits_in_words(("detections_per_image",))
+        services.predictions.add(project, task, sha256, 0, "classical-1+t0.5", [], flags=flags)
+    services.images.attach_task(project, f"{2:064x}", 0, 4)
+
+    assert "In 3 images the limit" in client.get("/").text
+    services.images.forget_tasks(project, [1])
+    assert "In 2 images the limit" in client.get("/").text
+    for id, task in enumerate((3, 4), start=1):
+        services.annotations.record(Annotation(id, project, task, (), NOW, NOW))
+    assert "the limit" not in client.get("/").text
 
 
 def test_a_run_in_progress_shows_its_stage_and_share(
