@@ -38,7 +38,7 @@ class EffortReport:
     by_annotator, by_group
         The images that opened with boxes in parts.
     costs, timed
-        Seconds of each action as the corrections tell, and in how many of them the time is known.
+        Seconds of each action as the corrections tell, and in how many images the time is known.
     imported
         Annotations that came with their boxes, in no figure here.
     watched
@@ -119,7 +119,7 @@ def effort_of(services: Services, project: int) -> EffortReport:
         by_annotator=tallies(with_boxes, annotator_of),
         by_group=tallies(with_boxes, lambda c: c.contrast_group or "not known"),
         costs=measured_costs(made),
-        timed=sum(bool(c.seconds) for c in made),
+        timed=len({c.task for c in made if c.seconds}),
         imported=sum(c.start == "import" for c in known),
         watched={
             name: Watchfulness(part.corrections)

@@ -58,9 +58,14 @@ class Tally:
 
     @property
     def timed(self) -> tuple[tuple[float, int], ...]:
-        """Seconds and cells of each image that has cells and of which the time is known."""
+        """Seconds and cells of each annotation that has cells and of which the time is known."""
         known = ((c.seconds, c.cells) for c in self.corrections if c.cells)
         return tuple((seconds, cells) for seconds, cells in known if seconds is not None)
+
+    @property
+    def timed_images(self) -> int:
+        """How many images :attr:`timed` is of, each once."""
+        return len({c.task for c in self.corrections if c.cells and c.seconds is not None})
 
     @property
     def seconds_per_cell(self) -> float | None:
@@ -105,7 +110,7 @@ class Tally:
             **vars(self.actions),
             "effort": _rounded(self.effort),
             "seconds_per_cell": _rounded(self.seconds_per_cell),
-            "timed_images": len(self.timed),
+            "timed_images": self.timed_images,
             "hours_saved": _rounded(self.hours_saved),
             "share_at_iou_75": _rounded(self.share_at(TIGHT)),
             "share_at_iou_90": _rounded(self.share_at(VERY_TIGHT)),

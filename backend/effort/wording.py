@@ -35,7 +35,8 @@ def seconds_line(costs: Costs, images: int) -> tuple[str, str]:
         f"{name.removesuffix('_s')} {seconds:.1f} ({assumed[name]:g} assumed)"
         for name, seconds in vars(costs).items()
     )
-    return "seconds", f"{', '.join(each)}, as {counted(images, 'image')} tell"
+    verb = "tells" if images == 1 else "tell"
+    return "seconds", f"{', '.join(each)}, as {counted(images, 'image')} {verb}"
 
 
 def _now(tally: Tally) -> str:
@@ -62,5 +63,5 @@ def _seconds(tally: Tally) -> list[str]:
 
 
 def _saved(tally: Tally) -> str:
-    by_hand = f"by hand {BY_HAND_S_PER_CELL:.0f} s: {tally.hours_saved:.1f} hours saved"
+    by_hand = f"by hand {BY_HAND_S_PER_CELL:.0f} s: {tally.hours_saved:z.1f} hours saved"
     return ", ".join((*_seconds(tally), by_hand))

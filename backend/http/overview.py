@@ -31,6 +31,8 @@ class ProjectOverview:
         Name of version and policy that answer now.
     champion
         The version that is to serve; None when its description cannot be read.
+    has_learned
+        Whether a run of the project ever trained a version.
     problem
         Why the champion does not serve; empty when it does.
     next_milestone
@@ -50,6 +52,7 @@ class ProjectOverview:
     link: str
     served: str
     champion: ModelVersion | None
+    has_learned: bool
     problem: str
     images: int
     corrected: int
@@ -91,6 +94,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     """Read how a project stands now."""
     services, key = parts.services, str(project.id)
     served = parts.slot.peek(key)
+    runs = services.runs.all(project.id)
     corrected = services.annotations.corrected_count(project.id)
     step = services.settings.milestone_step
     reached = milestone_reached(services, project.id)
@@ -100,13 +104,14 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         link=project_page(services.label_studio_for_browsers, project.id),
         served=served,
         champion=_champion(parts, key),
+        has_learned=any(run.candidate for run in runs),
         problem=parts.slot.problem(key),
         images=sum(image.task is not None for image in services.images.all(project.id)),
         corrected=corrected,
         next_milestone=upcoming,
         progress=way_to(upcoming, corrected, project.milestones, step),
         active=services.runs.active(project.id),
-        ended=_ended(services.runs.all(project.id)),
+        ended=_ended(runs),
         capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
     )
 

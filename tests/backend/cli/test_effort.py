@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,6 +89,18 @@ def test_what_was_only_drawn_by_hand_saved_nothing_and_cost_nothing(
     assert "by hand    1 image with 1 cell drawn without boxes, 36.0 s a cell" in told
     assert "so far" not in told
     assert "hours saved" not in told
+
+
+def test_one_image_that_two_corrected_is_told_as_one_and_little_lost_time_as_none(
+    services: Services, run: Run
+) -> None:
+    correct(services, 7, prediction=1, seconds=80.0)
+    (first,) = services.annotations.corrected(3)
+    services.annotations.record(replace(first, id=8, annotator="2"))
+    told = run("effort", "3").stdout
+    assert "as 1 image tells" in told
+    assert "by hand 72 s: 0.0 hours saved" in told
+    assert json.loads(run("effort", "3", "--json").stdout)["total"]["timed_images"] == 1
 
 
 def test_few_watched_boxes_are_no_verdict_on_an_annotator() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from backend.app import create_app
@@ -107,6 +108,32 @@ def test_the_dashboard_calls_the_starter_by_its_name(settings: Settings) -> None
 
     assert "<b>Starter</b>" in page
     assert "nothing was learned here yet" in page
+
+
+def test_a_starter_that_serves_again_does_not_say_that_nothing_was_learned(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    services.registry.promote(str(project), STARTER_ID)
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    services.runs.finish(run.id, "promoted", candidate="trained-1")
+
+    page = client.get("/").text
+
+    assert "<b>Starter</b>" in page
+    assert "nothing was learned" not in page
+
+
+def test_what_serves_in_the_place_of_a_champion_that_cannot_be_loaded_is_named(
+    app: Flask, client: FlaskClient, services: Services, project: int
+) -> None:
+    Champions(services.registry.root / "champions", CLASSICAL_ID).promote(str(project), "gone")
+    app.extensions[EXTENSION].slot.current(str(project), wait_s=10)
+
+    page = client.get("/").text
+
+    assert "The champion could not be loaded, so classical-1+t0.5 serves" in page
 
 
 def test_the_dashboard_tells_decisions_in_words_and_escapes_what_others_wrote(
