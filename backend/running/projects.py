@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from pathlib import Path
 
 from backend.datasets.importing import import_folder
@@ -23,43 +24,61 @@ def open_projects(services: Services, images: Path | None, terminal: Terminal) -
     """Attach every known project, and make the one of ``images`` or, where there is none, the demo.
 
     Doing it again finds what is there: images are known by their hash. A project that cannot be
-    attached is said, and stops nothing: it is mended in the Label Studio that runs.
+    attached or filled is said, and stops nothing: it is mended in the Label Studio that runs.
     """
-    present = {project["id"] for project in services.label_studio.projects()}
-    demo = services.settings.home / "demo"
-    known = services.projects.all()
-    opened = [project for project in known if _is_attached(services, project, present, terminal)]
+    home = services.settings.home
+    present = {project["id"]: project["title"] for project in services.label_studio.projects()}
+    known = {project.id: project.title for project in services.projects.all()}
+    # A store that was lost, or is a copy of before, lacks projects that have a folder.
+    known |= {id: present[id] for id in _folders(home).values() if id in present}
+    opened = [
+        project
+        for id, title in sorted(known.items())
+        for project in _attached(services, id, title, present, terminal)
+    ]
+    demo = home / "demo"
     if images is not None:
-        opened.append(_open_folder(services, images, present, terminal))
-    elif present.isdisjoint(project.id for project in known) or (
-        _folders(services.settings.home).get(str(demo / "images")) in present
-    ):
+        opened += _open_folder(services, images, present, terminal)
+    elif present.keys().isdisjoint(known) or _folders(home).get(str(demo / "images")) in present:
         with terminal.working("Generating the demo's cell fields"):
             folder = write_demo(demo)
-        opened.append(_open_folder(services, folder, present, terminal, DEMO_TITLE))
+        opened += _open_folder(services, folder, present, terminal, DEMO_TITLE)
     return list({project.id: project for project in opened}.values())
 
 
-def _is_attached(
-    services: Services, project: Project, present: set[int], terminal: Terminal
-) -> bool:
+def _attached(
+    services: Services, id: int, title: str, present: Container[int], terminal: Terminal
+) -> list[Project]:
     """Attach a project, or say why it cannot be."""
-    if project.id not in present:
-        terminal.say(f"Project {project.id} ({project.title}) is not in Label Studio any more.")
-        return False
+    if id not in present:
+        terminal.say(f"Project {id} ({title}) is not in Label Studio any more.")
+        return []
     try:
-        attach(services, project.id)
+        return [attach(services, id)]
     except BackendError as error:
-        terminal.warn(f"Project {project.id} ({project.title}): {error}")
-        return False
-    return True
+        terminal.warn(f"Project {id} ({title}): {error}")
+        return []
 
 
 def _open_folder(
-    services: Services, folder: Path, present: set[int], terminal: Terminal, title: str = ""
-) -> Project:
-    """Return the folder's project; made, attached and filled where that was not done yet."""
+    services: Services,
+    folder: Path,
+    present: Container[int],
+    terminal: Terminal,
+    title: str = "",
+) -> list[Project]:
+    """Make, attach and fill the folder's project where that was not done yet, or say why not."""
     folder = folder.resolve()
+    try:
+        project = _project_of(services, folder, present, title)
+        _fill(services, project, folder, terminal)
+    except BackendError as error:
+        terminal.warn(f"{folder}: {error}")
+        return []
+    return [project]
+
+
+def _project_of(services: Services, folder: Path, present: Container[int], title: str) -> Project:
     known = _folders(services.settings.home)
     id = known.get(str(folder))
     if id is None or id not in present:
@@ -67,9 +86,7 @@ def _open_folder(
         known[str(folder)] = id
         write_json(services.settings.home / FOLDERS_FILE, known)
         attach(services, id)
-    project = services.projects.get(id)
-    _fill(services, project, folder, terminal)
-    return project
+    return services.projects.get(id)
 
 
 def _fill(services: Services, project: Project, folder: Path, terminal: Terminal) -> None:

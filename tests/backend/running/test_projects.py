@@ -15,6 +15,7 @@ from backend.running.projects import DEMO_TITLE, open_projects
 from backend.running.terminal import Terminal
 from backend.services import Services
 from backend.settings import Settings
+from backend.store.tables import metadata
 from tests.backend.conftest import LABEL_CONFIG
 
 #: Nobody can draw boxes with it.
@@ -84,6 +85,12 @@ def opened(services: Services, images: Path | None = None) -> list[int]:
 def own_project(services: Services, studio: Studio, title: str = "Mine") -> int:
     id = studio.create_project(title, LABEL_CONFIG)
     return services.projects.ensure(id, title, LABEL_CONFIG).id
+
+
+def folder_of_one(folder: Path) -> Path:
+    folder.mkdir()
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "field.png")
+    return folder
 
 
 def test_the_first_start_makes_the_demo_and_the_next_finds_it(
@@ -161,12 +168,34 @@ def test_a_folder_without_images_is_told_before_anything_starts(
 
 
 def test_a_project_that_could_not_be_attached_is_that_of_its_folder_at_the_next_start(
-    services: Services, studio: Studio, tmp_path: Path
+    services: Services, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "unreachable"
-    folder.mkdir()
-    Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "field.png")
-    with pytest.raises(LabelStudioError):
-        opened(services, folder)
+    folder = folder_of_one(tmp_path / "unreachable")
+    assert opened(services, folder) == []
+    assert f"! {folder}: Label Studio answered 400" in capsys.readouterr().out
     studio.known[1]["title"] = "reachable"
     assert opened(services, folder) == [1]
+
+
+def test_a_project_that_no_image_can_be_brought_into_is_said_and_stays_attached(
+    services: Services, studio: Studio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened(services)
+    studio.known[1]["label_config"] = LABEL_CONFIG.replace("$image", "$matched")
+    assert opened(services) == [1]
+    assert 'write value="$image" in its <Image>' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("of_folder", [False, True])
+def test_projects_of_folders_that_a_lost_store_lacks_are_attached_again(
+    services: Services, studio: Studio, tmp_path: Path, of_folder: bool
+) -> None:
+    folder = folder_of_one(tmp_path / "plates") if of_folder else None
+    opened(services, folder)
+    with services.engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    for _ in range(2):
+        assert opened(services) == [1]
+    assert [project.id for project in services.projects.all()] == [1]
+    assert len(studio.titles) == len(studio.imported) == 1
