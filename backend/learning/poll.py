@@ -68,8 +68,9 @@ class Poll:
     """Keeps the store as Label Studio has it, and the queue as the store has it.
 
     A look costs two small requests a project while nothing changes. At the first look, and where
-    tasks or annotations are fewer than they should be, all tasks are gone through; else those that
-    changed since.
+    tasks or annotations are fewer than they should be, or the newest change is older than it was
+    (Label Studio was put back from a copy), all tasks are gone through; else those that changed
+    since.
     """
 
     def __init__(self, services: Services) -> None:
@@ -134,7 +135,13 @@ class Poll:
     def _reconcile(self, project: int, now: Seen) -> int:
         """Bring the store up to date, and return how many annotations both have then."""
         before = self._seen.get(project)
-        if before is not None and before.newest is not None and now.tasks >= before.tasks:
+        if (
+            before
+            and before.newest
+            and now.newest
+            and now.newest >= before.newest
+            and now.tasks >= before.tasks
+        ):
             reconcile_changes(self._services, project, before.newest)
             if self._stored(project) == now.annotations:
                 return now.annotations

@@ -14,7 +14,7 @@ from backend.errors import BackendError, LabelStudioMissing
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
-from backend.store.annotations import Annotation
+from backend.store.annotations import Annotation, Held
 from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)
@@ -43,8 +43,9 @@ class Reconciled:
 def reconcile(services: Services, project: int) -> Reconciled:
     """Record every annotation that Label Studio has now, and forget those it has no more.
 
-    So with its tasks, its title and its label_config. The images of corrected tasks that Cytoloop
-    did not import itself are fetched and kept.
+    Of a Label Studio that was put back from a copy these are older than what is known, or were
+    forgotten here. So with its tasks, its title and its label_config. The images of corrected tasks
+    that Cytoloop did not import itself are fetched and kept.
 
     Raises
     ------
@@ -56,11 +57,12 @@ def reconcile(services: Services, project: int) -> Reconciled:
         When no boxes can be drawn with its label_config any more; the one of before is kept.
     """
     follow(services, project)
-    # Only what was known before the first page was asked for may be gone: a newer annotation or
-    # task may not have been on its page.
+    # Only what was known before the first page was asked for may be gone, or put back: a newer
+    # annotation or task may not have been on its page.
+    held = services.annotations.held(project)
     annotations, tasks = services.annotations.known(project), services.images.known_tasks(project)
     there = _there(services, project, tasks.union(annotations.values()))
-    seen = _record(services, project, there)
+    seen = _record(services, project, there, held)
     services.images.forget_tasks(project, tasks - seen.tasks)
     return _done(services, project, seen, annotations.keys() - seen.annotations)
 
@@ -68,7 +70,8 @@ def reconcile(services: Services, project: int) -> Reconciled:
 def reconcile_changes(services: Services, project: int, since: datetime) -> Reconciled:
     """Do the same for the tasks that changed at a moment or later; deleted tasks are not seen."""
     annotations = services.annotations.known(project)
-    seen = _record(services, project, services.label_studio.changed_tasks(project, since))
+    changed = services.label_studio.changed_tasks(project, since)
+    seen = _record(services, project, changed, held={})
     of_seen = {id for id, task in annotations.items() if task in seen.tasks}
     return _done(services, project, seen, of_seen - seen.annotations)
 
@@ -140,14 +143,19 @@ def _there(services: Services, project: int, known: set[int]) -> Iterator[Mappin
             yield services.label_studio.task(id)
 
 
-def _record(services: Services, project: int, tasks: Iterable[Mapping[str, Any]]) -> _Seen:
+def _record(
+    services: Services,
+    project: int,
+    tasks: Iterable[Mapping[str, Any]],
+    held: Mapping[int, Held],
+) -> _Seen:
     data_key = LabellingInterface.parse(services.projects.get(project).label_config).data_key
     seen = _Seen()
     for task in tasks:
         seen.tasks.add(int(task["id"]))
         annotations = _annotations(project, task)
         seen.annotations |= {annotation.id for annotation in annotations}
-        seen.recorded += sum(services.annotations.record(a) for a in annotations)
+        seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
         if any(not annotation.was_cancelled for annotation in annotations):
             seen.unreadable += _fetch_image(services, project, task, data_key)
     return seen

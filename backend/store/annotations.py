@@ -75,6 +75,14 @@ class Annotation:
             raise BadRequest(f"This is no annotation of Label Studio: {error!r}") from error
 
 
+@dataclass(frozen=True)
+class Held:
+    """How the store holds an annotation at a moment."""
+
+    updated_at: datetime
+    deleted: bool
+
+
 class Annotations:
     """The annotations in the store.
 
@@ -85,8 +93,15 @@ class Annotations:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def record(self, annotation: Annotation) -> bool:
+    def record(self, annotation: Annotation, held: Held | None = None) -> bool:
         """Keep an annotation as it is now.
+
+        Parameters
+        ----------
+        held
+            How the store held it before Label Studio was asked for all that it has. Where it still
+            does, what Label Studio lists is true, older or deleted here as it may be: it was put
+            back from a copy. None: of an event, which may be late.
 
         Returns
         -------
@@ -110,12 +125,15 @@ class Annotations:
         older = (annotations.c.updated_at < annotation.updated_at) & (
             ~annotations.c.deleted | another
         )
+        replaced = older if held is None else older | _put_back(annotation, held)
         with writing(self._engine, annotation.project) as connection:
             # Of the annotation that had its number before it, the times too are another's.
             before = select(annotations.c.id).where(annotations.c.id == annotation.id, another)
             connection.execute(delete(submits).where(submits.c.annotation.in_(before)))
             insert = upsert(connection, annotations).values(values)
-            changed = insert.on_conflict_do_update(index_elements=["id"], set_=values, where=older)
+            changed = insert.on_conflict_do_update(
+                index_elements=["id"], set_=values, where=replaced
+            )
             total = upsert(connection, submits).values(
                 annotation=annotation.id,
                 submitted_at=annotation.updated_at,
@@ -123,10 +141,16 @@ class Annotations:
             )
             connection.execute(total.on_conflict_do_nothing())
             # What it returns tells; PostgreSQL's driver does not count the rows of an upsert.
-            return connection.scalar(changed.returning(annotations.c.id)) is not None
+            if connection.scalar(changed.returning(annotations.c.id)) is None:
+                return False
+            # Of submits after this one Label Studio knows nothing any more.
+            of_it = submits.c.annotation == annotation.id
+            undone = of_it & (submits.c.submitted_at > annotation.updated_at)
+            connection.execute(delete(submits).where(undone))
+            return True
 
     def delete(self, project: int, ids: Iterable[int]) -> int:
-        """Forget annotations for ever: a late event does not bring one back.
+        """Forget annotations: a late event does not bring one back.
 
         Returns
         -------
@@ -144,6 +168,13 @@ class Annotations:
                     insert.on_conflict_do_update(index_elements=["id"], set_={"deleted": True})
                 )
         return known
+
+    def held(self, project: int) -> dict[int, Held]:
+        """Return how each annotation of a project is held, deleted ones too, by id."""
+        columns = annotations.c.id, annotations.c.updated_at, annotations.c.deleted
+        query = select(*columns).where(annotations.c.project == project)
+        with self._engine.connect() as connection:
+            return {row.id: Held(row.updated_at, row.deleted) for row in connection.execute(query)}
 
     def known(self, project: int) -> dict[int, int]:
         """Return the task of each annotation of a project that was not deleted, by id."""
@@ -190,6 +221,12 @@ class Annotations:
 def corrected_tasks(project: int) -> Select[tuple[int]]:
     """Return the query of the tasks that have an annotation that was not skipped."""
     return select(annotations.c.task).where(annotations.c.project == project, *_COUNTS)
+
+
+def _put_back(annotation: Annotation, held: Held) -> ColumnElement[bool]:
+    columns = annotations.c
+    as_held = columns.deleted.is_(held.deleted) & (columns.updated_at == held.updated_at)
+    return as_held & (columns.deleted | (columns.updated_at > annotation.updated_at))
 
 
 def brought_in() -> ColumnElement[bool]:

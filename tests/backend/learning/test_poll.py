@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 from sqlalchemy.exc import OperationalError
 
+from backend.effort.measuring import measure
 from backend.errors import LabelStudioMissing
 from backend.learning import poll as polling
 from backend.learning.pipeline import learn
@@ -188,6 +189,37 @@ def test_an_annotation_that_comes_back_under_its_number_does_not_have_all_tasks_
     for _ in range(3):
         poll.look()
     assert recorded.asked == ["all"]
+
+
+def test_annotations_that_label_studio_has_again_count_again(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    recorded = label_studio(corrected(1, 2, 3), FILES)
+    poll.look()
+    whole = list(recorded.given)
+    recorded.given[1:] = [task_of(2, 9), task_of(3, 9)]
+    poll.look()
+    assert services.annotations.corrected_count(project) == 1
+    recorded.given[:] = whole  # put back from a copy
+    poll.look()
+    assert set(services.annotations.known(project)) == {1, 2, 3}
+    assert recorded.asked == ["all", "changed", "all"]
+
+
+def test_an_annotation_is_as_label_studio_has_it_where_that_was_put_back_from_an_older_copy(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    recorded = label_studio(corrected(1, 2), FILES)
+    poll.look()
+    older = list(recorded.given)
+    recorded.given[0] = task_of(1, 9, annotation_of(1, 9) | {"lead_time": 60.0})
+    poll.look()
+    assert sorted(c.totals_s for c in measure(services, project)) == [(), (60.0,)]
+    recorded.given[:] = older
+    poll.look()
+    minutes = [a.updated_at - START for a in services.annotations.corrected(project)]
+    assert minutes == [timedelta(minutes=1), timedelta(minutes=2)]
+    assert [c.totals_s for c in measure(services, project)] == [(), ()]
 
 
 def test_a_deleted_task_goes_with_its_annotation_and_its_image_is_shown_no_more(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,38 @@ def test_what_was_deleted_of_such_a_task_is_forgotten(
     task["annotations"].clear()
     assert reconcile(services, project).deleted == 1
     assert services.images.of_task(project, 4) is not None
+
+
+def test_what_is_deleted_while_all_tasks_are_listed_stays_so(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+
+    def tasks(id: int) -> Any:
+        services.annotations.delete(project, [5])
+        yield task
+
+    recorded.tasks = tasks
+    reconcile(services, project)
+    assert services.annotations.known(project) == {}
+
+
+def test_what_is_updated_while_all_tasks_are_listed_stays_so(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    [before] = services.annotations.corrected(project)
+    updated = replace(before, updated_at=before.updated_at + timedelta(minutes=1))
+
+    def tasks(id: int) -> Any:
+        services.annotations.record(updated)
+        yield task
+
+    recorded.tasks = tasks
+    reconcile(services, project)
+    assert services.annotations.corrected(project) == [updated]
 
 
 def test_an_image_that_cannot_be_had_is_said_and_holds_up_nothing(

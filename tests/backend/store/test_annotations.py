@@ -83,6 +83,22 @@ def test_a_deleted_annotation_does_not_come_back(store: Annotations, annotated: 
     assert store.corrected(1) == []
 
 
+def test_what_label_studio_lists_takes_the_place_of_what_was_held_before_it_was_asked(
+    store: Annotations, annotated: Any
+) -> None:
+    first, newer = annotated(1, task=1), annotated(1, task=1, minute=5)
+    newer = replace(newer, created_at=first.created_at)
+    store.record(newer)
+    assert store.record(first, store.held(1)[1])
+    assert not store.record(first, store.held(1)[1])
+    assert store.corrected(1) == [first]
+    deleted = [store.delete(1, [1, 2]), store.held(1)][1]
+    assert store.record(first, deleted[1])
+    assert store.record(annotated(2, task=2), deleted[2])  # deleted before it was known
+    assert not store.record(first, deleted[1])
+    assert store.corrected_count(1) == 2
+
+
 def test_a_number_that_is_given_again_is_another_annotation_s(
     store: Annotations, annotated: Any
 ) -> None:
