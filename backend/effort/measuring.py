@@ -51,7 +51,9 @@ def started_from(services: Services, annotation: Annotation) -> StoredPrediction
     deleted, or nothing was found), it is the one that was shown at the first submit, if the page
     began with one at all: of one without boxes an annotation may not say so.
     """
-    shown = services.predictions.of_task(annotation.project, annotation.task)
+    image = services.images.of_task(annotation.project, annotation.task)
+    own = (image.sha256, image.page) if image else None
+    shown = services.predictions.of_task(annotation.project, annotation.task, own)
     shared = [_shared(annotation, prediction) for prediction in shown]
     if any(ids for ids, _ in shared):
         alike = [p for p, each in zip(shown, shared, strict=True) if each == max(shared)]
@@ -63,6 +65,7 @@ def started_from(services: Services, annotation: Annotation) -> StoredPrediction
         annotation.task,
         _champion_at(services, annotation.project, annotation.created_at),
         until=annotation.created_at + CLOCKS_APART,
+        image=own,
     )
     if annotation.parent_prediction is not None:
         return last

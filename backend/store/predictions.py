@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, not_, or_, select
 
 from backend.store.annotations import corrected_tasks
 from backend.store.database import upsert, writing
@@ -125,8 +125,8 @@ class Predictions:
     ) -> None:
         """Keep a prediction; a second one of the same version takes the place of the first.
 
-        But one with a planted fault stays: an annotation may have begun with it, and the fault in
-        that is known by this alone.
+        But one of this image with a planted fault stays: an annotation may have begun with it, and
+        the fault in that is known by this alone.
         """
         values = {
             "sha256": sha256,
@@ -150,6 +150,7 @@ class Predictions:
                     where=or_(
                         predictions.c.watch.is_(None),
                         predictions.c.watch["kind"].as_string() != "fault",
+                        not_(_is_of(sha256, page)),
                     ),
                 )
             )
@@ -185,17 +186,20 @@ class Predictions:
         of_it = or_(column == version, column.startswith(f"{version}+", autoescape=True))
         there = [] if until is None else [predictions.c.created_at <= until]
         if image is not None:
-            sha256, page = image
-            there += [predictions.c.sha256 == sha256, predictions.c.page == page]
+            there.append(_is_of(*image))
         best_first = _newest_first(project, task, of_it.desc(), (column == served).desc())
         with self._engine.connect() as connection:
             row = connection.execute(best_first.where(*there).limit(1)).one_or_none()
         return None if row is None else _prediction(row)
 
-    def of_task(self, project: int, task: int) -> list[StoredPrediction]:
-        """Return everything that a task was shown, newest first."""
+    def of_task(
+        self, project: int, task: int, image: tuple[str, int] | None = None
+    ) -> list[StoredPrediction]:
+        """Return everything that a task was shown, newest first; ``image`` as in ``last_shown``."""
+        there = [] if image is None else [_is_of(*image)]
+        query = _newest_first(project, task).where(*there)
         with self._engine.connect() as connection:
-            return [_prediction(row) for row in connection.execute(_newest_first(project, task))]
+            return [_prediction(row) for row in connection.execute(query)]
 
     def watched_tasks(self, project: int) -> set[int]:
         """Return the tasks that were ever shown less or more than was found."""
@@ -232,6 +236,10 @@ def _newest_first(project: int, task: int, *before: ColumnElement[Any]) -> Selec
         .where(predictions.c.project == project, predictions.c.task == task)
         .order_by(*before, predictions.c.created_at.desc(), predictions.c.id.desc())
     )
+
+
+def _is_of(sha256: str, page: int) -> ColumnElement[bool]:
+    return and_(predictions.c.sha256 == sha256, predictions.c.page == page)
 
 
 def _prediction(row: Row[Any]) -> StoredPrediction:

@@ -318,3 +318,21 @@ def test_a_watched_task_is_shown_by_the_path_that_answers_label_studio(
 
 
 KINDS = ("blank", "fault")
+
+
+@pytest.mark.parametrize(
+    ("is_shown", "served"), [(True, "trained-1+t0.5"), (False, "")], ids=["shown", "not shown"]
+)
+def test_a_fault_of_the_image_that_had_a_tasks_number_before_is_not_undone_in_another(
+    services: Services, project: int, watched: Any, submit: Any, is_shown: bool, served: str
+) -> None:
+    watched(1, "fault")
+    sha256 = services.images.keep(encode_png(np.full((100, 200), 99, np.uint8)))
+    services.images.add(project, sha256, 0, "another.png", 200, 100)
+    services.images.attach_task(project, sha256, 0, 1)
+    if is_shown:
+        services.predictions.add(project, 1, sha256, 0, served, [], 0.5)
+    annotation, notes = submit(1, []), list[str]()
+    assert (corrections(services, project, notes.append), notes) == ([annotation], [])
+    (found,) = measure(services, project)
+    assert (found.served, found.watched, found.actions.number) == (served, "", 0)
