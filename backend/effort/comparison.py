@@ -55,7 +55,7 @@ def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Compar
     )
     known = {id(after) for _, after in pairs}
     doubts = [after for before, after in pairs if _contradicts(before, after)]
-    doubts += [box for box in submitted if id(box) not in known and _from_prediction(box)]
+    doubts += [box for box in submitted if id(box) not in known and is_from_prediction(box.origin)]
     overlaps = tuple(_overlap(*pair) for pair in moved)
     return Comparison(actions, len(submitted), overlaps, len(doubts))
 
@@ -64,6 +64,11 @@ def same_place(first: DrawnBox, second: DrawnBox) -> bool:
     """Tell whether no edge is farther than ``SAME_PX`` from its counterpart."""
     edges = zip(first.box.xyxy_px, second.box.xyxy_px, strict=True)
     return all(abs(a - b) <= SAME_PX for a, b in edges)
+
+
+def is_from_prediction(origin: object) -> bool:
+    """Tell whether Label Studio's ``origin`` says that a box began as one of a prediction."""
+    return str(origin).startswith("prediction")
 
 
 def edges_px(boxes: Sequence[DrawnBox]) -> Float32:
@@ -92,10 +97,6 @@ def _contradicts(served: DrawnBox, submitted: DrawnBox) -> bool:
     if submitted.origin == "prediction":
         return not same_place(served, submitted) or served.box.label != submitted.box.label
     return submitted.origin == "manual"
-
-
-def _from_prediction(box: DrawnBox) -> bool:
-    return box.origin.startswith("prediction")
 
 
 def _overlap(first: DrawnBox, second: DrawnBox) -> float:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from backend.effort.actions import Actions
-from backend.effort.comparison import Comparison, compare
+from backend.effort.comparison import Comparison, compare, is_from_prediction
 from backend.effort.faults import let_stand, not_drawn
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import of_cells, to_drawn_boxes
@@ -87,10 +87,14 @@ def _champion_at(services: Services, project: int, moment: datetime) -> str:
 
 
 def _is_drawn(services: Services, annotation: Annotation) -> bool:
-    """Say whether an annotation was drawn in a page; one brought in and updated has a time too."""
-    return annotation.lead_time is not None and not services.annotations.is_brought_in(
-        annotation.id
-    )
+    """Say whether an annotation that shares nothing with what is known was drawn in a page.
+
+    One brought in and updated has a time too, and so has one of Label Studio's own export; the
+    boxes of that are of a prediction that was another project's.
+    """
+    if annotation.lead_time is None or services.annotations.is_brought_in(annotation.id):
+        return False
+    return not any(is_from_prediction(region.get("origin")) for region in annotation.result)
 
 
 def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, int]:

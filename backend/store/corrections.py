@@ -98,7 +98,7 @@ class Corrections:
 
         Those that are kept as drawn by hand, or after nothing was found, though they were brought
         in are among them: that was told late, or kept before imports were known by their first
-        submit.
+        submit, or by boxes of a prediction that is not known.
         """
         of_served = (corrections.c[kind] == 0 for kind in KINDS if kind != "added")
         drawn = and_(corrections.c.start.in_(("nothing", "prediction")), *of_served)
@@ -106,6 +106,7 @@ class Corrections:
             corrections.c.annotation == annotations.c.id,
             corrections.c.submitted_at == annotations.c.updated_at,
             not_(and_(drawn, brought_in())),
+            not_(and_(corrections.c.start == "nothing", corrections.c.doubts > 0)),
         )
         query = (
             select(annotations)

@@ -138,6 +138,27 @@ def test_an_import_that_somebody_updates_stays_an_import(
     assert measured_costs([found]) == Costs()
 
 
+@pytest.mark.parametrize("shown", [None, (), (cell(10),)])
+def test_boxes_of_a_prediction_that_is_not_known_are_an_import(
+    services: Services,
+    project: int,
+    serve: Any,
+    submit: Any,
+    write: Any,
+    shown: tuple[Box, ...] | None,
+) -> None:
+    serve(1, *shown or ())
+    if shown is None:
+        forget_predictions(services)
+    accepted = [region | {"origin": "prediction"} for region in write(cell(60), cell(90))]
+    exported = [*accepted, *write(cell(120))]
+    submit(1, exported, parent_prediction=None)  # as from Label Studio's own export
+    (found,) = measure(services, project)
+    assert (found.start, found.actions, found.cells) == ("import", Actions(), 3)
+    services.corrections.put(replace(found, start="nothing", doubts=2))  # as it was kept before
+    assert measure(services, project) == [found]
+
+
 def test_an_import_that_was_taken_for_drawn_by_hand_is_told_anew(
     services: Services, project: int, serve: Any, submit: Any, write: Any
 ) -> None:
