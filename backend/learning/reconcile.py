@@ -45,7 +45,8 @@ def reconcile(services: Services, project: int) -> Reconciled:
 
     Of a Label Studio that was put back from a copy these are older than what is known, or were
     forgotten here. So with its tasks, its title and its label_config. The images of corrected tasks
-    that Cytoloop did not import itself are fetched and kept.
+    that Cytoloop did not import itself are fetched and kept; so are those of open tasks that were
+    shown boxes and then forgotten.
 
     Raises
     ------
@@ -132,7 +133,8 @@ def _there(services: Services, project: int, known: set[int]) -> Iterator[Mappin
     """Yield every task that a project has, those known as well that its list leaves out.
 
     Where a task is deleted while the pages of the list are read, those after it move up by one, and
-    one of them from the page that comes next to the page that was read.
+    one of them from the page that comes next to the page that was read. A Label Studio that was put
+    back from a copy may have given the number of another to a task of another project.
     """
     left_out = set(known)
     for task in services.label_studio.tasks(project):
@@ -140,7 +142,9 @@ def _there(services: Services, project: int, known: set[int]) -> Iterator[Mappin
         yield task
     for id in sorted(left_out):
         with suppress(LabelStudioMissing):
-            yield services.label_studio.task(id)
+            task = services.label_studio.task(id)
+            if task.get("project", project) == project:
+                yield task
 
 
 def _record(
@@ -150,13 +154,16 @@ def _record(
     held: Mapping[int, Held],
 ) -> _Seen:
     data_key = LabellingInterface.parse(services.projects.get(project).label_config).data_key
+    # Of tasks that were gone for a while, as from a copy that was put in by mistake.
+    forgotten = services.predictions.shown_tasks(project) - services.images.known_tasks(project)
     seen = _Seen()
     for task in tasks:
         seen.tasks.add(int(task["id"]))
         annotations = _annotations(project, task)
         seen.annotations |= {annotation.id for annotation in annotations}
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
-        if any(not annotation.was_cancelled for annotation in annotations):
+        is_corrected = any(not annotation.was_cancelled for annotation in annotations)
+        if is_corrected or int(task["id"]) in forgotten:
             seen.unreadable += _fetch_image(services, project, task, data_key)
     return seen
 

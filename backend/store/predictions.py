@@ -201,6 +201,12 @@ class Predictions:
         with self._engine.connect() as connection:
             return [_prediction(row) for row in connection.execute(query)]
 
+    def shown_tasks(self, project: int) -> set[int]:
+        """Return the tasks that were ever shown anything."""
+        query = select(predictions.c.task).where(predictions.c.project == project).distinct()
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query))
+
     def watched_tasks(self, project: int) -> set[int]:
         """Return the tasks that were ever shown less or more than was found."""
         query = select(predictions.c.task).where(

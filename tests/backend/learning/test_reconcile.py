@@ -10,6 +10,7 @@ import pytest
 from backend.errors import LabelStudioError
 from backend.learning.reconcile import reconcile
 from backend.services import Services
+from backend.serving.task_images import stored_task_image
 from preprocessing.images import encode_png
 
 PNG = encode_png(np.zeros((480, 640), np.uint8))
@@ -75,6 +76,32 @@ def test_what_was_deleted_of_such_a_task_is_forgotten(
     task["annotations"].clear()
     assert reconcile(services, project).deleted == 1
     assert services.images.of_task(project, 4) is not None
+
+
+def test_a_task_whose_number_is_another_projects_now_is_forgotten(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    recorded.given.clear()
+    recorded.task = lambda id: {**task, "project": project + 1}
+    assert reconcile(services, project).deleted == 1
+    assert services.images.of_task(project, 4) is None
+
+
+def test_an_open_task_that_was_gone_for_a_while_shows_its_image_again(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    shown, other = ({**task, "id": id, "annotations": []} for id in (4, 5))
+    recorded = label_studio([shown, other], {UPLOAD: PNG})
+    image = stored_task_image(services, project, shown, "image")
+    services.predictions.add(project, 4, image.sha256, 0, "v1+p", [])
+    recorded.given.clear()
+    reconcile(services, project)
+    assert services.images.of_task(project, 4) is None
+    recorded.given[:] = shown, other
+    reconcile(services, project)
+    assert services.images.known_tasks(project) == {4}
 
 
 def test_what_is_deleted_while_all_tasks_are_listed_stays_so(
