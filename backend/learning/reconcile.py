@@ -46,7 +46,8 @@ def reconcile(services: Services, project: int) -> Reconciled:
     Of a Label Studio that was put back from a copy these are older than what is known, or were
     forgotten here. So with its tasks, its title and its label_config. The images of corrected tasks
     that Cytoloop did not import itself are fetched and kept; so are those of open tasks that were
-    shown boxes and then forgotten.
+    shown boxes and then forgotten. Open tasks that lost the boxes that were pushed, and show those
+    of before, are to get them again.
 
     Raises
     ------
@@ -61,10 +62,13 @@ def reconcile(services: Services, project: int) -> Reconciled:
     # Only what was known before the first page was asked for may be gone, or put back: a newer
     # annotation or task may not have been on its page.
     held = services.annotations.held(project)
+    pushed = services.projects.get(project).pushed
     annotations, tasks = services.annotations.known(project), services.images.known_tasks(project)
     there = _there(services, project, tasks.union(annotations.values()))
     seen = _record(services, project, there, held)
     services.images.forget_tasks(project, tasks - seen.tasks)
+    if pushed and _lost(seen, pushed, services.predictions.shown_tasks(project, pushed)):
+        services.projects.set_pushed(project, None)
     return _done(services, project, seen, annotations.keys() - seen.annotations)
 
 
@@ -124,6 +128,8 @@ class _Seen:
     """What came by, of a project's tasks."""
 
     tasks: set[int] = field(default_factory=set)
+    #: What served the boxes of each open task that has any.
+    served: dict[int, set[str]] = field(default_factory=dict)
     annotations: set[int] = field(default_factory=set)
     recorded: int = 0
     unreadable: list[str] = field(default_factory=list)
@@ -165,7 +171,14 @@ def _record(
         is_corrected = any(not annotation.was_cancelled for annotation in annotations)
         if is_corrected or int(task["id"]) in forgotten:
             seen.unreadable += _fetch_image(services, project, task, data_key)
+        if not is_corrected and (shown := task.get("predictions")):
+            seen.served[int(task["id"])] = {str(one.get("model_version")) for one in shown}
     return seen
+
+
+def _lost(seen: _Seen, pushed: str, given: set[int]) -> bool:
+    """Say whether a task that was given the pushed boxes shows others alone."""
+    return any(pushed not in served for id, served in seen.served.items() if id in given)
 
 
 def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) -> Reconciled:

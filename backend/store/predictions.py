@@ -201,9 +201,11 @@ class Predictions:
         with self._engine.connect() as connection:
             return [_prediction(row) for row in connection.execute(query)]
 
-    def shown_tasks(self, project: int) -> set[int]:
-        """Return the tasks that were ever shown anything."""
+    def shown_tasks(self, project: int, served: str = "") -> set[int]:
+        """Return the tasks that were ever shown anything, or what ``served`` found."""
         query = select(predictions.c.task).where(predictions.c.project == project).distinct()
+        if served:
+            query = query.where(predictions.c.served == served)
         with self._engine.connect() as connection:
             return set(connection.scalars(query))
 

@@ -36,7 +36,8 @@ class Project:
     gone
         It was deleted in Label Studio; what was learned of it stays.
     pushed
-        Name of the version and policy whose predictions were last given to all its open tasks.
+        Name of the version and policy whose predictions were last given to all its open tasks;
+        None where they never were, or some lost them.
     strata
         Limits of contrast by which versions are judged; None until there are images enough.
     blind
@@ -119,8 +120,8 @@ class Projects:
         """Keep whether Label Studio has a project (any more)."""
         self._set(id, gone=gone)
 
-    def set_pushed(self, id: int, served: str) -> None:
-        """Keep that all open tasks of a project have the predictions of a version and policy."""
+    def set_pushed(self, id: int, served: str | None) -> None:
+        """Keep whose predictions all open tasks of a project have; None: there is no such."""
         self._set(id, pushed=served)
 
     def set_strata(self, id: int, strata: ContrastStrata) -> ContrastStrata:

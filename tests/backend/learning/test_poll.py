@@ -343,6 +343,23 @@ def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_do
     assert waiting(services, "push") == []
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_open_tasks_that_show_the_boxes_of_before_a_push_again_get_those_that_were_pushed(
+    services: Services, project: int, label_studio: Any, poll: Poll, add_image: Any, given: bool
+) -> None:
+    better = replace(classical_version(), id="trained-1", kind="trained")
+    services.registry.add(better, ContrastGroups.none(), weights=None)
+    services.registry.promote(str(project), better.id)
+    served = services.registry.served_name(str(project))
+    sha256 = add_image(1)
+    if given:  # else it could not be looked at, and never will
+        services.predictions.add(project, 1, sha256, 0, served, [])
+    services.projects.set_pushed(project, served)
+    label_studio([task_of(1, 1) | {"predictions": [{"id": 1, "model_version": "former+p"}]}], FILES)
+    poll.look()
+    assert waiting(services, "push") == [f"push-{project}-{better.id}"] * given
+
+
 def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rarely(
     services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
 ) -> None:
