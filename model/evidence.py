@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Int64
+from model.boxes import Float64, Int64
 from model.pairing import Pairs
 from model.reports import EvaluationReport, Interval
-from model.resampling import Float64, count_error, draw_weights, interval, mean_ap50
+from model.resampling import count_error, draw_weights, interval, mean_ap50
 
 #: Share of the resamples in which a gain, or a loss, is to be seen: asked to one side, since only
 #: what is better takes the champion's place.

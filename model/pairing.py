@@ -33,15 +33,20 @@ class Pairs:
     @classmethod
     def of(cls, found: Sequence[Detections], truth: Sequence[Float32], iou: float = IOU) -> Pairs:
         """Pair the boxes of each image with its true boxes, shape (M, 4) each."""
-        right = [pair(f.xyxy_px, t, iou) for f, t in zip(found, truth, strict=True)]
+        return cls.at(found, truth, (iou,))[0]
+
+    @classmethod
+    def at(
+        cls, found: Sequence[Detections], truth: Sequence[Float32], ious: Sequence[float]
+    ) -> list[Pairs]:
+        """Pair them once for each overlap that a pair needs; boxes are compared once for all."""
+        right = [_pair(f.xyxy_px, t, ious) for f, t in zip(found, truth, strict=True)]
         scores = np.concatenate([np.zeros(0, np.float32), *(f.scores for f in found)])
         order = np.argsort(-scores, kind="stable")
-        return cls(
-            scores[order],
-            np.concatenate([np.zeros(0, np.bool_), *right])[order],
-            np.repeat(np.arange(len(found)), [len(f) for f in found])[order],
-            np.array([len(t) for t in truth], np.int64),
-        )
+        image = np.repeat(np.arange(len(found)), [len(f) for f in found])[order]
+        cells = np.array([len(t) for t in truth], np.int64)
+        of_all = np.concatenate([np.zeros((len(ious), 0), np.bool_), *right], axis=1)[:, order]
+        return [cls(scores[order], each, image, cells) for each in of_all]
 
     def above(self, threshold: float) -> Pairs:
         """Return the pairs of the boxes that score ``threshold`` or more."""
@@ -78,12 +83,7 @@ def pair(found: Float32, truth: Float32, iou: float = IOU) -> Boolean:
     -------
     Shape (N,). The answer for the first k boxes does not depend on the boxes after them.
     """
-    places, cells, overlaps = overlapping(found, truth, iou)
-    right, taken = np.zeros(len(found), np.bool_), np.zeros(len(truth), np.bool_)
-    best = np.lexsort((-overlaps, places))
-    for place, cell in zip(places[best].tolist(), cells[best].tolist(), strict=True):
-        if not (right[place] or taken[cell]):
-            right[place] = taken[cell] = True
+    right: Boolean = _pair(found, truth, (iou,))[0]
     return right
 
 
@@ -101,3 +101,18 @@ def any_class(found: Detections) -> Detections:
     for one, other in zip(better[rivals], worse[rivals], strict=True):
         keep[other] &= not keep[one]
     return found.where(keep)
+
+
+def _pair(found: Float32, truth: Float32, ious: Sequence[float]) -> Boolean:
+    """Return shape (ious, N): for each overlap that a pair needs, what :func:`pair` does."""
+    places, cells, overlaps = overlapping(found, truth, min(ious))
+    # Of cells that it overlaps by as much, a box takes the last, as with COCO.
+    best = np.lexsort((-cells, -overlaps, places))
+    right = np.zeros((len(ious), len(found)), np.bool_)
+    for row, iou in zip(right, ious, strict=True):
+        near = best[overlaps[best] >= iou]
+        taken = np.zeros(len(truth), np.bool_)
+        for place, cell in zip(places[near].tolist(), cells[near].tolist(), strict=True):
+            if not (row[place] or taken[cell]):
+                row[place] = taken[cell] = True
+    return right

@@ -14,11 +14,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.boxes import Float32, Int64
+from model.boxes import Float32, Float64, Int64
 from model.pairing import Pairs
 from model.reports import Interval
-
-Float64 = NDArray[np.float64]
 
 RESAMPLES = 1000
 SEED = 20261124

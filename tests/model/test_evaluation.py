@@ -1,6 +1,8 @@
 import contextlib
 import io
 import json
+import subprocess
+import sys
 import weakref
 from dataclasses import replace
 
@@ -71,6 +73,43 @@ def test_average_precision_is_that_of_pycocotools(cells, detections, field_of):
     ours = average_precision(found, truth)
     assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
     assert 0 < ours.ap75 < ours.ap50 < 1
+
+
+def test_boxes_that_overlap_by_just_a_threshold_are_judged_as_by_pycocotools(detections):
+    truth = [np.array([(0, 0, 20, 10)], np.float32)] * 10
+    found = [detections([(0, 0, wide, 10, wide / 20)]) for wide in range(10, 20)]
+    ours = average_precision(found, truth)
+    assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
+
+
+def test_of_cells_that_it_overlaps_as_much_a_box_takes_the_one_that_pycocotools_takes(detections):
+    truth = [np.array([(0, 0, 10, 10), (4, 0, 14, 10)], np.float32)]
+    found = [detections([(2, 0, 12, 10, 0.9), (0, 0, 10, 10, 0.8)])]
+    ours = average_precision(found, truth)
+    assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
+    assert ours.ap50 == 1.0
+
+
+DENSE = """
+import resource
+import numpy as np
+from model.boxes import Detections
+from model.precision import average_precision
+
+cells = np.random.default_rng(0).uniform(0, 3000, (1500, 2)).astype(np.float32)
+truth = [np.concatenate([cells, cells + 30], axis=1)] * 10
+scores = np.linspace(1, 0, 1500, dtype=np.float32)
+found = [Detections(boxes + 1, scores, np.zeros(1500, np.int64), ("cell",)) for boxes in truth]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+average_precision(found, truth)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.integration
+def test_ten_images_of_fifteen_hundred_cells_are_judged_in_little_memory():
+    told = subprocess.run([sys.executable, "-c", DENSE], capture_output=True, text=True, check=True)
+    assert int(told.stdout) < 60_000
 
 
 def test_an_image_of_a_thousand_cells_is_judged_whole(detections, labelled):

@@ -23,12 +23,6 @@ def with_distinct_scores(found):
     return replace(found, scores=found.scores - np.arange(len(found), dtype=np.float32) / 5000)
 
 
-def test_unweighted_the_ap50_is_that_of_coco(fields):
-    found, truth = fields
-    ours = ap50(Pairs.of(found, truth), np.ones((1, len(truth))))
-    assert ours == pytest.approx([average_precision(found, truth).ap50], abs=1e-6)
-
-
 def test_the_ap50_of_a_resample_is_that_of_the_images_drawn(fields):
     # Where two boxes of one image have equal scores, COCO counts them by turns of its copies.
     found, truth = [with_distinct_scores(each) for each in fields[0]], fields[1]
