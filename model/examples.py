@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -98,6 +98,14 @@ class DatasetSnapshot:
 
     def of_side(self, *sides: Side) -> tuple[LabelledImage, ...]:
         return tuple(i for i in self.images if i.side in sides)
+
+    def seen_elsewhere(self, lineage: Iterable[str]) -> set[str]:
+        """Return the hashes of what a version has seen other than in this snapshot.
+
+        The pages of a file have one hash and may be on several sides: those of this snapshot are
+        told apart by it.
+        """
+        return set(lineage) - {image.sha256 for image in self.of_side("train", "inner")}
 
     @property
     def sha256(self) -> str:

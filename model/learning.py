@@ -25,7 +25,7 @@ from model.magnification import learned_sides, mixed
 from model.progress import OnProgress, Progress, ignore, part_of
 from model.registry import Registry
 from model.version_folder import EXPORTED
-from model.versions import EvaluationReport, ModelVersion
+from model.versions import ModelVersion
 from model.wording import counted
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare, seen_at
@@ -77,7 +77,8 @@ def make_candidate(
     project
         The project that the candidate is for.
     with_report
-        Whether to judge the candidate on the held-out side; a gate will do so in any case.
+        Whether to judge the candidate on the held-out side, less what its start has seen; a gate
+        will do so in any case.
     on_progress
         May raise ``TrainingCancelled``, which ends the work without a candidate.
 
@@ -133,7 +134,7 @@ def make_candidate(
     serving = _serving(learned, _samples(snapshot, groups, detector), workdir)
     version = replace(version, notes=(*notes, *mixed(version.cell_sides_px), *serving.notes))
     loaded = _calibrated(LoadedVersion(version, groups, serving.detector), snapshot, on_progress)
-    version = _judged(loaded, snapshot, on_progress) if with_report else loaded.version
+    version = _judged(loaded, snapshot, start, on_progress) if with_report else loaded.version
     on_progress(Progress("storing", 1.0))
     return registry.add(version, groups, weights, serving.exported)
 
@@ -252,10 +253,32 @@ def _calibrated(
 
 
 def _judged(
-    loaded: LoadedVersion, snapshot: DatasetSnapshot, on_progress: OnProgress
+    loaded: LoadedVersion,
+    snapshot: DatasetSnapshot,
+    start: _Start | None,
+    on_progress: OnProgress,
 ) -> ModelVersion:
+    """Judge a candidate on held-out images new to it, or on all where its start has seen each."""
     on_progress(Progress("evaluating", _CALIBRATED))
-    return replace(loaded.version, report=_report(loaded, snapshot))
+    held_out, version = snapshot.of_side("held-out"), loaded.version
+    seen = snapshot.seen_elsewhere(start.version.lineage) if start else set()
+    new = [image for image in held_out if image.sha256 not in seen]
+    if not held_out:
+        return version
+    return replace(
+        version,
+        report=evaluate_version(loaded, new or held_out, snapshot.classes),
+        notes=(*version.notes, *_judged_on(len(new), len(held_out), start)),
+    )
+
+
+def _judged_on(new: int, held_out: int, start: _Start | None) -> tuple[str, ...]:
+    if start is None or new == held_out:
+        return ()
+    told = f"{start.version.id} learned from or was chosen by"
+    if not new:
+        return (f"{told} the images that judge, for want of others: the figures flatter it",)
+    return (f"{told} {held_out - new} of the {held_out} images held out, which do not judge",)
 
 
 def threshold_for(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
@@ -275,8 +298,3 @@ def _some(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImag
     if len(images) <= number:
         return images
     return [images[i] for i in np.linspace(0, len(images) - 1, number).astype(int)]
-
-
-def _report(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> EvaluationReport | None:
-    held_out = snapshot.of_side("held-out")
-    return evaluate_version(loaded, held_out, snapshot.classes) if held_out else None

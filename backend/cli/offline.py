@@ -76,7 +76,7 @@ def train(
 ) -> None:
     """Train a version on labelled images, and judge it.
 
-    It is judged on those held out. A training that was stopped goes on from its
+    It is judged on those held out that are new to it. A training that was stopped goes on from its
     checkpoint when the command is given again.
     """
     from model.registry import Registry
@@ -89,6 +89,7 @@ def train(
     champion = registry.get(start) if start else None
     version = _learn(snapshot, registry, champion, settings)
     typer.echo(version.id)
+    warn(version.notes)
     if version.report:
         typer.echo(figures.report_text(version.report))
     say(f"Kept in {settings.registry_folder}; try it: cytoloop predict … --model {version.id}")

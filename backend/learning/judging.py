@@ -39,7 +39,7 @@ def judge(
     that both have seen.
     """
     beside = unseen_images(services, project, snapshot)
-    ours, theirs = (_seen_elsewhere(snapshot, version) for version in (candidate, champion))
+    ours, theirs = (snapshot.seen_elsewhere(each.lineage) for each in (candidate, champion))
     corrected = (*snapshot.of_side("held-out"), *beside)
     images = [i for i in corrected if i.sha256 not in ours | theirs]
     images = images or [i for i in corrected if i.sha256 in ours & theirs]
@@ -50,16 +50,6 @@ def judge(
         _evidence(services, project, champion, images, snapshot),
         _known(services, project, snapshot, images, beside, ours & theirs),
     )
-
-
-def _seen_elsewhere(snapshot: DatasetSnapshot, version: ModelVersion) -> set[str]:
-    """Return the hashes of what a version has seen other than in this snapshot.
-
-    The pages of a file have one hash and may be on several sides: those of this snapshot are told
-    apart by it.
-    """
-    here = {image.sha256 for image in snapshot.of_side("train", "inner")}
-    return set(version.lineage) - here
 
 
 def _evidence(

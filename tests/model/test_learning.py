@@ -279,6 +279,26 @@ def test_a_champion_of_another_architecture_is_no_start(make, snapshot):
     assert version.parent is None
 
 
+def test_images_that_the_start_has_seen_do_not_judge_unless_there_are_no_others(
+    make, snapshot, cell_images
+):
+    champion = make(snapshot)
+    train, new = cell_images(3, 50, shape=(64, 64), cells=4), snapshot.of_side("held-out")
+    seen = tuple(replace(image, side="held-out") for image in snapshot.of_side("train"))
+    notes = []
+    for held_out, judging in (((*seen, *new), new), (seen, seen)):
+        both = DatasetSnapshot((*train, *held_out), CLASSES)
+        version = make(both, f"{len(held_out)} held out", champion=champion)
+        assert version.report.images == tuple(image.sha256 for image in judging)
+        notes += version.notes
+    assert notes == [
+        f"{champion.id} learned from or was chosen by 3 of the 4 images held out, which do not "
+        "judge",
+        f"{champion.id} learned from or was chosen by the images that judge, for want of others: "
+        "the figures flatter it",
+    ]
+
+
 def test_a_preset_keeps_its_own_anchors_and_scale_whatever_it_begins_with(make, snapshot):
     champion = make(snapshot)
     detector, training = PRESET
