@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.errors import BadRequest
-from model.atomic import write_json
+from model.atomic import locked, write_json
 from model.examples import LabelledImage, Side, decide_sides
 from model.likeness import fingerprint_of, group_alike
 
@@ -49,12 +49,18 @@ def with_sides(
     on_progress
         Called with the number of images looked at, of all.
     """
-    known = _read(manifest) if manifest.exists() else {}
     ordered = sorted(images, key=lambda image: image.sha256)
-    entries = known | _looked_at(ordered, known, on_progress)
-    decided = _decide(entries, {image.sha256 for image in ordered})
-    if decided != known:
-        write_json(manifest, {sha256: vars(entry) for sha256, entry in decided.items()})
+    fingerprints = _fingerprints(ordered, _read(manifest), on_progress)
+    # Read again: another training may have decided sides while this one looked at its images.
+    with locked(manifest.with_suffix(".lock")):
+        known = _read(manifest)
+        entries = known | {
+            sha256: replace(known.get(sha256, _Entry(None, "")), fingerprint=fingerprint)
+            for sha256, fingerprint in fingerprints.items()
+        }
+        decided = _decide(entries, set(fingerprints))
+        if decided != known:
+            write_json(manifest, {sha256: vars(entry) for sha256, entry in decided.items()})
     return [
         replace(image, side=entry.side)
         for image in ordered
@@ -63,6 +69,8 @@ def with_sides(
 
 
 def _read(manifest: Path) -> dict[str, _Entry]:
+    if not manifest.exists():
+        return {}
     try:
         kept = json.loads(manifest.read_text("utf-8"))
         return {sha256: _Entry.from_json(value) for sha256, value in kept.items()}
@@ -73,20 +81,20 @@ def _read(manifest: Path) -> dict[str, _Entry]:
         ) from error
 
 
-def _looked_at(
+def _fingerprints(
     images: Sequence[LabelledImage],
     known: dict[str, _Entry],
     on_progress: Callable[[int, int], None] | None,
-) -> dict[str, _Entry]:
-    """Return an entry with a fingerprint for each image."""
-    entries = {}
+) -> dict[str, str]:
+    """Return the fingerprint of each image by its hash."""
+    fingerprints = {}
     for number, image in enumerate(images):
         if on_progress:
             on_progress(number, len(images))
-        entry = known.get(image.sha256, _Entry(None, ""))
-        fingerprint = entry.fingerprint or fingerprint_of(image.read().pixels)
-        entries[image.sha256] = replace(entry, fingerprint=fingerprint)
-    return entries
+        entry = known.get(image.sha256)
+        fingerprint = entry.fingerprint if entry else ""
+        fingerprints[image.sha256] = fingerprint or fingerprint_of(image.read().pixels)
+    return fingerprints
 
 
 def _decide(entries: dict[str, _Entry], folder: set[str]) -> dict[str, _Entry]:

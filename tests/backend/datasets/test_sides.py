@@ -85,6 +85,23 @@ def test_folders_that_have_nothing_alike_do_not_count_for_one_another(
     assert Counter(image.side for image in others) == {"train": 8, "held-out": 2}
 
 
+def test_sides_that_another_training_decides_meanwhile_are_kept(
+    tmp_path: Path, images: Images
+) -> None:
+    manifest, meanwhile = tmp_path / "sides.json", list[LabelledImage]()
+
+    def train_another(looked_at: int, of: int) -> None:
+        if looked_at == 5:
+            meanwhile.extend(with_sides(images(15)[10:], manifest))
+
+    with_sides(images(10), manifest, train_another)
+    kept = json.loads(manifest.read_text("utf-8"))
+    assert len(kept) == 15
+    assert {i.sha256: i.side for i in meanwhile}.items() <= {
+        sha: value["side"] for sha, value in kept.items()
+    }.items()
+
+
 @pytest.mark.parametrize("broken", ["{", "[1]", '{"a": {"side": "train"}}'])
 def test_a_manifest_that_cannot_be_read_says_what_it_was_for(
     tmp_path: Path, images: Images, broken: str
