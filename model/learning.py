@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-__all__ = ["OnProgress", "Progress", "make_candidate"]
+__all__ = ["OnProgress", "Progress", "make_candidate", "why_no_start"]
 
 #: More images than these tell little more about a threshold, and cost time.
 _CALIBRATE_ON = 40
@@ -73,7 +73,7 @@ def make_candidate(
         killed, the training goes on. The caller removes it in the end.
     champion
         Its weights are the start where its architecture is the preset's; else those of the
-        registry's first version, mostly the starter, are.
+        registry's first version, mostly the starter, are, and a note says so.
     project
         The project that the candidate is for.
     with_report
@@ -100,10 +100,10 @@ def make_candidate(
 
     detector, training = PRESETS[preset] if isinstance(preset, str) else preset
     start = _start(registry, champion, detector)
+    notes = [*_begun(registry, champion, detector, start)]
     detector = _resolve(detector, snapshot, start)
     on_progress(Progress("preparing", 0.0, message=_summary(snapshot)))
     groups = _fit_groups(snapshot, training)
-    notes: list[str] = []
     weights = train(
         snapshot,
         groups,
@@ -151,10 +151,29 @@ def _start(
 ) -> _Start | None:
     """Return the champion to start from, else the registry's first; None where neither fits."""
     for version in (*([champion] if champion else []), registry.get(registry.first)):
-        weights = registry.weights(version.id)
-        if version.detector and fits(version.detector, detector) and weights.is_file():
-            return _Start(version, version.detector, weights)
+        if version.detector and not why_no_start(registry, version, detector):
+            return _Start(version, version.detector, registry.weights(version.id))
     return None
+
+
+def why_no_start(registry: Registry, version: ModelVersion, detector: DetectorConfig) -> str:
+    """Say why a training cannot begin with a version; empty where it can."""
+    if version.detector is None or not registry.weights(version.id).is_file():
+        return f"{version.id} has no weights to go on from"
+    if not fits(version.detector, detector):
+        return f"{version.id} is of another architecture than is trained"
+    return ""
+
+
+def _begun(
+    registry: Registry,
+    champion: ModelVersion | None,
+    detector: DetectorConfig,
+    start: _Start | None,
+) -> tuple[str, ...]:
+    """Say what a training began with where a champion that was trained is no start."""
+    why = why_no_start(registry, champion, detector) if champion and champion.detector else ""
+    return (f"begun from {start.version.id if start else 'nothing'}, since {why}",) if why else ()
 
 
 def _plan(

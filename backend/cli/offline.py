@@ -82,17 +82,29 @@ def train(
     from model.registry import Registry
 
     settings = settings_from(home=home, device=device, preset=preset, iterations=iterations)
+    registry = Registry(settings.registry_folder, settings.first_version)
+    champion = _to_begin_with(start, registry, settings) if start else None
     wanted = [name.strip() for name in classes.split(",") if name.strip()] or None
     folder = read_folder(images, annotations, mapping, wanted, one_based)
     snapshot = snapshot_of(folder, tuple(wanted or folder.classes), settings)
-    registry = Registry(settings.registry_folder, settings.first_version)
-    champion = registry.get(start) if start else None
     version = _learn(snapshot, registry, champion, settings)
     typer.echo(version.id)
     warn(version.notes)
     if version.report:
         typer.echo(figures.report_text(version.report))
     say(f"Kept in {settings.registry_folder}; try it: cytoloop predict … --model {version.id}")
+
+
+def _to_begin_with(start: str, registry: Registry, settings: Settings) -> ModelVersion:
+    from model.learning import why_no_start
+
+    version = registry.get(start)
+    if why := why_no_start(registry, version, settings.recipe[0]):
+        raise BadRequest(
+            f"--start {start} cannot be: {why}. Give the --preset that it was trained by, or "
+            "another version; without --start the first one is begun with, where it fits."
+        )
+    return version
 
 
 def _learn(

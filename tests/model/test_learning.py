@@ -277,6 +277,8 @@ def test_a_champion_of_another_architecture_is_no_start(make, snapshot):
     other = replace(detector, backbone="mbs8_64")
     version = make(snapshot, "next", (other, training), champion=champion)
     assert version.parent is None
+    why = f"{champion.id} is of another architecture than is trained"
+    assert version.notes == (f"begun from nothing, since {why}",)
 
 
 def test_images_that_the_start_has_seen_do_not_judge_unless_there_are_no_others(

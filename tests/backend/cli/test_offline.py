@@ -164,6 +164,8 @@ def test_predict_never_writes_over_what_is_there(run: Run, cells: Path) -> None:
         (("train", "--map", "Nucleus"), "OLD=NEW"),
         (("train", "--classes", "WBC"), "Unknown class Nucleus"),
         (("train", "--start", "trained-x"), "no version trained-x"),
+        (("train", "--start", CLASSICAL_ID), "classical-1 has no weights to go on from"),
+        (("train", "--start", STARTER_ID, "--preset", "m06"), "of another architecture"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(
