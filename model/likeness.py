@@ -62,14 +62,29 @@ def group_alike(fingerprints: Sequence[str]) -> list[int]:
     fingerprints
         As :func:`fingerprint_of` made them, in a lasting order.
     """
-    codes = np.array([int(each or "0", 16) for each in fingerprints], np.uint64)
+    codes = _codes(fingerprints)
     known = np.array([bool(each) for each in fingerprints], np.bool_)
     groups: list[int] = []
     for place, code in enumerate(codes):
-        near = known[:place] & (np.bitwise_count(codes[:place] ^ code) <= MOST_BITS)
+        near = known[:place] & _near(codes[:place], code)
         alike = bool(known[place]) and bool(near.any())
         groups.append(groups[int(near.argmax())] if alike else place)
     return groups
+
+
+def alike_to_any(fingerprints: Sequence[str], others: Sequence[str]) -> list[bool]:
+    """Say of each image whether it is within ``MOST_BITS`` of any of the others."""
+    codes = _codes([other for other in others if other])
+    return [bool(each) and bool(_near(codes, _codes([each])[0]).any()) for each in fingerprints]
+
+
+def _codes(fingerprints: Sequence[str]) -> NDArray[np.uint64]:
+    return np.array([int(each or "0", 16) for each in fingerprints], np.uint64)
+
+
+def _near(codes: NDArray[np.uint64], code: np.uint64) -> NDArray[np.bool_]:
+    near: NDArray[np.bool_] = np.bitwise_count(codes ^ code) <= MOST_BITS
+    return near
 
 
 def _surface(blocks: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from backend.effort.measuring import started_from
-from backend.learning.snapshots import truths, unseen_images
+from backend.learning.snapshots import of_fields_untaught, truths, unseen_images
 from backend.services import Services
 from backend.store.annotations import Annotation
 from model.config import GateConfig
@@ -40,7 +40,8 @@ def judge(
     """
     beside = unseen_images(services, project, snapshot)
     ours, theirs = (snapshot.seen_elsewhere(each.lineage) for each in (candidate, champion))
-    corrected = (*snapshot.of_side("held-out"), *beside)
+    held_out = of_fields_untaught(services, project, snapshot.of_side("held-out"))
+    corrected = (*held_out, *beside)
     images = [i for i in corrected if i.sha256 not in ours | theirs]
     images = images or [i for i in corrected if i.sha256 in ours & theirs]
     if not images:

@@ -18,7 +18,7 @@ from backend.store.projects import Project
 from model.boxes import Box
 from model.examples import DatasetSnapshot, LabelledImage, Side, content_hash, decide_sides
 from model.label_guard import NONE_USABLE, ImageLabels, guard, summary, without
-from model.likeness import fingerprint_of, group_alike
+from model.likeness import alike_to_any, fingerprint_of, group_alike
 from model.wording import counted
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import read_image
@@ -135,15 +135,25 @@ def unseen_images(
     examples = _learnable(services, project, _quietly)
     guarded = _guarded(examples, project, _quietly)
     unseen = [(e, boxes) for e, boxes in zip(examples, guarded, strict=True) if e.key not in frozen]
-    sided = [image for image in services.images.all(project) if image.side]
-    images = [*sided, *(example.image for example, _ in unseen)]
-    groups = group_alike([fingerprint(services, image) for image in images])
-    taught = {g for g, image in zip(groups, sided, strict=False) if image.side != "held-out"}
-    return [
-        _labelled(services, example, boxes, "held-out")
-        for (example, boxes), group in zip(unseen, groups[len(sided) :], strict=True)
-        if group not in taught
-    ]
+    labelled = [_labelled(services, example, boxes, "held-out") for example, boxes in unseen]
+    return of_fields_untaught(services, project, labelled)
+
+
+def of_fields_untaught(
+    services: Services, project: int, images: Sequence[LabelledImage]
+) -> list[LabelledImage]:
+    """Return the images that no image which teaches is like, whatever their sides.
+
+    Likeness is not transitive: an image between two that are unlike, decided after them, is like
+    one that teaches and one that is held out.
+    """
+    stored = {(image.sha256, image.page): image for image in services.images.all(project)}
+    taught = [i for i in stored.values() if i.side in ("train", "inner")]
+    alike = alike_to_any(
+        [fingerprint(services, stored[image.sha256, image.page]) for image in images],
+        [fingerprint(services, image) for image in taught],
+    )
+    return [image for image, known in zip(images, alike, strict=True) if not known]
 
 
 def truths(services: Services, project: int) -> dict[tuple[str, int], Annotation]:
@@ -195,6 +205,9 @@ def _decide(
     services: Services, project: int, corrected: Sequence[StoredImage], on_note: OnNote
 ) -> None:
     decided = [image for image in services.images.all(project) if image.side]
+    # Those that teach first: what is like one of them is then never held out, in whatever order
+    # they came in or were decided.
+    decided.sort(key=lambda image: image.side == "held-out")
     images = decided + [image for image in corrected if image.side is None]
     groups = group_alike([fingerprint(services, image) for image in images])
     known = [image.side for image in images]

@@ -98,6 +98,42 @@ def test_an_image_of_the_same_field_takes_the_side_of_the_earliest(
     assert f"image7.png shows the field of image2.png: both are {sides[2]}" in notes
 
 
+def test_what_is_like_an_image_that_teaches_teaches_in_whatever_order_they_came_in(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    def seen_as(task: int, *bits: int) -> None:
+        image = services.images.of_task(project, task)
+        assert image is not None
+        code = sum(1 << bit for bit in bits)
+        services.images.set_fingerprint(image.sha256, 0, f"{code:016x}")
+
+    def side_of(task: int) -> str | None:
+        image = services.images.of_task(project, task)
+        return image and image.side
+
+    for task in range(7):
+        add_image(task)
+    correct(range(1, 6))
+    build_snapshot(services, project, print)
+    held_out = next(task for task in range(1, 6) if side_of(task) == "held-out")
+    teaching = next(task for task in range(1, 6) if side_of(task) == "train")
+    # The first that came in, decided after both, is like both, and a later one is like the second.
+    seen_as(held_out, *range(16))
+    seen_as(0, *range(8, 16))
+    seen_as(teaching)
+    seen_as(6, *range(40, 48))
+    services.images.set_sides(project, {_key(services, project, 0): "held-out"})
+    correct([6])
+    build_snapshot(services, project, print)
+    assert side_of(6) == "train"
+
+
+def _key(services: Services, project: int, task: int) -> tuple[str, int]:
+    image = services.images.of_task(project, task)
+    assert image is not None
+    return image.sha256, image.page
+
+
 def test_what_an_image_looks_like_is_found_out_once(
     services: Services, project: int, add_image: Any, correct: Any
 ) -> None:
