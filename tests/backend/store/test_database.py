@@ -13,10 +13,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.requirements import Requirement
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from backend.errors import NotFound, StoreError
-from backend.store.database import MIGRATIONS, REVISION, open_database
+from backend.store.database import MIGRATIONS, REVISION, open_database, revision_of
 from backend.store.images import Images
 from backend.store.tables import UtcDateTime, metadata
 
@@ -106,6 +106,27 @@ def test_a_database_of_before_fingerprints_is_brought_up_to_date(tmp_path: Path)
     engine = open_database(url)
     [image] = Images(engine, tmp_path).all(4)
     assert (image.side, image.fingerprint) == ("held-out", None)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("after", ["CREATE TABLE projects", "ALTER TABLE images ADD"])
+def test_a_migration_that_was_cut_off_is_made_anew_at_the_next_start(
+    tmp_path: Path, after: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'cytoloop.db'}"
+
+    def cut_off(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if after in statement:
+            raise KeyboardInterrupt
+
+    event.listen(Engine, "after_cursor_execute", cut_off)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            open_database(url)
+    finally:
+        event.remove(Engine, "after_cursor_execute", cut_off)
+    engine = open_database(url)
+    assert revision_of(engine) == REVISION
     engine.dispose()
 
 
