@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+
 import structlog
 from flask import Flask
 
@@ -69,4 +71,6 @@ def _from_environment() -> Services:
     wait_quietly()
     services = build_services()
     configure_logging(services.settings.log_level)
+    # SQLite's log then goes into the file of the store, which can be copied by itself.
+    atexit.register(services.engine.dispose)
     return services

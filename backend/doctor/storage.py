@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
@@ -17,7 +17,11 @@ from model.errors import ModelError
 from model.registry import Registry
 from model.wording import counted
 
-RESTORE = "Stop the loop and put a copy of the file back; what Label Studio holds is fetched again."
+#: SQLite would play a log that is left over on whatever file stands beside it.
+RESTORE = (
+    "Stop the loop, remove {file}-wal and {file}-shm, and put a copy of {file} back; what Label "
+    "Studio holds is fetched again."
+)
 
 
 def store(patient: Patient) -> Iterator[Finding]:
@@ -32,7 +36,7 @@ def store(patient: Patient) -> Iterator[Finding]:
         yield from _look(engine, where, patient)
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        mend = RESTORE if url.get_backend_name() == "sqlite" else "Is the database running?"
+        mend = _restore(url) if url.get_backend_name() == "sqlite" else "Is the database running?"
         yield fail(
             "Store", f"{where} cannot be read: {said}", f"{mend} Or correct CYTOLOOP_DATABASE_URL."
         )
@@ -90,7 +94,7 @@ def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:
         yield _other_revision(where, revision)
         return
     if engine.dialect.name == "sqlite" and (damage := _damage(engine)):
-        yield fail("Store", f"{where} is damaged: {damage}", RESTORE)
+        yield fail("Store", f"{where} is damaged: {damage}", _restore(engine.url))
         return
     projects = len(Projects(engine, patient.settings))
     active = sum(run.is_active for run in Runs(engine).all())
@@ -103,6 +107,10 @@ def _other_revision(where: str, revision: str) -> Finding:
     if revision < REVISION:
         return warn("Store", says, "The next start brings it up to date: cytoloop up.")
     return fail("Store", says, NEWER)
+
+
+def _restore(url: URL) -> str:
+    return RESTORE.format(file=url.database)
 
 
 def _damage(engine: Engine) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 from sqlalchemy import text
@@ -8,6 +10,9 @@ from backend.doctor import storage
 from backend.doctor.findings import Finding, Patient
 from backend.services import Services
 from backend.settings import Settings
+from backend.store.database import open_database
+from backend.store.projects import Projects
+from tests.backend.conftest import LABEL_CONFIG
 
 
 def only(findings: object) -> Finding:
@@ -55,6 +60,23 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     found = only(storage.store(Patient(Settings(home=tmp_path))))
     assert found.level == "fail"
     assert "not a database" in found.says
+
+
+def test_a_copy_put_back_as_is_told_is_what_is_read(services: Services, tmp_path: Path) -> None:
+    written, file = services.settings.home / "cytoloop.db", tmp_path / "cytoloop.db"
+    services.projects.ensure(1, "copied", LABEL_CONFIG)
+    services.engine.dispose()
+    copy = written.read_bytes()
+    services.projects.ensure(1, "changed", LABEL_CONFIG)
+    shutil.copy(f"{written}-wal", f"{file}-wal")  # as a process leaves it that is killed
+    file.write_bytes(b"not a database" * 100)
+    told = only(storage.store(Patient(Settings(home=tmp_path)))).mend
+    for left_over in re.findall(r"\S+-(?:wal|shm)\b", told):
+        Path(left_over).unlink(missing_ok=True)
+    file.write_bytes(copy)
+    engine = open_database(f"sqlite:///{file}")
+    assert Projects(engine, services.settings).get(1).title == "copied"
+    engine.dispose()
 
 
 def test_a_champion_that_cannot_be_read_is_told(services: Services, project: int) -> None:
