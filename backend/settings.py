@@ -21,8 +21,8 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 #: In the home: the ports on which `cytoloop up` last ran.
 PORTS_FILE = "ports.json"
 PORTS = ("port", "label_studio_port")
-#: Addresses to listen on, and none to ask at.
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
+#: An address to listen on, and none to ask at.
+_EVERYWHERE = "0.0.0.0"  # noqa: S104
 #: Never told, not even where they cannot be used.
 _SECRETS = ("backend_password", "webhook_secret")
 
@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     home
         Where everything that must outlive a restart is kept.
     host, port
-        Address of Cytoloop's own web server; the port kept in the home when none is chosen.
+        Address of Cytoloop's own web server; the port kept in the home when none is chosen. The
+        Label Studio that `cytoloop up` starts listens on ``host`` too.
     backend_url
         Address under which Label Studio reaches it; from host and port when empty.
     browser_url
@@ -117,6 +118,13 @@ class Settings(BaseSettings):
             super().__init__(**given)
         except ValidationError as error:
             raise BadSetting(_in_words(error)) from error
+
+    @field_validator("host")
+    @classmethod
+    def _of_ipv4(cls, value: str) -> str:
+        if ":" in value:
+            raise ValueError(f"it is a name or an IPv4 address, {_EVERYWHERE} to listen to all")
+        return value
 
     @field_validator("backend_url", "browser_url", "label_studio_url", "label_studio_browser_url")
     @classmethod
@@ -200,9 +208,8 @@ class Settings(BaseSettings):
 
     @property
     def address_here(self) -> str:
-        """Where this machine finds the web server; one that listens to all is at the loopback."""
-        host = "127.0.0.1" if self.host in _EVERYWHERE else self.host
-        return f"http://{host}:{self.port}"
+        """Where this machine finds the web server."""
+        return self._here(self.port)
 
     @property
     def browser_address(self) -> str:
@@ -210,7 +217,12 @@ class Settings(BaseSettings):
 
     @property
     def label_studio_address(self) -> str:
-        return self.label_studio_url or f"http://127.0.0.1:{self.label_studio_port}"
+        return self.label_studio_url or self._here(self.label_studio_port)
+
+    def _here(self, port: int) -> str:
+        """Return where this machine finds what listens on ``host``; all of it at the loopback."""
+        host = "127.0.0.1" if self.host == _EVERYWHERE else self.host
+        return f"http://{host}:{port}"
 
     @property
     def database_address(self) -> str:

@@ -15,6 +15,7 @@ from model.starter import STARTER_ID
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
+        ("HOST", "::", "IPv4 address, 0.0.0.0 to listen to all"),
         ("PORT", "ninety", "valid integer"),
         ("PORT", "70000", "65535"),
         ("MILESTONES", "5,ten", "numbers such as 5,10,20"),
@@ -50,10 +51,15 @@ def test_an_address_may_end_in_a_slash(tmp_path: Path) -> None:
     assert {getattr(settings, name) for name in names} == {"http://web:9090"}
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_a_server_that_listens_to_all_is_asked_at_the_loopback(tmp_path: Path, host: str) -> None:
-    assert Settings(home=tmp_path, host=host).backend_address == "http://127.0.0.1:9090"
-    assert Settings(home=tmp_path, host="10.1.2.3").backend_address == "http://10.1.2.3:9090"
+@pytest.mark.parametrize(
+    ("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("10.1.2.3", "10.1.2.3"), ("lab-pc", "lab-pc")]
+)
+def test_servers_are_asked_where_they_listen_and_at_the_loopback_if_everywhere(
+    tmp_path: Path, host: str, asked: str
+) -> None:
+    settings = Settings(home=tmp_path, host=host)
+    assert settings.backend_address == f"http://{asked}:9090"
+    assert settings.label_studio_address == f"http://{asked}:8080"
 
 
 def test_every_setting_is_described() -> None:
