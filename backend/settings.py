@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import BadSetting
@@ -23,6 +24,7 @@ PORTS_FILE = "ports.json"
 PORTS = ("port", "label_studio_port")
 #: An address to listen on, and none to ask at.
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
+_RELATIVE_SQLITE = re.compile(r"(?P<dialect>sqlite(\+\w+)?):///(?!/|:memory:)(?P<file>.+)")
 #: Never told, not even where they cannot be used.
 _SECRETS = ("backend_password", "webhook_secret")
 
@@ -54,7 +56,8 @@ class Settings(BaseSettings):
         What Label Studio and a person show to Cytoloop; password and secret are made, and kept in
         the home, when empty.
     redis_url, database_url
-        Empty: a Redis of our own on a socket under ``home``, an SQLite file under ``home``.
+        Empty: a Redis of our own on a socket under ``home``, an SQLite file under ``home``. Another
+        SQLite file is named from ``/`` on: ``sqlite:////data/cytoloop.db``.
     milestones, milestone_step
         Numbers of corrected images at which a run starts, and the step after the last of them.
     default_class
@@ -150,6 +153,17 @@ class Settings(BaseSettings):
     def _of_redis(cls, value: str) -> str:
         if value and urlsplit(value).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("it begins with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _of_one_file(cls, value: str, info: ValidationInfo) -> str:
+        if relative := _RELATIVE_SQLITE.fullmatch(value):
+            home = info.data.get("home", Path("/HOME"))
+            raise ValueError(
+                "each command would look for it in the folder where it is called, the loop in the "
+                f"home: write {relative['dialect']}:///{home / relative['file']}"
+            )
         return value
 
     @field_validator("milestones", mode="before")

@@ -96,7 +96,7 @@ def program(settings: Settings) -> str:
     """Return the command: the chosen one, else the one that `make setup` installed."""
     wanted = settings.label_studio_command or str(ENVIRONMENT_PROGRAM)
     if found := shutil.which(wanted):
-        return found
+        return str(Path(found).absolute())  # services are started in the home
     raise ProgramMissing(
         f"Label Studio is not at {wanted}. Install it with `make setup`, name its command "
         "(CYTOLOOP_LABEL_STUDIO_COMMAND), or attach one that runs already (cytoloop connect)."

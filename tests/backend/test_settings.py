@@ -62,6 +62,14 @@ def test_servers_are_asked_where_they_listen_and_at_the_loopback_if_everywhere(
     assert settings.label_studio_address == f"http://{asked}:8080"
 
 
+def test_a_database_that_would_be_another_in_each_folder_is_refused(tmp_path: Path) -> None:
+    there = f"sqlite:///{tmp_path / 'data' / 'loop.db'}"
+    with pytest.raises(BadSetting, match=f"the loop in the home: write {there}"):
+        Settings(home=tmp_path, database_url="sqlite:///data/loop.db")
+    for url in (there, "postgresql+psycopg://lab@localhost/cells"):
+        assert Settings(home=tmp_path, database_url=url).database_address == url
+
+
 def test_every_setting_is_described() -> None:
     described = set(re.findall(r"\w+", Settings.__doc__ or ""))
     assert set(Settings.model_fields) <= described
