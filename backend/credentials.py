@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -63,6 +64,12 @@ class Credentials:
             "webhook_secret": settings.webhook_secret,
         }
         return replace(kept, **{name: value for name, value in chosen.items() if value})
+
+    @property
+    def home_id(self) -> str:
+        """Tells this home from others that share its Redis, wherever it lies and who mounts it."""
+        # Of the one secret that each home has had since it was made, and that no setting replaces.
+        return hashlib.sha256(self.password.encode()).hexdigest()[:8]
 
     def save(self, home: Path) -> None:
         """Write the file whole or not at all, readable by its owner alone."""

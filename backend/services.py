@@ -69,7 +69,8 @@ class Services:
     def queue(self) -> JobQueue:
         from backend.learning.queue import JobQueue  # RQ, which a replay in process has no use for
 
-        return JobQueue(self.settings.redis_address, self.settings.job_timeout_s)
+        home_id, settings = self.credentials.home_id, self.settings
+        return JobQueue(settings.redis_address, settings.job_timeout_s, home_id)
 
     @cached_property
     def label_studio(self) -> LabelStudio:

@@ -57,7 +57,8 @@ class Settings(BaseSettings):
         the home, when empty.
     redis_url, database_url
         Empty: a Redis of our own on a socket under ``home``, an SQLite file under ``home``. Another
-        SQLite file is named from ``/`` on: ``sqlite:////data/cytoloop.db``.
+        SQLite file is named from ``/`` on: ``sqlite:////data/cytoloop.db``. Other homes may share
+        the Redis, none the database.
     milestones, milestone_step
         Numbers of corrected images at which a run starts, and the step after the last of them.
     default_class

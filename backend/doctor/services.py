@@ -39,9 +39,10 @@ def redis(patient: Patient) -> Iterator[Finding]:
 
 def worker(patient: Patient) -> Iterator[Finding]:
     """Look whether a worker is there to train."""
+    home_id = patient.credentials.home_id if patient.credentials else ""
     try:
         with closing(_redis(patient.settings.redis_address)) as connection:
-            found = workers(connection)
+            found = workers(connection, home_id)
             living = [each for each in found if lives(each)]
             busy = [each.get_current_job_id() for each in living]
     except (RedisError, OSError):
@@ -52,7 +53,7 @@ def worker(patient: Patient) -> Iterator[Finding]:
         mend = f"{START} Beside a loop that runs elsewhere: cytoloop worker."
         yield fail("Worker", f"none{dead}: corrections are kept, but nothing learns", mend)
     else:
-        jobs = ", ".join(job for job in busy if job)
+        jobs = ", ".join(job.removeprefix(f"{home_id}-") for job in busy if job)
         yield ok("Worker", f"{len(living)} alive, " + (f"busy with {jobs}" if jobs else "waiting"))
 
 

@@ -42,11 +42,14 @@ class JobQueue:
         ``redis://…`` or ``unix://…``; nothing is asked of it before it is needed.
     job_timeout_s
         After which a training is stopped; RQ's own default would be 180 s.
+    home_id
+        Whose jobs these are: other homes may share the Redis.
     """
 
-    def __init__(self, redis_url: str, job_timeout_s: int) -> None:
+    def __init__(self, redis_url: str, job_timeout_s: int, home_id: str) -> None:
         self._url = redis_url
         self._timeout_s = job_timeout_s
+        self._home_id = home_id
 
     def enqueue_learn(self, run_id: int) -> None:
         """Queue a run, unless it waits or is worked on already.
@@ -56,12 +59,12 @@ class JobQueue:
         QueueError
             When Redis cannot be reached, or another process holds its jobs.
         """
-        self._enqueue(LEARN, f"learn-{run_id}", run_id)
+        self._enqueue(LEARN, self._learn(run_id), run_id)
 
     def drop_learn(self, run_id: int) -> None:
         """Forget the job of a run whose process died: a dead worker of another host left it."""
         with self._changing():
-            self._forget(f"learn-{run_id}")
+            self._forget(self._learn(run_id))
 
     def enqueue_push(self, project: int, version_id: str) -> bool:
         """Queue the predictions of a new champion for the tasks that nobody has labelled.
@@ -70,7 +73,8 @@ class JobQueue:
         -------
         False when that waits or is worked on already.
         """
-        return self._enqueue(PUSH, f"push-{project}-{version_id}", project, version_id)
+        job_id = f"{name_in(self._home_id, PUSH)}-{project}-{version_id}"
+        return self._enqueue(PUSH, job_id, project, version_id)
 
     def is_live(self, run_id: int) -> bool:
         """Return whether a run's job waits or is worked on.
@@ -79,7 +83,7 @@ class JobQueue:
         worked on no more.
         """
         with self._reaching():
-            return self._is_live(f"learn-{run_id}")
+            return self._is_live(self._learn(run_id))
 
     def ping(self) -> None:
         """Reach Redis, or raise QueueError."""
@@ -138,21 +142,24 @@ class JobQueue:
     def _queues(self) -> list[Queue]:
         return [
             Queue(
-                name,
+                name_in(self._home_id, kind),
                 connection=self._redis,
                 serializer=JSONSerializer,
                 default_timeout=self._timeout_s,
             )
-            for name in (LEARN, PUSH)
+            for kind in (LEARN, PUSH)
         ]
 
-    def _enqueue(self, name: str, job_id: str, *args: int | str) -> bool:
+    def _learn(self, run_id: int) -> str:
+        return f"{name_in(self._home_id, LEARN)}-{run_id}"
+
+    def _enqueue(self, kind: str, job_id: str, *args: int | str) -> bool:
         with self._changing():
             if self._is_live(job_id):
                 return False
             self._forget(job_id)  # what remains of an earlier attempt
-            queue = next(queue for queue in self._queues if queue.name == name)
-            queue.enqueue_call(f"backend.jobs.{name}", args=args, job_id=job_id, result_ttl=0)
+            queue = self._queues[(LEARN, PUSH).index(kind)]
+            queue.enqueue_call(_door(kind), args=args, job_id=job_id, result_ttl=0)
             return True
 
     def _is_live(self, job_id: str) -> bool:
@@ -180,8 +187,8 @@ class JobQueue:
     def _job_ids(self) -> Iterator[str]:
         """Yield the ids of our jobs, whatever became of them; Redis may hold others' as well."""
         prefix = Job.redis_job_namespace_prefix
-        for name in (LEARN, PUSH):
-            for key in self._redis.scan_iter(f"{prefix}{name}-*"):
+        for queue in self._queues:
+            for key in self._redis.scan_iter(f"{prefix}{queue.name}-*"):
                 yield key.decode().removeprefix(prefix)
 
     def _job(self, job_id: str) -> Job | None:
@@ -194,7 +201,7 @@ class JobQueue:
     def _changing(self, wait_s: float = WAIT_S) -> Iterator[None]:
         """Let one process at a time, of web, worker and jobs, look at a job and queue it."""
         lock = self._redis.lock(
-            "cytoloop:jobs",
+            f"cytoloop:jobs:{self._home_id}",
             LOCK_S,
             sleep=LOCK_POLL_S,
             blocking_timeout=wait_s,
@@ -234,12 +241,12 @@ class _Worker(Worker):
         try:
             super().monitor_work_horse(job, *rest)
         except SystemExit:
-            if self.on_stopped and job.origin == LEARN:
+            if self.on_stopped and job.func_name == _door(LEARN):
                 self.on_stopped(job.args[0])
             raise
         how, self._killed = self._killed, ""
         # Not in RQ's own handler: the job still counts as worked on there and cannot be queued.
-        if how and self.on_killed and job.origin == LEARN:
+        if how and self.on_killed and job.func_name == _door(LEARN):
             self.on_killed(job.args[0], how)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
@@ -253,6 +260,15 @@ class _Worker(Worker):
         """Work on a job, and not on when this worker was killed: its run is taken up again."""
         die_with_parent(signal.SIGKILL, self.pid or os.getppid())
         super().main_work_horse(job, queue)
+
+
+def name_in(home_id: str, kind: str) -> str:
+    """Return the name of a home's queue; the ids of its jobs begin with it."""
+    return f"{home_id}-{kind}"
+
+
+def _door(kind: str) -> str:
+    return f"backend.jobs.{kind}"
 
 
 def _how(status: int | None) -> str:

@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.worker import BaseWorker
 
-from backend.learning.queue import LEARN
+from backend.credentials import Credentials
+from backend.learning.queue import LEARN, name_in
 from backend.running.http import answers
 from backend.running.pids import is_running
 from backend.running.processes import Service
@@ -54,12 +55,13 @@ def web_service(settings: Settings) -> Service:
 
 def worker_service(settings: Settings) -> Service:
     """Return the worker that trains and pushes predictions."""
+    home_id = Credentials.load_or_create(settings).home_id
     return Service(
         name="worker",
         label="Worker",
         command=(str(Path(sys.executable).with_name("cytoloop")), "worker"),
         where=f"logs in {settings.home / 'logs' / 'worker.log'}",
-        healthy=partial(has_worker, settings.redis_address),
+        healthy=partial(has_worker, settings.redis_address, home_id),
         environment=environment(settings),
         on_orphaned=signal.SIGKILL,
     )
@@ -76,19 +78,19 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def has_worker(redis_address: str, pid: int | None = None) -> bool:
-    """Tell whether a worker of ours, or that of this process id, waits for jobs or works on one."""
+def has_worker(redis_address: str, home_id: str, pid: int | None = None) -> bool:
+    """Tell whether a worker of a home, or that of a process id, waits for jobs or works on one."""
     try:
         with Redis.from_url(redis_address, socket_connect_timeout=1) as connection:
-            living = [each for each in workers(connection) if lives(each)]
+            living = [each for each in workers(connection, home_id) if lives(each)]
     except RedisError:
         return False
     return any(pid in (None, worker.pid) for worker in living)
 
 
-def workers(connection: Redis) -> list[BaseWorker]:
-    """Return our workers, the dead ones too, and none of other programs that share a Redis."""
-    return list(Worker.all(queue=Queue(LEARN, connection=connection)))
+def workers(connection: Redis, home_id: str) -> list[BaseWorker]:
+    """Return a home's workers, the dead ones too, and none of others that share its Redis."""
+    return list(Worker.all(queue=Queue(name_in(home_id, LEARN), connection=connection)))
 
 
 def lives(worker: BaseWorker) -> bool:

@@ -51,6 +51,7 @@ class Status:
 def status_of(services: Services) -> Status:
     """Look at every service and project; a service that is away is reported, not raised."""
     settings, studio = services.settings, services.label_studio.url
+    home_id = services.credentials.home_id
     redis = redis_answers(settings.redis_address)
     found = (
         ServiceStatus("Redis", without_password(settings.redis_address), redis),
@@ -58,7 +59,7 @@ def status_of(services: Services) -> Status:
         ServiceStatus(
             "Cytoloop", settings.backend_address, answers(f"{settings.backend_address}/health")
         ),
-        ServiceStatus("Worker", "", redis and has_worker(settings.redis_address)),
+        ServiceStatus("Worker", "", redis and has_worker(settings.redis_address, home_id)),
     )
     return Status(found, tuple(_project(services, p) for p in services.projects.all()))
 

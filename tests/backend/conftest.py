@@ -14,11 +14,16 @@ from typing import Any
 import pytest
 import redis
 
+from backend.credentials import Credentials
+from backend.learning.queue import name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.database import open_database
 from model.classical import CLASSICAL_ID
 
+#: Of each installation, and the names of its queues.
+CREDENTIALS = Credentials(password="of the tests")
+LEARN, PUSH = (name_in(CREDENTIALS.home_id, kind) for kind in ("learn", "push"))
 PAYLOADS = Path(__file__).parent / "payloads"
 LABEL_CONFIG = """
 <View><Image name="image" value="$image"/>
@@ -97,6 +102,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def services(settings: Settings, empty_database: Path) -> Iterator[Services]:
     settings.home.mkdir()
+    CREDENTIALS.save(settings.home)
     shutil.copy(empty_database, settings.home / "cytoloop.db")
     built = build_services(settings)
     yield built

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,16 @@ def test_credentials_are_made_once_for_their_owner_alone_and_settings_take_prece
     chosen = settings.model_copy(update={"webhook_secret": "chosen"})
     assert Credentials.load_or_create(chosen).webhook_secret == "chosen"
     assert Credentials.load_or_create(settings).webhook_secret == made.webhook_secret
+
+
+def test_a_home_is_told_from_others_wherever_it_lies_and_whatever_is_chosen(
+    settings: Settings, tmp_path: Path
+) -> None:
+    made = Credentials.load_or_create(settings).home_id
+    moved = settings.home.rename(tmp_path / "moved")
+    chosen = {"home": moved, "webhook_secret": "chosen", "label_studio_token": "chosen"}
+    assert Credentials.load_or_create(settings.model_copy(update=chosen)).home_id == made
+    assert Credentials.load_or_create(settings).home_id != made
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"colour": "blue"}', "\x00"])

@@ -15,6 +15,7 @@ from backend.errors import BadSetting
 from backend.running.lock import hold
 from backend.running.ours import has_worker
 from backend.settings import Settings
+from tests.backend.conftest import CREDENTIALS, LEARN
 
 
 def only(findings: object) -> Finding:
@@ -64,14 +65,17 @@ def test_a_worker_that_waits_is_alive_and_one_whose_process_is_gone_is_not(
     settings: Settings, dead_pid: int
 ) -> None:
     assert only(looking.worker(Patient(settings))).level == "fail"
+    settings.home.mkdir()
+    CREDENTIALS.save(settings.home)
     with Redis.from_url(settings.redis_address) as connection:
-        worker = Worker([Queue("learn", connection=connection)], connection=connection)
+        worker = Worker([Queue(LEARN, connection=connection)], connection=connection)
         worker.register_birth()
         assert only(looking.worker(Patient(settings))).says == "1 alive, waiting"
-        assert has_worker(settings.redis_address)
+        assert has_worker(settings.redis_address, CREDENTIALS.home_id)
+        assert not has_worker(settings.redis_address, Credentials().home_id)
         connection.hset(worker.key, "pid", dead_pid)
         assert "(1 died)" in only(looking.worker(Patient(settings))).says
-        assert not has_worker(settings.redis_address)
+        assert not has_worker(settings.redis_address, CREDENTIALS.home_id)
         connection.hset(worker.key, "hostname", "another-host")
         assert only(looking.worker(Patient(settings))).level == "ok"
 
@@ -81,7 +85,7 @@ def test_the_worker_of_another_program_on_this_redis_is_none_of_ours(settings: S
         theirs = Worker([Queue("default", connection=connection)], connection=connection)
         theirs.register_birth()
         assert only(looking.worker(Patient(settings))).says.startswith("none:")
-        assert not has_worker(settings.redis_address)
+        assert not has_worker(settings.redis_address, CREDENTIALS.home_id)
 
 
 def test_a_port_that_another_program_has_is_told(settings: Settings, taken_port: int) -> None:

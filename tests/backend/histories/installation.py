@@ -21,7 +21,7 @@ from backend.http.problems import answer_with_problems
 from backend.http.webhooks import webhooks
 from backend.labelstudio.client import SECRET_HEADER
 from backend.learning.poll import Poll
-from backend.learning.queue import JobQueue
+from backend.learning.queue import LEARN, JobQueue, name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID, classical_version
@@ -125,7 +125,8 @@ class Installation:
         self.poll = Poll(services)
         self._queue, self._app = services.queue, app
         Parts(services, None, None).of(app)  # type: ignore[arg-type]
-        queue = Queue("learn", connection=redis, serializer=JSONSerializer)
+        self.learn = name_in(services.credentials.home_id, LEARN)
+        queue = Queue(self.learn, connection=redis, serializer=JSONSerializer)
         self._worker = Worker([queue], connection=redis, serializer=JSONSerializer)
 
     def close(self) -> None:
@@ -148,7 +149,7 @@ class Installation:
         return self.services.queue is not self._queue
 
     def send_redis_away(self) -> None:
-        self.services.__dict__["queue"] = JobQueue("unix:///nowhere/redis.sock", 60)
+        self.services.__dict__["queue"] = JobQueue("unix:///nowhere/redis.sock", 60, "")
 
     def bring_redis_back(self) -> None:
         self.services.__dict__["queue"] = self._queue
@@ -160,7 +161,7 @@ class Installation:
 
     def take_job(self) -> Job | None:
         """Take the job that has waited longest, as RQ does."""
-        if (id := self.redis.lpop("rq:queue:learn")) is None:
+        if (id := self.redis.lpop(f"rq:queue:{self.learn}")) is None:
             return None
         job = Job.fetch(id.decode(), connection=self.redis, serializer=JSONSerializer)
         self._worker.prepare_execution(job)
@@ -173,7 +174,7 @@ class Installation:
         jobs.record_killed(job.args[0], "SIGKILL")
 
     def waiting(self) -> list[str]:
-        return [job.decode() for job in self.redis.lrange("rq:queue:learn", 0, -1)]
+        return [job.decode() for job in self.redis.lrange(f"rq:queue:{self.learn}", 0, -1)]
 
     @contextmanager
     def as_in_the_worker(self) -> Iterator[Services]:

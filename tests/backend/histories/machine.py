@@ -57,4 +57,6 @@ class Histories(Learning):
         assert {run.state for run in unfinished} <= {"queued"}, "nobody works, and a run goes on"
         jobs = self.at.waiting()
         assert len(set(jobs)) == len(jobs), "a run has two jobs"
-        assert {f"learn-{run.id}" for run in unfinished} <= set(jobs), "a run was forgotten"
+        assert {f"{self.at.learn}-{run.id}" for run in unfinished} <= set(jobs), (
+            "a run was forgotten"
+        )

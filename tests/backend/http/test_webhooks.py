@@ -9,6 +9,7 @@ from redis import Redis
 from backend.labelstudio.client import SECRET_HEADER
 from backend.learning.triggers import take_up_lost
 from backend.services import Services
+from tests.backend.conftest import CREDENTIALS
 
 
 def created(payload: Any, id: int, task: int) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def test_the_button_opens_a_run_at_once_and_a_second_press_finds_it(
 def test_with_redis_away_the_correction_and_its_run_are_kept(
     client: FlaskClient, services: Services, payload: Any
 ) -> None:
-    services.__dict__["queue"] = type(services.queue)("unix:///nowhere/redis.sock", 60)
+    services.__dict__["queue"] = type(services.queue)("unix:///nowhere/redis.sock", 60, "")
 
     answers = [client.post("/webhook", json=created(payload, id, id)) for id in range(1, 6)]
     button = client.post("/webhook", json=payload("START_TRAINING"))
@@ -121,9 +122,9 @@ def test_a_webhook_does_not_wait_for_a_killed_process_and_the_next_look_queues_i
     client: FlaskClient, services: Services, payload: Any
 ) -> None:
     with Redis.from_url(services.settings.redis_address) as connection:
-        connection.set("cytoloop:jobs", "of a killed process", ex=60)
+        connection.set(f"cytoloop:jobs:{CREDENTIALS.home_id}", "of a killed process", ex=60)
         answers = [client.post("/webhook", json=created(payload, id, id)) for id in range(1, 6)]
-        connection.delete("cytoloop:jobs")
+        connection.delete(f"cytoloop:jobs:{CREDENTIALS.home_id}")
 
     assert [answer.status_code for answer in answers] == [200] * 5
     assert "Another process" in answers[-1].json["waiting"]

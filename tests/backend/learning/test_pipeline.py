@@ -20,6 +20,7 @@ from model.progress import Progress
 from model.starter import STARTER_ID
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
+from tests.backend.conftest import PUSH
 
 #: Faint rims among blobs and fibres, which the classical detector finds instead: its AP50 over ten
 #: fields was measured as 0.08. Sixty steps from the starter find all of them.
@@ -221,5 +222,5 @@ def test_a_better_candidate_becomes_champion_and_its_push_is_queued(
     assert champion(services, project) == run.candidate
     assert run.champion == CLASSICAL_ID
     with Redis.from_url(services.settings.redis_address) as connection:
-        waiting = connection.lrange("rq:queue:push", 0, -1)
-    assert waiting == [f"push-{project}-{run.candidate}".encode()]
+        waiting = connection.lrange(f"rq:queue:{PUSH}", 0, -1)
+    assert waiting == [f"{PUSH}-{project}-{run.candidate}".encode()]

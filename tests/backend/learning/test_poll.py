@@ -22,6 +22,7 @@ from backend.store.runs import Run
 from model.classical import classical_version
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png
+from tests.backend.conftest import LEARN, PUSH
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PNG = encode_png(np.zeros((48, 64), np.uint8))
@@ -87,7 +88,7 @@ def test_corrections_whose_events_were_all_lost_open_their_run(
     assert poll.look()
     [run] = runs_of(services, project)
     assert (run.milestone, run.trigger, run.state) == (5, "milestone", "queued")
-    assert waiting(services, "learn") == [f"learn-{run.id}"]
+    assert waiting(services, LEARN) == [f"{LEARN}-{run.id}"]
 
 
 def test_while_nothing_changes_no_task_is_asked_for(
@@ -321,7 +322,7 @@ def test_a_running_run_that_nobody_works_on_and_no_job_stands_for_is_taken_up(
     services.runs.start(run.id)
     poll.look()
     assert services.runs.get(run.id).state == "queued"
-    assert waiting(services, "learn") == [f"learn-{run.id}"]
+    assert waiting(services, LEARN) == [f"{LEARN}-{run.id}"]
 
 
 def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_done(
@@ -329,18 +330,18 @@ def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_do
 ) -> None:
     label_studio()
     poll.look()
-    assert waiting(services, "push") == []
+    assert waiting(services, PUSH) == []
     better = replace(classical_version(), id="trained-1", kind="trained")
     services.registry.add(better, ContrastGroups.none(), weights=None)
     services.registry.promote(str(project), better.id)
     for _ in range(2):
         poll.look()
-    assert waiting(services, "push") == [f"push-{project}-{better.id}"]
+    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{better.id}"]
     services.projects.set_pushed(project, services.registry.served_name(str(project)))
     with Redis.from_url(services.settings.redis_address) as connection:
         connection.flushall()
     Poll(services).look()
-    assert waiting(services, "push") == []
+    assert waiting(services, PUSH) == []
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -357,7 +358,7 @@ def test_open_tasks_that_show_the_boxes_of_before_a_push_again_get_those_that_we
     services.projects.set_pushed(project, served)
     label_studio([task_of(1, 1) | {"predictions": [{"id": 1, "model_version": "former+p"}]}], FILES)
     poll.look()
-    assert waiting(services, "push") == [f"push-{project}-{better.id}"] * given
+    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{better.id}"] * given
 
 
 def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rarely(
@@ -371,7 +372,7 @@ def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rare
     with Redis.from_url(services.settings.redis_address) as connection:
         for clock.now in seconds_about(expected, until=2000):
             poll.look()
-            if waiting(services, "push"):
+            if waiting(services, PUSH):
                 queued.append(clock.now)
                 connection.flushall()  # the worker took it up and was killed
     assert queued == expected

@@ -14,10 +14,12 @@ from rq import Queue, Worker
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from backend.credentials import Credentials
 from backend.errors import QueueError
 from backend.learning.queue import JobQueue
 from backend.running.redis import redis_server
 from backend.services import Services
+from tests.backend.conftest import CREDENTIALS, LEARN, PUSH
 
 
 @pytest.fixture
@@ -30,9 +32,9 @@ def test_a_job_names_ids_alone_and_may_take_its_time(services: Services, connect
     services.queue.enqueue_push(1, "trained-1")
     learn, push = (
         Queue(name, connection=connection, serializer=JSONSerializer).jobs[0]
-        for name in ("learn", "push")
+        for name in (LEARN, PUSH)
     )
-    assert (learn.id, learn.func_name, learn.args) == ("learn-7", "backend.jobs.learn", [7])
+    assert (learn.id, learn.func_name, learn.args) == (f"{LEARN}-7", "backend.jobs.learn", [7])
     assert (push.func_name, push.args) == ("backend.jobs.push", [1, "trained-1"])
     assert learn.timeout == services.settings.job_timeout_s
 
@@ -40,19 +42,19 @@ def test_a_job_names_ids_alone_and_may_take_its_time(services: Services, connect
 def test_a_job_that_waits_is_not_queued_again(services: Services, connection: Redis) -> None:
     for _ in range(3):
         services.queue.enqueue_learn(7)
-    assert connection.llen("rq:queue:learn") == 1
+    assert connection.llen(f"rq:queue:{LEARN}") == 1
     assert services.queue.is_live(7)
     assert not services.queue.is_live(8)
 
 
 def test_a_job_that_failed_may_be_queued_again(services: Services, connection: Redis) -> None:
     services.queue.enqueue_learn(7)
-    connection.delete("rq:queue:learn")
-    job = Job.fetch("learn-7", connection=connection, serializer=JSONSerializer)
+    connection.delete(f"rq:queue:{LEARN}")
+    job = Job.fetch(f"{LEARN}-7", connection=connection, serializer=JSONSerializer)
     job.set_status(JobStatus.FAILED)
     assert not services.queue.is_live(7)
     services.queue.enqueue_learn(7)
-    assert connection.lrange("rq:queue:learn", 0, -1) == [b"learn-7"]
+    assert connection.lrange(f"rq:queue:{LEARN}", 0, -1) == [f"{LEARN}-7".encode()]
 
 
 def test_web_and_worker_that_queue_a_failed_job_at_once_queue_it_once(
@@ -61,15 +63,15 @@ def test_web_and_worker_that_queue_a_failed_job_at_once_queue_it_once(
     with ThreadPoolExecutor(8) as threads:
         for _ in range(50):
             services.queue.enqueue_learn(7)
-            connection.delete("rq:queue:learn")
-            job = Job.fetch("learn-7", connection=connection, serializer=JSONSerializer)
+            connection.delete(f"rq:queue:{LEARN}")
+            job = Job.fetch(f"{LEARN}-7", connection=connection, serializer=JSONSerializer)
             job.set_status(JobStatus.FAILED)
             list(threads.map(services.queue.enqueue_learn, [7] * 8))
-            assert connection.lrange("rq:queue:learn", 0, -1) == [b"learn-7"]
+            assert connection.lrange(f"rq:queue:{LEARN}", 0, -1) == [f"{LEARN}-7".encode()]
 
 
 def test_a_redis_that_is_away_is_named_without_its_password() -> None:
-    queue = JobQueue("redis://:hunter2@127.0.0.1:1/0", 60)
+    queue = JobQueue("redis://:hunter2@127.0.0.1:1/0", 60, "")
     with pytest.raises(QueueError, match=r"redis://127.0.0.1:1/0 could not be reached") as caught:
         queue.enqueue_learn(1)
     assert "hunter2" not in str(caught.value)
@@ -89,7 +91,7 @@ def test_a_redis_that_hangs_counts_as_away(
     try:
         while not socket_path.exists():
             time.sleep(0.01)
-        queue = JobQueue(f"unix://{socket_path}", 60)
+        queue = JobQueue(f"unix://{socket_path}", 60, "")
         queue.ping()
         server.send_signal(signal.SIGSTOP)
         with pytest.raises(QueueError, match="could not be reached"):
@@ -102,12 +104,12 @@ def test_a_redis_that_hangs_counts_as_away(
 def test_a_lock_left_by_a_killed_process_keeps_no_webhook_waiting(
     services: Services, connection: Redis
 ) -> None:
-    connection.set("cytoloop:jobs", "of a killed process", ex=60)
+    connection.set(f"cytoloop:jobs:{CREDENTIALS.home_id}", "of a killed process", ex=60)
     began = time.monotonic()
     with pytest.raises(QueueError, match="is kept, and queued by the next look"):
         services.queue.enqueue_learn(7)
     assert time.monotonic() - began < 2
-    connection.delete("cytoloop:jobs")
+    connection.delete(f"cytoloop:jobs:{CREDENTIALS.home_id}")
     services.queue.enqueue_learn(7)
     assert services.queue.is_live(7)
 
@@ -115,7 +117,7 @@ def test_a_lock_left_by_a_killed_process_keeps_no_webhook_waiting(
 def test_the_reaper_waits_for_the_lock_of_a_killed_process(
     services: Services, connection: Redis
 ) -> None:
-    connection.set("cytoloop:jobs", "of a killed process", px=1000)
+    connection.set(f"cytoloop:jobs:{CREDENTIALS.home_id}", "of a killed process", px=1000)
     services.queue.reap()
 
 
@@ -125,12 +127,12 @@ def test_a_redis_that_is_there_answers(services: Services) -> None:
 
 def begin_job(connection: Redis, hostname: str, pid: int) -> str:
     """Let a worker begin the job that waits longest; return its entry among those begun."""
-    queue = Queue("learn", connection=connection, serializer=JSONSerializer)
+    queue = Queue(LEARN, connection=connection, serializer=JSONSerializer)
     worker = Worker([queue], connection=connection, serializer=JSONSerializer)
     worker.hostname, worker.pid = hostname, pid
     worker.register_birth()
     job = queue.jobs[0]
-    connection.lpop("rq:queue:learn")
+    connection.lpop(f"rq:queue:{LEARN}")
     execution = worker.prepare_execution(job)
     worker.set_state("busy")
     worker.prepare_job_execution(job)
@@ -174,10 +176,11 @@ def test_the_job_of_a_worker_that_fell_silent_may_be_queued_again(
     services.queue.enqueue_learn(7)
     begun = begin_job(connection, "a-host-that-is-gone", 1)
     assert services.queue.is_live(7)
-    connection.zadd("rq:wip:learn", {begun: time.time() - 1})  # when it should have been heard of
+    should_have_been_heard_of = time.time() - 1
+    connection.zadd(f"rq:wip:{LEARN}", {begun: should_have_been_heard_of})
     assert not services.queue.is_live(7)
     services.queue.enqueue_learn(7)
-    assert connection.lrange("rq:queue:learn", 0, -1) == [b"learn-7"]
+    assert connection.lrange(f"rq:queue:{LEARN}", 0, -1) == [f"{LEARN}-7".encode()]
 
 
 def test_a_job_that_a_worker_took_and_was_killed_before_it_said_so_is_not_live_after_the_reaper(
@@ -185,7 +188,7 @@ def test_a_job_that_a_worker_took_and_was_killed_before_it_said_so_is_not_live_a
 ) -> None:
     for run in (7, 8):
         services.queue.enqueue_learn(run)
-    assert connection.lpop("rq:queue:learn") == b"learn-7"
+    assert connection.lpop(f"rq:queue:{LEARN}") == f"{LEARN}-7".encode()
     services.queue.reap()
     assert not services.queue.is_live(7)
     assert services.queue.is_live(8)
@@ -198,6 +201,18 @@ def test_the_reaper_leaves_the_jobs_of_whoever_shares_the_redis(
     services.queue.reap()
     assert theirs.get_status() == JobStatus.QUEUED
     assert connection.lrange("rq:queue:default", 0, -1) == [b"export-42"]
+
+
+def test_homes_that_share_a_redis_share_no_jobs(services: Services) -> None:
+    theirs = JobQueue(services.settings.redis_address, 60, Credentials().home_id)
+    services.queue.enqueue_learn(7)
+    assert not theirs.is_live(7)
+    theirs.enqueue_learn(7)
+    assert theirs.enqueue_push(1, "trained-1")
+    assert services.queue.enqueue_push(1, "trained-1")
+    theirs.drop_learn(7)
+    theirs.reap()
+    assert services.queue.is_live(7)
 
 
 @pytest.mark.parametrize("hostname", ["another-host", socket.gethostname()])

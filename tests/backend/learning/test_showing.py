@@ -14,6 +14,7 @@ from model.examples import DatasetSnapshot, LabelledImage, Side
 from model.policy import Policy
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
+from tests.backend.conftest import PUSH
 from tests.backend.serving.conftest import TEN_CELLS, StandIns, found_with_false_boxes
 
 
@@ -96,4 +97,4 @@ def test_a_manager_has_what_counts_shown_and_the_open_tasks_get_it(
     show_anew(services, project, print)
     assert services.registry.policy("1", version) == Policy.of(version)
     with Redis.from_url(services.settings.redis_address) as connection:
-        assert connection.lrange("rq:queue:push", 0, -1) == [b"push-1-trained-1"]
+        assert connection.lrange(f"rq:queue:{PUSH}", 0, -1) == [f"{PUSH}-1-trained-1".encode()]

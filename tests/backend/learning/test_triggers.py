@@ -18,15 +18,16 @@ from backend.learning.triggers import (
     take_up_lost,
 )
 from backend.services import Services
+from tests.backend.conftest import LEARN
 
 
 def queued(services: Services) -> list[str]:
     with Redis.from_url(services.settings.redis_address) as connection:
-        return [job.decode() for job in connection.lrange("rq:queue:learn", 0, -1)]
+        return [job.decode() for job in connection.lrange(f"rq:queue:{LEARN}", 0, -1)]
 
 
 def send_redis_away(services: Services) -> None:
-    services.__dict__["queue"] = JobQueue("unix:///nowhere/redis.sock", 60)
+    services.__dict__["queue"] = JobQueue("unix:///nowhere/redis.sock", 60, "")
 
 
 def bring_redis_back(services: Services) -> None:
@@ -46,7 +47,7 @@ def test_a_milestone_queues_one_job(services: Services, project: int, correct: A
     run = after_correction(services, project)
     assert run is not None
     assert (run.milestone, run.trigger, run.state) == (5, "milestone", "queued")
-    assert queued(services) == [f"learn-{run.id}"]
+    assert queued(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_doubled_events_at_once_queue_one_job(
@@ -76,7 +77,7 @@ def test_the_button_opens_a_run_at_the_present_count(
     correct(range(3))
     run = start_training(services, project)
     assert (run.milestone, run.attempt, run.trigger) == (3, 1, "button")
-    assert queued(services) == [f"learn-{run.id}"]
+    assert queued(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_the_button_pressed_by_many_at_once_opens_one_run(
@@ -125,7 +126,7 @@ def test_with_redis_away_the_run_waits_and_is_queued_by_the_next_correction(
     bring_redis_back(services)
     correct(range(5, 6))
     assert after_correction(services, project) is None
-    assert queued(services) == [f"learn-{services.runs.all(project)[0].id}"]
+    assert queued(services) == [f"{LEARN}-{services.runs.all(project)[0].id}"]
 
 
 def test_a_waiting_run_is_queued_once_when_something_starts(
@@ -135,7 +136,7 @@ def test_a_waiting_run_is_queued_once_when_something_starts(
     assert run is not None
     for _ in range(2):
         assert [r.id for r in requeue_pending(services)] == [run.id]
-    assert queued(services) == [f"learn-{run.id}"]
+    assert queued(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_a_run_whose_worker_died_is_taken_up_again(services: Services, project: int) -> None:
@@ -146,7 +147,7 @@ def test_a_run_whose_worker_died_is_taken_up_again(services: Services, project: 
     again = services.runs.get(run.id)
     assert (again.state, again.cut_offs) == ("queued", 1)
     assert again.message.startswith("Its process ended before it was done")
-    assert queued(services) == [f"learn-{run.id}"]
+    assert queued(services) == [f"{LEARN}-{run.id}"]
 
 
 @pytest.mark.parametrize("is_seen_by_the_poll", [False, True])
@@ -161,7 +162,7 @@ def test_a_death_counts_once_whoever_sees_it_first(
     take_up_killed(services, run.id, "was killed (SIGKILL)")
     again = services.runs.get(run.id)
     assert (again.state, again.cut_offs) == ("queued", 1)
-    assert queued(services) == [f"learn-{run.id}"]
+    assert queued(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_the_job_that_a_dead_worker_of_another_host_left_does_not_hold_up_its_run(
@@ -171,10 +172,10 @@ def test_the_job_that_a_dead_worker_of_another_host_left_does_not_hold_up_its_ru
     assert run is not None
     services.queue.enqueue_learn(run.id)
     with Redis.from_url(services.settings.redis_address) as connection:
-        connection.delete("rq:queue:learn")  # as if a worker had taken it
+        connection.delete(f"rq:queue:{LEARN}")  # as if a worker had taken it
     services.runs.start(run.id)
     take_up(services)
-    assert queued(services) == [f"learn-{run.id}"]
+    assert queued(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_a_run_that_another_process_works_on_is_left_alone(

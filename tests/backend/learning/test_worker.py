@@ -20,6 +20,7 @@ from backend.learning.triggers import after_correction
 from backend.services import Services
 from backend.store.runs import Run
 from model.fields import EASY
+from tests.backend.conftest import LEARN
 
 pytestmark = pytest.mark.integration
 
@@ -92,7 +93,7 @@ def test_doubled_events_make_one_job_one_run_and_one_version(
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: after_correction(services, project), range(8)))
     with Redis.from_url(services.settings.redis_address) as connection:
-        assert connection.llen("rq:queue:learn") == 1
+        assert connection.llen(f"rq:queue:{LEARN}") == 1
     said = work_off(services, iterations=20)
     (run,) = services.runs.all(project)
     assert run.state in ("promoted", "refused"), said

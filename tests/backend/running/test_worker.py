@@ -11,6 +11,8 @@ from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from backend.credentials import Credentials
+from backend.learning.queue import name_in
 from backend.running.ours import worker_service
 from backend.running.pids import descendants
 from backend.running.processes import Process
@@ -28,7 +30,8 @@ def worker(supervisor, tmp_path_factory):
     while not process.is_up():
         time.sleep(0.1)
     with Redis.from_url(settings.redis_address) as connection:
-        queue = Queue("learn", connection=connection, serializer=JSONSerializer)
+        learn = name_in(Credentials.load_or_create(settings).home_id, "learn")
+        queue = Queue(learn, connection=connection, serializer=JSONSerializer)
         queue.enqueue_call("time.sleep", args=(60,))
         yield process
     process.stop()
