@@ -13,7 +13,7 @@ COPY model model
 COPY backend backend
 RUN uv pip install --system --no-cache --no-deps .
 
-RUN useradd --create-home cytoloop && install --directory --owner=cytoloop /data
+RUN useradd --create-home cytoloop && install --directory --owner=cytoloop --mode=700 /data
 USER cytoloop
 ENV CYTOLOOP_HOME=/data
 VOLUME /data

@@ -63,7 +63,7 @@ def home(patient: Patient) -> Iterator[Finding]:
         yield from _socket(patient.settings.redis_socket)
     secrets = folder / FILE_NAME
     if secrets.exists():
-        yield from _secrets(secrets)
+        yield from _secrets(folder, secrets)
 
 
 def _nearest(folder: Path) -> Path:
@@ -151,9 +151,11 @@ def _socket(socket: Path) -> Iterator[Finding]:
         )
 
 
-def _secrets(path: Path) -> Iterator[Finding]:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield warn("Secrets", f"others can read {path} ({mode:o})", f"chmod 600 {path}")
-    else:
-        yield ok("Secrets", f"{path} is for its owner alone")
+def _secrets(folder: Path, file: Path) -> Iterator[Finding]:
+    """Look at the folder too: Label Studio keeps its token there in a file that all can read."""
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, file)}
+    opened = {p: mode for p, mode in modes.items() if mode & (stat.S_IRWXG | stat.S_IRWXO)}
+    for path, mode in opened.items():
+        yield warn("Secrets", f"others can read {path} ({mode:o})", f"chmod go= {path}")
+    if not opened:
+        yield ok("Secrets", f"{folder} and {file.name} are for their owner alone")

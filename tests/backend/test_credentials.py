@@ -8,6 +8,7 @@ import pytest
 
 from backend.credentials import FILE_NAME, Credentials
 from backend.errors import BadSetting
+from backend.services import build_services
 from backend.settings import Settings
 
 
@@ -21,6 +22,15 @@ def test_credentials_are_made_once_for_their_owner_alone_and_settings_take_prece
     chosen = settings.model_copy(update={"webhook_secret": "chosen"})
     assert Credentials.load_or_create(chosen).webhook_secret == "chosen"
     assert Credentials.load_or_create(settings).webhook_secret == made.webhook_secret
+
+
+def test_a_home_is_made_for_its_owner_alone_and_one_that_is_there_stays_as_it_is(
+    settings: Settings,
+) -> None:
+    for mode in (0o700, 0o755):
+        build_services(settings).engine.dispose()
+        assert stat.S_IMODE(settings.home.stat().st_mode) == mode
+        settings.home.chmod(0o755)
 
 
 def test_a_home_is_told_from_others_wherever_it_lies_and_whatever_is_chosen(

@@ -76,10 +76,16 @@ def test_a_home_that_is_not_there_yet_is_well_and_is_not_made(patient: Patient) 
 
 
 def test_secrets_that_others_can_read_are_told(patient: Patient) -> None:
-    Credentials().save(patient.settings.home)
+    home = patient.settings.home
+    home.mkdir(mode=0o700)
+    Credentials().save(home)
     assert [found.level for found in machine.home(patient)] == ["ok", "ok"]
-    (patient.settings.home / FILE_NAME).chmod(0o644)
-    assert [found.level for found in machine.home(patient)] == ["ok", "warn"]
+    for path in (home, home / FILE_NAME):
+        mode = path.stat().st_mode
+        path.chmod(0o755)
+        (told,) = [found for found in machine.home(patient) if found.level == "warn"]
+        assert told.mend == f"chmod go= {path}"
+        path.chmod(mode)
 
 
 def test_a_home_too_deep_for_a_socket_is_told(tmp_path: Path) -> None:
