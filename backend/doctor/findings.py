@@ -11,6 +11,7 @@ from backend.credentials import FILE_NAME, Credentials
 from backend.labelstudio.client import LabelStudio
 from backend.running.http import answers
 from backend.running.lock import Holder, holder
+from backend.running.ours import web_address
 from backend.settings import Settings
 
 Level = Literal["ok", "warn", "fail"]
@@ -89,7 +90,7 @@ class Patient:
 
     @cached_property
     def web_answers(self) -> bool:
-        return answers(f"{self.settings.backend_address}/health")
+        return answers(f"{web_address(self.settings)}/health")
 
 
 #: Looks at one part of an installation.

@@ -13,6 +13,7 @@ from backend.doctor.storage import known_projects
 from backend.errors import LabelStudioError
 from backend.labelstudio.client import SECRET_HEADER, WEBHOOK_ACTIONS
 from backend.running.http import TIMEOUT_S
+from backend.running.ours import web_address
 from backend.store.projects import Project
 
 #: Label Studio sends a webhook while it answers, and waits for it for a second.
@@ -105,7 +106,7 @@ def _received(patient: Patient) -> float:
     kept = patient.credentials
     password = kept.backend_password if kept else patient.settings.backend_password
     answer = requests.get(
-        f"{patient.settings.backend_address}/metrics",
+        f"{web_address(patient.settings)}/metrics",
         auth=(patient.settings.backend_user, password),
         timeout=TIMEOUT_S,
     )

@@ -16,7 +16,7 @@ from backend.learning.queue import without_password
 from backend.running.errors import RunningError
 from backend.running.http import TIMEOUT_S
 from backend.running.label_studio import program
-from backend.running.ours import lives, workers
+from backend.running.ours import lives, web_address, workers
 from backend.running.ports import is_free
 from backend.running.redis import redis_server
 
@@ -65,7 +65,7 @@ def web(patient: Patient) -> Iterator[Finding]:
     elif not is_free(settings.host, settings.port):
         yield _taken("Cytoloop", settings.port, "CYTOLOOP_PORT")
     else:
-        yield fail("Cytoloop", f"{settings.backend_address} does not answer", _mend_web(patient))
+        yield fail("Cytoloop", f"{web_address(settings)} does not answer", _mend_web(patient))
 
 
 def label_studio(patient: Patient) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def _put(patient: Patient) -> str:
 
 def _same_password(patient: Patient) -> Iterator[Finding]:
     """Look whether the server that answers is the one of this home."""
-    address, kept = patient.settings.backend_address, patient.credentials
+    address, kept = web_address(patient.settings), patient.credentials
     password = kept.backend_password if kept else patient.settings.backend_password
     user = patient.settings.backend_user
     answer = requests.get(f"{address}/metrics", auth=(user, password), timeout=TIMEOUT_S)
@@ -126,7 +126,7 @@ def _mend_redis(patient: Patient) -> str:
 
 
 def _mend_web(patient: Patient) -> str:
-    if patient.settings.backend_url:
+    if patient.settings.backend_url and not patient.holder:
         return "Start the server there, or correct CYTOLOOP_BACKEND_URL."
     return _look_into(patient, "web")
 

@@ -11,6 +11,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.running.attach import attach
 from backend.running.http import answers
 from backend.running.label_studio import is_own, known_address, require_same
+from backend.running.ours import web_address
 from backend.services import build_services
 from backend.settings import Settings
 
@@ -55,7 +56,7 @@ def connect(settings: Settings, url: str, token: str, project_id: int) -> str:
     services = replace(services, credentials=kept)
     services.projects.ensure(project_id, project["title"], project["label_config"])
     done = f"Label Studio {found['version']} at {url}, as {found['user']}: "
-    if not answers(f"{settings.backend_address}/health"):
+    if not answers(f"{web_address(settings)}/health"):
         return f"{done}kept. Start Cytoloop (cytoloop up): it attaches {project['title']!r}."
     attach(services, project_id)
     attached = f"{done}{project['title']!r} is attached to {settings.backend_address}."

@@ -17,6 +17,7 @@ from rq.worker import BaseWorker
 from backend.credentials import Credentials
 from backend.learning.queue import LEARN, name_in
 from backend.running.http import answers
+from backend.running.lock import holder
 from backend.running.pids import is_running
 from backend.running.processes import Service
 from backend.settings import Settings
@@ -51,6 +52,14 @@ def web_service(settings: Settings) -> Service:
         healthy=partial(answers, f"{here}/health"),
         environment=environment(settings),
     )
+
+
+def web_address(settings: Settings) -> str:
+    """Return where to ask the web server: here, where `cytoloop up` runs it.
+
+    The address that Label Studio has for it may be right from Label Studio's side alone.
+    """
+    return settings.address_here if holder(settings.home) else settings.backend_address
 
 
 def worker_service(settings: Settings) -> Service:

@@ -10,7 +10,7 @@ from backend.learning.milestones import upcoming_milestone
 from backend.learning.queue import without_password
 from backend.learning.triggers import milestone_reached
 from backend.running.http import answers
-from backend.running.ours import has_worker
+from backend.running.ours import has_worker, web_address
 from backend.running.redis import answers as redis_answers
 from backend.services import Services
 from backend.store.projects import Project
@@ -51,14 +51,12 @@ class Status:
 def status_of(services: Services) -> Status:
     """Look at every service and project; a service that is away is reported, not raised."""
     settings, studio = services.settings, services.label_studio.url
-    home_id = services.credentials.home_id
+    web, home_id = web_address(settings), services.credentials.home_id
     redis = redis_answers(settings.redis_address)
     found = (
         ServiceStatus("Redis", without_password(settings.redis_address), redis),
         ServiceStatus("Label Studio", studio, answers(f"{studio}/health")),
-        ServiceStatus(
-            "Cytoloop", settings.backend_address, answers(f"{settings.backend_address}/health")
-        ),
+        ServiceStatus("Cytoloop", web, answers(f"{web}/health")),
         ServiceStatus("Worker", "", redis and has_worker(settings.redis_address, home_id)),
     )
     return Status(found, tuple(_project(services, p) for p in services.projects.all()))
