@@ -26,7 +26,7 @@ PORTS = ("port", "label_studio_port")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _RELATIVE_SQLITE = re.compile(r"(?P<dialect>sqlite(\+\w+)?):///(?!/|:memory:)(?P<file>.+)")
 #: Never told, not even where they cannot be used.
-_SECRETS = ("backend_password", "webhook_secret")
+_SECRETS = ("backend_password", "webhook_secret", "redis_url")
 
 
 class Settings(BaseSettings):
@@ -154,6 +154,10 @@ class Settings(BaseSettings):
     def _of_redis(cls, value: str) -> str:
         if value and urlsplit(value).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("it begins with redis://, rediss:// or unix://")
+        if value:
+            from redis import Redis  # which most commands have no use for
+
+            Redis.from_url(value)
         return value
 
     @field_validator("database_url")
