@@ -87,7 +87,6 @@ class Services:
 def build_services(settings: Settings | None = None) -> Services:
     """Put the parts together; makes the home and brings the database up to date."""
     settings = settings or Settings()
-    # What Label Studio keeps in it, its token too, others could read.
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_home()
     credentials = Credentials.load_or_create(settings)
     return Services(settings, credentials, open_database(settings.database_address))

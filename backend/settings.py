@@ -24,7 +24,7 @@ PORTS_FILE = "ports.json"
 PORTS = ("port", "label_studio_port")
 #: An address to listen on, and none to ask at.
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
-_RELATIVE_SQLITE = re.compile(r"(?P<dialect>sqlite(\+\w+)?):///(?!/|:memory:)(?P<file>.+)")
+_RELATIVE_SQLITE = re.compile(r"(?P<dialect>sqlite(\+\w+)?):///(?!/|:memory:|file:)(?P<file>.+)")
 #: Never told, not even where they cannot be used.
 _SECRETS = ("backend_password", "webhook_secret", "redis_url")
 
@@ -157,17 +157,23 @@ class Settings(BaseSettings):
         if value:
             from redis import Redis  # which most commands have no use for
 
-            Redis.from_url(value)
+            try:
+                Redis.from_url(value)
+            except ValueError:  # whose words may tell a part of the password
+                raise ValueError(
+                    "its port or an option is none; in a password # is written %23, and / %2F"
+                ) from None
         return value
 
     @field_validator("database_url")
     @classmethod
     def _of_one_file(cls, value: str, info: ValidationInfo) -> str:
         if relative := _RELATIVE_SQLITE.fullmatch(value):
-            home = info.data.get("home", Path("/HOME"))
+            here, home = Path.cwd(), info.data.get("home", Path("/HOME"))
+            folder = here if (here / relative["file"]).exists() else home
             raise ValueError(
                 "each command would look for it in the folder where it is called, the loop in the "
-                f"home: write {relative['dialect']}:///{home / relative['file']}"
+                f"home: write {relative['dialect']}:///{folder / relative['file']}"
             )
         return value
 
@@ -220,6 +226,13 @@ class Settings(BaseSettings):
         for name in ports.keys() - self.model_fields_set:
             setattr(self, name, ports[name])
         return self
+
+    def make_home(self) -> None:
+        """Make the home where it is not there, for its owner alone.
+
+        What Label Studio keeps in it, its token too, others could read.
+        """
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def backend_address(self) -> str:

@@ -82,6 +82,7 @@ def train(
     from model.registry import Registry
 
     settings = settings_from(home=home, device=device, preset=preset, iterations=iterations)
+    settings.make_home()
     registry = Registry(settings.registry_folder, settings.first_version)
     champion = _to_begin_with(start, registry, settings) if start else None
     wanted = [name.strip() for name in classes.split(",") if name.strip()] or None

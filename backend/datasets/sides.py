@@ -99,6 +99,9 @@ def _fingerprints(
 
 def _decide(entries: dict[str, _Entry], folder: set[str]) -> dict[str, _Entry]:
     """Return the entries that have a side now."""
+    # As in a project: what is like one that teaches is never held out.
+    by_side = sorted(entries.items(), key=lambda one: (not one[1].side, one[1].side == "held-out"))
+    entries = dict(by_side)
     grouped = group_alike([entry.fingerprint for entry in entries.values()])
     here = {group for sha256, group in zip(entries, grouped, strict=True) if sha256 in folder}
     # Images of other folders count only where one of this folder is like them.

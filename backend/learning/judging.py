@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from backend.effort.measuring import started_from
 from backend.learning.snapshots import of_fields_untaught, truths, unseen_images
@@ -23,6 +24,11 @@ NOTHING_TO_JUDGE_BY = (
     "champion stays; correct more images, or choose by hand with `cytoloop models promote`",
 )
 
+ALL_ALIKE = (
+    "each held-out image is like one that teaches, for want of others: the figures flatter the "
+    "candidate; correct images of other fields too"
+)
+
 
 def judge(
     services: Services,
@@ -36,21 +42,23 @@ def judge(
     The corrections that arrived while the candidate learned are unseen by both, and they are the
     only ones of which this is so for certain however often a project was judged. Where there is no
     unseen image, as in a project of the very images that the starter was made from, those judge
-    that both have seen.
+    that both have seen; where each held-out one is like one that teaches, as in a film, these do.
     """
     beside = unseen_images(services, project, snapshot)
     ours, theirs = (snapshot.seen_elsewhere(each.lineage) for each in (candidate, champion))
-    held_out = of_fields_untaught(services, project, snapshot.of_side("held-out"))
-    corrected = (*held_out, *beside)
+    held_out = snapshot.of_side("held-out")
+    untaught = (*of_fields_untaught(services, project, held_out), *beside)
+    corrected = untaught or held_out
     images = [i for i in corrected if i.sha256 not in ours | theirs]
     images = images or [i for i in corrected if i.sha256 in ours & theirs]
     if not images:
         return GateDecision(False, NOTHING_TO_JUDGE_BY)
-    return decide(
+    decision = decide(
         _evidence(services, project, candidate, images, snapshot),
         _evidence(services, project, champion, images, snapshot),
         _known(services, project, snapshot, images, beside, ours & theirs),
     )
+    return decision if untaught else replace(decision, reasons=(*decision.reasons, ALL_ALIKE))
 
 
 def _evidence(

@@ -25,11 +25,11 @@ from model.starter import STARTER_ID
         ("WATCH_SHARE", "7", "less than or equal to 1"),
         ("DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
         ("REDIS_URL", "localhost", "begins with redis://"),
-        ("REDIS_URL", "redis://localhost:99999/0", "Port out of range"),
+        ("REDIS_URL", "redis://localhost:99999/0", "its port or an option is none"),
         (
             "REDIS_URL",
             "redis://:hunter2@localhost:63790x/0",
-            "cannot be what it is: Port could not",
+            "cannot be what it is: its port",
         ),
         ("LOG_LEVEL", "loud", "'WARNING'"),
         ("BACKEND_PASSWORD", "Zählwerk", "cannot be what it is: .* ASCII"),
@@ -73,7 +73,8 @@ def test_a_database_that_would_be_another_in_each_folder_is_refused(tmp_path: Pa
     there = f"sqlite:///{tmp_path / 'data' / 'loop.db'}"
     with pytest.raises(BadSetting, match=f"the loop in the home: write {there}"):
         Settings(home=tmp_path, database_url="sqlite:///data/loop.db")
-    for url in (there, "postgresql+psycopg://lab@localhost/cells"):
+    uri = f"sqlite:///file:{tmp_path}/loop.db?uri=true"
+    for url in (there, uri, "postgresql+psycopg://lab@localhost/cells"):
         assert Settings(home=tmp_path, database_url=url).database_address == url
 
 

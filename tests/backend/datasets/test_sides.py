@@ -63,6 +63,20 @@ def test_another_folders_image_of_the_same_field_takes_its_side(
     assert {i.path.name.replace("-1", "-0"): i.side for i in dimmer} == side_of
 
 
+def test_an_image_between_one_that_teaches_and_one_held_out_teaches(
+    tmp_path: Path, images: Images
+) -> None:
+    manifest, (new,) = tmp_path / "sides.json", images(1)
+    fields = {"first": (0x0, "held-out"), "second": (0xFFFF, "train")}  # 16 bits apart
+    kept = {
+        name: {"fingerprint": f"{code:016x}", "side": side} for name, (code, side) in fields.items()
+    }
+    between = {"fingerprint": f"{0xFF:016x}", "side": None}
+    manifest.write_text(json.dumps(kept | {new.sha256: between}))
+    (sided,) = with_sides([new], manifest)
+    assert sided.side == "train"
+
+
 def test_a_manifest_of_before_fingerprints_keeps_its_sides_and_gets_them(
     tmp_path: Path, images: Images
 ) -> None:

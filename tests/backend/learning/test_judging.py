@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backend.learning.judging import judge
+from backend.learning.judging import ALL_ALIKE, judge
 from backend.learning.snapshots import build_snapshot
 from backend.services import Services
 from model.classical import classical_version
@@ -59,16 +59,21 @@ def test_another_picture_of_a_field_that_taught_is_no_evidence(
     assert len(judged(services, project, snapshot).images) == 1
 
 
-def test_a_held_out_image_that_one_which_taught_since_is_like_does_not_judge(
+def test_a_held_out_image_that_one_which_taught_since_is_like_judges_for_want_of_others_alone(
     services: Services, project: int, snapshot: DatasetSnapshot, correct_fields: Any
 ) -> None:
     (held_out,), taught = snapshot.of_side("held-out"), snapshot.of_side("train")[0]
     services.images.set_fingerprint(held_out.sha256, 0, f"{0:016x}")
     services.images.set_fingerprint(taught.sha256, 0, f"{0xFF:016x}")
+    alone = judged(services, project, snapshot)
+    assert [image.sha256 for image in alone.images] == [held_out.sha256]
+    assert alone.reasons[-1] == ALL_ALIKE
     correct_fields([5])
     assert len(judged(services, project, snapshot).images) == 1
     services.images.set_fingerprint(taught.sha256, 0, f"{0xFFF:016x}")
-    assert len(judged(services, project, snapshot).images) == 2
+    unlike = judged(services, project, snapshot)
+    assert len(unlike.images) == 2
+    assert ALL_ALIKE not in unlike.reasons
 
 
 def test_what_one_version_alone_has_learned_from_does_not_judge(
