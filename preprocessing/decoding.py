@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,13 @@ MOST_PIXELS = 2**29
 
 #: Beyond this float32 tells not all whole numbers apart.
 MOST_EXACT = 2**24
+
+# What is wrong with a file is said by errors of our own; of words that tell nothing of its pixels
+# tifffile would complain at each reading.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+#: What tifffile raises on words of others that tell nothing of the pixels.
+_ODD_WORDS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 _CUT_OFF = "the file ends before its pixels do; copy it again."
 
@@ -62,6 +70,23 @@ def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
         else:
             pixels, pages = _decode_flat(source, page), 1
         return _grey_levels(pixels), pages
+
+
+def why_refused(path: Path, page: int, name: str) -> str:
+    """Return what :func:`decode` would raise, as far as a TIFF tells before its pixels; else "".
+
+    So an image can be left out that was taken in before its kind was refused.
+    """
+    try:
+        with _failures_named(name):
+            if _is_tiff(path):
+                import tifffile
+
+                with tifffile.TiffFile(path) as tiff:
+                    _checked_page(tiff, page)
+    except UnreadableImage as error:
+        return str(error)
+    return ""
 
 
 @contextmanager
@@ -107,15 +132,20 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
     import tifffile
 
     with tifffile.TiffFile(_stream(source)) as tiff:
-        pages = len(tiff.pages)
-        if _is_cut_off(tiff):
-            raise UnreadableImage(_CUT_OFF)
-        _check_page(number, pages)
-        _check_planes(tiff)
-        page = tiff.pages[number].aspage()
-        _check_tiff_page(page, tiff.filehandle.size)
+        page = _checked_page(tiff, number)
         pixels = _luminance(_colours_of(page))
-        return _upright(pixels, _orientation(page.tags.valueof(ORIENTATION_TAG))), pages
+        upright = _upright(pixels, _orientation(page.tags.valueof(ORIENTATION_TAG)))
+        return upright, len(tiff.pages)
+
+
+def _checked_page(tiff: TiffFile, number: int) -> TiffPage:
+    if _is_cut_off(tiff):
+        raise UnreadableImage(_CUT_OFF)
+    _check_page(number, len(tiff.pages))
+    _check_planes(tiff)
+    page: TiffPage = tiff.pages[number].aspage()
+    _check_tiff_page(page, tiff.filehandle.size)
+    return page
 
 
 def _is_cut_off(tiff: TiffFile) -> bool:
@@ -144,7 +174,11 @@ def _check_planes(tiff: TiffFile) -> None:
     """
     if len(tiff.pages) > 1 or not (tiff.is_imagej or tiff.is_shaped):
         return
-    page, whole = tiff.pages[0].aspage(), tiff.series[0]
+    page = tiff.pages[0].aspage()
+    try:
+        whole = tiff.series[0]
+    except _ODD_WORDS:
+        return
     is_there = page.dataoffsets[0] + whole.nbytes <= tiff.filehandle.size
     if whole.is_truncated and is_there:
         planes = whole.nbytes // page.nbytes
@@ -195,19 +229,25 @@ def _orientation(told: object) -> int:
 def is_turned(path: Path) -> bool:
     """Tell whether the first page is turned or mirrored to be upright.
 
-    Tools that ignore the tag which says so see another image than ``read_image`` gives.
+    Tools that ignore the tag which says so see another image than ``read_image`` gives. A PNG whose
+    tag stands behind its pixels is not told: to find it would be to decode them.
+
+    Raises
+    ------
+    UnreadableImage
+        It cannot be told.
     """
-    if _is_tiff(path):
-        import tifffile
+    with _failures_named(path.name):
+        if _is_tiff(path):
+            import tifffile
 
-        with tifffile.TiffFile(path) as tiff:
-            told = tiff.pages[0].aspage().tags.valueof(ORIENTATION_TAG)
-    else:
-        from PIL import Image
+            with tifffile.TiffFile(path) as tiff:
+                told = tiff.pages[0].aspage().tags.valueof(ORIENTATION_TAG)
+        else:
+            from PIL import Image
 
-        with open_flat(path) as image:
-            # A PNG's own would decode the image, to look behind its pixels too.
-            told = Image.Image.getexif(image).get(ORIENTATION_TAG)
+            with open_flat(path) as image:
+                told = Image.Image.getexif(image).get(ORIENTATION_TAG)
     return _orientation(told) in _TURNED
 
 

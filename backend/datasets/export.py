@@ -25,6 +25,7 @@ from model.boxes import Box
 from model.label_guard import NONE_USABLE, SetAside, summary
 from model.wording import first_of
 from preprocessing.decoding import is_turned
+from preprocessing.errors import UnreadableImage
 
 ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", "export.json"
 #: The boxes that look wrong to the label guard; they are exported all the same.
@@ -152,7 +153,14 @@ def _renamed(images: Sequence[KnownImage]) -> list[str]:
 
 def _turned(services: Services, images: Sequence[KnownImage]) -> list[str]:
     firsts = [(k.file_name, _raw_file(services, k)) for k in images if not k.stored.page]
-    return turned_note([name for name, raw in firsts if raw and is_turned(raw)])
+    return turned_note([name for name, raw in firsts if raw and _is_turned(raw)])
+
+
+def _is_turned(raw: Path) -> bool:
+    try:
+        return is_turned(raw)
+    except UnreadableImage:  # such as one that was damaged since: its boxes are known all the same
+        return False
 
 
 def _raw_file(services: Services, image: KnownImage) -> Path | None:

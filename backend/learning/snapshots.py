@@ -20,6 +20,7 @@ from model.examples import DatasetSnapshot, LabelledImage, Side, content_hash, d
 from model.label_guard import NONE_USABLE, ImageLabels, guard, summary, without
 from model.likeness import alike_to_any, fingerprint_of, group_alike
 from model.wording import counted
+from preprocessing.decoding import why_refused
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import read_image
 
@@ -194,7 +195,23 @@ def _learnable(services: Services, project: int, on_note: OnNote) -> list[_Examp
     examples = _examples(services, project, on_note)
     for note in _notes(example for example in examples if example.labels.is_lost):
         on_note(note)
-    return [example for example in examples if not example.labels.is_lost]
+    learnable = []
+    for example in examples:
+        if example.labels.is_lost:
+            continue
+        if why := _why_refused(services, example.image):
+            on_note(f"left out: {why}")
+        else:
+            learnable.append(example)
+    return learnable
+
+
+def _why_refused(services: Services, image: StoredImage) -> str:
+    """Return why a file cannot be read that could be when it was taken in, as far as it is told."""
+    try:
+        return why_refused(services.images.path(image.sha256), image.page, image.name)
+    except NotFound:
+        return ""  # whoever reads it says so
 
 
 def _notes(examples: Iterable[_Example]) -> list[str]:

@@ -78,7 +78,15 @@ def test_a_stack_that_tells_of_one_page_is_not_taken_for_a_single_image(discs, t
         read_image(content)
 
 
-@pytest.mark.parametrize("words", ["ImageJ=1.54f\nimages=3\nslices=3\n", '{"shape": [3, 96, 128]}'])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ImageJ=1.54f\nimages=3\nslices=3\n",
+        "ImageJ=1.54f\nimages=x\nslices=abc\n",
+        '{"shape": [3, 96, 128]}',
+        '{"shape": null}',
+    ],
+)
 def test_a_plane_that_was_saved_with_the_words_of_its_stack_is_a_single_image(discs, tiff, words):
     content = tiff(discs(), metadata=None, description=words)
     np.testing.assert_array_equal(read_image(content).pixels, discs())

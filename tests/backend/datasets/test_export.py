@@ -485,6 +485,14 @@ def test_images_of_one_name_are_told_apart_by_the_same_names_in_all_exports(
     assert [path.name for path in (tmp_path / "out" / "annotations").iterdir()] == ["a-2.xml"]
 
 
+@pytest.mark.parametrize("content", [b"", b"II*\0\x08\0\0\0"])
+def test_boxes_of_an_image_whose_file_was_damaged_since_are_exported_all_the_same(
+    services: Services, project: int, put: Put, tmp_path: Path, content: bytes
+) -> None:
+    services.images.path(put(1, "a.png", corrected=[CELL])).write_bytes(content)
+    assert export_csv(services, project, tmp_path / "b.csv").boxes == 1
+
+
 def test_boxes_that_look_wrong_are_exported_as_drawn_and_listed(
     services: Services, project: int, put: Put, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from backend.errors import NotFound
 from backend.learning.snapshots import build_snapshot, frozen, unseen_images
@@ -189,6 +190,24 @@ def test_an_image_of_which_nothing_drawn_can_be_used_neither_teaches_nor_judges(
     assert unseen_images(services, project, snapshot) == []
     correct([3], regions(A_BOX), id=99)
     assert [image.sha256 for image in unseen_images(services, project, snapshot)] == [hashes[3]]
+
+
+def test_an_image_that_was_taken_in_before_its_kind_was_refused_is_left_out_and_told(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    hashes = [add_image(task) for task in range(4)]
+    tifffile.imwrite(
+        services.images.path(hashes[0]),
+        np.zeros((48, 64, 2), np.uint8),
+        photometric="minisblack",
+        planarconfig="contig",
+    )
+    correct(range(4))
+    notes: list[str] = []
+    snapshot = build_snapshot(services, project, notes.append)
+    assert [image.sha256 for image in snapshot.images] == hashes[1:]
+    said = "image0.png: 2 channels in one page; save the one to look at."
+    assert notes == [f"left out: {said}"]
 
 
 def test_whatever_is_changed_or_left_out_is_said(
