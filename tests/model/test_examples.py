@@ -66,11 +66,12 @@ def test_one_or_two_left_over_wait_for_the_next_run(hashes, decided):
     assert waiting == list(expected)
 
 
-@given(HASHES)
-def test_the_inner_side_begins_at_twenty_images(hashes):
-    sides = deal(hashes)
-    assert "inner" not in sides[:20]
-    assert all("inner" in sides[s : s + 5] for s in range(20, len(hashes) - 4, 5))
+@given(HASHES, st.integers(0, 40))
+def test_the_inner_side_begins_at_twenty_images(hashes, decided):
+    sides = deal(hashes, decided)
+    assert "inner" not in sides[: max(20 - decided, 0)]
+    for start in range(0, len(hashes) - 4, 5):
+        assert ("inner" in sides[start : start + 5]) == (decided + start >= 20)
 
 
 @given(corrections(), st.integers(0, 60))

@@ -139,6 +139,15 @@ def test_a_stratum_of_too_few_images_has_no_say():
     assert "contrast low (9 images): too few to be looked at alone" in decision.reasons
 
 
+def test_a_stratum_without_a_cell_in_which_the_candidate_sees_some_refuses_it():
+    ours = evidence_of([*[(0, [(0.9, False)] * 3)] * 10, *fields(20, right=9)])
+    theirs = evidence_of([*[(0, [])] * 10, *fields(20, right=6)])
+    decision = decide(ours, theirs, strata(*["low"] * 10, *["high"] * 20), GATE)
+    assert not decision.promoted
+    assert "contrast low (10 images): worse" in decision.reasons[-3]
+    assert "contrast high (20 images): not worse" in decision.reasons[-2]
+
+
 def test_a_decision_says_which_boxes_the_truth_was_made_from():
     began = ["champ", "champ", "older", "", "champ"]
     images = [

@@ -194,6 +194,24 @@ def test_looks_change_nothing_of_what_is_learned(snapshot, whole, tmp_path):
     assert run(alone, tmp_path).read_bytes() == whole[0].read_bytes()
 
 
+def test_a_training_that_goes_on_knows_its_end_and_the_best_weights(snapshot, tmp_path):
+    examples = Examples(snapshot.images, NONE, CLASSES, 1.0)
+
+    def training(looks, **state):
+        module = build(DETECTOR, CLASSES)
+        return Training(module, PLAN, examples, torch.device("cpu"), tmp_path, "", looks, **state)
+
+    best = build(DETECTOR, CLASSES).state_dict()
+    killed = training(replace(with_seen(snapshot, 0.8, 0.5), best=best), iteration=10, cut=12)
+    killed.keep()
+    resumed = training(with_seen(snapshot))
+    resumed.resume()
+    assert (resumed.iteration, resumed.cut) == (10, 12)
+    assert resumed.looks.seen == killed.looks.seen
+    assert resumed.looks.best.keys() == best.keys()
+    assert all(torch.equal(t, best[name]) for name, t in resumed.looks.best.items())
+
+
 class Full(Looks):
     """Looks for which memory runs out from iteration 6 on."""
 

@@ -267,16 +267,22 @@ def test_an_empty_middle_tells_no_size_and_cells_elsewhere_are_found():
 
 
 class Capped(Perfect):
-    """Reaches a cap in the one tile that shows the top left corner."""
+    """Reaches a cap in one tile alone."""
+
+    def __init__(self, truth, tile):
+        super().__init__(truth)
+        self.place = tile.top * self.width + tile.left
 
     def _seen(self, image):
         found = super()._seen(image)
-        corner = image.pixels[0, 0] == 0
-        return replace(found, caps_reached=("detections_per_image",) if corner else ())
+        is_there = image.pixels[0, 0] == self.place
+        return replace(found, caps_reached=("detections_per_image",) if is_there else ())
 
 
-def test_a_cap_reached_in_one_tile_is_told_of_the_image():
-    (found,) = TiledDetector(Capped([(5, 5, 25, 25)]), 40.0, TILE).detect([places()])
+@pytest.mark.parametrize("number", [0, 7, -1])
+def test_a_cap_reached_in_one_tile_is_told_of_the_image(number):
+    capped = Capped([(5, 5, 25, 25)], lay_out(SIDE, SIDE, TILE, OVERLAP)[number])
+    (found,) = TiledDetector(capped, OVERLAP / 2, TILE).detect([places()])
     assert found.caps_reached == ("detections_per_image",)
 
 
