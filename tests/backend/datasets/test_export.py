@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from backend.datasets.export import export_counts, export_csv, export_voc
 from backend.datasets.folder import labelled_folder
 from backend.datasets.rawfiles import depth_of
 from backend.datasets.voc import read_voc
+from backend.effort.watch import show_blank
 from backend.errors import BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
@@ -304,6 +305,28 @@ def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_la
     assert ",Cell,corrected,1,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
 
 
+def test_of_two_tasks_of_one_image_the_correction_updated_last_counts(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png", corrected=[CELL])
+    services.images.attach_task(project, sha256, 0, 2)
+    two = tuple(to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface))
+    later = NOW + timedelta(minutes=1)
+    services.annotations.record(Annotation(2, project, 2, two, NOW, later))
+    assert counted(services, project, tmp_path) == [("a.png", "2", "")]
+
+
+def test_what_was_odd_about_a_prediction_is_told_with_its_counts(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256, regions = put(1, "a.png"), to_regions([CELL], 64, 48, interface)
+    flags = ("limit reached: 1,000 cells",)
+    services.predictions.add(project, 1, sha256, 0, "v1+0.5", regions, 0.5, flags=flags)
+    export_counts(services, project, tmp_path / "counts.csv")
+    rows = csv.DictReader((tmp_path / "counts.csv").read_text().splitlines())
+    assert next(rows)["flags"] == flags[0]
+
+
 def test_after_a_roll_back_the_champions_boxes_count_again(
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:
@@ -417,6 +440,18 @@ def test_boxes_that_were_drawn_from_none_name_no_version(
     export_voc(services, project, tmp_path / "out")
     (image,) = json.loads((tmp_path / "out" / "export.json").read_text())["images"]
     assert (image["source"], image["model_version"]) == ("corrected", "")
+
+
+def test_boxes_that_were_drawn_blind_name_no_version(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png")
+    shown = show_blank([replace(CELL, score=0.95)], (64, 48), interface)
+    kept = (project, 1, sha256, 0, "v1+0.5", shown.regions, 0.5)
+    services.predictions.add(*kept, watch=shown.watch)
+    drawn, after = tuple(to_regions([CELL], 64, 48, interface)), datetime(2099, 1, 1, tzinfo=UTC)
+    services.annotations.record(Annotation(1, project, 1, drawn, after, after, lead_time=9.0))
+    assert counted(services, project, tmp_path) == [("a.png", "1", "")]
 
 
 def test_a_box_that_is_shown_to_save_work_alone_does_not_count(
