@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 
 from backend.learning.judging import ALL_ALIKE, judge
 from backend.learning.snapshots import build_snapshot
 from backend.services import Services
 from model.classical import classical_version
 from model.examples import DatasetSnapshot
-from model.fields import EASY
+from model.fields import EASY, HARD
 from model.versions import GateDecision, ModelVersion
+from tests.backend.learning.conftest import field_of
 
 CHAMPION = classical_version()
 
@@ -76,13 +80,33 @@ def test_a_held_out_image_that_one_which_taught_since_is_like_judges_for_want_of
     assert ALL_ALIKE not in unlike.reasons
 
 
+@pytest.mark.parametrize("learned", ["candidate", "champion"])
 def test_what_one_version_alone_has_learned_from_does_not_judge(
-    services: Services, project: int, snapshot: DatasetSnapshot
+    services: Services, project: int, snapshot: DatasetSnapshot, learned: str
 ) -> None:
     (held_out,) = snapshot.of_side("held-out")
-    decision = judged(services, project, snapshot, replace(CHAMPION, lineage=(held_out.sha256,)))
+    versions = {"candidate": CHAMPION, "champion": CHAMPION}
+    versions[learned] = replace(CHAMPION, lineage=(held_out.sha256,))
+    decision = judge(services, project, snapshot=snapshot, **versions)
     assert not decision.promoted
     assert decision.reasons[0].startswith("there is no corrected image that candidate and champion")
+
+
+def test_a_held_out_page_of_a_stack_judges_though_another_page_taught(
+    services: Services, project: int, correct: Any, regions: Any
+) -> None:
+    fields = [field_of(seed, 4, HARD) for seed in range(5)]
+    stack = io.BytesIO()
+    tifffile.imwrite(stack, np.stack([field.pixels for field in fields]), photometric="minisblack")
+    sha256 = services.images.keep(stack.getvalue())
+    for page, field in enumerate(fields):
+        services.images.add(project, sha256, page, "stack.tif", 96, 96)
+        services.images.attach_task(project, sha256, page, page)
+        correct([page], regions(*field.boxes, width=96, height=96))
+    snapshot = build_snapshot(services, project, print)
+    decision = judged(services, project, snapshot, replace(CHAMPION, lineage=(sha256,)))
+    (held_out,) = snapshot.of_side("held-out")
+    assert [(image.sha256, image.page) for image in decision.images] == [(sha256, held_out.page)]
 
 
 def test_what_both_have_learned_from_judges_where_there_is_nothing_else(

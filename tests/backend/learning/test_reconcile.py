@@ -136,6 +136,20 @@ def test_what_is_updated_while_all_tasks_are_listed_stays_so(
     assert services.annotations.corrected(project) == [updated]
 
 
+def test_a_task_that_is_opened_while_all_are_listed_is_not_forgotten(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any], add_image: Any
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+
+    def tasks(id: int) -> Any:
+        yield task
+        add_image(7)
+
+    recorded.tasks = tasks
+    reconcile(services, project)
+    assert services.images.known_tasks(project) == {4, 7}
+
+
 def test_an_image_that_cannot_be_had_is_said_and_holds_up_nothing(
     services: Services, project: int, label_studio: Any, task: dict[str, Any]
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,16 @@ def test_with_too_few_images_that_may_choose_what_counts_is_shown(
     assert not show_least_work(services, project, version, snapshot(*sides), print)
     assert services.registry.policy("1", version) == Policy.of(version)
     assert services.registry.champion_stamp("1") == before
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_the_size_of_cells_that_was_told_stays_whatever_is_shown(
+    services: Services, project: int, version: ModelVersion, snapshot: Any, number: int
+) -> None:
+    told = replace(Policy.of(version), cell_diameter_px=22.0)
+    services.registry.set_policy("1", version, told)
+    show_least_work(services, project, version, snapshot(*["inner"] * number), print)
+    assert services.registry.policy("1", version).cell_diameter_px == 22.0
 
 
 def test_neither_what_taught_a_version_nor_what_judges_chooses_its_boxes(

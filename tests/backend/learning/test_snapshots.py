@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from backend.learning.snapshots import build_snapshot, frozen, unseen_images
 from backend.learning.taken import snapshot_file
 from backend.services import Services
 from model.boxes import Box
+from model.examples import Side
 from model.fields import HARD, generate_field
 
 A_BOX = Box(3.0, 4.0, 20.0, 30.0, "Cell")
@@ -161,6 +163,20 @@ def test_of_two_tasks_of_one_image_the_later_correction_counts(
     assert [len(image.boxes) for image in snapshot.images] == [0, 1, 0]
 
 
+def test_of_two_tasks_of_one_image_the_correction_made_first_counts_once_it_is_updated(
+    services: Services, project: int, add_image: Any, correct: Any, regions: Any
+) -> None:
+    for task in (0, 1, 2):
+        add_image(task)
+    add_image(9, pixels=np.full((48, 64), 1, np.uint8))
+    correct([0, 2, 9])
+    correct([1], regions(A_BOX))
+    (first,) = (a for a in services.annotations.corrected(project) if a.task == 1)
+    services.annotations.record(replace(first, updated_at=first.updated_at + timedelta(hours=1)))
+    snapshot = build_snapshot(services, project, print)
+    assert [len(image.boxes) for image in snapshot.images] == [0, 1, 0]
+
+
 def test_an_image_without_cells_is_learned_from(
     services: Services, project: int, add_image: Any, correct: Any
 ) -> None:
@@ -208,6 +224,23 @@ def test_an_image_that_was_taken_in_before_its_kind_was_refused_is_left_out_and_
     assert [image.sha256 for image in snapshot.images] == hashes[1:]
     said = "image0.png: 2 channels in one page; save the one to look at."
     assert notes == [f"left out: {said}"]
+
+
+@pytest.mark.parametrize("side", ["train", "inner"])
+def test_an_image_like_one_that_teaches_is_not_unseen(
+    services: Services, project: int, add_image: Any, correct: Any, side: Side
+) -> None:
+    fields = [generate_field(seed, (96, 128), 10, HARD).pixels for seed in range(3)]
+    for task, pixels in enumerate(fields):
+        add_image(task, pixels)
+    sides: list[Side] = ["train", side, "train"]
+    keys = (_key(services, project, task) for task in range(3))
+    services.images.set_sides(project, dict(zip(keys, sides, strict=True)))
+    correct(range(3))
+    snapshot = build_snapshot(services, project, print)
+    add_image(9, fields[1] + 1)
+    correct([9])
+    assert unseen_images(services, project, snapshot) == []
 
 
 def test_whatever_is_changed_or_left_out_is_said(
