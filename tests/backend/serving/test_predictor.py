@@ -20,6 +20,7 @@ from backend.services import Services
 from backend.serving.predictor import Predictor, project_number, tasks_of
 from backend.serving.slot import Slot
 from model.examples import Side, is_reserved
+from model.policy import Policy
 
 Trained = Callable[..., Any]
 
@@ -84,6 +85,19 @@ def test_what_was_served_is_kept_exactly(
     assert kept is not None
     assert list(kept.regions) == answer["result"]
     assert (kept.served, kept.score) == (answer["model_version"], answer["score"])
+
+
+def test_of_more_boxes_than_count_is_kept_which_count(
+    predictor: Predictor, task: Any, config: str, services: Services, registry: Any
+) -> None:
+    champion = registry.champion("1")
+    policy = replace(Policy.of(champion), shown_from=0.2)
+    registry.set_policy("1", champion, policy)
+    predictor.predict(1, [task(1)], config)
+
+    kept = services.predictions.latest(1, 1)
+    assert kept is not None
+    assert kept.counted_from == policy.counted_probability(kept.contrast_group)
 
 
 def test_an_unreadable_image_is_asked_again_and_costs_no_other_task(
