@@ -320,6 +320,19 @@ def test_a_watched_task_is_shown_by_the_path_that_answers_label_studio(
 KINDS = ("blank", "fault")
 
 
+def test_a_fault_that_was_let_stand_is_undone_though_the_tasks_file_came_back_with_other_bytes(
+    services: Services, project: int, watched: Any, submit: Any
+) -> None:
+    what = watched(1, "fault")
+    sha256 = services.images.keep(encode_png(np.full((100, 200), 99, np.uint16)))
+    services.images.add(project, sha256, 0, "raw.tif", 200, 100)
+    services.images.attach_task(project, sha256, 0, 1)
+    submit(1, what.regions)
+    notes = list[str]()
+    corrections(services, project, notes.append)
+    assert any("was let stand and is left out" in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("is_shown", "served"), [(True, "trained-1+t0.5"), (False, "")], ids=["shown", "not shown"]
 )
