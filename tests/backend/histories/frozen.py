@@ -53,7 +53,10 @@ def _check_left_out(services: Services, project: int, left_out: Collection[str])
 def _boxes_of_images(
     services: Services, project: int, expected: Expected, written: Written, classes: Collection[str]
 ) -> dict[str, list[Rounded]]:
-    """Return the boxes of each image: of its newest annotation that was not skipped."""
+    """Return the boxes of each image: of its newest annotation that was not skipped.
+
+    An image on which only boxes of other classes were drawn is none without cells: it is left out.
+    """
     newest = sorted(
         (a.updated_at, id, a.task)
         for id, a in expected.annotations.items()
@@ -63,9 +66,9 @@ def _boxes_of_images(
     for at, id, task in newest:
         assert task is not None
         if image := services.images.of_task(project, task):
-            drawn = map(_drawn, written[id, at])
-            found[image.sha256] = sorted(box for box in drawn if box[-1] in classes)
-    return found
+            drawn = sorted(map(_drawn, written[id, at]))
+            found[image.sha256] = [box for box in drawn if box[-1] in classes], bool(drawn)
+    return {sha256: boxes for sha256, (boxes, any_drawn) in found.items() if boxes or not any_drawn}
 
 
 def _drawn(region: dict[str, Any]) -> Rounded:

@@ -257,8 +257,13 @@ def test_a_browser_gets_the_counts_as_csv(client: FlaskClient, submitted: None) 
 
 
 def test_the_effort_is_told_as_json_and_in_lines_of_the_dashboard(
-    client: FlaskClient, submitted: None
+    client: FlaskClient, payload: Any, label_studio_files: None
 ) -> None:
+    client.post("/predict", json=payload("predict-on-task-open"))
+    submit = payload("ANNOTATION_UPDATED-ui")
+    for region in submit["annotation"]["result"]:
+        region["origin"] = "manual"  # recorded with boxes of a prediction that is not known here
+    client.post("/webhook", json=submit)
     told = client.get("/projects/1/effort").json
 
     assert told["total"]["images"] == 0
