@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from backend.datasets.counts import CountedImage, Source
 from backend.datasets.naming import UniqueNames
 from backend.effort.believing import corrections
-from backend.effort.measuring import champion_now, started_from
+from backend.effort.measuring import champion_now, measure, started_from
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
 from backend.services import Services
@@ -69,37 +69,54 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         other = corrected.setdefault((image.sha256, image.page), annotation)
         if other.updated_at < annotation.updated_at:
             corrected[image.sha256, image.page] = annotation
-    names = services.annotators.names()
+    around = _Around(
+        services,
+        services.projects.get(project),
+        services.annotators.names(),
+        _champion(services, project),
+        {correction.annotation: correction.served for correction in measure(services, project)},
+    )
     # One whose task was deleted stays in the store for its side alone.
     images = [image for image in services.images.all(project) if image.task is not None]
-    champion, of = _champion(services, project), services.projects.get(project)
     unique = UniqueNames()
     read = [
         _read(
-            services,
+            around,
             image,
             unique.stem(image.name) + _suffix(image),
             corrected.get((image.sha256, image.page)),
-            names,
-            champion,
-            of,
         )
         for image in images
     ]
     return _skipped_told(services, project, _guarded(read)), notes
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What an image is read with.
+
+    Parameters
+    ----------
+    names
+        Of the annotators.
+    champion
+        Name of what serves the project.
+    began_with
+        Name of what each annotation began with, by its id; empty where it is not known.
+    """
+
+    services: Services
+    project: Project
+    names: Mapping[str, str]
+    champion: str
+    began_with: Mapping[int, str]
+
+
 def _read(
-    services: Services,
-    image: StoredImage,
-    file_name: str,
-    annotation: Annotation | None,
-    names: Mapping[str, str],
-    champion: str,
-    project: Project,
+    around: _Around, image: StoredImage, file_name: str, annotation: Annotation | None
 ) -> tuple[KnownImage, ImageLabels]:
-    annotator = (annotation.annotator or "") if annotation else ""
-    served = _served(services, image, annotation, champion)
+    project, annotator = around.project, (annotation.annotator or "") if annotation else ""
+    served = _served(around, image, annotation)
     regions = annotation.result if annotation else served.counted if served else ()
     interface = LabellingInterface.parse(project.label_config)
     labels, notes = to_labels(image.name, regions, image.width, image.height, interface)
@@ -114,7 +131,7 @@ def _read(
         boxes=tuple(boxes),
         source=_source(labels, annotation, served),
         model_version=served.served if served else "",
-        annotator=names.get(annotator, annotator),
+        annotator=around.names.get(annotator, annotator),
         flags=(*(served.flags if served else ()), *notes),
     )
     told = tuple(f"{image.name}: {note}" for note in notes)
@@ -137,7 +154,7 @@ def _suffix(image: StoredImage) -> str:
 
 
 def _served(
-    services: Services, image: StoredImage, annotation: Annotation | None, champion: str
+    around: _Around, image: StoredImage, annotation: Annotation | None
 ) -> StoredPrediction | None:
     """Return the prediction whose boxes were corrected, or count as long as nobody did.
 
@@ -146,10 +163,23 @@ def _served(
     if annotation is None:
         if image.task is None:
             return None
-        own = image.sha256, image.page
-        return services.predictions.last_shown(image.project, image.task, champion, image=own)
-    began = started_from(services, annotation)
+        return around.services.predictions.last_shown(
+            image.project, image.task, around.champion, image=(image.sha256, image.page)
+        )
+    began = _began_with(around, annotation)
     return None if began is None or began.is_blind else began
+
+
+def _began_with(around: _Around, annotation: Annotation) -> StoredPrediction | None:
+    """Return what an annotation began with; by its name, where that is known, it is found soonest.
+
+    To tell it anew all that the task was ever shown is read.
+    """
+    if name := around.began_with.get(annotation.id):
+        shown = around.services.predictions.last_shown(annotation.project, annotation.task, name)
+        if shown and shown.served == name:
+            return shown
+    return started_from(around.services, annotation)
 
 
 def _champion(services: Services, project: int) -> str:
