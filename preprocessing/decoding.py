@@ -3,49 +3,36 @@
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.errors import UnreadableImage
+from preprocessing.tiff import (
+    MAGIC,
+    ORIENTATION_TAG,
+    Pixels,
+    check_page,
+    checked_page,
+    colours_of,
+    of_channels,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from tifffile import TiffFile, TiffPage
 
 Grey = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
-Pixels = NDArray[Any]
-
-#: A TIFF with more pixels a page is refused before it is decoded, since it would fill the memory:
-#: 20,000 × 20,000 pass. Pillow refuses PNG and JPEG of more than 179 million pixels by itself.
-MOST_PIXELS = 2**29
 
 #: Beyond this float32 tells not all whole numbers apart.
 MOST_EXACT = 2**24
 
-# What is wrong with a file is said by errors of our own; of words that tell nothing of its pixels
-# tifffile would complain at each reading.
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-
-#: What tifffile raises on words of others that tell nothing of the pixels.
-_ODD_WORDS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-
-_CUT_OFF = "the file ends before its pixels do; copy it again."
-
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-ORIENTATION_TAG = 274
 #: The orientations of an image that is not stored upright.
 _TURNED = range(2, 9)
-#: TIFF's number of grey, and of what more samples of a pixel are where they are its alpha.
-_GREY, _ALPHA = 1, (1, 2)
-#: TIFF's numbers of colours that are not red, green and blue: for print (CMYK), and three of Lab.
-_OTHER_COLOURS = (5, 8, 9, 10)
 PNG_DEPTH_AT = 24
 MOST_SAMPLES = 4
 
@@ -83,7 +70,7 @@ def why_refused(path: Path, page: int, name: str) -> str:
                 import tifffile
 
                 with tifffile.TiffFile(path) as tiff:
-                    _checked_page(tiff, page)
+                    checked_page(tiff, page)
     except UnreadableImage as error:
         return str(error)
     return ""
@@ -111,7 +98,7 @@ def _is_tiff(source: Path | bytes) -> bool:
     head = source[:4] if isinstance(source, bytes) else _head_of(source)
     if not head:
         raise UnreadableImage("the file is empty (0 bytes); copy it again.")
-    return head in TIFF_MAGIC
+    return head in MAGIC
 
 
 def _head_of(path: Path) -> bytes:
@@ -132,93 +119,10 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
     import tifffile
 
     with tifffile.TiffFile(_stream(source)) as tiff:
-        page = _checked_page(tiff, number)
-        pixels = _luminance(_colours_of(page))
+        page = checked_page(tiff, number)
+        pixels = _luminance(colours_of(page))
         upright = _upright(pixels, _orientation(page.tags.valueof(ORIENTATION_TAG)))
         return upright, len(tiff.pages)
-
-
-def _checked_page(tiff: TiffFile, number: int) -> TiffPage:
-    if _is_cut_off(tiff):
-        raise UnreadableImage(_CUT_OFF)
-    _check_page(number, len(tiff.pages))
-    _check_planes(tiff)
-    page: TiffPage = tiff.pages[number].aspage()
-    _check_tiff_page(page, tiff.filehandle.size)
-    return page
-
-
-def _is_cut_off(tiff: TiffFile) -> bool:
-    """Tell whether pages may be missing: none was found, or the last one is not said to be so.
-
-    A file that was cut off tells of a page beyond its end, or ends before it tells of any; the
-    pages before it would be taken for all. ScanImage leaves its pages to be reckoned.
-    """
-    if not len(tiff.pages) or tiff.pages.next_page_offset is None:
-        return True
-    tiff.filehandle.seek(tiff.pages.next_page_offset)
-    told = tiff.filehandle.read(tiff.tiff.offsetsize)
-    return told != bytes(tiff.tiff.offsetsize) and not tiff.is_scanimage
-
-
-def _check_page(number: int, pages: int) -> None:
-    if not 0 <= number < pages:
-        raise UnreadableImage(f"there is no page {number}; its pages are 0 to {pages - 1}.")
-
-
-def _check_planes(tiff: TiffFile) -> None:
-    """Refuse a stack of which one page is told, as ImageJ writes those of more than 4 GB.
-
-    What only says that it is a stack, such as a plane that was saved with the words of all, is no
-    such file: the planes are not there.
-    """
-    if len(tiff.pages) > 1 or not (tiff.is_imagej or tiff.is_shaped):
-        return
-    page = tiff.pages[0].aspage()
-    try:
-        whole = tiff.series[0]
-    except _ODD_WORDS:
-        return
-    is_there = page.dataoffsets[0] + whole.nbytes <= tiff.filehandle.size
-    if whole.is_truncated and is_there:
-        planes = whole.nbytes // page.nbytes
-        raise UnreadableImage(f"{planes} planes in one page; save it as single planes.")
-
-
-def _check_tiff_page(page: TiffPage, file_size: int) -> None:
-    if page.imagelength * page.imagewidth * page.samplesperpixel > MOST_PIXELS:
-        raise UnreadableImage(
-            f"{page.imagewidth} × {page.imagelength} pixels are too many; cut it into tiles."
-        )
-    channels = page.samplesperpixel - any(more in _ALPHA for more in page.extrasamples)
-    if page.photometric == _GREY and channels > 1:
-        raise _of_channels(channels)
-    segments = zip(page.dataoffsets, page.databytecounts, strict=True)
-    if max((at + length for at, length in segments), default=0) > file_size:
-        raise UnreadableImage(_CUT_OFF)
-
-
-def _colours_of(page: TiffPage) -> Pixels:
-    """Return the page's pixels, shape (H, W) or (H, W, samples), light at high levels."""
-    import tifffile
-
-    # Of numbers that tifffile does not know neither has a name.
-    space, packing = (getattr(n, "name", str(n)) for n in (page.photometric, page.compression))
-    if page.photometric in _OTHER_COLOURS or (space == "YCBCR" and "JPEG" not in packing):
-        raise UnreadableImage(f"its colours are {space}; save it as RGB or grey.")
-    pixels: Pixels = page.asarray()
-    if page.axes == "SYX":
-        pixels = np.moveaxis(pixels, 0, -1)
-    elif page.axes not in ("YX", "YXS"):
-        raise UnreadableImage(f"axes {page.axes} are not a plane; save it as single planes.")
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-        # Some programs write the map's levels of 16 bits as if they had 8.
-        shift = 8 if page.colormap.max() > 255 else 0
-        colours: Pixels = np.moveaxis(page.colormap >> shift, 0, -1).astype(np.uint8)
-        return colours[pixels]
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        return ~pixels if pixels.dtype.kind in "bu" else -pixels
-    return pixels
 
 
 def _orientation(told: object) -> int:
@@ -252,7 +156,7 @@ def is_turned(path: Path) -> bool:
 
 
 def _decode_flat(source: Path | bytes, number: int) -> Pixels:
-    _check_page(number, 1)
+    check_page(number, 1)
     with open_flat(source) as image:
         orientation = _orientation(image.getexif().get(ORIENTATION_TAG))
         return _upright(_luminance(_flat_pixels(image, source)), orientation)
@@ -306,7 +210,7 @@ def _luminance(pixels: Pixels) -> Pixels:
         return pixels
     samples = pixels.shape[2]
     if samples > MOST_SAMPLES:
-        raise _of_channels(samples)
+        raise of_channels(samples)
     if samples < 3 or all(np.array_equal(pixels[..., 0], pixels[..., s]) for s in (1, 2)):
         return pixels[..., 0]
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -318,10 +222,6 @@ def _luminance(pixels: Pixels) -> Pixels:
         strip = slice(top, top + _STRIP_PX)
         grey[strip] = _weighted(pixels[strip], np.uint32(2**shift // 2)) >> shift
     return grey
-
-
-def _of_channels(number: int) -> UnreadableImage:
-    return UnreadableImage(f"{number} channels in one page; save the one to look at.")
 
 
 def _weighted(pixels: Pixels, start: np.uint32) -> NDArray[np.uint32]:

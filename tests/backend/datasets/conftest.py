@@ -13,7 +13,7 @@ from PIL import Image
 from backend.datasets.voc import write_voc
 from backend.services import Services
 from model.boxes import Box
-from preprocessing.decoding import ORIENTATION_TAG
+from preprocessing.tiff import ORIENTATION_TAG
 
 WIDTH, HEIGHT = 64, 48
 
