@@ -101,7 +101,7 @@ class TrainConfig(_Config):
     Parameters
     ----------
     iterations
-        Optimiser steps; 0: from the numbers of images and cells
+        Optimiser steps; 0: from the numbers of images and cells, and from what is begun with
         (see ``model.schedule.iterations_for``).
     rpn_proposals, rois_per_image
         Proposals kept and RoIs sampled an image in training: a lean head learns as well.

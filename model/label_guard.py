@@ -69,8 +69,13 @@ class ImageLabels:
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing of what was drawn can be used: that is no image without cells."""
-        return self.unusable > 0 and not self.boxes
+        """See :func:`none_usable`."""
+        return none_usable(self.boxes, self.unusable)
+
+
+def none_usable(boxes: Sequence[Box], unusable: int) -> bool:
+    """Tell whether nothing of what was drawn can be used: that is no image without cells."""
+    return unusable > 0 and not boxes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ _COOL_DOWN = 1 / 8
 _FROM_NOTHING, _MOST_FROM_NOTHING = 3, 3000
 
 
-def iterations_for(images: int, cells: int, begun: bool = True) -> int:
+def iterations_for(images: int, cells: int, *, begun: bool) -> int:
     """Return how many steps pay for this many training images with so many cells in all.
 
     Dense images teach more each than thin ones: a step a cell, nine an image at the least

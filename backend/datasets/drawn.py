@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from model.boxes import Box
+from model.label_guard import none_usable
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -38,8 +39,8 @@ class Truth:
 
     @property
     def is_lost(self) -> bool:
-        """Whether boxes were drawn of which none can be used: that is no image without cells."""
-        return self.aside > 0 and not self.boxes
+        """See :func:`model.label_guard.none_usable`."""
+        return none_usable(self.boxes, self.aside)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from backend.datasets.writing import partial_file, partial_folder, write_whole
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.boxes import Box
-from model.label_guard import NONE_USABLE, SetAside, summary
+from model.label_guard import SetAside, summary
 from model.wording import first_of
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
@@ -182,7 +182,7 @@ def _chosen(
     chosen = [k for k in known if k.corrected or (not corrected_only and _has_boxes(k))]
     if skipped := [k.file_name for k in chosen if SKIPPED in k.counted.flags]:
         notes.append(f"with what was predicted, since annotators skipped it: {shortened(skipped)}")
-    if lost := [k for k in known if NONE_USABLE in k.counted.flags]:
+    if lost := [k for k in known if k.is_lost]:
         names = shortened([k.file_name for k in lost])
         notes.append(f"left out, since nothing of what was drawn can be used: {names}")
         notes += [note for k in lost for note in k.notes]

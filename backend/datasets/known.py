@@ -37,6 +37,8 @@ class KnownImage:
         What exports call it: its name, unless that is another image's too or no file's.
     aside
         Those of the boxes that look wrong: they count, but no run learns from them.
+    is_lost
+        Whether nothing of what was drawn can be used.
     """
 
     stored: StoredImage
@@ -44,6 +46,7 @@ class KnownImage:
     file_name: str
     notes: tuple[str, ...] = ()
     aside: tuple[SetAside, ...] = ()
+    is_lost: bool = False
 
     @property
     def corrected(self) -> bool:
@@ -135,7 +138,7 @@ def _read(
         flags=(*(served.flags if served else ()), *notes),
     )
     told = tuple(f"{image.name}: {note}" for note in notes)
-    return KnownImage(image, counted, file_name, told), labels
+    return KnownImage(image, counted, file_name, told, is_lost=labels.is_lost), labels
 
 
 def _source(

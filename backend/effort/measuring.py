@@ -53,12 +53,12 @@ def started_from(services: Services, annotation: Annotation) -> StoredPrediction
     """
     image = services.images.of_task(annotation.project, annotation.task)
     own = (image.sha256, image.page) if image else None
+    shown = services.predictions.of_task(annotation.project, annotation.task)
     # Its image's first; another's where a file came back with other bytes, as a TIFF for its PNG.
-    for image_of in dict.fromkeys((own, None)):
-        shown = services.predictions.of_task(annotation.project, annotation.task, image_of)
-        shared = [_shared(annotation, prediction) for prediction in shown]
+    for some in ([p for p in shown if (p.sha256, p.page) == own], shown):
+        shared = [_shared(annotation, prediction) for prediction in some]
         if any(ids for ids, _ in shared):
-            alike = [p for p, each in zip(shown, shared, strict=True) if each == max(shared)]
+            alike = [p for p, each in zip(some, shared, strict=True) if each == max(shared)]
             opened = annotation.created_at - timedelta(seconds=annotation.lead_time or 0.0)
             there = (p for p in alike if p.created_at <= opened + CLOCKS_APART)
             return next(there, alike[0])

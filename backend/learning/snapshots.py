@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backend.effort.believing import corrections
@@ -192,14 +192,12 @@ def _examples(services: Services, project: int, on_note: OnNote) -> list[_Exampl
 
 def _learnable(services: Services, project: int, on_note: OnNote) -> list[_Example]:
     """Return the examples that can be learned from and judged by; the others are told."""
-    examples = _examples(services, project, on_note)
-    for note in _notes(example for example in examples if example.labels.is_lost):
-        on_note(note)
     learnable = []
-    for example in examples:
+    for example in _examples(services, project, on_note):
         if example.labels.is_lost:
-            continue
-        if why := _why_refused(services, example.image):
+            for note in example.notes:
+                on_note(note)
+        elif why := _why_refused(services, example.image):
             on_note(f"left out: {why}")
         else:
             learnable.append(example)
@@ -214,7 +212,7 @@ def _why_refused(services: Services, image: StoredImage) -> str:
         return ""  # whoever reads it says so
 
 
-def _notes(examples: Iterable[_Example]) -> list[str]:
+def _notes(examples: Sequence[_Example]) -> list[str]:
     return [note for example in examples for note in example.notes]
 
 

@@ -192,14 +192,10 @@ class Predictions:
             row = connection.execute(best_first.where(*there).limit(1)).one_or_none()
         return None if row is None else _prediction(row)
 
-    def of_task(
-        self, project: int, task: int, image: tuple[str, int] | None = None
-    ) -> list[StoredPrediction]:
-        """Return everything that a task was shown, newest first; ``image`` as in ``last_shown``."""
-        there = [] if image is None else [_is_of(*image)]
-        query = _newest_first(project, task).where(*there)
+    def of_task(self, project: int, task: int) -> list[StoredPrediction]:
+        """Return everything that a task was shown, newest first."""
         with self._engine.connect() as connection:
-            return [_prediction(row) for row in connection.execute(query)]
+            return [_prediction(row) for row in connection.execute(_newest_first(project, task))]
 
     def shown_tasks(self, project: int, served: str = "") -> set[int]:
         """Return the tasks that were ever shown anything, or what ``served`` found."""

@@ -11,7 +11,7 @@ CONFIG = TrainConfig(iterations=400, warmup=40, learning_rate=0.1)
     [(4, 20, 100, 200), (4, 400, 400, 600), (20, 200, 200, 400), (400, 5000, 1000, 1500)],
 )
 def test_more_images_and_cells_are_worth_more_iterations_up_to_a_cap(images, cells, least, most):
-    assert least <= iterations_for(images, cells) <= most
+    assert least <= iterations_for(images, cells, begun=True) <= most
 
 
 @pytest.mark.parametrize(("images", "cells", "most"), [(10, 550, 2500), (400, 5000, 3000)])
