@@ -1,12 +1,13 @@
 """How good the default becomes: `python -m benchmarks.accuracy --out OUT [--teach 10 --draws 3]`.
 
-Trains the default as a run of the loop would, from the starter that is shipped or (`--start
-STARTERS/no_{set}`, by `benchmarks.starter`) from one that has not seen the set, on all images that
-may teach or on a few drawn ones, and judges it on the test side: mAP50 of the set's own classes,
-any class, and the error of its counts at the threshold that a run would choose. Of more than 20
-images each sixth stops and chooses the threshold. What is to be chosen by it (`--steps`) is judged
-on teaching images that are set apart instead (`--apart`). A line of JSON each in OUT/lines.jsonl,
-and the version in OUT/versions; one that is there is not done again.
+Trains the default as a run of the loop would, from the starter that is shipped, from one that has
+not seen the set (`--start STARTERS/no_{set}`, by `benchmarks.starter`) or from nothing (`--start
+nothing`), on all images that may teach or on a few drawn ones, and judges it on the test side:
+mAP50 of the set's own classes, any class, and the error of its counts at the threshold that a run
+would choose. Of more than 20 images each sixth stops and chooses the threshold. What is to be
+chosen by it (`--steps`) is judged on teaching images that are set apart instead (`--apart`). A line
+of JSON each in OUT/lines.jsonl, and the version in OUT/versions; one that is there is not done
+again.
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ from backend.columns import aligned
 from benchmarks.beginning import id_of, keep_starter
 from benchmarks.real_images import RealImages, real_images
 from benchmarks.sides import SETS
+from model.classical import CLASSICAL_ID
 from model.config import DetectorConfig, TrainConfig
 from model.examples import INNER_FROM, DatasetSnapshot, LabelledImage
 from model.learning import make_candidate
 from model.registry import Registry
 from model.starter import STARTER_ID
+from model.versions import ModelVersion
 
 INNER_SHARE = 6
 LINES = "lines.jsonl"
+#: What a training begins with that begins with no weights.
+NOTHING = Path("nothing")
 #: What tells one training from another.
 KEY = ("set", "start", "teach", "draw", "apart", "steps")
 
@@ -46,7 +51,8 @@ class Plan:
     Parameters
     ----------
     made
-        Folder of the starter that has not seen the set; None: the one that is shipped.
+        Folder of the starter that has not seen the set, or ``NOTHING``; None: the one that is
+        shipped.
     teach
         Images that teach; 0: all that may.
     apart
@@ -64,7 +70,10 @@ class Plan:
 
     @property
     def key(self) -> list[object]:
-        start = id_of(self.made) if self.made else STARTER_ID
+        if self.made is None or self.made == NOTHING:
+            start = str(self.made or STARTER_ID)
+        else:
+            start = id_of(self.made)
         return [self.set, start, self.teach, self.draw, self.apart, self.steps]
 
 
@@ -86,7 +95,7 @@ def _held_out(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
 
 def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
     """Train and judge once."""
-    start = keep_starter(plan.made, registry) if plan.made else registry.get(STARTER_ID)
+    start = None if plan.made == NOTHING else _start(plan, registry)
     began, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory(prefix="cytoloop-accuracy-") as workdir:
         version = make_candidate(
@@ -117,6 +126,10 @@ def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
     }
 
 
+def _start(plan: Plan, registry: Registry) -> ModelVersion:
+    return keep_starter(plan.made, registry) if plan.made else registry.get(STARTER_ID)
+
+
 def lines_of(out: Path) -> list[dict[str, Any]]:
     path = out / LINES
     text = path.read_text("utf-8") if path.exists() else ""
@@ -143,7 +156,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--teach", type=int, default=0, help="images; 0: all that may")
     parser.add_argument("--draws", type=int, default=1)
-    parser.add_argument("--start", help="such as starters/no_{set}: a starter without the set")
+    parser.add_argument("--start", help="starters/no_{set}: a starter without the set; nothing")
     parser.add_argument("--apart", type=int, default=0, help="teaching images that judge; 0: none")
     parser.add_argument("--steps", type=int, default=0, help="0: as many as a run takes")
     parser.add_argument("--device", default="auto")
@@ -157,7 +170,8 @@ def main() -> None:
             plan = Plan(name, made, options.teach, draw, options.apart, options.steps)
             if any([line[k] for k in KEY] == plan.key for line in lines_of(options.out)):
                 continue
-            registry = Registry(options.out / "versions" / name, STARTER_ID)
+            first = CLASSICAL_ID if made == NOTHING else STARTER_ID
+            registry = Registry(options.out / "versions" / name, first)
             line = learn(plan, options.device, registry)
             with (options.out / LINES).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")

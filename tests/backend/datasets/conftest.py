@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ import pytest
 from PIL import Image
 
 from backend.datasets.voc import write_voc
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import to_regions
 from backend.services import Services
+from backend.store.annotations import Annotation
 from model.boxes import Box
 from preprocessing.tiff import ORIENTATION_TAG
 
 WIDTH, HEIGHT = 64, 48
+CELL = Box(4.4, 5.4, 20.3, 25.2, "Cell")
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -91,3 +97,43 @@ def label_studio(services: Services) -> MemoryLabelStudio:
     away: Any = services.__dict__  # where cached_property keeps it; the dataclass is frozen
     away["label_studio"] = MemoryLabelStudio()
     return services.label_studio  # type: ignore[return-value]
+
+
+@pytest.fixture
+def interface(services: Services, project: int) -> LabellingInterface:
+    return LabellingInterface.parse(services.projects.get(project).label_config)
+
+
+@pytest.fixture
+def put(
+    services: Services,
+    project: int,
+    tmp_path: Path,
+    save_image: Callable[..., Path],
+    interface: LabellingInterface,
+) -> Callable[..., str]:
+    """Put an image into the project: its boxes corrected, predicted, or unknown (None)."""
+
+    def put_one(
+        task: int,
+        name: str,
+        corrected: Sequence[Box] | None = None,
+        predicted: Sequence[Box] | None = None,
+        data: bytes = b"",
+        page: int = 0,
+    ) -> str:
+        path = save_image(tmp_path / "raw" / f"{task}{Path(name).suffix}", seed=task)
+        sha256 = services.images.keep(data or path.read_bytes())
+        services.images.add(project, sha256, page, name, WIDTH, HEIGHT)
+        services.images.attach_task(project, sha256, page, task)
+        if predicted is not None:
+            regions = to_regions(predicted, WIDTH, HEIGHT, interface)
+            services.predictions.add(project, task, sha256, page, "v1+0.5", regions, 0.5)
+        if corrected is not None:
+            result = tuple(to_regions(corrected, WIDTH, HEIGHT, interface))
+            services.annotations.record(
+                Annotation(task, project, task, result, NOW, NOW, annotator="1")
+            )
+        return sha256
+
+    return put_one

@@ -116,18 +116,17 @@ def test_an_empty_page_and_an_import_are_told_apart(
     assert (imported.start, imported.actions) == ("import", Actions())
 
 
-@pytest.mark.parametrize("shown", [None, (), (cell(10),)])
-def test_an_import_that_somebody_updates_stays_an_import(
-    services: Services,
-    project: int,
-    serve: Any,
-    submit: Any,
-    write: Any,
-    shown: tuple[Box, ...] | None,
-) -> None:
-    serve(1, *shown or ())
-    if shown is None:
+@pytest.fixture(params=[None, (), (cell(10),)], ids=["unknown", "none", "others"])
+def other_boxes(services: Services, serve: Any, request: pytest.FixtureRequest) -> None:
+    """Task 1 was shown no box of those that are submitted, or what it was shown is not known."""
+    serve(1, *request.param or ())
+    if request.param is None:
         forget_predictions(services)
+
+
+def test_an_import_that_somebody_updates_stays_an_import(
+    services: Services, project: int, other_boxes: None, submit: Any, write: Any
+) -> None:
     boxes = write(cell(60), cell(90), cell(120))
     submit(1, boxes, parent_prediction=None, lead_time=None)
     mended = write(cell(64))[0] | {"id": boxes[0]["id"]}
@@ -138,18 +137,9 @@ def test_an_import_that_somebody_updates_stays_an_import(
     assert measured_costs([found]) == Costs()
 
 
-@pytest.mark.parametrize("shown", [None, (), (cell(10),)])
 def test_boxes_of_a_prediction_that_is_not_known_are_an_import(
-    services: Services,
-    project: int,
-    serve: Any,
-    submit: Any,
-    write: Any,
-    shown: tuple[Box, ...] | None,
+    services: Services, project: int, other_boxes: None, submit: Any, write: Any
 ) -> None:
-    serve(1, *shown or ())
-    if shown is None:
-        forget_predictions(services)
     accepted = [region | {"origin": "prediction"} for region in write(cell(60), cell(90))]
     exported = [*accepted, *write(cell(120))]
     submit(1, exported, parent_prediction=None)  # as from Label Studio's own export

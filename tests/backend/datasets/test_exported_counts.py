@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backend.datasets.export import export_counts, export_voc
+from backend.effort.watch import show_blank
+from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.results import to_regions
+from backend.services import Services
+from backend.store.annotations import Annotation
+from model.boxes import Box
+from model.champions import Champions
+from model.classical import CLASSICAL_ID
+from model.starter import STARTER_ID
+from tests.backend.datasets.conftest import CELL, NOW
+
+Put = Callable[..., str]
+
+
+def test_counts_name_the_source_the_version_and_the_annotator(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL], predicted=[CELL, CELL])
+    put(2, "b.png", predicted=[CELL, CELL, Box(1, 1, 9, 9, "Debris")])
+    put(3, "c.png", corrected=[])
+    put(4, "d.png")
+    services.annotators.call({"1": "anna@lab"})
+    export_counts(services, project, tmp_path / "counts.csv")
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    counted = [(r["image"], r["class"], r["source"], r["count"]) for r in rows]
+    assert counted == [
+        ("a.png", "Cell", "corrected", "1"),
+        ("a.png", "Debris", "corrected", "0"),
+        ("b.png", "Cell", "predicted", "2"),
+        ("b.png", "Debris", "predicted", "1"),
+        ("c.png", "Cell", "corrected", "0"),
+        ("c.png", "Debris", "corrected", "0"),
+        ("d.png", "Cell", "none", ""),
+        ("d.png", "Debris", "none", ""),
+    ]
+    assert float(rows[2]["density_per_1000_px"]) == pytest.approx(2 / (64 * 48) * 1000, rel=1e-5)
+    assert (rows[0]["model_version"], rows[0]["annotator"]) == ("v1+0.5", "anna@lab")
+    assert (rows[2]["model_version"], rows[2]["annotator"]) == ("v1+0.5", "")
+
+
+def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_later_one(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png", corrected=[CELL], predicted=[CELL])
+    later = to_regions([Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
+    flags = ("limit reached: 1,000 cells",)
+    services.predictions.add(project, 1, sha256, 0, "v2+0.5", later, 0.5, flags=flags)
+    export_counts(services, project, tmp_path / "counts.csv")
+    assert ",Cell,corrected,1,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
+
+
+def test_of_two_tasks_of_one_image_the_correction_updated_last_counts(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png", corrected=[CELL])
+    services.images.attach_task(project, sha256, 0, 2)
+    two = tuple(to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface))
+    later = NOW + timedelta(minutes=1)
+    services.annotations.record(Annotation(2, project, 2, two, NOW, later))
+    assert counted(services, project, tmp_path) == [("a.png", "2", "")]
+
+
+def test_what_was_odd_about_a_prediction_is_told_with_its_counts(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256, regions = put(1, "a.png"), to_regions([CELL], 64, 48, interface)
+    flags = ("limit reached: 1,000 cells",)
+    services.predictions.add(project, 1, sha256, 0, "v1+0.5", regions, 0.5, flags=flags)
+    export_counts(services, project, tmp_path / "counts.csv")
+    rows = csv.DictReader((tmp_path / "counts.csv").read_text().splitlines())
+    assert next(rows)["flags"] == flags[0]
+
+
+def test_after_a_roll_back_the_champions_boxes_count_again(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    key = str(project)
+    shas = put(1, "a.png"), put(2, "b.png")
+    one = to_regions([CELL], 64, 48, interface)
+    two = to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
+    former, later = f"{CLASSICAL_ID}+t0.5", f"{STARTER_ID}+t0.4"
+    services.registry.promote(key, CLASSICAL_ID)
+    assert services.registry.served_name(key) == former
+    services.predictions.add(project, 1, shas[0], 0, former, one)
+    services.predictions.add(project, 1, shas[0], 0, f"{CLASSICAL_ID}+p0.22-4be09a", two)
+    services.registry.promote(key, STARTER_ID)
+    for task, sha256 in enumerate(shas, start=1):
+        services.predictions.add(project, task, sha256, 0, later, two)
+    assert counted(services, project, tmp_path) == [("a.png", "2", later), ("b.png", "2", later)]
+    services.registry.rollback(key)
+    assert counted(services, project, tmp_path) == [("a.png", "1", former), ("b.png", "2", later)]
+    assert export_voc(services, project, tmp_path / "out", corrected_only=False).boxes == 3
+
+
+def test_boxes_of_a_class_that_the_config_lost_count_as_the_default_one(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png")
+    former = to_regions([replace(CELL, label="Nucleus")], 64, 48, interface)
+    services.predictions.add(project, 1, sha256, 0, "v+t0.5", former)
+    export_counts(services, project, tmp_path / "counts.csv")
+    rows = list(csv.DictReader((tmp_path / "counts.csv").read_text().splitlines()))
+    default = services.projects.get(project).default_class
+    assert [row["count"] for row in rows if row["class"] == default] == ["1"]
+    assert "Nucleus" not in {row["class"] for row in rows}
+
+
+def test_what_another_image_of_the_tasks_number_was_found_to_hold_is_not_counted(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    former = to_regions([CELL], 64, 48, interface)
+    services.predictions.add(project, 1, "ab" * 32, 0, "v+t0.5", former)
+    put(1, "a.png")
+    export_counts(services, project, tmp_path / "counts.csv")
+    rows = list(csv.DictReader((tmp_path / "counts.csv").read_text().splitlines()))
+    assert {row["count"] for row in rows} == {""}
+    champion = services.registry.served_name(str(project))
+    services.predictions.add(project, 1, "ab" * 32, 0, champion, former)
+    services.predictions.add(project, 1, services.images.all(project)[0].sha256, 0, "w+t0.5", [])
+    assert counted(services, project, tmp_path)[0] == ("a.png", "0", "w+t0.5")
+
+
+def test_where_the_champion_cannot_be_read_the_newest_boxes_count(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL])
+    services.registry.promote(str(project), CLASSICAL_ID)
+    (services.registry.root / "champions" / f"{project}.json").write_text("torn")
+    assert counted(services, project, tmp_path) == [("a.png", "1", "v1+0.5")]
+
+
+def test_the_champions_boxes_count_also_where_its_folder_cannot_be_read(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png", predicted=[CELL])
+    later = to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
+    services.predictions.add(project, 1, sha256, 0, "v2+t0.5", later)
+    Champions(services.registry.root / "champions", CLASSICAL_ID).promote(str(project), "v1")
+    assert counted(services, project, tmp_path) == [("a.png", "1", "v1+0.5")]
+
+
+def counted(services: Services, project: int, folder: Path) -> list[tuple[str, str, str]]:
+    """Image, count and version of each image's cells."""
+    export_counts(services, project, folder / "counts.csv")
+    with (folder / "counts.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["class"] == "Cell"]
+    return [(row["image"], row["count"], row["model_version"]) for row in rows]
+
+
+def test_an_image_that_was_skipped_stays_and_its_counts_say_so(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    shas = [put(task, f"{name}.png", predicted=[CELL]) for task, name in enumerate("abcd", start=1)]
+    services.images.attach_task(project, shas[1], 0, 5)
+    services.images.attach_task(project, shas[2], 0, 6)
+    # Of b another task was corrected, of c another was left as it is; d was skipped by mistake.
+    for id, (task, is_skipped) in enumerate(
+        [(1, True), (2, True), (5, False), (3, True), (4, True), (4, False)], start=1
+    ):
+        services.annotations.record(
+            Annotation(id, project, task, (), NOW, NOW, was_cancelled=is_skipped)
+        )
+    export_counts(services, project, tmp_path / "counts.csv")
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["class"] == "Cell"]
+    assert [(r["image"], r["source"], r["count"], r["flags"]) for r in rows] == [
+        ("a.png", "predicted", "1", "skipped"),
+        ("b.png", "corrected", "0", ""),
+        ("c.png", "predicted", "1", "skipped"),
+        ("d.png", "corrected", "0", ""),
+    ]
+    told = "with what was predicted, since annotators skipped it: a.png, c.png"
+    export = (services, project, tmp_path / "voc")
+    assert export_voc(*export, corrected_only=False).notes == (told,)
+    services.annotations.delete(project, [1])
+    export_counts(services, project, tmp_path / "counts.csv")
+    assert "a.png,Cell,predicted,1,0.325521,v1+0.5,,\n" in (tmp_path / "counts.csv").read_text()
+
+
+def test_boxes_that_were_drawn_from_none_name_no_version(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL], predicted=[Box(30, 5, 40, 20, "Cell")])
+    export_voc(services, project, tmp_path / "out")
+    (image,) = json.loads((tmp_path / "out" / "export.json").read_text())["images"]
+    assert (image["source"], image["model_version"]) == ("corrected", "")
+
+
+def test_boxes_that_were_drawn_blind_name_no_version(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png")
+    shown = show_blank([replace(CELL, score=0.95)], (64, 48), interface)
+    kept = (project, 1, sha256, 0, "v1+0.5", shown.regions, 0.5)
+    services.predictions.add(*kept, watch=shown.watch)
+    drawn, after = tuple(to_regions([CELL], 64, 48, interface)), datetime(2099, 1, 1, tzinfo=UTC)
+    services.annotations.record(Annotation(1, project, 1, drawn, after, after, lead_time=9.0))
+    assert counted(services, project, tmp_path) == [("a.png", "1", "")]
+
+
+def test_a_box_that_is_shown_to_save_work_alone_does_not_count(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png")
+    boxes = [replace(CELL, score=0.61), Box(30, 5, 40, 20, "Cell", 0.25)]
+    regions = to_regions(boxes, 64, 48, interface)
+    kept = (project, 1, sha256, 0, "v1+p0.20-4be09a", regions, 0.5)
+    services.predictions.add(*kept, counted_from=0.6)
+    export_counts(services, project, tmp_path / "counts.csv")
+    assert ",Cell,predicted,1," in (tmp_path / "counts.csv").read_text()
+    assert export_voc(services, project, tmp_path / "out", corrected_only=False).boxes == 1
+
+
+def test_a_region_that_was_changed_for_the_export_is_flagged(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL])
+    (turned,) = to_regions([CELL], 64, 48, interface)
+    turned["value"]["rotation"] = 30
+    later = NOW.replace(hour=1)
+    services.annotations.record(Annotation(1, project, 1, (turned,), NOW, later))
+    done = export_counts(services, project, tmp_path / "counts.csv")
+    assert "envelope" in done.notes[0]
+    assert "envelope" in (tmp_path / "counts.csv").read_text()
