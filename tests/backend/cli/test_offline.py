@@ -207,7 +207,7 @@ def test_many_images_of_one_field_are_told_to_show_too_few(
 
 @pytest.mark.integration
 def test_train_makes_a_version_that_evaluate_predict_and_models_know(
-    run: Run, cells: Path, tmp_path: Path
+    run: Run, cells: Path, home: Path, tmp_path: Path
 ) -> None:
     data = ("--images", cells / "images", "--annotations", cells / "annotations")
     trained = run("train", *data, "--iterations", "4", "--map", "Nucleus=Cell", "--device", "cpu")
@@ -223,6 +223,15 @@ def test_train_makes_a_version_that_evaluate_predict_and_models_know(
     assert version in run("predict", cells / "images", "--out", tmp_path / "out").stderr
     unseen = run("evaluate", *data, "--unseen", "--map", "Nucleus=Cell")
     assert ("images            1" in unseen.stdout) or ("has seen every image" in unseen.stderr)
+    manifest = home / "sides.json"
+    others = {"train": "held-out", "held-out": "train"}
+    sides = json.loads(manifest.read_text("utf-8"))
+    swapped = {sha: entry | {"side": others[entry["side"]]} for sha, entry in sides.items()}
+    manifest.write_text(json.dumps(swapped), "utf-8")
+    words = ("--start", version, "--iterations", "2", "--map", "Nucleus=Cell", "--device", "cpu")
+    again = run("train", *data, *words)
+    assert again.exit_code == 0, again.output
+    assert "chosen by the images that judge, for want of others: the figures fl" in again.stderr
 
 
 @pytest.mark.integration

@@ -1,4 +1,4 @@
-"""Small images and VOC files on disk, and the least Label Studio that an import can talk to."""
+"""Small images and VOC files on disk or in a project, and the least Label Studio to import to."""
 
 from __future__ import annotations
 
