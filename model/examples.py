@@ -154,8 +154,9 @@ def decide_sides(
     one with the lowest hash is held out. Once ``INNER_FROM`` groups have a side, the one with the
     second lowest hash of each five goes to the inner side; below that trainings run on a fixed
     schedule and need none. A last, unfinished five is decided like a whole one when it has three
-    or more; one or two wait for the next run, since neither training on them nor holding them out
-    would be fair to both sides.
+    or more, and the one or two that fill it up later teach: it has what judges. One or two alone
+    wait for the next run, since neither training on them nor holding them out would be fair to
+    both sides.
 
     Parameters
     ----------
@@ -184,21 +185,28 @@ def decide_sides(
     if reserving:
         sides |= {group: "held-out" for group, sha256 in first.items() if is_reserved(sha256)}
         first = {group: sha256 for group, sha256 in first.items() if group not in sides}
-    held_out = list(sides.values()).count("held-out") if reserving else None
-    sides |= zip(first, _deal(list(first.values()), len(sides), held_out), strict=True)
+    decided = [side for side in sides.values() if side]
+    sides |= zip(first, _deal(list(first.values()), decided, reserving), strict=True)
     return [side or sides[group] for group, side in zip(groups, known, strict=True)]
 
 
-def _deal(hashes: Sequence[str], decided: int, held_out: int | None) -> list[Side | None]:
-    """Deal fives after so many decided images; hold none out while ``held_out`` are a fifth."""
-    fives = [hashes[start : start + FIVE] for start in range(0, len(hashes), FIVE)]
-    dealt: list[Side | None] = []
-    for five in fives:
-        done = decided + len(dealt)
-        held = None if held_out is None else held_out + dealt.count("held-out")
-        with_held_out = held is None or FIVE * held < done + len(five)
-        dealt += _sides_of_five(five, with_held_out, with_inner=done >= INNER_FROM)
+def _deal(hashes: Sequence[str], decided: Sequence[Side], reserving: bool) -> list[Side | None]:
+    """Fill up the last five of those that are decided, and deal fives after it."""
+    dealt: list[Side | None] = ["train"] * min(_missing(decided), len(hashes))
+    for start in range(len(dealt), len(hashes), FIVE):
+        five, done = hashes[start : start + FIVE], [*decided, *dealt]
+        enough = reserving and FIVE * done.count("held-out") >= len(done) + len(five)
+        dealt += _sides_of_five(five, not enough, with_inner=len(done) >= INNER_FROM)
     return dealt
+
+
+def _missing(decided: Sequence[Side]) -> int:
+    """Return how many images the last five still lacks that has its held-out and inner ones."""
+    missing = -len(decided) % FIVE
+    whole = len(decided) + missing
+    judged = FIVE * decided.count("held-out") >= whole
+    stopped = FIVE * decided.count("inner") >= whole - INNER_FROM
+    return missing if missing < FEWEST_OF_FIVE and judged and stopped else 0
 
 
 def _sides_of_five(five: Sequence[str], with_held_out: bool, with_inner: bool) -> list[Side | None]:

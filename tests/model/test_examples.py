@@ -92,6 +92,32 @@ def test_in_whole_fives_it_does_not_matter_how_often_sides_are_decided(hashes, f
     assert deal(hashes) == deal(first) + deal(hashes[5 * fives :], len(first))
 
 
+@given(HASHES, st.integers(0, 11), st.integers(3, 4))
+def test_what_fills_up_a_five_that_was_decided_early_teaches(hashes, fives, begun):
+    early, whole = 5 * fives + begun, 5 * fives + 5
+    hashes = hashes[:whole]
+    first = deal(hashes[:early])
+    then = decide_sides(hashes, first + [None] * len(hashes[early:]), range(len(hashes)))
+    assert then[early:] == ["train"] * len(hashes[early:])
+
+
+@given(HASHES, st.lists(st.integers(3, 7)))
+def test_however_often_sides_are_decided_a_fifth_judge(hashes, runs):
+    sides = []
+    for more in [*runs, len(hashes)]:
+        corrected = hashes[: len(sides) + more]
+        sides += [None] * (len(corrected) - len(sides))
+        order = sorted(range(len(sides)), key=lambda i: sides[i] is None)
+        dealt = decide_sides(
+            [hashes[i] for i in order], [sides[i] for i in order], range(len(order))
+        )
+        for i, side in zip(order, dealt, strict=True):
+            sides[i] = side
+    decided = [side for side in sides if side]
+    assert decided.count("held-out") == -(-len(decided) // 5)
+    assert decided.count("inner") == max(0, -(-(len(decided) - 20) // 5))
+
+
 @given(corrections())
 def test_images_alike_share_a_side_or_wait_together(images):
     hashes, groups = images
