@@ -22,7 +22,7 @@ from backend.store.runs import Runs
 from model.registry import Registry
 
 if TYPE_CHECKING:
-    from backend.learning.queue import JobQueue
+    from backend.queue import JobQueue
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Services:
 
     @cached_property
     def queue(self) -> JobQueue:
-        from backend.learning.queue import JobQueue  # RQ, which a replay in process has no use for
+        from backend.queue import JobQueue  # RQ, which a replay in process has no use for
 
         home_id, settings = self.credentials.home_id, self.settings
         return JobQueue(settings.redis_address, settings.job_timeout_s, home_id)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -13,7 +15,6 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import BadSetting
-from backend.learning.milestones import require_ascending
 from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.starter import STARTER_ID, is_starter
 
@@ -289,6 +290,20 @@ class Settings(BaseSettings):
         """What is trained, and how."""
         detector, training = PRESETS[self.preset]
         return detector, replace(training, iterations=self.iterations or training.iterations)
+
+
+def require_ascending(milestones: Sequence[int]) -> tuple[int, ...]:
+    """Return milestones as they are.
+
+    Raises
+    ------
+    ValueError
+        One is below 1, or not above the one before.
+    """
+    chosen = tuple(milestones)
+    if any(number < 1 for number in chosen) or any(a >= b for a, b in pairwise(chosen)):
+        raise ValueError(f"milestones must be ascending numbers from 1 on, not {list(chosen)}")
+    return chosen
 
 
 def _in_words(error: ValidationError) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.effort.actions import Actions, Costs
+from backend.actions import Actions, Costs
 from backend.learning.showing import FEWEST_BOXES, FEWEST_IMAGES
 from backend.replay.correcting import correct
 from benchmarks.beginning import keep_starter

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.effort.actions import Actions, Costs
+from backend.actions import Actions, Costs
 from backend.replay.correcting import correct, pair
 from model.boxes import Detections, Float32, iou_matrix
 from model.detector import load_detector

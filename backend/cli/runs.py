@@ -41,7 +41,7 @@ def list_(
     """List the runs, newest first."""
     found = _services(home).runs.all(project)
     if as_json:
-        typer.echo(json.dumps([_json(run) for run in found], indent=1))
+        typer.echo(json.dumps([run.to_json() for run in found], indent=1))
     else:
         console.table(COLUMNS, [_row(run) for run in found])
 
@@ -58,7 +58,7 @@ def show(
     if follow:
         run = _follow(services, run)
     if as_json:
-        typer.echo(json.dumps(_json(run), indent=1))
+        typer.echo(json.dumps(run.to_json(), indent=1))
         return
     for name, text in _facts(run):
         typer.echo(f"{name:<11} {text}")
@@ -146,12 +146,6 @@ def _duration(seconds: float | None) -> str:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _json(run: Run) -> dict[str, Any]:
-    from backend.http.overview import job_status
-
-    return job_status(run)
 
 
 def _services(home: Any) -> Services:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from backend.credentials import FILE_NAME
 from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
 from backend.errors import LabelStudioError
-from backend.learning.queue import without_password
+from backend.queue import without_password
 from backend.running.errors import RunningError
 from backend.running.http import TIMEOUT_S
 from backend.running.label_studio import program

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backend.effort.actions import Actions
+from backend.actions import Actions
 from backend.labelstudio.results import DrawnBox
 from model.boxes import Boolean, Float32, iou_matrix
 

@@ -8,7 +8,7 @@ from dataclasses import astuple, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.effort.actions import KINDS, Actions, Costs
+from backend.actions import KINDS, Actions, Costs
 from backend.effort.tally import made_by_people
 from backend.store.corrections import Correction
 

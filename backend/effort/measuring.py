@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from backend.effort.actions import Actions
+from backend.actions import Actions
 from backend.effort.comparison import Comparison, compare, is_from_prediction
 from backend.effort.faults import let_stand, not_drawn
 from backend.labelstudio.interface import LabellingInterface

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from backend.effort.actions import BY_HAND_S_PER_CELL, Costs
+from backend.actions import BY_HAND_S_PER_CELL, Costs
 from backend.effort.costing import measured_costs, without_breaks
 from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import champion_now, measure
 from backend.effort.tally import Tally, Watchfulness, Work, made_by_people, tallies, work_of
-from backend.learning.milestones import upcoming_milestone
-from backend.learning.triggers import milestone_reached
+from backend.milestones import upcoming_milestones
 from backend.services import Services
 from backend.store.corrections import Correction
 from backend.store.projects import Project
@@ -145,13 +144,5 @@ def _forecast(
         images.setdefault(milestone, []).append(
             ImageWork(correction.actions.number, correction.cells)
         )
-    reached = milestone_reached(services, project.id)
-    step = services.settings.milestone_step
-    coming = tuple(islice(_upcoming(reached, project.milestones, step), LOOKED_AHEAD))
+    coming = tuple(islice(upcoming_milestones(services, project), LOOKED_AHEAD))
     return forecast(images, learned_from.get(champion, 0), coming)
-
-
-def _upcoming(reached: int, milestones: tuple[int, ...], step: int) -> Iterator[int]:
-    while (milestone := upcoming_milestone(reached, milestones, step)) is not None:
-        yield milestone
-        reached = milestone

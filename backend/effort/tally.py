@@ -8,7 +8,7 @@ from math import sqrt
 from statistics import median
 from typing import Any, get_args
 
-from backend.effort.actions import BY_HAND_S_PER_CELL, Actions
+from backend.actions import BY_HAND_S_PER_CELL, Actions
 from backend.store.corrections import Correction
 from backend.store.predictions import WatchKind
 from model.policy import version_of

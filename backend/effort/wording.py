@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backend.effort.actions import BY_HAND_S_PER_CELL, Costs
+from backend.actions import BY_HAND_S_PER_CELL, Costs
 from backend.effort.tally import Tally, Work
 from model.wording import counted
 

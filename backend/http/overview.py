@@ -8,8 +8,7 @@ from typing import Any
 
 from backend.http.parts import Parts
 from backend.labelstudio.client import project_page
-from backend.learning.milestones import upcoming_milestone, way_to
-from backend.learning.triggers import milestone_reached
+from backend.milestones import upcoming_milestones, way_to
 from backend.store.projects import Project
 from backend.store.runs import Run
 from model.errors import BrokenVersion
@@ -84,8 +83,8 @@ class ProjectOverview:
             "of_seen": self.of_seen,
             "next_milestone": self.next_milestone,
             "progress": round(self.progress, 4),
-            "run": job_status(self.active) if self.active else None,
-            "last": job_status(self.ended[0]) if self.ended else None,
+            "run": self.active.to_json() if self.active else None,
+            "last": self.ended[0].to_json() if self.ended else None,
             "shown": self.shown,
         }
 
@@ -97,8 +96,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     runs = services.runs.all(project.id)
     corrected = services.annotations.corrected_count(project.id)
     step = services.settings.milestone_step
-    reached = milestone_reached(services, project.id)
-    upcoming = upcoming_milestone(reached, project.milestones, step)
+    upcoming = next(upcoming_milestones(services, project), None)
     return ProjectOverview(
         project=project,
         link=project_page(services.label_studio_for_browsers, project.id),
@@ -114,33 +112,6 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         ended=_ended(runs),
         capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
     )
-
-
-def job_status(run: Run) -> dict[str, Any]:
-    """Return a run as JSON: what it does, how far it is, and what the gate said."""
-    return {
-        "job": str(run.id),
-        "project": run.project,
-        "milestone": run.milestone,
-        "attempt": run.attempt,
-        "trigger": run.trigger,
-        "state": run.state,
-        "stage": run.stage,
-        "fraction": round(run.fraction, 4),
-        "iteration": run.iteration,
-        "iterations": run.iterations,
-        "loss": run.loss,
-        "ap50": run.ap50,
-        "seconds_left": run.seconds_left,
-        "message": run.message,
-        "corrected": run.corrected,
-        "candidate": run.candidate,
-        "champion": run.champion,
-        "reasons": list(run.decision.reasons) if run.decision else [],
-        "created_at": run.created_at.isoformat(),
-        "started_at": run.started_at.isoformat() if run.started_at else None,
-        "finished_at": run.finished_at.isoformat() if run.finished_at else None,
-    }
 
 
 def _ended(runs: Iterable[Run]) -> tuple[Run, ...]:

@@ -12,7 +12,7 @@ from backend import metrics
 from backend.errors import BadRequest
 from backend.http.auth import require_password
 from backend.http.bodies import json_body
-from backend.http.overview import job_status, overview_of
+from backend.http.overview import overview_of
 from backend.http.parts import parts
 from backend.labelstudio.interface import LabellingInterface
 from backend.learning.triggers import start_training
@@ -95,7 +95,7 @@ def status_of_job() -> Json:
     job = str(json_body().get("job", ""))
     if not job.isdigit():
         raise BadRequest(f'"job" is {job!r}, not the number of a run')
-    return job_status(parts().services.runs.get(int(job)))
+    return parts().services.runs.get(int(job)).to_json()
 
 
 @protocol.get("/metrics")

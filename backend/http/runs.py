@@ -7,7 +7,6 @@ from typing import Any
 from flask import Blueprint, request
 
 from backend.http.auth import require_password
-from backend.http.overview import job_status
 from backend.http.parts import parts
 from backend.learning import triggers
 from backend.serving.predictor import project_number
@@ -23,22 +22,22 @@ def listed() -> Json:
     """List the runs of a project (``?project=``), or of all, newest first."""
     asked = request.args.get("project")
     project = None if asked is None else project_number(asked)
-    return {"runs": [job_status(run) for run in parts().services.runs.all(project)]}
+    return {"runs": [run.to_json() for run in parts().services.runs.all(project)]}
 
 
 @runs.get("/<int:number>")
 def shown(number: int) -> Json:
     """Say how one run stands: its state, steps, loss, AP50, and the time that is left."""
-    return job_status(parts().services.runs.get(number))
+    return parts().services.runs.get(number).to_json()
 
 
 @runs.post("/<int:number>/cancel")
 def cancelled(number: int) -> Json:
     """End a run that waits or runs."""
-    return job_status(triggers.cancel(parts().services, number))
+    return triggers.cancel(parts().services, number).to_json()
 
 
 @runs.post("/<int:number>/retry")
 def retried(number: int) -> tuple[Json, int]:
     """Open another attempt at the milestone of a run that has ended."""
-    return job_status(triggers.retry(parts().services, number)), 201
+    return triggers.retry(parts().services, number).to_json(), 201

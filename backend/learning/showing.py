@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from backend.effort.actions import Costs
+from backend.actions import Costs
 from backend.effort.costing import measured_costs, seconds_of_right
 from backend.effort.measuring import measure
 from backend.learning.snapshots import frozen

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import structlog
 
 from backend.errors import Refused
-from backend.learning.milestones import next_milestone
 from backend.learning.taken import is_taken, run_folder
+from backend.milestones import next_milestone
 from backend.services import Services
 from backend.store.runs import Run
 
@@ -40,15 +40,6 @@ def after_correction(services: Services, project: int) -> Run | None:
         run = services.runs.open(project, milestone, "milestone")
     requeue_pending(services, project)
     return run
-
-
-def milestone_reached(services: Services, project: int) -> int:
-    """Return the corrected images that the next milestone is above.
-
-    A run at more images than there are now (some were deleted since) has done the lower ones.
-    """
-    done = services.runs.milestones_done(project)
-    return max([services.annotations.corrected_count(project), *done])
 
 
 def start_training(services: Services, project: int) -> Run:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from backend.effort.actions import Actions
+from backend.actions import Actions
 from model.boxes import Box, Float32, iou_matrix
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from xml.sax.saxutils import escape
 
+from backend.actions import KINDS, Actions
 from backend.columns import aligned
-from backend.effort.actions import KINDS, Actions
 from backend.replay.ledger import Row, effort_of_rows, recall_of_rows, seconds_a_cell
 from model.wording import counted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from backend.effort.actions import Actions
+from backend.actions import Actions
 from backend.labelstudio.interface import LabellingInterface
 from backend.learning.showing import MOST_IMAGES, of_least_work, tell_enough
 from backend.replay.correcting import correct

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
+from backend.actions import Actions, Costs
 from backend.datasets.writing import require_as_begun, write_whole
-from backend.effort.actions import Actions, Costs
 from backend.errors import BadRequest
 from backend.replay.correcting import Corrected
 from model.atomic import write_json

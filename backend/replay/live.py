@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from backend.errors import BadRequest, LabelStudioError, NotFound
 from backend.labelstudio.results import Region
-from backend.learning.milestones import next_milestone
 from backend.learning.triggers import lack_boxes
+from backend.milestones import next_milestone
 from backend.replay.playing import Opened, learned_from
 from backend.services import Services
 from backend.store.projects import Project

@@ -33,7 +33,7 @@ from model.examples import LabelledImage
 from model.registry import Registry, is_given
 
 if TYPE_CHECKING:
-    from backend.learning.queue import JobQueue
+    from backend.queue import JobQueue
 
 PROJECT = 1
 

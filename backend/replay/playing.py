@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from backend.effort.actions import Costs
+from backend.actions import Costs
 from backend.effort.report import images_learned_from
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface

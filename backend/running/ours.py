@@ -15,10 +15,10 @@ from rq import Queue, Worker
 from rq.worker import BaseWorker
 
 from backend.credentials import Credentials
-from backend.learning.queue import LEARN, name_in
+from backend.pids import is_running
+from backend.queue import LEARN, name_in
 from backend.running.http import answers
 from backend.running.lock import holder
-from backend.running.pids import is_running
 from backend.running.processes import Service
 from backend.settings import Settings
 

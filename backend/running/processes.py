@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from backend.orphans import die_with_parent
+from backend.pids import descendants, kill_all
 from backend.running.errors import ServiceFailed
-from backend.running.orphans import die_with_parent
-from backend.running.pids import descendants, kill_all
 
 LOG_LINES_SHOWN = 12
 LOG_BYTES_READ = 8192

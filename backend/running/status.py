@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from backend.http.overview import job_status
-from backend.learning.milestones import upcoming_milestone
-from backend.learning.queue import without_password
-from backend.learning.triggers import milestone_reached
+from backend.milestones import upcoming_milestones
+from backend.queue import without_password
 from backend.running.http import answers
 from backend.running.ours import has_worker, web_address
 from backend.running.redis import answers as redis_answers
@@ -68,10 +66,6 @@ def _project(services: Services, project: Project) -> ProjectStatus:
         title=project.title,
         champion=services.registry.champion_id(str(project.id)),
         corrected=services.annotations.corrected_count(project.id),
-        next_milestone=upcoming_milestone(
-            milestone_reached(services, project.id),
-            project.milestones,
-            services.settings.milestone_step,
-        ),
-        runs=tuple(job_status(run) for run in services.runs.all(project.id)),
+        next_milestone=next(upcoming_milestones(services, project), None),
+        runs=tuple(run.to_json() for run in services.runs.all(project.id)),
     )

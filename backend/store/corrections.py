@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, Row, and_, not_, select
 
-from backend.effort.actions import KINDS, Actions
+from backend.actions import KINDS, Actions
 from backend.store.annotations import Annotation, annotation_of, brought_in
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, corrections, submits

@@ -9,8 +9,7 @@ from sqlalchemy import Engine, Row, func, select, update
 
 from backend.errors import BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
-from backend.learning.milestones import require_ascending
-from backend.settings import Settings
+from backend.settings import Settings, require_ascending
 from backend.store.database import upsert
 from backend.store.tables import annotations, projects
 from model.strata import ContrastStrata

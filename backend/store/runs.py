@@ -83,6 +83,32 @@ class Run:
     def is_active(self) -> bool:
         return self.state in ACTIVE
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what a program is told: what it does, how far it is, and what the gate said."""
+        return {
+            "job": str(self.id),
+            "project": self.project,
+            "milestone": self.milestone,
+            "attempt": self.attempt,
+            "trigger": self.trigger,
+            "state": self.state,
+            "stage": self.stage,
+            "fraction": round(self.fraction, 4),
+            "iteration": self.iteration,
+            "iterations": self.iterations,
+            "loss": self.loss,
+            "ap50": self.ap50,
+            "seconds_left": self.seconds_left,
+            "message": self.message,
+            "corrected": self.corrected,
+            "candidate": self.candidate,
+            "champion": self.champion,
+            "reasons": list(self.decision.reasons) if self.decision else [],
+            "created_at": self.created_at.isoformat(),
+            "started_at": self.started_at.isoformat() if self.started_at else None,
+            "finished_at": self.finished_at.isoformat() if self.finished_at else None,
+        }
+
 
 class Runs:
     """The runs in the store; each change is one statement, safe from several processes at once."""

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from backend.credentials import Credentials
-from backend.learning.queue import name_in
+from backend.queue import name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.database import open_database

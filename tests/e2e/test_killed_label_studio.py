@@ -13,7 +13,7 @@ import tifffile
 
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
-from backend.running.pids import descendants
+from backend.pids import descendants
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.runs import Run

@@ -12,8 +12,8 @@ from typing import Any
 import requests
 
 from backend.labelstudio.client import SECRET_HEADER
+from backend.pids import descendants, kill_all
 from backend.running.ours import environment, web_service, worker_service
-from backend.running.pids import descendants, kill_all
 from backend.running.processes import Process
 from backend.running.redis import redis_service
 from backend.services import Services, build_services

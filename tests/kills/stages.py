@@ -96,7 +96,7 @@ class Stops:
 
 def stop_working(stops: Stops) -> None:
     """Put the seam where a worker has taken a job from its queue and has not told anybody yet."""
-    from backend.learning import queue
+    from backend import queue
 
     stops.before(queue._Worker, "execute_job", "job taken")
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from backend.effort.actions import Actions, Costs
+from backend.actions import Actions, Costs
 from backend.effort.comparison import compare
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import DrawnBox, to_drawn_boxes, to_regions

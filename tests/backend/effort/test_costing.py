@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from backend.effort.actions import Actions, Costs
+from backend.actions import Actions, Costs
 from backend.effort.costing import BREAK, measured_costs, seconds_of_right, without_breaks
 from backend.store.corrections import Correction, Start
 

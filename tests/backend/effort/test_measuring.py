@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backend.effort.actions import Actions, Costs
+from backend.actions import Actions, Costs
 from backend.effort.costing import measured_costs
 from backend.effort.forecasting import TOO_FEW, UNTAUGHT, Forecast
 from backend.effort.measuring import measure, started_from

@@ -21,7 +21,7 @@ from backend.http.problems import answer_with_problems
 from backend.http.webhooks import webhooks
 from backend.labelstudio.client import SECRET_HEADER
 from backend.learning.poll import Poll
-from backend.learning.queue import LEARN, JobQueue, name_in
+from backend.queue import LEARN, JobQueue, name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID, classical_version

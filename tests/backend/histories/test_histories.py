@@ -17,8 +17,8 @@ from sqlalchemy import delete, update
 from backend import jobs
 from backend.learning import pipeline, poll
 from backend.learning.poll import Poll
-from backend.learning.queue import JobQueue
 from backend.learning.reconcile import reconcile
+from backend.queue import JobQueue
 from backend.store.annotations import Annotation, Annotations
 from backend.store.runs import Run, Runs, Trigger
 from backend.store.tables import annotations, runs

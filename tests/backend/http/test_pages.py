@@ -11,7 +11,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from backend.app import create_app
-from backend.http.overview import upcoming_milestone, way_to
 from backend.http.parts import EXTENSION
 from backend.running.status import status_of
 from backend.services import Services, build_services
@@ -295,20 +294,3 @@ def test_an_export_of_nothing_says_what_to_do(client: FlaskClient, project: int)
 
     assert answer.status_code == 400
     assert "correct some first" in answer.json["error"]
-
-
-@pytest.mark.parametrize(
-    ("corrected", "upcoming", "way"),
-    [(0, 5, 0.0), (4, 5, 0.8), (5, 10, 0.0), (80, 130, 0.0), (105, 130, 0.5), (130, 180, 0.0)],
-)
-def test_the_way_to_the_next_training_is_known(corrected: int, upcoming: int, way: float) -> None:
-    milestones = (5, 10, 20, 40, 80)
-
-    assert upcoming_milestone(corrected, milestones, 50) == upcoming
-    assert way_to(upcoming, corrected, milestones, 50) == pytest.approx(way)
-
-
-def test_without_a_step_the_last_milestone_is_the_last() -> None:
-    assert upcoming_milestone(9, (5, 10), 0) == 10
-    assert upcoming_milestone(10, (5, 10), 0) is None
-    assert way_to(None, 10, (5, 10), 0) == 1.0

@@ -7,7 +7,6 @@ import pytest
 from redis import Redis
 
 from backend.errors import NotFound, QueueError
-from backend.learning.queue import JobQueue
 from backend.learning.taken import run_folder, take
 from backend.learning.triggers import (
     after_correction,
@@ -17,6 +16,7 @@ from backend.learning.triggers import (
     take_up_killed,
     take_up_lost,
 )
+from backend.queue import JobQueue
 from backend.services import Services
 from tests.backend.conftest import LEARN
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.effort.actions import Actions, Costs
+from backend.actions import Actions, Costs
 from backend.effort.comparison import compare
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface

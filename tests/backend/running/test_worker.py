@@ -12,9 +12,9 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from backend.credentials import Credentials
-from backend.learning.queue import name_in
+from backend.pids import descendants
+from backend.queue import name_in
 from backend.running.ours import worker_service
-from backend.running.pids import descendants
 from backend.running.processes import Process
 from backend.running.redis import redis_service
 from backend.settings import Settings

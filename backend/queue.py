@@ -20,8 +20,8 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from backend.errors import QueueError
-from backend.running.orphans import die_with_parent
-from backend.running.pids import is_running
+from backend.orphans import die_with_parent
+from backend.pids import is_running
 
 LEARN, PUSH = "learn", "push"
 #: After which a Redis that does not answer counts as away.

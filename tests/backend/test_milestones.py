@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from itertools import islice
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.learning.milestones import next_milestone
+from backend.milestones import milestones_above, next_milestone, upcoming_milestones, way_to
+from backend.services import Services
+from backend.store.annotations import Annotation
 
 MILESTONES, STEP = (5, 10, 20, 40, 80), 50
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +56,36 @@ def test_deleted_corrections_do_not_bring_a_milestone_back() -> None:
 
 def test_without_a_step_the_last_milestone_is_the_last() -> None:
     assert next_milestone(500, MILESTONES, 0, {80}) is None
+    assert list(milestones_above(9, (5, 10), 0)) == [10]
+    assert list(milestones_above(10, (5, 10), 0)) == []
+    assert way_to(None, 10, (5, 10), 0) == 1.0
 
 
 def test_without_milestones_each_step_is_one() -> None:
     assert next_milestone(49, (), 50, ()) is None
     assert next_milestone(101, (), 50, ()) == 100
+    assert list(islice(milestones_above(101, (), 50), 2)) == [150, 200]
+
+
+@pytest.mark.parametrize(
+    ("corrected", "upcoming", "way"),
+    [(0, 5, 0.0), (4, 5, 0.8), (5, 10, 0.0), (80, 130, 0.0), (105, 130, 0.5), (130, 180, 0.0)],
+)
+def test_the_way_to_the_next_training_is_known(corrected: int, upcoming: int, way: float) -> None:
+    assert next(milestones_above(corrected, MILESTONES, STEP)) == upcoming
+    assert way_to(upcoming, corrected, MILESTONES, STEP) == pytest.approx(way)
+
+
+def test_the_milestones_to_come_are_above_what_is_corrected_and_what_a_run_learned_from(
+    services: Services, project: int
+) -> None:
+    for task in range(6):
+        services.annotations.record(Annotation(task + 1, project, task, (), NOW, NOW))
+    owner = services.projects.get(project)
+    assert list(islice(upcoming_milestones(services, owner), 5)) == [10, 20, 40, 80, 130]
+
+    services.runs.open(project, 40, "button")  # of what was corrected then, most was deleted since
+    assert list(islice(upcoming_milestones(services, owner), 2)) == [80, 130]
 
 
 @given(

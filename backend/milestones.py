@@ -1,23 +1,12 @@
-"""When a run starts by itself: pure arithmetic on numbers of corrected images."""
+"""When a run starts by itself: arithmetic on numbers of corrected images."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from itertools import pairwise
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 
-
-def require_ascending(milestones: Sequence[int]) -> tuple[int, ...]:
-    """Return milestones as they are.
-
-    Raises
-    ------
-    ValueError
-        One is below 1, or not above the one before.
-    """
-    chosen = tuple(milestones)
-    if any(number < 1 for number in chosen) or any(a >= b for a, b in pairwise(chosen)):
-        raise ValueError(f"milestones must be ascending numbers from 1 on, not {list(chosen)}")
-    return chosen
+from backend.services import Services
+from backend.store.projects import Project
 
 
 def next_milestone(
@@ -49,13 +38,22 @@ def next_milestone(
     return reached
 
 
-def upcoming_milestone(reached: int, milestones: Sequence[int], step: int) -> int | None:
-    """Return the first milestone above a number of corrected images; None after the last."""
-    for milestone in milestones:
-        if milestone > reached:
-            return milestone
-    last = milestones[-1] if milestones else 0
-    return last + step * ((reached - last) // step + 1) if step > 0 else None
+def upcoming_milestones(services: Services, project: Project) -> Iterator[int]:
+    """Yield the numbers of corrected images at which a project's next runs start, ascending.
+
+    A run at more images than there are now (some were deleted since) has done the lower ones.
+    """
+    done = services.runs.milestones_done(project.id)
+    reached = max([services.annotations.corrected_count(project.id), *done])
+    return milestones_above(reached, project.milestones, services.settings.milestone_step)
+
+
+def milestones_above(reached: int, milestones: Sequence[int], step: int) -> Iterator[int]:
+    """Yield the milestones above a number of corrected images; they end where ``step`` is 0."""
+    yield from (milestone for milestone in milestones if milestone > reached)
+    if step > 0:
+        last = milestones[-1] if milestones else 0
+        yield from count(last + step * (max(reached - last, 0) // step + 1), step)
 
 
 def way_to(upcoming: int | None, corrected: int, milestones: Sequence[int], step: int) -> float:

@@ -16,7 +16,7 @@ from rq.serializers import JSONSerializer
 
 from backend.credentials import Credentials
 from backend.errors import QueueError
-from backend.learning.queue import JobQueue
+from backend.queue import JobQueue
 from backend.running.redis import redis_server
 from backend.services import Services
 from tests.backend.conftest import CREDENTIALS, LEARN, PUSH
@@ -82,7 +82,7 @@ def test_a_redis_that_is_away_is_named_without_its_password() -> None:
 def test_a_redis_that_hangs_counts_as_away(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.learning.queue.ANSWER_S", 0.3)
+    monkeypatch.setattr("backend.queue.ANSWER_S", 0.3)
     socket_path = tmp_path_factory.mktemp("r") / "r.sock"
     options = ("--port", "0", "--unixsocket", str(socket_path), "--save", "")
     server = subprocess.Popen(
