@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     backend_user: str = "cytoloop"
     backend_password: str = ""
     webhook_secret: str = ""
-    milestones: Annotated[tuple[int, ...], NoDecode] = (5, 10, 20, 40, 80)
+    milestones: Annotated[tuple[int, ...], NoDecode] = (3, 5, 10, 20, 40, 80)
     milestone_step: int = Field(default=50, ge=0)
     default_class: str = ""
     first_version: Literal["starter-6", "classical-1"] = STARTER_ID

@@ -85,6 +85,7 @@ def settings(tmp_path: Path, redis_url: str) -> Settings:
         home=tmp_path / "home",
         redis_url=redis_url,
         label_studio_url="http://127.0.0.1:9",
+        milestones=(5, 10, 20, 40, 80),
         first_version=CLASSICAL_ID,
         iterations=20,
         device="cpu",

@@ -26,13 +26,13 @@ def blood(home: Path) -> None:
 
 
 def test_milestones_and_default_class_are_shown_changed_and_given_back(run: Run) -> None:
-    assert "5, 10, 20, 40, 80, then every 50" in run("project").stdout
+    assert "3, 5, 10, 20, 40, 80, then every 50" in run("project").stdout
     changed = run("project", "--milestones", "3,6", "--default-class", "WBC").stdout
     assert "3, 6, then every 50" in changed
     assert "default class  WBC" in changed
     assert run("project").stdout == changed
     back = run("project", "--milestones", "", "--default-class", "").stdout
-    assert "5, 10, 20, 40, 80" in back
+    assert "3, 5, 10, 20, 40, 80" in back
     assert "default class  RBC" in back
 
 

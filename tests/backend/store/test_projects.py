@@ -25,7 +25,7 @@ def test_a_project_has_the_classes_of_its_config_and_the_settings_milestones(
     project = store.get(1)
     assert project.classes == ("Cell", "Debris")
     assert project.default_class == "Cell"
-    assert project.milestones == (5, 10, 20, 40, 80)
+    assert project.milestones == (3, 5, 10, 20, 40, 80)
 
 
 def test_a_changed_label_config_is_kept(store: Projects) -> None:
@@ -80,7 +80,7 @@ def test_a_class_that_the_project_lacks_is_refused(store: Projects) -> None:
 
 def test_milestones_are_chosen_for_one_project(store: Projects) -> None:
     assert store.change(1, milestones=[3, 6]).milestones == (3, 6)
-    assert store.change(1, milestones=None).milestones == (5, 10, 20, 40, 80)
+    assert store.change(1, milestones=None).milestones == (3, 5, 10, 20, 40, 80)
 
 
 @pytest.mark.parametrize("milestones", [[0, 5], [5, 5], [10, 5]])
