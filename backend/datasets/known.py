@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from backend.datasets.counts import CountedImage, Source
 from backend.datasets.naming import UniqueNames
-from backend.effort.believing import corrections
+from backend.effort.believing import corrected_images
 from backend.effort.measuring import champion_now, measure, started_from
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
@@ -62,16 +62,11 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         There is no such project.
     """
     services.projects.get(project)
-    corrected: dict[tuple[str, int], Annotation] = {}
     notes = list[str]()
-    for annotation in corrections(services, project, notes.append):
-        image = services.images.of_task(project, annotation.task)
-        if image is None:
-            notes.append(f"task {annotation.task} left out: its image was never kept; open it once")
-            continue
-        other = corrected.setdefault((image.sha256, image.page), annotation)
-        if other.updated_at < annotation.updated_at:
-            corrected[image.sha256, image.page] = annotation
+    corrected = {
+        (image.sha256, image.page): annotation
+        for image, annotation in corrected_images(services, project, notes.append)
+    }
     around = _Around(
         services,
         services.projects.get(project),

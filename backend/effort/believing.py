@@ -36,6 +36,37 @@ def corrections(
     return [annotation for annotation in believed if annotation]
 
 
+def corrected_images(
+    services: Services, project: int, on_note: Callable[[str], None]
+) -> list[tuple[StoredImage, Annotation]]:
+    """Return each corrected image of a project with the annotation that counts for it.
+
+    Of an image that two tasks show the later correction counts, at the place of the first.
+
+    Parameters
+    ----------
+    on_note
+        Called with what is left out, and each fault that was undone.
+
+    Returns
+    -------
+    In the order in which the images were first corrected.
+    """
+    counting: dict[tuple[str, int], tuple[StoredImage, Annotation]] = {}
+    for annotation in corrections(services, project, on_note):
+        image = services.images.of_task(project, annotation.task)
+        if image is None:
+            on_note(
+                f"task {annotation.task} left out: its image has not come from Label Studio; "
+                "open the task once"
+            )
+            continue
+        before = counting.get((image.sha256, image.page))
+        if before is None or before[1].updated_at < annotation.updated_at:
+            counting[image.sha256, image.page] = image, annotation
+    return list(counting.values())
+
+
 def _believed(
     services: Services, annotation: Annotation, on_note: Callable[[str], None]
 ) -> Annotation | None:

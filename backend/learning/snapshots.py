@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from backend.effort.believing import corrections
+from backend.effort.believing import corrected_images
 from backend.errors import NotFound
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
@@ -177,17 +177,10 @@ def _labelled(
 def _examples(services: Services, project: int, on_note: OnNote) -> list[_Example]:
     """Return one example an image, in order of first correction."""
     chosen = services.projects.get(project)
-    counting: dict[tuple[str, int], tuple[StoredImage, Annotation]] = {}
-    for annotation in corrections(services, project, on_note):
-        image = services.images.of_task(project, annotation.task)
-        if image is None:
-            on_note(f"task {annotation.task} is left out: its image has not come from Label Studio")
-            continue
-        before = counting.get((image.sha256, image.page))
-        # Two tasks of one image: the later correction counts, at the place of the first.
-        if before is None or before[1].updated_at < annotation.updated_at:
-            counting[image.sha256, image.page] = image, annotation
-    return [_example(image, annotation, chosen) for image, annotation in counting.values()]
+    return [
+        _example(image, annotation, chosen)
+        for image, annotation in corrected_images(services, project, on_note)
+    ]
 
 
 def _learnable(services: Services, project: int, on_note: OnNote) -> list[_Example]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from backend.datasets.known import known_images
 from backend.errors import NotFound
 from backend.learning.snapshots import build_snapshot, frozen, unseen_images
 from backend.learning.taken import snapshot_file
@@ -177,6 +178,19 @@ def test_of_two_tasks_of_one_image_the_correction_made_first_counts_once_it_is_u
     assert [len(image.boxes) for image in snapshot.images] == [0, 1, 0]
 
 
+def test_a_run_and_the_counts_leave_out_a_task_whose_image_never_came_in_the_same_words(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct([7])
+    notes: list[str] = []
+    build_snapshot(services, project, notes.append)
+    assert (
+        notes
+        == known_images(services, project)[1]
+        == ["task 7 left out: its image has not come from Label Studio; open the task once"]
+    )
+
+
 def test_an_image_without_cells_is_learned_from(
     services: Services, project: int, add_image: Any, correct: Any
 ) -> None:
@@ -260,7 +274,7 @@ def test_whatever_is_changed_or_left_out_is_said(
     snapshot = build_snapshot(services, project, notes.append)
     assert len(snapshot.images[2].boxes) == 2
     said = "\n".join(notes)
-    for part in ("task 7 is left out", "rotated by 45", "no area", "no class of", "'Mitosis'"):
+    for part in ("task 7 left out", "rotated by 45", "no area", "no class of", "'Mitosis'"):
         assert part in said
     assert "image2.png: " in said
 
