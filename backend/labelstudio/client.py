@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import count, takewhile
 from typing import Any
@@ -31,6 +31,11 @@ Json = dict[str, Any]
 def project_page(url: str, project: int) -> str:
     """Return the address of a project's page for people."""
     return f"{url.rstrip('/')}/projects/{project}/data"
+
+
+def is_labelled(task: Mapping[str, Any]) -> bool:
+    """Say whether somebody submitted an annotation for a task, other than to skip it."""
+    return any(not one.get("was_cancelled") for one in task.get("annotations") or ())
 
 
 class LabelStudio:
@@ -157,7 +162,7 @@ class LabelStudio:
     def unlabelled_tasks(self, project: int) -> Iterator[Json]:
         """Yield the tasks that nobody has submitted an annotation for."""
         for task in self.tasks(project):
-            if all(a.get("was_cancelled") for a in task["annotations"]):
+            if not is_labelled(task):
                 yield task
 
     def create_annotation(

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from backend.errors import BadRequest, LabelStudioError, LabelStudioMissing, NotFound
+from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.serving.predictor import Predictor
@@ -129,7 +130,7 @@ class _Push:
 
     def _store(self, task: Task) -> bool:
         now = self._label_studio.task(task["id"])
-        if self._served in _names(now) or _is_labelled(now):
+        if self._served in _names(now) or is_labelled(now):
             return False
         # Asked anew for each task: it may be changed during the push.
         label_config = self._services.projects.get(self._project).label_config
@@ -161,10 +162,6 @@ class _Push:
 
 def _names(task: Task) -> set[str | None]:
     return {one.get("model_version") for one in task.get("predictions") or ()}
-
-
-def _is_labelled(task: Task) -> bool:
-    return any(not one.get("was_cancelled") for one in task.get("annotations") or ())
 
 
 def _reason_to_stop(services: Services, project: int, version_id: str, served: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from backend.errors import BackendError, LabelStudioMissing
+from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
@@ -168,7 +169,7 @@ def _record(
         annotations = _annotations(project, task)
         seen.annotations |= {annotation.id for annotation in annotations}
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
-        is_corrected = any(not annotation.was_cancelled for annotation in annotations)
+        is_corrected = is_labelled(task)
         if is_corrected or int(task["id"]) in forgotten:
             seen.unreadable += _fetch_image(services, project, task, data_key)
         if not is_corrected and (shown := task.get("predictions")):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from backend.errors import BadRequest, LabelStudioError, NotFound
+from backend.labelstudio.client import is_labelled
 from backend.labelstudio.results import Region
 from backend.learning.triggers import lack_boxes
 from backend.milestones import next_milestone
@@ -54,8 +55,7 @@ class LiveDesk:
         for task in self._studio.tasks(self.project.id):
             data = task["data"]
             if "sha256" in data and not int(data.get("page") or 0):
-                done = any(not a.get("was_cancelled") for a in task["annotations"])
-                found.setdefault(str(data["sha256"]), (int(task["id"]), done))
+                found.setdefault(str(data["sha256"]), (int(task["id"]), is_labelled(task)))
         return found
 
     def open(self, task: int) -> Opened:

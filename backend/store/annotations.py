@@ -15,7 +15,6 @@ from backend.store.tables import annotations, now, submits
 
 #: No page is open for longer: what is beyond is another unit, or a mistake.
 _LONGEST_S = 1e7
-_COUNTS = (annotations.c.was_cancelled.is_(False), annotations.c.deleted.is_(False))
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,15 @@ class Annotations:
 
 def corrected_tasks(project: int) -> Select[tuple[int]]:
     """Return the query of the tasks that have an annotation that was not skipped."""
-    return select(annotations.c.task).where(annotations.c.project == project, *_COUNTS)
+    return select(annotations.c.task).where(counting(project))
+
+
+def counting(project: int) -> ColumnElement[bool]:
+    """Return what holds of the annotations of a project that count: not skipped, not deleted."""
+    columns = annotations.c
+    return and_(
+        columns.project == project, columns.was_cancelled.is_(False), columns.deleted.is_(False)
+    )
 
 
 def _put_back(annotation: Annotation, held: Held) -> ColumnElement[bool]:
@@ -254,7 +261,7 @@ def _newest_of_each_task(project: int) -> Select[Any]:
             func.row_number().over(partition_by=columns.task, order_by=newest_first).label("rank"),
             func.min(columns.created_at).over(partition_by=columns.task).label("first"),
         )
-        .where(columns.project == project, *_COUNTS)
+        .where(counting(project))
         .subquery()
     )
     return select(ranked).where(ranked.c.rank == 1).order_by(ranked.c["first"], ranked.c.task)

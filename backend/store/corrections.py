@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, Row, and_, not_, select
 
 from backend.actions import KINDS, Actions
-from backend.store.annotations import Annotation, annotation_of, brought_in
+from backend.store.annotations import Annotation, annotation_of, brought_in, counting
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, corrections, submits
 
@@ -111,7 +111,7 @@ class Corrections:
         query = (
             select(annotations)
             .select_from(annotations.join(corrections, known, isouter=True))
-            .where(_counts(project), corrections.c.annotation.is_(None))
+            .where(counting(project), corrections.c.annotation.is_(None))
             .order_by(annotations.c.id)
         )
         with self._engine.connect() as connection:
@@ -133,21 +133,13 @@ class Corrections:
         query = (
             select(corrections, annotations.c.task)
             .select_from(there)
-            .where(_counts(project))
+            .where(counting(project))
             .order_by(annotations.c.created_at, annotations.c.id)
         )
         with self._engine.connect() as connection:
             totals = _totals(connection.execute(_totals_of(project)).all())
             rows = connection.execute(query).all()
         return [_correction(row, totals[row.annotation]) for row in rows]
-
-
-def _counts(project: int) -> Any:
-    return and_(
-        annotations.c.project == project,
-        annotations.c.was_cancelled.is_(False),
-        annotations.c.deleted.is_(False),
-    )
 
 
 def _totals_of(project: int) -> Any:

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, Row, func, select, update
 from backend.errors import BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
 from backend.settings import Settings, require_ascending
+from backend.store.annotations import counting
 from backend.store.database import upsert
 from backend.store.tables import annotations, projects
 from model.strata import ContrastStrata
@@ -193,11 +194,7 @@ class Projects:
         return max(classes, key=lambda name: corrected[name])
 
     def _corrected_labels(self, project: int) -> Counter[str]:
-        query = select(annotations.c.labels).where(
-            annotations.c.project == project,
-            annotations.c.was_cancelled.is_(False),
-            annotations.c.deleted.is_(False),
-        )
+        query = select(annotations.c.labels).where(counting(project))
         total: Counter[str] = Counter()
         with self._engine.connect() as connection:
             for labels in connection.scalars(query):

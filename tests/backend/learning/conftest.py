@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
@@ -143,7 +144,7 @@ class RecordedLabelStudio:
         return found
 
     def unlabelled_tasks(self, project: int) -> Iterator[dict[str, Any]]:
-        yield from (task for task in self.given if not task["annotations"])
+        yield from (task for task in self.given if not is_labelled(task))
 
     def download(self, path: str) -> bytes:
         if path not in self.files:

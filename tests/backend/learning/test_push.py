@@ -39,6 +39,16 @@ def test_unlabelled_tasks_get_the_champions_boxes_and_the_project_shows_them(
     assert len(served.regions) > 0
 
 
+def test_a_task_that_was_only_skipped_is_open_and_gets_the_champions_boxes(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    given = tasks(1, 2)
+    given[0]["annotations"] = [{"id": 1, "was_cancelled": True}]
+    recorded = label_studio(given, {"/data/a.png": FIELD})
+    assert push(services, project, CLASSICAL_ID) == 2
+    assert sorted(task for task, _ in recorded.predictions) == [1, 2]
+
+
 def test_pushed_twice_nothing_is_stored_twice(
     services: Services, project: int, label_studio: Any
 ) -> None:
