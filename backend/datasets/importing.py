@@ -20,6 +20,7 @@ from backend.datasets.pairing import (
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
+from backend.labelstudio.task_data import TaskData
 from backend.services import Services
 from backend.signing import matched_address
 from backend.store.annotations import Annotation
@@ -186,11 +187,9 @@ class _Importer:
         # by an import that was interrupted before it was noted here.
         # Not what each was ever predicted, which is megabytes.
         self._tasks = {
-            (task["data"]["sha256"], int(task["data"].get("page", 0))): _Known(
-                int(task["id"]), bool(task["annotations"])
-            )
+            (data.sha256, data.page): _Known(int(task["id"]), bool(task["annotations"]))
             for task in services.label_studio.tasks(project.id)
-            if task["data"].get("sha256")
+            if (data := TaskData.of(task)).sha256
         }
 
     def bring(self, path: Path, pages: Pages) -> None:
@@ -250,8 +249,8 @@ class _Importer:
                 self._tasks[key] = _Known(task.id, self._annotate(task.id, path, record))
 
     def _new_task(self, record: ImageRecord, name: str) -> int:
-        data = {"sha256": record.sha256, "page": record.page, "name": name}
-        data["matched"] = matched_address(self._services, self._project, record.sha256, record.page)
+        matched = matched_address(self._services, self._project, record.sha256, record.page)
+        data = TaskData(record.sha256, record.page, name).written(matched)
         png = encode_png(to_display(record.pixels))
         shown = f"{Path(name).stem}.png"
         return self._services.label_studio.import_task(self._project, png, shown, data)

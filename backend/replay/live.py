@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from backend.errors import BadRequest, LabelStudioError, NotFound
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.results import Region
+from backend.labelstudio.task_data import TaskData
 from backend.learning.triggers import lack_boxes
 from backend.milestones import next_milestone
 from backend.replay.playing import Opened, learned_from
@@ -53,9 +54,9 @@ class LiveDesk:
         """
         found: dict[str, tuple[int, bool]] = {}
         for task in self._studio.tasks(self.project.id):
-            data = task["data"]
-            if "sha256" in data and not int(data.get("page") or 0):
-                found.setdefault(str(data["sha256"]), (int(task["id"]), is_labelled(task)))
+            data = TaskData.of(task)
+            if data.sha256 and data.page == 0:
+                found.setdefault(data.sha256, (int(task["id"]), is_labelled(task)))
         return found
 
     def open(self, task: int) -> Opened:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from backend.errors import BadRequest, NotFound
+from backend.labelstudio.task_data import TaskData, address_of
 from backend.services import Services
 from backend.store.images import StoredImage
 from preprocessing.images import ImageRecord, read_image
@@ -43,10 +44,9 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     BadRequest
         The task names no image.
     """
-    known, data = services.images.of_task(project, int(task["id"])), _data(task)
-    sha256: object = data.get("sha256")
-    if _is_kept(sha256, services):
-        raw, page = sha256, int(data.get("page") or 0)
+    known, data = services.images.of_task(project, int(task["id"])), TaskData.of(task)
+    if _is_kept(data.sha256, services):
+        raw, page = data.sha256, data.page
         # A Label Studio that was put back from a copy gives a task's number anew.
         if known and (known.sha256, known.page) == (raw, page):
             return known
@@ -55,27 +55,21 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     else:  # a page of the lab's own says nothing of what Label Studio shows
         raw, page = services.images.keep(_fetch(services, task, data_key)), 0
     record = read_image(services.images.path(raw), page, raw)
-    name = str(data.get("name") or _name(str(data.get(data_key) or "")) or raw[:12])
+    name = data.name or _name(address_of(task, data_key)) or raw[:12]
     stored = services.images.add(project, raw, page, name, record.width, record.height)
     services.images.attach_task(project, raw, page, int(task["id"]))
     return stored
 
 
-def _data(task: Task) -> Mapping[str, Any]:
-    data = task.get("data")
-    return data if isinstance(data, Mapping) else {}
-
-
-def _is_kept(sha256: object, services: Services) -> TypeGuard[str]:
+def _is_kept(sha256: str, services: Services) -> bool:
     try:
-        return isinstance(sha256, str) and services.images.path(sha256).exists()
+        return services.images.path(sha256).exists()
     except NotFound:
         return False
 
 
 def _fetch(services: Services, task: Task, data_key: str) -> bytes:
-    address = _data(task).get(data_key)
-    if not isinstance(address, str) or not address:
+    if not (address := address_of(task, data_key)):
         raise BadRequest(
             f"Task {task['id']} has no image under data.{data_key}, the key that the label_config "
             "names; import it again or correct the label_config."

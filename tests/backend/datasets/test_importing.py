@@ -68,6 +68,17 @@ def test_voc_boxes_become_annotations_here_and_there(
     assert label_studio.task(annotation.task)["data"]["name"] == "c.tif"
 
 
+@pytest.mark.parametrize("page", [None, "", "z07"])
+def test_a_task_whose_page_is_none_shows_the_first(
+    services: Services, label_studio: Any, project: int, folder: Path, page: Any
+) -> None:
+    import_folder(services, project, folder)
+    for task in label_studio.tasks(project):
+        task["data"]["page"] = page
+    done = import_folder(services, project, folder)
+    assert (done.tasks, done.known) == (0, 3)
+
+
 def test_a_second_import_brings_nothing_twice(
     services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
 ) -> None:

@@ -1,0 +1,72 @@
+"""What the data of a task says of its image: written by an import, read wherever tasks come in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The image of a task, as its ``data`` names it.
+
+    Parameters
+    ----------
+    sha256
+        The raw file's; empty where the task names none, as one that Cytoloop did not import. A
+        column of the lab's own may be called so, too.
+    page
+        Of that file, from 0.
+    name
+        What the user calls the image; may be empty.
+    """
+
+    sha256: str
+    page: int
+    name: str
+
+    @classmethod
+    def of(cls, task: Mapping[str, Any]) -> Self:
+        """Read a task as Label Studio sends it."""
+        data = _data(task)
+        sha256 = data.get("sha256")
+        return cls(
+            sha256 if isinstance(sha256, str) else "",
+            _page(data.get("page")),
+            str(data.get("name") or ""),
+        )
+
+    def written(self, matched: str) -> dict[str, Any]:
+        """Return what an import writes beside the address of the image.
+
+        Parameters
+        ----------
+        matched
+            Address of the matched image.
+        """
+        return {**vars(self), "matched": matched}
+
+
+def address_of(task: Mapping[str, Any], data_key: str) -> str:
+    """Return the address of the image that a task shows, empty where there is none.
+
+    Parameters
+    ----------
+    data_key
+        As in ``LabellingInterface``.
+    """
+    address = _data(task).get(data_key)
+    return address if isinstance(address, str) else ""
+
+
+def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = task.get("data")
+    return data if isinstance(data, Mapping) else {}
+
+
+def _page(page: Any) -> int:
+    try:
+        return int(page or 0)
+    except (TypeError, ValueError):
+        return 0  # a column of the lab's own

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backend.labelstudio.task_data import TaskData, address_of
+
+
+def test_what_an_import_writes_is_what_is_read() -> None:
+    data = TaskData("ab" * 32, 2, "s-page3.tif")
+    task = {"id": 1, "data": {"image": "/data/s.png", **data.written("http://x/matched.png")}}
+    assert TaskData.of(task) == data
+    assert address_of(task, "image") == "/data/s.png"
+    assert address_of(task, "matched") == "http://x/matched.png"
+
+
+@pytest.mark.parametrize(
+    "data", [None, "x", {}, {"sha256": 5, "page": "z07", "name": None, "image": ["a"]}]
+)
+def test_what_says_nothing_of_an_image_is_read_as_nothing(data: Any) -> None:
+    task = {"id": 1, "data": data}
+    assert TaskData.of(task) == TaskData("", 0, "")
+    assert address_of(task, "image") == ""
