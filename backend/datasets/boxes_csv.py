@@ -110,11 +110,11 @@ def read_csv(path: Path, notes: list[str]) -> tuple[CsvSource, ...]:
     for number, values in lines[first:]:
         if len(values) != len(names):
             notes.append(
-                f"{path.name}: line {number} set aside: it has {len(values)} values, not "
+                f"{path.name}: line {number} left out: it has {len(values)} values, not "
                 f"{len(names)} ({', '.join(names)})"
             )
         elif not (row := dict(zip(names, values, strict=True)))["filename"]:
-            notes.append(f"{path.name}: line {number} set aside: it names no image")
+            notes.append(f"{path.name}: line {number} left out: it names no image")
         else:
             of_image[row["filename"]].append((number, row))
     if not of_image:

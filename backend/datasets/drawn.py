@@ -25,9 +25,9 @@ class Truth:
     boxes
         The usable boxes, inside the image.
     notes
-        What was clipped, set aside or odd, a sentence each, ready to be shown.
-    aside
-        How many boxes were set aside: they cannot be used.
+        What was clipped, left out or odd, a sentence each, ready to be shown.
+    unusable
+        How many more boxes were drawn, which cannot be used.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Truth:
     height: int
     boxes: tuple[Box, ...]
     notes: tuple[str, ...] = ()
-    aside: int = 0
+    unusable: int = 0
 
     @property
     def is_lost(self) -> bool:
         """See :func:`model.label_guard.none_usable`."""
-        return none_usable(self.boxes, self.aside)
+        return none_usable(self.boxes, self.unusable)
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,12 @@ def _usable(
     drawn: FoundBox, size: tuple[int, int], one_based: bool, notes: list[str]
 ) -> Box | None:
     if not drawn.label or len(drawn.edges) != len(EDGES) or None in drawn.edges:
-        notes.append(f"{drawn.what} set aside: it needs a class and four numbers")
+        notes.append(f"{drawn.what} left out: it needs a class and four numbers")
         return None
     xmin, ymin, xmax, ymax = (float(edge or 0.0) for edge in drawn.edges)
     box = Box(xmin, ymin, xmax, ymax, drawn.label)
     if _has_no_size(box, one_based):
-        notes.append(f"{drawn.what} {_where(box)} set aside: it has no size")
+        notes.append(f"{drawn.what} {_where(box)} left out: it has no size")
         return None
     if one_based:
         box = replace(box, xmin=box.xmin - 1, ymin=box.ymin - 1)
@@ -139,7 +139,7 @@ def _inside(box: Box, what: str, width: int, height: int, notes: list[str]) -> B
     )
     if kept.width <= 0 or kept.height <= 0:
         notes.append(
-            f"{what} {_where(box)} set aside: it lies outside the {width}×{height} px image"
+            f"{what} {_where(box)} left out: it lies outside the {width}×{height} px image"
         )
         return None
     if kept != box:

@@ -179,7 +179,7 @@ class _Reading:
             return
         truth = read_truth(path, annotation, record, self.mapping, self.one_based)
         self.notes += truth.notes
-        self.unusable += truth.aside
+        self.unusable += truth.unusable
         if truth.is_lost:
             self.notes.append(f"{path.name} left out: {NONE_USABLE}")
         elif twin := self.kept.get(record.sha256):

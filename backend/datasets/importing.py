@@ -48,7 +48,7 @@ class Imported:
     unreadable
         Names of the files that are no readable image, and of pages that cannot be read.
     notes
-        What was left out, clipped, set aside or odd, a sentence each.
+        What was left out, clipped or odd, a sentence each.
     """
 
     tasks: int = 0

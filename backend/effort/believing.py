@@ -13,7 +13,7 @@ from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 
 
-def corrections(
+def believed_annotations(
     services: Services, project: int, on_note: Callable[[str], None]
 ) -> list[Annotation]:
     """Return one annotation for each corrected task, as ``Annotations.corrected``, without faults.
@@ -53,7 +53,7 @@ def corrected_images(
     In the order in which the images were first corrected.
     """
     counting: dict[tuple[str, int], tuple[StoredImage, Annotation]] = {}
-    for annotation in corrections(services, project, on_note):
+    for annotation in believed_annotations(services, project, on_note):
         image = services.images.of_task(project, annotation.task)
         if image is None:
             on_note(

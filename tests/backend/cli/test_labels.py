@@ -79,7 +79,7 @@ def test_boxes_that_cannot_be_used_are_no_good_end(run: Run, cells: Path, tmp_pa
     assert result.exit_code == 1, result.output
     last = result.stdout.splitlines()[-1]
     assert last == "1 labelled image, 1 box: none looks wrong, 3 more cannot be used"
-    assert "line 3 (Nucleus) (50, 60, 50, 60) set aside" in result.stdout
+    assert "line 3 (Nucleus) (50, 60, 50, 60) left out" in result.stdout
 
 
 @pytest.mark.usefixtures("labelled")

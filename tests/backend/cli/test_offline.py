@@ -273,6 +273,6 @@ def test_the_defects_of_real_data_are_told(run: Run, tmp_path: Path) -> None:
     result = run("evaluate", "--images", images, "--annotations", BCCD / "annotations")
     assert result.exit_code == 0, result.output
     assert "BloodImage_00343.xml: box" in result.stderr
-    assert "(181, 329, 181, 329) set aside: it has no size" in result.stderr
+    assert "(181, 329, 181, 329) left out: it has no size" in result.stderr
     assert result.stderr.count("one cell boxed twice?") == 2
     assert "252 annotations left out" in result.stderr

@@ -94,12 +94,12 @@ def test_both_formats_are_read_with_names_in_any_order(read: Any, lines: tuple[s
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("a.png,64,48,N,1,2,3", "line 3 set aside: it has 7 values, not 8"),
-        (",64,48,N,1,2,3,4", "line 3 set aside: it names no image"),
-        ("a.png,64,48,N,one,2,3,4", "line 3 (N) set aside: it needs a class and four numbers"),
-        ("a.png,64,48,,1,2,3,4", "line 3 (without a class) set aside"),
-        ("a.png,64,48,N,5,5,5,5", "line 3 (N) (5, 5, 5, 5) set aside: it has no size"),
-        ("a.png,64,48,N,70,2,90,4", "line 3 (N) (70, 2, 90, 4) set aside: it lies outside"),
+        ("a.png,64,48,N,1,2,3", "line 3 left out: it has 7 values, not 8"),
+        (",64,48,N,1,2,3,4", "line 3 left out: it names no image"),
+        ("a.png,64,48,N,one,2,3,4", "line 3 (N) left out: it needs a class and four numbers"),
+        ("a.png,64,48,,1,2,3,4", "line 3 (without a class) left out"),
+        ("a.png,64,48,N,5,5,5,5", "line 3 (N) (5, 5, 5, 5) left out: it has no size"),
+        ("a.png,64,48,N,70,2,90,4", "line 3 (N) (70, 2, 90, 4) left out: it lies outside"),
         ("a.png,64,48,N,50,2,90,40", "line 3 (N) (50, 2, 90, 40) clipped to the 64×48 px image"),
         ("a.png,32,24,N,9,9,12,12", "several sizes, 64×48, 32×24 px: the first is taken"),
     ],
@@ -131,7 +131,7 @@ def test_what_has_neither_formats_columns_is_refused(read: Any, lines: tuple[str
 def test_a_csv_without_a_usable_line_or_of_another_encoding_is_refused(
     read: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(BadRequest, match=r"no line with a box(.|\n)*line 2 set aside"):
+    with pytest.raises(BadRequest, match=r"no line with a box(.|\n)*line 2 left out"):
         read(NAMES, "a.png,1")
     with pytest.raises(BadRequest, match="save it as UTF-8"):
         read(NAMES, "Größe.png,64,48,N,1,2,3,4", encoding="latin-1")

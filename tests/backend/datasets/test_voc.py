@@ -110,7 +110,7 @@ def test_a_box_across_the_border_is_clipped_and_noted(tmp_path: Path) -> None:
         (edges("", 10, 20, 30), "four numbers"),
     ],
 )
-def test_an_unusable_box_is_set_aside_and_noted(tmp_path: Path, box: str, reason: str) -> None:
+def test_an_unusable_box_is_left_out_and_noted(tmp_path: Path, box: str, reason: str) -> None:
     read = read_voc(written(tmp_path, voc_text(box, edges(1, 2, 3, 4))), SIZE)
     assert read.boxes == (Box(1, 2, 3, 4, "RBC"),)
     assert len(read.notes) == 1
@@ -118,7 +118,7 @@ def test_an_unusable_box_is_set_aside_and_noted(tmp_path: Path, box: str, reason
     assert read.notes[0].startswith("a.xml: box 1 (RBC)")
 
 
-def test_a_click_of_no_size_is_set_aside_in_one_based_files_too(tmp_path: Path) -> None:
+def test_a_click_of_no_size_is_left_out_in_one_based_files_too(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(181, 329, 181, 329))), SIZE, one_based=True)
     assert read.boxes == ()
     assert "no size" in read.notes[0]

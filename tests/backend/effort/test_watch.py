@@ -9,7 +9,7 @@ import pytest
 
 from backend.cli.effort import effort_text
 from backend.datasets.known import known_images
-from backend.effort.believing import corrections
+from backend.effort.believing import believed_annotations
 from backend.effort.measuring import measure
 from backend.effort.report import effort_of
 from backend.effort.watch import Shown, show, watched_as
@@ -165,7 +165,7 @@ def test_a_fault_is_known_though_its_task_is_answered_again_without_one(
     serve(1, *CELLS, served=before.served)  # by now CYTOLOOP_WATCH_SHARE is 0
     assert services.predictions.latest(project, 1) == before
     notes: list[str] = []
-    (believed,) = corrections(services, project, notes.append)
+    (believed,) = believed_annotations(services, project, notes.append)
     assert len(believed.result) == len(CELLS)
     assert any("was let stand and is left out" in note for note in notes)
 
@@ -285,7 +285,7 @@ def test_a_blank_image_that_was_accepted_without_being_opened_is_no_image_withou
     submit(1, [], lead_time=None)
     submit(2, [])  # looked at, and left empty
     notes: list[str] = []
-    assert [a.task for a in corrections(services, project, notes.append)] == [2]
+    assert [a.task for a in believed_annotations(services, project, notes.append)] == [2]
     assert notes == ["image1.png left out: it was accepted without being opened, and held no boxes"]
     unseen, seen = measure(services, project)
     assert (unseen.watched, seen.watched, seen.drawn) == ("", "blank", 0)
@@ -329,7 +329,7 @@ def test_a_fault_that_was_let_stand_is_undone_though_the_tasks_file_came_back_wi
     services.images.attach_task(project, sha256, 0, 1)
     submit(1, what.regions)
     notes = list[str]()
-    corrections(services, project, notes.append)
+    believed_annotations(services, project, notes.append)
     assert any("was let stand and is left out" in note for note in notes)
 
 
@@ -346,6 +346,6 @@ def test_a_fault_of_the_image_that_had_a_tasks_number_before_is_not_undone_in_an
     if is_shown:
         services.predictions.add(project, 1, sha256, 0, served, [], 0.5)
     annotation, notes = submit(1, []), list[str]()
-    assert (corrections(services, project, notes.append), notes) == ([annotation], [])
+    assert (believed_annotations(services, project, notes.append), notes) == ([annotation], [])
     (found,) = measure(services, project)
     assert (found.served, found.watched, found.actions.number) == (served, "", 0)
