@@ -24,26 +24,27 @@ from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)
 
-#: The first that fits counts. The messages of these errors say what to do; they go out as they are.
-STATUSES: tuple[tuple[type[Exception], int], ...] = (
-    (Unauthorised, 401),
-    (BadLabelConfig, 400),
-    (BadRequest, 400),
-    (PreprocessingError, 400),
-    (NotFound, 404),
-    (Refused, 409),
-    (VersionNotFound, 404),
-    (LabelStudioError, 502),
-    (QueueError, 503),
-    (NotReady, 503),
-    (BackendError, 500),
-    (ModelError, 500),
-)
+#: Flask takes the nearest class of an error's MRO, whatever their order here. The messages of these
+#: errors say what to do; they go out as they are.
+STATUSES: dict[type[Exception], int] = {
+    Unauthorised: 401,
+    BadLabelConfig: 400,
+    BadRequest: 400,
+    PreprocessingError: 400,
+    NotFound: 404,
+    Refused: 409,
+    VersionNotFound: 404,
+    LabelStudioError: 502,
+    QueueError: 503,
+    NotReady: 503,
+    BackendError: 500,
+    ModelError: 500,
+}
 
 
 def answer_with_problems(app: Flask) -> None:
     """Let an app answer errors as ``{"error": …, "status": …}``."""
-    for kind, status in STATUSES:
+    for kind, status in STATUSES.items():
         app.register_error_handler(kind, _handler(status))
     app.register_error_handler(HTTPException, _http_problem)
     app.register_error_handler(Exception, _unexpected)
