@@ -123,11 +123,11 @@ class Predictor:
             image.page,
             loaded.served_name,
             regions,
-            score,
-            group,
-            found.flags,
-            shown.watch,
-            policy.counted_probability(group),
+            score=score,
+            contrast_group=group,
+            flags=found.flags,
+            watch=shown.watch,
+            counted_from=policy.counted_probability(group),
         )
         metrics.PREDICTIONS.inc()
         return {"result": regions, "score": score, "model_version": loaded.served_name}

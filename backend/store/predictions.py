@@ -117,6 +117,7 @@ class Predictions:
         page: int,
         served: str,
         regions: Sequence[dict[str, Any]],
+        *,
         score: float | None = None,
         contrast_group: str = "",
         flags: Sequence[str] = (),

@@ -128,7 +128,7 @@ def put(
         services.images.attach_task(project, sha256, page, task)
         if predicted is not None:
             regions = to_regions(predicted, WIDTH, HEIGHT, interface)
-            services.predictions.add(project, task, sha256, page, "v1+0.5", regions, 0.5)
+            services.predictions.add(project, task, sha256, page, "v1+0.5", regions, score=0.5)
         if corrected is not None:
             result = tuple(to_regions(corrected, WIDTH, HEIGHT, interface))
             services.annotations.record(

@@ -57,7 +57,7 @@ def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_la
     sha256 = put(1, "a.png", corrected=[CELL], predicted=[CELL])
     later = to_regions([Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
     flags = ("limit reached: 1,000 cells",)
-    services.predictions.add(project, 1, sha256, 0, "v2+0.5", later, 0.5, flags=flags)
+    services.predictions.add(project, 1, sha256, 0, "v2+0.5", later, flags=flags)
     export_counts(services, project, tmp_path / "counts.csv")
     assert ",Cell,corrected,1,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
 
@@ -78,7 +78,7 @@ def test_what_was_odd_about_a_prediction_is_told_with_its_counts(
 ) -> None:
     sha256, regions = put(1, "a.png"), to_regions([CELL], 64, 48, interface)
     flags = ("limit reached: 1,000 cells",)
-    services.predictions.add(project, 1, sha256, 0, "v1+0.5", regions, 0.5, flags=flags)
+    services.predictions.add(project, 1, sha256, 0, "v1+0.5", regions, flags=flags)
     export_counts(services, project, tmp_path / "counts.csv")
     rows = csv.DictReader((tmp_path / "counts.csv").read_text().splitlines())
     assert next(rows)["flags"] == flags[0]
@@ -204,7 +204,7 @@ def test_boxes_that_were_drawn_blind_name_no_version(
 ) -> None:
     sha256 = put(1, "a.png")
     shown = show_blank([replace(CELL, score=0.95)], (64, 48), interface)
-    kept = (project, 1, sha256, 0, "v1+0.5", shown.regions, 0.5)
+    kept = (project, 1, sha256, 0, "v1+0.5", shown.regions)
     services.predictions.add(*kept, watch=shown.watch)
     drawn, after = tuple(to_regions([CELL], 64, 48, interface)), datetime(2099, 1, 1, tzinfo=UTC)
     services.annotations.record(Annotation(1, project, 1, drawn, after, after, lead_time=9.0))
@@ -217,7 +217,7 @@ def test_a_box_that_is_shown_to_save_work_alone_does_not_count(
     sha256 = put(1, "a.png")
     boxes = [replace(CELL, score=0.61), Box(30, 5, 40, 20, "Cell", 0.25)]
     regions = to_regions(boxes, 64, 48, interface)
-    kept = (project, 1, sha256, 0, "v1+p0.20-4be09a", regions, 0.5)
+    kept = (project, 1, sha256, 0, "v1+p0.20-4be09a", regions)
     services.predictions.add(*kept, counted_from=0.6)
     export_counts(services, project, tmp_path / "counts.csv")
     assert ",Cell,predicted,1," in (tmp_path / "counts.csv").read_text()

@@ -37,7 +37,9 @@ def serve(services: Services, project: int, write: Any) -> Callable[..., list[di
         services.images.add(project, sha256, 0, f"image{task}.png", WIDTH, HEIGHT)
         services.images.attach_task(project, sha256, 0, task)
         regions = write(*boxes)
-        services.predictions.add(project, task, sha256, 0, served, regions, 0.5, group)
+        services.predictions.add(
+            project, task, sha256, 0, served, regions, score=0.5, contrast_group=group
+        )
         return regions
 
     return show

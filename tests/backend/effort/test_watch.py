@@ -100,7 +100,15 @@ def watched(services: Services, project: int, serve: Any) -> Any:
         what = shown(kind, task, cells)
         sha256 = services.images.of_task(project, task).sha256  # type: ignore[union-attr]
         services.predictions.add(
-            project, task, sha256, 0, "trained-1+t0.5", what.regions, 0.5, "low", (), what.watch
+            project,
+            task,
+            sha256,
+            0,
+            "trained-1+t0.5",
+            what.regions,
+            score=0.5,
+            contrast_group="low",
+            watch=what.watch,
         )
         return what
 
@@ -344,7 +352,7 @@ def test_a_fault_of_the_image_that_had_a_tasks_number_before_is_not_undone_in_an
     services.images.add(project, sha256, 0, "another.png", 200, 100)
     services.images.attach_task(project, sha256, 0, 1)
     if is_shown:
-        services.predictions.add(project, 1, sha256, 0, served, [], 0.5)
+        services.predictions.add(project, 1, sha256, 0, served, [], score=0.5)
     annotation, notes = submit(1, []), list[str]()
     assert (believed_annotations(services, project, notes.append), notes) == ([annotation], [])
     (found,) = measure(services, project)

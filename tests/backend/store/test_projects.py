@@ -92,9 +92,9 @@ def test_milestones_that_do_not_ascend_are_refused(store: Projects, milestones: 
 def test_the_last_served_boxes_of_a_task_are_kept_as_they_were(engine: Engine) -> None:
     served = Predictions(engine)
     regions = [{"id": "r1", "value": {"x": 19.52194357366771}}]
-    served.add(1, 4, "a" * 64, 0, "classical-1+t", regions, 0.3)
+    served.add(1, 4, "a" * 64, 0, "classical-1+t", regions, score=0.3)
     served.add(1, 4, "a" * 64, 0, "trained-1+t", [])
-    served.add(1, 4, "a" * 64, 0, "classical-1+t", regions, 0.4)
+    served.add(1, 4, "a" * 64, 0, "classical-1+t", regions, score=0.4)
     latest = served.latest(1, 4)
     assert latest is not None
     assert (latest.served, latest.score) == ("classical-1+t", 0.4)
