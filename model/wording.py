@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: How what is told of a limit begins, in whatever it is written.
+#: How what is told of a limit begins, in whatever it is written. Kept predictions, annotations and
+#: ``counts.json`` are known again by it: these words stay.
 LIMIT_REACHED = "limit reached"
 _CROWDED = "more places look like cells than are looked at"
 _MEANING = {
