@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import BadSetting
-from model.config import PRESETS, DetectorConfig, TrainConfig
+from model.config import CONTRASTS, PRESETS, DetectorConfig, TrainConfig
 from model.starter import STARTER_ID, is_starter
 
 PREFIX = "CYTOLOOP_"
@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     preset, iterations, device
         What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of
         images), ``auto``, ``cpu`` or ``cuda``.
+    contrast
+        How what is trained sees contrast, a name of ``model.config.CONTRASTS``; the preset's own
+        way when empty.
     poll_s
         Seconds between two looks for what the events of Label Studio did not tell; 0: never.
     watch_share
@@ -111,6 +114,7 @@ class Settings(BaseSettings):
     first_version: Literal["starter-6", "classical-1"] = STARTER_ID
     preset: str = "default"
     iterations: int = Field(default=0, ge=0)
+    contrast: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     poll_s: float = Field(default=30.0, ge=0.0)
     watch_share: float = Field(default=0.0, ge=0.0, le=1.0)
@@ -205,6 +209,13 @@ class Settings(BaseSettings):
             raise ValueError(f"there are {', '.join(PRESETS)}")
         return value
 
+    @field_validator("contrast")
+    @classmethod
+    def _known_or_left_open(cls, value: str) -> str:
+        if value and value not in CONTRASTS:
+            raise ValueError(f"there are {', '.join(CONTRASTS)}")
+        return value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
@@ -289,7 +300,11 @@ class Settings(BaseSettings):
     def recipe(self) -> tuple[DetectorConfig, TrainConfig]:
         """What is trained, and how."""
         detector, training = PRESETS[self.preset]
-        return detector, replace(training, iterations=self.iterations or training.iterations)
+        return detector, replace(
+            training,
+            iterations=self.iterations or training.iterations,
+            contrast=CONTRASTS[self.contrast] if self.contrast else training.contrast,
+        )
 
 
 def require_ascending(milestones: Sequence[int]) -> tuple[int, ...]:

@@ -93,6 +93,18 @@ class DetectorConfig(_Config):
 #: a template, wholly or half way, took AP50 away (docs/contrast.md).
 STRETCHED_GROUPS = ContrastConfig(mode="groups", strength=0.0)
 
+#: By name, what a person can choose that a detector is taught and served: the default, each image
+#: stretched without groups, the thesis' one template (model 05) and one a group (model 06), half
+#: way to that, and that after the background was evened out.
+CONTRASTS: dict[str, ContrastConfig] = {
+    "stretch": STRETCHED_GROUPS,
+    "none": ContrastConfig(mode="none"),
+    "single": ContrastConfig(mode="single"),
+    "groups": ContrastConfig(mode="groups"),
+    "groups-half": ContrastConfig(mode="groups", strength=0.5),
+    "flat": ContrastConfig(mode="flat"),
+}
+
 
 @dataclass(frozen=True)
 class TrainConfig(_Config):

@@ -61,6 +61,13 @@ def train(
     preset: Annotated[
         str | None, typer.Option(help="default, fast, or m03 to m06 (the thesis).")
     ] = None,
+    contrast: Annotated[
+        str | None,
+        typer.Option(
+            help="How contrast is seen: stretch, none, single, groups, groups-half or flat.",
+            show_default="the preset's own way",
+        ),
+    ] = None,
     iterations: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps; from the number of images if none.")
     ] = None,
@@ -81,7 +88,9 @@ def train(
     """
     from model.registry import Registry
 
-    settings = settings_from(home=home, device=device, preset=preset, iterations=iterations)
+    settings = settings_from(
+        home=home, device=device, preset=preset, contrast=contrast, iterations=iterations
+    )
     settings.make_home()
     registry = Registry(settings.registry_folder, settings.first_version)
     champion = _to_begin_with(start, registry, settings) if start else None

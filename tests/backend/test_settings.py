@@ -8,8 +8,9 @@ import pytest
 from backend.errors import BadSetting
 from backend.settings import PORTS_FILE, Settings
 from model.classical import CLASSICAL_ID
-from model.config import PRESETS
+from model.config import CONTRASTS, PRESETS
 from model.starter import STARTER_ID
+from preprocessing.contrast import ContrastConfig
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ from model.starter import STARTER_ID
         ("MILESTONES", "5,ten", "numbers such as 5,10,20"),
         ("MILESTONES", "20,10", "ascending"),
         ("PRESET", "m99", "there are default, fast, m03"),
+        ("CONTRAST", "matched", "there are stretch, none, single, groups, groups-half, flat"),
         ("ITERATIONS", "-3", "greater than or equal to 0"),
         ("WATCH_SHARE", "7", "less than or equal to 1"),
         ("DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
@@ -97,6 +99,14 @@ def test_the_recipe_is_the_preset_for_as_many_iterations_as_were_chosen(tmp_path
     assert Settings(home=tmp_path).recipe == PRESETS["default"]
     detector, training = Settings(home=tmp_path, preset="m03", iterations=7).recipe
     assert (detector, training.iterations) == (PRESETS["m03"][0], 7)
+
+
+def test_contrast_is_treated_as_was_chosen_and_else_by_the_presets_own_way(tmp_path: Path) -> None:
+    ways = {"default": CONTRASTS["stretch"], "m06": "groups"}
+    for preset, way in ways.items():
+        assert Settings(home=tmp_path, preset=preset).recipe[1].contrast == way
+        half = Settings(home=tmp_path, preset=preset, contrast="groups-half").recipe[1].contrast
+        assert half == ContrastConfig(mode="groups", strength=0.5)
 
 
 @pytest.mark.parametrize("kept", ["{", '{"port": "ninety"}', "[1]"])

@@ -229,8 +229,10 @@ def test_train_makes_a_version_that_evaluate_predict_and_models_know(
     swapped = {sha: entry | {"side": others[entry["side"]]} for sha, entry in sides.items()}
     manifest.write_text(json.dumps(swapped), "utf-8")
     words = ("--start", version, "--iterations", "2", "--map", "Nucleus=Cell", "--device", "cpu")
-    again = run("train", *data, *words)
+    again = run("train", *data, *words, "--contrast", "groups-half")
     assert again.exit_code == 0, again.output
+    kept = home / "registry" / "versions" / again.stdout.split()[0] / "version.json"
+    assert json.loads(kept.read_text("utf-8"))["training"]["contrast"]["strength"] == 0.5
     assert "chosen by the images that judge, for want of others: the figures fl" in again.stderr
 
 
