@@ -248,10 +248,31 @@ def folded(module: nn.Module) -> nn.Module:
     return copied
 
 
+def imagenet_note(name: str, where: ImageNet) -> str:
+    """Return in words that a backbone lacks the ImageNet weights there are of it; else nothing.
+
+    Parameters
+    ----------
+    where
+        As :func:`build_backbone` was told.
+    """
+    weights = _RECIPES[name].imagenet
+    if where == "never" or weights is None or (file := _cached(weights)).exists():
+        return ""
+    return (
+        f"the backbone began from random weights, not from ImageNet's: put {file.name} of"
+        f" torchvision into {file.parent} to begin from these"
+    )
+
+
+def _cached(weights: Any) -> Path:
+    return Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
+
+
 def _imagenet_state(weights: Any, where: ImageNet) -> dict[str, Tensor] | None:
     if weights is None:
         return None
-    cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
+    cached = _cached(weights)
     if not cached.exists() and where == "cached":
         log.info("no ImageNet weights: %s is not in torch's cache; starting from nothing", cached)
         return None

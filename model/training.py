@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torchvision.models.detection import FasterRCNN
 
-from model.backbones import keep_stem
+from model.backbones import imagenet_note, keep_stem
 from model.batches import helpers_for
 from model.config import DetectorConfig, TrainConfig
 from model.data import KEEP_BYTES, Examples
@@ -110,7 +110,8 @@ def train(
         done = run.iteration == run.schedule.end
         with joined(1 if done else size, task.help_with):
             run.go_on(on_progress)
-    for note in run.notes:
+    began = "" if start else imagenet_note(detector.backbone, training.imagenet)
+    for note in filter(None, (began, *run.notes)):
         on_note(note)
     return save_weights(run.module, workdir / WEIGHTS)
 

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from model.anchors import STRIDES
-from model.backbones import build_backbone, mixed_precision
+from model.backbones import build_backbone, imagenet_note, mixed_precision
 from model.boxes import iou_matrix
 from model.config import PRESETS, DetectorConfig
 from model.detector import OwnSize, TorchDetector, build, load_detector, pick_device
@@ -312,6 +313,20 @@ def test_imagenet_weights_that_are_not_in_the_cache_are_done_without(monkeypatch
     caplog.set_level("INFO")
     build_backbone("r18_p34_64", imagenet="cached")
     assert "no ImageNet weights" in caplog.text
+
+
+def test_a_backbone_that_lacks_imagenet_weights_says_which_file_goes_where(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cache = tmp_path / "hub" / "checkpoints"
+    note = imagenet_note("vgg16", "cached")
+    assert "random weights" in note
+    assert str(cache) in note
+    assert imagenet_note("vgg16", "never") == ""
+    assert imagenet_note("mbv2_half_64", "cached") == ""
+    (name,) = re.findall(r"\S+\.pth", note)
+    cache.mkdir(parents=True)
+    (cache / name).touch()
+    assert imagenet_note("vgg16", "cached") == ""
 
 
 @pytest.mark.parametrize(("backbone", "first"), [("mbs8_64", "0.0"), ("r18_p34_64", "conv1")])
