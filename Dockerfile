@@ -5,7 +5,8 @@ WORKDIR /app
 
 # PyTorch and all else first: this layer is built again only when the versions change.
 COPY pyproject.toml constraints.txt ./
-RUN uv pip install --system --no-cache --constraint constraints.txt --requirement pyproject.toml
+RUN uv pip install --system --no-cache --constraint constraints.txt --extra label-studio-ml \
+    --requirement pyproject.toml
 
 COPY README.md LICENSE label_config.xml ./
 COPY preprocessing preprocessing

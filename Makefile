@@ -56,12 +56,12 @@ clean:
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the backend (PyTorch with CUDA is about 3 GB the first time)"
-	@$(PIP_INSTALL) --python $(VENV)/bin/python --editable .
+	@$(PIP_INSTALL) --python $(VENV)/bin/python --editable ".[label-studio-ml]"
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the backend and what its tests need"
-	@$(PIP_INSTALL) --python $(VENV)/bin/python --editable . --group dev
+	@$(PIP_INSTALL) --python $(VENV)/bin/python --editable ".[label-studio-ml]" --group dev
 	@touch $(VENV)/.ready $@
 
 $(STUDIO)/.ready: constraints-label-studio.txt | $(STUDIO)/bin/python

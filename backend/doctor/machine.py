@@ -38,9 +38,17 @@ def packages(patient: Patient) -> Iterator[Finding]:
     if wrong:
         yield fail("Packages", "; ".join(wrong), "Set the environment up again: make setup.")
         return
-    named = ", ".join(f"{name} {metadata.version(name)}" for name in NAMED)
+    named = ", ".join(filter(None, map(_version_of, NAMED)))
     python = ".".join(map(str, sys.version_info[:3]))
     yield ok("Packages", f"{PACKAGE} {metadata.version(PACKAGE)}, Python {python}, {named}")
+
+
+def _version_of(name: str) -> str:
+    """Return a package with its version; nothing for one that is not there, such as an extra."""
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def home(patient: Patient) -> Iterator[Finding]:

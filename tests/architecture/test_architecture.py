@@ -6,7 +6,12 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -107,6 +112,26 @@ def test_make_test_does_all_that_make_check_does():
 
     assert any("mypy" in command for command in commands("check"))
     assert commands("check") <= commands("test")
+
+
+def needs(lines: Iterable[str]) -> list[Requirement]:
+    """Return what requirements ask for here, extras left aside."""
+    asked = map(Requirement, lines)
+    return [need for need in asked if need.marker is None or need.marker.evaluate({"extra": ""})]
+
+
+def test_the_package_can_be_installed_where_no_requirement_is_overruled():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = needs(project["dependencies"])
+    amiss, names = [], {need.name for need in wanted}
+    while wanted:
+        need = wanted.pop()
+        if not need.specifier.contains(metadata.version(need.name), prereleases=True):
+            amiss.append(str(need))
+        below = needs(metadata.requires(need.name) or ())
+        wanted += [one for one in below if one.name not in names]
+        names |= {one.name for one in below}
+    assert amiss == []
 
 
 def test_label_studio_is_one_version_everywhere():
