@@ -74,17 +74,15 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         _champion(services, project),
         {correction.annotation: correction.served for correction in measure(services, project)},
     )
-    # One whose task was deleted stays in the store for its side alone.
-    images = [image for image in services.images.all(project) if image.task is not None]
     unique = UniqueNames()
+    named = [
+        (image, unique.stem(image.name) + _suffix(image)) for image in services.images.all(project)
+    ]
+    # One whose task was deleted stays in the store: for its side, and to keep its name.
     read = [
-        _read(
-            around,
-            image,
-            unique.stem(image.name) + _suffix(image),
-            corrected.get((image.sha256, image.page)),
-        )
-        for image in images
+        _read(around, image, file_name, corrected.get((image.sha256, image.page)))
+        for image, file_name in named
+        if image.task is not None
     ]
     return _skipped_told(services, project, _guarded(read)), notes
 

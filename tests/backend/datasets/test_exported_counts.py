@@ -73,6 +73,17 @@ def test_of_two_tasks_of_one_image_the_correction_updated_last_counts(
     assert counted(services, project, tmp_path) == [("a.png", "2", "")]
 
 
+def test_a_name_passes_to_no_other_image_when_a_task_is_deleted(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    for task in (1, 2, 3):
+        put(task, "a.png", predicted=[CELL] * task)
+    named = counted(services, project, tmp_path)
+    assert [row[:2] for row in named] == [("a.png", "1"), ("a-2.png", "2"), ("a-3.png", "3")]
+    services.images.forget_tasks(project, [1])
+    assert counted(services, project, tmp_path) == named[1:]
+
+
 def test_what_was_odd_about_a_prediction_is_told_with_its_counts(
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:
