@@ -154,14 +154,11 @@ def _served(
 ) -> StoredPrediction | None:
     """Return the prediction whose boxes were corrected, or count as long as nobody did.
 
-    These are the champion's, also after a roll-back, else the newest.
+    These are the champion's in any of the image's tasks, also after a roll-back, else the newest.
     """
     if annotation is None:
-        if image.task is None:
-            return None
-        return around.services.predictions.last_shown(
-            image.project, image.task, around.champion, image=(image.sha256, image.page)
-        )
+        shown = around.services.predictions
+        return shown.last_shown_of(image.project, image.sha256, image.page, around.champion)
     began = _began_with(around, annotation)
     return None if began is None or began.is_blind else began
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, and_, not_, or_, sele
 
 from backend.store.annotations import corrected_tasks
 from backend.store.database import upsert, writing
-from backend.store.tables import now, predictions, tasks
+from backend.store.tables import images, now, predictions, tasks
 from model.policy import version_of
 
 WatchKind = Literal["blank", "fault"]
@@ -183,20 +183,38 @@ class Predictions:
             Hash and page of the task's image; None: any, though another may have had its number
             before, in a Label Studio that was put back from a copy.
         """
-        column, version = predictions.c.served, version_of(served)
-        of_it = or_(column == version, column.startswith(f"{version}+", autoescape=True))
-        there = [] if until is None else [predictions.c.created_at <= until]
+        there = [predictions.c.task == task]
+        if until is not None:
+            there.append(predictions.c.created_at <= until)
         if image is not None:
             there.append(_is_of(*image))
-        best_first = _newest_first(project, task, of_it.desc(), (column == served).desc())
+        return self._best(project, served, there)
+
+    def last_shown_of(
+        self, project: int, sha256: str, page: int, served: str
+    ) -> StoredPrediction | None:
+        """Return what an image shows while a version serves it, in whichever of its tasks."""
+        own = (images.c.project == project, images.c.sha256 == sha256, images.c.page == page)
+        of_image = select(tasks.c.task).join(images, images.c.id == tasks.c.image).where(*own)
+        there = [predictions.c.task.in_(of_image), _is_of(sha256, page)]
+        return self._best(project, served, there)
+
+    def _best(
+        self, project: int, served: str, there: Sequence[ColumnElement[bool]]
+    ) -> StoredPrediction | None:
+        """Return the newest of a version, in its present policy if possible; else of any."""
+        column, version = predictions.c.served, version_of(served)
+        of_it = or_(column == version, column.startswith(f"{version}+", autoescape=True))
+        best_first = _newest_first(project, of_it.desc(), (column == served).desc())
         with self._engine.connect() as connection:
             row = connection.execute(best_first.where(*there).limit(1)).one_or_none()
         return None if row is None else _prediction(row)
 
     def of_task(self, project: int, task: int) -> list[StoredPrediction]:
         """Return everything that a task was shown, newest first."""
+        query = _newest_first(project).where(predictions.c.task == task)
         with self._engine.connect() as connection:
-            return [_prediction(row) for row in connection.execute(_newest_first(project, task))]
+            return [_prediction(row) for row in connection.execute(query)]
 
     def shown_tasks(self, project: int, served: str = "") -> set[int]:
         """Return the tasks that were ever shown anything, or what ``served`` found."""
@@ -234,11 +252,11 @@ class Predictions:
         return len({image for image, flags in kept if any(f.startswith(flag) for f in flags)})
 
 
-def _newest_first(project: int, task: int, *before: ColumnElement[Any]) -> Select[Any]:
-    """Return the query of what a task was shown, in an order that may come before its age."""
+def _newest_first(project: int, *before: ColumnElement[Any]) -> Select[Any]:
+    """Return the query of what tasks were shown, in an order that may come before its age."""
     return (
         select(predictions)
-        .where(predictions.c.project == project, predictions.c.task == task)
+        .where(predictions.c.project == project)
         .order_by(*before, predictions.c.created_at.desc(), predictions.c.id.desc())
     )
 

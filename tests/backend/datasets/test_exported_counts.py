@@ -116,6 +116,22 @@ def test_after_a_roll_back_the_champions_boxes_count_again(
     assert export_voc(services, project, tmp_path / "out", corrected_only=False).boxes == 3
 
 
+def test_an_image_counts_by_what_any_of_its_tasks_shows(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png")
+    services.images.attach_task(project, sha256, 0, 2)
+    one = to_regions([CELL], 64, 48, interface)
+    two = to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
+    champion = services.registry.served_name(str(project))
+    services.predictions.add(project, 2, sha256, 0, champion, two)
+    assert counted(services, project, tmp_path) == [("a.png", "2", champion)]
+    services.predictions.add(project, 1, sha256, 0, "v1+t0.5", one)
+    assert counted(services, project, tmp_path) == [("a.png", "2", champion)]
+    services.images.forget_tasks(project, [2])
+    assert counted(services, project, tmp_path) == [("a.png", "1", "v1+t0.5")]
+
+
 def test_boxes_of_a_class_that_the_config_lost_count_as_the_default_one(
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:
