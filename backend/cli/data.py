@@ -77,7 +77,8 @@ def import_(
     warn(done.notes)
     typer.echo(
         f"{counted(done.tasks, 'new task')}, {done.annotated} of the tasks annotated; "
-        f"there already: {counted(done.known, 'image')}; unreadable: {len(done.unreadable)}"
+        f"there already: {counted(done.known, 'image')}; twice in the folder: {done.doubled}; "
+        f"unreadable: {len(done.unreadable)}"
     )
 
 

@@ -43,6 +43,8 @@ class Imported:
         New tasks.
     known
         Images that the project had already.
+    doubled
+        Images that an earlier file of the folder holds too.
     annotated
         Tasks that got the boxes of an annotation.
     unreadable
@@ -53,6 +55,7 @@ class Imported:
 
     tasks: int = 0
     known: int = 0
+    doubled: int = 0
     annotated: int = 0
     unreadable: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -183,6 +186,7 @@ class _Importer:
         self._mapping = mapping
         self._one_based = one_based
         self._done = done
+        self._brought = set[tuple[str, int]]()
         # Label Studio's own list, not the store's: a task may have been deleted there, or made
         # by an import that was interrupted before it was noted here.
         # Not what each was ever predicted, which is megabytes.
@@ -233,12 +237,18 @@ class _Importer:
         name = _page_name(path, record.page)
         key = record.sha256, record.page
         size = record.width, record.height
-        self._services.images.add(self._project, *key, name, *size)
+        stored = self._services.images.add(self._project, *key, name, *size)
+        if stored.name != name:
+            same = f"{name} holds the same image as {stored.name}"
+            self._done.notes.append(f"{same}: counted once, under that name")
         if (task := self._tasks.get(key)) is None:
             task = self._tasks[key] = _Known(self._new_task(record, name))
             self._done.tasks += 1
+        elif key in self._brought:
+            self._done.doubled += 1
         else:
             self._done.known += 1
+        self._brought.add(key)
         self._services.images.attach_task(self._project, *key, task.id)
         # An annotation speaks of one image: of a many-page file the first.
         if path in self._truth_of and record.page == 0:

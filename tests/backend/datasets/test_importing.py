@@ -90,6 +90,28 @@ def test_a_second_import_brings_nothing_twice(
     assert services.annotations.corrected_count(project) == 1
 
 
+def test_of_files_with_the_same_bytes_one_is_counted_and_the_other_told_at_every_import(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    (folder / "d.png").write_bytes((folder / "a.png").read_bytes())
+    told = ["d.png holds the same image as a.png: counted once, under that name"]
+    done = import_folder(services, project, folder)
+    assert (done.tasks, done.known, done.doubled, done.notes) == (3, 0, 1, told)
+    again = import_folder(services, project, folder)
+    assert (again.tasks, again.known, again.doubled, again.notes) == (0, 3, 1, told)
+    assert [image.name for image in services.images.all(project)] == ["a.png", "b.jpg", "c.tif"]
+
+
+def test_an_image_that_came_under_another_name_is_told_to_keep_that(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    import_folder(services, project, folder)
+    (folder / "c.tif").rename(folder / "0.tif")
+    done = import_folder(services, project, folder)
+    told = ["0.tif holds the same image as c.tif: counted once, under that name"]
+    assert (done.known, done.doubled, done.notes) == (3, 0, told)
+
+
 def test_an_interrupted_import_is_finished_by_the_next(
     services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
 ) -> None:
