@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Container
 from pathlib import Path
 
@@ -10,13 +10,12 @@ from backend.datasets.importing import import_folder
 from backend.errors import BackendError
 from backend.running.attach import attach, make_project
 from backend.running.demo import write_demo
+from backend.running.folders import Alike, find_alike, keep_folder, known_folders
 from backend.running.terminal import Terminal
 from backend.services import Services
 from backend.store.projects import Project
-from model.atomic import write_json
 from model.wording import counted
 
-FOLDERS_FILE = "folders.json"
 DEMO_TITLE = "Cytoloop demo"
 
 
@@ -27,10 +26,11 @@ def open_projects(services: Services, images: Path | None, terminal: Terminal) -
     attached or filled is said, and stops nothing: it is mended in the Label Studio that runs.
     """
     home = services.settings.home
+    folders = known_folders(home)
     present = {project["id"]: project["title"] for project in services.label_studio.projects()}
     known = {project.id: project.title for project in services.projects.all()}
     # A store that was lost, or is a copy of before, lacks projects that have a folder.
-    known |= {id: present[id] for id in _folders(home).values() if id in present}
+    known |= {id: present[id] for id in folders.values() if id in present}
     opened = [
         project
         for id, title in sorted(known.items())
@@ -39,7 +39,7 @@ def open_projects(services: Services, images: Path | None, terminal: Terminal) -
     demo = home / "demo"
     if images is not None:
         opened += _open_folder(services, images, present, terminal)
-    elif present.keys().isdisjoint(known) or _folders(home).get(str(demo / "images")) in present:
+    elif present.keys().isdisjoint(known) or folders.get(str(demo / "images")) in present:
         with terminal.working("Generating the demo's cell fields"):
             folder = write_demo(demo)
         opened += _open_folder(services, folder, present, terminal, DEMO_TITLE)
@@ -70,7 +70,7 @@ def _open_folder(
     """Make, attach and fill the folder's project where that was not done yet, or say why not."""
     folder = folder.resolve()
     try:
-        project = _project_of(services, folder, present, title)
+        project = _project_of(services, folder, present, title, terminal)
         _fill(services, project, folder, terminal)
     except BackendError as error:
         terminal.warn(f"{folder}: {error}")
@@ -78,15 +78,39 @@ def _open_folder(
     return [project]
 
 
-def _project_of(services: Services, folder: Path, present: Container[int], title: str) -> Project:
-    known = _folders(services.settings.home)
-    id = known.get(str(folder))
+def _project_of(
+    services: Services, folder: Path, present: Container[int], title: str, terminal: Terminal
+) -> Project:
+    home = services.settings.home
+    id = known_folders(home).get(str(folder))
     if id is None or id not in present:
-        id = make_project(services, title or _free_title(services, folder)).id
-        known[str(folder)] = id
-        write_json(services.settings.home / FOLDERS_FILE, known)
+        with terminal.working(f"Looking for a project that has the images of {folder}"):
+            alike = find_alike(services, folder, present)
+        if alike:
+            _tell(alike, folder, terminal)
+        moved_from = alike.moved_from if alike else ""
+        if alike and moved_from:
+            id = alike.project.id
+        else:
+            id = make_project(services, title or _free_title(services, folder)).id
+        keep_folder(home, folder, id, moved_from)
         attach(services, id)
     return services.projects.get(id)
+
+
+def _tell(alike: Alike, folder: Path, terminal: Terminal) -> None:
+    number, title = alike.project.id, alike.project.title
+    images = counted(alike.images, "image")
+    has = f"Project {number} ({title}) has {alike.shared} of the {images} of {folder}"
+    if alike.moved_from:
+        gone = f"its own folder {alike.moved_from} is not there any more"
+        terminal.say(f"{has}, and {gone}: it goes on with that folder.")
+    else:
+        into = f"cytoloop import {shlex.quote(str(folder))} --project {number}"
+        terminal.warn(
+            f"{has}, and so has a new project from now on. Was that not meant, delete the new one "
+            f"in Label Studio; `{into}` brings the folder into the other."
+        )
 
 
 def _fill(services: Services, project: Project, folder: Path, terminal: Terminal) -> None:
@@ -107,8 +131,3 @@ def _free_title(services: Services, folder: Path) -> str:
     """Name a project after its folder; where another folder's has that name, with its parent's."""
     taken = {project.title for project in services.projects.all()}
     return folder.name if folder.name not in taken else f"{folder.parent.name}/{folder.name}"
-
-
-def _folders(home: Path) -> dict[str, int]:
-    path = home / FOLDERS_FILE
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,12 @@ class Studio:
         pass
 
     def import_task(self, project: int, png: bytes, name: str, data: dict[str, Any]) -> int:
-        self.imported.append({"id": len(self.imported) + 1, "data": data, "annotations": []})
-        return len(self.imported)
+        id = len(self.imported) + 1
+        self.imported.append({"id": id, "project": project, "data": data, "annotations": []})
+        return id
 
     def tasks(self, project: int) -> list[dict[str, Any]]:
-        return self.imported
+        return [task for task in self.imported if task["project"] == project]
 
     @property
     def titles(self) -> list[str]:
@@ -85,6 +87,14 @@ def opened(services: Services, images: Path | None = None) -> list[int]:
 def own_project(services: Services, studio: Studio, title: str = "Mine") -> int:
     id = studio.create_project(title, LABEL_CONFIG)
     return services.projects.ensure(id, title, LABEL_CONFIG).id
+
+
+def folder_of(folder: Path, levels: Iterable[int]) -> Path:
+    """Write a small image of each grey level."""
+    folder.mkdir()
+    for level in levels:
+        Image.fromarray(np.full((48, 64), level, np.uint8)).save(folder / f"{level}.png")
+    return folder
 
 
 def folder_of_one(folder: Path) -> Path:
@@ -199,3 +209,49 @@ def test_projects_of_folders_that_a_lost_store_lacks_are_attached_again(
         assert opened(services) == [1]
     assert [project.id for project in services.projects.all()] == [1]
     assert len(studio.titles) == len(studio.imported) == 1
+
+
+def test_a_folder_that_was_moved_goes_on_with_its_project(
+    services: Services, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    former = folder_of(tmp_path / "plates", range(3))
+    opened(services, former)
+    moved = former.rename(tmp_path / "2026")
+    (moved / "0.png").unlink()
+    Image.fromarray(np.full((48, 64), 9, np.uint8)).save(moved / "9.png")
+    capsys.readouterr()
+    for said in (True, False):
+        assert opened(services, moved) == [1]
+        goes_on = f"Project 1 (plates) has 2 of the 3 images of {moved}, and its own folder"
+        assert (goes_on in capsys.readouterr().out) is said
+    assert (studio.titles, len(studio.imported)) == (["plates"], 4)
+    opened(services, folder_of(former, range(20, 23)))
+    assert len(studio.titles) == 2, "new images at the former place are another project's"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_images_that_another_project_has_too_are_warned_of(
+    services: Services,
+    studio: Studio,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    is_there: bool,
+) -> None:
+    former = folder_of(tmp_path / "plates", range(5))
+    opened(services, former)
+    # A copy, or a part alone of a folder that is away, as on a disk that is not plugged in.
+    part = folder_of(tmp_path / "copy", range(5 if is_there else 2))
+    if not is_there:
+        former.rename(tmp_path / "unplugged")
+    assert opened(services, part) == [1, 2]
+    told = capsys.readouterr().out
+    assert f"images of {part}, and so has a new project" in told
+    assert f"cytoloop import {part} --project 1" in told
+
+
+def test_a_folder_that_shares_few_images_with_another_is_a_project_without_a_word(
+    services: Services, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened(services, folder_of(tmp_path / "plates", range(3)))
+    assert opened(services, folder_of(tmp_path / "others", range(2, 5))) == [1, 2]
+    assert "!" not in capsys.readouterr().out
