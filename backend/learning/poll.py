@@ -39,12 +39,16 @@ class Seen:
     stored
         How many of them the store has: a late event may bring an annotation that was deleted
         before it was ever seen, and then nothing changes in Label Studio.
+    late
+        How many events told of an annotation as it was before: where the clock of Label Studio's
+        machine was set back this is its present state, dated before the newest change.
     """
 
     newest: datetime | None
     tasks: int
     annotations: int
     stored: int
+    late: int
 
 
 @dataclass
@@ -68,9 +72,9 @@ class Poll:
     """Keeps the store as Label Studio has it, and the queue as the store has it.
 
     A look costs two small requests a project while nothing changes. At the first look, and where
-    tasks or annotations are fewer than they should be, or the newest change is older than it was
-    (Label Studio was put back from a copy), all tasks are gone through; else those that changed
-    since.
+    tasks or annotations are fewer than they should be, the newest change is older than it was
+    (Label Studio was put back from a copy) or an event was older than what is known (its clock was
+    set back), all tasks are gone through; else those that changed since.
     """
 
     def __init__(self, services: Services) -> None:
@@ -117,17 +121,18 @@ class Poll:
         self._gone.pop(project.id, None)
 
     def _bring_up_to_date(self, project: Project) -> None:
-        now = self._stands(project.id)
+        now = self._stands(project)
         if now != self._seen.get(project.id):
             self._seen[project.id] = replace(now, stored=self._reconcile(project.id, now))
         after_correction(self._services, project.id)
         self._push(project.id)
 
-    def _stands(self, project: int) -> Seen:
-        known = follow(self._services, project)
+    def _stands(self, project: Project) -> Seen:
+        known = follow(self._services, project.id)
         annotations = known["total_annotations_number"] + known["skipped_annotations_number"]
-        newest = self._services.label_studio.newest_change(project)
-        return Seen(newest, known["task_number"], annotations, self._stored(project))
+        newest = self._services.label_studio.newest_change(project.id)
+        stored = self._stored(project.id)
+        return Seen(newest, known["task_number"], annotations, stored, project.late_events)
 
     def _stored(self, project: int) -> int:
         return len(self._services.annotations.known(project))
@@ -141,6 +146,7 @@ class Poll:
             and now.newest
             and now.newest >= before.newest
             and now.tasks >= before.tasks
+            and now.late == before.late
         ):
             reconcile_changes(self._services, project, before.newest)
             if self._stored(project) == now.annotations:

@@ -6,12 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    and_,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from backend.errors import BadRequest
 from backend.labelstudio.results import count_labels
 from backend.store.database import upsert, writing
-from backend.store.tables import annotations, now, submits
+from backend.store.tables import annotations, now, projects, submits
 
 #: No page is open for longer: what is beyond is another unit, or a mistake.
 _LONGEST_S = 1e7
@@ -141,6 +152,7 @@ class Annotations:
             connection.execute(total.on_conflict_do_nothing())
             # What it returns tells; PostgreSQL's driver does not count the rows of an upsert.
             if connection.scalar(changed.returning(annotations.c.id)) is None:
+                _count_if_late(connection, annotation)
                 return False
             # Of submits after this one Label Studio knows nothing any more.
             of_it = submits.c.annotation == annotation.id
@@ -228,6 +240,15 @@ def counting(project: int) -> ColumnElement[bool]:
     return and_(
         columns.project == project, columns.was_cancelled.is_(False), columns.deleted.is_(False)
     )
+
+
+def _count_if_late(connection: Connection, annotation: Annotation) -> None:
+    """Count what was refused in the project's late events, unless it was known or is deleted."""
+    columns = annotations.c
+    later = (columns.updated_at > annotation.updated_at) & columns.deleted.is_(False)
+    is_late = select(columns.id).where(columns.id == annotation.id, later).exists()
+    owner = update(projects).where(projects.c.id == annotation.project, is_late)
+    connection.execute(owner.values(late_events=projects.c.late_events + 1))
 
 
 def _put_back(annotation: Annotation, held: Held) -> ColumnElement[bool]:

@@ -44,6 +44,8 @@ class Project:
         Whether the tasks that are held out open without boxes.
     least_work
         Whether the boxes that are shown are chosen for the least work, not to be those that count.
+    late_events
+        How often an annotation was told as it was before what is known of it.
     """
 
     id: int
@@ -57,6 +59,7 @@ class Project:
     strata: ContrastStrata | None = None
     blind: bool = False
     least_work: bool = True
+    late_events: int = 0
 
 
 class Projects:
@@ -181,6 +184,7 @@ class Projects:
             strata=None if row.strata is None else ContrastStrata(tuple(row.strata)),
             blind=row.blind,
             least_work=row.least_work,
+            late_events=row.late_events,
         )
 
     def _default_class(self, row: Row[Any], classes: tuple[str, ...]) -> str:

@@ -75,6 +75,7 @@ projects = Table(
     Column("strata", JSON),
     Column("blind", Boolean, nullable=False, default=False),
     Column("least_work", Boolean, nullable=False, default=True),
+    Column("late_events", Integer, nullable=False, default=0),
 )
 
 images = Table(

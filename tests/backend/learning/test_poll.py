@@ -18,6 +18,7 @@ from backend.learning import poll as polling
 from backend.learning.pipeline import learn
 from backend.learning.poll import AGAIN_S, Poll, start_polling
 from backend.services import Services
+from backend.store.annotations import Annotation
 from backend.store.runs import Run
 from model.classical import classical_version
 from preprocessing.groups import ContrastGroups
@@ -221,6 +222,38 @@ def test_an_annotation_is_as_label_studio_has_it_where_that_was_put_back_from_an
     minutes = [a.updated_at - START for a in services.annotations.corrected(project)]
     assert minutes == [timedelta(minutes=1), timedelta(minutes=2)]
     assert [c.totals_s for c in measure(services, project)] == [(), ()]
+
+
+def test_an_update_is_taken_where_the_clock_of_label_studio_was_set_back(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    recorded = label_studio([task_of(1, 40, annotation_of(1, 40)), *corrected(2)], FILES)
+    recorded.given.append(task_of(3, 50, annotation_of(3, 50)))
+    poll.look()
+    updated = annotation_of(1, 20) | {"result": [{"id": "new"}]}
+    recorded.given[0] = task_of(1, 20, updated)
+    event = {**updated, "project": project, "task": 1}
+    assert not services.annotations.record(Annotation.from_label_studio(event))
+    for _ in range(2):
+        poll.look()
+    [held] = [a for a in services.annotations.corrected(project) if a.task == 1]
+    assert held.result == ({"id": "new"},)
+    assert recorded.asked == ["all", "all"]
+
+
+def test_an_event_that_comes_twice_or_after_a_deletion_has_no_task_asked_for(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    recorded = label_studio(corrected(1, 2), FILES)
+    services.annotations.record(
+        Annotation.from_label_studio({**annotation_of(9), "project": project, "task": 1})
+    )
+    poll.look()
+    for id in (1, 9):
+        event = {**annotation_of(id, id % 9), "project": project, "task": 1}
+        assert not services.annotations.record(Annotation.from_label_studio(event))
+    poll.look()
+    assert recorded.asked == ["all"]
 
 
 def test_a_deleted_task_goes_with_its_annotation_and_its_image_is_shown_no_more(
