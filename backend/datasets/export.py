@@ -23,7 +23,7 @@ from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.boxes import Box
 from model.label_guard import SetAside, summary
-from model.wording import first_of
+from model.wording import counted, first_of
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 
@@ -138,8 +138,18 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
     write_whole(out, table.encode("utf-8"))
     boxes = sum(len(k.counted.boxes) for k in known)
     notes += [note for image in known for note in image.notes]
-    notes += _renamed(known) + _warnings(known, "counted as drawn")
+    notes += _renamed(known) + _warnings(known, "counted as drawn") + _unseen(services, project)
     return Exported(len(known), boxes, tuple(notes))
+
+
+def _unseen(services: Services, project: int) -> list[str]:
+    """Say how many tasks Label Studio had at the last look of which no image is known."""
+    there = services.projects.get(project).tasks or 0
+    unseen = there - len(services.images.known_tasks(project))
+    if unseen <= 0:
+        return []
+    why = "not opened yet, or the image cannot be read"
+    return [f"not counted: {counted(unseen, 'task')} of Label Studio without an image here: {why}"]
 
 
 def _renamed(images: Sequence[KnownImage]) -> list[str]:

@@ -57,8 +57,8 @@ def corrected_images(
         image = services.images.of_task(project, annotation.task)
         if image is None:
             on_note(
-                f"task {annotation.task} left out: its image has not come from Label Studio; "
-                "open the task once"
+                f"task {annotation.task} left out: its image has not come from Label Studio yet "
+                "(open the task once), or cannot be read"
             )
             continue
         before = counting.get((image.sha256, image.page))

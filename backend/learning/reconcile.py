@@ -83,7 +83,7 @@ def reconcile_changes(services: Services, project: int, since: datetime) -> Reco
 
 
 def follow(services: Services, project: int) -> dict[str, Any]:
-    """Keep a project's title and label_config as they are now, or that it is gone.
+    """Keep a project's title, label_config and number of tasks as they are now, or that it is gone.
 
     Returns
     -------
@@ -104,6 +104,8 @@ def follow(services: Services, project: int) -> dict[str, Any]:
         services.projects.set_gone(project, gone=False)
     if (kept.title, kept.label_config) != (now["title"], now["label_config"]):
         services.projects.ensure(project, now["title"], now["label_config"])
+    if kept.tasks != now["task_number"]:
+        services.projects.set_tasks(project, now["task_number"])
     return now
 
 

@@ -46,6 +46,8 @@ class Project:
         Whether the boxes that are shown are chosen for the least work, not to be those that count.
     late_events
         How often an annotation was told as it was before what is known of it.
+    tasks
+        How many Label Studio had when it was last asked; None before.
     """
 
     id: int
@@ -60,6 +62,7 @@ class Project:
     blind: bool = False
     least_work: bool = True
     late_events: int = 0
+    tasks: int | None = None
 
 
 class Projects:
@@ -123,6 +126,10 @@ class Projects:
         """Keep whether Label Studio has a project (any more)."""
         self._set(id, gone=gone)
 
+    def set_tasks(self, id: int, tasks: int) -> None:
+        """Keep how many tasks a project has in Label Studio."""
+        self._set(id, tasks=tasks)
+
     def set_pushed(self, id: int, served: str | None) -> None:
         """Keep whose predictions all open tasks of a project have; None: there is no such."""
         self._set(id, pushed=served)
@@ -185,6 +192,7 @@ class Projects:
             blind=row.blind,
             least_work=row.least_work,
             late_events=row.late_events,
+            tasks=row.tasks,
         )
 
     def _default_class(self, row: Row[Any], classes: tuple[str, ...]) -> str:

@@ -76,6 +76,7 @@ projects = Table(
     Column("blind", Boolean, nullable=False, default=False),
     Column("least_work", Boolean, nullable=False, default=True),
     Column("late_events", Integer, nullable=False, default=0),
+    Column("tasks", Integer),
 )
 
 images = Table(

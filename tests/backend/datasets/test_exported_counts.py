@@ -84,6 +84,21 @@ def test_a_name_passes_to_no_other_image_when_a_task_is_deleted(
     assert counted(services, project, tmp_path) == named[1:]
 
 
+def test_tasks_of_label_studio_whose_image_never_came_are_told(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL])
+    assert export_counts(services, project, tmp_path / "counts.csv").notes == ()
+    services.projects.set_tasks(project, 3)
+    assert export_counts(services, project, tmp_path / "counts.csv").notes == (
+        "not counted: 2 tasks of Label Studio without an image here: not opened yet, or the image "
+        "cannot be read",
+    )
+    put(2, "b.png")
+    put(3, "c.png")
+    assert export_counts(services, project, tmp_path / "counts.csv").notes == ()
+
+
 def test_what_was_odd_about_a_prediction_is_told_with_its_counts(
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:

@@ -114,6 +114,18 @@ def test_of_many_tasks_those_that_changed_are_asked_for(
     assert [run.milestone for run in runs_of(services, project)] == [5]
 
 
+def test_how_many_tasks_there_are_is_kept_with_those_that_were_never_seen(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    recorded = label_studio([*corrected(1), task_of(2, 2)], FILES)
+    poll.look()
+    assert services.projects.get(project).tasks == 2
+    assert services.images.known_tasks(project) == {1}
+    recorded.given.pop()
+    poll.look()
+    assert services.projects.get(project).tasks == 1
+
+
 def test_what_annotators_are_called_is_asked_for_once(
     services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:

@@ -187,7 +187,10 @@ def test_a_run_and_the_counts_leave_out_a_task_whose_image_never_came_in_the_sam
     assert (
         notes
         == known_images(services, project)[1]
-        == ["task 7 left out: its image has not come from Label Studio; open the task once"]
+        == [
+            "task 7 left out: its image has not come from Label Studio yet (open the task once), "
+            "or cannot be read"
+        ]
     )
 
 
