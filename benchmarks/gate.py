@@ -12,13 +12,13 @@ import time
 
 import numpy as np
 
-from model.config import GateConfig
 from model.counting import count_report
 from model.evaluation import Score
 from model.evidence import Evidence
 from model.gate import decide
 from model.pairing import Pairs
 from model.reports import AveragePrecision, EvaluationReport
+from model.resampling import RESAMPLES
 
 IMAGES = (1, 4, 9, 10, 20, 40)
 AHEAD = (-0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2)
@@ -88,7 +88,9 @@ def _report(pairs: Pairs) -> EvaluationReport:
     )
 
 
-def promoted_share(images: int, ahead: float, comparisons: int, config: GateConfig) -> float:
+def promoted_share(
+    images: int, ahead: float, comparisons: int, resamples: int = RESAMPLES
+) -> float:
     """Return the share of the comparisons in which the candidate is promoted."""
     rng = np.random.default_rng(images)
     passed = 0
@@ -96,7 +98,7 @@ def promoted_share(images: int, ahead: float, comparisons: int, config: GateConf
         field = Field(rng, images)
         candidate = evidence_of(field.seen(CHAMPION_RECALL + ahead))
         passed += decide(
-            candidate, evidence_of(field.seen(CHAMPION_RECALL)), config=config
+            candidate, evidence_of(field.seen(CHAMPION_RECALL)), resamples=resamples
         ).promoted
     return passed / comparisons
 
@@ -110,7 +112,7 @@ def main() -> None:
     print("| images | " + " | ".join(f"{ahead:+.2f}" for ahead in AHEAD) + " |")
     print("| --- |" + " --- |" * len(AHEAD))
     for number in asked.images:
-        shares = (promoted_share(number, a, asked.comparisons, GateConfig()) for a in AHEAD)
+        shares = (promoted_share(number, a, asked.comparisons) for a in AHEAD)
         print(f"| {number} | " + " | ".join(f"{share:.0%}" for share in shares) + " |", flush=True)
     rng = np.random.default_rng(0)
     field = Field(rng, 100)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from backend.actions import Actions, Costs
-from backend.learning.showing import FEWEST_BOXES, FEWEST_IMAGES
+from backend.learning.showing import tell_enough
 from backend.replay.correcting import correct
 from benchmarks.beginning import keep_starter
 from benchmarks.real_images import real_images
@@ -202,7 +202,7 @@ def policies_of(parts: dict[str, list[Seen]]) -> dict[str, Policy]:
         SERVED: Policy(counted),
         KNOWING: best_afterwards(parts["coming"], list(plain.values())),
     }
-    if len(inner) >= FEWEST_IMAGES and sum(len(s.image.boxes) for s in inner) >= FEWEST_BOXES:
+    if tell_enough([one.image for one in inner]):
         ways["isotonic"] = Policy(min(isotonic_threshold(_pairs(inner), least), counted))
         ways[SERVED] = fitted(counted, least, inner)
     return ways

@@ -1,4 +1,4 @@
-"""What is chosen about a detector, its training and its gate: frozen, and part of each version."""
+"""What is chosen about a detector and its training: frozen, and part of each version."""
 
 from __future__ import annotations
 
@@ -181,28 +181,6 @@ class TrainConfig(_Config):
         if isinstance(contrast, dict):
             values = values | {"contrast": ContrastConfig.from_json(contrast)}
         return super().from_json({"keep_stem": False} | values)
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """When a candidate takes the champion's place (see ``model.gate``).
-
-    Parameters
-    ----------
-    fewest_images
-        Images from which on a figure can be better or worse beyond noise, all together or in a
-        stratum of contrast.
-    tolerance, doubt
-        On fewer images a candidate is refused when the probability that its AP50 is lower by more
-        than ``tolerance`` is above ``doubt``; on more it is then not equal.
-    resamples
-        Of the paired bootstrap.
-    """
-
-    fewest_images: int = 10
-    tolerance: float = 0.02
-    doubt: float = 0.3
-    resamples: int = 1000
 
 
 _THESIS = DetectorConfig(

@@ -18,7 +18,7 @@ from model.pairing import Pairs, any_class
 from model.precision import average_precision, mean_precision, thesis_precision
 from model.reports import AveragePrecision, EvaluationReport, Intervals
 from model.resampling import (
-    FEWEST_IMAGES,
+    FEWEST_RESAMPLED,
     ap50,
     count_error,
     draw_weights,
@@ -231,7 +231,7 @@ def _is_of(found: Detections, name: str) -> Boolean:
 
 
 def _intervals(pairs: Pairs, shown: Pairs, of_classes: Sequence[Pairs]) -> Intervals:
-    if len(pairs.cells) < FEWEST_IMAGES:
+    if len(pairs.cells) < FEWEST_RESAMPLED:
         return Intervals()
     weights = draw_weights(len(pairs.cells))
     return Intervals(

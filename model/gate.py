@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from model.config import GateConfig
 from model.evidence import SURE, Evidence, Gain, ap50_gain, count_gain
-from model.strata import CONTRASTS
+from model.resampling import RESAMPLES
+from model.strata import CONTRASTS, FEWEST_IMAGES
 from model.versions import GateDecision, JudgedImage
 from model.wording import counted
 
 Reasons = list[str]
+
+#: On fewer than ``FEWEST_IMAGES`` images a candidate is refused when the probability that its AP50
+#: is lower by more than ``TOLERANCE`` is above ``DOUBT``; on more it is then not equal.
+TOLERANCE = 0.02
+DOUBT = 0.3
 
 _ALIKE = "candidate finds what the champion finds: nothing would change"
 _NO_CELLS = (
@@ -28,12 +33,12 @@ def decide(
     candidate: Evidence,
     champion: Evidence,
     images: Sequence[JudgedImage] = (),
-    config: GateConfig | None = None,
+    resamples: int = RESAMPLES,
 ) -> GateDecision:
     """Compare a candidate with the champion on images that both have seen as little.
 
     It is promoted when its AP50 is better beyond noise, or equal and its count error better, and
-    it is worse in no stratum of contrast. On fewer than ``fewest_images`` it is promoted unless it
+    it is worse in no stratum of contrast. On fewer than ``FEWEST_IMAGES`` it is promoted unless it
     is likely to be worse. One that finds no cell where there are some, or just what the champion
     finds, never passes.
 
@@ -41,6 +46,8 @@ def decide(
     ----------
     images
         What is known of each image, in the order of the reports; empty: nothing.
+    resamples
+        Of the paired bootstrap.
 
     Raises
     ------
@@ -51,9 +58,8 @@ def decide(
         raise ValueError(
             "candidate and champion were judged on different images; evaluate both on the same"
         )
-    config = config or GateConfig()
     reasons = [_judged_on(candidate, images), *_seen(images), *_began_as(images, champion.version)]
-    promoted = _is_promoted(candidate, champion, images, config, reasons)
+    promoted = _is_promoted(candidate, champion, images, resamples, reasons)
     reasons.append("candidate promoted" if promoted else "champion stays, candidate refused")
     return GateDecision(
         promoted, tuple(reasons), candidate.report, champion.report, images=tuple(images)
@@ -64,7 +70,7 @@ def _is_promoted(
     candidate: Evidence,
     champion: Evidence,
     images: Sequence[JudgedImage],
-    config: GateConfig,
+    resamples: int,
     reasons: Reasons,
 ) -> bool:
     report = candidate.report
@@ -72,26 +78,26 @@ def _is_promoted(
         found = report.count.predicted
         reasons.append(f"candidate finds none of the cells ({counted(found, 'box')}, none right)")
         return False
-    precision = ap50_gain(candidate, champion, config.resamples)
-    count = count_gain(candidate, champion, config.resamples)
+    precision = ap50_gain(candidate, champion, resamples)
+    count = count_gain(candidate, champion, resamples)
     if count.is_none and (precision is None or precision.is_none):
         reasons.append(_NO_CELLS if precision is None else _ALIKE)
         return False
-    if len(report.images) < config.fewest_images:
-        return _passes_small(precision, count, config, reasons)
-    return _passes(precision, count, config, reasons) and _holds_in_strata(
-        candidate, champion, images, config, reasons
+    if len(report.images) < FEWEST_IMAGES:
+        return _passes_small(precision, count, reasons)
+    return _passes(precision, count, reasons) and _holds_in_strata(
+        candidate, champion, images, resamples, reasons
     )
 
 
-def _passes(precision: Gain | None, count: Gain, config: GateConfig, reasons: Reasons) -> bool:
+def _passes(precision: Gain | None, count: Gain, reasons: Reasons) -> bool:
     """Decide by AP50, and by the count error where AP50 is equal."""
     if precision is None:
         reasons.append("no cell to find: AP50 says nothing")
     else:
-        risk = precision.probability_behind(config.tolerance)
+        risk = precision.probability_behind(TOLERANCE)
         # Equal is not only what noise cannot tell apart: a likely loss is not equal.
-        is_worse = precision.is_worse or risk > config.doubt
+        is_worse = precision.is_worse or risk > DOUBT
         verdict = "better" if precision.is_better else "worse" if is_worse else "equal"
         reasons.append(f"{_ap50(precision)}: {verdict} ({_between(precision)})")
         if verdict != "equal":
@@ -101,30 +107,28 @@ def _passes(precision: Gain | None, count: Gain, config: GateConfig, reasons: Re
     return count.is_better
 
 
-def _passes_small(
-    precision: Gain | None, count: Gain, config: GateConfig, reasons: Reasons
-) -> bool:
+def _passes_small(precision: Gain | None, count: Gain, reasons: Reasons) -> bool:
     """Decide where the images are too few to prove anything: pass unless likely to be worse.
 
     A candidate has learned from more corrections than the champion, which speaks for it before
     anything is measured.
     """
     gain, words = (count, _count(count)) if precision is None else (precision, _ap50(precision))
-    risk = gain.probability_behind(config.tolerance)
+    risk = gain.probability_behind(TOLERANCE)
     reasons.append(words)
     reasons.append(
-        f"with fewer than {config.fewest_images} images a candidate is promoted unless the "
-        f"probability that it is worse by more than {config.tolerance:g} is above "
-        f"{config.doubt:g}: it is {risk:.2f}"
+        f"with fewer than {FEWEST_IMAGES} images a candidate is promoted unless the "
+        f"probability that it is worse by more than {TOLERANCE:g} is above "
+        f"{DOUBT:g}: it is {risk:.2f}"
     )
-    return risk <= config.doubt
+    return risk <= DOUBT
 
 
 def _holds_in_strata(
     candidate: Evidence,
     champion: Evidence,
     images: Sequence[JudgedImage],
-    config: GateConfig,
+    resamples: int,
     reasons: Reasons,
 ) -> bool:
     """Look for a stratum of contrast with enough images in which the candidate is worse."""
@@ -134,11 +138,11 @@ def _holds_in_strata(
         if not rows:
             continue
         name = f"contrast {stratum} ({counted(len(rows), 'image')})"
-        if len(rows) < config.fewest_images:
+        if len(rows) < FEWEST_IMAGES:
             reasons.append(f"{name}: too few to be looked at alone")
             continue
-        gain = ap50_gain(candidate, champion, config.resamples, rows) or count_gain(
-            candidate, champion, config.resamples, rows
+        gain = ap50_gain(candidate, champion, resamples, rows) or count_gain(
+            candidate, champion, resamples, rows
         )
         holds &= not gain.is_worse
         verdict = "worse" if gain.is_worse else "not worse"

@@ -21,7 +21,8 @@ from model.reports import Interval
 RESAMPLES = 1000
 SEED = 20261124
 LEVEL = 0.95
-FEWEST_IMAGES = 2
+#: One image is the same in all resamples.
+FEWEST_RESAMPLED = 2
 #: COCO's points of recall.
 RECALLS = np.linspace(0, 1, 101)
 #: Sums held at once, of four bytes each: 64 MB.

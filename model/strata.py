@@ -13,6 +13,7 @@ from model.counting import count_report
 from model.precision import average_precision
 from model.reports import Stratum
 
+#: From so many images on a figure can be better or worse beyond noise, all together or in a part.
 FEWEST_IMAGES = 10
 #: The strata of contrast, from the faintest on.
 CONTRASTS = ("low", "medium", "high")

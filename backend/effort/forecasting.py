@@ -23,8 +23,8 @@ WORTH = 0.02
 #: A version without a single correction would have no logarithm.
 HALF_AN_ACTION = 0.5
 FEWEST_MILESTONES = 2
-#: With cells, of each of them: resamples of fewer hardly vary, as though there were no doubt.
-FEWEST_IMAGES = 5
+#: Of each of them: resamples of fewer hardly vary, as though there were no doubt.
+FEWEST_WITH_CELLS = 5
 
 #: Why there is no forecast.
 LAST = "no milestone is to come"
@@ -143,7 +143,7 @@ class _Curves:
 
 
 def _is_enough(images: Sequence[ImageWork]) -> bool:
-    return sum(image.cells > 0 for image in images) >= FEWEST_IMAGES
+    return sum(image.cells > 0 for image in images) >= FEWEST_WITH_CELLS
 
 
 def _resampled(images: Sequence[ImageWork], seed: int) -> tuple[Float64, Float64]:

@@ -9,13 +9,12 @@ from backend.effort.measuring import started_from
 from backend.learning.snapshots import of_fields_untaught, truths, unseen_images
 from backend.services import Services
 from backend.store.annotations import Annotation
-from model.config import GateConfig
 from model.evaluation import judge_version
 from model.evidence import Evidence
 from model.examples import DatasetSnapshot, LabelledImage
 from model.gate import decide
 from model.policy import version_of
-from model.strata import ContrastStrata
+from model.strata import FEWEST_IMAGES, ContrastStrata
 from model.versions import GateDecision, JudgedImage, ModelVersion
 from preprocessing.quantiles import profile_of
 
@@ -107,7 +106,7 @@ def _strata(
     By all corrected images there are then, so that neither version's contrast groups have a say.
     """
     strata = services.projects.get(project).strata
-    if strata or len(images) < GateConfig().fewest_images:
+    if strata or len(images) < FEWEST_IMAGES:
         return strata
     taught = snapshot.of_side("train", "inner")
     found = ContrastStrata.of([_contrast(image) for image in (*taught, *images)])

@@ -25,7 +25,7 @@ from model.versions import ModelVersion
 MOST_IMAGES = 40
 #: With fewer images or true boxes what counts is shown: scores as they are, or as they are in the
 #: images that taught, made a quarter to a third more work once (docs/effort.md).
-FEWEST_IMAGES, FEWEST_BOXES = 4, 40
+FEWEST_TELLING, FEWEST_BOXES = 4, 40
 
 
 def show_least_work(
@@ -108,7 +108,7 @@ def unlearned(snapshot: DatasetSnapshot, version: ModelVersion) -> tuple[Labelle
 def tell_enough(images: Sequence[LabelledImage]) -> bool:
     """Say whether images and their true boxes are enough to choose by which boxes are shown."""
     return (
-        len(images) >= FEWEST_IMAGES and sum(len(image.boxes) for image in images) >= FEWEST_BOXES
+        len(images) >= FEWEST_TELLING and sum(len(image.boxes) for image in images) >= FEWEST_BOXES
     )
 
 

@@ -10,23 +10,12 @@ import numpy as np
 from backend.actions import Actions
 from model.boxes import Box, Float32, iou_matrix
 
-
-@dataclass(frozen=True)
-class Rules:
-    """When a served box is taken for a cell, and when it is good enough.
-
-    Parameters
-    ----------
-    pair_iou
-        Overlap from which a served box is on a true one, whatever its class.
-    keep_iou, keep_px
-        A box on a cell is left where it is from this overlap on, or when no edge is farther off
-        than this many pixels; else it is moved.
-    """
-
-    pair_iou: float = 0.5
-    keep_iou: float = 0.75
-    keep_px: float = 2.0
+#: Overlap from which a served box is on a true one, whatever its class.
+PAIR_IOU = 0.5
+#: A box on a cell is left where it is from this overlap on, or when no edge is farther off than
+#: this many pixels; else it is moved.
+KEEP_IOU = 0.75
+KEEP_PX = 2.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,6 @@ def correct(
     served: Sequence[Box],
     truth: Sequence[Box],
     name: str = "",
-    rules: Rules | None = None,
     carelessness: Carelessness = CAREFUL,
 ) -> Corrected:
     """Do to the served boxes what makes them the truth.
@@ -86,11 +74,10 @@ def correct(
     name
         What tells the image from others, such as its hash: carelessness is drawn by it.
     """
-    rules = rules or Rules()
-    pairs = pair(_edges(served), _edges(truth), rules.pair_iou)
+    pairs = pair(_edges(served), _edges(truth), PAIR_IOU)
     kept, actions = list[tuple[Box, int | None]](), Actions()
     for index, cell in sorted(pairs.items()):
-        box, done = _treat(served[index], truth[cell], rules)
+        box, done = _treat(served[index], truth[cell])
         kept.append((box, index))
         actions += done
     rng = np.random.default_rng([carelessness.seed, *name.encode()])
@@ -134,18 +121,18 @@ def pair(served: Float32, truth: Float32, iou: float) -> dict[int, int]:
     return pairs
 
 
-def _treat(served: Box, cell: Box, rules: Rules) -> tuple[Box, Actions]:
-    moved = not _good_enough(served, cell, rules)
+def _treat(served: Box, cell: Box) -> tuple[Box, Actions]:
+    moved = not _good_enough(served, cell)
     relabelled = served.label != cell.label
     box = replace(cell if moved else served, label=cell.label, score=served.score)
     untouched = not (moved or relabelled)
     return box, Actions(kept=int(untouched), moved=int(moved), relabelled=int(relabelled))
 
 
-def _good_enough(served: Box, cell: Box, rules: Rules) -> bool:
+def _good_enough(served: Box, cell: Box) -> bool:
     off = max(abs(a - b) for a, b in zip(served.xyxy_px, cell.xyxy_px, strict=True))
     overlap = float(iou_matrix(_edges([served]), _edges([cell]))[0, 0])
-    return overlap >= rules.keep_iou or off <= rules.keep_px
+    return overlap >= KEEP_IOU or off <= KEEP_PX
 
 
 def _edges(boxes: Sequence[Box]) -> Float32:

@@ -9,7 +9,7 @@ from backend.actions import Actions
 from backend.labelstudio.interface import LabellingInterface
 from backend.learning.showing import MOST_IMAGES, of_least_work, tell_enough
 from backend.replay.correcting import correct
-from backend.replay.ledger import Ledger, Row, row_of
+from backend.replay.ledger import COSTS, Ledger, Row, row_of
 from backend.replay.paper import lay_out, paper_loop, start_from
 from backend.replay.playing import Play
 from backend.services import Services
@@ -69,7 +69,7 @@ def cross_validated(
                 continue
             snapshot = DatasetSnapshot(others, tuple(classes))
             taught, inner = _taught(services, begin, snapshot, fold), snapshot.of_side("inner")
-            loaded = served_as_in_the_loop(taught, inner, project.default_class, how)
+            loaded = served_as_in_the_loop(taught, inner, project.default_class)
             for image in judged:
                 row = _row(loaded, project, image, len(ledger.rows) + 1, len(others), how)
                 ledger.add(row)
@@ -91,7 +91,7 @@ def all_teach(images: Sequence[LabelledImage], groups: Sequence[int]) -> tuple[L
 
 
 def served_as_in_the_loop(
-    taught: LoadedVersion, inner: Sequence[LabelledImage], default_class: str, how: Play
+    taught: LoadedVersion, inner: Sequence[LabelledImage], default_class: str
 ) -> Loaded:
     """Return a version with the policy that a run would choose for it by its inner side.
 
@@ -104,9 +104,9 @@ def served_as_in_the_loop(
     done = Actions()
     for image in inner:
         served = _served(counted, image, default_class)
-        done += correct(served, image.boxes, image.sha256, how.rules).actions
-    right_s = how.costs.seconds_of_right(done, sum(len(image.boxes) for image in inner))
-    policy = of_least_work(taught, inner, default_class, how.costs, right_s)
+        done += correct(served, image.boxes, image.sha256).actions
+    right_s = COSTS.seconds_of_right(done, sum(len(image.boxes) for image in inner))
+    policy = of_least_work(taught, inner, default_class, COSTS, right_s)
     return Loaded.of(taught, policy)
 
 
@@ -157,7 +157,6 @@ def _row(
         number,
         (image.name, image.sha256),
         (loaded.served_name, learned),
-        correct(served, image.boxes, image.sha256, how.rules, how.carelessness),
+        correct(served, image.boxes, image.sha256, how.carelessness),
         len(image.boxes),
-        how.costs,
     )

@@ -15,6 +15,9 @@ from backend.errors import BadRequest
 from backend.replay.correcting import Corrected
 from model.atomic import write_json
 
+#: Of the seconds in the table, which are also Label Studio's ``lead_time``.
+COSTS = Costs()
+
 
 @dataclass(frozen=True)
 class Row:
@@ -69,7 +72,6 @@ def row_of(
     served: tuple[str, int],
     corrected: Corrected,
     cells: int,
-    costs: Costs,
 ) -> Row:
     """Put a row together.
 
@@ -91,7 +93,7 @@ def row_of(
         missed=corrected.missed,
         accepted=corrected.accepted,
         cells=cells,
-        seconds=round(costs.seconds(corrected.actions), 3),
+        seconds=round(COSTS.seconds(corrected.actions), 3),
     )
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from backend.actions import Costs
 from backend.effort.report import images_learned_from
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import Region, to_boxes, to_regions
-from backend.replay.correcting import CAREFUL, Carelessness, Corrected, Rules, correct
+from backend.replay.correcting import CAREFUL, Carelessness, Corrected, correct
 from backend.replay.ledger import Ledger, Row, row_of
 from backend.services import Services
 from backend.settings import Settings
@@ -66,15 +65,11 @@ class Play:
 
     Parameters
     ----------
-    costs
-        Of the seconds in the table and of Label Studio's ``lead_time``.
     mapping, one_based
         How the truth was read: its classes renamed, its pixels counted from 1.
     """
 
-    rules: Rules = field(default_factory=Rules)
     carelessness: Carelessness = CAREFUL
-    costs: Costs = field(default_factory=Costs)
     mapping: Mapping[str, str] = field(default_factory=dict)
     one_based: bool = False
 
@@ -156,7 +151,7 @@ def _play_one(
     raw = image.read()
     opened = desk.open(task)
     served, _ = to_boxes(opened.regions, raw.width, raw.height)
-    corrected = correct(served, image.boxes, image.sha256, how.rules, how.carelessness)
+    corrected = correct(served, image.boxes, image.sha256, how.carelessness)
     row = row_of(
         desk.form,
         number,
@@ -164,7 +159,6 @@ def _play_one(
         (opened.served, opened.learned),
         corrected,
         len(image.boxes),
-        how.costs,
     )
     # First the row: after a crash in between the image is opened again and the row is known.
     ledger.add(row)

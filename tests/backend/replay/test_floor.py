@@ -40,7 +40,7 @@ def images(folder: Path, number: int, boxes: tuple[Box, ...] = TEN_CELLS) -> lis
 def test_the_floor_shows_the_boxes_that_a_run_would_choose_to_show(
     taught: LoadedVersion, tmp_path: Path
 ) -> None:
-    loaded = served_as_in_the_loop(taught, images(tmp_path, 4), "Cell", Play())
+    loaded = served_as_in_the_loop(taught, images(tmp_path, 4), "Cell")
     # The boxes that count lie on their cells: a glance at each.
     assert loaded.policy.shown_from == pytest.approx(1.5 / (1.5 + 7.0 - 0.5), abs=1e-3)
     assert loaded.policy.counted_from == taught.version.threshold
@@ -51,7 +51,7 @@ def test_where_a_run_would_show_what_counts_the_floor_does(
     taught: LoadedVersion, tmp_path: Path, number: int, cells: int
 ) -> None:
     few = images(tmp_path, number, TEN_CELLS[:cells])
-    loaded = served_as_in_the_loop(taught, few, "Cell", Play())
+    loaded = served_as_in_the_loop(taught, few, "Cell")
     assert loaded.policy == Policy.of(taught.version)
 
 

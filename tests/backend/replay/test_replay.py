@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.actions import Actions, Costs
+from backend.actions import Actions
 from backend.effort.comparison import compare
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
@@ -110,7 +110,7 @@ def a_row(  # type: ignore[no-untyped-def]
 ):
     done = Corrected((), (), Actions(kept=10 - added - missed, added=added), missed, accepted=1)
     image = f"image{number}.png", f"{number:064x}"
-    return row_of("in process", number, image, (served, learned), done, 10, Costs())
+    return row_of("in process", number, image, (served, learned), done, 10)
 
 
 def test_a_ledger_is_appended_to_and_goes_on_after_a_line_that_was_cut_off(tmp_path: Path) -> None:
