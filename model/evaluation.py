@@ -39,10 +39,9 @@ def evaluate_version(
     images: Sequence[LabelledImage],
     classes: Sequence[str],
     default_class: str = "",
-    threshold: float | None = None,
 ) -> EvaluationReport:
     """Report on a version as it serves; see :func:`judge_version`."""
-    return judge_version(loaded, images, classes, default_class, threshold).report
+    return judge_version(loaded, images, classes, default_class).report
 
 
 def judge_version(
@@ -50,7 +49,6 @@ def judge_version(
     images: Sequence[LabelledImage],
     classes: Sequence[str],
     default_class: str = "",
-    threshold: float | None = None,
 ) -> Evidence:
     """Judge a version as it serves: every image through the one path of `LoadedVersion.find`.
 
@@ -59,13 +57,11 @@ def judge_version(
     default_class
         What to call the boxes of a version that knows no classes, or others than these, as serving
         does; the first class when empty.
-    threshold
-        Score from which a box counts; the version's own when None.
     """
     name = default_class or next(iter(classes), "")
     found, groups = find_in(loaded, images, name)
     found = [_called(each, classes, name) for each in found]
-    least = loaded.version.threshold if threshold is None else threshold
+    least = loaded.version.threshold
     return replace(judge(found, images, classes, least, groups), version=loaded.version.id)
 
 

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-__all__ = ["OnProgress", "Progress", "make_candidate", "why_no_start"]
-
 #: More images than these tell little more about a threshold, and cost time.
 _CALIBRATE_ON = 40
 #: Images on which the exported detector must find what PyTorch finds.

@@ -67,26 +67,6 @@ class Pairs:
         return np.bincount(self.image, minlength=len(self.cells))
 
 
-def pair(found: Float32, truth: Float32, iou: float = IOU) -> Boolean:
-    """Say which found boxes are right: each takes the true box left that it overlaps most.
-
-    Parameters
-    ----------
-    found
-        Shape (N, 4), best score first.
-    truth
-        Shape (M, 4).
-    iou
-        Overlap that a pair needs.
-
-    Returns
-    -------
-    Shape (N,). The answer for the first k boxes does not depend on the boxes after them.
-    """
-    right: Boolean = _pair(found, truth, (iou,))[0]
-    return right
-
-
 def any_class(found: Detections) -> Detections:
     """Leave one box where several classes claim the same cell: the best of them.
 
@@ -104,7 +84,21 @@ def any_class(found: Detections) -> Detections:
 
 
 def _pair(found: Float32, truth: Float32, ious: Sequence[float]) -> Boolean:
-    """Return shape (ious, N): for each overlap that a pair needs, what :func:`pair` does."""
+    """Say for each overlap that a pair needs which found boxes are right.
+
+    Each takes the true box left that it overlaps most.
+
+    Parameters
+    ----------
+    found
+        Shape (N, 4), best score first.
+    truth
+        Shape (M, 4).
+
+    Returns
+    -------
+    Shape (ious, N). The answer for the first k boxes does not depend on the boxes after them.
+    """
     places, cells, overlaps = overlapping(found, truth, min(ious))
     # Of cells that it overlaps by as much, a box takes the last, as with COCO.
     best = np.lexsort((-cells, -overlaps, places))

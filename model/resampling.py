@@ -2,9 +2,9 @@
 
 A resample draws as many images as there are, with replacement. It is held as a weight for each
 image (how often it was drawn), so that boxes are paired once and every resample is a weighted sum.
-Two ways of working that were judged on the same images, each by several trainings, are compared by
-the same weights (:func:`ap50_lead`): what makes an image hard is then hard for both, and the
-interval of the difference is narrower. (The gate compares two versions: ``model.evidence``.)
+Two versions that were judged on the same images are compared by the same weights
+(``model.evidence``): what makes an image hard is then hard for both, and the interval of the
+difference is narrower.
 """
 
 from __future__ import annotations
@@ -84,28 +84,6 @@ def count_error(predicted: NDArray[np.int64], true: NDArray[np.int64], weights: 
     """
     error: Float64 = weights @ np.abs(predicted - true) / np.maximum(weights @ true, 1)
     return error
-
-
-def ap50_lead(ours: Sequence[Pairs], theirs: Sequence[Pairs]) -> Interval | None:
-    """Return the interval of the AP50 that one way of working has above another, paired by image.
-
-    Parameters
-    ----------
-    ours, theirs
-        One each for a training (a seed), all on the same images in the same order; the AP50 of the
-        trainings are averaged before they are compared.
-
-    Raises
-    ------
-    ValueError
-        When the images are not the same.
-    """
-    cells = ours[0].cells
-    if any(not np.array_equal(each.cells, cells) for each in (*ours, *theirs)):
-        raise ValueError("both must be judged on the same images, in the same order")
-    weights = draw_weights(len(cells))
-    mean = [np.mean([ap50(each, weights) for each in side], axis=0) for side in (ours, theirs)]
-    return interval(mean[0] - mean[1])
 
 
 def interval(values: Float64, level: float = LEVEL) -> Interval | None:

@@ -10,8 +10,6 @@ from model.config import DetectorConfig, TrainConfig
 from model.errors import SizeNotAsked
 from model.reports import EvaluationReport
 
-__all__ = ["EvaluationReport", "GateDecision", "JudgedImage", "Kind", "ModelVersion"]
-
 Kind = Literal["classical", "starter", "trained"]
 
 

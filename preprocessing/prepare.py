@@ -93,10 +93,6 @@ class Prepared:
         size = [self.raw_width, self.raw_height] * 2
         return np.clip(edges, 0, size).astype(np.float32)
 
-    def from_raw(self, xyxy: ArrayLike) -> Float32:
-        """Return boxes of the raw image, shape (N, 4), in pixels of the prepared one."""
-        return (_edges(xyxy) * self._per_raw_pixel).astype(np.float32)
-
     def seen_from_raw(self, xyxy: ArrayLike) -> Float32:
         """Return boxes of the raw image, shape (N, 4), in pixels of what a detector is to see."""
         return (_edges(xyxy) * self._per_raw_pixel * self.growth).astype(np.float32)

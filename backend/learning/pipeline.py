@@ -23,7 +23,8 @@ from model.errors import NothingToLearn, TrainingCancelled
 from model.examples import FEWEST_OF_FIVE, DatasetSnapshot
 from model.learning import make_candidate
 from model.progress import part_of
-from model.versions import EvaluationReport, GateDecision, ModelVersion
+from model.reports import EvaluationReport
+from model.versions import GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)
 

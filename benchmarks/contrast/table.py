@@ -12,7 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.contrast.shifts import AS_IS, SHIFTS
 from benchmarks.contrast.treatments import TERCILES
 from benchmarks.contrast.trial import Trial, load_pairs
-from model.resampling import ap50, ap50_lead
+from model.pairing import Pairs
+from model.reports import Interval
+from model.resampling import ap50, draw_weights, interval
 
 Line = dict[str, Any]
 
@@ -64,6 +66,28 @@ def gains_table(lines: Sequence[Line], folder: Path, ours: str, augmentation: st
     return "\n".join(rows)
 
 
+def ap50_lead(ours: Sequence[Pairs], theirs: Sequence[Pairs]) -> Interval | None:
+    """Return the interval of the AP50 that one way of working has above another, paired by image.
+
+    Parameters
+    ----------
+    ours, theirs
+        One each for a training (a seed), all on the same images in the same order; the AP50 of the
+        trainings are averaged before they are compared.
+
+    Raises
+    ------
+    ValueError
+        When the images are not the same.
+    """
+    cells = ours[0].cells
+    if any(not np.array_equal(each.cells, cells) for each in (*ours, *theirs)):
+        raise ValueError("both must be judged on the same images, in the same order")
+    weights = draw_weights(len(cells))
+    mean = [np.mean([ap50(each, weights) for each in side], axis=0) for side in (ours, theirs)]
+    return interval(mean[0] - mean[1])
+
+
 def agreement(lines: Sequence[Line]) -> str:
     """Return how far automatic groups agree with std terciles: adjusted Rand by set."""
     rows = [_row(["set", "adjusted Rand of groups and terciles"]), "| --- | --- |"]
@@ -79,8 +103,8 @@ def _gain(folder: Path, trials: Sequence[Sequence[Trial]], shift: str) -> str:
     pairs = [[load_pairs(folder / f"{t.name}.npz", shift) for t in side] for side in trials]
     found = ap50_lead(*pairs)
     means = [np.mean([ap50(p, np.ones((1, len(p.cells)))) for p in side]) for side in pairs]
-    interval = f" [{found.low:+.3f}, {found.high:+.3f}]" if found else ""
-    return f"{means[0] - means[1]:+.3f}{interval}"
+    likely = f" [{found.low:+.3f}, {found.high:+.3f}]" if found else ""
+    return f"{means[0] - means[1]:+.3f}{likely}"
 
 
 def _seeds(lines: Sequence[Line], name: str, treatment: str) -> set[int]:

@@ -79,7 +79,7 @@ def field_example(seed: int) -> Example:
     prepared = prepare(image, ContrastGroups.none(), scale)
     edges = np.array([b.xyxy_px for b in made.boxes], np.float32).reshape(-1, 4)
     labels = np.ones(len(edges), np.int64)
-    return Example(prepared.pixels.astype(np.float16), prepared.from_raw(edges), labels)
+    return Example(prepared.pixels.astype(np.float16), prepared.seen_from_raw(edges), labels)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.boxes import Box, Detections, iou_matrix, overlapping
-from model.pairing import any_class, pair
+from model.pairing import Pairs, any_class
 
 EDGES = st.tuples(*[st.integers(0, 30)] * 4).map(
     lambda e: (min(e[0], e[2]), min(e[1], e[3]), max(e[0], e[2]), max(e[1], e[3]))
@@ -15,6 +15,12 @@ def found(boxes, scores, labels=None, classes=("RBC", "WBC")):
     labels = np.zeros(len(scores), np.int64) if labels is None else np.array(labels)
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     return Detections(boxes, np.array(scores, np.float32), labels, classes)
+
+
+def right_of(boxes, truth):
+    """Say which boxes, best first, are right."""
+    falling = np.linspace(1, 0, len(boxes))
+    return Pairs.of([found(boxes, falling)], [np.array(truth, np.float32)]).right
 
 
 def test_a_half_open_box_is_as_wide_as_the_pixels_it_covers():
@@ -50,7 +56,7 @@ def test_six_thousand_boxes_of_two_classes_are_compared_in_little_memory(peak_of
     cells = np.concatenate([corners, corners + 15], axis=1).astype(np.float32)
     both = np.concatenate([cells, cells + 1])
     every = found(both, np.linspace(1, 0, len(both)), [0] * 3000 + [1] * 3000)
-    (kept, right), peak = peak_of(lambda: (any_class(every), pair(both, cells)))
+    (kept, right), peak = peak_of(lambda: (any_class(every), Pairs.of([every], [cells]).right))
     assert (len(kept), int(right.sum())) == (3000, 3000)
     assert peak < 100e6
 
@@ -67,26 +73,24 @@ def test_detections_become_boxes_with_their_class_and_score():
 
 @given(BOXES, BOXES)
 def test_no_true_cell_is_counted_twice(boxes, truth):
-    assert pair(boxes, truth).sum() <= min(len(boxes), len(truth))
+    assert right_of(boxes, truth).sum() <= min(len(boxes), len(truth))
 
 
 @given(BOXES, BOXES)
 def test_the_answer_for_the_best_boxes_does_not_depend_on_the_rest(boxes, truth):
-    whole = pair(boxes, truth)
+    whole = right_of(boxes, truth)
     for few in range(len(boxes)):
-        np.testing.assert_array_equal(pair(boxes[:few], truth), whole[:few])
+        np.testing.assert_array_equal(right_of(boxes[:few], truth), whole[:few])
 
 
 def test_two_boxes_on_one_cell_are_one_right_and_one_wrong():
     cell = [0, 0, 10, 10]
-    right = pair(np.array([cell, cell], np.float32), np.array([cell], np.float32))
-    assert right.tolist() == [True, False]
+    assert right_of([cell, cell], [cell]).tolist() == [True, False]
 
 
 def test_a_box_takes_the_cell_it_overlaps_most_among_those_left():
-    truth = np.array([[0, 0, 10, 10], [2, 0, 12, 10]], np.float32)
-    right = pair(np.array([[1.5, 0, 11.5, 10], [0, 0, 10, 10]], np.float32), truth)
-    assert right.tolist() == [True, True]
+    truth = [[0, 0, 10, 10], [2, 0, 12, 10]]
+    assert right_of([[1.5, 0, 11.5, 10], [0, 0, 10, 10]], truth).tolist() == [True, True]
 
 
 def test_where_two_classes_claim_a_cell_the_surer_one_stays():

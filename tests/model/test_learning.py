@@ -15,9 +15,9 @@ from model.engine import OnnxDetector
 from model.errors import NothingToLearn, TrainingCancelled
 from model.evaluation import evaluate_version
 from model.examples import DatasetSnapshot
-from model.learning import Progress, make_candidate, threshold_for
+from model.learning import make_candidate, threshold_for
 from model.loaded import LoadedVersion
-from model.progress import part_of
+from model.progress import Progress, part_of
 from model.registry import Registry
 from model.starter import STARTER_ID
 from model.versions import ModelVersion

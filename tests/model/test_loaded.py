@@ -142,6 +142,7 @@ def test_a_version_is_judged_on_the_path_that_serves(tmp_path, labelled):
 def test_without_a_default_class_boxes_take_the_first_of_the_project(tmp_path, labelled):
     Image.fromarray(IMAGE.pixels).save(tmp_path / "a.png")
     truth = labelled([(10, 20, 30, 40, "RBC")], path=tmp_path / "a.png")
-    judged = evaluate_version(loaded([(10, 20, 30, 40)]), [truth], ("RBC", "WBC"), threshold=0.95)
+    strict = loaded([(10, 20, 30, 40)], threshold=0.95)
+    judged = evaluate_version(strict, [truth], ("RBC", "WBC"))
     assert judged.by_class["RBC"].ap50 == pytest.approx(1.0)
     assert (judged.threshold, judged.recall) == (0.95, 0.0)

@@ -6,7 +6,7 @@ import pytest
 from model.pairing import Pairs
 from model.precision import average_precision
 from model.reports import Interval
-from model.resampling import ap50, ap50_lead, count_error, draw_weights, interval
+from model.resampling import ap50, count_error, draw_weights, interval
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +59,6 @@ def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says():
     intervals = [interval(weights @ sample) for sample in samples]
     covered = np.mean([i.low <= 0 <= i.high for i in intervals])
     assert 0.90 <= covered <= 0.98
-
-
-def test_a_gain_is_judged_image_by_image(fields):
-    found, truth = fields
-    fewer = [each.where(np.arange(len(each)) % 6 > 0) for each in found]
-    better, worse = Pairs.of(found, truth), Pairs.of(fewer, truth)
-    gain = ap50_lead([better], [worse])
-    alone = interval(ap50(better, draw_weights(len(truth))))
-    assert 0 < gain.low < gain.high
-    assert gain.high - gain.low < alone.high - alone.low
-    assert ap50_lead([better, worse], [worse, better]) == Interval(0.0, 0.0)
-
-
-def test_a_gain_over_other_images_is_refused(fields):
-    found, truth = fields
-    with pytest.raises(ValueError, match="same images"):
-        ap50_lead([Pairs.of(found, truth)], [Pairs.of(found[1:], truth[1:])])
 
 
 def test_an_interval_leaves_out_what_is_not_known():

@@ -91,7 +91,7 @@ def test_a_shrunk_or_grown_disc_lies_where_its_box_says():
         prepared = prepare(record(pixels), ContrastGroups.none(), scale)
         rows, columns = np.nonzero(prepared.pixels > 0.5)
         seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        np.testing.assert_allclose(prepared.from_raw(box)[0], seen, atol=1)
+        np.testing.assert_allclose(prepared.seen_from_raw(box)[0], seen, atol=1)
 
 
 @settings(deadline=None)
@@ -105,7 +105,7 @@ def test_a_box_there_and_back_is_the_same_box(height, width, scale, corners):
     size = np.array([width, height, width, height])
     boxes = (np.array(corners).reshape(-1, 4) * size).astype(np.float32)
     prepared = prepare(record(np.zeros((height, width), np.uint8)), ContrastGroups.none(), scale)
-    there = prepared.from_raw(boxes)
+    there = prepared.seen_from_raw(boxes)
     assert there.shape == boxes.shape
     assert np.abs(prepared.to_raw(there) - boxes).max(initial=0) < 1e-3
 

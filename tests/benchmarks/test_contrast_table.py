@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.contrast.table import ap50_lead
+from model.boxes import Int64
+from model.pairing import Pairs
+from model.reports import Interval
+from model.resampling import ap50, draw_weights, interval
+
+#: Of ten cells each image has so many found, among wrong boxes: some are hard, some are easy.
+FOUND = np.array([2, 9, 4, 10, 3, 8, 5, 7], np.int64)
+
+
+def pairs(found: Int64) -> Pairs:
+    """Return images of ten cells and ten boxes, so many of them right, at scores by chance."""
+    right = np.concatenate([np.arange(10) < number for number in found])
+    image = np.repeat(np.arange(len(found)), 10)
+    order = np.random.default_rng(7).permutation(len(right))
+    scores = np.linspace(0.9, 0.1, len(right), dtype=np.float32)
+    return Pairs(scores, right[order], image[order], np.full(len(found), 10))
+
+
+def test_a_gain_is_judged_image_by_image() -> None:
+    better, worse = pairs(FOUND), pairs(FOUND - 1)
+    gain = ap50_lead([better], [worse])
+    alone = interval(ap50(better, draw_weights(len(FOUND))))
+    assert gain is not None
+    assert alone is not None
+    assert 0 < gain.low < gain.high
+    assert gain.high - gain.low < alone.high - alone.low
+    assert ap50_lead([better, worse], [worse, better]) == Interval(0.0, 0.0)
+
+
+def test_a_gain_over_other_images_is_refused() -> None:
+    with pytest.raises(ValueError, match="same images"):
+        ap50_lead([pairs(FOUND)], [pairs(FOUND[1:])])
