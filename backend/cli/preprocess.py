@@ -6,22 +6,23 @@ What Tare 2020 sorted and matched by hand (§5.3, §5.4) in three commands.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
 from backend.cli.console import progress, say, warn
 from backend.errors import BadRequest
 from model.wording import counted
+from preprocessing.contrast import MOST_GROUPS, ContrastConfig, ContrastMode, TemplateKind
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.contrast import Bits
-    from preprocessing.contrast import ContrastConfig
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the images.", metavar="DIR")]
 GroupsFile = Annotated[Path, typer.Option("--groups", help="The file that `preprocess fit` wrote.")]
-Mode = Literal["none", "single", "groups", "flat"]
 PNG, NPZ = ".png", ".npz"
+#: The kinds of template that need no image named.
+_COMPUTED = tuple(kind for kind in get_args(TemplateKind) if kind != "image")
 
 
 def register(app: typer.Typer) -> None:
@@ -40,10 +41,12 @@ def fit(
         "groups.npz"
     ),
     mode: Annotated[
-        Mode,
+        ContrastMode,
         typer.Option(help="none: stretch only; single: one template; flat: even light first."),
     ] = "groups",
-    groups: Annotated[int, typer.Option(min=1, max=9, help="The most groups there may be.")] = 3,
+    groups: Annotated[
+        int, typer.Option(min=1, max=MOST_GROUPS, help="The most groups there may be.")
+    ] = 3,
     template: Annotated[
         list[str] | None,
         typer.Option(
@@ -142,10 +145,10 @@ def figure(
     typer.echo(str(out))
 
 
-def _template(words: list[str]) -> tuple[str, list[Path]]:
+def _template(words: list[str]) -> tuple[TemplateKind, list[Path]]:
     """Return the kind of template, and the images that are it."""
-    if words[0] in ("barycentre", "medoid") and len(words) == 1:
-        return words[0], []
+    if words[0] in _COMPUTED and len(words) == 1:
+        return cast("TemplateKind", words[0]), []
     paths = [Path(word) for word in words]
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise BadRequest(
@@ -155,11 +158,13 @@ def _template(words: list[str]) -> tuple[str, list[Path]]:
 
 
 def _config(
-    mode: Mode, template: str, groups: int, strength: float, gain_limit: float | None
+    mode: ContrastMode,
+    template: TemplateKind,
+    groups: int,
+    strength: float,
+    gain_limit: float | None,
 ) -> ContrastConfig:
-    from preprocessing.contrast import ContrastConfig, TemplateKind
-
     try:
-        return ContrastConfig(mode, cast("TemplateKind", template), groups, strength, gain_limit)
+        return ContrastConfig(mode, template, groups, strength, gain_limit)
     except ValueError as error:
         raise BadRequest(f"That cannot be: {error}.") from error
