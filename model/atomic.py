@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,25 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def try_lock(descriptor: int) -> bool:
+    """Hold the lock of an open file or folder until it is closed, unless another holds it.
+
+    Returns
+    -------
+    False when another does.
+
+    Raises
+    ------
+    OSError
+        The file system knows no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def remove_folder(path: Path) -> None:
     """Take a folder away in one step; what a crash leaves of it is swept up later."""
     with _beside(path) as partial:
@@ -84,8 +103,7 @@ def _beside(path: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if try_lock(descriptor):
             _sweep(folder)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield path.with_name(f"{PARTIAL}{path.name}-{secrets.token_hex(4)}")

@@ -6,7 +6,6 @@ a person's own, perhaps on a file server, may not allow.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -15,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backend.errors import BadRequest
+from model.atomic import try_lock
 
 _PARTIAL = ".partial"
 
@@ -74,17 +74,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
-            _hold(descriptor, folder)
+            if not try_lock(descriptor):
+                raise BadRequest(f"Another process writes in {folder}: wait for it, or end it.")
         yield
     finally:
         os.close(descriptor)
-
-
-def _hold(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BadRequest(f"Another process writes in {folder}: wait for it, or end it.") from error
 
 
 def require_empty(out: Path) -> None:

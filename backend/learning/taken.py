@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backend.settings import Settings
+from model.atomic import try_lock
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def take(folder: Path) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(_lock(folder), os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        yield _try(descriptor)
+        yield try_lock(descriptor)
     finally:
         os.close(descriptor)
 
@@ -58,11 +58,3 @@ def is_taken(folder: Path) -> bool:
 def _lock(folder: Path) -> Path:
     # Not the folder's own lock: whoever writes in it takes that (model.atomic).
     return folder.with_suffix(".lock")
-
-
-def _try(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

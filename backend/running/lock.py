@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from backend.running.errors import AlreadyRunning
+from model.atomic import try_lock
 
 FILE_NAME = "up.lock"
 
@@ -35,7 +35,7 @@ def hold(home: Path, label_studio: str, dashboard: str) -> Iterator[None]:
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / FILE_NAME).open("a+", encoding="utf-8") as file:
-        if not _try_lock(file.fileno()):
+        if not try_lock(file.fileno()):
             raise AlreadyRunning(_already_running(home, _read(home)))
         file.truncate(0)
         file.write(json.dumps(asdict(Holder(os.getpid(), label_studio, dashboard))))
@@ -49,15 +49,7 @@ def holder(home: Path) -> Holder | None:
     if not path.exists():
         return None
     with path.open("a", encoding="utf-8") as file:
-        return None if _try_lock(file.fileno()) else _read(home)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return None if try_lock(file.fileno()) else _read(home)
 
 
 def _read(home: Path) -> Holder | None:
