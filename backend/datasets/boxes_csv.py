@@ -24,6 +24,7 @@ from backend.datasets.drawn import (
     usable,
     whole_edges,
 )
+from backend.datasets.writing import as_csv
 from backend.errors import BadRequest
 from model.boxes import Box
 from model.wording import first_of
@@ -133,14 +134,12 @@ def write_csv(images: Iterable[tuple[str, int, int, Sequence[Box]]], one_based: 
     one_based
         Write 1-based inclusive coordinates.
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for name, width, height, boxes in images:
-        for box in boxes:
-            edges = whole_edges(box, width, height, one_based)
-            table.writerow((name, width, height, box.label, *edges))
-    return text.getvalue().encode("utf-8")
+    rows = (
+        (name, width, height, box.label, *whole_edges(box, width, height, one_based))
+        for name, width, height, boxes in images
+        for box in boxes
+    )
+    return as_csv([COLUMNS, *rows])
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,11 @@ from typing import Literal
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from backend.datasets import histogram_figures
 from backend.datasets.folder import read_record
 from backend.datasets.naming import UniqueNames
-from backend.datasets.writing import require_empty, write_whole
+from backend.datasets.writing import as_csv, require_empty, write_whole
 from backend.errors import BadRequest
 from model.wording import counted, first_of
 from preprocessing.background import ground
@@ -25,7 +23,7 @@ from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import Traits, fit_groups, traits_of
 from preprocessing.groups import Assignment, ContrastGroups
 from preprocessing.histograms import histogram_of
-from preprocessing.images import ImageRecord, read_image
+from preprocessing.images import ImageRecord, encode_png, read_image
 from preprocessing.prepare import Prepared, prepare
 
 Advance = Callable[[float, str], None]
@@ -127,7 +125,7 @@ def match_into(
         write_whole(out / name, encode(prepared, bits, suffix))
         flags = "; ".join(prepared.flags)
         rows.append((path.name, name, prepared.group, f"{prepared.distance:.4f}", flags))
-    write_whole(out / TABLE, _csv(rows).encode())
+    write_whole(out / TABLE, as_csv([COLUMNS, *rows]))
     return MatchedFolder(len(rows), tuple(notes))
 
 
@@ -136,11 +134,10 @@ def encode(prepared: Prepared, bits: Bits, suffix: Format) -> bytes:
     levels = np.rint(prepared.pixels * (2**bits - 1))
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     pixels = levels.astype(np.uint8) if bits == 8 else levels.astype(np.uint16)
+    if suffix == "png":
+        return encode_png(pixels)
     with io.BytesIO() as file:
-        if suffix == "tiff":
-            tifffile.imwrite(file, pixels, compression="zlib")
-        else:
-            Image.fromarray(pixels).save(file, format="PNG", compress_level=1)
+        tifffile.imwrite(file, pixels, compression="zlib")
         return file.getvalue()
 
 
@@ -162,9 +159,3 @@ def _readable(
             yield path, record
     if not read:
         raise BadRequest("\n  ".join(["None of the images can be read:", *first_of(notes)]))
-
-
-def _csv(rows: Sequence[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    return text.getvalue()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.datasets.counts import CountedImage, as_csv, rows_of
+from backend.datasets.counts import CountedImage, rows_of, table_of
 from backend.datasets.naming import composed
 from backend.datasets.writing import require_as_begun, require_empty, write_whole
 from backend.errors import BadRequest
@@ -105,7 +105,7 @@ class Counts:
     def write_table(self) -> None:
         """Write the table of all images."""
         rows = (row for entry in self.entries.values() for row in entry.rows)
-        write_whole(self._out / TABLE, as_csv(rows).encode())
+        write_whole(self._out / TABLE, table_of(rows))
 
     def _keep(self) -> None:
         images = {stem: vars(entry) for stem, entry in self.entries.items()}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from backend.datasets.writing import as_csv
 from model.boxes import Box
 
 COLUMNS = (
@@ -54,7 +53,7 @@ class CountedImage:
     flags: tuple[str, ...] = ()
 
 
-def counts_csv(images: Iterable[CountedImage], classes: Sequence[str]) -> str:
+def counts_csv(images: Iterable[CountedImage], classes: Sequence[str]) -> bytes:
     """Return the table: for each image a row for each class, 0 where it has none.
 
     The density is the number of cells per 10³ px of image area (Tare 2020). An image of which
@@ -65,16 +64,12 @@ def counts_csv(images: Iterable[CountedImage], classes: Sequence[str]) -> str:
     classes
         The classes that each image gets a row for; those only found in it follow.
     """
-    return as_csv(row for image in images for row in rows_of(image, classes))
+    return table_of(row for image in images for row in rows_of(image, classes))
 
 
-def as_csv(rows: Iterable[Sequence[object]]) -> str:
-    """Return the rows of images under their names."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows(rows)
-    return text.getvalue()
+def table_of(rows: Iterable[Sequence[object]]) -> bytes:
+    """Return the table of rows that are there."""
+    return as_csv([COLUMNS, *rows])
 
 
 def rows_of(image: CountedImage, classes: Sequence[str]) -> list[tuple[object, ...]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from model.boxes import Box
-from preprocessing.images import Grey, to_display
+from preprocessing.images import Grey, encode_png, to_display
 
 #: One for each class in turn: apart from one another also for the colour-blind (Okabe & Ito 2008).
 COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
@@ -37,6 +37,4 @@ def draw_boxes(pixels: Grey, boxes: Sequence[Box], scores: bool = False) -> byte
         pen.rectangle((box.xmin, box.ymin, *far), outline=colour, width=1)
         if scores and box.score is not None and box.width >= LEGIBLE_WIDTH_PX:
             pen.text((box.xmin + 2, box.ymin + 1), f"{box.score:.2f}", fill=colour)
-    encoded = io.BytesIO()
-    picture.save(encoded, format="PNG")
-    return encoded.getvalue()
+    return encode_png(np.asarray(picture))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +16,7 @@ from backend.datasets.known import SKIPPED, KnownImage, known_images
 from backend.datasets.pairing import shortened
 from backend.datasets.rawfiles import depth_of, page_as_tiff, turned_note
 from backend.datasets.voc import voc_bytes
-from backend.datasets.writing import partial_file, partial_folder, write_whole
+from backend.datasets.writing import as_csv, partial_file, partial_folder, write_whole
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.boxes import Box
@@ -134,8 +132,8 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
     """
     known, notes = known_images(services, project)
     classes = services.projects.get(project).classes
-    table = counts_csv([replace(k.counted, name=k.file_name) for k in known], classes)
-    write_whole(out, table.encode("utf-8"))
+    named = [replace(k.counted, name=k.file_name) for k in known]
+    write_whole(out, counts_csv(named, classes))
     boxes = sum(len(k.counted.boxes) for k in known)
     notes += [note for image in known for note in image.notes]
     notes += _renamed(known) + _warnings(known, "counted as drawn") + _unseen(services, project)
@@ -248,7 +246,7 @@ class _Entries:
             contents.append(_came_from(image, name))
             odd += [_warning(name, one) for one in image.aside]
         if odd:
-            yield WARNINGS, _csv([WARNING_COLUMNS, *odd])
+            yield WARNINGS, as_csv([WARNING_COLUMNS, *odd])
         yield CONTENTS, self._contents(contents)
 
     def _raw(self, image: KnownImage) -> Path | None:
@@ -270,12 +268,6 @@ class _Entries:
 def _warning(name: str, one: SetAside) -> tuple[Any, ...]:
     edges = (round(edge, 3) for edge in one.box.xyxy_px)
     return name, one.box.label, *edges, one.reason, one.why
-
-
-def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8")
 
 
 def _came_from(image: KnownImage, name: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from preprocessing.groups import ContrastGroups
-from preprocessing.images import Grey, ImageRecord, to_display
+from preprocessing.images import Grey, ImageRecord, encode_png, to_display
 from preprocessing.prepare import prepare
 
 PANEL_PX, PAD_PX, TITLE_PX, TEXT_PX = 320, 16, 26, 15
@@ -59,9 +58,7 @@ def draw(rows: Sequence[tuple[Panel, Panel]]) -> bytes:
         for half, panel in enumerate(row):
             left = PAD_PX + half * 2 * (PANEL_PX + PAD_PX)
             _draw_panel(sheet, panel, left, PAD_PX + number * height)
-    encoded = io.BytesIO()
-    sheet.save(encoded, format="PNG")
-    return encoded.getvalue()
+    return encode_png(np.asarray(sheet))
 
 
 def _raw_panel(name: str, pixels: Grey) -> Panel:

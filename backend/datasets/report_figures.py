@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from backend.datasets.drawing import COLOURS
 from model.reports import EvaluationReport
 from model.wording import counted
+from preprocessing.images import encode_png
 
 PLOT_PX = 260
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 52, 20, 76, 44
@@ -64,9 +65,7 @@ def draw_report(report: EvaluationReport, title: str) -> bytes:
     _draw_counts(pen, LEFT_PX + PANEL_PX, report)
     _draw_reliability(_Plot(pen, LEFT_PX + 2 * PANEL_PX, 1), report)
     _draw_parts(_Plot(pen, LEFT_PX + 3 * PANEL_PX, 1), report)
-    encoded = io.BytesIO()
-    sheet.save(encoded, format="PNG")
-    return encoded.getvalue()
+    return encode_png(np.asarray(sheet))
 
 
 def _draw_curve(plot: _Plot, report: EvaluationReport) -> None:

@@ -6,10 +6,12 @@ a person's own, perhaps on a file server, may not allow.
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -57,6 +59,13 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` whole or not at all."""
     with partial_file(path) as partial:
         partial.write_bytes(content)
+
+
+def as_csv(rows: Iterable[Sequence[object]]) -> bytes:
+    """Return rows as a CSV file in UTF-8, whose lines end as on Unix."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8")
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def test_counts_have_a_row_for_each_class_and_a_density_per_thousand_pixels() ->
     seen = CountedImage("a.png", 100, 50, boxes, "corrected", "v1", "anna@lab", ("odd", "cut"))
     empty = CountedImage("b,c.png", 100, 50, (), "predicted", "v1")
     unknown = CountedImage("d.png", 100, 50, (), "none")
-    assert counts_csv([seen, empty, unknown], ["N", "M"]).splitlines() == [
+    assert counts_csv([seen, empty, unknown], ["N", "M"]).decode().splitlines() == [
         "image,class,source,count,density_per_1000_px,model_version,annotator,flags",
         "a.png,N,corrected,2,0.4,v1,anna@lab,odd; cut",
         "a.png,M,corrected,0,0,v1,anna@lab,odd; cut",
