@@ -63,7 +63,7 @@ class Services:
 
     @cached_property
     def registry(self) -> Registry:
-        return Registry(self.settings.registry_folder, self.settings.first_version)
+        return self.settings.open_registry()
 
     @cached_property
     def queue(self) -> JobQueue:

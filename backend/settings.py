@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -17,6 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from backend.errors import BadSetting
 from model.config import CONTRASTS, PRESETS, DetectorConfig, TrainConfig
 from model.starter import STARTER_ID, is_starter
+
+if TYPE_CHECKING:
+    from model.registry import Registry
 
 PREFIX = "CYTOLOOP_"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -251,6 +254,10 @@ class Settings(BaseSettings):
         return self.backend_url or self.address_here
 
     @property
+    def webhook_address(self) -> str:
+        return f"{self.backend_address}/webhook"
+
+    @property
     def address_here(self) -> str:
         """Where this machine finds the web server."""
         return self._here(self.port)
@@ -287,6 +294,16 @@ class Settings(BaseSettings):
     @property
     def registry_folder(self) -> Path:
         return self.home / "registry"
+
+    def open_registry(self) -> Registry:
+        """Return the versions that the home has, with what serves before the first training."""
+        from model.registry import Registry  # which most commands have no use for
+
+        return Registry(self.registry_folder, self.first_version)
+
+    @property
+    def logs_folder(self) -> Path:
+        return self.home / "logs"
 
     @property
     def runs_folder(self) -> Path:

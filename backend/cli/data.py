@@ -9,7 +9,7 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import progress, say, warn
-from backend.cli.options import Home, Map, OneBased, ProjectId, settings_from
+from backend.cli.options import Home, Map, OneBased, ProjectId, services_from
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -131,9 +131,7 @@ def export_counts(
 
 
 def _services(home: Path | None, project: int | None) -> tuple[Services, int]:
-    from backend.services import build_services
-
-    services = build_services(settings_from(home=home))
+    services = services_from(home)
     return services, choosing.choose_project(services.projects, project).id
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from backend.cli.options import Home, settings_from
+from backend.cli.options import AsJson, Home, settings_from
 from backend.errors import BadSetting
 
 if TYPE_CHECKING:  # too slow for --help
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Look at every part of the installation for what is wrong.

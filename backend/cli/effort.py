@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli import choosing
-from backend.cli.options import Home, settings_from
+from backend.cli.options import AsJson, Home, services_from
 from backend.columns import aligned
 from model.wording import counted
 
@@ -42,7 +42,7 @@ def effort(
     project: Annotated[
         int | None, typer.Argument(help="Number of the project.", show_default="the only one")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Show how much work each cell was, and what was saved.
@@ -50,9 +50,8 @@ def effort(
     Also what more labelling would bring.
     """
     from backend.effort.report import effort_of
-    from backend.services import build_services
 
-    services = build_services(settings_from(home=home))
+    services = services_from(home)
     chosen = choosing.choose_project(services.projects, project)
     report = effort_of(services, chosen.id)
     typer.echo(json.dumps(report.to_json(), indent=1) if as_json else effort_text(report))

@@ -11,7 +11,7 @@ import typer
 from backend.cli import choosing
 from backend.cli.console import progress, say
 from backend.cli.offline import read_folder
-from backend.cli.options import Home, Map, OneBased, ProjectId, settings_from
+from backend.cli.options import AsJson, Home, Map, OneBased, ProjectId, services_from
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -50,7 +50,7 @@ def check(
     ] = None,
     mapping: Map = None,
     one_based: OneBased = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """List the boxes that look wrong, and the images that are alike.
@@ -77,9 +77,8 @@ def check(
 
 def _of_project(home: Path | None, project: int | None) -> LabelCheck:
     from backend.datasets.checking import check_project
-    from backend.services import build_services
 
-    services = build_services(settings_from(home=home))
+    services = services_from(home)
     chosen = choosing.choose_project(services.projects, project)
     with progress("Looking for images alike") as advance:
         return check_project(services, chosen.id, lambda done, total: advance(done / total, ""))

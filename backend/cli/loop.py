@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli.options import Home, settings_from
+from backend.cli.options import AsJson, Home, services_from, settings_from
 from model.wording import counted
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def worker() -> None:
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Show what runs, and how each project stands.
@@ -91,9 +91,8 @@ def status(
     That is its champion, its corrected images and its runs.
     """
     from backend.running.status import status_of
-    from backend.services import build_services
 
-    found = status_of(build_services(settings_from(home=home)))
+    found = status_of(services_from(home))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:

@@ -9,7 +9,7 @@ import typer
 
 from backend.cli import choosing, console, figures
 from backend.cli.console import say, warn
-from backend.cli.options import Home, ProjectId, settings_from
+from backend.cli.options import AsJson, Home, ProjectId, services_from, settings_from
 from backend.errors import QueueError
 from model.wording import counted
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # too slow for --help
     from model.registry import Registry
     from model.versions import ModelVersion
 
-AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 VersionId = Annotated[str, typer.Argument(help="Id of the version.")]
 COLUMNS = ("version", "project", "classes", "AP50", "decision", "champion of")
 
@@ -98,7 +97,7 @@ def prune(
     """
     from backend.learning.pruning import prunable
 
-    services = _services(home)
+    services = services_from(home)
     versions = prunable(services, keep)
     if not versions:
         typer.echo("There is nothing to remove.")
@@ -122,21 +121,12 @@ def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
 
 
 def _project(home: Any, wanted: int | None) -> tuple[Services, Project]:
-    services = _services(home)
+    services = services_from(home)
     return services, choosing.choose_project(services.projects, wanted)
 
 
-def _services(home: Any) -> Services:
-    from backend.services import build_services
-
-    return build_services(settings_from(home=home))
-
-
 def _registry(home: Any) -> Registry:
-    from model.registry import Registry
-
-    settings = settings_from(home=home)
-    return Registry(settings.registry_folder, settings.first_version)
+    return settings_from(home=home).open_registry()
 
 
 def _row(version: ModelVersion, registry: Registry) -> tuple[str, ...]:

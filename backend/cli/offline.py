@@ -10,15 +10,7 @@ import typer
 
 from backend.cli import choosing, figures
 from backend.cli.console import progress, say, warn
-from backend.cli.options import (
-    CellDiameter,
-    Device,
-    Home,
-    Map,
-    Model,
-    OneBased,
-    settings_from,
-)
+from backend.cli.options import CellDiameter, Device, Home, Map, Model, OneBased, settings_from
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -86,13 +78,11 @@ def train(
     It is judged on those held out that are new to it. A training that was stopped goes on from its
     checkpoint when the command is given again.
     """
-    from model.registry import Registry
-
     settings = settings_from(
         home=home, device=device, preset=preset, contrast=contrast, iterations=iterations
     )
     settings.make_home()
-    registry = Registry(settings.registry_folder, settings.first_version)
+    registry = settings.open_registry()
     champion = _to_begin_with(start, registry, settings) if start else None
     wanted = [name.strip() for name in classes.split(",") if name.strip()] or None
     folder = read_folder(images, annotations, mapping, wanted, one_based)
@@ -170,12 +160,11 @@ def evaluate(
 ) -> None:
     """Compare a version's boxes with the true ones."""
     from model.evaluation import evaluate_version
-    from model.registry import Registry
 
     if picture and picture.suffix.lower() != ".png":  # said before the work is done
         raise BadRequest(f"{picture} cannot be drawn: give the picture a name that ends in .png.")
     settings = settings_from(home=home, device=device)
-    registry = Registry(settings.registry_folder, settings.first_version)
+    registry = settings.open_registry()
     owner = _project(settings, project)
     choice = choosing.choose_version(registry, model, owner)
     diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
@@ -226,10 +215,9 @@ def predict(
     Stopped and run again, it goes on with the images that are not done.
     """
     from backend.datasets.predicting import gather, predict_into
-    from model.registry import Registry
 
     settings = settings_from(home=home, device=device)
-    registry = Registry(settings.registry_folder, settings.first_version)
+    registry = settings.open_registry()
     owner = _project(settings, project)
     choice = choosing.choose_version(registry, model, owner)
     diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)

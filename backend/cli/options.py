@@ -10,6 +10,7 @@ import typer
 from backend.errors import BadRequest
 
 if TYPE_CHECKING:
+    from backend.services import Services
     from backend.settings import Settings
 
 Home = Annotated[
@@ -60,6 +61,7 @@ CellDiameter = Annotated[
 ProjectId = Annotated[
     int | None, typer.Option("--project", help="Number of the project.", show_default="the only")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
 def settings_from(**chosen: Any) -> Settings:
@@ -67,3 +69,10 @@ def settings_from(**chosen: Any) -> Settings:
     from backend.settings import Settings
 
     return Settings(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def services_from(home: Path | None) -> Services:
+    """Return the parts of the installation in a home, which is made when absent."""
+    from backend.services import build_services
+
+    return build_services(settings_from(home=home))

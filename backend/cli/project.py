@@ -8,13 +8,7 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import say, warn
-from backend.cli.options import (
-    DIAMETERS,
-    Home,
-    ProjectId,
-    require_diameter,
-    settings_from,
-)
+from backend.cli.options import DIAMETERS, Home, ProjectId, require_diameter, services_from
 from backend.errors import BadRequest, QueueError
 
 if TYPE_CHECKING:  # too slow for --help
@@ -87,9 +81,8 @@ def project(
     That is when it learns, what its boxes are, and what judges it.
     """
     from backend.learning.showing import show_anew, tell_cell_diameter
-    from backend.services import build_services
 
-    services = build_services(settings_from(home=home))
+    services = services_from(home)
     chosen = choosing.choose_project(services.projects, project)
     changes: dict[str, Any] = {}
     if milestones is not None:

@@ -120,11 +120,9 @@ def _on_paper(
 
 
 def _begin_with(start: str | None, settings: Settings) -> tuple[str, Registry] | None:
-    from model.registry import Registry
-
     if start is None:
         return None
-    registry = Registry(settings.registry_folder, settings.first_version)
+    registry = settings.open_registry()
     return registry.get(start).id, registry
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from backend.cli import console
-from backend.cli.options import Home, settings_from
+from backend.cli.options import AsJson, Home, services_from
 from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.services import Services
     from backend.store.runs import Run
 
-AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 Number = Annotated[int, typer.Argument(help="Number of the run.")]
 COLUMNS = ("run", "project", "at", "attempt", "state", "done", "AP50", "left", "what")
 FOLLOW_EVERY_S = 0.5
@@ -39,7 +38,7 @@ def list_(
     home: Home = None,
 ) -> None:
     """List the runs, newest first."""
-    found = _services(home).runs.all(project)
+    found = services_from(home).runs.all(project)
     if as_json:
         typer.echo(json.dumps([run.to_json() for run in found], indent=1))
     else:
@@ -53,7 +52,7 @@ def show(
     home: Home = None,
 ) -> None:
     """Show how one run stands, and why it ended as it did."""
-    services = _services(home)
+    services = services_from(home)
     run = services.runs.get(number)
     if follow:
         run = _follow(services, run)
@@ -71,7 +70,7 @@ def cancel(number: Number, home: Home = None) -> None:
     """
     from backend.learning import triggers
 
-    typer.echo(f"Run {triggers.cancel(_services(home), number).id} is cancelled.")
+    typer.echo(f"Run {triggers.cancel(services_from(home), number).id} is cancelled.")
 
 
 def retry(number: Number, home: Home = None) -> None:
@@ -81,7 +80,7 @@ def retry(number: Number, home: Home = None) -> None:
     """
     from backend.learning import triggers
 
-    run = triggers.retry(_services(home), number)
+    run = triggers.retry(services_from(home), number)
     at = counted(run.milestone, "corrected image")
     typer.echo(f"Run {run.id} waits: attempt {run.attempt} at {at}.")
 
@@ -146,9 +145,3 @@ def _duration(seconds: float | None) -> str:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _services(home: Any) -> Services:
-    from backend.services import build_services
-
-    return build_services(settings_from(home=home))

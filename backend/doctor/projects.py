@@ -61,14 +61,14 @@ def _connection(patient: Patient, project: Project) -> Iterator[Finding]:
 
 def _missing(patient: Patient, project: int) -> list[str]:
     """Return what a project lacks of the connection that ``running.attach`` makes."""
-    url, missing = patient.settings.backend_address, []
+    url, hook_url, missing = patient.settings.backend_address, patient.settings.webhook_address, []
     if url not in [each["url"].rstrip("/") for each in patient.label_studio.backends(project)]:
         missing.append(f"no model of it is at {url}")
     hooks = patient.label_studio.webhooks(project)
-    ours = next((hook for hook in hooks if hook["url"].rstrip("/") == f"{url}/webhook"), None)
+    ours = next((hook for hook in hooks if hook["url"].rstrip("/") == hook_url), None)
     secret = patient.credentials.webhook_secret if patient.credentials else ""
     if ours is None:
-        missing.append(f"no webhook to {url}/webhook")
+        missing.append(f"no webhook to {hook_url}")
     elif not ours["is_active"] or not ours["send_payload"]:
         missing.append("its webhook is switched off or sends no payload")
     elif ours["headers"].get(SECRET_HEADER) != secret:
@@ -80,7 +80,7 @@ def _missing(patient: Patient, project: int) -> list[str]:
 
 def _round_trip(patient: Patient, project: Project) -> Finding:
     """Save a project's title as it is, and see whether the webhook about that arrives."""
-    about, url = "Webhook", f"{patient.settings.backend_address}/webhook"
+    about, url = "Webhook", patient.settings.webhook_address
     try:
         before = _received(patient)
         title = patient.label_studio.project(project.id)["title"]

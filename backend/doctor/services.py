@@ -132,7 +132,7 @@ def _mend_web(patient: Patient) -> str:
 
 
 def _look_into(patient: Patient, service: str) -> str:
-    log = patient.settings.home / "logs" / f"{service}.log"
+    log = patient.settings.logs_folder / f"{service}.log"
     return f"cytoloop up runs all the same: look into {log}" if patient.holder else START
 
 

@@ -14,7 +14,6 @@ from backend.store.database import NEWER, REVISION, other_revision, revision_of
 from backend.store.projects import Project, Projects
 from backend.store.runs import Runs
 from model.errors import ModelError
-from model.registry import Registry
 from model.wording import counted
 
 #: SQLite would play a log that is left over on whatever file stands beside it.
@@ -46,7 +45,7 @@ def store(patient: Patient) -> Iterator[Finding]:
 
 def versions(patient: Patient) -> Iterator[Finding]:
     """Look whether every version can be read, and every project's champion."""
-    registry = Registry(patient.settings.registry_folder, patient.settings.first_version)
+    registry = patient.settings.open_registry()
     broken = [str(error) for error in registry.broken()]
     for each in broken:
         yield warn("Versions", each, "Put its folder back from a copy, or remove it.")

@@ -56,5 +56,6 @@ def attach(services: Services, project_id: int) -> Project:
     url = settings.backend_address
     password = services.credentials.backend_password
     studio.connect_backend(project_id, url, settings.backend_user, password, BACKEND_TITLE)
-    studio.secure_webhooks(project_id, f"{url}/webhook", services.credentials.webhook_secret)
+    secret = services.credentials.webhook_secret
+    studio.secure_webhooks(project_id, settings.webhook_address, secret)
     return project

@@ -51,7 +51,7 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
         _require_free_ports(settings, bool(credentials.label_studio_url))
         keep(settings)
         terminal = Terminal(_hints(settings))
-        supervisor = Supervisor(settings.home, settings.home / "logs", terminal)
+        supervisor = Supervisor(settings.home, settings.logs_folder, terminal)
         try:
             for stage in _stages(settings, credentials):
                 supervisor.start(stage)
