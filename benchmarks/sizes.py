@@ -21,8 +21,8 @@ from benchmarks.real_images import any_cell, real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from benchmarks.starter.many_looks import random_style
-from model.anchors import Float64, scale_for
-from model.boxes import CELL, Box
+from model.anchors import scale_for
+from model.boxes import CELL, Box, Float64
 from model.detecting import Detector
 from model.detector import load_detector
 from model.engine import OnnxDetector

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.boxes import Float64, sides_of
 from model.config import DetectorConfig
 from model.errors import NothingToLearn
 from model.examples import DatasetSnapshot
-
-Float64 = NDArray[np.float64]
 
 #: Pixels of the prepared image per cell of each feature map.
 STRIDES: dict[str, tuple[int, ...]] = {
@@ -67,14 +65,14 @@ def cell_sides(snapshot: DatasetSnapshot) -> Float64:
     NothingToLearn
         When there is not one box.
     """
-    areas = [b.width * b.height for image in snapshot.of_side("train") for b in image.boxes]
-    sides = np.sqrt(np.array([a for a in areas if a > 0], np.float64))
-    if not len(sides):
+    edges = [b.xyxy_px for image in snapshot.of_side("train") for b in image.boxes]
+    sides = sides_of(np.array(edges, np.float64).reshape(-1, 4))
+    if not sides.any():
         raise NothingToLearn(
             f"none of the {len(snapshot.of_side('train'))} training images has a box:"
             " correct at least one image with cells, then train again"
         )
-    return sides
+    return sides[sides > 0]
 
 
 def scale_for(sides: Float64, config: DetectorConfig) -> float:

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from model import optics
+from model.boxes import sides_of
 from model.data import Example, inside
 
 _VISIBLE = 0.5
@@ -89,7 +90,7 @@ def _window(
 
 def findable(example: Example) -> Example:
     """Leave out the boxes of cells too small or too large to be found at this scale."""
-    sides = np.sqrt(_area(example.xyxy_px))
+    sides = sides_of(example.xyxy_px)
     kept = (sides >= _FINDABLE_PX[0]) & (sides <= _FINDABLE_PX[1])
     return Example(example.pixels, example.xyxy_px[kept], example.labels[kept])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Boolean = NDArray[np.bool_]
+AnyFloat = TypeVar("AnyFloat", np.float32, np.float64)
 
 #: The class of the boxes of a version that was never taught any.
 CELL = "cell"
@@ -130,6 +132,24 @@ def joined(found: Sequence[Detections]) -> tuple[Detections, Int64]:
         tuple(dict.fromkeys(cap for each in found for cap in each.caps_reached)),
     )
     return every, np.repeat(np.arange(len(found)), [len(each) for each in found])[order]
+
+
+def sides_of(xyxy_px: NDArray[AnyFloat], least_px: float = 0.0) -> NDArray[AnyFloat]:
+    """Return √(width · height) of boxes, in the precision of their edges.
+
+    Parameters
+    ----------
+    xyxy_px
+        Shape (N, 4).
+    least_px
+        A width or height below this counts as this.
+
+    Returns
+    -------
+    Shape (N,).
+    """
+    spans = np.clip(xyxy_px[:, 2:] - xyxy_px[:, :2], least_px, None)
+    return np.asarray(np.sqrt(np.prod(spans, axis=1)))
 
 
 def iou_matrix(first: Float32, second: Float32) -> Float64:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.boxes import Boolean, Box, overlapping
+from model.boxes import Boolean, Box, overlapping, sides_of
 from model.wording import counted
 
 Reason = Literal["one-pixel", "outside", "double", "size"]
@@ -193,7 +193,7 @@ def _sizes(images: Sequence[ImageLabels], gone: set[tuple[int, int]]) -> dict[tu
     found = {}
     for places in by_class.values():
         boxes = [images[image].boxes[place] for image, place in places]
-        sizes = np.array([box.width * box.height for box in boxes]) ** 0.5
+        sizes = sides_of(np.array([box.xyxy_px for box in boxes]))
         usual = float(np.median(sizes))
         for k in np.flatnonzero(_never_seen(sizes)).tolist():
             image, place = places[k]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.boxes import Float32
+from model.boxes import Float32, sides_of
 from model.examples import LabelledImage
 
 #: Flag of an image whose cells are far larger or smaller than those of all images learned from.
@@ -23,7 +23,7 @@ def typical_side(xyxy_px: Float32) -> float | None:
     """Return the median of √(width · height) of boxes, shape (N, 4); None: they are too few."""
     if len(xyxy_px) < FEWEST:
         return None
-    return float(np.median(np.sqrt(np.prod(xyxy_px[:, 2:] - xyxy_px[:, :2], axis=1))))
+    return float(np.median(sides_of(xyxy_px)))
 
 
 def learned_sides(images: Sequence[LabelledImage]) -> tuple[float, float] | None:

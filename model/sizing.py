@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.anchors import Float64, scale_for
+from model.anchors import scale_for
+from model.boxes import Float64, sides_of
 from model.config import DetectorConfig
 from model.detecting import Detector, Sparing
 from model.tiling import cut_out
@@ -110,8 +111,7 @@ def _look(image: Prepared, scale: float, detector: Detector, config: DetectorCon
     view = rescaled(cut_out(image, vantage(image, scale, LOOK_PX)), scale)
     (found,) = detector.detect([view])
     sure = found.above(SURE)
-    edges = sure.xyxy_px.astype(np.float64)
-    sides = np.sqrt(np.prod(np.clip(edges[:, 2:] - edges[:, :2], 1, None), axis=1))
+    sides = sides_of(sure.xyxy_px.astype(np.float64), least_px=1)
     shares = sides / np.sqrt(view.height * view.width)
     weights = sure.scores * shares * _fit(sides, config)
     small = shares <= MOST_SHARE

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.boxes import Box, Detections, iou_matrix, overlapping
+from model.boxes import Box, Detections, iou_matrix, overlapping, sides_of
 from model.pairing import Pairs, any_class
 
 EDGES = st.tuples(*[st.integers(0, 30)] * 4).map(
@@ -26,6 +26,13 @@ def right_of(boxes, truth):
 def test_a_half_open_box_is_as_wide_as_the_pixels_it_covers():
     box = Box(3, 10, 6, 11, "Nucleus")
     assert (box.width, box.height) == (3, 1)
+
+
+def test_the_side_of_a_box_is_that_of_the_square_of_its_area():
+    boxes = np.array([[0, 0, 4, 9], [5, 5, 5, 9], [0, 0, 0.5, 9]], np.float32)
+    np.testing.assert_allclose(sides_of(boxes), [6, 0, 4.5**0.5])
+    np.testing.assert_allclose(sides_of(boxes, least_px=1), [6, 2, 3])
+    assert sides_of(boxes).dtype == np.float32
 
 
 def test_iou_of_boxes_that_share_half_is_a_third():
