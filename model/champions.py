@@ -99,6 +99,11 @@ class Champions:
         """Return the history of each project; see :meth:`history`."""
         return {path.stem: self.history(path.stem) for path in sorted(self.folder.glob("*.json"))}
 
+    def of(self, champion: str) -> tuple[str, ...]:
+        """Return the projects that a version serves, of those that have a pointer file."""
+        histories = self.all().items()
+        return tuple(p for p, history in histories if _served(history, self.first)[-1] == champion)
+
     def served(self) -> set[str]:
         """Return the ids that serve a project or can be rolled back to in one."""
         return {id for history in self.all().values() for id in _served(history, self.first)}

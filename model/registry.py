@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model.atomic import locked, remove_folder
+from model.atomic import locked, new_folder, remove_folder
 from model.champions import Champions, Change
 from model.classical import CLASSICAL_ID, ClassicalDetector, classical_version
 from model.errors import BrokenVersion, VersionInUse, VersionNotFound
@@ -80,6 +81,19 @@ class Registry:
             raise FileExistsError(f"{version.id} is part of every registry; take a new_id()")
         write_version(self._folder(version.id), version, groups, weights, exported)
         return version
+
+    def take_over(self, version_id: str, other: Registry) -> None:
+        """Keep a version of another registry under its id; one that is here already stays.
+
+        Raises
+        ------
+        VersionNotFound, BrokenVersion
+            When the other registry has no such version, or cannot read it.
+        """
+        other.get(version_id)
+        if not is_given(version_id) and not self._folder(version_id).exists():
+            with new_folder(self._folder(version_id)) as folder:
+                shutil.copytree(other._existing(version_id), folder, dirs_exist_ok=True)
 
     def get(self, version_id: str) -> ModelVersion:
         """Return a version's description.
@@ -175,6 +189,10 @@ class Registry:
         """Return the ids of all versions that serve a project or ever did."""
         histories = self._champions.all().values()
         return {change.champion for changes in histories for change in changes}
+
+    def champion_of(self, version_id: str) -> tuple[str, ...]:
+        """Return the projects that a version serves, of those with a champion or policy chosen."""
+        return self._champions.of(version_id)
 
     def promoted_in(self) -> tuple[str, ...]:
         """Return the projects that a version was ever promoted in."""

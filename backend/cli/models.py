@@ -137,10 +137,5 @@ def _row(version: ModelVersion, registry: Registry) -> tuple[str, ...]:
         ", ".join(version.classes) or "any",
         figures.ap50_text(version.report),
         "–" if decided is None else "promoted" if decided.promoted else "refused",
-        ", ".join(_championed(version.id, registry)) or "–",
+        ", ".join(registry.champion_of(version.id)) or "–",
     )
-
-
-def _championed(version_id: str, registry: Registry) -> list[str]:
-    pointers = sorted((registry.root / "champions").glob("*.json"))
-    return [p.stem for p in pointers if registry.champion_id(p.stem) == version_id]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +27,8 @@ from backend.settings import Settings
 from backend.store.annotations import Annotation
 from backend.store.database import open_database
 from backend.store.projects import Project
-from model.atomic import new_folder
 from model.examples import LabelledImage
-from model.registry import Registry, is_given
+from model.registry import Registry
 
 if TYPE_CHECKING:
     from backend.queue import JobQueue
@@ -218,11 +216,7 @@ def start_from(services: Services, project: Project, version: str, kept_in: Regi
     """
     if services.registry.history(str(project.id)):
         return
-    kept_in.get(version)
-    versions = services.registry.root / "versions"
-    if not is_given(version) and not (versions / version).exists():
-        with new_folder(versions / version) as folder:
-            shutil.copytree(kept_in.root / "versions" / version, folder, dirs_exist_ok=True)
+    services.registry.take_over(version, kept_in)
     services.registry.promote(str(project.id), version)
 
 

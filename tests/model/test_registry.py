@@ -104,6 +104,19 @@ def test_a_version_is_never_overwritten(registry, weights):
         registry.add(version("classical-1"), NONE, None)
 
 
+def test_a_version_of_another_registry_is_taken_over_whole_and_once(registry, weights, tmp_path):
+    other = Registry(tmp_path / "other")
+    other.add(version("trained-1"), NONE, weights)
+    for _ in range(2):
+        registry.take_over("trained-1", other)
+    assert registry.get("trained-1") == other.get("trained-1")
+    assert registry.weights("trained-1").read_bytes() == weights.read_bytes()
+    registry.take_over(STARTER_ID, other)
+    assert [v.id for v in registry.list() if v.kind == "trained"] == ["trained-1"]
+    with pytest.raises(VersionNotFound, match="trained-2"):
+        registry.take_over("trained-2", other)
+
+
 def test_versions_are_listed_oldest_first_and_by_project(registry):
     registry.add(version("b", created_at="2027-01-02", project="1"), NONE, None)
     registry.add(version("a", created_at="2027-01-03", project="2"), NONE, None)
@@ -237,6 +250,18 @@ def test_promotion_changes_the_champion_of_one_project_alone(registry, weights):
     assert registry.champion("2").id == "classical-1"
     assert registry.champion_stamp("1") != before
     assert registry.champion_stamp("2") == before
+
+
+def test_a_version_is_the_champion_of_the_projects_that_it_serves_now(registry, weights):
+    for name in ("a", "b"):
+        registry.add(version(name), NONE, weights)
+    for project, name in (("1", "a"), ("2", "a"), ("2", "b"), ("3", "b"), ("4", "a")):
+        registry.promote(project, name)
+    registry.rollback("3")
+    registry.set_policy("5", registry.get("a"), Policy(0.4))
+    assert registry.champion_of("a") == ("1", "4")
+    assert registry.champion_of("b") == ("2",)
+    assert registry.champion_of("classical-1") == ("3", "5")
 
 
 def test_every_change_of_champion_changes_the_stamp(registry):
