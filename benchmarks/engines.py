@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.real_images import real_images, spread
-from model.anchors import STRIDES, resolve
+from model.anchors import MAPS, resolve
 from model.config import Backbone, DetectorConfig, TrainConfig
 from model.detecting import Detector
 from model.detector import TorchDetector, load_detector
@@ -116,7 +116,7 @@ def main() -> None:
     """Measure each backbone on each set of images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--backbones", nargs="+", default=["mbv2_64", "r18_p34_64", "mbs8_64"], choices=STRIDES
+        "--backbones", nargs="+", default=["mbv2_64", "r18_p34_64", "mbs8_64"], choices=MAPS
     )
     parser.add_argument("--sets", nargs="+", default=["bccd", "dsb2018", "usiigaci"])
     parser.add_argument("--teach", type=int, default=12, help="images to learn from")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,23 +13,30 @@ from model.config import DetectorConfig
 from model.errors import NothingToLearn
 from model.examples import DatasetSnapshot
 
-#: Pixels of the prepared image per cell of each feature map.
-STRIDES: dict[str, tuple[int, ...]] = {
-    "mbs8_64": (8, 16),
-    "mbv2_64": (8, 16),
-    "mbv2_half_64": (8, 16),
-    "r18_p34_64": (8, 16),
-    "resnet50_fpn": (4, 8, 16, 32, 64),
-    "vgg16": (16,),
-}
-#: Sizes found by k-means: the same number for each feature map, since they share one RPN head.
-_SIZES = {
-    "mbs8_64": 4,
-    "mbv2_64": 4,
-    "mbv2_half_64": 4,
-    "r18_p34_64": 4,
-    "resnet50_fpn": 5,
-    "vgg16": 3,
+
+class Maps(NamedTuple):
+    """The feature maps of a backbone.
+
+    Parameters
+    ----------
+    strides
+        Of each, the pixels of the prepared image per cell.
+    sizes
+        Anchor sizes that each gets: as many as any other, since all share one RPN head.
+    """
+
+    strides: tuple[int, ...]
+    sizes: int
+
+
+#: Those of each backbone.
+MAPS = {
+    "mbs8_64": Maps((8, 16), sizes=2),
+    "mbv2_64": Maps((8, 16), sizes=2),
+    "mbv2_half_64": Maps((8, 16), sizes=2),
+    "r18_p34_64": Maps((8, 16), sizes=2),
+    "resnet50_fpn": Maps((4, 8, 16, 32, 64), sizes=1),
+    "vgg16": Maps((16,), sizes=3),
 }
 
 SMALLEST_CELL_PX = 8.0
@@ -91,12 +99,10 @@ def scale_for(sides: Float64, config: DetectorConfig) -> float:
 
 def anchor_sizes(sides: Float64, backbone: str) -> tuple[float, ...]:
     """Return anchor sizes, ascending, for cells of these sides in pixels of the prepared image."""
-    strides, count = STRIDES[backbone], _SIZES[backbone]
-    sizes = kmeans(sides, count)
+    maps = MAPS[backbone]
+    sizes = kmeans(sides, maps.sizes * len(maps.strides))
     # A map of stride 32 or 64 cannot hold a grid of smaller anchors: it serves what is larger.
-    least = np.repeat(
-        [2.0 * s if s >= _COARSE_STRIDE else 0.0 for s in strides], count // len(strides)
-    )
+    least = np.repeat([2.0 * s if s >= _COARSE_STRIDE else 0.0 for s in maps.strides], maps.sizes)
     return tuple(round(float(s), 1) for s in np.maximum(sizes, least))
 
 
@@ -161,7 +167,7 @@ def _architecture(config: DetectorConfig) -> tuple[str, int, int]:
 
 
 def _sizes_a_map(config: DetectorConfig) -> int:
-    return len(by_level(config.anchor_sizes, len(STRIDES[config.backbone]))[0])
+    return len(by_level(config.anchor_sizes, len(MAPS[config.backbone].strides))[0])
 
 
 def near(config: DetectorConfig, other: DetectorConfig) -> bool:

@@ -19,7 +19,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
-from model.anchors import STRIDES, by_level
+from model.anchors import MAPS, by_level
 from model.backbones import ImageNet, build_backbone, folded
 from model.boxes import Detections
 from model.config import DetectorConfig, TrainConfig
@@ -68,7 +68,7 @@ def build(
         Where the backbone's ImageNet weights may come from.
     """
     training = training or TrainConfig()
-    levels = len(STRIDES[config.backbone])
+    levels = len(MAPS[config.backbone].strides)
     backbone = build_backbone(config.backbone, imagenet)
     channels: int = backbone.out_channels  # type: ignore[assignment]
     module = FasterRCNN(
@@ -81,7 +81,7 @@ def build(
         rpn_nms_thresh=config.rpn_nms_iou,
         rpn_bg_iou_thresh=training.rpn_overlap[0],
         rpn_fg_iou_thresh=training.rpn_overlap[1],
-        box_roi_pool=_roi_pool(STRIDES[config.backbone]),
+        box_roi_pool=_roi_pool(MAPS[config.backbone].strides),
         box_head=TwoMLPHead(channels * _ROI**2, config.head_features),
         box_predictor=FastRCNNPredictor(config.head_features, len(classes) + 1),
         box_score_thresh=config.score_floor,

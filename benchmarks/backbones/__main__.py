@@ -32,10 +32,10 @@ from benchmarks.backbones import trials
 from benchmarks.backbones.references import UNRESIZED
 from benchmarks.backbones.table import table
 from benchmarks.sides import SETS
-from model.anchors import STRIDES
+from model.anchors import MAPS
 from model.config import Backbone
 
-OURS = [name for name in STRIDES if name != "vgg16"]
+OURS = [name for name in MAPS if name != "vgg16"]
 LINES = "lines.jsonl"
 
 #: What a line is told apart from the others by.

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.anchors import (
-    STRIDES,
+    MAPS,
     anchor_sizes,
     by_level,
     fits,
@@ -63,13 +63,13 @@ def test_cells_of_one_size_get_a_ladder_of_anchors_about_it():
     assert np.exp(np.log(sizes).mean()) == pytest.approx(30)
 
 
-@given(sides=sides, backbone=st.sampled_from(sorted(STRIDES)))
+@given(sides=sides, backbone=st.sampled_from(sorted(MAPS)))
 def test_every_map_of_every_backbone_gets_as_many_ascending_sizes(sides, backbone):
     sizes = anchor_sizes(sides, backbone)
-    levels = by_level(sizes, len(STRIDES[backbone]))
+    levels = by_level(sizes, len(MAPS[backbone].strides))
     assert list(sizes) == sorted(sizes)
     assert min(sizes) > 0
-    assert [len(level) for level in levels] == [len(levels[0])] * len(STRIDES[backbone])
+    assert [len(level) for level in levels] == [len(levels[0])] * len(MAPS[backbone].strides)
 
 
 def test_coarse_maps_look_for_nothing_smaller_than_twice_their_stride():

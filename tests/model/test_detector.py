@@ -1,15 +1,16 @@
 import re
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
-from model.anchors import STRIDES
-from model.backbones import build_backbone, imagenet_note, mixed_precision
+from model.anchors import MAPS
+from model.backbones import _RECIPES, build_backbone, imagenet_note, mixed_precision
 from model.boxes import iou_matrix
-from model.config import PRESETS, DetectorConfig
+from model.config import PRESETS, Backbone, DetectorConfig
 from model.detector import OwnSize, TorchDetector, build, load_detector, pick_device
 from model.errors import BrokenVersion, NoSuchDevice
 from model.proposals import propose
@@ -21,7 +22,7 @@ SMALL = DetectorConfig(scale=1.0, anchor_sizes=SIZES[2])
 
 
 def config_of(backbone):
-    return replace(SMALL, backbone=backbone, anchor_sizes=SIZES[len(STRIDES[backbone])])
+    return replace(SMALL, backbone=backbone, anchor_sizes=SIZES[len(MAPS[backbone].strides)])
 
 
 def prepared(height=96, width=128, seed=0):
@@ -35,13 +36,17 @@ def fresh(config=SMALL, classes=("A", "B"), seed=0):
         return TorchDetector(build(config, classes), config, classes, "cpu")
 
 
-@pytest.mark.parametrize("backbone", sorted(STRIDES))
+def test_every_backbone_that_can_be_chosen_has_maps_and_a_recipe():
+    assert set(get_args(Backbone)) == set(MAPS) == set(_RECIPES)
+
+
+@pytest.mark.parametrize("backbone", sorted(MAPS))
 def test_a_backbone_gives_maps_of_its_strides(backbone):
     module = build_backbone(backbone).eval()
     with torch.inference_mode():
         maps = module(torch.zeros(1, 1, 128, 192))
-    assert [128 // m.shape[2] for m in maps.values()] == list(STRIDES[backbone])
-    assert [192 // m.shape[3] for m in maps.values()] == list(STRIDES[backbone])
+    assert [128 // m.shape[2] for m in maps.values()] == list(MAPS[backbone].strides)
+    assert [192 // m.shape[3] for m in maps.values()] == list(MAPS[backbone].strides)
     assert {m.shape[1] for m in maps.values()} == {module.out_channels}
 
 
@@ -76,7 +81,7 @@ def test_batch_norm_is_trainable():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("backbone", sorted(STRIDES))
+@pytest.mark.parametrize("backbone", sorted(MAPS))
 def test_folded_it_has_the_same_maps_without_batch_normalisation(backbone):
     detector = fresh(config_of(backbone))
     as_if_trained(detector.module)

@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 
-from model.anchors import STRIDES
+from model.anchors import MAPS
 from model.boxes import Detections
 from model.config import DetectorConfig, TrainConfig
 from model.detector import TorchDetector, build, load_detector
@@ -27,7 +27,7 @@ CLASSES = ("A", "Nucleus")
 
 
 def config_of(backbone="r18_p34_64", **fields):
-    sizes = SIZES[len(STRIDES[backbone])]
+    sizes = SIZES[len(MAPS[backbone].strides)]
     config = DetectorConfig(backbone, sizes, scale=1.0, head_features=32)
     return replace(config, **fields)
 
