@@ -27,6 +27,7 @@ import requests
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from backend.datasets.labels import label_config_of
 from backend.labelstudio.results import to_boxes
 from backend.running.ours import environment, web_command
 from backend.services import Services, build_services
@@ -43,10 +44,7 @@ TASKS = 20
 TASKS_A_REQUEST = 2
 PROJECT = 1
 UP_WITHIN_S = 120
-LABEL_CONFIG = (
-    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
-    '<Label value="Cell"/></RectangleLabels></View>'
-)
+LABEL_CONFIG = label_config_of(("Cell",))
 
 Edges = tuple[int, int, int, int]
 

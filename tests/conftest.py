@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import gc
+import time
+from collections.abc import Callable
 
 import pytest
 
 from model.threads import wait_quietly
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

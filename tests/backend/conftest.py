@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from backend.credentials import Credentials
+from backend.datasets.labels import label_config_of
 from backend.queue import name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
@@ -25,11 +26,7 @@ from model.classical import CLASSICAL_ID
 CREDENTIALS = Credentials(password="of the tests")
 LEARN, PUSH = (name_in(CREDENTIALS.home_id, kind) for kind in ("learn", "push"))
 PAYLOADS = Path(__file__).parent / "payloads"
-LABEL_CONFIG = """
-<View><Image name="image" value="$image"/>
-  <RectangleLabels name="label" toName="image">
-    <Label value="Cell"/><Label value="Debris"/>
-  </RectangleLabels></View>"""
+LABEL_CONFIG = label_config_of(("Cell", "Debris"))
 
 
 def _redis_server() -> str:

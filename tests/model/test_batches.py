@@ -15,6 +15,7 @@ from model.batches import Batches
 from model.config import TrainConfig
 from model.data import Example
 from model.parallel import Ranks, joined
+from tests.conftest import wait_until
 
 
 def examples(count=6, side=48):
@@ -127,14 +128,6 @@ def test_helpers_end_with_a_training_that_is_killed(tmp_path):
     helpers = told[0].read_text().split()
     assert len(helpers) == 2
     wait_until(lambda: not any(Path("/proc", helper).exists() for helper in helpers))
-
-
-def wait_until(reached):
-    for _ in range(600):
-        if reached():
-            return
-        time.sleep(0.1)
-    raise TimeoutError("it did not happen within a minute")
 
 
 def test_a_process_that_may_start_none_makes_its_batches_itself(batches):

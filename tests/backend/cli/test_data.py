@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from backend.datasets.labels import label_config_of
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import build_services
@@ -15,10 +16,7 @@ from backend.store.annotations import Annotation
 from model.boxes import Box
 
 Run = Callable[..., Result]
-CONFIG = (
-    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
-    '<Label value="Nucleus"/></RectangleLabels></View>'
-)
+CONFIG = label_config_of(("Nucleus",))
 
 
 @pytest.fixture

@@ -10,15 +10,13 @@ import pytest
 from click.testing import Result
 
 from backend.cli.effort import share_text
+from backend.datasets.labels import label_config_of
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.annotations import Annotation
 
 Run = Callable[..., Result]
-CONFIG = (
-    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
-    '<Label value="Cell"/></RectangleLabels></View>'
-)
+CONFIG = label_config_of(("Cell",))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from backend.datasets.labels import label_config_of
 from backend.services import build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID
@@ -17,10 +18,7 @@ from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
 Run = Callable[..., Result]
-CONFIG = (
-    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
-    '<Label value="Nucleus"/></RectangleLabels></View>'
-)
+CONFIG = label_config_of(("Nucleus",))
 
 
 @pytest.fixture

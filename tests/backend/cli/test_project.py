@@ -7,15 +7,13 @@ import pytest
 from click.testing import Result
 
 from backend.cli.choosing import Choice, choose_cell_diameter
+from backend.datasets.labels import label_config_of
 from backend.services import build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID
 
 Run = Callable[..., Result]
-CONFIG = (
-    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
-    '<Label value="RBC"/><Label value="WBC"/></RectangleLabels></View>'
-)
+CONFIG = label_config_of(("RBC", "WBC"))
 
 
 @pytest.fixture(autouse=True)

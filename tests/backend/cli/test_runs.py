@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from backend.datasets.labels import label_config_of
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.runs import Run
 
-CONFIG = """<View><Image name="image" value="$image"/>
-<RectangleLabels name="label" toName="image"><Label value="Cell"/></RectangleLabels></View>"""
+CONFIG = label_config_of(("Cell",))
 
 
 @pytest.fixture

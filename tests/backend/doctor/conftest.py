@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
+
+from backend.doctor.findings import Finding
+
+
+def only(findings: Iterable[Finding]) -> Finding:
+    (found,) = findings
+    return found
 
 
 @pytest.fixture(scope="session")

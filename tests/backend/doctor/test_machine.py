@@ -12,6 +12,7 @@ from backend.doctor import machine
 from backend.doctor.findings import Finding, Patient
 from backend.doctor.machine import GB
 from backend.settings import Settings
+from tests.backend.doctor.conftest import only
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -19,11 +20,6 @@ Usage = namedtuple("Usage", "total used free")
 @pytest.fixture
 def patient(tmp_path: Path) -> Patient:
     return Patient(Settings(home=tmp_path / "home"))
-
-
-def only(findings: object) -> Finding:
-    (found,) = findings  # type: ignore[misc]
-    return found
 
 
 def test_the_packages_of_this_environment_are_as_required_and_named(patient: Patient) -> None:

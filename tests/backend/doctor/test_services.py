@@ -16,11 +16,7 @@ from backend.running.lock import hold
 from backend.running.ours import has_worker
 from backend.settings import Settings
 from tests.backend.conftest import CREDENTIALS, LEARN
-
-
-def only(findings: object) -> Finding:
-    (found,) = findings  # type: ignore[misc]
-    return found
+from tests.backend.doctor.conftest import only
 
 
 @pytest.fixture

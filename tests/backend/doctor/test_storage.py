@@ -13,11 +13,7 @@ from backend.settings import Settings
 from backend.store.database import open_database
 from backend.store.projects import Projects
 from tests.backend.conftest import LABEL_CONFIG
-
-
-def only(findings: object) -> Finding:
-    (found,) = findings  # type: ignore[misc]
-    return found
+from tests.backend.doctor.conftest import only
 
 
 def at_revision(services: Services, revision: str) -> Finding:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from backend.datasets.labels import label_config_of
 from backend.errors import LabelStudioError, LabelStudioMissing
 from preprocessing.images import encode_png
 
@@ -23,15 +24,12 @@ BAD_CONFIG = "<View/>"
 Json = dict[str, Any]
 
 
-def config_of(*classes: str) -> str:
-    labels = "".join(f'<Label value="{name}"/>' for name in classes)
-    return (
-        '<View><Image name="image" value="$image"/>'
-        f'<RectangleLabels name="label" toName="image">{labels}</RectangleLabels></View>'
-    )
-
-
-CONFIGS = (config_of("Cell", "Debris"), config_of("Cell", "Dust"), config_of("Cell"), BAD_CONFIG)
+CONFIGS = (
+    label_config_of(("Cell", "Debris")),
+    label_config_of(("Cell", "Dust")),
+    label_config_of(("Cell",)),
+    BAD_CONFIG,
+)
 
 
 def files() -> dict[str, bytes]:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from backend.services import Services
 from backend.store.runs import Run
 from model.fields import EASY
 from tests.backend.conftest import LEARN
+from tests.conftest import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -62,13 +62,6 @@ def working(services: Services, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         worker.kill()
         worker.wait()
-
-
-def wait_until(reached: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def open_run(services: Services, project: int) -> Run:

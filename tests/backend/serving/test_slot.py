@@ -13,6 +13,7 @@ from backend.serving.slot import Slot
 from model.classical import CLASSICAL_ID
 from model.policy import Policy
 from model.registry import Registry
+from tests.conftest import wait_until
 
 Trained = Callable[..., Any]
 
@@ -21,13 +22,6 @@ Trained = Callable[..., Any]
 def slot(registry: Registry) -> Iterator[Slot]:
     with closing(Slot(registry, "cpu")) as made:
         yield made
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.005)
 
 
 def test_before_anything_was_learned_the_classical_version_serves(slot: Slot) -> None:

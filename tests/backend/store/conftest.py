@@ -13,13 +13,8 @@ from backend.settings import Settings
 from backend.store.annotations import Annotation
 from backend.store.database import open_database
 from backend.store.projects import Projects
+from tests.backend.conftest import LABEL_CONFIG
 from tests.backend.store.postgresql import PostgreSQL, programs, running
-
-LABEL_CONFIG = """
-<View><Image name="image" value="$image"/>
-  <RectangleLabels name="label" toName="image">
-    <Label value="Cell"/><Label value="Debris"/>
-  </RectangleLabels></View>"""
 
 
 @pytest.fixture(scope="session")
