@@ -114,19 +114,8 @@ def make_candidate(
         part_of(on_progress, *_TRAINING),
         notes.append,
     )
-    version = ModelVersion(
-        id=registry.new_id("trained"),
-        kind="trained",
-        classes=snapshot.classes,
-        threshold=0.0,
-        detector=detector,
-        training=training,
-        project=project,
-        parent=start.version.id if start else None,
-        snapshot=snapshot.sha256,
-        lineage=_lineage(snapshot, start),
-        cell_sides_px=learned_sides(snapshot.of_side("train")),
-    )
+    id = registry.new_id("trained")
+    version = _described(id, project, snapshot, start, detector, training)
     on_progress(Progress("exporting", _TRAINING[1]))
     learned = load_detector(weights, detector, snapshot.classes, device)
     serving = _serving(learned, _samples(snapshot, groups, detector), workdir)
@@ -224,6 +213,30 @@ def _fit_groups(snapshot: DatasetSnapshot, training: TrainConfig) -> ContrastGro
     from preprocessing.fitting import fit_images
 
     return fit_images((image.read() for image in snapshot.of_side("train")), training.contrast)
+
+
+def _described(
+    id: str,
+    project: str | None,
+    snapshot: DatasetSnapshot,
+    start: _Start | None,
+    detector: DetectorConfig,
+    training: TrainConfig,
+) -> ModelVersion:
+    """Return what is known of a candidate when it has learned; its threshold is still to come."""
+    return ModelVersion(
+        id=id,
+        kind="trained",
+        classes=snapshot.classes,
+        threshold=0.0,
+        detector=detector,
+        training=training,
+        project=project,
+        parent=start.version.id if start else None,
+        snapshot=snapshot.sha256,
+        lineage=_lineage(snapshot, start),
+        cell_sides_px=learned_sides(snapshot.of_side("train")),
+    )
 
 
 def _lineage(snapshot: DatasetSnapshot, start: _Start | None) -> tuple[str, ...]:
