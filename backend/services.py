@@ -14,7 +14,7 @@ from backend.settings import Settings
 from backend.store.annotations import Annotations
 from backend.store.annotators import Annotators
 from backend.store.corrections import Corrections
-from backend.store.database import open_database
+from backend.store.database import open_database, open_to_read
 from backend.store.images import Images
 from backend.store.predictions import Predictions
 from backend.store.projects import Projects
@@ -84,9 +84,16 @@ class Services:
         return self.settings.label_studio_browser_url or self.label_studio.url
 
 
-def build_services(settings: Settings | None = None) -> Services:
-    """Put the parts together; makes the home and brings the database up to date."""
+def build_services(settings: Settings | None = None, *, to_read: bool = False) -> Services:
+    """Put the parts together; makes the home and brings the database up to date.
+
+    Parameters
+    ----------
+    to_read
+        Nothing need be written to the database: it is opened on a full disk, too.
+    """
     settings = settings or Settings()
     settings.make_home()
     credentials = Credentials.load_or_create(settings)
-    return Services(settings, credentials, open_database(settings.database_address))
+    opened = open_to_read if to_read else open_database
+    return Services(settings, credentials, opened(settings.database_address))

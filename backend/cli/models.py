@@ -97,7 +97,7 @@ def prune(
     """
     from backend.learning.pruning import prunable
 
-    services = services_from(home)
+    services = services_from(home, to_read=True)
     versions = prunable(services, keep)
     if not versions:
         typer.echo("There is nothing to remove.")

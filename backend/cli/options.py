@@ -71,8 +71,14 @@ def settings_from(**chosen: Any) -> Settings:
     return Settings(**{name: value for name, value in chosen.items() if value is not None})
 
 
-def services_from(home: Path | None) -> Services:
-    """Return the parts of the installation in a home, which is made when absent."""
+def services_from(home: Path | None, *, to_read: bool = False) -> Services:
+    """Return the parts of the installation in a home, which is made when absent.
+
+    Parameters
+    ----------
+    to_read
+        As ``build_services`` has it.
+    """
     from backend.services import build_services
 
-    return build_services(settings_from(home=home))
+    return build_services(settings_from(home=home), to_read=to_read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backend.doctor import machine, projects, services, storage
-from backend.doctor.findings import Check, Finding, Patient, fail
+from backend.doctor.findings import REPORT, Check, Finding, Patient, fail
 from backend.errors import BackendError
 from backend.settings import Settings
 from model.errors import ModelError
@@ -42,4 +42,4 @@ def _broken(check: Check, error: Exception) -> Finding:
     if isinstance(error, BackendError | ModelError):  # its message says what to do
         return fail(about, "could not be looked at", str(error))
     says = f"could not be looked at: {type(error).__name__}: {error}"
-    return fail(about, says, "If the rest is well, this is a fault of Cytoloop: report it.")
+    return fail(about, says, REPORT)

@@ -17,6 +17,7 @@ from backend.settings import Settings
 Level = Literal["ok", "warn", "fail"]
 
 START = "Start the loop: cytoloop up (or make run)."
+REPORT = "If the rest is well, this is a fault of Cytoloop: report it."
 
 
 @dataclass(frozen=True)

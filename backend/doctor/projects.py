@@ -28,6 +28,9 @@ RECEIVED = re.compile(
 def projects(patient: Patient) -> Iterator[Finding]:
     """Look at each project's connection, then have Label Studio send a webhook."""
     known = known_projects(patient)
+    if known is None:
+        yield warn("Projects", "unknown, since the store cannot be read", "Mend the store first.")
+        return
     if not known:
         yield ok("Projects", "none yet: cytoloop up makes one, cytoloop connect takes one")
         return

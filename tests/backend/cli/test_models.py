@@ -16,6 +16,7 @@ from model.registry import Registry
 from model.starter import STARTER_ID
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
+from tests.backend.conftest import no_room
 
 Run = Callable[..., Result]
 CONFIG = label_config_of(("Nucleus",))
@@ -140,4 +141,20 @@ def test_prune_leaves_what_a_run_works_with(
     services.runs.start(waiting.id)
     services.runs.progress(waiting.id, candidate="trained-4")
     run("models", "prune", "--keep", 0, "--yes")
+    assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3", "trained-4"]
+
+
+def test_prune_makes_room_on_a_full_disk(
+    run: Run, home: Path, versions: list[str], add_project: Callable[[int], None]
+) -> None:
+    add_project(7)
+    services = build_services(Settings(home=home))
+    waiting = services.runs.open(7, 5, "button")
+    assert waiting is not None
+    services.runs.start(waiting.id)
+    services.runs.progress(waiting.id, candidate="trained-4")
+    services.engine.dispose()
+    with no_room():
+        told = run("models", "prune", "--keep", 0, "--yes")
+    assert "Removed 1 version" in told.stdout
     assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3", "trained-4"]

@@ -8,11 +8,12 @@ from sqlalchemy import text
 
 from backend.doctor import storage
 from backend.doctor.findings import Finding, Patient
+from backend.doctor.projects import projects as projects_of
 from backend.services import Services
 from backend.settings import Settings
 from backend.store.database import open_database
 from backend.store.projects import Projects
-from tests.backend.conftest import LABEL_CONFIG
+from tests.backend.conftest import LABEL_CONFIG, no_room
 from tests.backend.doctor.conftest import only
 
 
@@ -42,7 +43,7 @@ def test_an_old_store_is_migrated_by_the_next_start_and_not_by_the_doctor(
     found = at_revision(services, "0001")
     assert (found.level, "cytoloop up" in found.mend) == ("warn", True)
     assert "revision 0001" in at_revision(services, "0001").says
-    assert storage.known_projects(Patient(services.settings)) == []
+    assert storage.known_projects(Patient(services.settings)) is None
 
 
 def test_a_store_of_a_newer_cytoloop_is_refused(services: Services) -> None:
@@ -56,6 +57,19 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     found = only(storage.store(Patient(Settings(home=tmp_path))))
     assert found.level == "fail"
     assert "not a database" in found.says
+
+
+def test_a_full_disk_is_no_damage_and_what_cannot_be_read_is_unknown(
+    services: Services, project: int
+) -> None:
+    services.engine.dispose()
+    patient = Patient(services.settings)
+    with no_room():
+        found, projects = only(storage.store(patient)), only(projects_of(patient))
+    assert (found.level, "disk I/O error" in found.says) == ("fail", True)
+    assert "make room" in found.mend
+    assert "-wal" not in found.mend
+    assert projects.says == "unknown, since the store cannot be read"
 
 
 def test_a_copy_put_back_as_is_told_is_what_is_read(services: Services, tmp_path: Path) -> None:

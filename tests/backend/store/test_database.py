@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,9 +17,10 @@ from packaging.requirements import Requirement
 from sqlalchemy import Engine, create_engine, event, text
 
 from backend.errors import NotFound, StoreError
-from backend.store.database import MIGRATIONS, REVISION, open_database, revision_of
+from backend.store.database import MIGRATIONS, REVISION, open_database, open_to_read, revision_of
 from backend.store.images import Images
 from backend.store.tables import UtcDateTime, metadata
+from tests.backend.conftest import no_room
 
 
 def test_the_migrations_lead_to_the_tables_that_the_code_uses(engine: Engine) -> None:
@@ -65,8 +67,8 @@ def test_a_database_opened_again_keeps_what_it_holds(tmp_path: Path) -> None:
             "postgresql+nodriver://lab:hunter2@localhost/cells",
             r"is sqlite:///FILE, or postgresql\+psycopg",
         ),
-        ("sqlite:///{folder}", "cytoloop doctor"),
-        ("sqlite:///{folder}/text.db", "file is not a database"),
+        ("sqlite:///{folder}", "Give the right to write to its file and its folder"),
+        ("sqlite:///{folder}/text.db", "file is not a database.*cytoloop doctor"),
     ],
 )
 def test_a_database_that_cannot_be_opened_is_said_with_what_to_do(
@@ -76,6 +78,34 @@ def test_a_database_that_cannot_be_opened_is_said_with_what_to_do(
     with pytest.raises(StoreError, match=said) as caught:
         open_database(url.format(folder=tmp_path))
     assert "hunter2" not in str(caught.value)
+
+
+def test_on_a_full_disk_room_is_asked_for_and_what_was_closed_can_be_read(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a?b%20c.db'}".replace("%", "%25").replace("?", "%3F")
+    written = open_database(url)
+    with written.begin() as connection:
+        connection.execute(text("PRAGMA wal_autocheckpoint = 0"))
+        connection.execute(text("CREATE TABLE kept (cells)"))
+    left = [Path(f"{written.url.database}{end}") for end in ("-wal", "")]
+    copies = [tmp_path / f"killed.db{end}" for end in ("-wal", "")]
+    for file, copy in zip(left, copies, strict=True):  # as a process leaves them that is killed
+        shutil.copy(file, copy)
+    written.dispose()
+    with no_room():
+        with pytest.raises(StoreError, match=r"disk I/O error.* make room on it"):
+            open_database(url)
+        engine = open_to_read(url)
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM kept")) == 0
+        engine.dispose()
+        with pytest.raises(StoreError, match="make room on it"):
+            open_to_read(f"sqlite:///{copies[1]}")
+        with pytest.raises(StoreError, match="make room on it"):
+            open_to_read(f"sqlite:///{tmp_path / 'new.db'}")
+    engine = open_to_read(f"sqlite:///{copies[1]}")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO kept VALUES (7)"))
+    engine.dispose()
 
 
 def test_the_driver_of_postgresql_comes_with_the_package(pytestconfig: pytest.Config) -> None:

@@ -1,0 +1,41 @@
+"""What to do about a database that cannot be read or written, by the code that SQLite gives."""
+
+from __future__ import annotations
+
+import sqlite3
+
+_UNHARMED = "Nothing says that the database is damaged: leave its files as they are."
+_ROOM = (
+    "Its disk is full, or fails: make room on it, by `cytoloop models prune` or by what else lies "
+    f"there. {_UNHARMED}"
+)
+_RIGHTS = (
+    "Give the right to write to its file and its folder, in which SQLite keeps more beside it; or "
+    f"make room on its disk. {_UNHARMED}"
+)
+_WAIT = f"Another process holds it: wait for that to end. {_UNHARMED}"
+_MENDS = {
+    sqlite3.SQLITE_FULL: _ROOM,
+    sqlite3.SQLITE_IOERR: _ROOM,
+    sqlite3.SQLITE_CANTOPEN: _RIGHTS,
+    sqlite3.SQLITE_READONLY: _RIGHTS,
+    sqlite3.SQLITE_PERM: _RIGHTS,
+    sqlite3.SQLITE_BUSY: _WAIT,
+    sqlite3.SQLITE_LOCKED: _WAIT,
+}
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def mend_of(error: BaseException) -> str | None:
+    """Return what to do where the file is not what is wrong; None where that is not known."""
+    return _MENDS.get(_code(error))
+
+
+def is_damage(error: BaseException) -> bool:
+    """Tell whether what is in the file is no database, or not a whole one."""
+    return _code(error) in _DAMAGED
+
+
+def _code(error: BaseException) -> int:
+    """Return the first byte of SQLite's code, which all of one kind share; 0: of something else."""
+    return int(getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)) & 0xFF
