@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -277,7 +277,12 @@ class Settings(BaseSettings):
 
     @property
     def database_address(self) -> str:
-        return self.database_url or f"sqlite:///{self.home / 'cytoloop.db'}"
+        if self.database_url:
+            return self.database_url
+        from sqlalchemy import URL  # which most commands have no use for
+
+        url = URL.create("sqlite", database=str(self.home / "cytoloop.db"))
+        return url.render_as_string(hide_password=False)
 
     @property
     def redis_socket(self) -> Path:
@@ -285,7 +290,7 @@ class Settings(BaseSettings):
 
     @property
     def redis_address(self) -> str:
-        return self.redis_url or f"unix://{self.redis_socket}"
+        return self.redis_url or f"unix://{quote(str(self.redis_socket))}"
 
     @property
     def images_folder(self) -> Path:

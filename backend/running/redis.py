@@ -33,7 +33,8 @@ def redis_service(settings: Settings) -> Service:
         )
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     durable = ("--appendonly", "yes", "--save", "", "--dir", str(socket.parent))
-    private = ("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700")
+    # Its name alone: Redis tells it in CLIENT INFO, which redis-py splits at blanks and at =.
+    private = ("--port", "0", "--unixsocket", socket.name, "--unixsocketperm", "700")
     return Service(
         name="redis",
         label="Redis",

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from redis import Redis
+from sqlalchemy import make_url
 
 from backend.errors import BadSetting
 from backend.settings import PORTS_FILE, Settings
@@ -78,6 +80,14 @@ def test_a_database_that_would_be_another_in_each_folder_is_refused(tmp_path: Pa
     uri = f"sqlite:///file:{tmp_path}/loop.db?uri=true"
     for url in (there, uri, "postgresql+psycopg://lab@localhost/cells"):
         assert Settings(home=tmp_path, database_url=url).database_address == url
+
+
+@pytest.mark.parametrize("name", ["my cells", "50%20cells", "a#b", "a?b=c&d", "a@b:c", "Zählung"])
+def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    settings = Settings(home=tmp_path / name)
+    assert make_url(settings.database_address).database == str(tmp_path / name / "cytoloop.db")
+    with Redis.from_url(settings.redis_address) as connection:
+        assert connection.connection_pool.connection_kwargs["path"] == str(settings.redis_socket)
 
 
 def test_every_setting_is_described() -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
 
+from backend.credentials import Credentials
+from backend.queue import name_in
+from backend.running.ours import worker_service
 from backend.running.redis import answers, redis_service
 from backend.settings import Settings
 
@@ -27,6 +34,23 @@ def test_what_was_queued_is_there_after_a_restart(supervisor, settings):
 
     with Redis.from_url(settings.redis_address) as connection:
         assert connection.lrange("queue", 0, -1) == [b"job"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["my cells", "a=b#c?d%20e"])
+def test_a_worker_works_in_a_home_of_any_name(supervisor, tmp_path_factory, name):
+    settings = Settings(home=tmp_path_factory.mktemp("r") / name)
+    settings.make_home()
+    supervisor.start([redis_service(settings)])
+    supervisor.start([worker_service(settings)])
+    with Redis.from_url(settings.redis_address) as connection:
+        learn = name_in(Credentials.load_or_create(settings).home_id, "learn")
+        queue = Queue(learn, connection=connection, serializer=JSONSerializer)
+        job = queue.enqueue_call("time.time")
+        until = time.monotonic() + 20
+        while not job.is_finished and time.monotonic() < until:
+            time.sleep(0.1)
+        assert job.is_finished
 
 
 def test_only_its_owner_can_speak_to_it(supervisor, settings):
