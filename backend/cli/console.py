@@ -16,8 +16,8 @@ from model.errors import ModelError
 from model.wording import first_of
 from preprocessing.errors import PreprocessingError
 
-#: What a user can mend, and the files and connections of the machine; all else is a bug of ours
-#: and keeps its traceback.
+#: What a user can mend, and the files and connections of the machine; all else but a database that
+#: cannot be read or written is a bug of ours and keeps its traceback.
 EXPECTED = (BackendError, ModelError, PreprocessingError, OSError)
 EXIT_CODE = 2
 NOTES_SHOWN = 20
@@ -31,9 +31,21 @@ class Commands(TyperGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
             return super().main(*args, **extra)
-        except EXPECTED as error:
-            typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+        except Exception as error:
+            if not (said := _in_words(error)):
+                raise
+            typer.secho(f"Error: {said}", fg=typer.colors.RED, err=True)
             sys.exit(EXIT_CODE)
+
+
+def _in_words(error: Exception) -> str | None:
+    if isinstance(error, EXPECTED):
+        return str(error)
+    if "sqlalchemy" not in sys.modules:  # too slow for --help
+        return None
+    from backend.store import mending
+
+    return mending.in_words(error)
 
 
 def say(text: str) -> None:

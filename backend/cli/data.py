@@ -93,7 +93,7 @@ def export_voc(
     """Write a Pascal VOC file for each corrected image, and the image."""
     from backend.datasets import export
 
-    services, id = _services(home, project)
+    services, id = _services(home, project, to_read=True)
     say("Writing …")
     done = export.export_voc(
         services, id, out, one_based, corrected_only=not predictions, with_images=images
@@ -114,7 +114,7 @@ def export_csv(
     """
     from backend.datasets import export
 
-    services, id = _services(home, project)
+    services, id = _services(home, project, to_read=True)
     _tell(export.export_csv(services, id, out, one_based, corrected_only=not predictions), out)
 
 
@@ -126,12 +126,14 @@ def export_counts(
     """Write the cells of each image, counted by class, as CSV."""
     from backend.datasets import export
 
-    services, id = _services(home, project)
+    services, id = _services(home, project, to_read=True)
     _tell(export.export_counts(services, id, out), out)
 
 
-def _services(home: Path | None, project: int | None) -> tuple[Services, int]:
-    services = services_from(home)
+def _services(
+    home: Path | None, project: int | None, *, to_read: bool = False
+) -> tuple[Services, int]:
+    services = services_from(home, to_read=to_read)
     return services, choosing.choose_project(services.projects, project).id
 
 

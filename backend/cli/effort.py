@@ -51,7 +51,7 @@ def effort(
     """
     from backend.effort.report import effort_of
 
-    services = services_from(home)
+    services = services_from(home, to_read=True)
     chosen = choosing.choose_project(services.projects, project)
     report = effort_of(services, chosen.id)
     typer.echo(json.dumps(report.to_json(), indent=1) if as_json else effort_text(report))

@@ -92,7 +92,7 @@ def status(
     """
     from backend.running.status import status_of
 
-    found = status_of(services_from(home))
+    found = status_of(services_from(home, to_read=True))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:

@@ -7,6 +7,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
+
 from backend.actions import Actions
 from backend.effort.comparison import Comparison, compare, is_from_prediction
 from backend.effort.faults import let_stand, not_drawn
@@ -28,7 +30,7 @@ def measure(services: Services, project: int) -> list[Correction]:
 
     Nothing is counted up: what is kept is derived from annotations and predictions alone, so that
     events lost, doubled or late cannot count twice. An annotation whose image is not known yet
-    waits.
+    waits. What cannot be kept, as on a full disk, is compared anew each time.
 
     Raises
     ------
@@ -36,10 +38,22 @@ def measure(services: Services, project: int) -> list[Correction]:
         When the project is not known.
     """
     services.projects.get(project)
+    unkept = dict[int, Correction]()
     for annotation in services.corrections.unmeasured(project):
         if image := services.images.of_task(project, annotation.task):
-            services.corrections.put(_measured(services, annotation, image))
-    return services.corrections.all(project)
+            found = _measured(services, annotation, image)
+            if unkept or not _keep(services, found):
+                unkept[annotation.id] = found
+    return services.corrections.all(project, unkept)
+
+
+def _keep(services: Services, found: Correction) -> bool:
+    """Say whether what an annotation did could be kept."""
+    try:
+        services.corrections.put(found)
+    except OperationalError:
+        return False
+    return True
 
 
 def started_from(services: Services, annotation: Annotation) -> StoredPrediction | None:

@@ -2,8 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Literal
@@ -127,19 +127,31 @@ class Corrections:
                 insert.on_conflict_do_update(index_elements=["annotation"], set_=values)
             )
 
-    def all(self, project: int) -> list[Correction]:
-        """Return what is known of the annotations that count, in the order of first submit."""
-        there = corrections.join(annotations, corrections.c.annotation == annotations.c.id)
+    def all(self, project: int, unkept: Mapping[int, Correction]) -> list[Correction]:
+        """Return what is known of the annotations that count, in the order of first submit.
+
+        Parameters
+        ----------
+        unkept
+            What could not be kept, by annotation; it counts instead of what is kept of that.
+        """
+        kept = corrections.c.annotation == annotations.c.id
         query = (
-            select(corrections, annotations.c.task)
-            .select_from(there)
+            select(corrections, annotations.c.id, annotations.c.task)
+            .select_from(annotations.join(corrections, kept, isouter=True))
             .where(counting(project))
             .order_by(annotations.c.created_at, annotations.c.id)
         )
         with self._engine.connect() as connection:
             totals = _totals(connection.execute(_totals_of(project)).all())
             rows = connection.execute(query).all()
-        return [_correction(row, totals[row.annotation]) for row in rows]
+        return [
+            replace(unkept[row.id], totals_s=totals[row.id])
+            if row.id in unkept
+            else _correction(row, totals[row.id])
+            for row in rows
+            if row.id in unkept or row.annotation is not None
+        ]
 
 
 def _totals_of(project: int) -> Any:
@@ -159,7 +171,7 @@ def _totals(rows: Sequence[Row[Any]]) -> defaultdict[int, tuple[float, ...]]:
 
 
 def _correction(row: Row[Any], totals_s: tuple[float, ...]) -> Correction:
-    values = {k: v for k, v in row._mapping.items() if k not in (*KINDS, "overlaps")}
+    values = {k: v for k, v in row._mapping.items() if k not in (*KINDS, "overlaps", "id")}
     return Correction(
         **values,
         actions=Actions(*(row._mapping[kind] for kind in KINDS)),

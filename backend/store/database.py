@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from backend.errors import NotFound, StoreError
-from backend.store.mending import mend_of
+from backend.store.mending import DOCTOR, mend_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -61,7 +61,7 @@ def open_database(url: str) -> Engine:
             with _one_at_a_time(engine):
                 _migrate(engine)
     except DBAPIError as error:
-        mend = mend_of(error) or "`cytoloop doctor` says how to mend it."
+        mend = mend_of(error) or DOCTOR
         raise StoreError(f"The database {where} cannot be opened ({error.orig}). {mend}") from error
     return engine
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+DOCTOR = "`cytoloop doctor` says how to mend it."
 _UNHARMED = "Nothing says that the database is damaged: leave its files as they are."
 _ROOM = (
     "Its disk is full, or fails: make room on it, by `cytoloop models prune` or by what else lies "
@@ -24,6 +27,16 @@ _MENDS = {
     sqlite3.SQLITE_LOCKED: _WAIT,
 }
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def in_words(error: BaseException) -> str | None:
+    """Return what is wrong with a database, and what to do; None where a program is at fault."""
+    if not isinstance(error, DBAPIError):
+        return None
+    # Of another than SQLite: it is away, or has no room.
+    is_away = isinstance(error, OperationalError) and not _code(error)
+    mend = mend_of(error) or (DOCTOR if is_away or is_damage(error) else None)
+    return mend and f"The database cannot be read or written ({error.orig}). {mend}"
 
 
 def mend_of(error: BaseException) -> str | None:

@@ -14,6 +14,7 @@ from backend.services import build_services
 from backend.settings import Settings
 from backend.store.annotations import Annotation
 from model.boxes import Box
+from tests.backend.conftest import no_room
 
 Run = Callable[..., Result]
 CONFIG = label_config_of(("Nucleus",))
@@ -47,6 +48,17 @@ def test_boxes_and_counts_are_exported(run: Run, tmp_path: Path) -> None:
     counts = run("export", "counts", "--out", tmp_path / "counts.csv", "--project", 1)
     assert counts.exit_code == 0, counts.output
     assert "field0.png,Nucleus,corrected,1," in (tmp_path / "counts.csv").read_text()
+
+
+@pytest.mark.usefixtures("corrected")
+def test_counts_are_taken_out_from_a_home_on_a_full_disk(run: Run, tmp_path: Path) -> None:
+    with no_room():
+        counts = run("export", "counts", "--out", tmp_path / "counts.csv")
+        effort, status = run("effort"), run("status")
+    assert "1 image, 1 box" in counts.stdout
+    assert "field0.png,Nucleus,corrected,1," in (tmp_path / "counts.csv").read_text()
+    assert effort.stdout.startswith("Project 1")
+    assert "corrected  1 image" in status.stdout
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from sqlalchemy import text
 
 from backend.cli.choosing import Choice, choose_cell_diameter
 from backend.datasets.labels import label_config_of
 from backend.services import build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID
+from tests.backend.conftest import no_room
 
 Run = Callable[..., Result]
 CONFIG = label_config_of(("RBC", "WBC"))
@@ -53,6 +55,18 @@ def test_a_choice_that_cannot_be_is_refused_and_nothing_changes(
     assert refused.exit_code == 2
     assert told in refused.stderr
     assert run("project").stdout == before
+
+
+def test_a_full_disk_is_told_in_one_line(run: Run, home: Path) -> None:
+    services = build_services(Settings(home=home))
+    with services.engine.connect() as connection:  # as where the loop runs
+        connection.execute(text("SELECT * FROM projects"))
+        with no_room():
+            refused = run("project", "--blind")
+    services.engine.dispose()
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("Error: The database cannot be read or written (disk I/O")
+    assert "make room" in refused.stderr
 
 
 def test_held_out_tasks_open_with_boxes_unless_told_otherwise(run: Run) -> None:

@@ -18,6 +18,7 @@ from model.boxes import Box
 from model.champions import Champions
 from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
+from tests.backend.conftest import no_room
 from tests.backend.effort.conftest import cell
 
 
@@ -231,6 +232,27 @@ def test_events_doubled_late_and_lost_count_once(
     assert [c.actions for c in second] == [Actions(kept=1, added=1)]
     assert measure(services, project) == second
     assert second[0].seconds == 20.0
+
+
+def test_on_a_full_disk_all_is_compared_and_kept_once_there_is_room(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    first, second, third = (serve(task, cell(10)) for task in (1, 2, 3))
+    submit(1, first, lead_time=8.0)
+    submit(2, second)
+    measure(services, project)
+    submit(1, [*first, *write(cell(60))], minute=3, lead_time=20.0)
+    submit(3, third)
+    with no_room():
+        found = measure(services, project)
+    assert {c.task: (c.actions, c.totals_s) for c in found} == {
+        1: (Actions(kept=1, added=1), (8.0, 20.0)),
+        2: (Actions(kept=1), (30.0,)),
+        3: (Actions(kept=1), (30.0,)),
+    }
+    assert len(services.corrections.unmeasured(project)) == 2
+    assert measure(services, project) == found
+    assert services.corrections.unmeasured(project) == []
 
 
 def test_a_correction_that_was_deleted_or_skipped_counts_no_more(

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from backend.store.database import open_database
-from backend.store.mending import is_damage, mend_of
+from backend.store.mending import DOCTOR, in_words, is_damage, mend_of
 from tests.backend.conftest import no_room
 
 WRITE = "INSERT INTO annotators (number, name) VALUES ('1', zeroblob(100000))"
@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def error_of(url: str, *statements: str) -> DBAPIError:
-    engine = create_engine(url, connect_args={"timeout": 0})
+    engine = create_engine(url, connect_args={"timeout": 0} if "sqlite" in url else {})
     try:
         with engine.begin() as connection:
             for statement in statements:
@@ -59,6 +59,17 @@ def test_a_database_that_another_process_holds_is_waited_for(file: Path) -> None
         held.execute("BEGIN IMMEDIATE")
         error = error_of(f"sqlite:///{file}", WRITE)
     assert "wait for that to end" in str(mend_of(error))
+
+
+def test_only_what_no_program_is_at_fault_for_is_put_in_words(file: Path) -> None:
+    assert in_words(error_of(f"sqlite:///{file}", "SELECT * FROM nowhere")) is None
+    assert in_words(ValueError("nothing of a database")) is None
+    with closing(sqlite3.connect(file)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        told = in_words(error_of(f"sqlite:///{file}", WRITE))
+    assert str(told).startswith("The database cannot be read or written (database is locked). Anot")
+    away = error_of("postgresql+psycopg://lab@127.0.0.1:9/cells", "SELECT 1")
+    assert str(in_words(away)).endswith(DOCTOR)
 
 
 def test_only_what_is_no_whole_database_is_damaged(file: Path, tmp_path: Path) -> None:
