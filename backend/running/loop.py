@@ -56,7 +56,7 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
             for stage in _stages(settings, credentials):
                 supervisor.start(stage)
             open_projects(services, images, terminal)
-            _welcome(services, terminal)
+            welcome(services, terminal)
             supervisor.watch()
         except KeyboardInterrupt:
             terminal.say()
@@ -89,12 +89,15 @@ def _hints(settings: Settings) -> dict[str, str]:
     return {"label-studio": FIRST_START_HINT} if is_first_start(settings) else {}
 
 
-def _welcome(services: Services, terminal: Terminal) -> None:
+def welcome(services: Services, terminal: Terminal) -> None:
+    """Say where to label and where to look, and by which logins."""
     settings, credentials = services.settings, services.credentials
     terminal.say()
     terminal.say(f"Label cells   {services.label_studio_for_browsers}")
     if not credentials.label_studio_url:
-        terminal.say(f"              user {credentials.email}  password {credentials.password}")
+        # Label Studio takes it when it makes the account, and tells nobody of another.
+        login = f"user {credentials.email}  password {credentials.password}"
+        terminal.say(f"              {login}  (until it is changed there)")
     terminal.say(f"See progress  {settings.browser_address}")
     dashboard_password = credentials.backend_password
     terminal.say(f"              user {settings.backend_user}  password {dashboard_password}")
