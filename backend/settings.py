@@ -281,8 +281,13 @@ class Settings(BaseSettings):
             return self.database_url
         from sqlalchemy import URL  # which most commands have no use for
 
-        url = URL.create("sqlite", database=str(self.home / "cytoloop.db"))
+        url = URL.create("sqlite", database=str(self.database_file))
         return url.render_as_string(hide_password=False)
+
+    @property
+    def database_file(self) -> Path:
+        """Where the database is that is used when no other is named."""
+        return self.home / "cytoloop.db"
 
     @property
     def redis_socket(self) -> Path:

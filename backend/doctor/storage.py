@@ -28,6 +28,7 @@ def store(patient: Patient) -> Iterator[Finding]:
     """Look whether the database can be read and has the tables of this version."""
     url = make_url(patient.settings.database_address)
     where = url.render_as_string(hide_password=True)
+    yield from _left_behind(patient, url)
     if _is_missing(patient):
         yield ok("Store", f"{where} is not there yet: cytoloop up makes it")
         return
@@ -81,6 +82,18 @@ def _is_missing(patient: Patient) -> bool:
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
     return not Path(url.database).exists()  # to connect would make it
+
+
+def _left_behind(patient: Patient, url: URL) -> Iterator[Finding]:
+    """Tell of a database in the home that is not the one in use."""
+    file = patient.settings.database_file
+    is_named = str(file) in (url.database or "")  # also as file:…
+    if file.exists() and not is_named:
+        yield warn(
+            "Store",
+            f"{file} is not read: CYTOLOOP_DATABASE_URL names another, and nothing was taken along",
+            "For its projects, stop the loop and unset CYTOLOOP_DATABASE_URL; else move it away.",
+        )
 
 
 def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:

@@ -59,6 +59,19 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     assert "not a database" in found.says
 
 
+def test_a_database_in_the_home_that_another_took_the_place_of_is_told(
+    services: Services, project: int, tmp_path: Path
+) -> None:
+    settings, own = services.settings, services.settings.database_address
+    other = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'other.db'}"})
+    left, missing = storage.store(Patient(other))
+    assert (left.level, missing.level) == ("warn", "ok")
+    assert f"{settings.home / 'cytoloop.db'} is not read" in left.says
+    for named in ("", own):
+        patient = Patient(settings.model_copy(update={"database_url": named}))
+        assert only(storage.store(patient)).level == "ok"
+
+
 def test_a_full_disk_is_no_damage_and_what_cannot_be_read_is_unknown(
     services: Services, project: int
 ) -> None:
