@@ -47,6 +47,7 @@ class Settings(BaseSettings):
         Address under which Label Studio reaches it; from host and port when empty.
     browser_url
         Address under which the browser of whoever labels reaches it; ``backend_url`` when empty.
+        Imported tasks keep it as the place of the detector's view of their image.
     label_studio_url, label_studio_token
         A Label Studio that already runs; empty: the one that `cytoloop up` starts.
     label_studio_browser_url
