@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -116,14 +116,31 @@ class Champions:
             return ()
         return found.st_mtime_ns, found.st_ino, found.st_size
 
-    def set_policy(self, project: str, version: str, policy: Policy) -> None:
-        """Choose a version's policy in a project, whether it serves or is about to."""
+    def set_policy(
+        self,
+        project: str,
+        version: str,
+        choose: Callable[[Mapping[str, Policy]], Policy | None],
+    ) -> bool:
+        """Choose a version's policy in a project, whether it serves or is about to.
+
+        Parameters
+        ----------
+        choose
+            Told the policies of this moment, by the ids of their versions; nobody else changes them
+            before its answer is kept. None: nothing changes.
+
+        Returns
+        -------
+        Whether anything changed.
+        """
         with self._locked(project):
             pointer = self._read(project)
-            if pointer.policies.get(version) != policy:
-                self._write(
-                    project, replace(pointer, policies=pointer.policies | {version: policy})
-                )
+            policy = choose(pointer.policies)
+            if policy is not None:
+                policies = pointer.policies | {version: policy}
+                self._write(project, replace(pointer, policies=policies))
+        return policy is not None
 
     def promote(self, project: str, champion: str) -> None:
         """Make a version the champion; nothing changes when it is already."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -241,15 +241,29 @@ class Registry:
 
         How large the cells are the project told its starter: that of a later release knows it too.
         """
-        chosen = self._champions.policies(project)
-        if version.id in chosen or not is_starter(version.id):
-            return chosen.get(version.id) or Policy.of(version)
-        told = [policy.cell_diameter_px for id, policy in chosen.items() if is_starter(id)]
-        return replace(Policy.of(version), cell_diameter_px=told[-1] if told else None)
+        return _policy(self._champions.policies(project), version)
 
-    def set_policy(self, project: str, version: ModelVersion, policy: Policy) -> None:
-        """Choose what is made of a version's boxes in a project."""
-        self._champions.set_policy(project, version.id, policy)
+    def set_policy(
+        self, project: str, version: ModelVersion, change: Callable[[Policy], Policy]
+    ) -> bool:
+        """Choose what is made of a version's boxes in a project.
+
+        Parameters
+        ----------
+        change
+            Told the policy of this moment, which nobody else changes before its answer is kept.
+
+        Returns
+        -------
+        Whether it is another than before.
+        """
+
+        def choose(chosen: Mapping[str, Policy]) -> Policy | None:
+            before = _policy(chosen, version)
+            policy = change(before)
+            return None if policy == before else policy
+
+        return self._champions.set_policy(project, version.id, choose)
 
     def served_name(self, project: str) -> str:
         """Return the name of a project's champion with its policy."""
@@ -342,6 +356,13 @@ class Registry:
 def is_given(version_id: str) -> bool:
     """Say whether every registry has this version: it is not its own to change."""
     return version_id == CLASSICAL_ID or is_starter(version_id)
+
+
+def _policy(chosen: Mapping[str, Policy], version: ModelVersion) -> Policy:
+    if version.id in chosen or not is_starter(version.id):
+        return chosen.get(version.id) or Policy.of(version)
+    told = [policy.cell_diameter_px for id, policy in chosen.items() if is_starter(id)]
+    return replace(Policy.of(version), cell_diameter_px=told[-1] if told else None)
 
 
 def _check_own(version_id: str) -> None:

@@ -46,13 +46,23 @@ def show_least_work(
     -------
     Whether they are others than before.
     """
-    key = str(project)
-    before = services.registry.policy(key, version)
-    chosen = _chosen(services, project, version, snapshot, on_note)
-    policy = replace(chosen, cell_diameter_px=before.cell_diameter_px)
-    changed = policy != before
-    if changed:
-        services.registry.set_policy(key, version, policy)
+    images = unlearned(snapshot, version)[-MOST_IMAGES:]
+    least_work = _least_work(services, project, version, images, on_note)
+
+    def change(before: Policy) -> Policy:
+        # Both may have been chosen by hand while the images were looked at.
+        is_wanted = services.projects.get(project).least_work
+        policy = least_work if least_work and is_wanted else Policy.of(version)
+        return replace(policy, cell_diameter_px=before.cell_diameter_px)
+
+    changed = services.registry.set_policy(str(project), version, change)
+    shown_from = services.registry.policy(str(project), version).shown_from
+    if shown_from is not None:
+        on_note(
+            f"what counts is shown, from a score of {version.threshold:.2f} on, and what is a cell "
+            f"with a probability of {shown_from:.2f}, as {len(images)} images tell that were not "
+            "learned from"
+        )
     return changed
 
 
@@ -87,9 +97,9 @@ def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float
     """
     key, champion = str(project), services.registry.champion(str(project))
     champion.require_finds_scale()
-    policy = services.registry.policy(key, champion)
-    told = replace(policy, cell_diameter_px=cell_diameter_px)
-    services.registry.set_policy(key, champion, told)
+    services.registry.set_policy(
+        key, champion, lambda policy: replace(policy, cell_diameter_px=cell_diameter_px)
+    )
     push_champion(services, project)
 
 
@@ -144,25 +154,19 @@ def of_least_work(
     return Policy(loaded.version.threshold, least, calibration)
 
 
-def _chosen(
+def _least_work(
     services: Services,
     project: int,
     version: ModelVersion,
-    snapshot: DatasetSnapshot,
+    images: Sequence[LabelledImage],
     on_note: Callable[[str], None],
-) -> Policy:
-    images = unlearned(snapshot, version)[-MOST_IMAGES:]
+) -> Policy | None:
+    """Return the policy of least work; None where that is not wanted, or images tell too little."""
     chosen = services.projects.get(project)
     if not chosen.least_work or not tell_enough(images):
-        return Policy.of(version)
+        return None
     loaded = services.registry.load_for(str(project), version, services.settings.device)
     worked = measure(services, project)
     costs = measured_costs(worked)
     right_s = seconds_of_right(worked, costs)
-    policy = of_least_work(loaded, images, chosen.default_class, costs, right_s, on_note)
-    on_note(
-        f"what counts is shown, from a score of {version.threshold:.2f} on, and what is a cell with"
-        f" a probability of {policy.shown_from:.2f}, as {len(images)} images tell that were not"
-        " learned from"
-    )
-    return policy
+    return of_least_work(loaded, images, chosen.default_class, costs, right_s, on_note)

@@ -3,6 +3,7 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_a_policy_is_kept_for_a_version_in_one_project_through_every_change(regi
     first, second = (registry.add(version(f"trained-{n}"), NONE, weights) for n in (1, 2))
     chosen = Policy(0.4, 0.2, Calibration(0.8, 0.1, {"low": 0.3}))
     before = registry.champion_stamp("1")
-    registry.set_policy("1", first, chosen)
+    registry.set_policy("1", first, lambda _: chosen)
     assert registry.champion_stamp("1") != before
     assert registry.champion("1").kind == "classical"
     registry.promote("1", first.id)
@@ -80,19 +81,30 @@ def test_the_starter_of_a_new_release_is_told_what_the_one_before_was(registry):
     starter = registry.get(STARTER_ID)
     before = replace(starter, id="starter-1")
     fitted = Policy(0.123, 0.2, Calibration(0.8, 0.1), cell_diameter_px=40.0)
-    registry.set_policy("1", before, fitted)
+    registry.set_policy("1", before, lambda _: fitted)
     assert registry.policy("1", starter) == replace(Policy.of(starter), cell_diameter_px=40.0)
     assert registry.policy("1", classical_version()) == Policy.of(classical_version())
-    registry.set_policy("1", starter, Policy.of(starter))
+    registry.set_policy("1", starter, lambda _: Policy.of(starter))
     assert registry.policy("1", starter).cell_diameter_px is None
 
 
 def test_a_policy_chosen_again_changes_nothing(registry, weights):
     first = registry.add(version("trained-1"), NONE, weights)
-    registry.set_policy("1", first, Policy(0.4, 0.2))
+    registry.set_policy("1", first, lambda _: Policy(0.4, 0.2))
     before = registry.champion_stamp("1")
-    registry.set_policy("1", first, Policy(0.4, 0.2))
+    registry.set_policy("1", first, lambda _: Policy(0.4, 0.2))
     assert registry.champion_stamp("1") == before
+
+
+def test_of_changes_of_a_policy_at_once_none_is_lost(registry, weights):
+    first = registry.add(version("trained-1"), NONE, weights)
+
+    def grow(policy):
+        return replace(policy, cell_diameter_px=(policy.cell_diameter_px or 0) + 1)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: registry.set_policy("1", first, grow), range(40)))
+    assert registry.policy("1", first).cell_diameter_px == 40
 
 
 def test_a_version_is_never_overwritten(registry, weights):

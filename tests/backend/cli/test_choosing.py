@@ -68,5 +68,5 @@ def test_a_champion_that_was_chosen_unnamed_is_told_its_projects_cell_diameter(
     starter = registry.get(STARTER_ID)
     registry.promote("7", trained(registry, 1))
     registry.rollback("7")
-    registry.set_policy("7", starter, Policy(starter.threshold, cell_diameter_px=40.0))
+    registry.set_policy("7", starter, lambda _: Policy(starter.threshold, cell_diameter_px=40.0))
     assert choose_cell_diameter(registry, choose_version(registry, None, None), None) == 40

@@ -79,9 +79,26 @@ def test_the_size_of_cells_that_was_told_stays_whatever_is_shown(
     services: Services, project: int, version: ModelVersion, snapshot: Any, number: int
 ) -> None:
     told = replace(Policy.of(version), cell_diameter_px=22.0)
-    services.registry.set_policy("1", version, told)
+    services.registry.set_policy("1", version, lambda _: told)
     show_least_work(services, project, version, snapshot(*["inner"] * number), print)
     assert services.registry.policy("1", version).cell_diameter_px == 22.0
+
+
+def test_what_is_chosen_by_hand_while_a_run_chooses_holds(
+    services: Services, project: int, version: ModelVersion, snapshot: Any
+) -> None:
+    frozen, notes = snapshot(*["inner"] * 4), list[str]()
+
+    def choose(note: str) -> None:  # as `cytoloop project` does, while the images are looked at
+        notes.append(note)
+        services.projects.change(project, least_work=False)
+        told = replace(Policy.of(version), cell_diameter_px=40.0)
+        services.registry.set_policy("1", version, lambda _: told)
+
+    assert not show_least_work(services, project, version, frozen, choose)
+    assert services.registry.policy("1", version) == Policy(version.threshold, cell_diameter_px=40)
+    assert len(notes) == 1
+    assert notes[0].startswith("on the average scores are")
 
 
 def test_neither_what_taught_a_version_nor_what_judges_chooses_its_boxes(

@@ -86,7 +86,7 @@ def test_after_each_run_that_shows_other_boxes_the_open_tasks_are_waited_for(
 ) -> None:
     champion = services.registry.champion(str(project))
     services.projects.set_pushed(project, services.registry.served_name(str(project)))
-    services.registry.set_policy(str(project), champion, Policy(champion.threshold, 0.2))
+    services.registry.set_policy(str(project), champion, lambda _: Policy(champion.threshold, 0.2))
     end_run(state)
     desk.settle(5)
     assert push == [services.registry.served_name(str(project))]
@@ -122,7 +122,7 @@ def test_after_a_run_that_changed_nothing_the_replay_goes_on_at_once(
     services: Services, project: int, desk: LiveDesk, push: list[str], end_run: Any, state: State
 ) -> None:
     champion = services.registry.champion(str(project))
-    services.registry.set_policy(str(project), champion, Policy(champion.threshold, 0.2))
+    services.registry.set_policy(str(project), champion, lambda _: Policy(champion.threshold, 0.2))
     services.projects.set_pushed(project, services.registry.served_name(str(project)))
     end_run(state)
     desk.settle(5)

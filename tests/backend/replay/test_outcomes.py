@@ -12,7 +12,7 @@ def end_run(services: Services, project: int, corrected: int, shown_from: float)
     services.runs.start(run.id)
     services.runs.freeze(run.id, f"{corrected:064x}", corrected, [])
     policy = Policy(champion.threshold, shown_from)
-    services.registry.set_policy(str(project), champion, policy)
+    services.registry.set_policy(str(project), champion, lambda _: policy)
     services.runs.finish(run.id, "refused")
 
 
@@ -25,7 +25,8 @@ def test_each_run_has_an_outcome_of_its_own_that_outlives_the_process(
     end_run(services, project, 10, shown_from=0.2)  # and killed before its outcome was kept
     again = Outcomes(services, project)
     champion = services.registry.champion(str(project))
-    services.registry.set_policy(str(project), champion, Policy(0.9))  # of a run that was cut off
+    # Of a run that was cut off.
+    services.registry.set_policy(str(project), champion, lambda _: Policy(0.9))
     for known in (again, Outcomes(services, project)):
         shown = [known.at(corrected).policy.shown_from for corrected in (-1, 4, 5, 9, 10, 12)]
         assert shown == [None, None, 0.3, 0.3, 0.2, 0.2]

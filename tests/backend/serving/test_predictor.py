@@ -92,7 +92,7 @@ def test_of_more_boxes_than_count_is_kept_which_count(
 ) -> None:
     champion = registry.champion("1")
     policy = replace(Policy.of(champion), shown_from=0.2)
-    registry.set_policy("1", champion, policy)
+    registry.set_policy("1", champion, lambda _: policy)
     predictor.predict(1, [task(1)], config)
 
     kept = services.predictions.latest(1, 1)

@@ -139,7 +139,7 @@ def test_a_new_policy_serves_without_another_load_and_in_its_project_alone(
         registry.promote(project, "trained-a")
         slot.current(project)
     policy = Policy(0.5, 0.2)
-    registry.set_policy("1", version, policy)
+    registry.set_policy("1", version, lambda _: policy)
 
     wait_until(lambda: slot.current("1").policy == policy)
     assert slot.name("1") == f"trained-a+{policy.id}"
