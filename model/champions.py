@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.atomic import locked, write_json
-from model.errors import BrokenVersion, NothingToRollBack
+from model.errors import BrokenVersion, ChampionChanged, NothingToRollBack
 from model.policy import Policy
 
 PROJECT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -142,11 +142,28 @@ class Champions:
                 self._write(project, replace(pointer, policies=policies))
         return policy is not None
 
-    def promote(self, project: str, champion: str) -> None:
-        """Make a version the champion; nothing changes when it is already."""
+    def promote(self, project: str, champion: str, instead_of: str | None = None) -> None:
+        """Make a version the champion; nothing changes when it is already.
+
+        Parameters
+        ----------
+        instead_of
+            The champion whose place it takes; None: whichever serves.
+
+        Raises
+        ------
+        ChampionChanged
+            When another one serves.
+        """
 
         def to_champion(served: Sequence[str]) -> str | None:
-            return None if served[-1] == champion else champion
+            if served[-1] == champion:
+                return None
+            if instead_of not in (None, served[-1]):
+                raise ChampionChanged(
+                    f"{served[-1]} serves project {project} by now, not {instead_of}"
+                )
+            return champion
 
         self._change(project, "promoted", to_champion)
 

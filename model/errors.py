@@ -21,6 +21,10 @@ class NothingToRollBack(ModelError, LookupError):
     """A project whose champion has no champion before it."""
 
 
+class ChampionChanged(ModelError):
+    """A project that another version serves by now than the one that was to be replaced."""
+
+
 class SizeNotAsked(ModelError, ValueError):
     """A version that is told how large the cells are, and does not ask: it would not heed it."""
 

@@ -277,17 +277,24 @@ class Registry:
         """
         return self._champions.stamp(project)
 
-    def promote(self, project: str, version_id: str) -> ModelVersion:
+    def promote(self, project: str, version_id: str, instead_of: str | None = None) -> ModelVersion:
         """Make a version the champion of a project, in one step.
+
+        Parameters
+        ----------
+        instead_of
+            Id of the champion that it was found to be better than; None: whichever serves.
 
         Raises
         ------
+        ChampionChanged
+            When another champion serves by now; it stays.
         VersionNotFound, BrokenVersion
             As :meth:`get`.
         """
         with locked(self._removing):
             version = self.get(version_id)
-            self._champions.promote(project, version_id)
+            self._champions.promote(project, version_id, instead_of)
         return version
 
     def rollback(self, project: str) -> ModelVersion:

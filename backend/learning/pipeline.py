@@ -19,7 +19,7 @@ from backend.learning.snapshots import build_snapshot, frozen
 from backend.learning.taken import run_folder, snapshot_file, take
 from backend.services import Services
 from backend.store.runs import PROMOTING, Run
-from model.errors import NothingToLearn, TrainingCancelled
+from model.errors import ChampionChanged, NothingToLearn, TrainingCancelled
 from model.examples import FEWEST_OF_FIVE, DatasetSnapshot
 from model.learning import make_candidate
 from model.progress import part_of
@@ -195,24 +195,12 @@ def _judge(
     report: Reporter,
 ) -> Outcome:
     """Compare candidate and champion on the same held-out images; promote the better one."""
-    project = str(run.project)
-    promoted = [change.champion for change in services.registry.history(project)]
+    promoted = [change.champion for change in services.registry.history(str(run.project))]
     if candidate.id in promoted and candidate.decision and run.champion:
         # Cut off between its promotion and its end, which may have been taken back by hand since.
         champion, decision = run.champion, candidate.decision
     else:
-        report.stage("judging", 0.97, "judging candidate and champion on the same images")
-        # Read again: someone may have chosen another champion while the candidate learned.
-        champion = services.registry.champion(project).id
-        services.runs.progress(run.id, champion=champion)
-        decision = _decide(services, run, candidate, snapshot, report)
-        serving = candidate if decision.promoted else services.registry.get(champion)
-        shows_others = show_least_work(services, run.project, serving, snapshot, report.note)
-        if decision.promoted:
-            report.stage(PROMOTING, 0.99)
-            services.registry.promote(project, candidate.id)
-        elif shows_others:
-            _push(services, run, serving, report)
+        champion, decision = _let_the_better_serve(services, run, candidate, snapshot, report)
     if decision.promoted:
         _push(services, run, candidate, report)
     return Outcome(
@@ -224,14 +212,41 @@ def _judge(
     )
 
 
-def _decide(
+def _let_the_better_serve(
     services: Services,
     run: Run,
     candidate: ModelVersion,
     snapshot: DatasetSnapshot,
     report: Reporter,
-) -> GateDecision:
+) -> tuple[str, GateDecision]:
+    """Return the champion that the candidate was judged beside, and what was decided."""
+    report.stage("judging", 0.97, "judging candidate and champion on the same images")
+    # Read again: someone may have chosen another champion while the candidate learned.
     champion = services.registry.champion(str(run.project))
+    services.runs.progress(run.id, champion=champion.id)
+    decision = _decide(services, run, candidate, champion, snapshot, report)
+    serving = candidate if decision.promoted else champion
+    shows_others = show_least_work(services, run.project, serving, snapshot, report.note)
+    if decision.promoted:
+        report.stage(PROMOTING, 0.99)
+        try:
+            services.registry.promote(str(run.project), candidate.id, instead_of=champion.id)
+        except ChampionChanged as error:
+            report.note(f"The candidate was judged once more: {error}")
+            return _let_the_better_serve(services, run, candidate, snapshot, report)
+    elif shows_others:
+        _push(services, run, serving, report)
+    return champion.id, decision
+
+
+def _decide(
+    services: Services,
+    run: Run,
+    candidate: ModelVersion,
+    champion: ModelVersion,
+    snapshot: DatasetSnapshot,
+    report: Reporter,
+) -> GateDecision:
     decision = judge(services, run.project, candidate, champion, snapshot)
     report.stage("judging", 0.98)  # a run that was cancelled meanwhile decides nothing
     services.registry.record_decision(candidate.id, decision)

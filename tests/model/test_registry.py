@@ -13,7 +13,13 @@ from model.atomic import remove_folder
 from model.calibration import Calibration
 from model.classical import CLASSICAL_ID, classical_version
 from model.config import DetectorConfig, TrainConfig
-from model.errors import BrokenVersion, NothingToRollBack, VersionInUse, VersionNotFound
+from model.errors import (
+    BrokenVersion,
+    ChampionChanged,
+    NothingToRollBack,
+    VersionInUse,
+    VersionNotFound,
+)
 from model.policy import Policy
 from model.registry import Registry
 from model.starter import STARTER_ID
@@ -349,6 +355,17 @@ def test_the_history_keeps_every_change_with_its_time(registry):
         ("classical-1", "rolled back"),
     ]
     assert all(c.at.endswith("+00:00") for c in history)
+
+
+def test_a_version_is_promoted_instead_of_the_champion_it_was_compared_with_alone(registry):
+    for name in "ab":
+        registry.add(version(name), NONE, None)
+    registry.promote("1", "a", instead_of=CLASSICAL_ID)
+    with pytest.raises(ChampionChanged, match="a serves project 1 by now, not classical-1"):
+        registry.promote("1", "b", instead_of=CLASSICAL_ID)
+    registry.promote("1", "a", instead_of=CLASSICAL_ID)
+    registry.promote("1", "b")
+    assert [change.champion for change in registry.history("1")] == ["a", "b"]
 
 
 def test_only_a_version_that_can_be_read_is_promoted(registry, weights):

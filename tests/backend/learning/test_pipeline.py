@@ -29,6 +29,9 @@ RIMS = FieldStyle(
 )
 
 
+NONE = ContrastGroups.none()
+
+
 def with_iterations(services: Services, iterations: int) -> Services:
     settings = services.settings.model_copy(update={"iterations": iterations})
     return replace(services, settings=settings)
@@ -112,7 +115,7 @@ def test_a_run_that_is_cancelled_while_it_is_judged_decides_nothing(
     run = services.runs.start(run_of(services, project).id)
     assert run is not None
     candidate = services.registry.add(
-        ModelVersion("trained-x", "trained", ("Cell",), 0.5), ContrastGroups.none(), None
+        ModelVersion("trained-x", "trained", ("Cell",), 0.5), NONE, None
     )
 
     def judged(*told: object) -> GateDecision:  # which takes minutes
@@ -126,6 +129,37 @@ def test_a_run_that_is_cancelled_while_it_is_judged_decides_nothing(
 
     assert services.registry.get(candidate.id).decision is None
     assert champion(services, project) == CLASSICAL_ID
+
+
+@pytest.mark.parametrize("is_better", [True, False])
+def test_a_candidate_is_judged_once_more_where_another_version_serves_meanwhile(
+    services: Services, project: int, monkeypatch: pytest.MonkeyPatch, is_better: bool
+) -> None:
+    key, registry = str(project), services.registry
+    candidate, other = (
+        registry.add(ModelVersion(f"trained-{name}", "trained", ("Cell",), 0.5), NONE, None)
+        for name in ("x", "y")
+    )
+    beside: list[str] = []
+
+    def judged(_: Any, __: int, ___: Any, champion: ModelVersion, *rest: Any) -> GateDecision:
+        beside.append(champion.id)
+        registry.promote(key, other.id)  # by hand, while it is judged
+        return GateDecision(champion.id == CLASSICAL_ID or is_better, (f"beside {champion.id}",))
+
+    monkeypatch.setattr(pipeline, "judge", judged)
+    run = services.runs.start(run_of(services, project).id)
+    assert run is not None
+    report = Reporter(services.runs, run.id)
+    outcome = pipeline._judge(services, run, candidate, DatasetSnapshot((), ("Cell",)), report)
+
+    assert beside == [CLASSICAL_ID, other.id]
+    assert (outcome.state, outcome.champion) == ("promoted" if is_better else "refused", other.id)
+    assert outcome.message.startswith(f"beside {other.id}")
+    assert "judged once more: trained-y serves project 1 by now" in outcome.message
+    assert registry.get(candidate.id).decision == outcome.decision
+    served = [change.champion for change in registry.history(key)]
+    assert served == [other.id, candidate.id][: 1 + is_better]
 
 
 def test_progress_is_written_once_a_second_and_at_each_new_stage(
