@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.errors import QueueError
 from backend.learning import pipeline
 from backend.learning import push as pushing
-from backend.learning.triggers import push_champions, take_up, take_up_killed
+from backend.learning.triggers import push_champions, requeue_pending, take_up, take_up_killed
 from backend.logs import configure_logging
 from backend.services import Services, build_services
 from model.errors import ModelError
@@ -57,6 +57,15 @@ def record_stopped(run_id: int) -> None:
         log.warning("run.stop_not_recorded", run=run_id, reason=str(error))
 
 
+def queue_waiting() -> None:
+    """Queue the runs that waited for another of their project to end."""
+    try:
+        with _services() as services:
+            requeue_pending(services)
+    except (QueueError, SQLAlchemyError) as error:  # the poll queues what waits
+        log.warning("run.not_queued", reason=str(error))
+
+
 def run_worker(burst: bool = False) -> None:
     """Take up what was cut off, then work until told to stop.
 
@@ -72,7 +81,7 @@ def run_worker(burst: bool = False) -> None:
         _push_on(services)
         pipeline.sweep(services)
     # The store is closed here: a connection must not be shared with the jobs' processes.
-    services.queue.run_worker(burst, on_killed=record_killed, on_stopped=record_stopped)
+    services.queue.run_worker(burst, record_killed, record_stopped, queue_waiting)
 
 
 def _push_on(services: Services) -> None:

@@ -107,6 +107,7 @@ class JobQueue:
         burst: bool = False,
         on_killed: Callable[[int, str], None] | None = None,
         on_stopped: Callable[[int], None] | None = None,
+        on_ended: Callable[[], None] | None = None,
     ) -> None:
         """Work until told to stop; ``backend.jobs.run_worker`` is the door to this.
 
@@ -121,6 +122,8 @@ class JobQueue:
             Called with the run whose process was killed, and how, once its job has failed.
         on_stopped
             Called with the run whose process ended because the worker was told to stop.
+        on_ended
+            Called after each other run, once its job is no more.
         """
         self.reap()
         with self._reaching():
@@ -131,7 +134,7 @@ class JobQueue:
                 log_job_description=False,
                 work_horse_killed_handler=lambda job, pid, status, usage: worker.note(status),
             )
-            worker.on_killed, worker.on_stopped = on_killed, on_stopped
+            worker.on_killed, worker.on_stopped, worker.on_ended = on_killed, on_stopped, on_ended
             worker.work(burst=burst, logging_level=None)
 
     @cached_property
@@ -231,6 +234,7 @@ class _Worker(Worker):
 
     on_killed: Callable[[int, str], None] | None = None
     on_stopped: Callable[[int], None] | None = None
+    on_ended: Callable[[], None] | None = None
     _killed = ""
 
     def note(self, status: int | None) -> None:
@@ -246,8 +250,12 @@ class _Worker(Worker):
             raise
         how, self._killed = self._killed, ""
         # Not in RQ's own handler: the job still counts as worked on there and cannot be queued.
-        if how and self.on_killed and job.func_name == _door(LEARN):
+        if job.func_name != _door(LEARN):
+            return
+        if how and self.on_killed:
             self.on_killed(job.args[0], how)
+        elif self.on_ended:
+            self.on_ended()
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         if self.horse_pid:

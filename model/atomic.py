@@ -65,8 +65,13 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     """Hold the lock of an open file or folder until it is closed, unless another holds it.
+
+    Parameters
+    ----------
+    shared
+        Let others hold it who share it too.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def try_lock(descriptor: int) -> bool:
         The file system knows no locks.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

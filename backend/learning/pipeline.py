@@ -16,7 +16,7 @@ from backend.learning.progress import Reporter
 from backend.learning.reconcile import reconcile
 from backend.learning.showing import show_least_work
 from backend.learning.snapshots import build_snapshot, frozen
-from backend.learning.taken import run_folder, snapshot_file, take
+from backend.learning.taken import project_folder, run_folder, snapshot_file, take
 from backend.services import Services
 from backend.store.runs import PROMOTING, Run
 from model.errors import ChampionChanged, NothingToLearn, TrainingCancelled
@@ -47,13 +47,18 @@ def learn(services: Services, run_id: int) -> None:
     """Carry out a run that waits; whatever happens, the store says so in the end.
 
     A run that does not wait, or that another process works on (a doubled job, a cancelled run), is
-    left alone. One that was cut off goes on with the snapshot that it froze, from its last
-    checkpoint, or with its candidate where that was stored already. A failure never touches the
-    champion; `cytoloop runs retry` tries again.
+    left alone; so is one while another run of its project is worked on: it waits for that to end,
+    which may do its work too. One that was cut off goes on with the snapshot that it froze, from
+    its last checkpoint, or with its candidate where that was stored already. A failure never
+    touches the champion; `cytoloop runs retry` tries again.
     """
+    settings, project = services.settings, services.runs.get(run_id).project
     try:
-        with take(run_folder(services.settings, run_id)) as free:
-            run = services.runs.start(run_id) if free else None
+        with (
+            take(project_folder(settings, project)) as alone,
+            take(run_folder(settings, run_id)) as free,
+        ):
+            run = services.runs.start(run_id) if alone and free else None
             if run is None:
                 log.info("run.not_waiting", run=run_id)
             else:

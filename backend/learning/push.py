@@ -11,6 +11,7 @@ import structlog
 from backend.errors import BadRequest, LabelStudioError, LabelStudioMissing, NotFound
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
+from backend.learning.triggers import can_begin
 from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
@@ -167,7 +168,7 @@ def _names(task: Task) -> set[str | None]:
 def _reason_to_stop(services: Services, project: int, version_id: str, served: str) -> str:
     if version_of(served) != version_id or _superseded(services, project, served):
         return "another version or policy serves"
-    if any(run.state == "queued" for run in services.runs.unfinished()):
+    if can_begin(services):
         return "a run waits"
     return ""
 

@@ -21,14 +21,11 @@ def take(folder: Path) -> Iterator[bool]:
 
     Returns
     -------
-    False when another process holds it.
+    False when another process holds it, or asks at this moment whether it is held.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(_lock(folder), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        yield try_lock(descriptor)
-    finally:
-        os.close(descriptor)
+    with _locked(folder) as free:
+        yield free
 
 
 def remove(folder: Path) -> None:
@@ -47,14 +44,28 @@ def snapshot_file(settings: Settings, run_id: int) -> Path:
     return run_folder(settings, run_id) / "snapshot.json"
 
 
+def project_folder(settings: Settings, project: int) -> Path:
+    """Return what is held while a run of a project is worked on: one at a time learns for it."""
+    return settings.runs_folder / f"project-{project}"
+
+
 def is_taken(folder: Path) -> bool:
-    """Tell whether a process works on the run of this folder."""
+    """Tell whether a process holds this folder; those who ask do not take each other for one."""
     if not folder.is_dir():
         return False
-    with take(folder) as free:
+    with _locked(folder, shared=True) as free:
         return not free
 
 
 def _lock(folder: Path) -> Path:
     # Not the folder's own lock: whoever writes in it takes that (model.atomic).
     return folder.with_suffix(".lock")
+
+
+@contextmanager
+def _locked(folder: Path, *, shared: bool = False) -> Iterator[bool]:
+    descriptor = os.open(_lock(folder), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield try_lock(descriptor, shared=shared)
+    finally:
+        os.close(descriptor)

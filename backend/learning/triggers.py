@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from backend.errors import Refused
-from backend.learning.taken import is_taken, run_folder
+from backend.learning.taken import is_taken, project_folder, run_folder
 from backend.milestones import next_milestone
 from backend.services import Services
 from backend.store.runs import Run
@@ -109,8 +109,20 @@ def cancel(services: Services, id: int) -> Run:
     return services.runs.get(id)
 
 
+def can_begin(services: Services, project: int | None = None) -> list[Run]:
+    """Return the runs that wait for a worker alone, oldest first.
+
+    Others wait for a run of their project to end: these are queued by the worker of that.
+    """
+    return [
+        run
+        for run in services.runs.unfinished(project)
+        if run.state == "queued" and not is_taken(project_folder(services.settings, run.project))
+    ]
+
+
 def requeue_pending(services: Services, project: int | None = None) -> list[Run]:
-    """Queue the waiting runs that have no job: Redis was away, or lost it.
+    """Queue the runs that can begin and have no job: Redis was away, or lost it.
 
     For the start of the web process and of the worker, and cheap enough for every correction.
 
@@ -123,7 +135,7 @@ def requeue_pending(services: Services, project: int | None = None) -> list[Run]
     QueueError
         When Redis cannot be reached.
     """
-    waiting = [run for run in services.runs.unfinished(project) if run.state == "queued"]
+    waiting = can_begin(services, project)
     for run in waiting:
         services.queue.enqueue_learn(run.id)
     return waiting

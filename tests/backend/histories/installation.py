@@ -168,6 +168,11 @@ class Installation:
         self._worker.prepare_job_execution(job)
         return job
 
+    def horse_ends(self, job: Job) -> None:
+        """Do what RQ and the worker do when the process of a job has ended by itself."""
+        job.delete()
+        jobs.queue_waiting()
+
     def horse_dies(self, job: Job) -> None:
         """Do what the worker does when the process of a job was killed."""
         job.set_status(JobStatus.FAILED)

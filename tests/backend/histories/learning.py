@@ -114,7 +114,7 @@ class Learning(Labelling, Looking):
         self.learning = None
         self._compare(run, lived, is_over=True)
         if lived:
-            job.delete()
+            self.at.horse_ends(job)
         else:
             self._after_death(run, job, horse_alone)
         return self._now(run).state if run.state == "queued" else ""

@@ -8,6 +8,7 @@ import pytest
 
 from backend.errors import LabelStudioError
 from backend.learning.push import push
+from backend.learning.taken import project_folder, take
 from backend.services import Services
 from model.classical import CLASSICAL_ID
 from model.fields import EASY, generate_field
@@ -146,6 +147,15 @@ def test_a_push_gives_way_to_a_run_and_goes_on_after_it(
     assert push(services, project, CLASSICAL_ID) == 2
     assert services.projects.get(project).pushed == "classical-1+t0.5"
     assert recorded.model_version == "classical-1+t0.5"
+
+
+def test_a_push_gives_no_way_to_a_run_that_waits_for_another_of_its_project(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    label_studio(tasks(1, 2), {"/data/a.png": FIELD})
+    services.runs.open(project, 5, "button")
+    with take(project_folder(services.settings, project)):
+        assert push(services, project, CLASSICAL_ID) == 2
 
 
 def test_a_label_studio_that_went_away_ends_the_push_soon(

@@ -7,7 +7,8 @@ import pytest
 from redis import Redis
 
 from backend.errors import NotFound, QueueError
-from backend.learning.taken import run_folder, take
+from backend.learning.pipeline import learn
+from backend.learning.taken import is_taken, project_folder, run_folder, take
 from backend.learning.triggers import (
     after_correction,
     requeue_pending,
@@ -137,6 +138,32 @@ def test_a_waiting_run_is_queued_once_when_something_starts(
     for _ in range(2):
         assert [r.id for r in requeue_pending(services)] == [run.id]
     assert queued(services) == [f"{LEARN}-{run.id}"]
+
+
+def test_a_run_has_no_job_while_another_of_its_project_is_worked_on(
+    services: Services, project: int, correct: Any
+) -> None:
+    correct(range(5))
+    with take(project_folder(services.settings, project)):
+        run = after_correction(services, project)
+        assert run is not None
+        learn(services, run.id)
+        assert take_up(services) == []
+    assert services.runs.get(run.id).state == "queued"
+    assert queued(services) == []
+    assert [r.id for r in requeue_pending(services)] == [run.id]
+    assert queued(services) == [f"{LEARN}-{run.id}"]
+
+
+def test_many_who_ask_at_once_whether_a_run_is_worked_on_do_not_see_each_other(
+    services: Services, project: int
+) -> None:
+    folder = project_folder(services.settings, project)
+    with take(folder) as free:
+        assert free
+        assert is_taken(folder)
+    with ThreadPoolExecutor(8) as threads:
+        assert not any(threads.map(lambda _: is_taken(folder), range(400)))
 
 
 def test_a_run_whose_worker_died_is_taken_up_again(services: Services, project: int) -> None:

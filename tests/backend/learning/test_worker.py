@@ -52,16 +52,30 @@ def work_off(services: Services, iterations: int) -> str:
 
 
 @contextmanager
-def working(services: Services, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker whose training would take hours."""
+def working(
+    services: Services, log: Path, iterations: int = 100_000
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker, whose training would take hours unless told otherwise."""
     command = [sys.executable, "-m", "backend.jobs"]
     with log.open("wb") as out:
-        worker = subprocess.Popen(command, env=environment(services, 100_000), stderr=out)
+        worker = subprocess.Popen(command, env=environment(services, iterations), stderr=out)
     try:
         yield worker
     finally:
         worker.kill()
         worker.wait()
+
+
+@contextmanager
+def two_working(services: Services, logs: Path, iterations: int = 100_000) -> Iterator[None]:
+    """Run two workers, from when both wait for jobs."""
+    with (
+        working(services, logs / "first.log", iterations),
+        working(services, logs / "second.log", iterations),
+        Redis.from_url(services.settings.redis_address) as connection,
+    ):
+        wait_until(lambda: connection.scard(f"rq:workers:{LEARN}") == 2)
+        yield
 
 
 def open_run(services: Services, project: int) -> Run:
@@ -128,3 +142,29 @@ def test_a_worker_told_to_stop_does_so_at_once_and_its_run_is_taken_up_again(
     assert (stopped.state, stopped.cut_offs) == ("queued", 0)
     work_off(services, iterations=2)
     assert services.runs.get(run.id).state == "refused"
+
+
+def test_of_two_milestones_of_a_project_two_workers_make_one_training(
+    services: Services, project: int, correct_fields: Any, tmp_path: Path
+) -> None:
+    with two_working(services, tmp_path, iterations=2):
+        for tasks in (range(5), range(5, 10)):
+            correct_fields(tasks, style=EASY)
+            open_run(services, project)
+        wait_until(lambda: services.runs.unfinished() == [])
+    assert sorted(run.state for run in services.runs.all()) == ["covered", "refused"]
+    assert [v.kind for v in services.registry.list()].count("trained") == 1
+
+
+def test_a_run_begins_when_the_other_of_its_project_ends_and_has_no_job_before(
+    services: Services, project: int, correct_fields: Any, tmp_path: Path
+) -> None:
+    with two_working(services, tmp_path):
+        correct_fields(range(5), style=EASY)
+        first = open_run(services, project)
+        wait_until(is_training(services, first))
+        correct_fields(range(5, 10), style=EASY)
+        second = open_run(services, project)
+        assert not services.queue.is_live(second.id)
+        assert services.runs.cancel(first.id)
+        wait_until(is_training(services, second))
