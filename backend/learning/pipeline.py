@@ -36,7 +36,7 @@ FROZEN, LEARNED = 0.01, 0.96
 class Outcome:
     """How a run ended, as the store keeps it."""
 
-    state: Literal["promoted", "refused", "failed", "cancelled"]
+    state: Literal["promoted", "refused", "failed", "cancelled", "covered"]
     message: str
     candidate: str | None = None
     champion: str | None = None
@@ -96,7 +96,10 @@ def _outcome(services: Services, run: Run) -> Outcome:
 
 
 def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
-    snapshot = _frozen(services, run) or _freeze(services, run, report)
+    snapshot = _frozen(services, run)
+    if snapshot and (later := _overtaken_by(services, run)):
+        return Outcome("covered", f"Run {later.id} has learned from more corrections meanwhile.")
+    snapshot = snapshot or _freeze(services, run, report)
     _check_held_out(services, run, snapshot, report)
     candidate = _stored(services, run, snapshot)
     if candidate and (before := services.runs.judged(candidate.id)):
@@ -135,6 +138,17 @@ def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
         log.warning("run.snapshot_unreadable", run=run.id, reason=str(error))
         return None
     return snapshot if snapshot.sha256 == run.snapshot else None
+
+
+def _overtaken_by(services: Services, run: Run) -> Run | None:
+    """Return the run that learned from more while this one was cut off.
+
+    Its version is not to give way to one of fewer images. None where this one's was promoted.
+    """
+    history = services.registry.history(str(run.project))
+    if run.candidate in [change.champion for change in history]:
+        return None
+    return services.runs.learned_from_more(run)
 
 
 def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVersion | None:

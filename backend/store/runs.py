@@ -307,6 +307,13 @@ class Runs:
             rows = connection.execute(query).all()
         return {number for row in rows for number in row if number is not None}
 
+    def learned_from_more(self, run: Run) -> Run | None:
+        """Return a run of the project that went all the way through with more corrected images."""
+        through = (runs.c.project == run.project, runs.c.state.in_(("promoted", "refused")))
+        query = select(runs).where(*through, runs.c.corrected > (run.corrected or 0))
+        found = self._read(query.order_by(runs.c.corrected.desc()))
+        return found[0] if found else None
+
     def judged(self, candidate: str) -> Run | None:
         """Return the newest run that went all the way through with this candidate, if any."""
         through = (runs.c.candidate == candidate, runs.c.state.in_(("promoted", "refused")))

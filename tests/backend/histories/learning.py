@@ -146,7 +146,7 @@ class Learning(Labelling, Looking):
         now, found = self._now(run), observed(self.at.services, run.project)
         before = self.model[run.project]
         seen = self._seen(run, before, found, lived)
-        states = self._states(now, seen, is_over)
+        states = self._states(run, now, seen, is_over)
         wanted = states[-1:] if lived else [seen, *states]
         self.is_now(*({**self.foreseen(), run.project: one} for one in wanted))
         if now.snapshot:
@@ -165,8 +165,8 @@ class Learning(Labelling, Looking):
         self.is_as(run.project, found, known[:1] if whole else known)
         return replace(found, runs=before.runs, champion=before.champion).copy()
 
-    def _states(self, now: Run, seen: Expected, is_over: bool) -> list[Expected]:
-        """Return the states that a run goes through from here to its end."""
+    def _states(self, run: Run, now: Run, seen: Expected, is_over: bool) -> list[Expected]:
+        """Return the states that a run goes through from here, as it was, to its end."""
         if not seen.runs[_key(now)].is_active:  # it was cancelled before, or while it trained
             return [seen]
         states = [seen.copy()]
@@ -177,7 +177,7 @@ class Learning(Labelling, Looking):
                 states[1].freeze(_key(now))
                 self._check_snapshot(now, states[1])
             if is_over:
-                states.append(self._ended(now, states[1]))
+                states.append(self._ended(run, now, states[1]))
         elif is_over:
             states.append(states[0].copy())
             states[1].end(_key(now), self._why_not_begun(now.project))
@@ -189,9 +189,11 @@ class Learning(Labelling, Looking):
             return "cancelled"
         return "failed" if truth.label_config == BAD_CONFIG else "begun"
 
-    def _ended(self, now: Run, frozen: Expected) -> Expected:
+    def _ended(self, run: Run, now: Run, frozen: Expected) -> Expected:
         snapshot, ended = self._snapshot(now), frozen.copy()
-        if not snapshot.of_side("held-out") or (now.project, snapshot.sha256) in self.learned:
+        if self._is_overtaken(run, frozen):
+            ended.end(_key(now), "covered")
+        elif not snapshot.of_side("held-out") or (now.project, snapshot.sha256) in self.learned:
             ended.end(_key(now), "refused")
         elif now.candidate:
             is_champion = now.candidate == frozen.champion
@@ -199,6 +201,14 @@ class Learning(Labelling, Looking):
             ended.end(_key(now), "promoted" if better else "refused")
             ended.champion = now.candidate if better else frozen.champion
         return ended
+
+    def _is_overtaken(self, run: Run, frozen: Expected) -> bool:
+        """Say whether a run that was cut off goes on behind one that learned from more."""
+        history = self.at.services.registry.history(str(run.project))
+        if run.snapshot is None or run.candidate in [change.champion for change in history]:
+            return False
+        through = [one for one in frozen.runs.values() if one.state in ("promoted", "refused")]
+        return any((one.corrected or 0) > (run.corrected or 0) for one in through)
 
     def _snapshot(self, run: Run) -> DatasetSnapshot:
         snapshot = DatasetSnapshot.load(snapshot_file(self.at.services.settings, run.id))

@@ -10,8 +10,10 @@ from redis import Redis
 from backend.learning import pipeline
 from backend.learning.pipeline import learn
 from backend.learning.progress import Reporter
+from backend.learning.snapshots import build_snapshot
+from backend.learning.taken import snapshot_file
 from backend.services import Services
-from backend.store.runs import Run
+from backend.store.runs import Run, State
 from model.classical import CLASSICAL_ID
 from model.errors import TrainingCancelled
 from model.examples import DatasetSnapshot
@@ -160,6 +162,79 @@ def test_a_candidate_is_judged_once_more_where_another_version_serves_meanwhile(
     assert registry.get(candidate.id).decision == outcome.decision
     served = [change.champion for change in registry.history(key)]
     assert served == [other.id, candidate.id][: 1 + is_better]
+
+
+def cut_off(services: Services, project: int) -> Run:
+    """Return a run that waits to go on with the snapshot that it froze."""
+    run = services.runs.start(run_of(services, project).id)
+    assert run is not None
+    snapshot = build_snapshot(services, project, print)
+    snapshot.save(snapshot_file(services.settings, run.id))
+    corrected = services.annotations.corrected_count(project)
+    services.runs.freeze(run.id, snapshot.sha256, corrected, [])
+    services.runs.cut_off(services.runs.get(run.id), "was killed (SIGKILL)")
+    return services.runs.get(run.id)
+
+
+def end_with(services: Services, project: int, corrected: int, state: State) -> None:
+    """Have another run of the project end that learned from so many images."""
+    run = services.runs.open(project, corrected, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    services.runs.freeze(run.id, "ab" * 32, corrected, [])
+    services.runs.finish(run.id, state)
+
+
+@pytest.mark.parametrize(
+    ("corrected", "state", "expected"),
+    [
+        (7, "promoted", "covered"),
+        (7, "refused", "covered"),
+        (7, "failed", "refused"),
+        (2, "promoted", "refused"),
+    ],
+)
+def test_a_run_that_was_cut_off_does_not_go_on_behind_one_that_learned_from_more(
+    services: Services,
+    project: int,
+    correct_fields: Any,
+    corrected: int,
+    state: State,
+    expected: State,
+) -> None:
+    correct_fields(range(2))  # too few to learn from
+    run = cut_off(services, project)
+    end_with(services, project, corrected, state)
+    ended = learned(services, run)
+    assert ended.state == expected, ended.message
+    said = "Run 2 has learned from more corrections meanwhile."
+    assert (ended.message == said) == (expected == "covered")
+
+
+def test_a_run_that_was_cut_off_after_its_promotion_ends_as_promoted_whatever_came_since(
+    services: Services, project: int, correct_fields: Any
+) -> None:
+    correct_fields(range(5))
+    run = cut_off(services, project)
+    detector, training = services.settings.recipe
+    version = ModelVersion(
+        "trained-x",
+        "trained",
+        ("Cell",),
+        0.5,
+        project=str(project),
+        snapshot=str(run.snapshot),
+        detector=detector,
+        training=training,
+        decision=GateDecision(True, ("candidate promoted",)),
+    )
+    services.registry.add(version, NONE, None)
+    services.registry.promote(str(project), version.id)
+    services.runs.start(run.id)
+    services.runs.progress(run.id, candidate=version.id, champion=CLASSICAL_ID)
+    services.runs.cut_off(services.runs.get(run.id), "was killed (SIGKILL)")
+    end_with(services, project, 7, "promoted")
+    assert learned(services, run).state == "promoted"
 
 
 def test_progress_is_written_once_a_second_and_at_each_new_stage(

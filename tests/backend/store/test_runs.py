@@ -193,6 +193,20 @@ def test_a_run_ends_the_waiting_milestones_that_its_snapshot_reaches(store: Runs
     assert store.milestones_done(1) == {5, 10, 12, 20}
 
 
+def test_a_run_is_found_that_learned_from_more_and_went_all_the_way_through(store: Runs) -> None:
+    few, more, most = (opened(store.open(1, m, "milestone")) for m in (5, 10, 20))
+    for run in (few, more, most):
+        store.start(run.id)
+        store.freeze(run.id, "a" * 64, run.milestone, [])
+    assert store.learned_from_more(store.get(few.id)) is None
+    store.finish(more.id, "refused")
+    store.finish(most.id, "failed")
+    found = store.learned_from_more(store.get(few.id))
+    assert found is not None
+    assert found.id == more.id
+    assert store.learned_from_more(found) is None
+
+
 def test_a_run_that_does_not_run_freezes_and_ends_nothing(store: Runs) -> None:
     five, ten = (opened(store.open(1, m, "milestone")) for m in (5, 10))
     store.finish(five.id, "cancelled")
