@@ -13,7 +13,7 @@ from backend.errors import LabelStudioError, LabelStudioMissing, QueueError
 from backend.learning.failures import in_words
 from backend.learning.judging import judge
 from backend.learning.progress import Reporter
-from backend.learning.reconcile import reconcile
+from backend.learning.reconcile import gone_in_words, reconcile
 from backend.learning.showing import show_least_work
 from backend.learning.snapshots import build_snapshot, frozen
 from backend.learning.taken import project_folder, run_folder, snapshot_file, take
@@ -87,7 +87,7 @@ def _outcome(services: Services, run: Run) -> Outcome:
     except TrainingCancelled as error:
         return Outcome("cancelled", str(error))
     except LabelStudioMissing as error:
-        return Outcome("cancelled", f"The project is not in Label Studio any more. {error}")
+        return Outcome("cancelled", gone_in_words(error))
     except NothingToLearn as error:
         return Outcome("refused", str(error))
     except Exception as error:  # the door of a run: nothing may leave it running

@@ -85,6 +85,8 @@ def reconcile_changes(services: Services, project: int, since: datetime) -> Reco
 def follow(services: Services, project: int) -> dict[str, Any]:
     """Keep a project's title, label_config and number of tasks as they are now, or that it is gone.
 
+    The runs of one that is gone end, since nobody would see them.
+
     Returns
     -------
     The project as Label Studio describes it.
@@ -97,8 +99,10 @@ def follow(services: Services, project: int) -> dict[str, Any]:
     kept = services.projects.get(project)
     try:
         now = services.label_studio.project(project)
-    except LabelStudioMissing:
+    except LabelStudioMissing as error:
         services.projects.set_gone(project, gone=True)
+        for run in services.runs.unfinished(project):
+            services.runs.cancel(run.id, gone_in_words(error))
         raise
     if kept.gone:
         services.projects.set_gone(project, gone=False)
@@ -107,6 +111,11 @@ def follow(services: Services, project: int) -> dict[str, Any]:
     if kept.tasks != now["task_number"]:
         services.projects.set_tasks(project, now["task_number"])
     return now
+
+
+def gone_in_words(error: LabelStudioMissing) -> str:
+    """Return why the runs of a project end that was deleted in Label Studio."""
+    return f"The project is not in Label Studio any more. {error}"
 
 
 def name_annotators(services: Services) -> None:

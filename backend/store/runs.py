@@ -289,7 +289,7 @@ class Runs:
             update(runs).where(runs.c.id == id, runs.c.state.in_(ACTIVE)).values(values)
         )
 
-    def cancel(self, id: int) -> bool:
+    def cancel(self, id: int, message: str = "It was cancelled.") -> bool:
         """End a run that waits or runs; its process stops at its next progress report.
 
         Returns
@@ -297,7 +297,7 @@ class Runs:
         False when it has ended, or is being promoted.
         """
         open_still = (runs.c.state.in_(ACTIVE), runs.c.stage != PROMOTING)
-        ended = {"state": "cancelled", "message": "It was cancelled.", "finished_at": now()}
+        ended = {"state": "cancelled", "message": message, "finished_at": now()}
         return self._change(update(runs).where(runs.c.id == id, *open_still).values(ended))
 
     def milestones_done(self, project: int) -> set[int]:

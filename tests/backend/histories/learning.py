@@ -181,6 +181,8 @@ class Learning(Labelling, Looking):
         elif is_over:
             states.append(states[0].copy())
             states[1].end(_key(now), self._why_not_begun(now.project))
+            if self.truth(now.project).gone:
+                self.end_runs(states[1], now.project)
         return states
 
     def _why_not_begun(self, project: int) -> str:

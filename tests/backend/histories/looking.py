@@ -11,7 +11,7 @@ from backend.errors import BackendError, QueueError
 from backend.learning import triggers
 from backend.store.runs import PROMOTING, Run
 from model.classical import CLASSICAL_ID
-from tests.backend.histories.expected import MOST_KILLS
+from tests.backend.histories.expected import MOST_KILLS, Expected, Stage
 from tests.backend.histories.playing import (
     PROJECTS,
     Draws,
@@ -53,8 +53,18 @@ class Looking(Playing):
         for id in PROJECTS:
             if model[id].compare(self.truth(id)):
                 model[id].open_due()
-        self._take_up(model, [run for run in self._running() if not self._has_job(run)])
+            elif model[id].gone:
+                self.end_runs(model[id], id)
+        alive = [run for run in self._running() if _stage(model, run).is_active]
+        self._take_up(model, [run for run in alive if not self._has_job(run)])
         return model
+
+    def end_runs(self, expected: Expected, project: int) -> None:
+        """Let the runs of a project that is gone end, but for one that may be champion by now."""
+        for run in self.at.services.runs.all(project):
+            key = run.milestone, run.attempt
+            if expected.runs[key].is_active and run.stage != PROMOTING:
+                expected.end(key, "cancelled")
 
     def _running(self) -> list[Run]:
         """Return the runs that count as running; none is worked on between the rules."""
@@ -150,3 +160,7 @@ class Looking(Playing):
             with suppress(BackendError):
                 triggers.retry(self.at.services, run.id)
             self.is_now(model)
+
+
+def _stage(model: Model, run: Run) -> Stage:
+    return model[run.project].runs[run.milestone, run.attempt]

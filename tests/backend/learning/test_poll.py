@@ -17,9 +17,10 @@ from backend.errors import LabelStudioMissing
 from backend.learning import poll as polling
 from backend.learning.pipeline import learn
 from backend.learning.poll import AGAIN_S, Poll, start_polling
+from backend.learning.taken import run_folder, take
 from backend.services import Services
 from backend.store.annotations import Annotation
-from backend.store.runs import Run
+from backend.store.runs import PROMOTING, Run
 from model.classical import classical_version
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png
@@ -316,6 +317,25 @@ def test_a_deleted_project_is_gone_until_label_studio_has_it_again(
     clock.now += AGAIN_S
     assert poll.look()
     assert [p.id for p in services.projects.all()] == [project]
+
+
+def test_the_runs_of_a_deleted_project_end_unless_one_is_about_to_be_promoted(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    runs = [services.runs.open(project, milestone, "milestone") for milestone in (5, 10, 20)]
+    waiting, training, promoting = (run.id for run in runs if run)
+    for id, stage in ((training, "training"), (promoting, PROMOTING)):
+        services.runs.start(id)
+        services.runs.progress(id, stage=stage)
+    label_studio().described = None
+    with take(run_folder(services.settings, training)):
+        with take(run_folder(services.settings, promoting)):
+            poll.look()
+        for id in (waiting, training):
+            ended = services.runs.get(id)
+            assert ended.state == "cancelled"
+            assert ended.message.startswith("The project is not in Label Studio any more. GET ")
+        assert services.runs.get(promoting).state == "running"
 
 
 def test_a_deleted_project_is_looked_for_ever_more_rarely_and_is_no_reason_to_look_soon(
