@@ -69,10 +69,14 @@ def web() -> None:
     """Run Cytoloop's web server alone."""
     import os
 
-    from backend.running.ours import web_command
+    from backend.running.ours import environment, web_command
+    from backend.settings import PACKAGE_ROOT
 
-    command = web_command(settings_from())
-    os.execv(command[0], command)  # noqa: S606 - gunicorn takes the place of this process
+    settings = settings_from()
+    command = web_command(settings)
+    os.chdir(PACKAGE_ROOT)
+    variables = {**os.environ, **environment(settings)}
+    os.execve(command[0], command, variables)  # noqa: S606 - gunicorn takes this one's place
 
 
 def worker() -> None:

@@ -20,7 +20,7 @@ from backend.queue import LEARN, name_in
 from backend.running.http import answers
 from backend.running.lock import holder
 from backend.running.processes import Service
-from backend.settings import Settings
+from backend.settings import PACKAGE_ROOT, Settings
 
 THREADS = 8
 #: The longest silence of gunicorn's worker thread; the requests have limits of their own.
@@ -30,9 +30,12 @@ SILENCE = timedelta(minutes=8)
 
 
 def web_command(settings: Settings) -> tuple[str, ...]:
-    """Return gunicorn's command: one process, since it holds the loaded versions, many threads."""
+    """Return gunicorn's command: one process, since it holds the loaded versions, many threads.
+
+    It is started in `PACKAGE_ROOT`: what gunicorn imports it looks for in its working folder first.
+    """
     return (
-        *(sys.executable, "-m", "gunicorn", "backend.wsgi:app"),
+        *(sys.executable, "-P", "-m", "gunicorn", "backend.wsgi:app"),
         *("--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)),
         *("--bind", f"{settings.host}:{settings.port}"),
         *("--timeout", str(TIMEOUT_S), "--graceful-timeout", "3"),
@@ -51,6 +54,7 @@ def web_service(settings: Settings) -> Service:
         where=here,
         healthy=partial(answers, f"{here}/health"),
         environment=environment(settings),
+        folder=PACKAGE_ROOT,
     )
 
 

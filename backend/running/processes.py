@@ -37,6 +37,8 @@ class Service:
         Told the process id, says whether the service answers by now.
     environment
         Variables beside those of our own process.
+    folder
+        Its working folder; None: that of all.
     patience_s
         How long its start may take.
     grace_s
@@ -51,6 +53,7 @@ class Service:
     where: str
     healthy: Callable[[int], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
     patience_s: float = 60.0
     grace_s: float = 5.0
     on_orphaned: signal.Signals = signal.SIGTERM
@@ -68,7 +71,7 @@ class Process:
         with log.open("ab") as out:
             self._popen = subprocess.Popen(
                 service.command,
-                cwd=folder,
+                cwd=service.folder or folder,
                 env={**os.environ, **service.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -35,7 +35,7 @@ class Supervisor:
     Parameters
     ----------
     folder
-        Working folder of the processes.
+        Working folder of the processes that name none of their own.
     logs
         Each service writes ``<name>.log`` here, across restarts.
     """

@@ -49,7 +49,7 @@ class Forked:
 
 
 def web(command: Sequence[str]) -> None:
-    """Carry out the command of the web process, ``python -m gunicorn …``."""
+    """Carry out the command of the web process, ``python -P -m gunicorn …``."""
     # A push is killed several times in a row.
     polling._Again, polling.LATER = partial(polling._Again, wait_s=0.5), 1.0
     module = command.index("-m") + 1

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from backend.doctor.findings import Patient
+from backend.running.http import answers
 from backend.running.lock import hold
 from backend.running.ours import web_service
 from backend.running.status import status_of
-from backend.running.supervisor import Supervisor
+from backend.running.supervisor import Report, Supervisor
 from backend.services import Services
 from backend.settings import Settings
 
@@ -54,15 +60,64 @@ def test_where_up_runs_the_web_process_is_asked_here_whatever_address_label_stud
     assert web_answers(services, settings) == [False, False]
 
 
+@pytest.fixture
+def free(settings: Settings) -> Settings:
+    """Settings of a home that is there, with a free port."""
+    settings.home.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return settings.model_copy(update={"port": probe.getsockname()[1]})
+
+
 @pytest.mark.integration
 def test_a_web_process_that_ends_leaves_the_whole_store_in_its_file(
-    supervisor: Supervisor, settings: Settings
+    supervisor: Supervisor, free: Settings
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        free = settings.model_copy(update={"port": probe.getsockname()[1]})
     log = free.home / "cytoloop.db-wal"
-    free.home.mkdir()
     supervisor.start([web_service(free)])
     assert log.exists()
     supervisor.stop()
     assert not log.exists()
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A folder with modules of the names of ours, and a configuration of gunicorn's."""
+    folder = tmp_path / "foreign"
+    for name in ("backend", "model"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("raise ImportError('not the right one')")
+    (folder / "gunicorn.conf.py").write_text("bind = raise_an_error()")
+    return folder
+
+
+@pytest.mark.integration
+def test_up_runs_our_own_web_process_whatever_lies_in_the_home(
+    foreign: Path, free: Settings, report: Report
+) -> None:
+    supervisor = Supervisor(foreign, foreign / "logs", report)
+    try:
+        supervisor.start([web_service(free)])
+    finally:
+        supervisor.stop()
+
+
+@pytest.mark.integration
+def test_web_alone_is_our_own_whatever_lies_where_it_is_called(
+    foreign: Path, free: Settings
+) -> None:
+    named = {"HOME": "a-home-that-is-named-from-here", "PORT": str(free.port), "POLL_S": "0"}
+    web = subprocess.Popen(
+        [Path(sys.executable).with_name("cytoloop"), "web"],
+        cwd=foreign,
+        env=os.environ | {f"CYTOLOOP_{name}": value for name, value in named.items()},
+    )
+    try:
+        until = time.monotonic() + 60
+        while not answers(f"{free.address_here}/health") and time.monotonic() < until:
+            assert web.poll() is None
+            time.sleep(0.1)
+        assert answers(f"{free.address_here}/health")
+        assert (foreign / named["HOME"] / "cytoloop.db").exists()
+    finally:
+        web.terminate()
+        web.wait(20)
