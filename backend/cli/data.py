@@ -139,4 +139,7 @@ def _services(
 
 def _tell(done: Exported, out: Path) -> None:
     warn(done.notes)
-    typer.echo(f"{counted(done.images, 'image')}, {counted(done.boxes, 'box')}: {out}")
+    images = counted(done.images, "image")
+    if done.uncounted:
+        images = f"{done.images - done.uncounted} of {images} with a count"
+    typer.echo(f"{images}, {counted(done.boxes, 'box')}: {out}")

@@ -36,11 +36,18 @@ Entry = tuple[str, bytes | Path]
 
 @dataclass(frozen=True)
 class Exported:
-    """How much was exported, and what was left out or odd."""
+    """How much was exported, and what was left out or odd.
+
+    Parameters
+    ----------
+    uncounted
+        How many of the images are in a table of counts without one.
+    """
 
     images: int
     boxes: int
     notes: tuple[str, ...]
+    uncounted: int = 0
 
 
 def export_voc(
@@ -136,8 +143,17 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
     write_whole(out, counts_csv(named, classes))
     boxes = sum(len(k.counted.boxes) for k in known)
     notes += [note for image in known for note in image.notes]
-    notes += _renamed(known) + _warnings(known, "counted as drawn") + _unseen(services, project)
-    return Exported(len(known), boxes, tuple(notes))
+    notes += _unknown(known) + _renamed(known) + _warnings(known, "counted as drawn")
+    notes += _unseen(services, project)
+    uncounted = sum(not _has_boxes(image) for image in known)
+    return Exported(len(known), boxes, tuple(notes), uncounted)
+
+
+def _unknown(images: Sequence[KnownImage]) -> list[str]:
+    unknown = [k.file_name for k in images if not (_has_boxes(k) or k.is_lost)]
+    why = "nobody opened it and no new champion gave it boxes"
+    files = "`cytoloop predict` counts files at once"
+    return [f"nothing known yet, since {why}: {shortened(unknown)}; {files}"] if unknown else []
 
 
 def _unseen(services: Services, project: int) -> list[str]:
@@ -190,6 +206,8 @@ def _chosen(
     chosen = [k for k in known if k.corrected or (not corrected_only and _has_boxes(k))]
     if skipped := [k.file_name for k in chosen if SKIPPED in k.counted.flags]:
         notes.append(f"with what was predicted, since annotators skipped it: {shortened(skipped)}")
+    if not corrected_only:
+        notes += _unknown(known)
     if lost := [k for k in known if k.is_lost]:
         names = shortened([k.file_name for k in lost])
         notes.append(f"left out, since nothing of what was drawn can be used: {names}")

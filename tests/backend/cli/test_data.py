@@ -48,6 +48,24 @@ def test_boxes_and_counts_are_exported(run: Run, tmp_path: Path) -> None:
     counts = run("export", "counts", "--out", tmp_path / "counts.csv", "--project", 1)
     assert counts.exit_code == 0, counts.output
     assert "field0.png,Nucleus,corrected,1," in (tmp_path / "counts.csv").read_text()
+    assert counts.stdout.startswith("1 image, 1 box: ")
+
+
+@pytest.mark.usefixtures("corrected")
+def test_images_without_a_count_are_told_from_those_that_have_one(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    services = build_services(Settings(home=home))
+    for number in range(2):
+        services.images.add(1, f"{number}" * 64, 0, f"new{number}.png", 160, 128)
+        services.images.attach_task(1, f"{number}" * 64, 0, 6 + number)
+    services.engine.dispose()
+    counts = run("export", "counts", "--out", tmp_path / "counts.csv")
+    assert counts.stdout.startswith("1 of 3 images with a count, 1 box: ")
+    assert "gave it boxes: new0.png, new1.png; `cytoloop predict`" in counts.stderr
+    voc = run("export", "voc", "--predictions", "--out", tmp_path / "voc")
+    assert voc.stdout.startswith("1 image, 1 box: ")
+    assert "gave it boxes: new0.png, new1.png; `cytoloop predict`" in voc.stderr
 
 
 @pytest.mark.usefixtures("corrected")

@@ -32,7 +32,11 @@ def test_counts_name_the_source_the_version_and_the_annotator(
     put(3, "c.png", corrected=[])
     put(4, "d.png")
     services.annotators.call({"1": "anna@lab"})
-    export_counts(services, project, tmp_path / "counts.csv")
+    done = export_counts(services, project, tmp_path / "counts.csv")
+    assert (done.images, done.boxes, done.uncounted) == (4, 4, 1)
+    (told,) = done.notes
+    assert told.startswith("nothing known yet, since nobody opened it")
+    assert "d.png; `cytoloop predict`" in told
     with (tmp_path / "counts.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     counted = [(r["image"], r["class"], r["source"], r["count"]) for r in rows]
@@ -94,8 +98,8 @@ def test_tasks_of_label_studio_whose_image_never_came_are_told(
         "not counted: 2 tasks of Label Studio without an image here: not opened yet, or the image "
         "cannot be read",
     )
-    put(2, "b.png")
-    put(3, "c.png")
+    put(2, "b.png", predicted=[])
+    put(3, "c.png", predicted=[])
     assert export_counts(services, project, tmp_path / "counts.csv").notes == ()
 
 
