@@ -215,7 +215,8 @@ class _Importer:
             self._bring_others(path, data, first.pages, first.sha256)
         elif first.pages > 1:
             self._done.notes.append(
-                f"{path.name} has {first.pages} pages: the first was taken (--pages all takes each)"
+                f"{path.name} has {first.pages} pages: the first was taken "
+                "(cytoloop import DIR --pages all takes each)"
             )
 
     def _bring_others(self, path: Path, data: bytes, pages: int, sha256: str) -> None:
