@@ -144,15 +144,21 @@ def read_truth(
     return replace(truth, boxes=boxes, notes=truth.notes + ((note,) if odd else ()))
 
 
-def check_classes(boxes: Iterable[Box], allowed: Sequence[str] | None) -> None:
-    """Raise BadRequest when a box has a class that is not allowed; None allows all."""
+def check_classes(boxes: Iterable[Box], allowed: Sequence[str] | None, or_else: str = "") -> None:
+    """Raise BadRequest when a box has a class that is not allowed; None allows all.
+
+    Parameters
+    ----------
+    or_else
+        What else can be done about it than to rename the class.
+    """
     found = classes_of(boxes)
     unknown = [label for label in found if allowed is not None and label not in allowed]
     if unknown:
         raise BadRequest(
             f"Unknown class {', '.join(unknown)}. The annotations have {', '.join(found)}; known "
             f"are {', '.join(allowed or ()) or 'none'}. Name a known class for it with "
-            f"--map {unknown[0]}={(allowed or ('CLASS',))[0]}."
+            f"--map {unknown[0]}={(allowed or ('CLASS',))[0]}{or_else and f', or {or_else}'}."
         )
 
 

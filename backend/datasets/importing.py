@@ -143,16 +143,24 @@ def _renamed(annotation: TruthSource, mapping: Mapping[str, str]) -> Iterator[Bo
 
 
 def _check(project: Project, boxes: list[Box]) -> None:
+    classes = _shows_imported(project).classes
+    others = "let the project have those of the annotations with --classes from-annotations"
+    check_classes(boxes, classes, or_else=others)
+
+
+def _shows_imported(project: Project) -> LabellingInterface:
+    """Return a project's interface, which shows the image of imported tasks."""
     interface = LabellingInterface.parse(project.label_config)
     if interface.data_key != "image":
         raise BadRequest(
             f'The label_config shows "${interface.data_key}", but imported tasks carry their image '
             'as "image": write value="$image" in its <Image>.'
         )
-    check_classes(boxes, interface.classes)
+    return interface
 
 
 def _give_classes(services: Services, project: Project, classes: tuple[str, ...]) -> Project:
+    _shows_imported(project)  # else nothing of it is changed
     keep = services.annotations.corrected_count(project.id) > 0
     config = with_classes(project.label_config, classes, keep=keep)
     services.label_studio.patch_project(project.id, label_config=config)

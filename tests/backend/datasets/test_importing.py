@@ -169,7 +169,8 @@ def test_an_unknown_class_stops_the_import_before_anything_is_done(
     services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
 ) -> None:
     xml = save_voc(folder.parent / "voc" / "a.xml", [Box(1, 1, 9, 9, "N")]).parent
-    with pytest.raises(BadRequest, match=r"Unknown class N.*known are Cell, Debris"):
+    ways = "--map N=Cell, or let .* --classes from-annotations"
+    with pytest.raises(BadRequest, match=f"Unknown class N.*known are Cell, Debris.*{ways}"):
         import_folder(services, project, folder, xml)
     assert label_studio.kept == {}
     done = import_folder(services, project, folder, xml, mapping={"N": "Cell"})
@@ -186,6 +187,18 @@ def test_the_project_can_take_its_classes_from_the_annotations(
     save_voc(xml / "b.xml", [Box(1, 1, 9, 9, "WBC")], name="b.jpg")
     import_folder(services, project, folder, xml, classes_from_annotations=True)
     assert services.projects.get(project).classes == ("RBC", "WBC")
+
+
+def test_a_project_that_cannot_show_imported_images_keeps_its_classes(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    shows_pic = services.projects.get(project).label_config.replace("$image", "$pic")
+    services.projects.ensure(project, "proj1", shows_pic)
+    xml = save_voc(folder.parent / "voc" / "a.xml", [Box(1, 1, 9, 9, "RBC")]).parent
+    with pytest.raises(BadRequest, match=r'shows "\$pic".*write value="\$image"'):
+        import_folder(services, project, folder, xml, classes_from_annotations=True)
+    assert label_studio.label_config == ""
+    assert services.projects.get(project).label_config == shows_pic
 
 
 def test_label_studio_away_is_told_and_nothing_is_noted_as_imported(
