@@ -84,6 +84,8 @@ def project(
 
     services = services_from(home)
     chosen = choosing.choose_project(services.projects, project)
+    if cell_diameter:
+        services.registry.champion(str(chosen.id)).require_finds_scale()
     changes: dict[str, Any] = {}
     if milestones is not None:
         changes["milestones"] = _numbers(milestones)

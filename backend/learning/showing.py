@@ -96,6 +96,8 @@ def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float
         When Redis cannot be reached; the poll gives the tasks their boxes later.
     """
     key, champion = str(project), services.registry.champion(str(project))
+    if cell_diameter_px is None and not champion.finds_scale:
+        return
     champion.require_finds_scale()
     services.registry.set_policy(
         key, champion, lambda policy: replace(policy, cell_diameter_px=cell_diameter_px)

@@ -86,9 +86,14 @@ def test_the_diameter_of_the_cells_is_told_until_it_is_learned(run: Run, home: P
     run("project", "--cell-diameter", "0")
     assert "cell diameter  found in each image" in run("project").stdout
     registry.promote("3", CLASSICAL_ID)
-    refused = run("project", "--cell-diameter", "40")
+    before = run("project").stdout
+    refused = run("project", "--cell-diameter", "40", "--milestones", "3,6")
     assert refused.exit_code == 2
     assert "needs no cell diameter" in refused.stderr
+    assert run("project").stdout == before
+    found = run("project", "--cell-diameter", "0", "--milestones", "3,6")
+    assert found.exit_code == 0, found.stderr
+    assert "3, 6, then" in found.stdout
 
 
 def test_offline_too_a_version_is_told_what_its_project_was_told(run: Run, home: Path) -> None:
