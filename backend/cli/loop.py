@@ -128,5 +128,6 @@ def _project_lines(project: ProjectStatus) -> list[str]:
         by = "" if run["trigger"] == "milestone" else " by the button"
         going = f", {run['stage']} {run['fraction']:.0%}" if run["state"] == "running" else ""
         at = f"run {run['job']:<6} at {counted(run['corrected'] or run['milestone'], 'image')}{by}"
-        lines.append(f"{at}: {run['state']}{going} {run['message']}".rstrip())
+        said = run["message"].partition("\n")[0]
+        lines.append(f"{at}: {run['state']}{going} {said}".rstrip())
     return lines

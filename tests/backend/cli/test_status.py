@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from backend.services import build_services
+from backend.settings import Settings
 from tests.backend.cli.conftest import Run
+from tests.backend.conftest import LABEL_CONFIG
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
@@ -22,3 +26,15 @@ def test_a_program_reads_the_status(run: Run) -> None:
     found = json.loads(run("status", "--json").stdout)
     assert {service["name"] for service in found["services"] if not service["answers"]} >= {"Redis"}
     assert found["projects"] == []
+
+
+def test_a_run_has_one_line_of_what_it_said(run: Run, home: Path) -> None:
+    services = build_services(Settings(home=home))
+    services.projects.ensure(1, "proj1", LABEL_CONFIG)
+    opened = services.runs.open(1, 5, "milestone")
+    assert opened is not None
+    services.runs.finish(opened.id, "refused", "Not better.\nA note.")
+    services.engine.dispose()
+    shown = run("status").stdout
+    assert shown.endswith(f"  run {opened.id:<6} at 5 images: refused Not better.\n")
+    assert "A note." in run("status", "--json").stdout
