@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PREFIX = "CYTOLOOP_"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+#: Whether this is a checkout of the repository, where `make` sets up what is missing.
+IS_CHECKOUT = (PACKAGE_ROOT / "Makefile").exists()
 #: In the home: the ports on which `cytoloop up` last ran.
 PORTS_FILE = "ports.json"
 PORTS = ("port", "label_studio_port")
@@ -53,8 +55,8 @@ class Settings(BaseSettings):
     label_studio_browser_url
         Its address for that browser; the address under which Cytoloop reaches it when empty.
     label_studio_port, label_studio_command
-        Where the one that `cytoloop up` starts listens; its program, when `make setup` did not
-        install it.
+        Where the one that `cytoloop up` starts listens; its program, when it is neither that of
+        `make setup` nor, where Cytoloop was installed as a package, on the path.
     label_config
         File of the labels that a project made by `cytoloop up` gets.
     backend_user, backend_password, webhook_secret

@@ -36,7 +36,11 @@ def packages(patient: Patient) -> Iterator[Finding]:
         if needed.marker is None or needed.marker.evaluate():
             wrong += _wrong(needed)
     if wrong:
-        yield fail("Packages", "; ".join(wrong), "Set the environment up again: make setup.")
+        yield fail(
+            "Packages",
+            "; ".join(wrong),
+            "Set the environment up again: make setup, or pip install.",
+        )
         return
     named = ", ".join(filter(None, map(_version_of, NAMED)))
     python = ".".join(map(str, sys.version_info[:3]))

@@ -15,13 +15,10 @@ from backend.errors import LabelStudioError
 from backend.queue import without_password
 from backend.running.errors import RunningError
 from backend.running.http import TIMEOUT_S
-from backend.running.label_studio import program
+from backend.running.label_studio import TESTED, program
 from backend.running.ours import lives, web_address, workers
 from backend.running.ports import is_free
 from backend.running.redis import redis_server
-
-#: The Label Studio whose API the tests speak to.
-TESTED = "1.23"
 
 
 def redis(patient: Patient) -> Iterator[Finding]:
@@ -78,7 +75,8 @@ def label_studio(patient: Patient) -> Iterator[Finding]:
         yield ok("Label Studio", f"{version} at {url}")
     else:
         says = f"{version} at {url}; Cytoloop is tested with {TESTED}"
-        yield warn("Label Studio", says, "Most will work. If not: make setup brings the right one.")
+        mend = f"Most will work. If not: make setup, or pip install 'label-studio=={TESTED}.*'."
+        yield warn("Label Studio", says, mend)
     try:
         user = patient.label_studio.check()["user"]
     except LabelStudioError as error:

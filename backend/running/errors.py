@@ -16,7 +16,7 @@ class PortBusy(RunningError):
 
 
 class ProgramMissing(RunningError):
-    """A program that `make setup` would have installed."""
+    """A program that is to be installed, as `make setup` does."""
 
 
 class ServiceFailed(RunningError):

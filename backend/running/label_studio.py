@@ -14,8 +14,11 @@ from backend.running.http import answers
 from backend.running.lock import holder
 from backend.running.processes import Service
 from backend.services import Services
-from backend.settings import PACKAGE_ROOT, Settings
+from backend.settings import IS_CHECKOUT, PACKAGE_ROOT, Settings
 
+#: The Label Studio whose API the tests speak to.
+TESTED = "1.23"
+#: Of `make setup`.
 ENVIRONMENT_PROGRAM = PACKAGE_ROOT / ".venv-label-studio" / "bin" / "label-studio"
 DATABASE = "label_studio.sqlite3"
 FIRST_START_S = 600.0
@@ -93,12 +96,16 @@ def is_first_start(settings: Settings) -> bool:
 
 
 def program(settings: Settings) -> str:
-    """Return the command: the chosen one, else the one that `make setup` installed."""
-    wanted = settings.label_studio_command or str(ENVIRONMENT_PROGRAM)
+    """Return the command: the chosen one, else that of `make setup`, or of the path."""
+    wanted = settings.label_studio_command or (
+        str(ENVIRONMENT_PROGRAM) if IS_CHECKOUT else ENVIRONMENT_PROGRAM.name
+    )
     if found := shutil.which(wanted):
         return str(Path(found).absolute())  # services are started in the home
+    way = f"in an environment of its own (pip install 'label-studio=={TESTED}.*')"
     raise ProgramMissing(
-        f"Label Studio is not at {wanted}. Install it with `make setup`, name its command "
+        f"Label Studio's command was not found: {wanted}. Install it "
+        f"{'with `make setup`' if IS_CHECKOUT else way}, name its command "
         "(CYTOLOOP_LABEL_STUDIO_COMMAND), or attach one that runs already (cytoloop connect)."
     )
 

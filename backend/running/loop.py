@@ -101,7 +101,8 @@ def welcome(services: Services, terminal: Terminal) -> None:
     terminal.say(f"See progress  {settings.browser_address}")
     dashboard_password = credentials.backend_password
     terminal.say(f"              user {settings.backend_user}  password {dashboard_password}")
-    terminal.say(f"Both logins are kept in {settings.home / FILE_NAME}. Ctrl-C stops everything.")
+    kept = "The login is" if credentials.label_studio_url else "Both logins are"
+    terminal.say(f"{kept} kept in {settings.home / FILE_NAME}. Ctrl-C stops everything.")
 
 
 @contextmanager

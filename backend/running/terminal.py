@@ -54,7 +54,7 @@ class Terminal:
     def stopped(self) -> None:
         """Say that nothing runs any more."""
         self._quiet()
-        self.console.print("Stopped. `make run` finds everything as it was.")
+        self.console.print("Stopped. The next start finds everything as it was.")
 
     def done(self, label: str, words: str) -> None:
         """Print one finished line."""

@@ -96,6 +96,21 @@ def test_a_label_studio_that_is_not_installed_is_named_with_what_to_do(tmp_path:
         program(settings)
 
 
+def test_where_cytoloop_is_installed_as_a_package_label_studio_is_looked_for_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("backend.running.label_studio.IS_CHECKOUT", False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings = Settings(home=tmp_path / "home")
+    with pytest.raises(ProgramMissing) as missing:
+        program(settings)
+    assert "not found: label-studio. Install it in an environment of its own" in str(missing.value)
+    assert "make setup" not in str(missing.value)
+    there = tmp_path / "label-studio"
+    there.touch(0o755)
+    assert program(settings) == str(there)
+
+
 def test_label_studio_keeps_its_data_and_words_at_home(tmp_path: Path):
     credentials = Credentials()
     variables = environment("http://127.0.0.1:1", tmp_path, credentials)
