@@ -45,6 +45,8 @@ class ProjectOverview:
     capped
         Images that nobody corrected in which the version that serves reached a limit on the number
         of boxes.
+    exportable
+        What boxes there are to take away: ``corrected``, ``predicted``.
     """
 
     project: Project
@@ -60,6 +62,7 @@ class ProjectOverview:
     active: Run | None
     ended: tuple[Run, ...]
     capped: int
+    exportable: tuple[str, ...]
 
     @property
     def of_seen(self) -> str:
@@ -70,7 +73,8 @@ class ProjectOverview:
     @property
     def shown(self) -> list[str]:
         """What the page tells and cannot renew by itself: it is loaded anew when this changes."""
-        return [str(self.ended[0].id) if self.ended else "", self.served, self.problem]
+        last = str(self.ended[0].id) if self.ended else ""
+        return [last, self.served, self.problem, *self.exportable]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -97,6 +101,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     corrected = services.annotations.corrected_count(project.id)
     step = services.settings.milestone_step
     upcoming = next(upcoming_milestones(services, project), None)
+    boxes = {"corrected": corrected, "predicted": services.predictions.shown_tasks(project.id)}
     return ProjectOverview(
         project=project,
         link=project_page(services.label_studio_for_browsers, project.id),
@@ -111,6 +116,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         active=services.runs.active(project.id),
         ended=_ended(runs),
         capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
+        exportable=tuple(which for which, there in boxes.items() if there),
     )
 
 

@@ -246,6 +246,24 @@ def test_a_browser_gets_what_was_drawn_as_voc(client: FlaskClient, submitted: No
     assert float(objects[1].findtext("bndbox/xmin", "")) == pytest.approx(441.5, abs=0.5)
 
 
+def test_the_dashboard_links_only_boxes_that_there_are(
+    client: FlaskClient, project: int, payload: Any, label_studio_files: None
+) -> None:
+    corrected, predicted = "/projects/1/export/voc", "/projects/1/export/voc?predicted=1"
+    steps = [("", None, []), ("/predict", "predict-on-task-open", [predicted])]
+    steps.append(("/webhook", "ANNOTATION_UPDATED-ui", [corrected, predicted]))
+    before: Any = None
+    for address, body, linked in steps:
+        if body:
+            client.post(address, json=payload(body))
+        page = client.get("/").text
+        assert [each for each in (corrected, predicted) if f'href="{each}"' in page] == linked
+        assert ("No boxes yet" in page) == (not linked)
+        assert all(client.get(each, buffered=True).status_code == 200 for each in linked)
+        assert shown(client) != before
+        before = shown(client)
+
+
 def test_a_browser_gets_the_counts_as_csv(client: FlaskClient, submitted: None) -> None:
     answer = client.get("/projects/1/export/counts", buffered=True)
 
