@@ -98,6 +98,17 @@ def test_a_service_that_another_waits_for_says_whether_it_is_well(composed):
     assert all("healthcheck" in composed[name] for name in awaited)
 
 
+def test_the_web_process_may_take_a_minute_to_start(composed):
+    assert composed["web"]["healthcheck"]["start_period"] in ("60s", "1m", "1m0s")
+
+
+def test_an_image_of_our_own_is_built_and_never_pulled(composed):
+    built = {service["image"] for service in composed.values() if "build" in service}
+    others = [s for s in composed.values() if s["image"] in built and "build" not in s]
+    assert built == {"cytoloop"}
+    assert [service["pull_policy"] for service in others] == ["never"]
+
+
 def test_each_command_in_compose_is_one_of_cytoloops(composed):
     from backend.cli import make_app
 
