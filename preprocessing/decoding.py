@@ -34,6 +34,7 @@ MOST_EXACT = 2**24
 #: The orientations of an image that is not stored upright.
 _TURNED = range(2, 9)
 PNG_DEPTH_AT = 24
+_JPEG = b"\xff\xd8"
 MOST_SAMPLES = 4
 
 # Fixed-point weights of red, green and blue (ITU-R BT.601) as Pillow's mode L has them; their sum
@@ -95,15 +96,17 @@ def _failures_named(name: str) -> Iterator[None]:
 
 
 def _is_tiff(source: Path | bytes) -> bool:
-    head = source[:4] if isinstance(source, bytes) else _head_of(source)
+    head = _head_of(source)
     if not head:
         raise UnreadableImage("the file is empty (0 bytes); copy it again.")
     return head in MAGIC
 
 
-def _head_of(path: Path) -> bytes:
+def _head_of(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:4]
     try:
-        with path.open("rb") as file:
+        with source.open("rb") as file:
             return file.read(4)
     except OSError as error:
         raise UnreadableImage(
@@ -168,7 +171,7 @@ def open_flat(source: Path | bytes) -> Image:
     Raises
     ------
     UnreadableImage
-        It is neither, or has more pixels than Pillow takes.
+        It is neither, or a JPEG of a kind that Pillow cannot read, or has too many pixels for it.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -178,12 +181,21 @@ def open_flat(source: Path | bytes) -> Image:
     try:
         return Image.open(_stream(source), formats=("PNG", "JPEG"))
     except UnidentifiedImageError as error:
-        raise UnreadableImage("not a TIFF, PNG or JPEG; save it as one of these.") from error
+        raise UnreadableImage(_why_unknown(source)) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(
             "a PNG or JPEG of more than 179 million pixels is too large; cut it into tiles, or "
             "save it as a grey TIFF."
         ) from error
+
+
+def _why_unknown(source: Path | bytes) -> str:
+    if _head_of(source).startswith(_JPEG):
+        return (
+            "a JPEG of a kind that is not read, such as of 12 bits, or damaged; save it as TIFF or "
+            "PNG."
+        )
+    return "not a TIFF, PNG or JPEG; save it as one of these."
 
 
 def _flat_pixels(image: Image, source: Path | bytes) -> Pixels:

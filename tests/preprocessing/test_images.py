@@ -320,6 +320,14 @@ def test_what_is_no_image_is_refused_with_the_way_out(content, tmp_path):
         read_image(path)
 
 
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_jpeg_of_twelve_bits_is_told_as_one_that_is_not_read(discs, tmp_path, as_file):
+    path = tmp_path / "deep.jpg"
+    path.write_bytes(imagecodecs.jpeg_encode(discs().astype(np.uint16) * 16, bitspersample=12))
+    with pytest.raises(UnreadableImage, match=r"a JPEG of a kind that is not read.*TIFF or PNG"):
+        read_image(path if as_file else path.read_bytes())
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UnreadableImage, match=r"gone\.tif: it cannot be opened"):
         read_image(tmp_path / "gone.tif")
