@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,14 +180,27 @@ def evaluate(
         warn([f"{version.id} learned from or was chosen by these, {fate}: {', '.join(seen)}"])
     loaded = registry.load(version.id, settings.device).told(diameter)
     classes = version.classes or folder.classes
+    unnamed = _without_classes(version, classes)
+    warn(unnamed)
     report = evaluate_version(loaded, judged, classes)
     if as_json:
-        extra: dict[str, Any] = {"version": version.id, "seen": seen, "notes": folder.notes}
+        notes = [*folder.notes, *unnamed]
+        extra: dict[str, Any] = {"version": version.id, "seen": seen, "notes": notes}
         typer.echo(json.dumps(extra | report.to_json(), indent=1))
     else:
         typer.echo(figures.report_text(report))
     if picture:
         _draw(report, f"{version.id} on {counted(len(judged), 'image')} of {images}", picture)
+
+
+def _without_classes(version: ModelVersion, classes: Sequence[str]) -> list[str]:
+    """Say which figures mean nothing of a version without classes that is judged by several."""
+    if version.classes or len(classes) < 2:
+        return []
+    return [
+        f"{version.id} knows no classes: all its boxes are taken for {classes[0]}, so figures by "
+        'class and their mean say nothing; those of "any class" do'
+    ]
 
 
 def _draw(report: EvaluationReport, title: str, picture: Path) -> None:

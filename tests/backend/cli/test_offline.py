@@ -46,6 +46,19 @@ def test_evaluate_prints_figures_a_person_can_read(run: Run, cells: Path) -> Non
     assert "mAP of the thesis " in result.stdout
 
 
+def test_evaluate_says_that_a_version_without_classes_is_not_judged_by_class(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(cells, tmp_path / "two")
+    changed = tmp_path / "two" / "annotations" / "field1.xml"
+    changed.write_text(changed.read_text().replace("<name>Nucleus<", "<name>Platelet<"))
+    folders = ("--model", CLASSICAL_ID, "--images", cells / "images", "--annotations")
+    told = run("evaluate", *folders, changed.parent, "--json")
+    assert f"{CLASSICAL_ID} knows no classes: all its boxes are taken for Nucleus" in told.stderr
+    assert json.loads(told.stdout)["notes"][0].startswith(f"{CLASSICAL_ID} knows no classes")
+    assert "knows no classes" not in run("evaluate", *folders, cells / "annotations").stderr
+
+
 def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path: Path) -> None:
     words = ("--images", cells / "images", "--annotations", cells / "annotations")
     result = run("evaluate", *words, "--picture", tmp_path / "new" / "worth.png")
