@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from backend.datasets import histogram_figures
-from backend.datasets.folder import read_record
+from backend.datasets.folder import page_flags, read_record
 from backend.datasets.naming import UniqueNames
 from backend.datasets.writing import as_csv, require_empty, write_whole
 from backend.errors import BadRequest
@@ -123,7 +123,7 @@ def match_into(
     for path, record in _readable(files, notes, advance):
         prepared, name = prepare(record, groups), f"{names.stem(path.name)}.{suffix}"
         write_whole(out / name, encode(prepared, bits, suffix))
-        flags = "; ".join(prepared.flags)
+        flags = "; ".join((*page_flags(record), *prepared.flags))
         rows.append((path.name, name, prepared.group, f"{prepared.distance:.4f}", flags))
     write_whole(out / TABLE, as_csv([COLUMNS, *rows]))
     return MatchedFolder(len(rows), tuple(notes))

@@ -129,6 +129,11 @@ def read_record(path: Path, notes: list[str]) -> ImageRecord | None:
     return record
 
 
+def page_flags(record: ImageRecord) -> tuple[str, ...]:
+    """Return the flag of the first page of several, of which the others are not looked at."""
+    return (f"first of {record.pages} pages",) if record.pages > 1 else ()
+
+
 def read_truth(
     path: Path,
     annotation: TruthSource,

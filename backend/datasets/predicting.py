@@ -9,7 +9,7 @@ from pathlib import Path
 from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
-from backend.datasets.folder import read_record
+from backend.datasets.folder import page_flags, read_record
 from backend.datasets.naming import UniqueNames, composed, well_named
 from backend.datasets.pairing import find_images
 from backend.datasets.rawfiles import turned_note
@@ -190,7 +190,7 @@ def _count(
         boxes=tuple(Policy.of(loaded.version).shown(found.detections).boxes()),
         source="predicted",
         model_version=loaded.version.id,
-        flags=found.flags,
+        flags=(*page_flags(record), *found.flags),
     )
 
 

@@ -104,6 +104,18 @@ def test_a_defocused_image_is_flagged_in_the_table(run: Run, mixed: Path, groups
     assert "out-of-focus" in rows_of(groups.parent / "m" / "contrast.csv")["blurred.png"]["flags"]
 
 
+def test_the_first_page_of_several_is_flagged_in_the_table(
+    run: Run, groups: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "stacks").mkdir()
+    levels = np.random.default_rng(0).integers(0, 256, (3, 64, 80), np.uint8)
+    tifffile.imwrite(tmp_path / "stacks" / "s.tif", levels, photometric="minisblack")
+    words = ("--groups", groups, "--out", tmp_path / "out")
+    assert run("preprocess", "apply", tmp_path / "stacks", *words).exit_code == 0
+    flags = rows_of(tmp_path / "out" / "contrast.csv")["s.tif"]["flags"]
+    assert flags.split("; ")[0] == "first of 3 pages"
+
+
 def test_figure_draws_a_row_for_each_image(run: Run, mixed: Path, groups: Path) -> None:
     out = groups.parent / "figure.png"
     images = [mixed / name for name in ("clear1.png", "faint1.png", "wide.tif")]

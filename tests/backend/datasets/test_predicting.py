@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from backend.datasets.counting import KEPT, TABLE
@@ -52,6 +54,20 @@ def test_a_limit_that_was_reached_is_told_with_what_it_means_and_what_to_do(
     with (tmp_path / "out" / TABLE).open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert note == f"a.png: {row['flags']}"
+
+
+def test_a_stack_of_which_only_the_first_page_is_counted_is_flagged_in_the_table(
+    tmp_path: Path,
+) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", levels(3), photometric="minisblack")
+    predict_into(tmp_path / "out", [tmp_path / "stack.tif"], version_of(Crowded()))
+    with (tmp_path / "out" / TABLE).open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["flags"].split("; ")[0] == "first of 3 pages"
+
+
+def levels(pages: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (pages, 48, 64), np.uint8)
 
 
 def test_an_image_that_a_tag_turns_is_named_since_some_tools_ignore_it(
