@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from backend.datasets import histogram_figures
-from backend.datasets.folder import page_flags, read_record
+from backend.datasets.folder import ImageReader, page_flags
 from backend.datasets.naming import UniqueNames
 from backend.datasets.writing import as_csv, require_empty, write_whole
 from backend.errors import BadRequest
@@ -79,12 +79,12 @@ def fit_folder(
     """
     # The same pixels count as will be matched: a named image is evened out with the others.
     histograms = [histogram_of(ground(read_image(path).pixels, config)) for path in named]
-    notes, traits = list[str](), dict[Path, Traits]()
-    for path, record in _readable(files, notes, advance):
+    reader, traits = ImageReader(), dict[Path, Traits]()
+    for path, record in _readable(files, reader, advance):
         traits[path] = traits_of(record, config)
     groups = fit_groups(list(traits.values()), config, histograms)
     assigned = {path: groups.assign(one.profile) for path, one in traits.items()}
-    return FittedFolder(groups, assigned, tuple(notes))
+    return FittedFolder(groups, assigned, tuple(reader.notes))
 
 
 def picture_of(fitted: FittedFolder) -> bytes:
@@ -119,14 +119,14 @@ def match_into(
         ``out`` holds something, or no image can be read.
     """
     require_empty(out)
-    names, notes, rows = UniqueNames(), list[str](), list[tuple[object, ...]]()
-    for path, record in _readable(files, notes, advance):
+    names, reader, rows = UniqueNames(), ImageReader(), list[tuple[object, ...]]()
+    for path, record in _readable(files, reader, advance):
         prepared, name = prepare(record, groups), f"{names.stem(path.name)}.{suffix}"
         write_whole(out / name, encode(prepared, bits, suffix))
         flags = "; ".join((*page_flags(record), *prepared.flags))
         rows.append((path.name, name, prepared.group, f"{prepared.distance:.4f}", flags))
     write_whole(out / TABLE, as_csv([COLUMNS, *rows]))
-    return MatchedFolder(len(rows), tuple(notes))
+    return MatchedFolder(len(rows), tuple(reader.notes))
 
 
 def encode(prepared: Prepared, bits: Bits, suffix: Format) -> bytes:
@@ -142,9 +142,9 @@ def encode(prepared: Prepared, bits: Bits, suffix: Format) -> bytes:
 
 
 def _readable(
-    files: Sequence[Path], notes: list[str], advance: Advance
+    files: Sequence[Path], reader: ImageReader, advance: Advance
 ) -> Iterator[tuple[Path, ImageRecord]]:
-    """Give each image that can be read; the others go to the notes.
+    """Give each image that can be read; the reader keeps what to tell of the others.
 
     Raises
     ------
@@ -154,8 +154,8 @@ def _readable(
     read = 0
     for done, path in enumerate(files):
         advance(done / len(files), path.name)
-        if (record := read_record(path, notes)) is not None:
+        if (record := reader.read(path)) is not None:
             read += 1
             yield path, record
     if not read:
-        raise BadRequest("\n  ".join(["None of the images can be read:", *first_of(notes)]))
+        raise BadRequest("\n  ".join(["None of the images can be read:", *first_of(reader.notes)]))

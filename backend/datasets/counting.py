@@ -72,6 +72,7 @@ class Counts:
         if self.entries:
             require_as_begun(out / TABLE, began, how)
         self._waiting = list(self.entries)
+        self._left_out: list[tuple[object, ...]] = []
 
     def claim(self, file: str, sha256: str) -> str | None:
         """Return the stem of an image that is counted, None for a new one; each stem but once."""
@@ -102,10 +103,16 @@ class Counts:
         self._keep()
         return entry
 
+    def leave_out(self, name: str, why: str) -> None:
+        """Give an image that cannot be counted its rows, which the next call forgets."""
+        flag = f"left out: {why.partition(';')[0]}"  # the cause: advice is for who calls
+        image = CountedImage(name, 0, 0, (), "none", flags=(flag,))
+        self._left_out += rows_of(image, self._classes)
+
     def write_table(self) -> None:
         """Write the table of all images."""
-        rows = (row for entry in self.entries.values() for row in entry.rows)
-        write_whole(self._out / TABLE, table_of(rows))
+        rows = [row for entry in self.entries.values() for row in entry.rows]
+        write_whole(self._out / TABLE, table_of(rows + self._left_out))
 
     def _keep(self) -> None:
         images = {stem: vars(entry) for stem, entry in self.entries.items()}

@@ -33,10 +33,10 @@ class CountedImage:
     name
         What the user calls it.
     width, height
-        Pixels.
+        Pixels; of an image that cannot be looked at 0.
     source
         Whether a person corrected the boxes, a model predicted them, or no count is known: nobody
-        looked yet, or nothing of what was drawn can be used.
+        looked yet, the image cannot be looked at, or nothing of what was drawn can be used.
     model_version
         The version that predicted the boxes, or whose boxes were corrected; empty when unknown.
     flags

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,6 +26,9 @@ from model.wording import counted, first_of
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, read_image
 
+#: Images that one sentence names as left out for one reason.
+LEFT_OUT_NAMED = 20
+
 
 @dataclass(frozen=True)
 class LabelledFolder:
@@ -36,7 +39,7 @@ class LabelledFolder:
     images
         In order of file name; each content once.
     notes
-        What was left out, clipped or odd, a sentence each.
+        What was left out, clipped or odd, in sentences; first the images that were left out.
     labels
         The same boxes with the size of their image, as the label guard sees them.
     unusable
@@ -102,8 +105,8 @@ def labelled_folder(
     misnamed: list[str] = []
     files = find_images(images, misnamed)
     pairing = pair(files, find_annotations(annotations, notes, misnamed))
-    reading = _Reading(mapping or {}, one_based, notes, unusable=len(notes))
-    notes += [*misnamed, *pairing.notes, *pairing.notes_on_the_lone()]
+    reading = _Reading(mapping or {}, one_based, misnamed, notes, unusable=len(notes))
+    notes += [*pairing.notes, *pairing.notes_on_the_lone()]
     if others := others_in(images, annotations):
         notes.append(f"{counted(len(others), 'other file')} left out: {shortened(others)}")
     for done, (path, annotation) in enumerate(pairing.pairs, start=1):
@@ -113,20 +116,42 @@ def labelled_folder(
     folder = reading.folder()
     check_classes((box for image in folder.images for box in image.boxes), classes)
     if not folder.images:
-        raise BadRequest(_nothing_usable(images, annotations, notes))
+        raise BadRequest(_nothing_usable(images, annotations, folder.notes))
     return folder
 
 
-def read_record(path: Path, notes: list[str]) -> ImageRecord | None:
-    """Read the first page of an image; None and a note when it cannot be read."""
-    try:
-        record = read_image(path)
-    except UnreadableImage as error:
-        notes.append(f"{path.name} left out: {error}")
-        return None
-    if record.pages > 1:
-        notes.append(f"{path.name} has {record.pages} pages: the first is taken")
-    return record
+class ImageReader:
+    """Reads one image after the other, and keeps what is to be told of them."""
+
+    def __init__(self) -> None:
+        #: Why an image is left out, by its path.
+        self.left_out: dict[Path, str] = {}
+        self._stacks: list[str] = []
+
+    def read(self, path: Path) -> ImageRecord | None:
+        """Read the first page of an image; None when it cannot be read, and is left out."""
+        try:
+            record = read_image(path)
+        except UnreadableImage as error:
+            self.left_out[path] = str(error).removeprefix(f"{path.name}: ")
+            return None
+        if record.pages > 1:
+            self._stacks.append(path.name)
+        return record
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, and of what the first page was taken: a sentence for all alike."""
+        names = defaultdict[str, list[str]](list)
+        for path, why in self.left_out.items():
+            names[why].append(path.name)
+        notes = [
+            f"{shortened(each, LEFT_OUT_NAMED)} left out: {why}" for why, each in names.items()
+        ]
+        if stacks := self._stacks:
+            several = f"{counted(len(stacks), 'image')} with several pages, of which the first is"
+            notes.append(f"{several} taken: {shortened(stacks)}")
+        return notes
 
 
 def page_flags(record: ImageRecord) -> tuple[str, ...]:
@@ -179,22 +204,24 @@ class _Reading:
 
     mapping: Mapping[str, str]
     one_based: bool
+    misnamed: list[str]
     notes: list[str]
     unusable: int
+    reader: ImageReader = field(default_factory=ImageReader)
     kept: dict[str, LabelledImage] = field(default_factory=dict)
     labels: dict[str, ImageLabels] = field(default_factory=dict)
 
     def take(self, path: Path, annotation: TruthSource) -> None:
         """Read an image with its annotation; notes say why it was left out."""
-        if (record := read_record(path, self.notes)) is None:
+        if (record := self.reader.read(path)) is None:
             return
         truth = read_truth(path, annotation, record, self.mapping, self.one_based)
         self.notes += truth.notes
         self.unusable += truth.unusable
         if truth.is_lost:
-            self.notes.append(f"{path.name} left out: {NONE_USABLE}")
+            self.reader.left_out[path] = NONE_USABLE
         elif twin := self.kept.get(record.sha256):
-            self.notes.append(f"{path.name} left out: it is the same file as {twin.name}")
+            self.reader.left_out[path] = f"it is the same file as {twin.name}"
         else:
             self._keep(path, record, truth)
 
@@ -207,7 +234,8 @@ class _Reading:
 
     def folder(self) -> LabelledFolder:
         images, labels = tuple(self.kept.values()), tuple(self.labels.values())
-        return LabelledFolder(images, tuple(self.notes), labels, self.unusable)
+        notes = (*self.misnamed, *self.reader.notes, *self.notes)
+        return LabelledFolder(images, notes, labels, self.unusable)
 
 
 def _nothing_usable(images: Path, annotations: Path, notes: Sequence[str]) -> str:

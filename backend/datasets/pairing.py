@@ -192,11 +192,11 @@ def _choose(images: Sequence[Path], annotation: TruthSource, notes: list[str]) -
     return chosen
 
 
-def shortened(names: Iterable[str]) -> str:
+def shortened(names: Iterable[str], most: int = NAMED_AT_MOST) -> str:
     """Return the first names and how many more there are."""
     all_names = list(names)
-    more = len(all_names) - NAMED_AT_MOST
-    return ", ".join(all_names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+    more = len(all_names) - most
+    return ", ".join(all_names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _files(

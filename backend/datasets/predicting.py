@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
-from backend.datasets.folder import page_flags, read_record
+from backend.datasets.folder import ImageReader, page_flags
 from backend.datasets.naming import UniqueNames, composed, well_named
-from backend.datasets.pairing import find_images
+from backend.datasets.pairing import find_images, shortened
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.voc import write_voc
 from backend.datasets.writing import alone_in, write_whole
@@ -124,11 +125,13 @@ class _Results:
         self._counts = Counts(out, how, classes)
         self._names = UniqueNames(self._counts.entries)
         self._notes, self._entries, self._before = list[str](), list[Entry](), 0
-        self._turned: list[str] = []
+        self._reader, self._turned = ImageReader(), list[str]()
+        self._limited = defaultdict[str, list[str]](list)
 
     def take(self, path: Path) -> None:
         """Look at an image, unless it is done; one that cannot be read or looked at is told."""
-        if (record := read_record(path, self._notes)) is None:
+        if (record := self._reader.read(path)) is None:
+            self._leave_out(path, self._names.stem(path.name))
             return
         stem = self._counts.claim(path.name, record.sha256)
         if stem and _voc(self._out, stem).exists():
@@ -140,19 +143,30 @@ class _Results:
                 entry = self._find(stem, path, record)
             except (RuntimeError, MemoryError) as error:  # the detector: such as full memory
                 said = str(error).partition("\n")[0] or type(error).__name__
-                self._notes.append(
-                    f"{path.name} left out: the detector failed on it ({said}); end other"
-                    " programs where memory is short, and call again"
+                self._reader.left_out[path] = (
+                    f"the detector failed on it ({said}); end other programs where memory is"
+                    " short, and call again"
                 )
+                self._leave_out(path, stem)
                 return
-        if composed(name := f"{stem}{path.suffix}") != composed(path.name):
-            known = f"called {name} in {self._out}: there its own name cannot be used"
-            self._notes.append(f"{path} is {known}")
+        name = self._named(path, stem)
         self._entries.append(entry)
         if is_turned(path):
             self._turned.append(name)
-        limits = [flag for flag in entry.flags if flag.startswith(LIMIT_REACHED)]
-        self._notes += [f"{path.name}: {limit}" for limit in limits]
+        for flag in entry.flags:
+            if flag.startswith(LIMIT_REACHED):
+                self._limited[flag].append(name)
+
+    def _leave_out(self, path: Path, stem: str) -> None:
+        if stem not in self._counts.entries:  # else an earlier call counted it
+            self._counts.leave_out(self._named(path, stem), self._reader.left_out[path])
+
+    def _named(self, path: Path, stem: str) -> str:
+        """Return what an image is called in the results, and tell where that is another name."""
+        if composed(name := f"{stem}{path.suffix}") != composed(path.name):
+            known = f"called {name} in {self._out}: there its own name cannot be used"
+            self._notes.append(f"{path} is {known}")
+        return name
 
     def _find(self, stem: str, path: Path, record: ImageRecord) -> Entry:
         name = f"{stem}{path.suffix}"
@@ -164,19 +178,19 @@ class _Results:
     def told(self, given: int) -> Predicted:
         """Say what became of the images, of which so many were given."""
         if not self._entries:
-            words = ["None of the images can be looked at:", *first_of(self._notes)]
+            words = ["None of the images can be looked at:", *first_of(self._reader.notes)]
             raise BadRequest("\n  ".join(words))
-        if not (self._out / TABLE).exists():
-            self._counts.write_table()
+        self._counts.write_table()
         for stem in self._counts.replaced():
             self._notes.append(
                 f"{self._counts.entries[stem].file} holds another image than an earlier call"
                 f" counted: {TABLE} has both, the earlier one as {stem}. Give another --out to"
                 " count this alone"
             )
-        self._notes += turned_note(self._turned)
+        limits = [f"{shortened(names)}: {limit}" for limit, names in self._limited.items()]
+        notes = (*self._reader.notes, *limits, *turned_note(self._turned), *self._notes)
         images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
-        return Predicted(images, self._before, given - images, cells, tuple(self._notes))
+        return Predicted(images, self._before, given - images, cells, notes)
 
 
 def _count(

@@ -108,6 +108,19 @@ def test_an_unreadable_image_is_noted_and_the_others_go_on(
     assert folder.notes[0].startswith("bad.png left out: ")
 
 
+def test_images_left_out_for_one_reason_are_named_first_and_together(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    for name in ("b", "c"):
+        (tmp_path / f"{name}.png").write_bytes(b"not an image")
+    for name in ("a", "b", "c", "lone"):
+        save_voc(tmp_path / f"{name}.xml", [CELL])
+    first, lone = labelled_folder(tmp_path, tmp_path).notes
+    assert first.startswith("b.png, c.png left out: not a TIFF, PNG or JPEG")
+    assert "lone.xml" in lone
+
+
 def test_classes_are_renamed(tmp_path: Path, save_image: Save, save_voc: Save) -> None:
     save_image(tmp_path / "a.png")
     save_voc(tmp_path / "a.xml", [CELL])

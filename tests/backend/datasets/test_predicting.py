@@ -66,6 +66,58 @@ def test_a_stack_of_which_only_the_first_page_is_counted_is_flagged_in_the_table
     assert row["flags"].split("; ")[0] == "first of 3 pages"
 
 
+def test_what_was_left_out_is_told_first_and_what_is_alike_in_one_sentence(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    stacks = [tmp_path / f"stack{number:02}.tif" for number in range(22)]
+    for path in stacks:
+        tifffile.imwrite(path, levels(2), photometric="minisblack")
+    torn = save_image(tmp_path / "well_D7.png")
+    torn.write_bytes(torn.read_bytes()[:100])
+    told = predict_into(tmp_path / "out", [*stacks, torn], version_of(Crowded()))
+    left_out, several, limit = told.notes
+    assert left_out.startswith("well_D7.png left out: damaged or incomplete (")
+    assert several.startswith("22 images with several pages, of which the first is taken: stack00")
+    assert limit.startswith("stack00.tif, stack01.tif")
+    assert " and 17 more: limit reached" in limit
+
+
+def test_an_image_that_is_left_out_stands_in_the_table_until_it_can_be_looked_at(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    files = [save_image(tmp_path / name, seed) for seed, name in enumerate(("D6.png", "D7.png"))]
+    whole = files[1].read_bytes()
+    files[1].write_bytes(whole[:100])
+    predict_into(tmp_path / "out", files, version_of(Crowded()))
+    assert [row["count"] for row in rows_in(tmp_path / "out")] == ["1", ""]
+    left_out = rows_in(tmp_path / "out")[1]
+    assert (left_out["image"], left_out["source"]) == ("D7.png", "none")
+    assert left_out["flags"].startswith("left out: damaged or incomplete (")
+    assert ";" not in left_out["flags"]  # which parts flags
+    files[1].write_bytes(whole)
+    predict_into(tmp_path / "out", files, version_of(Crowded()))
+    assert [(row["image"], row["count"]) for row in rows_in(tmp_path / "out")] == [
+        ("D6.png", "1"),
+        ("D7.png", "1"),
+    ]
+
+
+def test_an_image_that_was_counted_and_cannot_be_looked_at_again_keeps_its_count(
+    files: list[Path], tmp_path: Path
+) -> None:
+    predict_into(tmp_path / "out", files, version_of(Crowded()))
+    before = rows_in(tmp_path / "out")
+    (tmp_path / "out" / "annotations" / "1.xml").unlink()
+    failing = Crowded(stopped_at=1, by=MemoryError())
+    assert predict_into(tmp_path / "out", files, version_of(failing)).left_out == 1
+    assert rows_in(tmp_path / "out") == before
+
+
+def rows_in(out: Path) -> list[dict[str, str]]:
+    with (out / TABLE).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def levels(pages: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (pages, 48, 64), np.uint8)
 
@@ -87,8 +139,8 @@ def test_the_counts_name_each_image_as_its_files_do_and_how_many_were_left_out(
     assert (told.images, told.left_out) == (2, 1)
     assert f"{files[1]} is called a-2.png in {tmp_path / 'out'}" in " ".join(told.notes)
     with (tmp_path / "out" / TABLE).open(newline="") as file:
-        counted = {row["image"] for row in csv.DictReader(file)}
-    assert counted == {"a.png", "a-2.png"}
+        sources = {row["image"]: row["source"] for row in csv.DictReader(file)}
+    assert sources == {"a.png": "predicted", "a-2.png": "predicted", "torn.png": "none"}
     written = {path.stem for path in (tmp_path / "out" / "annotations").iterdir()}
     assert written == {"a", "a-2"}
 
@@ -236,7 +288,7 @@ def test_another_image_of_a_name_that_is_taken_gets_a_number_and_nothing_is_coun
     other = save_image(files[0].parents[1] / "before" / "0.png", seed=8)
     told = predict_into(stopped, [other, *files], version_of(Crowded()))
     assert (told.images, told.before) == (6, 2)
-    assert f"{other} is called 0-2.png in {stopped}" in told.notes[0]
+    assert f"{other} is called 0-2.png in {stopped}" in told.notes[-1]
     with (stopped / TABLE).open(newline="") as file:
         names = [row["image"] for row in csv.DictReader(file)]
     assert names == ["0.png", "1.png", "0-2.png", "2.png", "3.png", "4.png"]
