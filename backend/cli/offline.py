@@ -236,19 +236,20 @@ def predict(
     choice = choosing.choose_version(registry, model, owner)
     diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
     version = choice.version
-    misnamed: list[str] = []
-    files = gather(paths, misnamed)
+    gathered = gather(paths)
     loaded = registry.load(version.id, settings.device).told(diameter)
     name = owner.default_class if owner else settings.default_class
     with progress("Finding cells") as advance:
         result = predict_into(
-            out, files, loaded, default_class=name, scores=scores, advance=advance
+            out, gathered.files, loaded, default_class=name, scores=scores, advance=advance
         )
-    warn([*misnamed, *result.notes])
+    warn([*gathered.notes, *result.notes])
     cells, looked_at = counted(result.cells, "cell"), counted(result.images, "image")
     before = f", {result.before} of them before" if result.before else ""
-    missing = len(misnamed) + result.left_out
+    missing = len(gathered.misnamed) + result.left_out
     left_out = f", {missing} left out" if missing else ""
+    if others := sum(len(each.files) for each in gathered.others):
+        left_out += f", {counted(others, 'other file')} left out"
     typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / 'counts.csv'}")
 
 

@@ -66,7 +66,7 @@ def fit(
     Each group gets a template.
     """
     from backend.datasets.contrast import fit_folder, picture_of
-    from backend.datasets.pairing import find_images
+    from backend.datasets.pairing import find_images, others_in
     from backend.datasets.writing import partial_file, write_whole
 
     picture = _picture_beside(out)
@@ -76,7 +76,7 @@ def fit(
     files = find_images(folder, misnamed)
     with progress("Reading") as advance:
         fitted = fit_folder(files, config, named, advance)
-    warn([*misnamed, *fitted.notes])
+    warn([*others_in(folder).notes, *misnamed, *fitted.notes])
     with partial_file(out) as partial:
         fitted.groups.save(partial)
     write_whole(picture, picture_of(fitted))
@@ -109,7 +109,7 @@ def apply(
     Beside them contrast.csv tells of each its group, distance and flags.
     """
     from backend.datasets.contrast import TABLE, match_into
-    from backend.datasets.pairing import find_images
+    from backend.datasets.pairing import find_images, others_in
     from preprocessing.groups import ContrastGroups
 
     if bits not in (8, 16):
@@ -118,7 +118,7 @@ def apply(
     files, loaded = find_images(folder, misnamed), ContrastGroups.load(groups)
     with progress("Matching") as advance:
         done = match_into(out, files, loaded, cast("Bits", bits), format, advance)
-    warn([*misnamed, *done.notes])
+    warn([*others_in(folder).notes, *misnamed, *done.notes])
     typer.echo(f"{counted(done.images, 'image')}: {out / TABLE}")
 
 

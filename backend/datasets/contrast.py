@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from backend.datasets import histogram_figures
 from backend.datasets.folder import ImageReader, page_flags
-from backend.datasets.naming import UniqueNames
+from backend.datasets.naming import MATCHED, UniqueNames
 from backend.datasets.writing import as_csv, require_empty, write_whole
 from backend.errors import BadRequest
 from model.wording import counted, first_of
@@ -30,7 +30,7 @@ Advance = Callable[[float, str], None]
 Bits = Literal[8, 16]
 Format = Literal["png", "tiff"]
 
-TABLE = "contrast.csv"
+TABLE = MATCHED
 COLUMNS = ("image", "matched", "group", "distance", "flags")
 
 

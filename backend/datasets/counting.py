@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from backend.datasets.counts import CountedImage, rows_of, table_of
-from backend.datasets.naming import composed
+from backend.datasets.naming import COUNTED, composed
 from backend.datasets.writing import require_as_begun, require_empty, write_whole
 from backend.errors import BadRequest
 
-TABLE, KEPT = "counts.csv", "counts.json"
+TABLE, KEPT = "counts.csv", COUNTED
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from backend.datasets.boxes_csv import write_csv
 from backend.datasets.counts import counts_csv
 from backend.datasets.drawn import EDGES
 from backend.datasets.known import SKIPPED, KnownImage, known_images
+from backend.datasets.naming import EXPORTED
 from backend.datasets.pairing import shortened
 from backend.datasets.rawfiles import depth_of, page_as_tiff, turned_note
 from backend.datasets.voc import voc_bytes
@@ -25,7 +26,7 @@ from model.wording import counted, first_of
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 
-ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", "export.json"
+ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", EXPORTED
 #: The boxes that look wrong to the label guard; they are exported all the same.
 WARNINGS = "warnings.csv"
 WARNING_COLUMNS = ("image", "class", *EDGES, "reason", "why")

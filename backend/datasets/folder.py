@@ -101,14 +101,13 @@ def labelled_folder(
         A folder is missing or without a usable image, an annotation is broken, or a box has a
         class that is not in ``classes``.
     """
-    notes: list[str] = []
+    lines: list[str] = []
     misnamed: list[str] = []
     files = find_images(images, misnamed)
-    pairing = pair(files, find_annotations(annotations, notes, misnamed))
-    reading = _Reading(mapping or {}, one_based, misnamed, notes, unusable=len(notes))
-    notes += [*pairing.notes, *pairing.notes_on_the_lone()]
-    if others := others_in(images, annotations):
-        notes.append(f"{counted(len(others), 'other file')} left out: {shortened(others)}")
+    pairing = pair(files, find_annotations(annotations, lines, misnamed))
+    beside = others_in(images, [annotations]).notes
+    notes = [*pairing.notes, *pairing.notes_on_the_lone(), *beside, *lines]
+    reading = _Reading(mapping or {}, one_based, misnamed, notes, unusable=len(lines))
     for done, (path, annotation) in enumerate(pairing.pairs, start=1):
         reading.take(path, annotation)
         if on_progress:

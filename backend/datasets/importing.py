@@ -108,7 +108,7 @@ def import_folder(
     mapping = mapping or {}
     done = Imported()
     files = find_images(folder, done.notes)
-    done.notes += [f"{other} left out: not an image" for other in others_in(folder, annotations)]
+    done.notes += others_in(folder, [annotations] if annotations else []).notes
     truth_of = _truth_of(files, annotations, done.notes)
     owner = services.projects.get(project)
     boxes = [box for each in truth_of.values() for box in _renamed(each, mapping)]

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+#: By which a folder of results is known: of `predict`, `preprocess apply` and `export voc`.
+RESULTS = COUNTED, MATCHED, EXPORTED = "counts.json", "contrast.csv", "export.json"
 UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
 from backend.datasets.drawn import Truth
-from backend.datasets.naming import composed, shown, well_named
+from backend.datasets.naming import RESULTS, composed, shown, well_named
 from backend.datasets.voc import VocSource
 from backend.errors import BadRequest
 from model.wording import counted, first_of
@@ -20,6 +20,15 @@ ANNOTATION_SUFFIX = ".xml"
 NAMED_AT_MOST = 5
 #: Annotations that cannot be read, in one error.
 BROKEN_AT_MOST = 20
+#: What Windows, a Mac's zip and a Synology server put beside a person's files.
+_OF_SYSTEMS = {
+    "thumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "__macosx",
+    "@eadir",
+}
 
 
 class TruthSource(Protocol):
@@ -119,12 +128,66 @@ def find_annotations(
     return tuple(map(VocSource, _files(source, {ANNOTATION_SUFFIX}, missing, misnamed)))
 
 
-def others_in(folder: Path, annotations: Path | None = None) -> tuple[str, ...]:
-    """Name the files of a folder that are neither images nor XML nor the given annotations."""
+@dataclass(frozen=True)
+class Others:
+    """What lies in a folder of images and is not looked at.
+
+    Parameters
+    ----------
+    files
+        Those that are neither images nor XML.
+    folders
+        Those that may hold images.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence on the files, and one on the folders, where there are any."""
+        notes = []
+        if self.files:
+            notes.append(
+                f"{counted(len(self.files), 'other file')} left out: {shortened(self.files)}"
+            )
+        if self.folders:
+            verb = "is" if len(self.folders) == 1 else "are"
+            what = f"{counted(len(self.folders), 'folder')} in {self.folder} {verb} not looked into"
+            notes.append(f"{what}: {shortened(self.folders)}")
+        return notes
+
+
+def others_in(folder: Path, given: Iterable[Path] = ()) -> Others:
+    """Return what lies in a folder of images and is not looked at.
+
+    Folders without images, and those of results of ours, are not worth a word.
+
+    Parameters
+    ----------
+    given
+        What is looked at by itself, such as the annotations.
+    """
     known = {*IMAGE_SUFFIXES, ANNOTATION_SUFFIX}
-    used = annotations and annotations.resolve()
-    others = (path for path in _listed(folder) if path.suffix.lower() not in known)
-    return tuple(shown(path.name) for path in others if path.resolve() != used)
+    used = {each for path in given for each in (path.resolve(), *path.resolve().parents)}
+    left = [path for path in _visible(folder) if path.resolve() not in used]
+    return Others(
+        folder,
+        tuple(shown(p.name) for p in left if p.is_file() and p.suffix.lower() not in known),
+        tuple(shown(p.name) for p in left if p.is_dir() and _may_hold_images(p)),
+    )
+
+
+def _may_hold_images(folder: Path) -> bool:
+    """Tell whether a folder holds images or further folders, and no results of ours."""
+    try:
+        inside = _visible(folder)
+    except OSError:  # nobody may look, so nobody knows
+        return True
+    if any(path.name in RESULTS for path in inside):
+        return False
+    return any(path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir() for path in inside)
 
 
 def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
@@ -215,5 +278,11 @@ def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         is_what = "no folder" if folder.exists() else "not there"
         raise BadRequest(f"{folder} is {is_what}; give a folder that exists.")
-    # Names that begin with a dot are a file system's own, such as the Mac's ._image.tif.
-    return sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return [path for path in _visible(folder) if path.is_file()]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what a person has put into a folder, not what a file system did for itself."""
+    own = (path for path in folder.iterdir() if path.name.lower() not in _OF_SYSTEMS)
+    # Names that begin with a dot, too, are a file system's, such as the Mac's ._image.tif.
+    return sorted(path for path in own if not path.name.startswith("."))

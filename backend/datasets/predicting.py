@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.folder import ImageReader, page_flags
 from backend.datasets.naming import UniqueNames, composed, well_named
-from backend.datasets.pairing import find_images, shortened
+from backend.datasets.pairing import Others, find_images, others_in, shortened
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.voc import write_voc
 from backend.datasets.writing import alone_in, write_whole
@@ -46,28 +46,48 @@ class Predicted:
     notes: tuple[str, ...]
 
 
-def gather(paths: Iterable[Path], misnamed: list[str]) -> list[Path]:
-    """Return the image files that the paths name: files as they are, of folders their images.
+@dataclass(frozen=True)
+class Gathered:
+    """The image files that paths name.
 
     Parameters
     ----------
     misnamed
-        Gets a sentence on each that is left out, since its name cannot be written.
+        A sentence on each that is left out, since its name cannot be written.
+    others
+        What lies beside the images of each folder.
+    """
+
+    files: tuple[Path, ...]
+    misnamed: tuple[str, ...]
+    others: tuple[Others, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not looked at, in sentences."""
+        return [note for each in self.others for note in each.notes] + list(self.misnamed)
+
+
+def gather(paths: Collection[Path]) -> Gathered:
+    """Return the image files that the paths name: files as they are, of folders their images.
 
     Raises
     ------
     BadRequest
         A path is not there, a folder is without images, or all are left out.
     """
-    files: dict[Path, Path] = {}
+    files, misnamed, others = dict[Path, Path](), list[str](), list[Others]()
     for path in paths:
-        single = path.is_file()
-        found = well_named([path], misnamed) if single else find_images(path, misnamed)
+        if path.is_file():
+            found: Iterable[Path] = well_named([path], misnamed)
+        else:
+            found = find_images(path, misnamed)
+            others.append(others_in(path, paths))
         for file in found:
             files.setdefault(file.resolve(), file)
     if not files:
         raise BadRequest("\n  ".join(["There is no image to look at:", *first_of(misnamed)]))
-    return list(files.values())
+    return Gathered(tuple(files.values()), tuple(misnamed), tuple(others))
 
 
 def predict_into(

@@ -10,6 +10,7 @@ import tifffile
 from click.testing import Result
 from PIL import Image
 
+from model.classical import CLASSICAL_ID
 from model.fields import EASY, generate_field
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import read_image
@@ -102,6 +103,28 @@ def test_a_defocused_image_is_flagged_in_the_table(run: Run, mixed: Path, groups
     Image.fromarray(blurred.astype(np.uint8)).save(odd / "blurred.png")
     run("preprocess", "apply", odd, "--groups", groups, "--out", groups.parent / "m")
     assert "out-of-focus" in rows_of(groups.parent / "m" / "contrast.csv")["blurred.png"]["flags"]
+
+
+def test_what_lies_beside_the_images_is_told(run: Run, mixed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "plate2").mkdir(parents=True)
+    for name in ("clear0.png", "faint0.png", "plate2/clear1.png"):
+        (folder / name).write_bytes((mixed / Path(name).name).read_bytes())
+    (folder / "a.webp").touch()
+    groups = tmp_path / "groups.npz"
+    words = ("--groups", groups, "--out", folder / "matched")
+    results = folder / "counted"
+    run("predict", mixed / "clear0.png", "--model", CLASSICAL_ID, "--out", results)
+    told = (
+        run("preprocess", "fit", folder, "--out", groups),
+        run("preprocess", "apply", folder, *words),
+        run("predict", folder, "--model", CLASSICAL_ID, "--out", tmp_path / "out"),
+    )
+    for result in told:
+        assert result.exit_code == 0, result.output
+        assert "Note: 1 other file left out: a.webp\n" in result.stderr
+        assert f"Note: 1 folder in {folder} is not looked into: plate2\n" in result.stderr
+    assert " in 2 images, 1 other file left out: " in told[-1].stdout
 
 
 def test_the_first_page_of_several_is_flagged_in_the_table(

@@ -166,7 +166,7 @@ def test_a_csv_that_lies_beside_its_images_is_not_told_as_left_out(
     folder = labelled_folder(tmp_path / "in", path)
     assert folder.notes == ("1 other file left out: readme.txt",)
     done = import_folder(services, project, tmp_path / "in", path)
-    assert done.notes == ["readme.txt left out: not an image"]
+    assert done.notes == ["1 other file left out: readme.txt"]
 
 
 def test_images_of_two_folders_with_one_name_are_not_mixed_up(

@@ -239,7 +239,7 @@ def test_a_file_whose_name_is_no_utf8_is_told_and_the_others_come_in(
     assert (done.tasks, done.unreadable) == (1, [])
     assert done.notes == [
         r"Pr\xfcfung.png left out: its name is no UTF-8: rename it",
-        r"Notiz \xfc.txt left out: not an image",
+        r"1 other file left out: Notiz \xfc.txt",
     ]
 
 

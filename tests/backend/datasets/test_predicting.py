@@ -150,7 +150,7 @@ def test_a_file_that_is_named_twice_is_looked_at_once(
 ) -> None:
     path = save_image(tmp_path / "a.png")
     again = tmp_path.parent / tmp_path.name / ".." / tmp_path.name / "a.png"
-    assert gather([path, again, tmp_path], []) == [path]
+    assert gather([path, again, tmp_path]).files == (path,)
 
 
 def test_a_file_whose_name_is_no_utf8_is_left_out_and_told_to_be_renamed(
@@ -159,14 +159,27 @@ def test_a_file_whose_name_is_no_utf8_is_left_out_and_told_to_be_renamed(
     good = save_image(tmp_path / "in" / "Prüfung.png")
     odd = good.with_name(os.fsdecode(b"Pr\xfcfung.png"))  # out of an old zip: Latin-1
     shutil.copy(good, odd)
-    named, listed = list[str](), list[str]()
-    assert gather([good, odd], named) == gather([odd.parent], listed) == [good]
-    assert named == listed == [r"Pr\xfcfung.png left out: its name is no UTF-8: rename it"]
+    told = (r"Pr\xfcfung.png left out: its name is no UTF-8: rename it",)
+    for gathered in (gather([good, odd]), gather([odd.parent])):
+        assert (gathered.files, gathered.misnamed) == ((good,), told)
     with pytest.raises(BadRequest, match=r"no image to look at:\n  Pr.xfcfung.png left out"):
-        gather([odd], [])
+        gather([odd])
     good.unlink()
     with pytest.raises(BadRequest, match=r"holds no image(.|\n)*Pr.xfcfung.png left out"):
-        gather([odd.parent], [])
+        gather([odd.parent])
+
+
+def test_folders_that_are_given_themselves_are_not_told_as_left_out(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    for place in ("top.png", "plate1/a.png", "plate2/a.png", "plate2/run1/a.png"):
+        save_image(tmp_path / place)
+    (tmp_path / "field.webp").touch()
+    gathered = gather([tmp_path, tmp_path / "plate2" / "run1"])
+    assert gathered.notes == [
+        "1 other file left out: field.webp",
+        f"1 folder in {tmp_path} is not looked into: plate1",
+    ]
 
 
 def test_an_image_that_a_mac_packed_is_known_again_where_its_name_is_written_otherwise(
@@ -299,10 +312,10 @@ def test_a_folder_of_images_that_was_moved_is_known_again_with_its_twins(
 ) -> None:
     shutil.copy(files[0], files[0].with_name("twin.png"))
     pairs = [tmp_path / "in", shutil.copytree(tmp_path / "in", tmp_path / "copy")]
-    predict_into(tmp_path / "out", gather(pairs, []), version_of(Crowded()))
+    predict_into(tmp_path / "out", gather(pairs).files, version_of(Crowded()))
     before = contents(tmp_path / "out")
     moved = [folder.rename(tmp_path / f"moved {folder.name}") for folder in pairs]
-    told = predict_into(tmp_path / "out", gather(moved, []), version_of(Crowded()))
+    told = predict_into(tmp_path / "out", gather(moved).files, version_of(Crowded()))
     assert (told.before, contents(tmp_path / "out")) == (12, before)
 
 
