@@ -7,11 +7,16 @@ from collections.abc import Sequence
 #: How what is told of a limit begins, in whatever it is written. Kept predictions, annotations and
 #: ``counts.json`` are known again by it: these words stay.
 LIMIT_REACHED = "limit reached"
-_CROWDED = "more places look like cells than are looked at"
+# Several places lie on each cell, and the best are looked at: smaller images reach it as well.
+_CROWDED = (
+    "more places look like cells than are looked at, so a few cells may be missing: look for cells "
+    "without a box"
+)
 _MEANING = {
     "rpn_pre_nms": _CROWDED,
     "rpn_post_nms": _CROWDED,
-    "detections_per_image": "more boxes were found than are kept",
+    "detections_per_image": "more boxes were found than are kept, so cells may be missing: cut the "
+    "image into smaller ones, where cells on a cut count twice",
 }
 
 
@@ -30,7 +35,4 @@ def first_of(lines: Sequence[str], most: int = 5) -> list[str]:
 def limits_in_words(caps_reached: Sequence[str]) -> tuple[str, ...]:
     """Say what the caps that were reached mean to whoever counts the cells, and what to do."""
     meanings = dict.fromkeys(_MEANING.get(cap, cap) for cap in caps_reached)
-    return tuple(
-        f"{LIMIT_REACHED}: {meaning}, so cells may be missing: cut the image into smaller ones"
-        for meaning in meanings
-    )
+    return tuple(f"{LIMIT_REACHED}: {meaning}" for meaning in meanings)

@@ -25,8 +25,13 @@ def test_of_many_lines_the_first_are_told_and_how_many_more_there_are():
     assert first_of(lines, 1) == ["a", "and 2 more"]
 
 
+def test_only_where_boxes_are_lost_is_an_image_to_be_cut():
+    assert "cut the image" not in limits_in_words(("rpn_pre_nms", "rpn_post_nms"))[0]
+    assert "cut the image into smaller ones" in limits_in_words(("detections_per_image",))[0]
+
+
 def test_limits_that_mean_the_same_are_told_once():
     assert limits_in_words(()) == ()
     (told,) = limits_in_words(("rpn_pre_nms", "rpn_post_nms"))
-    assert "more places look like cells than are looked at, so cells may be missing" in told
+    assert "more places look like cells than are looked at, so a few cells may be missing" in told
     assert len(limits_in_words(("rpn_post_nms", "detections_per_image"))) == 2
