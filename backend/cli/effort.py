@@ -60,7 +60,7 @@ def effort(
 def effort_text(report: EffortReport) -> str:
     """Return the report in words and a table; what the figures mean is in docs/effort.md."""
     lines = [f"Project {report.project.id}: {report.project.title}"]
-    if not report.by_version and not report.watched:
+    if not (report.by_version or report.watched or report.reviewed):
         return "\n".join([*lines, "  Nothing was corrected yet, so there is nothing to measure."])
     lines += [f"  {line}" for line in _words(report)]
     for title, parts in (
@@ -85,6 +85,9 @@ def _words(report: EffortReport) -> list[str]:
     lines += _forecast_words(report.forecast)
     if report.imported:
         lines.append(f"left out   {counted(report.imported, 'image')} that came annotated")
+    if report.reviewed:
+        them = f"{counted(report.reviewed, 'annotation')} that somebody else changed last"
+        lines.append(f"reviewed   {them}: in no annotator's figures")
     if report.doubts:
         lines.append(
             f"doubtful   Label Studio says otherwise of {counted(report.doubts, 'box')}: there it "

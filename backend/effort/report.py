@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -35,14 +35,17 @@ class EffortReport:
     by_version
         The same in parts; a version is named with its policy, as it was served.
     by_annotator, by_group
-        The images that opened with boxes in parts.
+        The images that opened with boxes in parts; of the first, those that their annotator alone
+        worked on.
     costs, timed
         Seconds of each action as the corrections tell, and in how many images the time is known.
     imported
         Annotations that came with their boxes, in no figure here.
     watched
-        By annotator, what was found in images that opened blank or with a fault; in no other
-        figure.
+        By annotator, what was found in images that opened blank or with a fault, and that nobody
+        else worked on; in no other figure.
+    reviewed
+        Annotations that another than their annotator changed last: in no annotator's figures.
     forecast
         What the next milestone is expected to bring, or why that is not to be told.
     """
@@ -56,6 +59,7 @@ class EffortReport:
     timed: int
     imported: int
     watched: dict[str, Watchfulness]
+    reviewed: int
     forecast: Forecast | str
 
     @property
@@ -81,6 +85,7 @@ class EffortReport:
                 "assumed": vars(Costs()),
             },
             "imported": self.imported,
+            "reviewed": self.reviewed,
             "doubts": self.doubts,
             "watched": {name: found.to_json() for name, found in self.watched.items()},
             **self._forecast_json(),
@@ -111,21 +116,27 @@ def effort_of(services: Services, project: int) -> EffortReport:
     champion = champion_now(services, project)
     work = work_of(made, champion)
     with_boxes = work.total.corrections
+    watched = [c for c in known if c.watched]
     return EffortReport(
         project=owner,
         work=work,
         by_version=tallies(made, lambda c: c.served or BY_HAND),
-        by_annotator=tallies(with_boxes, annotator_of),
+        by_annotator=tallies(_by_one(with_boxes), annotator_of),
         by_group=tallies(with_boxes, lambda c: c.contrast_group or "not known"),
         costs=measured_costs(made),
         timed=len({c.task for c in made if c.seconds}),
         imported=sum(c.start == "import" for c in known),
         watched={
             name: Watchfulness(part.corrections)
-            for name, part in tallies((c for c in known if c.watched), annotator_of).items()
+            for name, part in tallies(_by_one(watched), annotator_of).items()
         },
+        reviewed=sum(c.is_reviewed for c in (*with_boxes, *watched)),
         forecast=_forecast(services, owner, champion, with_boxes),
     )
+
+
+def _by_one(corrections: Iterable[Correction]) -> Iterator[Correction]:
+    return (c for c in corrections if not c.is_reviewed)
 
 
 def images_learned_from(runs: Iterable[Run]) -> dict[str, int]:

@@ -41,7 +41,9 @@ class Annotation:
     was_cancelled
         The annotator skipped the task: nothing to learn from.
     annotator
-        Label Studio's number for the user; ``Annotators`` knows the name.
+        Label Studio's number for the user who submitted it first; ``Annotators`` knows the name.
+    updated_by
+        That of the user who changed it last; None where Label Studio does not tell.
     lead_time
         Seconds the annotator took, over all updates and with idle time.
     parent_prediction
@@ -56,6 +58,7 @@ class Annotation:
     updated_at: datetime
     was_cancelled: bool = False
     annotator: str | None = None
+    updated_by: str | None = None
     lead_time: float | None = None
     parent_prediction: int | None = None
 
@@ -77,7 +80,8 @@ class Annotation:
                 created_at=datetime.fromisoformat(values["created_at"]),
                 updated_at=datetime.fromisoformat(values["updated_at"]),
                 was_cancelled=bool(values.get("was_cancelled")),
-                annotator=_annotator(values.get("completed_by")),
+                annotator=_user(values.get("completed_by")),
+                updated_by=_user(values.get("updated_by")),
                 lead_time=_seconds(values.get("lead_time")),
                 parent_prediction=values.get("parent_prediction"),
             )
@@ -299,6 +303,7 @@ def annotation_of(row: Row[Any]) -> Annotation:
         updated_at=row.updated_at,
         was_cancelled=row.was_cancelled,
         annotator=row.annotator,
+        updated_by=row.updated_by,
         lead_time=row.lead_time,
         parent_prediction=row.parent_prediction,
     )
@@ -311,7 +316,7 @@ def _seconds(lead_time: Any) -> float | None:
     return min(max(float(lead_time), 0.0), _LONGEST_S)
 
 
-def _annotator(completed_by: object) -> str | None:
-    if isinstance(completed_by, Mapping):
-        completed_by = completed_by.get("id")
-    return None if completed_by is None else str(completed_by)
+def _user(told: object) -> str | None:
+    if isinstance(told, Mapping):
+        told = told.get("id")
+    return None if told is None else str(told)

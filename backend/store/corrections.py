@@ -20,7 +20,7 @@ from backend.store.tables import annotations, corrections, submits
 Start = Literal["prediction", "nothing", "import"]
 
 #: What is not kept: it is known from elsewhere, or not yet.
-_NOT_KEPT = ("actions", "task", "totals_s", "longest_s")
+_NOT_KEPT = ("actions", "task", "updated_by", "totals_s", "longest_s")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Correction:
     ----------
     annotation
         Label Studio's id.
-    annotator
-        As in ``Annotation``; empty when Label Studio did not say.
+    annotator, updated_by
+        As in ``Annotation``; of the first, empty when Label Studio did not say.
     served
         Name of the version and policy whose boxes were corrected; empty where there were none.
     contrast_group
@@ -72,8 +72,14 @@ class Correction:
     drawn: int = 0
     planted: int = 0
     accepted: int = 0
+    updated_by: str | None = None
     totals_s: tuple[float, ...] = ()
     longest_s: float = math.inf
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether another than its annotator changed it last: it shows what both did together."""
+        return self.updated_by not in (None, self.annotator)
 
     @property
     def seconds(self) -> float | None:
@@ -137,7 +143,7 @@ class Corrections:
         """
         kept = corrections.c.annotation == annotations.c.id
         query = (
-            select(corrections, annotations.c.id, annotations.c.task)
+            select(corrections, annotations.c.id, annotations.c.task, annotations.c.updated_by)
             .select_from(annotations.join(corrections, kept, isouter=True))
             .where(counting(project))
             .order_by(annotations.c.created_at, annotations.c.id)
@@ -146,7 +152,7 @@ class Corrections:
             totals = _totals(connection.execute(_totals_of(project)).all())
             rows = connection.execute(query).all()
         return [
-            replace(unkept[row.id], totals_s=totals[row.id])
+            replace(unkept[row.id], updated_by=row.updated_by, totals_s=totals[row.id])
             if row.id in unkept
             else _correction(row, totals[row.id])
             for row in rows

@@ -117,6 +117,7 @@ annotations = Table(
     Column("was_cancelled", Boolean, nullable=False, default=False),
     Column("deleted", Boolean, nullable=False, default=False),
     Column("annotator", Text),
+    Column("updated_by", Text),
     Column("lead_time", Float),
     Column("parent_prediction", Integer),
     Column("created_at", UtcDateTime, nullable=False, default=now),

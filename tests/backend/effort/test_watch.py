@@ -273,6 +273,28 @@ def test_each_annotators_eye_is_measured_with_help_and_without(
     assert found["recall_without_help_counts"] == [2, 3]
 
 
+def test_what_a_reviewer_repaired_is_not_what_the_annotator_found(
+    services: Services, project: int, watched: Any, serve: Any, submit: Any, write: Any
+) -> None:
+    faults = {task: watched(task, "fault") for task in (1, 2)}
+    for task, what in faults.items():
+        submit(task, what.regions, annotator="novice", updated_by="novice")
+    before = effort_of(services, project)
+    assert before.watched["novice"].rejected == (0, 2)
+    submit(2, write(*CELLS), minute=5, annotator="novice", updated_by="chief")
+    submit(3, serve(3, *CELLS)[1:], annotator="novice", updated_by="chief")
+    after = effort_of(services, project)
+    assert list(after.watched) == ["novice"]
+    assert (after.watched["novice"].drawn("fault"), after.watched["novice"].rejected) == (
+        (0, 1),
+        (0, 1),
+    )
+    assert (after.by_annotator, after.work.total.images) == ({}, 1)
+    assert (before.reviewed, after.reviewed, after.to_json()["reviewed"]) == (0, 2, 2)
+    told = "reviewed   2 annotations that somebody else changed last: in no annotator's figures"
+    assert told in effort_text(after)
+
+
 def test_a_blank_image_is_known_for_one_where_the_annotation_names_no_prediction(
     services: Services, project: int, watched: Any, submit: Any, write: Any
 ) -> None:

@@ -24,14 +24,16 @@ def test_a_recorded_webhook_is_read_as_it_was_sent(payload: Any) -> None:
     assert (read.id, read.project, read.task) == (5, 1, 4)
     assert read.result[0]["origin"] == "prediction-changed"
     assert read.created_at == datetime(2026, 11, 24, 14, 25, 6, 342933, UTC)
-    assert (read.annotator, read.lead_time, read.parent_prediction) == ("1", 8.374, 8)
+    assert (read.annotator, read.updated_by) == ("1", "1")
+    assert (read.lead_time, read.parent_prediction) == (8.374, 8)
     assert not read.was_cancelled
 
 
 def test_an_annotator_is_known_by_number_however_much_is_told(payload: Any) -> None:
     values = payload("ANNOTATION_CREATED")["annotation"]
-    read = Annotation.from_label_studio({**values, "completed_by": {"id": 1, "email": "a@b.c"}})
-    assert read.annotator == "1"
+    told = {"completed_by": {"id": 1, "email": "a@b.c"}, "updated_by": {"id": 2}}
+    read = Annotation.from_label_studio({**values, **told})
+    assert (read.annotator, read.updated_by) == ("1", "2")
 
 
 @pytest.mark.parametrize(
