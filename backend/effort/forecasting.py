@@ -39,7 +39,7 @@ Verdict = Literal["go on", "unsure", "stop"]
 
 @dataclass(frozen=True)
 class ImageWork:
-    """Actions and cells of one image."""
+    """Actions and cells of one image, of all who corrected it together."""
 
     actions: int
     cells: int

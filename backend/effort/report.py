@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -149,11 +150,13 @@ def _forecast(
 ) -> Forecast | str:
     runs = services.runs.all(project.id)
     learned_from = images_learned_from(runs)
-    images: dict[int, list[ImageWork]] = {}
+    images: defaultdict[int, dict[int, ImageWork]] = defaultdict(dict)
     for correction in made:
-        milestone = learned_from.get(version_of(correction.served), 0)
-        images.setdefault(milestone, []).append(
-            ImageWork(correction.actions.number, correction.cells)
+        of_version = images[learned_from.get(version_of(correction.served), 0)]
+        others = of_version.get(correction.task, ImageWork(0, 0))  # of those who share an image
+        of_version[correction.task] = ImageWork(
+            others.actions + correction.actions.number, others.cells + correction.cells
         )
     coming = tuple(islice(upcoming_milestones(services, project), LOOKED_AHEAD))
-    return forecast(images, learned_from.get(champion, 0), coming)
+    by_milestone = {milestone: tuple(works.values()) for milestone, works in images.items()}
+    return forecast(by_milestone, learned_from.get(champion, 0), coming)

@@ -380,6 +380,30 @@ def test_two_trained_versions_make_a_forecast_of_the_milestone_that_comes_next(
     assert coming.between.low < coming.then < coming.between.high
 
 
+def test_images_that_two_corrected_make_a_forecast_no_surer(
+    services: Services, project: int, learned: None
+) -> None:
+    before = effort_of(services, project).forecast
+    for annotation in services.annotations.corrected(project):
+        services.annotations.record(replace(annotation, id=annotation.id + 100, annotator="ben"))
+    again = effort_of(services, project)
+    assert again.work.total.annotations == 20
+    assert again.forecast == before
+
+
+def test_three_images_that_two_corrected_are_too_few_for_a_forecast(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    for milestone in (5, 10):
+        trained(services, project, milestone, milestone)
+        for task in range(milestone, milestone + 3):
+            shown = serve(task, cell(10), cell(50), served=f"trained-{milestone}+t0.5")
+            for number in (0, 100):
+                submit(task, shown[1:], id=task + number)
+    make_champion(services, "trained-10")
+    assert effort_of(services, project).forecast == TOO_FEW
+
+
 def test_of_a_champion_that_no_run_trained_nothing_is_forecast(
     services: Services, project: int, learned: None
 ) -> None:
