@@ -11,6 +11,7 @@ from backend.cli import choosing, console, figures
 from backend.cli.console import say, warn
 from backend.cli.options import AsJson, Home, ProjectId, services_from, settings_from
 from backend.errors import QueueError
+from model.errors import VersionInUse, VersionNotFound
 from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
@@ -105,10 +106,26 @@ def prune(
     console.table(COLUMNS, [_row(version, services.registry) for version in versions])
     if not yes:
         typer.confirm(f"Remove {counted(len(versions), 'version')} for good?", abort=True)
-    freed = sum(services.registry.remove(version.id) for version in versions)
-    typer.echo(
-        f"Removed {counted(len(versions), 'version')}: {freed / 2**20:.0f} MiB are free again."
+    # Asked again: while the list was read, a version may have come to serve, or a run to need it.
+    may_go = {version.id for version in prunable(services, keep)}
+    warn(
+        f"{v.id} not removed: it is of use by now, or gone" for v in versions if v.id not in may_go
     )
+    _remove(services.registry, [version.id for version in versions if version.id in may_go])
+
+
+def _remove(registry: Registry, ids: list[str]) -> None:
+    """Remove versions, and tell how many went, whatever comes between."""
+    freed = []
+    try:
+        for id in ids:
+            try:
+                freed.append(registry.remove(id))
+            except (VersionInUse, VersionNotFound) as error:
+                warn([f"{id} not removed: {error}"])
+    finally:
+        told = f"Removed {counted(len(freed), 'version')}"
+        typer.echo(f"{told}: {sum(freed) / 2**20:.0f} MiB are free again.")
 
 
 def _serve(services: Services, owner: Project, version: ModelVersion) -> None:

@@ -36,7 +36,9 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("CYTOLOOP_HOME", str(home))
     monkeypatch.setenv("CYTOLOOP_ITERATIONS", "2")  # nothing here trains for long
     monkeypatch.setenv("CYTOLOOP_REDIS_URL", "unix:///nowhere/redis.sock")
-    return lambda *words: CliRunner().invoke(command(), [str(word) for word in words])
+    return lambda *words, answer=None: CliRunner().invoke(
+        command(), [str(word) for word in words], input=answer
+    )
 
 
 @pytest.fixture(scope="session")

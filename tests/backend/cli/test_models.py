@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import io
 import json
+import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from click.testing import Result
 from backend.datasets.labels import label_config_of
 from backend.services import build_services
 from backend.settings import Settings
+from model.atomic import locked
 from model.classical import CLASSICAL_ID
 from model.registry import Registry
 from model.starter import STARTER_ID
@@ -158,3 +163,50 @@ def test_prune_makes_room_on_a_full_disk(
         told = run("models", "prune", "--keep", 0, "--yes")
     assert "Removed 1 version" in told.stdout
     assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3", "trained-4"]
+
+
+class Slowly(io.BytesIO):
+    """A person who says yes, after something has happened."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(b"y\n")
+        self._meanwhile = meanwhile
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        self._meanwhile()
+        return super().read1(size)
+
+
+def test_prune_leaves_what_came_into_use_while_the_list_was_read_and_goes_on(
+    run: Run, home: Path, versions: list[str]
+) -> None:
+    registry = Registry(home / "registry")
+    for id in ("trained-5", "trained-6"):
+        registry.add(replace(registry.get("trained-4"), id=id), ContrastGroups.none(), None)
+    folder = registry.root / "versions" / "trained-5"
+
+    def meanwhile() -> None:
+        registry.promote("7", "trained-4")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    told = run("models", "prune", "--keep", 0, answer=Slowly(meanwhile))
+    assert told.exit_code == 0
+    for id in ("trained-4", "trained-5"):
+        assert f"{id} not removed: it is of use by now, or gone" in told.stderr
+    assert "Removed 2 versions" in told.stdout
+    assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3", "trained-4"]
+
+
+def test_prune_goes_on_over_a_version_that_another_one_removes_at_the_same_time(
+    run: Run, home: Path, versions: list[str]
+) -> None:
+    root = home / "registry"
+    with ThreadPoolExecutor() as pool:
+        with locked(root / "removing.lock"):
+            pruning = pool.submit(run, "models", "prune", "--keep", 0, "--yes")
+            time.sleep(0.5)
+            shutil.rmtree(root / "versions" / "trained-1")
+        told = pruning.result()
+    assert (told.exit_code, "trained-1 not removed: " in told.stderr) == (0, True)
+    assert "Removed 1 version:" in told.stdout
+    assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3"]
