@@ -110,13 +110,17 @@ class Registry:
         return read_version(self._existing(version_id))
 
     def list(self, project: str | None = None) -> tuple[ModelVersion, ...]:
-        """Return the readable versions, oldest first; with ``project``, those of use to it."""
+        """Return the readable versions, oldest first.
+
+        With ``project`` those of use to it: its own, those of none, and all that ever served it.
+        """
+        served = {change.champion for change in self.history(project)} if project else set()
         kept = [version for version in self._each() if isinstance(version, ModelVersion)]
         kept.sort(key=lambda version: (version.created_at, version.id))
         return tuple(
             version
             for version in (*self._given(), *kept)
-            if project is None or version.project in (None, project)
+            if project is None or version.project in (None, project) or version.id in served
         )
 
     def weights(self, version_id: str) -> Path:

@@ -71,9 +71,20 @@ def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> N
         typer.echo(figures.report_text(version.report))
 
 
-def promote(version_id: VersionId, project: ProjectId = None, home: Home = None) -> None:
+def promote(
+    version_id: VersionId,
+    project: ProjectId = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Promote without asking, whatever its classes.")
+    ] = False,
+    home: Home = None,
+) -> None:
     """Make a version a project's champion, whatever the gate said."""
     services, owner = _project(home, project)
+    if renamed := _renamed(services.registry.get(version_id), owner):
+        say(renamed)
+        if not yes:
+            typer.confirm("Promote it all the same?", abort=True)
     _serve(services, owner, services.registry.promote(str(owner.id), version_id))
 
 
@@ -126,6 +137,18 @@ def _remove(registry: Registry, ids: list[str]) -> None:
     finally:
         told = f"Removed {counted(len(freed), 'version')}"
         typer.echo(f"{told}: {sum(freed) / 2**20:.0f} MiB are free again.")
+
+
+def _renamed(version: ModelVersion, owner: Project) -> str:
+    """Say what becomes of a version's classes that a project has not; nothing where it has all."""
+    others = [name for name in version.classes if name not in owner.classes]
+    if not others:
+        return ""
+    all_of_them = len(others) == len(version.classes)
+    boxes = "its boxes will all" if all_of_them else f"its boxes of {', '.join(others)} will"
+    whose = f" for project {version.project}" if version.project else ""
+    learned = f"{version.id} learned {', '.join(version.classes)}{whose}"
+    return f"{learned}; {boxes} be called {owner.default_class} here."
 
 
 def _serve(services: Services, owner: Project, version: ModelVersion) -> None:

@@ -141,6 +141,9 @@ def test_versions_are_listed_oldest_first_and_by_project(registry):
     registry.add(version("c", created_at="2027-01-01"), NONE, None)
     assert [v.id for v in registry.list()] == ["classical-1", STARTER_ID, "c", "b", "a"]
     assert [v.id for v in registry.list(project="1")] == ["classical-1", STARTER_ID, "c", "b"]
+    registry.promote("1", "a")  # another project's
+    registry.rollback("1")
+    assert [v.id for v in registry.list(project="1")][2:] == ["c", "b", "a"]
 
 
 def test_weights_that_cannot_be_read_leave_no_half_version(registry, tmp_path):

@@ -95,6 +95,27 @@ def test_one_of_several_projects_must_be_named(
     assert run("models", "promote", version, "--project", 3).exit_code == 2
 
 
+def test_a_version_of_other_classes_is_promoted_once_it_is_said_what_becomes_of_them(
+    run: Run, home: Path, add_project: Callable[[int], None]
+) -> None:
+    add_project(2)
+    registry = Registry(home / "registry")
+    blood = ModelVersion("trained-1", "trained", ("RBC", "WBC"), 0.5, project="1")
+    some = ModelVersion("trained-2", "trained", ("Nucleus", "WBC"), 0.5)
+    for made in (blood, some):
+        registry.add(made, ContrastGroups.none(), None)
+
+    asked = run("models", "promote", "trained-1")
+    told = "learned RBC, WBC for project 1; its boxes will all be called Nucleus here."
+    assert (asked.exit_code, told in asked.stderr) == (1, True)
+    assert registry.history("2") == ()
+    assert "is the champion" in run("models", "promote", "trained-1", answer="y\n").stdout
+    assert "trained-1" in run("models", "list", "--project", 2).stdout
+    agreed = run("models", "promote", "trained-2", "--yes")
+    assert "its boxes of WBC will be called Nucleus here." in agreed.stderr
+    assert registry.champion_id("2") == "trained-2"
+
+
 def test_a_version_that_is_not_there_is_no_champion(
     run: Run, add_project: Callable[[int], None]
 ) -> None:
