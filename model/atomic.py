@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,20 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other thread or process holds this lock, then hold it; the kernel frees it."""
+def locked(path: Path, on_wait: Callable[[], object] | None = None) -> Iterator[None]:
+    """Wait until no other thread or process holds this lock, then hold it; the kernel frees it.
+
+    Parameters
+    ----------
+    on_wait
+        Called first where another holds it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not try_lock(lock.fileno()):
+            if on_wait:
+                on_wait()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -73,6 +73,7 @@ def import_(
             one_based=one_based,
             classes_from_annotations=classes == FROM_ANNOTATIONS,
             on_progress=lambda number, total, name: advance(number / total, name),
+            on_wait=lambda: say(f"Waiting for another import into project {id} to end …"),
         )
     warn(done.notes)
     typer.echo(

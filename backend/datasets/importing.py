@@ -25,6 +25,7 @@ from backend.services import Services
 from backend.signing import matched_address
 from backend.store.annotations import Annotation
 from backend.store.projects import Project
+from model.atomic import locked
 from model.boxes import Box
 from model.label_guard import NONE_USABLE
 from preprocessing.errors import UnreadableImage
@@ -71,12 +72,14 @@ def import_folder(
     one_based: bool = False,
     classes_from_annotations: bool = False,
     on_progress: Callable[[int, int, str], None] | None = None,
+    on_wait: Callable[[], object] | None = None,
 ) -> Imported:
     """Bring the images of a folder, and boxes that they have, into a project of Label Studio.
 
     The raw file is kept by its hash; the browser is shown a stretched 8-bit PNG of equal size. An
     image that the project has is not brought in twice, so an import that was interrupted is
-    finished by running it again.
+    finished by running it again. Of two imports into a project at a time the second waits, and then
+    finds what the first brought in.
 
     Parameters
     ----------
@@ -94,6 +97,8 @@ def import_folder(
         annotated.
     on_progress
         Called with the number of files done, of all, and the file's name.
+    on_wait
+        Called first where another import into the project is under way.
 
     Raises
     ------
@@ -110,16 +115,17 @@ def import_folder(
     files = find_images(folder, done.notes)
     done.notes += others_in(folder, [annotations] if annotations else []).notes
     truth_of = _truth_of(files, annotations, done.notes)
-    owner = services.projects.get(project)
-    boxes = [box for each in truth_of.values() for box in _renamed(each, mapping)]
-    if classes_from_annotations and boxes:
-        owner = _give_classes(services, owner, classes_of(boxes))
-    _check(owner, boxes)
-    importer = _Importer(services, owner, truth_of, mapping, one_based, done)
-    for number, path in enumerate(files):
-        if on_progress:
-            on_progress(number, len(files), path.name)
-        importer.bring(path, pages)
+    with locked(services.settings.home / f"importing-{project}.lock", on_wait):
+        owner = services.projects.get(project)
+        boxes = [box for each in truth_of.values() for box in _renamed(each, mapping)]
+        if classes_from_annotations and boxes:
+            owner = _give_classes(services, owner, classes_of(boxes))
+        _check(owner, boxes)
+        importer = _Importer(services, owner, truth_of, mapping, one_based, done)
+        for number, path in enumerate(files):
+            if on_progress:
+                on_progress(number, len(files), path.name)
+            importer.bring(path, pages)
     return done
 
 

@@ -117,8 +117,11 @@ def _fill(services: Services, project: Project, folder: Path, terminal: Terminal
     def show(number: int, total: int, name: str) -> None:
         terminal.update(f"Importing {number + 1} of {total}: {name}")
 
+    def wait() -> None:
+        terminal.say(f"{project.title}: waiting for another import into it to end …")
+
     with terminal.working(f"Importing {folder}"):
-        done = import_folder(services, project.id, folder, on_progress=show)
+        done = import_folder(services, project.id, folder, on_progress=show, on_wait=wait)
     for note in done.notes:
         terminal.warn(note)
     images = done.tasks + done.known

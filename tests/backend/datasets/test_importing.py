@@ -4,7 +4,9 @@ import errno
 import io
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -110,6 +112,24 @@ def test_an_image_that_came_under_another_name_is_told_to_keep_that(
     done = import_folder(services, project, folder)
     told = ["0.tif holds the same image as c.tif: counted once, under that name"]
     assert (done.known, done.doubled, done.notes) == (3, 0, told)
+
+
+def test_of_two_imports_at_a_time_the_second_waits_says_so_and_brings_nothing_twice(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    begun, waits = Event(), Event()
+
+    def hold(number: int, total: int, name: str) -> None:
+        begun.set()
+        assert waits.wait(10)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(import_folder, services, project, folder, on_progress=hold)
+        assert begun.wait(10)
+        second = import_folder(services, project, folder, on_wait=waits.set)
+        done = first.result()
+    assert ((done.tasks, done.known), (second.tasks, second.known)) == ((3, 0), (0, 3))
+    assert len(label_studio.kept) == 3
 
 
 def test_an_interrupted_import_is_finished_by_the_next(
