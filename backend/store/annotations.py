@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     and_,
     delete,
+    distinct,
     func,
     select,
     update,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from backend.errors import BadRequest
 from backend.labelstudio.results import count_labels
 from backend.store.database import upsert, writing
-from backend.store.tables import annotations, now, projects, submits
+from backend.store.tables import annotations, now, projects, submits, tasks
 
 #: No page is open for longer: what is beyond is another unit, or a mistake.
 _LONGEST_S = 1e7
@@ -226,9 +227,14 @@ class Annotations:
             return connection.scalar(query) is not None
 
     def corrected_count(self, project: int) -> int:
-        """Return how many tasks have an annotation that was not skipped."""
-        tasks = corrected_tasks(project).distinct().subquery()
-        query = select(func.count(tasks.c.task))
+        """Return how many images have an annotation that was not skipped, each once.
+
+        A task whose image is not known counts as one of its own.
+        """
+        corrected = corrected_tasks(project).subquery()
+        shows = and_(tasks.c.project == project, tasks.c.task == corrected.c.task)
+        images = func.coalesce(tasks.c.image, -corrected.c.task)
+        query = select(func.count(distinct(images))).select_from(corrected.outerjoin(tasks, shows))
         with self._engine.connect() as connection:
             return connection.scalar(query) or 0
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from backend.services import Services
-from backend.store.tables import annotations
+from backend.store.tables import annotations, images, tasks
 from tests.backend.histories.studio import BAD_CONFIG, Truth
 
 MILESTONES, STEP = (3, 5, 7), 3
@@ -53,11 +53,14 @@ class Expected:
     champion: str
     gone: bool = False
     annotations: dict[int, Correction] = field(default_factory=dict)
+    #: Of the tasks whose image is known.
+    images: dict[int, str] = field(default_factory=dict)
     runs: dict[Key, Stage] = field(default_factory=dict)
 
     @property
     def corrected(self) -> int:
-        return len({a.task for a in self.annotations.values() if a.task and not a.skipped})
+        counting = (a.task for a in self.annotations.values() if a.task and not a.skipped)
+        return len({self.images.get(task, task) for task in counting})
 
     @property
     def due(self) -> int | None:
@@ -67,7 +70,12 @@ class Expected:
         return None if reached is None or reached <= max(done, default=-1) else reached
 
     def copy(self) -> Expected:
-        return replace(self, annotations=dict(self.annotations), runs=dict(self.runs))
+        return replace(
+            self,
+            annotations=dict(self.annotations),
+            images=dict(self.images),
+            runs=dict(self.runs),
+        )
 
     def record(self, sent: Mapping[str, Any]) -> None:
         told = correction_of(sent)
@@ -95,6 +103,8 @@ class Expected:
         for annotation in truth.annotations():
             self.record(annotation)
         self.delete(self.annotations.keys() - {a["id"] for a in truth.annotations()})
+        corrected = {a["task"] for a in truth.annotations() if not a["was_cancelled"]}
+        self.images |= {task: truth.image_of(task) for task in corrected}
         return True
 
     def freeze(self, key: Key) -> None:
@@ -125,6 +135,8 @@ def observed(services: Services, project: int) -> Expected:
     found = Expected(known.label_config, champion, known.gone)
     with services.engine.connect() as connection:
         rows = connection.execute(select(annotations).where(annotations.c.project == project)).all()
+        shown = select(tasks.c.task, images.c.name).join(images, images.c.id == tasks.c.image)
+        found.images = dict(connection.execute(shown.where(tasks.c.project == project)).all())
     for row in rows:
         living = Correction(row.updated_at, row.task, row.was_cancelled)
         found.annotations[row.id] = DELETED if row.deleted else living

@@ -52,6 +52,9 @@ class Truth:
     def described(self) -> Json:
         return {"id": self.id, "title": f"project {self.id}", "label_config": self.label_config}
 
+    def image_of(self, task: int) -> str:
+        return str(self.tasks[task]["data"]["image"]).removeprefix("/data/")
+
     def annotations(self) -> list[Json]:
         return [a for task in self.tasks.values() for a in task["annotations"]]
 

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Engine, select
 
 from backend.errors import BadRequest, NotFound
 from backend.store.annotations import Annotation, Annotations
+from backend.store.images import Images
 from backend.store.tables import annotations
 
 
@@ -140,6 +142,22 @@ def test_of_two_annotations_of_a_task_the_newest_that_was_not_skipped_counts(
     store.record(annotated(3, task=1, minute=5, was_cancelled=True))
     assert [a.id for a in store.corrected(1)] == [2]
     assert store.corrected_count(1) == 1
+
+
+def test_an_image_that_two_tasks_show_is_corrected_once(
+    store: Annotations, annotated: Any, engine: Engine
+) -> None:
+    images = Images(engine, Path())
+    for sha256, shown_by in (("a" * 64, (1, 2)), ("b" * 64, (3,))):
+        images.add(1, sha256, 0, "smear.png", 8, 8)
+        for task in shown_by:
+            images.attach_task(1, sha256, 0, task)
+    for task in (1, 2, 3):
+        store.record(annotated(task, task=task))
+    assert store.corrected_count(1) == 2
+    for task in (4, 5):  # of images that have not come
+        store.record(annotated(task, task=task))
+    assert store.corrected_count(1) == 4
 
 
 def test_corrections_come_in_the_order_in_which_tasks_were_first_corrected(
