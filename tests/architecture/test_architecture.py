@@ -13,7 +13,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from backend.doctor.services import TESTED
+from backend.running.label_studio import TESTED
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
