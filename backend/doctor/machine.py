@@ -137,7 +137,7 @@ def _without_gpu(wanted: str) -> Iterator[Finding]:
 
 def _try_cuda() -> str | None:
     """Return the device's name as PyTorch has it; None when PyTorch cannot use it."""
-    command = (sys.executable, "-c", TRY_CUDA)  # a process of its own: torch takes seconds
+    command = (sys.executable, "-P", "-c", TRY_CUDA)  # a process of its own: torch takes seconds
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TORCH_S)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):

@@ -279,7 +279,7 @@ def test_a_version_is_the_champion_of_the_projects_that_it_serves_now(registry, 
     for project, name in (("1", "a"), ("2", "a"), ("2", "b"), ("3", "b"), ("4", "a")):
         registry.promote(project, name)
     registry.rollback("3")
-    registry.set_policy("5", registry.get("a"), Policy(0.4))
+    registry.set_policy("5", registry.get("a"), lambda _: Policy(0.4, 0.2))
     assert registry.champion_of("a") == ("1", "4")
     assert registry.champion_of("b") == ("2",)
     assert registry.champion_of("classical-1") == ("3", "5")

@@ -204,7 +204,7 @@ def test_prune_leaves_what_came_into_use_while_the_list_was_read_and_goes_on(
     registry = Registry(home / "registry")
     for id in ("trained-5", "trained-6"):
         registry.add(replace(registry.get("trained-4"), id=id), ContrastGroups.none(), None)
-    folder = registry.root / "versions" / "trained-5"
+    folder = registry.weights("trained-5").parent
 
     def meanwhile() -> None:
         registry.promote("7", "trained-4")

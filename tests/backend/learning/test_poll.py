@@ -27,15 +27,15 @@ from preprocessing.images import encode_png
 from tests.backend.conftest import LEARN, PUSH
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
-PNG = encode_png(np.zeros((48, 64), np.uint8))
-FILES = {"/data/a.png": PNG}
+#: An image for each task.
+FILES = {f"/data/{id}.png": encode_png(np.full((48, 64), id, np.uint8)) for id in range(10)}
 
 
 def task_of(id: int, minute: int, *annotations: dict[str, Any]) -> dict[str, Any]:
     at = (START + timedelta(minutes=minute)).isoformat()
     return {
         "id": id,
-        "data": {"image": "/data/a.png"},
+        "data": {"image": f"/data/{id}.png"},
         "updated_at": at,
         "annotations": annotations,
     }
@@ -277,8 +277,7 @@ def test_a_deleted_task_goes_with_its_annotation_and_its_image_is_shown_no_more(
     recorded.given.clear()
     poll.look()
     assert services.annotations.corrected_count(project) == 0
-    [image] = services.images.all(project)
-    assert image.task is None
+    assert [image.task for image in services.images.all(project)] == [None, None]
     assert services.images.of_task(project, 1) is None
 
 
