@@ -16,6 +16,8 @@ from backend.store.projects import Project
 from model.atomic import write_json
 
 FOLDERS_FILE = "folders.json"
+#: Of a folder's images and of its project's, so many in ten are the same where it was moved.
+MOVED_FROM_TENTHS = 9
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Alike:
     shared, images
         How many it has, of how many in the folder.
     moved_from
-        Its own folder, where that is not there any more and held hardly anything else; else empty.
+        Its own folder, where that is not there any more and nearly all images are the same; else
+        empty.
     """
 
     project: Project
@@ -37,16 +40,35 @@ class Alike:
 
 
 def known_folders(home: Path) -> dict[str, int]:
-    """Return the project of each folder that was opened, by its absolute path."""
+    """Return the project of each folder that was opened, by its absolute path, the newest last."""
     path = home / FOLDERS_FILE
     return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
 
 
-def keep_folder(home: Path, folder: Path, project: int, moved_from: str = "") -> None:
-    """Keep whose folder this is; the one that it was moved from is nobody's any more."""
+def keep_folder(home: Path, folder: Path, project: int) -> None:
+    """Keep whose folder this is, beside those that the project had before."""
     known = known_folders(home)
-    known.pop(moved_from, None)
+    known.pop(str(folder), None)
     write_json(home / FOLDERS_FILE, known | {str(folder): project})
+
+
+def project_of(services: Services, folder: Path) -> int | None:
+    """Return the project of a folder that was opened; None where it is nobody's.
+
+    A project's former folder may be there again, as on a disk that was not plugged in. It is the
+    project's still if half of its images are the project's, or half of the project's are in it.
+
+    Raises
+    ------
+    BadRequest
+        A former folder holds no image.
+    """
+    known = known_folders(services.settings.home)
+    project = known.get(str(folder))
+    if project is None or _folders_of(known, project)[-1] == str(folder):
+        return project
+    own, images = set(_hashes(folder)), _images_of(services, project)
+    return project if 2 * len(own & images) >= min(len(own), len(images)) else None
 
 
 def find_alike(services: Services, folder: Path, present: Container[int]) -> Alike | None:
@@ -58,7 +80,7 @@ def find_alike(services: Services, folder: Path, present: Container[int]) -> Ali
         The folder holds no image.
     """
     theirs = {
-        project: {i.sha256 for i in services.images.all(project.id) if i.task is not None}
+        project: _images_of(services, project.id)
         for project in services.projects.all()
         if project.id in present
     }
@@ -68,10 +90,19 @@ def find_alike(services: Services, folder: Path, present: Container[int]) -> Ali
     for project, images in theirs.items():
         shared = len(own & images)
         if 2 * shared > len(own):
-            gone = [path for path, id in known.items() if id == project.id and not _is_there(path)]
-            moved_from = gone[0] if gone and 2 * shared > len(images) else ""
-            found.append(Alike(project, shared, len(own), moved_from))
+            folders = _folders_of(known, project.id)
+            is_same = 10 * shared >= MOVED_FROM_TENTHS * max(len(own), len(images))
+            is_moved = folders and is_same and not any(map(_is_there, folders))
+            found.append(Alike(project, shared, len(own), folders[-1] if is_moved else ""))
     return max(found, key=lambda alike: (bool(alike.moved_from), alike.shared), default=None)
+
+
+def _folders_of(known: dict[str, int], project: int) -> list[str]:
+    return [folder for folder, id in known.items() if id == project]
+
+
+def _images_of(services: Services, project: int) -> set[str]:
+    return {image.sha256 for image in services.images.all(project) if image.task is not None}
 
 
 def _is_there(folder: str) -> bool:

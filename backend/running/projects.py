@@ -10,7 +10,7 @@ from backend.datasets.importing import import_folder
 from backend.errors import BackendError
 from backend.running.attach import attach, make_project
 from backend.running.demo import write_demo
-from backend.running.folders import Alike, find_alike, keep_folder, known_folders
+from backend.running.folders import Alike, find_alike, keep_folder, known_folders, project_of
 from backend.running.terminal import Terminal
 from backend.services import Services
 from backend.store.projects import Project
@@ -82,19 +82,20 @@ def _project_of(
     services: Services, folder: Path, present: Container[int], title: str, terminal: Terminal
 ) -> Project:
     home = services.settings.home
-    id = known_folders(home).get(str(folder))
+    id = project_of(services, folder)
     if id is None or id not in present:
         with terminal.working(f"Looking for a project that has the images of {folder}"):
             alike = find_alike(services, folder, present)
         if alike:
             _tell(alike, folder, terminal)
-        moved_from = alike.moved_from if alike else ""
-        if alike and moved_from:
+        if alike and alike.moved_from:
             id = alike.project.id
         else:
             id = make_project(services, title or _free_title(services, folder)).id
-        keep_folder(home, folder, id, moved_from)
+        keep_folder(home, folder, id)
         attach(services, id)
+    else:
+        keep_folder(home, folder, id)
     return services.projects.get(id)
 
 

@@ -214,19 +214,50 @@ def test_projects_of_folders_that_a_lost_store_lacks_are_attached_again(
 def test_a_folder_that_was_moved_goes_on_with_its_project(
     services: Services, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    former = folder_of(tmp_path / "plates", range(3))
+    former = folder_of(tmp_path / "plates", range(20))
     opened(services, former)
     moved = former.rename(tmp_path / "2026")
     (moved / "0.png").unlink()
-    Image.fromarray(np.full((48, 64), 9, np.uint8)).save(moved / "9.png")
+    Image.fromarray(np.full((48, 64), 99, np.uint8)).save(moved / "99.png")
     capsys.readouterr()
     for said in (True, False):
         assert opened(services, moved) == [1]
-        goes_on = f"Project 1 (plates) has 2 of the 3 images of {moved}, and its own folder"
+        goes_on = f"Project 1 (plates) has 19 of the 20 images of {moved}, and its own folder"
         assert (goes_on in capsys.readouterr().out) is said
-    assert (studio.titles, len(studio.imported)) == (["plates"], 4)
-    opened(services, folder_of(former, range(20, 23)))
+    assert (studio.titles, len(studio.imported)) == (["plates"], 21)
+    opened(services, folder_of(former, range(200, 203)))
     assert len(studio.titles) == 2, "new images at the former place are another project's"
+
+
+def test_a_folder_that_was_away_is_its_projects_again_whatever_was_given_meanwhile(
+    services: Services, studio: Studio, tmp_path: Path
+) -> None:
+    disk = folder_of(tmp_path / "disk", range(10))
+    opened(services, disk)
+    away = disk.rename(tmp_path / "unplugged")
+    copy = folder_of(tmp_path / "copy", range(10))
+    assert opened(services, copy) == [1]
+    selection = folder_of(tmp_path / "selection", [*range(6), *range(20, 24)])
+    assert opened(services, selection) == [1, 2]
+    folder_of(away / "new", range(30, 50))
+    for new in (away / "new").iterdir():
+        new.rename(away / new.name)
+    assert opened(services, away.rename(disk)) == [1, 2]
+    assert opened(services, copy) == [1, 2]
+    assert studio.titles == ["disk", "selection"]
+    assert len(studio.tasks(1)) == 30
+
+
+def test_a_selection_of_a_folder_that_is_away_is_no_move(
+    services: Services, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = folder_of(tmp_path / "disk", range(10))
+    opened(services, disk)
+    away = disk.rename(tmp_path / "unplugged")
+    selection = folder_of(tmp_path / "selection", [*range(6), *range(20, 24)])
+    assert opened(services, selection) == [1, 2]
+    assert "has 6 of the 10 images" in capsys.readouterr().out
+    assert opened(services, away.rename(disk)) == [1, 2]
 
 
 @pytest.mark.parametrize("is_there", [True, False])
