@@ -173,7 +173,8 @@ def _renamed(images: Sequence[KnownImage]) -> list[str]:
         for image in images
         if image.file_name != image.counted.name
     ]
-    return [f"under another name, the same in all exports: {shortened(others)}"] if others else []
+    kept = "the same in all exports; an image whose task was deleted keeps its name"
+    return [f"under another name ({kept}): {shortened(others)}"] if others else []
 
 
 def _turned(services: Services, images: Sequence[KnownImage]) -> list[str]:

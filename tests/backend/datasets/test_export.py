@@ -248,7 +248,8 @@ def test_images_of_one_name_are_told_apart_by_the_same_names_in_all_exports(
 ) -> None:
     put(1, "a.png", predicted=[CELL, CELL])
     put(2, "a.png", corrected=[CELL])
-    told = ("under another name, the same in all exports: a.png (a-2.png)",)
+    kept = "the same in all exports; an image whose task was deleted keeps its name"
+    told = (f"under another name ({kept}): a.png (a-2.png)",)
     assert export_csv(services, project, tmp_path / "b.csv", one_based=True).notes == told
     lines = (tmp_path / "b.csv").read_text().splitlines()
     assert lines[1:] == ["a-2.png,64,48,Cell,5,6,20,25"]

@@ -86,6 +86,8 @@ def test_a_name_passes_to_no_other_image_when_a_task_is_deleted(
     assert [row[:2] for row in named] == [("a.png", "1"), ("a-2.png", "2"), ("a-3.png", "3")]
     services.images.forget_tasks(project, [1])
     assert counted(services, project, tmp_path) == named[1:]
+    (why,) = export_counts(services, project, tmp_path / "counts.csv").notes
+    assert "an image whose task was deleted keeps its name): a.png (a-2.png)" in why
 
 
 def test_tasks_of_label_studio_whose_image_never_came_are_told(
