@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -171,11 +172,12 @@ def others_in(folder: Path, given: Iterable[Path] = ()) -> Others:
     """
     known = {*IMAGE_SUFFIXES, ANNOTATION_SUFFIX}
     used = {each for path in given for each in (path.resolve(), *path.resolve().parents)}
-    left = [path for path in _visible(folder) if path.resolve() not in used]
+    # Unlike pathlib's, os.path's take links that lead nowhere and what may not be looked at.
+    left = [path for path in _visible(folder) if Path(os.path.realpath(path)) not in used]
     return Others(
         folder,
-        tuple(shown(p.name) for p in left if p.is_file() and p.suffix.lower() not in known),
-        tuple(shown(p.name) for p in left if p.is_dir() and _may_hold_images(p)),
+        tuple(shown(p.name) for p in left if os.path.isfile(p) and p.suffix.lower() not in known),
+        tuple(shown(p.name) for p in left if os.path.isdir(p) and _may_hold_images(p)),
     )
 
 
@@ -183,11 +185,11 @@ def _may_hold_images(folder: Path) -> bool:
     """Tell whether a folder holds images or further folders, and no results of ours."""
     try:
         inside = _visible(folder)
+        if any(path.name in RESULTS for path in inside):
+            return False
+        return any(path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir() for path in inside)
     except OSError:  # nobody may look, so nobody knows
         return True
-    if any(path.name in RESULTS for path in inside):
-        return False
-    return any(path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir() for path in inside)
 
 
 def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
@@ -278,7 +280,7 @@ def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         is_what = "no folder" if folder.exists() else "not there"
         raise BadRequest(f"{folder} is {is_what}; give a folder that exists.")
-    return [path for path in _visible(folder) if path.is_file()]
+    return [path for path in _visible(folder) if os.path.isfile(path)]
 
 
 def _visible(folder: Path) -> list[Path]:

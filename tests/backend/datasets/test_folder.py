@@ -136,6 +136,21 @@ def test_folders_that_may_hold_images_are_told_as_not_looked_into(
     assert folder.notes == labelled_folder(tmp_path, tmp_path / "voc").notes
 
 
+def test_links_that_lead_nowhere_end_no_command(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [CELL])
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "plate1").mkdir()
+    # Refused like what lies in a folder that may be listed and not entered, but to root as well.
+    for place in (tmp_path / "odd", tmp_path / "plate1" / "odd"):
+        place.symlink_to("x" * 300)
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.png"]
+    assert folder.notes == (f"1 folder in {tmp_path} is not looked into: plate1",)
+
+
 def test_classes_are_renamed(tmp_path: Path, save_image: Save, save_voc: Save) -> None:
     save_image(tmp_path / "a.png")
     save_voc(tmp_path / "a.xml", [CELL])
