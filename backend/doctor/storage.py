@@ -87,8 +87,8 @@ def _is_missing(patient: Patient) -> bool:
 def _left_behind(patient: Patient, url: URL) -> Iterator[Finding]:
     """Tell of a database in the home that is not the one in use."""
     file = patient.settings.database_file
-    is_named = str(file) in (url.database or "")  # also as file:…
-    if file.exists() and not is_named:
+    named = Path((url.database or "").removeprefix("file:"))
+    if file.exists() and not (named.exists() and named.samefile(file)):
         yield warn(
             "Store",
             f"{file} is not read: CYTOLOOP_DATABASE_URL names another, and nothing was taken along",

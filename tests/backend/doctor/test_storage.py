@@ -70,6 +70,11 @@ def test_a_database_in_the_home_that_another_took_the_place_of_is_told(
     for named in ("", own):
         patient = Patient(settings.model_copy(update={"database_url": named}))
         assert only(storage.store(patient)).level == "ok"
+    link = tmp_path / "link"
+    link.symlink_to(settings.home)
+    for home, named in ((link, own), (settings.home, f"sqlite:///{link / 'cytoloop.db'}")):
+        patient = Patient(settings.model_copy(update={"home": home, "database_url": named}))
+        assert only(storage.store(patient)).level == "ok"
 
 
 def test_a_full_disk_is_no_damage_and_what_cannot_be_read_is_unknown(
