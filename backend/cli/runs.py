@@ -38,7 +38,7 @@ def list_(
     home: Home = None,
 ) -> None:
     """List the runs, newest first."""
-    found = services_from(home).runs.all(project)
+    found = services_from(home, to_read=True).runs.all(project)
     if as_json:
         typer.echo(json.dumps([run.to_json() for run in found], indent=1))
     else:
@@ -52,7 +52,7 @@ def show(
     home: Home = None,
 ) -> None:
     """Show how one run stands, and why it ended as it did."""
-    services = services_from(home)
+    services = services_from(home, to_read=True)
     run = services.runs.get(number)
     if follow:
         run = _follow(services, run)

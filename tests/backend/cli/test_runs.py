@@ -13,6 +13,7 @@ from backend.datasets.labels import label_config_of
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.runs import Run
+from tests.backend.conftest import no_room
 
 CONFIG = label_config_of(("Cell",))
 
@@ -38,6 +39,14 @@ def running(services: Services, **progress: Any) -> Run:
     services.runs.start(run.id)
     services.runs.progress(run.id, **progress)
     return services.runs.get(run.id)
+
+
+def test_runs_are_shown_from_a_home_on_a_full_disk(services: Services, cytoloop: Any) -> None:
+    run = running(services, stage="training", fraction=0.4)
+    services.engine.dispose()
+    with no_room():
+        listed, shown = cytoloop("runs", "list"), cytoloop("runs", "show", run.id)
+    assert [each.exit_code for each in (listed, shown)] == [0, 0]
 
 
 def test_the_list_shows_how_far_each_run_is(services: Services, cytoloop: Any) -> None:
