@@ -51,7 +51,7 @@ class Imported:
     unreadable
         Names of the files that are no readable image, and of pages that cannot be read.
     notes
-        What was left out, clipped or odd, a sentence each.
+        What was left out, clipped or odd, in sentences; first the files that cannot be read.
     """
 
     tasks: int = 0
@@ -126,6 +126,7 @@ def import_folder(
             if on_progress:
                 on_progress(number, len(files), path.name)
             importer.bring(path, pages)
+        importer.tell()
     return done
 
 
@@ -201,6 +202,7 @@ class _Importer:
         self._one_based = one_based
         self._done = done
         self._brought = set[tuple[str, int]]()
+        self._left_out, self._other_names = list[str](), list[str]()
         # Label Studio's own list, not the store's: a task may have been deleted there, or made
         # by an import that was interrupted before it was noted here.
         # Not what each was ever predicted, which is megabytes.
@@ -246,7 +248,14 @@ class _Importer:
 
     def _leave_out(self, name: str, note: str) -> None:
         self._done.unreadable.append(name)
-        self._done.notes.append(note)
+        self._left_out.append(note)
+
+    def tell(self) -> None:
+        """Tell what cannot be read before all else, and in one sentence what has another name."""
+        self._done.notes[:0] = self._left_out
+        if self._other_names:
+            what = "counted once, under the name that the same image has already"
+            self._done.notes.append(f"{what}: {shortened(self._other_names)}")
 
     def _bring_page(self, path: Path, record: ImageRecord) -> None:
         name = _page_name(path, record.page)
@@ -254,8 +263,7 @@ class _Importer:
         size = record.width, record.height
         stored = self._services.images.add(self._project, *key, name, *size)
         if stored.name != name:
-            same = f"{name} holds the same image as {stored.name}"
-            self._done.notes.append(f"{same}: counted once, under that name")
+            self._other_names.append(f"{name} as {stored.name}")
         if (task := self._tasks.get(key)) is None:
             task = self._tasks[key] = _Known(self._new_task(record, name))
             self._done.tasks += 1

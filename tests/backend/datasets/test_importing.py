@@ -96,7 +96,7 @@ def test_of_files_with_the_same_bytes_one_is_counted_and_the_other_told_at_every
     services: Services, label_studio: Any, project: int, folder: Path
 ) -> None:
     (folder / "d.png").write_bytes((folder / "a.png").read_bytes())
-    told = ["d.png holds the same image as a.png: counted once, under that name"]
+    told = ["counted once, under the name that the same image has already: d.png as a.png"]
     done = import_folder(services, project, folder)
     assert (done.tasks, done.known, done.doubled, done.notes) == (3, 0, 1, told)
     again = import_folder(services, project, folder)
@@ -110,8 +110,25 @@ def test_an_image_that_came_under_another_name_is_told_to_keep_that(
     import_folder(services, project, folder)
     (folder / "c.tif").rename(folder / "0.tif")
     done = import_folder(services, project, folder)
-    told = ["0.tif holds the same image as c.tif: counted once, under that name"]
+    told = ["counted once, under the name that the same image has already: 0.tif as c.tif"]
     assert (done.known, done.doubled, done.notes) == (3, 0, told)
+
+
+def test_a_file_that_cannot_be_read_is_told_before_the_many_that_were_renamed(
+    services: Services, label_studio: Any, project: int, tmp_path: Path, save_image: Save
+) -> None:
+    folder = tmp_path / "in"
+    files = [save_image(folder / f"{seed}.png", seed=seed) for seed in range(7)]
+    import_folder(services, project, folder)
+    for path in files:
+        path.rename(path.with_name(f"plate {path.name}"))
+    (folder / "well.png").write_bytes(b"broken")
+    unreadable, renamed = import_folder(services, project, folder).notes
+    assert unreadable.startswith("well.png left out: ")
+    assert renamed.endswith(
+        ": plate 0.png as 0.png, plate 1.png as 1.png, plate 2.png as 2.png, "
+        "plate 3.png as 3.png, plate 4.png as 4.png and 2 more"
+    )
 
 
 def test_of_two_imports_at_a_time_the_second_waits_says_so_and_brings_nothing_twice(
