@@ -243,7 +243,7 @@ def predict(
         result = predict_into(
             out, gathered.files, loaded, default_class=name, scores=scores, advance=advance
         )
-    warn([*gathered.notes, *result.notes])
+    warn([*gathered.misnamed, *result.notes, *gathered.notes_on_others])
     cells, looked_at = counted(result.cells, "cell"), counted(result.images, "image")
     before = f", {result.before} of them before" if result.before else ""
     missing = len(gathered.misnamed) + result.left_out

@@ -148,11 +148,15 @@ class Others:
     @property
     def notes(self) -> list[str]:
         """A sentence on the files, and one on the folders, where there are any."""
+        return self.sentences()
+
+    def sentences(self, of_several: bool = False) -> list[str]:
+        """Return the notes; of several folders the one on the files says of which."""
         notes = []
         if self.files:
-            notes.append(
-                f"{counted(len(self.files), 'other file')} left out: {shortened(self.files)}"
-            )
+            what = counted(len(self.files), "other file")
+            where = f" in {self.folder}" if of_several else ""
+            notes.append(f"{what}{where} left out: {shortened(self.files)}")
         if self.folders:
             verb = "is" if len(self.folders) == 1 else "are"
             what = f"{counted(len(self.folders), 'folder')} in {self.folder} {verb} not looked into"

@@ -63,9 +63,10 @@ class Gathered:
     others: tuple[Others, ...]
 
     @property
-    def notes(self) -> list[str]:
-        """What is not looked at, in sentences."""
-        return [note for each in self.others for note in each.notes] + list(self.misnamed)
+    def notes_on_others(self) -> list[str]:
+        """What lies beside the images, in sentences; of which folder, where there are several."""
+        several = len(self.others) > 1
+        return [note for each in self.others for note in each.sentences(several)]
 
 
 def gather(paths: Collection[Path]) -> Gathered:

@@ -115,6 +115,22 @@ def test_a_name_that_is_no_utf8_does_not_end_predict(run: Run, cells: Path, tmp_
     assert counted(tmp_path / "out" / "counts.csv") == 1
 
 
+def test_predict_tells_images_that_it_left_out_before_files_that_are_none(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    plates = [tmp_path / f"plate{number:02}" for number in range(22)]
+    for plate in plates:
+        plate.mkdir()
+        (plate / "notes.txt").touch()
+        shutil.copy(cells / "images" / "field0.png", plate / f"{plate.name}.png")
+    (plates[0] / "torn.png").write_bytes(b"")
+    result = run("predict", *plates, "--out", tmp_path / "out", "--model", CLASSICAL_ID)
+    assert result.exit_code == 0, result.output
+    notes = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]
+    assert notes[0].startswith("Note: torn.png left out: ")
+    assert notes[1] == f"Note: 1 other file in {plates[0]} left out: notes.txt"
+
+
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_a_cell_diameter_is_refused_by_a_version_that_needs_none(
     run: Run, cells: Path, tmp_path: Path, command: str

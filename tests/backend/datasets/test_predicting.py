@@ -176,8 +176,8 @@ def test_folders_that_are_given_themselves_are_not_told_as_left_out(
         save_image(tmp_path / place)
     (tmp_path / "field.webp").touch()
     gathered = gather([tmp_path, tmp_path / "plate2" / "run1"])
-    assert gathered.notes == [
-        "1 other file left out: field.webp",
+    assert gathered.notes_on_others == [
+        f"1 other file in {tmp_path} left out: field.webp",
         f"1 folder in {tmp_path} is not looked into: plate1",
     ]
 
