@@ -15,6 +15,8 @@ from backend.errors import BadRequest
 
 TABLE, KEPT = "counts.csv", COUNTED
 
+Row = tuple[object, ...]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -32,7 +34,7 @@ class Entry:
     sha256: str
     cells: int
     flags: tuple[str, ...]
-    rows: tuple[tuple[object, ...], ...]
+    rows: tuple[Row, ...]
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Entry:
@@ -65,14 +67,15 @@ class Counts:
         self._out, self._how, self._classes = out, how, classes
         #: By the stem that the image has in the folder.
         self.entries: dict[str, Entry] = {}
+        #: Rows of the images that cannot be counted, by the composed name of their files.
+        self._left_out: dict[str, list[Row]] = {}
         if (out / KEPT).exists():
-            began, self.entries = _read(out / KEPT)
+            began, self.entries, self._left_out = _read(out / KEPT)
         else:
             require_empty(out)
         if self.entries:
             require_as_begun(out / TABLE, began, how)
         self._waiting = list(self.entries)
-        self._left_out: list[tuple[object, ...]] = []
 
     def claim(self, file: str, sha256: str) -> str | None:
         """Return the stem of an image that is counted, None for a new one; each stem but once."""
@@ -82,6 +85,14 @@ class Counts:
                 self._waiting.remove(stem)
                 return stem
         return None
+
+    def claim_unread(self, file: str) -> bool:
+        """Tell whether a file that cannot be read was counted by an earlier call; each but once."""
+        for stem in self._waiting:
+            if composed(self.entries[stem].file) == composed(file):
+                self._waiting.remove(stem)
+                return True
+        return False
 
     def replaced(self) -> list[str]:
         """Return the stems of earlier images whose file holds another content now."""
@@ -99,32 +110,41 @@ class Counts:
         rows = tuple(rows_of(image, self._classes))
         entry = Entry(file, sha256, len(image.boxes), image.flags, rows)
         self.entries[stem] = entry
-        self.write_table()
-        self._keep()
+        self.write()
         return entry
 
-    def leave_out(self, name: str, why: str) -> None:
-        """Give an image that cannot be counted its rows, which the next call forgets."""
+    def forget_left_out(self, file: str) -> None:
+        """Forget the rows of a file that could not be counted: it is looked at anew."""
+        self._left_out.pop(composed(file), None)
+
+    def leave_out(self, file: str, name: str, why: str) -> None:
+        """Give an image that cannot be counted its rows, until its file is looked at anew."""
         flag = f"left out: {why.partition(';')[0]}"  # the cause: advice is for who calls
         image = CountedImage(name, 0, 0, (), "none", flags=(flag,))
-        self._left_out += rows_of(image, self._classes)
+        self._left_out.setdefault(composed(file), []).extend(rows_of(image, self._classes))
 
-    def write_table(self) -> None:
-        """Write the table of all images."""
+    def write(self) -> None:
+        """Write the table of all images, and what a second call goes on from."""
         rows = [row for entry in self.entries.values() for row in entry.rows]
-        write_whole(self._out / TABLE, table_of(rows + self._left_out))
+        left_out = [row for each in self._left_out.values() for row in each]
+        write_whole(self._out / TABLE, table_of(rows + left_out))
+        self._keep()
 
     def _keep(self) -> None:
         images = {stem: vars(entry) for stem, entry in self.entries.items()}
-        kept = json.dumps({"how": dict(self._how), "images": images})
+        values = {"how": dict(self._how), "images": images, "left out": self._left_out}
+        kept = json.dumps(values)
         write_whole(self._out / KEPT, kept.encode())
 
 
-def _read(path: Path) -> tuple[Mapping[str, object], dict[str, Entry]]:
+def _read(path: Path) -> tuple[Mapping[str, object], dict[str, Entry], dict[str, list[Row]]]:
     try:
         kept = json.loads(path.read_text("utf-8"))
         entries = {stem: Entry.from_json(values) for stem, values in kept["images"].items()}
-        return dict(kept["how"]), entries
+        left_out = {
+            file: [tuple(row) for row in rows] for file, rows in kept.get("left out", {}).items()
+        }
+        return dict(kept["how"]), entries, left_out
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequest(
             f"{path} does not say what was counted ({error!r}): give another --out."

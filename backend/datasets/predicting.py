@@ -147,12 +147,15 @@ class _Results:
         self._names = UniqueNames(self._counts.entries)
         self._notes, self._entries, self._before = list[str](), list[Entry](), 0
         self._reader, self._turned = ImageReader(), list[str]()
+        #: The stems of the images that are left out, where they have one.
+        self._left_out: dict[Path, str | None] = {}
         self._limited = defaultdict[str, list[str]](list)
 
     def take(self, path: Path) -> None:
         """Look at an image, unless it is done; one that cannot be read or looked at is told."""
+        self._counts.forget_left_out(path.name)
         if (record := self._reader.read(path)) is None:
-            self._leave_out(path, self._names.stem(path.name))
+            self._left_out[path] = None
             return
         stem = self._counts.claim(path.name, record.sha256)
         if stem and _voc(self._out, stem).exists():
@@ -168,7 +171,7 @@ class _Results:
                     f"the detector failed on it ({said}); end other programs where memory is"
                     " short, and call again"
                 )
-                self._leave_out(path, stem)
+                self._left_out[path] = stem
                 return
         name = self._named(path, stem)
         self._entries.append(entry)
@@ -178,9 +181,17 @@ class _Results:
             if flag.startswith(LIMIT_REACHED):
                 self._limited[flag].append(name)
 
-    def _leave_out(self, path: Path, stem: str) -> None:
-        if stem not in self._counts.entries:  # else an earlier call counted it
-            self._counts.leave_out(self._named(path, stem), self._reader.left_out[path])
+    def _leave_out(self, path: Path, stem: str | None) -> None:
+        """Give an image its rows, unless an earlier call counted it."""
+        if stem in self._counts.entries:
+            return
+        why = self._reader.left_out[path]
+        if stem is None and self._counts.claim_unread(path.name):
+            stays = "it cannot be read any more; its earlier count stays"
+            self._reader.left_out[path] = f"{stays} ({why})"
+            return
+        name = self._named(path, stem or self._names.stem(path.name))
+        self._counts.leave_out(path.name, name, why)
 
     def _named(self, path: Path, stem: str) -> str:
         """Return what an image is called in the results, and tell where that is another name."""
@@ -198,10 +209,13 @@ class _Results:
 
     def told(self, given: int) -> Predicted:
         """Say what became of the images, of which so many were given."""
+        for path, stem in self._left_out.items():  # all else has its name, and its count, by now
+            self._leave_out(path, stem)
+        if self._counts.entries:
+            self._counts.write()
         if not self._entries:
             words = ["None of the images can be looked at:", *first_of(self._reader.notes)]
             raise BadRequest("\n  ".join(words))
-        self._counts.write_table()
         for stem in self._counts.replaced():
             self._notes.append(
                 f"{self._counts.entries[stem].file} holds another image than an earlier call"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import unicodedata
@@ -111,6 +112,62 @@ def test_an_image_that_was_counted_and_cannot_be_looked_at_again_keeps_its_count
     failing = Crowded(stopped_at=1, by=MemoryError())
     assert predict_into(tmp_path / "out", files, version_of(failing)).left_out == 1
     assert rows_in(tmp_path / "out") == before
+
+
+def test_an_image_that_is_left_out_stands_in_the_table_after_a_call_on_others(
+    files: list[Path], tmp_path: Path
+) -> None:
+    whole = files[1].read_bytes()
+    files[1].write_bytes(whole[:100])
+    predict_into(tmp_path / "out", files[:2], version_of(Crowded()))
+    predict_into(tmp_path / "out", files[2:3], version_of(Crowded()))
+    named = [(row["image"], row["count"]) for row in rows_in(tmp_path / "out")]
+    assert named == [("0.png", "1"), ("2.png", "1"), ("1.png", "")]
+    with pytest.raises(BadRequest, match="None of the images"):
+        predict_into(tmp_path / "out", [torn_copy(files[3])], version_of(Crowded()))
+    files[1].write_bytes(whole)
+    predict_into(tmp_path / "out", files[1:2], version_of(Crowded()))
+    named = [(row["image"], row["count"]) for row in rows_in(tmp_path / "out")]
+    assert named == [("0.png", "1"), ("2.png", "1"), ("1.png", "1"), ("torn.png", "")]
+
+
+def torn_copy(path: Path) -> Path:
+    torn = path.with_name("torn.png")
+    torn.write_bytes(path.read_bytes()[:100])
+    return torn
+
+
+def test_a_counted_file_that_was_damaged_since_keeps_its_count_and_gets_no_further_row(
+    files: list[Path], tmp_path: Path
+) -> None:
+    predict_into(tmp_path / "out", files, version_of(Crowded()))
+    before = rows_in(tmp_path / "out")
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    told = predict_into(tmp_path / "out", files, version_of(Crowded()))
+    assert rows_in(tmp_path / "out") == before
+    stays = "0.png left out: it cannot be read any more; its earlier count stays (damaged or"
+    assert told.notes[0].startswith(stays)
+    assert not any("is called" in note for note in told.notes)
+
+
+def test_a_damaged_file_beside_a_counted_one_of_its_name_has_its_row(
+    save_image: Callable[..., Path], files: list[Path], tmp_path: Path
+) -> None:
+    other = save_image(tmp_path / "other" / "0.png", seed=8)
+    other.write_bytes(other.read_bytes()[:100])
+    for _ in range(2):
+        predict_into(tmp_path / "out", [other, files[0]], version_of(Crowded()))
+        named = [(row["image"], row["count"]) for row in rows_in(tmp_path / "out")]
+        assert named == [("0.png", "1"), ("0-2.png", "")]
+
+
+def test_counts_of_before_left_out_images_were_kept_are_gone_on_with(
+    stopped: Path, files: list[Path]
+) -> None:
+    kept = json.loads((stopped / KEPT).read_text())
+    del kept["left out"]
+    (stopped / KEPT).write_text(json.dumps(kept))
+    assert predict_into(stopped, files, version_of(Crowded())).before == 2
 
 
 def rows_in(out: Path) -> list[dict[str, str]]:
