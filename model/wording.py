@@ -26,10 +26,28 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what if number == 1 else several}"
 
 
+class Naming(str):
+    """A sentence with the names of all that it speaks of.
+
+    Parameters
+    ----------
+    brief
+        The same with the first names alone, as people are shown it.
+    """
+
+    brief: str
+
+    def __new__(cls, whole: str, brief: str) -> Naming:
+        sentence = super().__new__(cls, whole)
+        sentence.brief = brief
+        return sentence
+
+
 def first_of(lines: Sequence[str], most: int = 5) -> list[str]:
-    """Return the first of many lines, and a last one that says how many more there are."""
+    """Return the first of many lines, brief, and a last that says how many more there are."""
     more = len(lines) - most
-    return [*lines[:most], *([f"and {more} more"] if more > 0 else [])]
+    shown = [line.brief if isinstance(line, Naming) else line for line in lines[:most]]
+    return [*shown, *([f"and {more} more"] if more > 0 else [])]
 
 
 def limits_in_words(caps_reached: Sequence[str]) -> tuple[str, ...]:

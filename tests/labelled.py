@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -24,3 +25,14 @@ def write_labelled(
         boxes = [drawn(box) for box in field.boxes]
         write_voc(annotations / f"field{number}.xml", name, width, height, 1, boxes)
     return images, annotations
+
+
+def with_broken(labelled: Path, folder: Path, number: int) -> list[str]:
+    """Copy images and annotations into one folder with so many broken images; name these."""
+    for part in ("images", "annotations"):
+        shutil.copytree(labelled / part, folder, dirs_exist_ok=True)
+    names = [f"torn{each:02}.png" for each in range(number)]
+    for name in names:
+        (folder / name).write_bytes(b"")
+        write_voc((folder / name).with_suffix(".xml"), name, 160, 128, 1, [])
+    return names

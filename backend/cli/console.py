@@ -54,7 +54,7 @@ def say(text: str) -> None:
 
 
 def warn(notes: Iterable[str]) -> None:
-    """Tell what was left out or changed; past ``NOTES_SHOWN`` only how many more."""
+    """Tell what was left out or changed, in brief; past ``NOTES_SHOWN`` only how many more."""
     for line in first_of(list(notes), NOTES_SHOWN):
         typer.secho(f"Note: {line}", fg=typer.colors.YELLOW, err=True)
 

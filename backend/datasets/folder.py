@@ -11,6 +11,7 @@ from pathlib import Path
 from backend.datasets.drawn import Truth
 from backend.datasets.naming import composed
 from backend.datasets.pairing import (
+    NAMED_AT_MOST,
     TruthSource,
     find_annotations,
     find_images,
@@ -22,11 +23,11 @@ from backend.errors import BadRequest
 from model.boxes import Box
 from model.examples import LabelledImage
 from model.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, without
-from model.wording import counted, first_of
+from model.wording import Naming, counted, first_of
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, read_image
 
-#: Images that one sentence names as left out for one reason.
+#: Images that people are shown of those left out for one reason.
 LEFT_OUT_NAMED = 20
 
 
@@ -140,17 +141,22 @@ class ImageReader:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, and of what the first page was taken: a sentence for all alike."""
+        """What was left out, and of what the first page was taken: a ``Naming`` for all alike."""
         names = defaultdict[str, list[str]](list)
         for path, why in self.left_out.items():
             names[why].append(path.name)
-        notes = [
-            f"{shortened(each, LEFT_OUT_NAMED)} left out: {why}" for why, each in names.items()
+        notes: list[str] = [
+            _naming(each, LEFT_OUT_NAMED, after=f" left out: {why}") for why, each in names.items()
         ]
         if stacks := self._stacks:
             several = f"{counted(len(stacks), 'image')} with several pages, of which the first is"
-            notes.append(f"{several} taken: {shortened(stacks)}")
+            notes.append(_naming(stacks, NAMED_AT_MOST, before=f"{several} taken: "))
         return notes
+
+
+def _naming(names: Sequence[str], most: int, before: str = "", after: str = "") -> Naming:
+    whole, brief = ", ".join(names), shortened(names, most)
+    return Naming(f"{before}{whole}{after}", f"{before}{brief}{after}")
 
 
 def page_flags(record: ImageRecord) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from backend.services import build_services
 from backend.settings import PACKAGE_ROOT, Settings
 from backend.store.annotations import Annotation
 from model.boxes import Box
+from tests.labelled import with_broken
 
 Run = Callable[..., Result]
 CELL = Box(1, 2, 30, 40, "Nucleus")
@@ -64,6 +65,16 @@ def test_a_folders_odd_boxes_and_images_alike_are_listed(
     assert [(one["image"], one["reason"]) for one in found["aside"]] == [("field1.png", "double")]
     assert found["notes"] == ["field3.png left out: it is the same file as field2.png"]
     assert (found["images"], found["alike"]) == (4, [])
+
+
+def test_the_json_of_a_folder_names_all_images_that_were_left_out(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    names = with_broken(cells, tmp_path / "in", 25)
+    result = run("labels", "check", "--images", tmp_path / "in", "--json")
+    assert result.exit_code == 0, result.output
+    (note,) = json.loads(result.stdout)["notes"]
+    assert note.startswith(f"{', '.join(names)} left out: ")
 
 
 def test_boxes_that_cannot_be_used_are_no_good_end(run: Run, cells: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc, write_voc
 from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
+from tests.labelled import with_broken
 
 Run = Callable[..., Result]
 
@@ -57,6 +58,18 @@ def test_evaluate_says_that_a_version_without_classes_is_not_judged_by_class(
     assert f"{CLASSICAL_ID} knows no classes: all its boxes are taken for Nucleus" in told.stderr
     assert json.loads(told.stdout)["notes"][0].startswith(f"{CLASSICAL_ID} knows no classes")
     assert "knows no classes" not in run("evaluate", *folders, cells / "annotations").stderr
+
+
+def test_evaluate_names_all_images_that_were_left_out_in_its_json_and_the_first_in_a_note(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    names = with_broken(cells, tmp_path / "in", 25)
+    folders = ("--images", tmp_path / "in", "--annotations", tmp_path / "in")
+    result = run("evaluate", *folders, "--model", CLASSICAL_ID, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)["notes"][0]
+    assert told.startswith(f"{', '.join(names)} left out: ")
+    assert f"Note: {', '.join(names[:20])} and 5 more left out: " in result.stderr
 
 
 def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path: Path) -> None:
