@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.errors import QueueError
+from backend.errors import BackendError, QueueError
 from backend.learning import pipeline
 from backend.learning import push as pushing
 from backend.learning.triggers import push_champions, requeue_pending, take_up, take_up_killed
@@ -41,11 +41,11 @@ def push(project: int, version_id: str) -> None:
 
 def record_killed(run_id: int, how: str) -> None:
     """Have a run whose process was killed go on, or end it when it is killed again and again."""
-    with _services() as services:
-        try:
+    try:
+        with _services() as services:
             take_up_killed(services, run_id, f"was killed ({how})")
-        except QueueError as error:  # the poll queues what waits
-            log.warning("run.not_queued", run=run_id, reason=str(error))
+    except (BackendError, SQLAlchemyError) as error:  # the poll takes it up
+        log.warning("run.not_queued", run=run_id, reason=str(error))
 
 
 def record_stopped(run_id: int) -> None:
@@ -53,7 +53,7 @@ def record_stopped(run_id: int) -> None:
     try:
         with _services() as services:
             services.runs.stopped(run_id)
-    except SQLAlchemyError as error:  # it then counts as cut off
+    except (BackendError, SQLAlchemyError) as error:  # it then counts as cut off
         log.warning("run.stop_not_recorded", run=run_id, reason=str(error))
 
 
@@ -62,7 +62,7 @@ def queue_waiting() -> None:
     try:
         with _services() as services:
             requeue_pending(services)
-    except (QueueError, SQLAlchemyError) as error:  # the poll queues what waits
+    except (BackendError, SQLAlchemyError) as error:  # the poll queues what waits
         log.warning("run.not_queued", reason=str(error))
 
 
