@@ -9,7 +9,7 @@ from typing import Literal
 
 import structlog
 
-from backend.errors import LabelStudioError, LabelStudioMissing, QueueError
+from backend.errors import LabelStudioError, LabelStudioMissing, NotFound, QueueError
 from backend.learning.failures import in_words
 from backend.learning.judging import judge
 from backend.learning.progress import Reporter
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 #: How much of a run is done when its snapshot is frozen, and when its candidate is in the registry.
 FROZEN, LEARNED = 0.01, 0.96
+#: A candidate is judged again where another version came to serve meanwhile, but not for ever.
+MOST_JUDGEMENTS = 5
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,20 @@ def learn(services: Services, run_id: int) -> None:
     its last checkpoint, or with its candidate where that was stored already. A failure never
     touches the champion; `cytoloop runs retry` tries again.
     """
-    settings, project = services.settings, services.runs.get(run_id).project
+    settings = services.settings
     try:
+        waiting = services.runs.get(run_id)
         with (
-            take(project_folder(settings, project)) as alone,
+            take(project_folder(settings, waiting.project)) as alone,
             take(run_folder(settings, run_id)) as free,
         ):
             run = services.runs.start(run_id) if alone and free else None
             if run is None:
                 log.info("run.not_waiting", run=run_id)
             else:
-                _end(services, run, _outcome(services, run))
+                _end(services, run, _outcome(services, run, waiting))
+    except NotFound:  # a job of another store, such as before it was put back from a copy
+        log.info("run.not_waiting", run=run_id)
     except OSError as error:  # its folder cannot be made
         services.runs.finish(run_id, "failed", message=in_words(error))
 
@@ -81,9 +86,9 @@ def sweep(services: Services) -> None:
             shutil.rmtree(_working(services, run.id), ignore_errors=True)
 
 
-def _outcome(services: Services, run: Run) -> Outcome:
+def _outcome(services: Services, run: Run, waiting: Run) -> Outcome:
     try:
-        return _carry_out(services, run, Reporter(services.runs, run.id, run.notes))
+        return _carry_out(services, run, waiting, Reporter(services.runs, run.id, run.notes))
     except TrainingCancelled as error:
         return Outcome("cancelled", str(error))
     except LabelStudioMissing as error:
@@ -95,9 +100,9 @@ def _outcome(services: Services, run: Run) -> Outcome:
         return Outcome("failed", f"{in_words(error)} The champion serves as before.")
 
 
-def _carry_out(services: Services, run: Run, report: Reporter) -> Outcome:
+def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> Outcome:
     snapshot = _frozen(services, run)
-    if snapshot and (later := _overtaken_by(services, run)):
+    if snapshot and (later := _overtaken_by(services, waiting)):
         return Outcome("covered", f"Run {later.id} has learned from more corrections meanwhile.")
     snapshot = snapshot or _freeze(services, run, report)
     _check_held_out(services, run, snapshot, report)
@@ -140,15 +145,15 @@ def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
     return snapshot if snapshot.sha256 == run.snapshot else None
 
 
-def _overtaken_by(services: Services, run: Run) -> Run | None:
-    """Return the run that learned from more while this one was cut off.
+def _overtaken_by(services: Services, waiting: Run) -> Run | None:
+    """Return the run that learned from more while this one, as it waited, was cut off.
 
     Its version is not to give way to one of fewer images. None where this one's was promoted.
     """
-    history = services.registry.history(str(run.project))
-    if run.candidate in [change.champion for change in history]:
+    history = services.registry.history(str(waiting.project))
+    if waiting.candidate in [change.champion for change in history]:
         return None
-    return services.runs.learned_from_more(run)
+    return services.runs.learned_from_more(waiting)
 
 
 def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVersion | None:
@@ -238,21 +243,43 @@ def _let_the_better_serve(
     snapshot: DatasetSnapshot,
     report: Reporter,
 ) -> tuple[str, GateDecision]:
-    """Return the champion that the candidate was judged beside, and what was decided."""
+    """Return the champion that the candidate was judged beside, and what was decided.
+
+    Raises
+    ------
+    ChampionChanged
+        When another version came to serve in each of the judgements.
+    """
+    known = len(report.notes)
+    for _ in range(MOST_JUDGEMENTS - 1):
+        try:
+            return _judged_once(services, run, candidate, snapshot, report)
+        except ChampionChanged as error:
+            del report.notes[known:]  # of a judgement that does not hold
+            report.note(f"The candidate was judged once more: {error}")
+            known = len(report.notes)
+    return _judged_once(services, run, candidate, snapshot, report)
+
+
+def _judged_once(
+    services: Services,
+    run: Run,
+    candidate: ModelVersion,
+    snapshot: DatasetSnapshot,
+    report: Reporter,
+) -> tuple[str, GateDecision]:
     report.stage("judging", 0.97, "judging candidate and champion on the same images")
-    # Read again: someone may have chosen another champion while the candidate learned.
-    champion = services.registry.champion(str(run.project))
+    # Read again: someone may have chosen another champion while the candidate learned. By its own
+    # id first, which a starter of an earlier release has too; today's is judged in its place.
+    key = str(run.project)
+    serves, champion = services.registry.champion_id(key), services.registry.champion(key)
     services.runs.progress(run.id, champion=champion.id)
     decision = _decide(services, run, candidate, champion, snapshot, report)
     serving = candidate if decision.promoted else champion
     shows_others = show_least_work(services, run.project, serving, snapshot, report.note)
     if decision.promoted:
         report.stage(PROMOTING, 0.99)
-        try:
-            services.registry.promote(str(run.project), candidate.id, instead_of=champion.id)
-        except ChampionChanged as error:
-            report.note(f"The candidate was judged once more: {error}")
-            return _let_the_better_serve(services, run, candidate, snapshot, report)
+        services.registry.promote(key, candidate.id, instead_of=serves)
     elif shows_others:
         _push(services, run, serving, report)
     return champion.id, decision

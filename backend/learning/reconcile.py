@@ -115,7 +115,10 @@ def follow(services: Services, project: int) -> dict[str, Any]:
 
 def gone_in_words(error: LabelStudioMissing) -> str:
     """Return why the runs of a project end that was deleted in Label Studio."""
-    return f"The project is not in Label Studio any more. {error}"
+    return (
+        f"The project is not in Label Studio any more. {error} Should it come back:"
+        " `cytoloop runs retry` of this run."
+    )
 
 
 def name_annotators(services: Services) -> None:

@@ -308,9 +308,15 @@ class Runs:
         return {number for row in rows for number in row if number is not None}
 
     def learned_from_more(self, run: Run) -> Run | None:
-        """Return a run of the project that went all the way through with more corrected images."""
+        """Return a later run of the project that went all the way through with more images.
+
+        Later than this one began; one that never did has none.
+        """
+        if run.started_at is None:
+            return None
         through = (runs.c.project == run.project, runs.c.state.in_(("promoted", "refused")))
-        query = select(runs).where(*through, runs.c.corrected > (run.corrected or 0))
+        more = (runs.c.corrected > (run.corrected or 0), runs.c.started_at > run.started_at)
+        query = select(runs).where(*through, *more)
         found = self._read(query.order_by(runs.c.corrected.desc()))
         return found[0] if found else None
 

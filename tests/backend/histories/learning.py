@@ -209,8 +209,12 @@ class Learning(Labelling, Looking):
         history = self.at.services.registry.history(str(run.project))
         if run.snapshot is None or run.candidate in [change.champion for change in history]:
             return False
-        through = [one for one in frozen.runs.values() if one.state in ("promoted", "refused")]
-        return any((one.corrected or 0) > (run.corrected or 0) for one in through)
+        begun = run.started_at
+        known = self.at.services.runs.all(run.project)
+        later = [one for one in known if begun and one.started_at and one.started_at > begun]
+        stages = [frozen.runs[_key(one)] for one in later]
+        through = [stage for stage in stages if stage.state in ("promoted", "refused")]
+        return any((stage.corrected or 0) > (run.corrected or 0) for stage in through)
 
     def _snapshot(self, run: Run) -> DatasetSnapshot:
         snapshot = DatasetSnapshot.load(snapshot_file(self.at.services.settings, run.id))

@@ -15,7 +15,7 @@ from backend.learning.taken import snapshot_file
 from backend.services import Services
 from backend.store.runs import Run, State
 from model.classical import CLASSICAL_ID
-from model.errors import TrainingCancelled
+from model.errors import ChampionChanged, TrainingCancelled
 from model.examples import DatasetSnapshot
 from model.fields import EASY, HARD, FieldStyle, generate_field
 from model.progress import Progress
@@ -164,6 +164,77 @@ def test_a_candidate_is_judged_once_more_where_another_version_serves_meanwhile(
     assert served == [other.id, candidate.id][: 1 + is_better]
 
 
+def judge_once_more_at_most(
+    services: Services, project: int, monkeypatch: pytest.MonkeyPatch, meanwhile: Any
+) -> tuple[list[str], pipeline.Outcome]:
+    """Return beside which champions a candidate was judged, of which each judgement thinks well."""
+    candidate = services.registry.add(
+        ModelVersion("trained-x", "trained", ("Cell",), 0.5), NONE, None
+    )
+    beside: list[str] = []
+
+    def judged(_: Any, __: int, ___: Any, champion: ModelVersion, *rest: Any) -> GateDecision:
+        beside.append(champion.id)
+        meanwhile(len(beside))
+        return GateDecision(True, (f"beside {champion.id}",))
+
+    def shown(*arguments: Any) -> bool:
+        arguments[-1](f"what is shown, {len(beside)}")
+        return False
+
+    monkeypatch.setattr(pipeline, "judge", judged)
+    monkeypatch.setattr(pipeline, "show_least_work", shown)
+    run = services.runs.start(run_of(services, project).id)
+    assert run is not None
+    report = Reporter(services.runs, run.id)
+    empty = DatasetSnapshot((), ("Cell",))
+    return beside, pipeline._judge(services, run, candidate, empty, report)
+
+
+def test_a_project_of_an_earlier_releases_starter_is_judged_beside_todays_once(
+    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.registry.promote(str(project), "starter-1")
+    beside, outcome = judge_once_more_at_most(services, project, monkeypatch, lambda number: None)
+    assert beside == [STARTER_ID]
+    assert (outcome.state, champion(services, project)) == ("promoted", "trained-x")
+
+
+def test_a_note_of_a_judgement_that_does_not_hold_is_not_told(
+    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = services.registry.add(ModelVersion("trained-y", "trained", (), 0.5), NONE, None)
+
+    def promote_first(number: int) -> None:
+        if number == 1:
+            services.registry.promote(str(project), other.id)
+
+    beside, outcome = judge_once_more_at_most(services, project, monkeypatch, promote_first)
+    assert beside == [CLASSICAL_ID, other.id]
+    assert "what is shown, 2" in outcome.message
+    assert "what is shown, 1" not in outcome.message
+
+
+def test_a_candidate_is_not_judged_for_ever(
+    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(pipeline.MOST_JUDGEMENTS):
+        id = f"trained-{number}"
+        services.registry.add(ModelVersion(id, "trained", (), 0.5), NONE, None)
+    with pytest.raises(ChampionChanged, match="trained-4 serves project 1 by now"):
+        judge_once_more_at_most(
+            services,
+            project,
+            monkeypatch,
+            lambda number: services.registry.promote(str(project), f"trained-{number - 1}"),
+        )
+
+
+def test_a_job_of_another_store_is_left_alone(services: Services) -> None:
+    learn(services, 77)
+    assert services.runs.all() == []
+
+
 def cut_off(services: Services, project: int) -> Run:
     """Return a run that waits to go on with the snapshot that it froze."""
     run = services.runs.start(run_of(services, project).id)
@@ -209,6 +280,15 @@ def test_a_run_that_was_cut_off_does_not_go_on_behind_one_that_learned_from_more
     assert ended.state == expected, ended.message
     said = "Run 2 has learned from more corrections meanwhile."
     assert (ended.message == said) == (expected == "covered")
+
+
+def test_a_run_that_was_cut_off_goes_on_behind_one_that_had_ended_before_it_began(
+    services: Services, project: int, correct_fields: Any
+) -> None:
+    end_with(services, project, 7, "promoted")
+    correct_fields(range(2))  # of seven, five were wrong and are deleted
+    ended = learned(services, cut_off(services, project))
+    assert ended.state == "refused", ended.message
 
 
 def test_a_run_that_was_cut_off_after_its_promotion_ends_as_promoted_whatever_came_since(
