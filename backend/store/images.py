@@ -155,7 +155,7 @@ class Images:
     def set_sides(self, project: int, sides: Mapping[tuple[str, int], Side]) -> None:
         """Decide the sides of images, all at once; one that is decided already stays as it is.
 
-        All or none: of five images half decided, the rest would be dealt as a five of their own.
+        All or none: which of five images judges is drawn among those that are dealt together.
 
         Parameters
         ----------
