@@ -9,29 +9,25 @@ from typing import Literal
 
 import structlog
 
-from backend.errors import LabelStudioError, LabelStudioMissing, NotFound, QueueError
+from backend.errors import LabelStudioError, LabelStudioMissing, NotFound
 from backend.learning.failures import in_words
-from backend.learning.judging import judge
 from backend.learning.progress import Reporter
+from backend.learning.promoting import let_the_better_serve
 from backend.learning.reconcile import gone_in_words, reconcile
-from backend.learning.showing import show_least_work
 from backend.learning.snapshots import build_snapshot, frozen
 from backend.learning.taken import project_folder, run_folder, snapshot_file, take
 from backend.services import Services
-from backend.store.runs import PROMOTING, Run
-from model.errors import ChampionChanged, NothingToLearn, TrainingCancelled
+from backend.store.runs import Run
+from model.errors import NothingToLearn, TrainingCancelled
 from model.examples import FEWEST_OF_FIVE, DatasetSnapshot
 from model.learning import make_candidate
 from model.progress import part_of
-from model.reports import EvaluationReport
 from model.versions import GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)
 
 #: How much of a run is done when its snapshot is frozen, and when its candidate is in the registry.
 FROZEN, LEARNED = 0.01, 0.96
-#: A candidate is judged again where another version came to serve meanwhile, but not for ever.
-MOST_JUDGEMENTS = 5
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,9 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
     services.runs.progress(run.id, candidate=candidate.id)
     for note in candidate.notes:
         report.note(note)
-    return _judge(services, run, candidate, snapshot, report)
+    champion, decision = let_the_better_serve(services, run, candidate, snapshot, report)
+    state: Literal["promoted", "refused"] = "promoted" if decision.promoted else "refused"
+    return Outcome(state, report.message(*decision.reasons), candidate.id, champion, decision)
 
 
 def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
@@ -209,106 +207,6 @@ def _check_held_out(
                 "was trained."
             )
         )
-
-
-def _judge(
-    services: Services,
-    run: Run,
-    candidate: ModelVersion,
-    snapshot: DatasetSnapshot,
-    report: Reporter,
-) -> Outcome:
-    """Compare candidate and champion on the same held-out images; promote the better one."""
-    promoted = [change.champion for change in services.registry.history(str(run.project))]
-    if candidate.id in promoted and candidate.decision and run.champion:
-        # Cut off between its promotion and its end, which may have been taken back by hand since.
-        champion, decision = run.champion, candidate.decision
-    else:
-        champion, decision = _let_the_better_serve(services, run, candidate, snapshot, report)
-    if decision.promoted:
-        _push(services, run, candidate, report)
-    return Outcome(
-        "promoted" if decision.promoted else "refused",
-        report.message(*decision.reasons),
-        candidate.id,
-        champion,
-        decision,
-    )
-
-
-def _let_the_better_serve(
-    services: Services,
-    run: Run,
-    candidate: ModelVersion,
-    snapshot: DatasetSnapshot,
-    report: Reporter,
-) -> tuple[str, GateDecision]:
-    """Return the champion that the candidate was judged beside, and what was decided.
-
-    Raises
-    ------
-    ChampionChanged
-        When another version came to serve in each of the judgements.
-    """
-    known = len(report.notes)
-    for _ in range(MOST_JUDGEMENTS - 1):
-        try:
-            return _judged_once(services, run, candidate, snapshot, report)
-        except ChampionChanged as error:
-            del report.notes[known:]  # of a judgement that does not hold
-            report.note(f"The candidate was judged once more: {error}")
-            known = len(report.notes)
-    return _judged_once(services, run, candidate, snapshot, report)
-
-
-def _judged_once(
-    services: Services,
-    run: Run,
-    candidate: ModelVersion,
-    snapshot: DatasetSnapshot,
-    report: Reporter,
-) -> tuple[str, GateDecision]:
-    report.stage("judging", 0.97, "judging candidate and champion on the same images")
-    # Read again: someone may have chosen another champion while the candidate learned. By its own
-    # id first, which a starter of an earlier release has too; today's is judged in its place.
-    key = str(run.project)
-    serves, champion = services.registry.champion_id(key), services.registry.champion(key)
-    services.runs.progress(run.id, champion=champion.id)
-    decision = _decide(services, run, candidate, champion, snapshot, report)
-    serving = candidate if decision.promoted else champion
-    shows_others = show_least_work(services, run.project, serving, snapshot, report.note)
-    if decision.promoted:
-        report.stage(PROMOTING, 0.99)
-        services.registry.promote(key, candidate.id, instead_of=serves)
-    elif shows_others:
-        _push(services, run, serving, report)
-    return champion.id, decision
-
-
-def _decide(
-    services: Services,
-    run: Run,
-    candidate: ModelVersion,
-    champion: ModelVersion,
-    snapshot: DatasetSnapshot,
-    report: Reporter,
-) -> GateDecision:
-    decision = judge(services, run.project, candidate, champion, snapshot)
-    report.stage("judging", 0.98)  # a run that was cancelled meanwhile decides nothing
-    services.registry.record_decision(candidate.id, decision)
-    services.runs.progress(run.id, ap50=_ap50(decision.candidate))
-    return decision
-
-
-def _push(services: Services, run: Run, version: ModelVersion, report: Reporter) -> None:
-    try:
-        services.queue.enqueue_push(run.project, version.id)
-    except QueueError as error:
-        report.note(f"The open tasks get the new boxes later: {error}")
-
-
-def _ap50(report: EvaluationReport | None) -> float | None:
-    return report.any_class.ap50 if report else None
 
 
 def _working(services: Services, run_id: int) -> Path:

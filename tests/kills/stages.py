@@ -109,7 +109,7 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
     import model.export
     import model.learning
     import model.steps
-    from backend.learning import pipeline
+    from backend.learning import pipeline, promoting
 
     _stop_moves(stops)
     model.steps._CHECKPOINT_EVERY = checkpoint_every
@@ -122,9 +122,9 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
     )
     stops.before(model.export, "export", "export")
     stops.before(model.learning, "threshold_for", "calibration")
-    stops.before(pipeline, "judge", "judging")
-    stops.before(pipeline, "show_least_work", "policy")
-    stops.before(pipeline, "_push", "end")
+    stops.before(promoting, "judge", "judging")
+    stops.before(promoting, "show_least_work", "policy")
+    stops.before(promoting, "_push", "end")
 
 
 def stop_pushing(stops: Stops) -> None:

@@ -157,15 +157,20 @@ def test_prune_says_what_it_removes_and_asks_first(
     assert "nothing to remove" in run("models", "prune", "--keep", 0).stdout
 
 
-def test_prune_leaves_what_a_run_works_with(
-    run: Run, home: Path, versions: list[str], add_project: Callable[[int], None]
-) -> None:
-    add_project(7)
+def run_works_with(home: Path, candidate: str) -> None:
     services = build_services(Settings(home=home))
     waiting = services.runs.open(7, 5, "button")
     assert waiting is not None
     services.runs.start(waiting.id)
-    services.runs.progress(waiting.id, candidate="trained-4")
+    services.runs.progress(waiting.id, candidate=candidate)
+    services.engine.dispose()
+
+
+def test_prune_leaves_what_a_run_works_with(
+    run: Run, home: Path, versions: list[str], add_project: Callable[[int], None]
+) -> None:
+    add_project(7)
+    run_works_with(home, "trained-4")
     run("models", "prune", "--keep", 0, "--yes")
     assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3", "trained-4"]
 
@@ -174,12 +179,7 @@ def test_prune_makes_room_on_a_full_disk(
     run: Run, home: Path, versions: list[str], add_project: Callable[[int], None]
 ) -> None:
     add_project(7)
-    services = build_services(Settings(home=home))
-    waiting = services.runs.open(7, 5, "button")
-    assert waiting is not None
-    services.runs.start(waiting.id)
-    services.runs.progress(waiting.id, candidate="trained-4")
-    services.engine.dispose()
+    run_works_with(home, "trained-4")
     with no_room():
         told = run("models", "prune", "--keep", 0, "--yes")
     assert "Removed 1 version" in told.stdout

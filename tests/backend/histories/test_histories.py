@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import delete, update
 
 from backend import jobs
-from backend.learning import pipeline, poll
+from backend.learning import pipeline, poll, promoting
 from backend.learning.poll import Poll
 from backend.learning.reconcile import reconcile
 from backend.queue import JobQueue
@@ -111,8 +111,8 @@ def histories(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hi
     monkeypatch.setattr(jobs.os, "nice", lambda _: 0)
     monkeypatch.setattr(JobQueue, "run_worker", lambda *_, **__: None)
     monkeypatch.setattr(pipeline, "make_candidate", training("make_candidate"))
-    monkeypatch.setattr(pipeline, "judge", training("judge"))
-    monkeypatch.setattr(pipeline, "show_least_work", lambda *_: False)
+    monkeypatch.setattr(promoting, "judge", training("judge"))
+    monkeypatch.setattr(promoting, "show_least_work", lambda *_: False)
     # What the poll puts off is due again at the next look.
     hours = (3600.0 * hour for hour in count())
     monkeypatch.setattr(poll, "time", SimpleNamespace(monotonic=lambda: next(hours)))

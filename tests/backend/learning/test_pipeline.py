@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from backend.learning import pipeline
 from backend.learning.pipeline import learn
 from backend.learning.progress import Reporter
 from backend.learning.snapshots import build_snapshot
@@ -15,7 +14,7 @@ from backend.learning.taken import snapshot_file
 from backend.services import Services
 from backend.store.runs import Run, State
 from model.classical import CLASSICAL_ID
-from model.errors import ChampionChanged, TrainingCancelled
+from model.errors import TrainingCancelled
 from model.examples import DatasetSnapshot
 from model.fields import EASY, HARD, FieldStyle, generate_field
 from model.progress import Progress
@@ -109,125 +108,6 @@ def test_a_cancelled_run_is_left_alone(
     run = run_of(services, project)
     services.runs.finish(run.id, "cancelled")
     assert learned(services, run).started_at is None
-
-
-def test_a_run_that_is_cancelled_while_it_is_judged_decides_nothing(
-    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = services.runs.start(run_of(services, project).id)
-    assert run is not None
-    candidate = services.registry.add(
-        ModelVersion("trained-x", "trained", ("Cell",), 0.5), NONE, None
-    )
-
-    def judged(*told: object) -> GateDecision:  # which takes minutes
-        services.runs.finish(run.id, "cancelled")
-        return GateDecision(True, ("candidate promoted",))
-
-    monkeypatch.setattr(pipeline, "judge", judged)
-    report = Reporter(services.runs, run.id)
-    with pytest.raises(TrainingCancelled):
-        pipeline._judge(services, run, candidate, DatasetSnapshot((), ("Cell",)), report)
-
-    assert services.registry.get(candidate.id).decision is None
-    assert champion(services, project) == CLASSICAL_ID
-
-
-@pytest.mark.parametrize("is_better", [True, False])
-def test_a_candidate_is_judged_once_more_where_another_version_serves_meanwhile(
-    services: Services, project: int, monkeypatch: pytest.MonkeyPatch, is_better: bool
-) -> None:
-    key, registry = str(project), services.registry
-    candidate, other = (
-        registry.add(ModelVersion(f"trained-{name}", "trained", ("Cell",), 0.5), NONE, None)
-        for name in ("x", "y")
-    )
-    beside: list[str] = []
-
-    def judged(_: Any, __: int, ___: Any, champion: ModelVersion, *rest: Any) -> GateDecision:
-        beside.append(champion.id)
-        registry.promote(key, other.id)  # by hand, while it is judged
-        return GateDecision(champion.id == CLASSICAL_ID or is_better, (f"beside {champion.id}",))
-
-    monkeypatch.setattr(pipeline, "judge", judged)
-    run = services.runs.start(run_of(services, project).id)
-    assert run is not None
-    report = Reporter(services.runs, run.id)
-    outcome = pipeline._judge(services, run, candidate, DatasetSnapshot((), ("Cell",)), report)
-
-    assert beside == [CLASSICAL_ID, other.id]
-    assert (outcome.state, outcome.champion) == ("promoted" if is_better else "refused", other.id)
-    assert outcome.message.startswith(f"beside {other.id}")
-    assert "judged once more: trained-y serves project 1 by now" in outcome.message
-    assert registry.get(candidate.id).decision == outcome.decision
-    served = [change.champion for change in registry.history(key)]
-    assert served == [other.id, candidate.id][: 1 + is_better]
-
-
-def judge_once_more_at_most(
-    services: Services, project: int, monkeypatch: pytest.MonkeyPatch, meanwhile: Any
-) -> tuple[list[str], pipeline.Outcome]:
-    """Return beside which champions a candidate was judged, of which each judgement thinks well."""
-    candidate = services.registry.add(
-        ModelVersion("trained-x", "trained", ("Cell",), 0.5), NONE, None
-    )
-    beside: list[str] = []
-
-    def judged(_: Any, __: int, ___: Any, champion: ModelVersion, *rest: Any) -> GateDecision:
-        beside.append(champion.id)
-        meanwhile(len(beside))
-        return GateDecision(True, (f"beside {champion.id}",))
-
-    def shown(*arguments: Any) -> bool:
-        arguments[-1](f"what is shown, {len(beside)}")
-        return False
-
-    monkeypatch.setattr(pipeline, "judge", judged)
-    monkeypatch.setattr(pipeline, "show_least_work", shown)
-    run = services.runs.start(run_of(services, project).id)
-    assert run is not None
-    report = Reporter(services.runs, run.id)
-    empty = DatasetSnapshot((), ("Cell",))
-    return beside, pipeline._judge(services, run, candidate, empty, report)
-
-
-def test_a_project_of_an_earlier_releases_starter_is_judged_beside_todays_once(
-    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    services.registry.promote(str(project), "starter-1")
-    beside, outcome = judge_once_more_at_most(services, project, monkeypatch, lambda number: None)
-    assert beside == [STARTER_ID]
-    assert (outcome.state, champion(services, project)) == ("promoted", "trained-x")
-
-
-def test_a_note_of_a_judgement_that_does_not_hold_is_not_told(
-    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = services.registry.add(ModelVersion("trained-y", "trained", (), 0.5), NONE, None)
-
-    def promote_first(number: int) -> None:
-        if number == 1:
-            services.registry.promote(str(project), other.id)
-
-    beside, outcome = judge_once_more_at_most(services, project, monkeypatch, promote_first)
-    assert beside == [CLASSICAL_ID, other.id]
-    assert "what is shown, 2" in outcome.message
-    assert "what is shown, 1" not in outcome.message
-
-
-def test_a_candidate_is_not_judged_for_ever(
-    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(pipeline.MOST_JUDGEMENTS):
-        id = f"trained-{number}"
-        services.registry.add(ModelVersion(id, "trained", (), 0.5), NONE, None)
-    with pytest.raises(ChampionChanged, match="trained-4 serves project 1 by now"):
-        judge_once_more_at_most(
-            services,
-            project,
-            monkeypatch,
-            lambda number: services.registry.promote(str(project), f"trained-{number - 1}"),
-        )
 
 
 def test_a_job_of_another_store_is_left_alone(services: Services) -> None:
