@@ -77,22 +77,20 @@ class Counts:
             require_as_begun(out / TABLE, began, how)
         self._waiting = list(self.entries)
 
-    def claim(self, file: str, sha256: str) -> str | None:
-        """Return the stem of an image that is counted, None for a new one; each stem but once."""
+    def claim(self, file: str, sha256: str | None = None) -> str | None:
+        """Return the stem of an image that is counted, None for a new one; each stem but once.
+
+        Parameters
+        ----------
+        sha256
+            None: the file cannot be read, and is known by its name alone.
+        """
         for stem in self._waiting:
             entry = self.entries[stem]
-            if (composed(entry.file), entry.sha256) == (composed(file), sha256):
+            if composed(entry.file) == composed(file) and sha256 in (None, entry.sha256):
                 self._waiting.remove(stem)
                 return stem
         return None
-
-    def claim_unread(self, file: str) -> bool:
-        """Tell whether a file that cannot be read was counted by an earlier call; each but once."""
-        for stem in self._waiting:
-            if composed(self.entries[stem].file) == composed(file):
-                self._waiting.remove(stem)
-                return True
-        return False
 
     def replaced(self) -> list[str]:
         """Return the stems of earlier images whose file holds another content now."""

@@ -146,12 +146,12 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
     notes += [note for image in known for note in image.notes]
     notes += _unknown(known) + _renamed(known) + _warnings(known, "counted as drawn")
     notes += _unseen(services, project)
-    uncounted = sum(not _has_boxes(image) for image in known)
+    uncounted = sum(not _has_count(image) for image in known)
     return Exported(len(known), boxes, tuple(notes), uncounted)
 
 
 def _unknown(images: Sequence[KnownImage]) -> list[str]:
-    unknown = [k.file_name for k in images if not (_has_boxes(k) or k.is_lost)]
+    unknown = [k.file_name for k in images if not (_has_count(k) or k.is_lost)]
     why = "nobody opened it and no new champion gave it boxes"
     files = "`cytoloop predict` counts files at once"
     return [f"nothing known yet, since {why}: {shortened(unknown)}; {files}"] if unknown else []
@@ -205,7 +205,7 @@ def _chosen(
     services: Services, project: int, corrected_only: bool
 ) -> tuple[list[KnownImage], list[str]]:
     known, notes = known_images(services, project)
-    chosen = [k for k in known if k.corrected or (not corrected_only and _has_boxes(k))]
+    chosen = [k for k in known if k.corrected or (not corrected_only and _has_count(k))]
     if skipped := [k.file_name for k in chosen if SKIPPED in k.counted.flags]:
         notes.append(f"with what was predicted, since annotators skipped it: {shortened(skipped)}")
     if not corrected_only:
@@ -228,7 +228,7 @@ def _exported(chosen: Sequence[KnownImage], notes: Sequence[str]) -> Exported:
     return Exported(len(chosen), sum(len(k.counted.boxes) for k in chosen), (*own, *notes))
 
 
-def _has_boxes(image: KnownImage) -> bool:
+def _has_count(image: KnownImage) -> bool:
     return image.counted.source != "none"
 
 

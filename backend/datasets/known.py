@@ -61,7 +61,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     NotFound
         There is no such project.
     """
-    services.projects.get(project)
+    owner = services.projects.get(project)
     notes = list[str]()
     corrected = {
         (image.sha256, image.page): annotation
@@ -69,7 +69,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     }
     around = _Around(
         services,
-        services.projects.get(project),
+        owner,
         services.annotators.names(),
         _champion(services, project),
         {correction.annotation: correction.served for correction in measure(services, project)},

@@ -126,7 +126,7 @@ def predict_into(
             if advance:
                 advance(done / len(files), path.name)
             results.take(path)
-        return results.told(len(files))
+        return results.told()
 
 
 class _Results:
@@ -147,15 +147,14 @@ class _Results:
         self._names = UniqueNames(self._counts.entries)
         self._notes, self._entries, self._before = list[str](), list[Entry](), 0
         self._reader, self._turned = ImageReader(), list[str]()
-        #: The stems of the images that are left out, where they have one.
-        self._left_out: dict[Path, str | None] = {}
+        #: The stems of the images at which the detector failed.
+        self._failed: dict[Path, str] = {}
         self._limited = defaultdict[str, list[str]](list)
 
     def take(self, path: Path) -> None:
         """Look at an image, unless it is done; one that cannot be read or looked at is told."""
         self._counts.forget_left_out(path.name)
         if (record := self._reader.read(path)) is None:
-            self._left_out[path] = None
             return
         stem = self._counts.claim(path.name, record.sha256)
         if stem and _voc(self._out, stem).exists():
@@ -171,7 +170,7 @@ class _Results:
                     f"the detector failed on it ({said}); end other programs where memory is"
                     " short, and call again"
                 )
-                self._left_out[path] = stem
+                self._failed[path] = stem
                 return
         name = self._named(path, stem)
         self._entries.append(entry)
@@ -186,7 +185,7 @@ class _Results:
         if stem in self._counts.entries:
             return
         why = self._reader.left_out[path]
-        if stem is None and self._counts.claim_unread(path.name):
+        if stem is None and self._counts.claim(path.name) is not None:
             stays = "it cannot be read any more; its earlier count stays"
             self._reader.left_out[path] = f"{stays} ({why})"
             return
@@ -207,10 +206,10 @@ class _Results:
         _write(self._out, stem, record, counted, self._scores)
         return self._counts.add(stem, path.name, record.sha256, counted)
 
-    def told(self, given: int) -> Predicted:
-        """Say what became of the images, of which so many were given."""
-        for path, stem in self._left_out.items():  # all else has its name, and its count, by now
-            self._leave_out(path, stem)
+    def told(self) -> Predicted:
+        """Say what became of the images that were taken."""
+        for path in self._reader.left_out:  # all else has its name, and its count, by now
+            self._leave_out(path, self._failed.get(path))
         if self._counts.entries:
             self._counts.write()
         if not self._entries:
@@ -225,7 +224,7 @@ class _Results:
         limits = [f"{shortened(names)}: {limit}" for limit, names in self._limited.items()]
         notes = (*self._reader.notes, *limits, *turned_note(self._turned), *self._notes)
         images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
-        return Predicted(images, self._before, given - images, cells, notes)
+        return Predicted(images, self._before, len(self._reader.left_out), cells, notes)
 
 
 def _count(

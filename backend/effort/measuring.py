@@ -147,7 +147,6 @@ def _measured(services: Services, annotation: Annotation, image: StoredImage) ->
         start="prediction" if served else "nothing" if by_person else "import",
         served=served.served if served else "",
         contrast_group=served.contrast_group if served else "",
-        updated_by=annotation.updated_by,
         **vars(compared),
         **_watched(annotation, served, image),
     )

@@ -14,7 +14,7 @@ from model.atomic import try_lock
 
 @contextmanager
 def take(folder: Path) -> Iterator[bool]:
-    """Hold a training's folder, made when absent, for as long as the block runs.
+    """Hold a training's or a project's folder, made when absent, for as long as the block runs.
 
     Redis may forget a job and a process id may be another's by now; this lock cannot be wrong, on
     a file system that all workers of one installation share.
