@@ -178,9 +178,10 @@ def test_a_label_studio_that_is_away_is_named_within_seconds() -> None:
 
 
 def test_all_pages_of_tasks_come_through(server: Any) -> None:
-    pages = iter([[{"id": 1, "annotations": []}], [{"id": 2, "annotations": [{}]}]])
-    server.answers["/api/tasks"] = lambda _: (200, {"total": 2, "tasks": next(pages)})
+    skipped = {"id": 3, "annotations": [{"was_cancelled": True}]}
+    pages = iter([[{"id": 1, "annotations": []}], [{"id": 2, "annotations": [{}]}, skipped]])
+    server.answers["/api/tasks"] = lambda _: (200, {"total": 3, "tasks": next(pages)})
     client = LabelStudio(server.url, LEGACY)
 
-    assert [task["id"] for task in client.unlabelled_tasks(5)] == [1]
+    assert [task["id"] for task in client.unlabelled_tasks(5)] == [1, 3]
     assert "page=2" in server.asked[1][1]

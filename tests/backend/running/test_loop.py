@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from backend.credentials import Credentials
 from backend.running.loop import welcome
 from backend.running.terminal import Terminal
-from backend.services import Services
+from backend.services import Services, build_services
+from backend.settings import Settings
 
 
 def test_label_studios_password_is_told_as_the_one_of_before_a_change_there(
@@ -18,3 +21,18 @@ def test_label_studios_password_is_told_as_the_one_of_before_a_change_there(
     welcome(own, Terminal())
     password = services.credentials.password
     assert f"password {password}  (until it is changed there)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("label_studio", "kept"), [("", "Both logins are"), ("http://studio", "The login is")]
+)
+def test_as_many_logins_are_told_to_be_kept_as_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], label_studio: str, kept: str
+) -> None:
+    Credentials(label_studio_url=label_studio, label_studio_token="t").save(tmp_path)
+    services = build_services(Settings(home=tmp_path))
+    welcome(services, Terminal())
+    services.engine.dispose()
+    said = capsys.readouterr().out
+    assert said.count("user ") == (1 if label_studio else 2)
+    assert f"\n{kept} kept in {tmp_path}/credentials.json." in said

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from redis import Redis
 from rq import Queue
@@ -14,6 +12,7 @@ from backend.queue import name_in
 from backend.running.ours import worker_service
 from backend.running.redis import answers, redis_service
 from backend.settings import Settings
+from tests.conftest import wait_until
 
 
 @pytest.fixture
@@ -47,10 +46,7 @@ def test_a_worker_works_in_a_home_of_any_name(supervisor, tmp_path_factory, name
         learn = name_in(Credentials.load_or_create(settings).home_id, "learn")
         queue = Queue(learn, connection=connection, serializer=JSONSerializer)
         job = queue.enqueue_call("time.time")
-        until = time.monotonic() + 20
-        while not job.is_finished and time.monotonic() < until:
-            time.sleep(0.1)
-        assert job.is_finished
+        wait_until(lambda: job.is_finished, seconds=20)
 
 
 def test_only_its_owner_can_speak_to_it(supervisor, settings):

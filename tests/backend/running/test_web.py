@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,6 +21,7 @@ from backend.running.status import status_of
 from backend.running.supervisor import Report, Supervisor
 from backend.services import Services
 from backend.settings import Settings
+from tests.conftest import wait_until
 
 
 class Healthy(BaseHTTPRequestHandler):
@@ -112,11 +112,9 @@ def test_web_alone_is_our_own_whatever_lies_where_it_is_called(
         env=os.environ | {f"CYTOLOOP_{name}": value for name, value in named.items()},
     )
     try:
-        until = time.monotonic() + 60
-        while not answers(f"{free.address_here}/health") and time.monotonic() < until:
-            assert web.poll() is None
-            time.sleep(0.1)
-        assert answers(f"{free.address_here}/health")
+        health = f"{free.address_here}/health"
+        wait_until(lambda: web.poll() is not None or answers(health), seconds=60)
+        assert web.poll() is None
         assert (foreign / named["HOME"] / "cytoloop.db").exists()
     finally:
         web.terminate()
