@@ -1,4 +1,4 @@
-"""What a display threshold is worth in seconds: `python -m benchmarks.policy bccd --out DIR`.
+"""What a display threshold is worth: `python -m benchmarks.policy bccd --out DIR`.
 
 For each set and seed versions are trained as the loop does at 5, 10, 20 and 40 corrected images,
 each from the one before, and what they find is kept: in the images of the inner side, in those
@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from backend.actions import Actions, Costs
-from backend.learning.showing import tell_enough
+from backend.learning.showing import fewest_from, tell_enough
 from backend.replay.correcting import correct
 from benchmarks.beginning import keep_starter
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
 from model.boxes import Box, Detections, Float32
-from model.calibration import calibrate
+from model.calibration import calibrate, likely
 from model.evaluation import AS_GOOD, counting_threshold, pairs_of
 from model.examples import DatasetSnapshot, LabelledImage, content_hash, decide_sides
 from model.learning import make_candidate
@@ -46,7 +46,8 @@ MILESTONES = (5, 10, 20, 40)
 COMING = 40
 FEWEST_COMING = 5
 COSTS = Costs()
-HALF, BEST_F1, COUNTED, SERVED, KNOWING = "0.5", "best F1", "as counted", "served", "afterwards"
+HALF, BEST_F1, COUNTED, KNOWING = "0.5", "best F1", "as counted", "afterwards"
+LEAST, SERVED = "least time", "served"
 #: Tried for the best one afterwards, beside those of other ways.
 THRESHOLDS = np.linspace(0.03, 0.9, 30)
 
@@ -162,29 +163,40 @@ def _seen(values: dict[str, Any]) -> Seen:
 
 
 def print_table(out: Path) -> None:
-    """Print seconds a cell by each way of showing boxes, and what each takes of the others'."""
-    shares: dict[str, list[float]] = defaultdict(list)
+    """Print seconds and actions a cell by each way of showing boxes, and in parts of others'."""
+    shares: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     title = ""
     for path in sorted(out.glob("*/*.json"), key=lambda p: (p.parent.name, int(p.stem))):
-        seconds = play(json.loads(path.read_text("utf-8")))
-        heading = "  ".join(f"{name:>12}" for name in seconds)
+        played = play(json.loads(path.read_text("utf-8")))
+        heading = "  ".join(f"{name:>12}" for name in played)
         if heading != title:
-            print(f"{'':16}{heading}")
+            print(f"{'':26}{heading}")
             title = heading
-        named = f"{path.parent.name} {path.stem}"
-        print(f"{named:16}" + "  ".join(f"{value:12.3f}" for value in seconds.values()))
-        for name, value in seconds.items():
-            for other in {HALF, BEST_F1} - {name}:
-                shares[f"{name} against {other}"].append(value / seconds[other] - 1)
-    for name, each in shares.items():
-        print(f"{name:36} {np.mean(each):+.1%} ({min(each):+.1%} to {max(each):+.1%})")
+        for figure in ("seconds", "actions"):
+            of_all = {name: getattr(work, figure) for name, work in played.items()}
+            named = f"{path.parent.name} {path.stem} {figure}"
+            print(f"{named:26}" + "  ".join(f"{value:12.3f}" for value in of_all.values()))
+            for name, value in of_all.items():
+                for other in {HALF, BEST_F1, LEAST} - {name}:
+                    shares[figure, name, other].append(value / of_all[other] - 1)
+    for (figure, name, other), each in shares.items():
+        named = f"{figure}, {name} against {other}"
+        print(f"{named:44} {np.mean(each):+.1%} ({min(each):+.1%} to {max(each):+.1%})")
 
 
-def play(kept: dict[str, Any]) -> dict[str, float]:
-    """Return the seconds a cell that each way of showing boxes takes in the coming images."""
+@dataclass(frozen=True)
+class Work:
+    """What correcting images takes, a cell."""
+
+    seconds: float
+    actions: float
+
+
+def play(kept: dict[str, Any]) -> dict[str, Work]:
+    """Return what each way of showing boxes takes in the coming images."""
     parts = {part: [_seen(each) for each in seen] for part, seen in kept["found"].items()}
     policies = policies_of(parts)
-    return {name: seconds_a_cell(policy, parts["coming"]) for name, policy in policies.items()}
+    return {name: work_of(policy, parts["coming"]) for name, policy in policies.items()}
 
 
 def policies_of(parts: dict[str, list[Seen]]) -> dict[str, Policy]:
@@ -192,19 +204,25 @@ def policies_of(parts: dict[str, list[Seen]]) -> dict[str, Policy]:
     inner = parts["inner"]
     known = inner or parts["train"]
     counted = threshold_of(known)
-    least = saves_time_from(COSTS.add_s, COSTS.delete_s, _seconds_of_right(Policy(counted), known))
+    right_s = _seconds_of_right(Policy(counted), known)
+    least = saves_time_from(COSTS.add_s, COSTS.delete_s, right_s)
     best_f1 = Policy(threshold_of(known, as_good=0.0))
     plain = {HALF: Policy(0.5), BEST_F1: best_f1, COUNTED: Policy(counted)}
     ways = plain | {
         "as scored": Policy(counted, least),
         "as taught": fitted(counted, least, parts["train"]),
         "isotonic": Policy(counted),
+        LEAST: Policy(counted),
         SERVED: Policy(counted),
         KNOWING: best_afterwards(parts["coming"], list(plain.values())),
     }
     if tell_enough([one.image for one in inner]):
         ways["isotonic"] = Policy(min(isotonic_threshold(_pairs(inner), least), counted))
-        ways[SERVED] = fitted(counted, least, inner)
+        ways[LEAST] = fitted(counted, least, inner)
+        told, groups = _pairs(inner), [one.group for one in inner]
+        probabilities = likely(calibrate(told, groups), told, groups)
+        fewest = fewest_from(probabilities, told.cells, COSTS, right_s)
+        ways[SERVED] = replace(ways[LEAST], shown_from=fewest)
     return ways
 
 
@@ -222,7 +240,7 @@ def threshold_of(seen: Sequence[Seen], as_good: float = AS_GOOD) -> float:
 def best_afterwards(coming: Sequence[Seen], others: Sequence[Policy]) -> Policy:
     """Return the one threshold that turns out to take the least time, the others' among them."""
     policies = [*others, *(Policy(float(score)) for score in THRESHOLDS)]
-    return min(policies, key=lambda policy: seconds_a_cell(policy, coming))
+    return min(policies, key=lambda policy: work_of(policy, coming).seconds)
 
 
 def isotonic_threshold(pairs: Pairs, least: float) -> float:
@@ -236,8 +254,8 @@ def isotonic_threshold(pairs: Pairs, least: float) -> float:
             share = (share * boxes + before * more) / (boxes + more)
             boxes += more
         pools.append((share, boxes))
-    likely: Float32 = np.repeat([p[0] for p in pools], [p[1] for p in pools]).astype(np.float32)
-    shown = pairs.scores[order][likely >= least]
+    shares: Float32 = np.repeat([p[0] for p in pools], [p[1] for p in pools]).astype(np.float32)
+    shown = pairs.scores[order][shares >= least]
     return float(shown.min()) if len(shown) else 1.0
 
 
@@ -253,10 +271,10 @@ def _actions(policy: Policy, seen: Sequence[Seen]) -> Actions:
     return done
 
 
-def seconds_a_cell(policy: Policy, seen: Sequence[Seen]) -> float:
+def work_of(policy: Policy, seen: Sequence[Seen]) -> Work:
     """Return what correcting the boxes that a policy shows takes."""
-    cells = sum(len(one.image.boxes) for one in seen)
-    return COSTS.seconds(_actions(policy, seen), len(seen)) / cells
+    cells, done = sum(len(one.image.boxes) for one in seen), _actions(policy, seen)
+    return Work(COSTS.seconds(done, len(seen)) / cells, done.number / cells)
 
 
 def _seconds_of_right(policy: Policy, seen: Sequence[Seen]) -> float:

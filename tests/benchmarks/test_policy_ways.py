@@ -11,7 +11,7 @@ from benchmarks.policy import (
     KNOWING,
     Seen,
     policies_of,
-    seconds_a_cell,
+    work_of,
 )
 from model.boxes import Box, Detections, Float32
 from model.evaluation import evaluate
@@ -51,5 +51,5 @@ def test_no_threshold_has_a_better_f1_than_the_one_that_is_called_so() -> None:
 def test_none_of_the_thresholds_that_others_chose_is_better_than_the_best_afterwards() -> None:
     coming = [seen(np.full(20, 0.505), np.full(20, 0.495))]
     ways = policies_of({"train": [], "inner": [by_chance(1)], "coming": coming})
-    seconds = {name: seconds_a_cell(policy, coming) for name, policy in ways.items()}
+    seconds = {name: work_of(policy, coming).seconds for name, policy in ways.items()}
     assert seconds[KNOWING] <= min(seconds[name] for name in (HALF, BEST_F1, COUNTED))

@@ -5,10 +5,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from redis import Redis
 
-from backend.learning.showing import show_anew, show_least_work, unlearned
+from backend.actions import Costs
+from backend.learning.showing import (
+    GIVEN_FOR_FEWER,
+    fewest_from,
+    show_anew,
+    show_least_work,
+    unlearned,
+)
 from backend.learning.taken import run_folder
 from backend.services import Services
 from model.examples import DatasetSnapshot, LabelledImage, Side
@@ -55,7 +63,8 @@ def test_boxes_that_are_likely_cells_are_shown_though_they_do_not_count(
     policy = services.registry.policy("1", version)
     found = services.registry.load(version.id).find([frozen.images[0].read()])[0].detections
     assert policy.counted_from == version.threshold
-    assert policy.shown_from == pytest.approx(1.5 / (1.5 + 7.0 - 0.5), abs=1e-3)
+    assert policy.shown_from is not None
+    assert policy.shown_from > 1.5 / (1.5 + 7.0 - 0.5)
     assert len(found.above(version.threshold)) == 5
     assert 10 <= len(policy.shown(found)) <= 15
     before, after = re.findall(r"0\.\d\d", notes[0])
@@ -126,3 +135,33 @@ def test_a_manager_has_what_counts_shown_and_the_open_tasks_get_it(
     assert services.registry.policy("1", version) == Policy.of(version)
     with Redis.from_url(services.settings.redis_address) as connection:
         assert connection.lrange(f"rq:queue:{PUSH}", 0, -1) == [f"{PUSH}-1-trained-1".encode()]
+
+
+def expected_s(shown_from: float, probabilities: np.ndarray, cells: int, right_s: float) -> float:
+    """Return the seconds that one image with so many cells is expected to take."""
+    costs = Costs()
+    shown = probabilities[probabilities >= shown_from]
+    mended = shown * right_s + (1 - shown) * costs.delete_s
+    return costs.image_s + mended.sum() + costs.add_s * (cells - shown.sum())
+
+
+@pytest.mark.parametrize("right_s", [0.5, 2.0])
+def test_as_few_boxes_are_shown_as_cost_hardly_more_than_the_least_time(right_s: float) -> None:
+    probabilities = np.linspace(0.02, 0.98, 49)
+    chosen = fewest_from(probabilities.astype(np.float32), np.array([30]), Costs(), right_s)
+    taken = {p: expected_s(p, probabilities, 30, right_s) for p in [0.0, *probabilities + 1e-6]}
+    least_s = min(taken.values())
+    assert expected_s(chosen, probabilities, 30, right_s) <= (1 + GIVEN_FOR_FEWER) * least_s
+    one_fewer = np.sort(probabilities[probabilities >= chosen])[1]
+    assert expected_s(one_fewer, probabilities, 30, right_s) > (1 + GIVEN_FOR_FEWER) * least_s
+    cheapest = min(taken, key=taken.__getitem__)
+    assert (probabilities >= chosen).sum() < (probabilities >= cheapest).sum()
+
+
+def test_where_no_box_is_in_doubt_those_are_shown_that_save_time() -> None:
+    sure = np.full(20, 0.99, np.float32)
+    least = 1.5 / (1.5 + 7.0 - 0.5)
+    chosen = fewest_from(sure, np.array([20]), Costs(), right_s=0.5)
+    assert chosen == pytest.approx(least, abs=1e-3)
+    nothing = fewest_from(sure[:0], np.array([20]), Costs(), right_s=0.5)
+    assert nothing == pytest.approx(least, abs=1e-3)
