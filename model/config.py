@@ -51,6 +51,8 @@ class DetectorConfig(_Config):
     vote_iou
         A box is the mean of those that NMS takes for the same cell, as far as they overlap it by
         more than this; 0: it stays as it was found.
+    refined
+        Whether each box that was found is looked at once more, for its edges (``model.refining``).
     turned_px
         An image of so many prepared pixels at the most that is seen whole is looked at in all four
         quarter turns (``model.turning``): by default half of 1280×1024.
@@ -73,6 +75,7 @@ class DetectorConfig(_Config):
     detections_per_image: int = 1500
     nms_iou: float = 0.45
     vote_iou: float = 0.5
+    refined: bool = True
     score_floor: float = 0.02
     head_features: int = 256
     turned_px: int = 655_360
@@ -81,7 +84,7 @@ class DetectorConfig(_Config):
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DetectorConfig:
         """Build from :meth:`to_json`'s dict; in one of before, what came later is not done."""
-        return super().from_json({"vote_iou": 0.0, "turned_px": 0} | values)
+        return super().from_json({"vote_iou": 0.0, "refined": False, "turned_px": 0} | values)
 
     @property
     def looking_once(self) -> DetectorConfig:
@@ -184,7 +187,12 @@ class TrainConfig(_Config):
 
 
 _THESIS = DetectorConfig(
-    backbone="vgg16", aspect_ratios=(1.0, 0.5, 2.0), scale=1.0, vote_iou=0.0, turned_px=0
+    backbone="vgg16",
+    aspect_ratios=(1.0, 0.5, 2.0),
+    scale=1.0,
+    vote_iou=0.0,
+    refined=False,
+    turned_px=0,
 )
 _THESIS_TRAIN = TrainConfig(
     batch=1,
@@ -211,7 +219,7 @@ _THESIS_TRAIN = TrainConfig(
 #: image, and the thesis' models 03 to 06 (Tare 2020, §5.1–5.4).
 PRESETS: dict[str, tuple[DetectorConfig, TrainConfig]] = {
     "default": (DetectorConfig(), TrainConfig()),
-    "fast": (DetectorConfig().looking_once, TrainConfig()),
+    "fast": (replace(DetectorConfig().looking_once, refined=False), TrainConfig()),
     "m03": (replace(_THESIS, anchor_sizes=(64.0, 128.0, 256.0)), _THESIS_TRAIN),
     "m04": (replace(_THESIS, anchor_sizes=(32.0, 64.0, 128.0)), _THESIS_TRAIN),
     "m05": (

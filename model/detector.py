@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
@@ -27,6 +29,7 @@ from model.detecting import as_detections
 from model.errors import BrokenVersion, NoSuchDevice
 from model.heads import classify
 from model.proposals import propose
+from model.refining import Refiner, RefiningHeads
 from preprocessing.prepare import Prepared
 
 # ImageNet's mean and deviation, averaged over the colours: one grey channel.
@@ -92,7 +95,28 @@ def build(
         box_batch_size_per_image=training.rois_per_image,
     )
     module.transform = OwnSize()
+    if config.refined:
+        module.roi_heads = _refining(module.roi_heads, config, training)
     return module
+
+
+def _refining(heads: RoIHeads, config: DetectorConfig, training: TrainConfig) -> RefiningHeads:
+    """Return heads with a refiner, else the same."""
+    refining = RefiningHeads(
+        heads.box_roi_pool,
+        heads.box_head,
+        heads.box_predictor,
+        fg_iou_thresh=training.box_overlap[1],
+        bg_iou_thresh=training.box_overlap[0],
+        batch_size_per_image=training.rois_per_image,
+        positive_fraction=heads.fg_bg_sampler.positive_fraction,
+        bbox_reg_weights=heads.box_coder.weights,
+        score_thresh=heads.score_thresh,
+        nms_thresh=heads.nms_thresh,
+        detections_per_img=heads.detections_per_img,
+    )
+    refining.refiner = Refiner(copy.deepcopy(heads.box_head), config.head_features)
+    return refining
 
 
 def _roi_pool(strides: Sequence[int]) -> MultiScaleRoIAlign:
@@ -174,9 +198,13 @@ class TorchDetector:
         proposals, cut = propose(self.module.rpn, self.config, maps, padded, limits, floor)
         heads = self.module.roi_heads
         pooled = heads.box_roi_pool(features, [proposals], batch.image_sizes)
-        found = classify(heads, proposals, heads.box_head(pooled), limits, self.config.vote_iou)
-        boxes, scores, labels, caps = (part.cpu().numpy() for part in (*found, cut))
-        return as_detections(boxes, scores, labels, caps, self.config, self.classes)
+        described = heads.box_head(pooled)
+        boxes, scores, labels = classify(heads, proposals, described, limits, self.config.vote_iou)
+        if self.config.refined:
+            pooled = heads.box_roi_pool(features, [boxes], batch.image_sizes)
+            boxes = heads.refiner.moved(boxes, heads.refiner.head(pooled), limits)
+        found, best, of, caps = (part.cpu().numpy() for part in (boxes, scores, labels, cut))
+        return as_detections(found, best, of, caps, self.config, self.classes)
 
 
 def pick_device(device: str = "auto") -> torch.device:

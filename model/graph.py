@@ -30,7 +30,10 @@ class Graph(nn.Module):
         super().__init__()
         self.module = module
         self.config = config
-        self.describe = Descriptions(module.roi_heads)
+        heads = module.roi_heads
+        self.describe = Descriptions(heads, heads.box_head)
+        if config.refined:
+            self.describe_again = Descriptions(heads, heads.refiner.head)
 
     def forward(self, image: Tensor, floor: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Find the cells of one image.
@@ -54,7 +57,11 @@ class Graph(nn.Module):
         maps = list(self.module.backbone(padded[None, None]).values())
         rpn, config = self.module.rpn, self.config
         proposals, caps = propose(rpn, config, maps, padded.shape, limits, floor)
-        regions, described = self.describe(maps, proposals)
-        heads = self.module.roi_heads
+        order, described = self.describe(maps, proposals)
+        heads, regions = self.module.roi_heads, proposals[order]
         boxes, scores, labels = classify(heads, regions, described, limits, config.vote_iou)
+        if config.refined:
+            order, described = self.describe_again(maps, boxes)
+            moved = heads.refiner.moved(boxes[order], described, limits)
+            boxes = moved[order.argsort()]
         return boxes, scores, labels, caps

@@ -7,8 +7,8 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import nms
 
-# torchvision's own least side of a box.
-_LEAST_BOX_PX = 1e-2
+#: torchvision's own least side of a box.
+LEAST_BOX_PX = 1e-2
 
 Boxes = tuple[Tensor, Tensor, Tensor]
 
@@ -42,7 +42,7 @@ def classify(
         at = (of_class > heads.score_thresh).nonzero()[:, 0]
         deltas = moves[:, 4 * label : 4 * label + 4][at]
         boxes = clip(heads.box_coder.decode_single(deltas, regions[at]), limits)
-        boxes, best = of_size(_LEAST_BOX_PX, boxes, of_class[at])
+        boxes, best = of_size(LEAST_BOX_PX, boxes, of_class[at])
         alone = nms(boxes, best, heads.nms_thresh)
         kept = voted(boxes[alone], boxes, best, vote_iou) if vote_iou else boxes[alone]
         # Rounding may have led a mean of edges at the image's own out of it.
@@ -103,5 +103,10 @@ def clip(boxes: Tensor, limits: Tensor) -> Tensor:
 
 def of_size(least_px: float, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """Return the boxes, and their scores, of which no side is smaller."""
-    large = ((boxes[:, 2:] - boxes[:, :2]) >= least_px).all(dim=1)
+    large = large_enough(boxes, least_px)
     return boxes[large], scores[large]
+
+
+def large_enough(boxes: Tensor, least_px: float = LEAST_BOX_PX) -> Tensor:
+    """Return of which boxes no side is smaller, shape (N,)."""
+    return ((boxes[:, 2:] - boxes[:, :2]) >= least_px).all(dim=1)

@@ -24,41 +24,44 @@ class Descriptions(nn.Module):
     Parameters
     ----------
     heads
-        Of ``model.detector.build``.
+        Of ``model.detector.build``, whose pooling it is.
+    head
+        What describes a region by its bins.
     """
 
-    def __init__(self, heads: RoIHeads) -> None:
+    def __init__(self, heads: RoIHeads, head: nn.Module) -> None:
         super().__init__()
-        self.head = heads.box_head
+        self.head = head
         self.pool = heads.box_roi_pool
         self.bins: int = self.pool.output_size[0]
 
     def forward(self, maps: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the regions, shape (N, 4), in another order, and what is said of each."""
-        regions, described = [], []
+        """Return in which order regions were taken, shape (N,), and what is said of each."""
+        order, described = [], []
         levels = self.pool.map_levels([proposals])
         for level, (features, scale) in enumerate(zip(maps, self.pool.scales, strict=False)):
-            for here, pooled in self._pooled(features, scale, proposals[levels == level]):
-                regions.append(here)
+            at = (levels == level).nonzero()[:, 0]
+            for here, pooled in self._pooled(features, scale, proposals[at]):
+                order.append(at[here])
                 described.append(self.head(pooled))
-        return torch.cat(regions), torch.cat(described)
+        return torch.cat(order), torch.cat(described)
 
     def _pooled(
         self, features: Tensor, scale: float, regions: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield regions by their size, and their bins, shape (N, channels, bins, bins)."""
+        """Yield which regions are of a size, and their bins, shape (N, channels, bins, bins)."""
         sides = (regions[:, 2:] - regions[:, :2]).amax(dim=1) * scale
         samples = self.bins * self.pool.sampling_ratio
         least = torch.zeros(())
         for window in WINDOWS:
             # From the first sample to the last, and a cell beyond each.
             most = torch.as_tensor((window - 2) * samples / (samples - 1))
-            here = regions[(sides >= least) & (sides < most)]
-            yield here, self._from_windows(features, here * scale, window)
+            here = ((sides >= least) & (sides < most)).nonzero()[:, 0]
+            yield here, self._from_windows(features, regions[here] * scale, window)
             least = most
-        here = regions[sides >= least]
+        here = (sides >= least).nonzero()[:, 0]
         bins = self.pool.output_size
-        yield here, roi_align(features, [here], bins, scale, self.pool.sampling_ratio)
+        yield here, roi_align(features, [regions[here]], bins, scale, self.pool.sampling_ratio)
 
     def _from_windows(self, features: Tensor, regions: Tensor, window: int) -> Tensor:
         height, width = (torch.as_tensor(side) for side in features.shape[2:])

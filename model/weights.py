@@ -13,6 +13,7 @@ from model.atomic import new_file
 from model.boxes import CELL
 
 _PREDICTOR = "roi_heads.box_predictor."
+_HEAD, _REFINER = "roi_heads.box_head.", "roi_heads.refiner.head."
 _BACKGROUND = 1
 
 
@@ -31,13 +32,15 @@ def start_from(
 
     In the box predictor the background and the classes that both know take over their rows. A new
     class begins as the cells of any kind where the other detector knows these, else with its fresh
-    rows.
+    rows. A refiner that the other has not describes boxes as its box head does, to begin with.
 
     Returns
     -------
     How many tensors were taken over, wholly or in part.
     """
     given, own = load_file(path), module.state_dict()
+    heads = {name: tensor for name, tensor in given.items() if name.startswith(_HEAD)}
+    given = {_REFINER + name.removeprefix(_HEAD): tensor for name, tensor in heads.items()} | given
     taken = {
         name: tensor
         for name, tensor in given.items()

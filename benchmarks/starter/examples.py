@@ -24,6 +24,7 @@ DETECTOR = DetectorConfig(
     backbone="mbv2_half_64",
     anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0),
     vote_iou=0.0,
+    refined=False,
     turned_px=TILE_PX**2,
     second_opinion=True,
 )

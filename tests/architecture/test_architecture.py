@@ -32,6 +32,7 @@ IMPORT_TORCH = {
         "parallel",
         "pooling",
         "proposals",
+        "refining",
         "steps",
         "training",
         "weights",
