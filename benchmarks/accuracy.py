@@ -117,6 +117,8 @@ def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
         "any_class_ap75": report.any_class.ap75,
         "by_class": {label: ap.ap50 for label, ap in report.by_class.items()},
         "count_error": report.count.error,
+        "count_bias": report.count.bias,
+        "count_median": report.count.median_error,
         "threshold": version.threshold,
         "minutes": minutes,
         "cpu_s": cpu_s,
@@ -137,11 +139,11 @@ def lines_of(out: Path) -> list[dict[str, Any]]:
 
 
 def shown(lines: Sequence[dict[str, Any]]) -> str:
-    figures = ("map50", "any_class", "any_class_ap75", "count_error")
+    figures = "map50", "any_class", "any_class_ap75", "count_error", "count_bias", "count_median"
     rows = [
         [
             *(str(line[k]) for k in KEY),
-            *(f"{line[f]:.3f}" for f in figures),
+            *(f"{line[f]:.3f}" if f in line else "" for f in figures),
             f"{line['minutes']:.1f}",
         ]
         for line in lines
