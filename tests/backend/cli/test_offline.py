@@ -24,9 +24,17 @@ from tests.labelled import with_broken
 
 Run = Callable[..., Result]
 
+#: The generated cells have another name in the files than in the project.
+NAMED = ("--map", "Nucleus=Cell")
+SHORT = (*NAMED, "--device", "cpu")
+
+
+def truth_in(cells: Path) -> tuple[str | Path, ...]:
+    return ("--images", cells / "images", "--annotations", cells / "annotations")
+
 
 def test_evaluate_judges_the_starter_when_nothing_was_trained(run: Run, cells: Path) -> None:
-    words = ("--images", cells / "images", "--annotations", cells / "annotations", "--json")
+    words = (*truth_in(cells), "--json")
     result = run("evaluate", *words)
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
@@ -40,7 +48,7 @@ def test_evaluate_judges_the_starter_when_nothing_was_trained(run: Run, cells: P
 
 
 def test_evaluate_prints_figures_a_person_can_read(run: Run, cells: Path) -> None:
-    result = run("evaluate", "--images", cells / "images", "--annotations", cells / "annotations")
+    result = run("evaluate", *truth_in(cells))
     assert "any class         AP50 " in result.stdout
     assert "of 30 true" in result.stdout
     assert "under 20 cells  5 images: too few to say" in result.stdout
@@ -73,7 +81,7 @@ def test_evaluate_names_all_images_that_were_left_out_in_its_json_and_the_first_
 
 
 def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path: Path) -> None:
-    words = ("--images", cells / "images", "--annotations", cells / "annotations")
+    words = truth_in(cells)
     result = run("evaluate", *words, "--picture", tmp_path / "new" / "worth.png")
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "new" / "worth.png") as drawn:
@@ -92,7 +100,7 @@ def test_images_without_a_cell_are_judged_too(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_picture_of_another_format_is_refused_before_the_work(run: Run, cells: Path) -> None:
-    words = ("--images", cells / "images", "--annotations", cells / "annotations")
+    words = truth_in(cells)
     result = run("evaluate", *words, "--picture", "worth.pdf")
     assert result.exit_code == 2
     assert "ends in .png" in result.stderr
@@ -148,7 +156,7 @@ def test_predict_tells_images_that_it_left_out_before_files_that_are_none(
 def test_a_cell_diameter_is_refused_by_a_version_that_needs_none(
     run: Run, cells: Path, tmp_path: Path, command: str
 ) -> None:
-    data = ("--images", cells / "images", "--annotations", cells / "annotations")
+    data = truth_in(cells)
     words = data if command == "evaluate" else (cells / "images", "--out", tmp_path / "out")
     refused = run(command, *words, "--model", CLASSICAL_ID, "--cell-diameter", "40")
     assert refused.exit_code == 2
@@ -161,7 +169,7 @@ def test_a_cell_diameter_is_refused_by_a_version_that_needs_none(
 def test_a_cell_diameter_of_which_nothing_can_come_is_refused(
     run: Run, cells: Path, tmp_path: Path, command: str, told: str
 ) -> None:
-    data = ("--images", cells / "images", "--annotations", cells / "annotations")
+    data = truth_in(cells)
     words = data if command == "evaluate" else (cells / "images", "--out", tmp_path / "out")
     refused = run(command, *words, "--cell-diameter", told)
     assert refused.exit_code == 2
@@ -214,7 +222,7 @@ def test_predict_never_writes_over_what_is_there(run: Run, cells: Path) -> None:
 def test_what_cannot_be_done_is_told_in_one_line(
     run: Run, cells: Path, words: tuple[str, ...], message: str
 ) -> None:
-    data = ("--images", cells / "images", "--annotations", cells / "annotations")
+    data = truth_in(cells)
     result = run(*words, *data)
     assert result.exit_code == 2
     assert message in result.stderr
@@ -250,32 +258,46 @@ def test_many_images_of_one_field_are_told_to_show_too_few(
 
 @pytest.mark.integration
 def test_train_makes_a_version_that_evaluate_predict_and_models_know(
-    run: Run, cells: Path, home: Path, tmp_path: Path
+    run: Run, cells: Path, tmp_path: Path
 ) -> None:
-    data = ("--images", cells / "images", "--annotations", cells / "annotations")
-    trained = run("train", *data, "--iterations", "4", "--map", "Nucleus=Cell", "--device", "cpu")
+    data = truth_in(cells)
+    trained = run("train", *data, "--iterations", "4", *SHORT)
     assert trained.exit_code == 0, trained.output
     version = trained.stdout.split()[0]
     assert "4 images to learn from, 1 held out" in trained.stderr
     assert "AP50" in trained.stdout
-    evaluated = run("evaluate", *data, "--json", "--map", "Nucleus=Cell")
+    evaluated = run("evaluate", *data, "--json", *NAMED)
     figures = json.loads(evaluated.stdout)
     assert figures["version"] == version
     assert len(figures["seen"]) >= 4
     assert version in run("models", "list").stdout
     assert version in run("predict", cells / "images", "--out", tmp_path / "out").stderr
-    unseen = run("evaluate", *data, "--unseen", "--map", "Nucleus=Cell")
+    unseen = run("evaluate", *data, "--unseen", *NAMED)
     assert ("images            1" in unseen.stdout) or ("has seen every image" in unseen.stderr)
+
+
+@pytest.mark.integration
+def test_how_a_training_sees_contrast_can_be_chosen(run: Run, cells: Path, home: Path) -> None:
+    words = ("--iterations", "2", "--contrast", "groups-half", *SHORT)
+    trained = run("train", *truth_in(cells), *words)
+    assert trained.exit_code == 0, trained.output
+    kept = home / "registry" / "versions" / trained.stdout.split()[0] / "version.json"
+    assert json.loads(kept.read_text("utf-8"))["training"]["contrast"]["strength"] == 0.5
+
+
+@pytest.mark.integration
+def test_a_start_that_was_chosen_by_the_images_that_judge_is_told(
+    run: Run, cells: Path, home: Path
+) -> None:
+    words = ("train", *truth_in(cells), "--iterations", "2", *SHORT)
+    version = run(*words).stdout.split()[0]
     manifest = home / "sides.json"
     others = {"train": "held-out", "held-out": "train"}
     sides = json.loads(manifest.read_text("utf-8"))
     swapped = {sha: entry | {"side": others[entry["side"]]} for sha, entry in sides.items()}
     manifest.write_text(json.dumps(swapped), "utf-8")
-    words = ("--start", version, "--iterations", "2", "--map", "Nucleus=Cell", "--device", "cpu")
-    again = run("train", *data, *words, "--contrast", "groups-half")
+    again = run(*words, "--start", version)
     assert again.exit_code == 0, again.output
-    kept = home / "registry" / "versions" / again.stdout.split()[0] / "version.json"
-    assert json.loads(kept.read_text("utf-8"))["training"]["contrast"]["strength"] == 0.5
     assert "chosen by the images that judge, for want of others: the figures fl" in again.stderr
 
 
@@ -294,8 +316,7 @@ def test_a_training_that_was_stopped_goes_on_when_the_command_is_given_again(
         return whole(training, *options)
 
     monkeypatch.setattr(Training, "step", stop_at_the_third)
-    data = ("--images", cells / "images", "--annotations", cells / "annotations")
-    words = ("train", *data, "--iterations", "4", "--device", "cpu")
+    words = ("train", *truth_in(cells), "--iterations", "4", "--device", "cpu")
     assert run(*words).exit_code != 0
     assert list((home / "trainings").glob("*/checkpoint.pt"))
     resumed = run(*words)
