@@ -94,7 +94,8 @@ def learn(
 
     snapshot = DatasetSnapshot(tuple(images), (CELL,))
     training = TrainConfig(iterations=iterations, imagenet="never")
-    config = resolve(DetectorConfig(), snapshot)
+    # Not refined: boxes are told apart before that.
+    config = resolve(DetectorConfig(refined=False), snapshot)
     groups = fit_images((image.read() for image in images), training.contrast)
     start = time.perf_counter()
     weights = train(snapshot, groups, config, training, None, (), folder / "work", "cpu")

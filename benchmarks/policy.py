@@ -220,8 +220,9 @@ def policies_of(parts: dict[str, list[Seen]]) -> dict[str, Policy]:
         ways["isotonic"] = Policy(min(isotonic_threshold(_pairs(inner), least), counted))
         ways[LEAST] = fitted(counted, least, inner)
         told, groups = _pairs(inner), [one.group for one in inner]
-        probabilities = likely(calibrate(told, groups), told, groups)
-        fewest = fewest_from(probabilities, told.cells, COSTS, right_s)
+        probabilities = likely(ways[LEAST].calibration, told, groups)
+        counts = told.scores >= counted
+        fewest = fewest_from(probabilities, counts, told.cells, COSTS, right_s)
         ways[SERVED] = replace(ways[LEAST], shown_from=fewest)
     return ways
 

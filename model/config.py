@@ -52,7 +52,8 @@ class DetectorConfig(_Config):
         A box is the mean of those that NMS takes for the same cell, as far as they overlap it by
         more than this; 0: it stays as it was found.
     refined
-        Whether each box that was found is looked at once more, for its edges (``model.refining``).
+        Whether each box that was found is moved once more, closer about its cell
+        (``model.refining``).
     turned_px
         An image of so many prepared pixels at the most that is seen whole is looked at in all four
         quarter turns (``model.turning``): by default half of 1280×1024.
@@ -215,8 +216,8 @@ _THESIS_TRAIN = TrainConfig(
     keep_stem=False,
 )
 
-#: By name, what is built and how it is trained: the default, the same in a quarter of the time an
-#: image, and the thesis' models 03 to 06 (Tare 2020, §5.1–5.4).
+#: By name, what is built and how it is trained: the default, one that takes a quarter of its time
+#: an image, and the thesis' models 03 to 06 (Tare 2020, §5.1–5.4).
 PRESETS: dict[str, tuple[DetectorConfig, TrainConfig]] = {
     "default": (DetectorConfig(), TrainConfig()),
     "fast": (replace(DetectorConfig().looking_once, refined=False), TrainConfig()),

@@ -29,7 +29,7 @@ from model.detecting import as_detections
 from model.errors import BrokenVersion, NoSuchDevice
 from model.heads import classify
 from model.proposals import propose
-from model.refining import Refiner, RefiningHeads
+from model.refining import Refiner, RefiningHeads, refined
 from preprocessing.prepare import Prepared
 
 # ImageNet's mean and deviation, averaged over the colours: one grey channel.
@@ -198,13 +198,17 @@ class TorchDetector:
         proposals, cut = propose(self.module.rpn, self.config, maps, padded, limits, floor)
         heads = self.module.roi_heads
         pooled = heads.box_roi_pool(features, [proposals], batch.image_sizes)
-        described = heads.box_head(pooled)
-        boxes, scores, labels = classify(heads, proposals, described, limits, self.config.vote_iou)
+        found = classify(heads, proposals, heads.box_head(pooled), limits, self.config.vote_iou)
         if self.config.refined:
-            pooled = heads.box_roi_pool(features, [boxes], batch.image_sizes)
-            boxes = heads.refiner.moved(boxes, heads.refiner.head(pooled), limits)
-        found, best, of, caps = (part.cpu().numpy() for part in (boxes, scores, labels, cut))
-        return as_detections(found, best, of, caps, self.config, self.classes)
+
+            def described(boxes: Tensor) -> Tensor:
+                pooled = heads.box_roi_pool(features, [boxes], batch.image_sizes)
+                found: Tensor = heads.refiner.head(pooled)
+                return found
+
+            found = refined(heads, found, limits, described)
+        boxes, scores, labels, caps = (part.cpu().numpy() for part in (*found, cut))
+        return as_detections(boxes, scores, labels, caps, self.config, self.classes)
 
 
 def pick_device(device: str = "auto") -> torch.device:

@@ -12,6 +12,7 @@ from model.detector import DEVIATION, MEAN, PAD_TO
 from model.heads import classify
 from model.pooling import Descriptions
 from model.proposals import propose
+from model.refining import refined
 
 
 class Graph(nn.Module):
@@ -33,7 +34,7 @@ class Graph(nn.Module):
         heads = module.roi_heads
         self.describe = Descriptions(heads, heads.box_head)
         if config.refined:
-            self.describe_again = Descriptions(heads, heads.refiner.head)
+            self.describe_found = Descriptions(heads, heads.refiner.head)
 
     def forward(self, image: Tensor, floor: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Find the cells of one image.
@@ -59,9 +60,13 @@ class Graph(nn.Module):
         proposals, caps = propose(rpn, config, maps, padded.shape, limits, floor)
         order, described = self.describe(maps, proposals)
         heads, regions = self.module.roi_heads, proposals[order]
-        boxes, scores, labels = classify(heads, regions, described, limits, config.vote_iou)
+        found = classify(heads, regions, described, limits, config.vote_iou)
         if config.refined:
-            order, described = self.describe_again(maps, boxes)
-            moved = heads.refiner.moved(boxes[order], described, limits)
-            boxes = moved[order.argsort()]
-        return boxes, scores, labels, caps
+            found = refined(heads, found, limits, lambda boxes: self._described(maps, boxes))
+        return *found, caps
+
+    def _described(self, maps: list[Tensor], boxes: Tensor) -> Tensor:
+        """Return what the refiner's head makes of each box."""
+        order, described = self.describe_found(maps, boxes)
+        in_order: Tensor = described[order.argsort()]
+        return in_order

@@ -70,6 +70,14 @@ def voted(kept: Tensor, boxes: Tensor, scores: Tensor, vote_iou: float) -> Tenso
     return mean
 
 
+def apart(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, nms_iou: float) -> Boxes:
+    """Return boxes without those that a better one of their class overlaps (NMS), best first."""
+    of_classes = [(labels == label).nonzero()[:, 0] for label in range(classes)]
+    kept = torch.cat([at[nms(boxes[at], scores[at], nms_iou)] for at in of_classes])
+    kept = kept[best_first(scores[kept])]
+    return boxes[kept], scores[kept], labels[kept]
+
+
 def overlaps(some: Tensor, others: Tensor) -> Tensor:
     """Return the IoU of each box with each other, shape (K, N).
 

@@ -16,7 +16,7 @@ WINDOWS = (8, 12)
 
 
 class Descriptions(nn.Module):
-    """What the box head makes of regions, pooled level by level.
+    """What a head makes of regions, pooled level by level.
 
     RoIAlign is linear in the map and the same across as down: a region's bins are two matrices
     times the window of the map that it lies in.

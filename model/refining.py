@@ -1,4 +1,4 @@
-"""Each box that is found is looked at once more, for its edges alone.
+"""Boxes that are found, refined: a head of its own looks at the edges of each.
 
 The box head learns to move regions that hardly overlap a cell as well as good ones, and says what
 they are. A box that it has moved lies closer than most of what it learned from; how far it is still
@@ -8,7 +8,7 @@ Vasconcelos 2018; here of any class, and from the true boxes themselves, moved b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,13 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
 
-from model.heads import clip, large_enough
+from model.heads import Boxes, apart, clip, large_enough
 
 #: Boxes that it learns from, of each image with cells.
 BOXES = 64
-#: How far these are off a cell at the most usual: a box is moved by up to so many parts of its
-#: sides, and its sides vary by e to this (standard deviations, drawn anew for each box up to it).
-ASTRAY_BY, SIZED_BY = 0.13, 0.19
+#: How far these are off their cells, standard deviations at the most: a box is moved by so many
+#: parts of its sides, and its sides vary by e to this.
+MOVED_BY, SIZED_BY = 0.13, 0.19
 #: What a movement is counted in: twice as finely as the box head counts.
 _WEIGHTS = (20.0, 20.0, 10.0, 10.0)
 _BETA = 1 / 9
@@ -76,11 +76,31 @@ class Refiner(nn.Module):
             The true boxes of each image, shape (M, 4).
         """
         cells = [boxes[_drawn(len(boxes), boxes.device)].to(torch.float32) for boxes in truth]
-        astray = [_astray(of_image, *shape) for of_image, shape in zip(cells, shapes, strict=True)]
-        found = self.move(self.head(heads.box_roi_pool(maps, astray, list(shapes))))
-        wanted = torch.cat(self.coder.encode(cells, astray))
+        near = [_near(of_image, *shape) for of_image, shape in zip(cells, shapes, strict=True)]
+        found = self.move(self.head(heads.box_roi_pool(maps, near, list(shapes))))
+        wanted = torch.cat(self.coder.encode(cells, near))
         off = smooth_l1_loss(found, wanted, beta=_BETA, reduction="sum")
         return off / (BOXES * len(truth))
+
+
+def refined(
+    heads: RefiningHeads, found: Boxes, limits: Tensor, describe: Callable[[Tensor], Tensor]
+) -> Boxes:
+    """Return the boxes of one image closer about their cells, best first.
+
+    Of those that so come to one cell the best alone is left.
+
+    Parameters
+    ----------
+    found
+        From ``model.heads.classify``.
+    describe
+        Gives what the refiner's head makes of each box.
+    """
+    boxes, scores, labels = found
+    closer = heads.refiner.moved(boxes, describe(boxes), limits)
+    classes = heads.box_predictor.cls_score.out_features - 1
+    return apart(closer, scores, labels, classes, heads.nms_thresh)
 
 
 class RefiningHeads(RoIHeads):  # type: ignore[misc]
@@ -107,11 +127,11 @@ def _drawn(cells: int, device: torch.device) -> Tensor:
     return torch.randint(max(1, cells), (BOXES if cells else 0,), device=device)
 
 
-def _astray(boxes: Tensor, height: int, width: int) -> Tensor:
+def _near(boxes: Tensor, height: int, width: int) -> Tensor:
     """Return boxes moved and sized by chance, inside an image; some hardly, some by much."""
     sides = boxes[:, 2:] - boxes[:, :2]
     far = torch.rand_like(sides[:, :1])
-    centres = (boxes[:, 2:] + boxes[:, :2]) / 2 + ASTRAY_BY * far * sides * torch.randn_like(sides)
+    centres = (boxes[:, 2:] + boxes[:, :2]) / 2 + MOVED_BY * far * sides * torch.randn_like(sides)
     half = sides / 2 * (SIZED_BY * far * torch.randn_like(sides)).exp()
     limits = torch.tensor([width, height], dtype=boxes.dtype, device=boxes.device)
     moved = clip(torch.cat([centres - half, centres + half], dim=1), limits)

@@ -1,4 +1,4 @@
-"""Which boxes annotators are shown: those that cost them the least time, chosen after each run."""
+"""Which boxes annotators are shown, chosen anew after each run: few, at about the least time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backend.learning.snapshots import frozen
 from backend.learning.taken import snapshot_file
 from backend.learning.triggers import push_champion
 from backend.services import Services
-from model.boxes import Float32, Int64
+from model.boxes import Boolean, Float32, Float64, Int64
 from model.calibration import calibrate, likely, reliability
 from model.evaluation import find_in, pairs_of
 from model.examples import DatasetSnapshot, LabelledImage
@@ -161,17 +161,22 @@ def of_least_work(
         f"on the average scores are {before:.2f} off the share of right boxes, probabilities "
         f"{after:.2f}"
     )
-    shown_from = fewest_from(probabilities, pairs.cells, costs, right_s)
-    return Policy(loaded.version.threshold, shown_from, calibration)
+    counted_from = loaded.version.threshold
+    counts = pairs.scores >= counted_from
+    shown_from = fewest_from(probabilities, counts, pairs.cells, costs, right_s)
+    return Policy(counted_from, shown_from, calibration)
 
 
-def fewest_from(probabilities: Float32, cells: Int64, costs: Costs, right_s: float) -> float:
+def fewest_from(
+    probabilities: Float32, counts: Boolean, cells: Int64, costs: Costs, right_s: float
+) -> float:
     """Return from which probability on boxes are shown: few, at hardly more than the least time.
 
     Parameters
     ----------
-    probabilities
-        Shape (N,), of all boxes of the images that tell, in any order.
+    probabilities, counts
+        Shape (N,), of all boxes of the images that tell, in any order, and which of them count:
+        these are shown in any case.
     cells
         Shape (images,), how many cells each of these has.
     right_s
@@ -182,15 +187,21 @@ def fewest_from(probabilities: Float32, cells: Int64, costs: Costs, right_s: flo
     In [0, 1], in thousandths: never below where showing a box begins to save time.
     """
     least = saves_time_from(costs.add_s, costs.delete_s, right_s)
-    paying = np.sort(probabilities[probabilities >= least].astype(np.float64))
-    drawn_s = costs.add_s * max(0.0, float(cells.sum() - paying.sum()))
-    shown_s = paying * right_s + (1 - paying) * costs.delete_s
-    least_s = costs.image_s * len(cells) + drawn_s + float(shown_s.sum())
+
+    def mended_s(likely: Float64) -> Float64:
+        return likely * right_s + (1 - likely) * costs.delete_s
+
+    pays = probabilities >= least
+    shown = probabilities[pays | counts].astype(np.float64)
+    drawn_s = costs.add_s * max(0.0, float(cells.sum() - shown.sum()))
+    least_s = costs.image_s * len(cells) + drawn_s + float(mended_s(shown).sum())
     # Those in most doubt are the first not to be shown; each costs what it would have saved.
-    given_s = np.cumsum(paying * costs.add_s - shown_s)
+    doubtful = np.sort(probabilities[pays & ~counts].astype(np.float64))
+    given_s = np.cumsum(doubtful * costs.add_s - mended_s(doubtful))
     hidden = int(np.searchsorted(given_s, GIVEN_FOR_FEWER * least_s, side="right"))
-    surest = 1.0 if hidden == len(paying) else float(paying[hidden])
-    return math.floor(1000 * (surest if hidden else least)) / 1000
+    if not hidden:
+        return math.ceil(1000 * least) / 1000
+    return math.floor(1000 * doubtful[hidden]) / 1000 if hidden < len(doubtful) else 1.0
 
 
 def _least_work(

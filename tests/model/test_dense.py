@@ -19,8 +19,17 @@ CONFIG = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 20.0, 28.0, 40.0))
 class _Sure(torch.nn.Module):
     """A head that takes every proposal for a cell as it stands."""
 
+    cls_score = torch.nn.Linear(1, 2)
+
     def forward(self, rows):
         return torch.tensor([[-3.0, 3.0]]).repeat(len(rows), 1), torch.zeros(len(rows), 8)
+
+
+class _Untaught(torch.nn.Module):
+    """A refiner's head, of which nothing comes."""
+
+    def forward(self, rows):
+        return torch.zeros(len(rows), CONFIG.head_features)
 
 
 class _NoMaps(torch.nn.Module):
@@ -42,6 +51,7 @@ def through_the_post_processing(boxes, monkeypatch):
         torch.nn.Identity(),
         _Sure(),
     )
+    heads.refiner.head = _Untaught()
     monkeypatch.setattr(
         "model.detector.propose",
         lambda *_: (torch.from_numpy(boxes), torch.zeros(2, dtype=torch.bool)),

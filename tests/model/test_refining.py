@@ -6,10 +6,11 @@ import torch
 from torchvision.ops import box_iou
 
 from model.config import DetectorConfig
+from model.data import Example
 from model.detector import TorchDetector, build
 from model.gradients import gradient
 from model.heads import LEAST_BOX_PX
-from model.refining import BOXES, _astray
+from model.refining import BOXES, _near, refined
 from model.weights import save_weights, start_from
 from preprocessing.prepare import Prepared
 from tests.model.test_detector import SMALL
@@ -52,7 +53,7 @@ def test_no_boxes_are_none():
 def test_it_learns_from_boxes_about_as_close_as_those_that_are_found():
     torch.manual_seed(0)
     cells = torch.tensor([[40.0, 30.0, 70.0, 60.0], [2.0, 2.0, 12.0, 40.0]]).repeat(500, 1)
-    boxes = _astray(cells, 96, 128)
+    boxes = _near(cells, 96, 128)
     overlap = box_iou(boxes, cells).diag()
     assert overlap.min() > 0.3
     assert 0.7 < overlap.median() < 0.95
@@ -108,7 +109,7 @@ def test_it_learns_to_find_what_is_in_the_maps():
         heads.refiner.loss(heads, seen, [(96, 128)], [cell]).backward()
         optimiser.step()
     with torch.inference_mode():
-        found = _astray(cell.repeat(BOXES, 1), 96, 128)
+        found = _near(cell.repeat(BOXES, 1), 96, 128)
         described = heads.refiner.head(heads.box_roi_pool(seen, [found], [(96, 128)]))
         closer = heads.refiner.moved(found, described, LIMITS)
     before, after = (box_iou(boxes, cell).mean() for boxes in (found, closer))
@@ -116,19 +117,18 @@ def test_it_learns_to_find_what_is_in_the_maps():
 
 
 def test_a_training_teaches_it_and_a_detector_asks_it():
-    from model.data import Example
-
+    config = replace(SMALL, nms_iou=1.0, proposal_floor=0.5)  # so that no box takes away another
     torch.manual_seed(0)
-    module = build(SMALL, ("Cell",))
+    module = build(config, ("Cell",))
     cells = np.array([[40, 30, 70, 60]], np.float32)
     example = Example(np.random.default_rng(0).random((96, 128), np.float32), cells, np.array([1]))
     gradient(module, [example], 1, 1, 0, torch.device("cpu"))
     assert module.roi_heads.refiner.move.weight.grad.abs().sum() > 0
     image = Prepared(example.pixels, 1.0, "all", 0.0, (), 96, 128)
-    (before,) = TorchDetector(module, SMALL, ("Cell",), "cpu").detect([image])
+    (before,) = TorchDetector(module, config, ("Cell",), "cpu").detect([image])
     with torch.no_grad():
         module.roi_heads.refiner.move.bias[2:] = -5.0
-    (after,) = TorchDetector(module, SMALL, ("Cell",), "cpu").detect([image])
+    (after,) = TorchDetector(module, config, ("Cell",), "cpu").detect([image])
     sides = [found.xyxy_px[:, 2:] - found.xyxy_px[:, :2] for found in (before, after)]
     assert len(before) > 0
     assert sides[1] == pytest.approx(sides[0] * np.exp(-0.5), rel=1e-3)
@@ -151,3 +151,26 @@ def test_a_version_of_before_has_none():
     values = DetectorConfig().to_json()
     del values["refined"]
     assert not DetectorConfig.from_json(values).refined
+
+
+def test_of_boxes_that_come_to_one_cell_the_best_alone_is_left():
+    heads = build(SMALL, ("A", "B")).roi_heads
+    with torch.no_grad():
+        heads.refiner.move.weight[0, 0] = 1.0
+    boxes = torch.tensor([[10.0, 10, 30, 30], [60.0, 10, 80, 30], [28.0, 10, 48, 30]])
+    scores = torch.tensor([0.9, 0.8, 0.7])
+    # The third is moved by nine tenths of its side to the left: onto the first.
+    described = torch.zeros(3, 256)
+    described[2, 0] = -18.0
+
+    def found(*labels):
+        classed = boxes, scores, torch.tensor(labels)
+        with torch.inference_mode():
+            return refined(heads, classed, LIMITS, lambda _: described)
+
+    alone, best, labels = found(0, 0, 0)
+    assert torch.equal(alone, boxes[:2])
+    assert torch.equal(best, scores[:2])
+    _, best, labels = found(0, 1, 1)
+    assert torch.equal(best, scores)
+    assert labels.tolist() == [0, 1, 1]
