@@ -116,8 +116,9 @@ def test_it_learns_to_find_what_is_in_the_maps():
     assert after > before + 0.05
 
 
-def test_a_training_teaches_it_and_a_detector_asks_it():
-    config = replace(SMALL, nms_iou=1.0, proposal_floor=0.5)  # so that no box takes away another
+def test_a_training_teaches_it_and_a_detector_asks_it(monkeypatch):
+    monkeypatch.setattr("model.refining.DOUBLED", 1.0)  # so that no box takes away another
+    config = replace(SMALL, nms_iou=1.0, proposal_floor=0.5)
     torch.manual_seed(0)
     module = build(config, ("Cell",))
     cells = np.array([[40, 30, 70, 60]], np.float32)
