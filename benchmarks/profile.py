@@ -28,7 +28,7 @@ from model.version_folder import EXPORTED
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
 
-PARTS = ("backbone", "pyramid", "RPN head", "NMS", "pooling", "box head", "rest")
+PARTS = ("backbone", "pyramid", "RPN head", "NMS", "pooling", "box head", "refining", "rest")
 #: Images of a set that one of 1280×1024 is laid with.
 LAID_WITH = 3
 
@@ -92,6 +92,8 @@ def part_of(name: str, operation: str) -> str:
         return "NMS"
     if name.startswith("/head/"):
         return "RPN head"
+    if "/describe_found" in name or "/refiner" in name:
+        return "refining"
     if "Gemm" in operation:
         return "box head"
     return "pooling" if operation == "RoiAlign" or "/describe" in name else "rest"

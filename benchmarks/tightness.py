@@ -4,8 +4,8 @@ DIR holds what `python -m benchmarks.policy` has trained and found. Each version
 its coming images: boxes as NMS leaves them, as the mean of those about one cell (`vote_iou`),
 these moved by the median offset of each edge, by class, on the inner side or on what taught, and
 moved so for the classes alone that gain by it on the inner side: of each image there by the offsets
-of the others. Printed for each: AP, AP75, the shares of its boxes at IoU 0.75 and 0.9, and seconds
-a cell.
+of the others. Whatever its boxes are, a version that refines them does so at last. Printed for
+each: AP, AP75, the shares of its boxes at IoU 0.75 and 0.9, and seconds a cell.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ LeastWork = Annotated[
     bool | None,
     typer.Option(
         "--least-work/--as-counted",
-        help="Whether the boxes that are shown are those that take the least time to correct, or "
-        "just those that count.",
+        help="Whether the boxes that are shown are those that take about the least time to "
+        "correct, or just those that count.",
         show_default="as it is",
     ),
 ]
