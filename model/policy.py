@@ -64,6 +64,11 @@ class Policy:
         shown = "" if self.shown_from is None else f"{self.shown_from:.2f}"
         return f"p{shown}-{hashlib.sha256(told).hexdigest()[:6]}"
 
+    @property
+    def is_told(self) -> bool:
+        """Whether images have told how likely its boxes are right."""
+        return self.calibration != Calibration()
+
     def served_name(self, version: ModelVersion) -> str:
         """Return the name that Label Studio knows a version with this policy by."""
         return f"{version.id}+{self.id}"

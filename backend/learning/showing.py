@@ -63,12 +63,16 @@ def show_least_work(
         return replace(policy, cell_diameter_px=before.cell_diameter_px)
 
     changed = services.registry.set_policy(str(project), version, change)
-    shown_from = services.registry.policy(str(project), version).shown_from
-    if shown_from is not None:
+    policy = services.registry.policy(str(project), version)
+    if policy.is_told:
+        doubtful = (
+            "but nothing in more doubt, which would hardly save time"
+            if policy.shown_from is None
+            else f"and what is a cell with a probability of {policy.shown_from:.2f}"
+        )
         on_note(
-            f"what counts is shown, from a score of {version.threshold:.2f} on, and what is a cell "
-            f"with a probability of {shown_from:.2f}, as {len(images)} images tell that were not "
-            "learned from"
+            f"what counts is shown, from a score of {version.threshold:.2f} on, {doubtful}, as "
+            f"{len(images)} images tell that were not learned from"
         )
     return changed
 
@@ -169,7 +173,7 @@ def of_least_work(
 
 def fewest_from(
     probabilities: Float32, counts: Boolean, cells: Int64, costs: Costs, right_s: float
-) -> float:
+) -> float | None:
     """Return from which probability on boxes are shown: few, at hardly more than the least time.
 
     Parameters
@@ -184,7 +188,8 @@ def fewest_from(
 
     Returns
     -------
-    In [0, 1], in thousandths: never below where showing a box begins to save time.
+    In [0, 1], in thousandths: never below where showing a box begins to save time. None: just
+    those that count.
     """
     least = saves_time_from(costs.add_s, costs.delete_s, right_s)
 
@@ -201,7 +206,7 @@ def fewest_from(
     hidden = int(np.searchsorted(given_s, GIVEN_FOR_FEWER * least_s, side="right"))
     if not hidden:
         return math.ceil(1000 * least) / 1000
-    return math.floor(1000 * doubtful[hidden]) / 1000 if hidden < len(doubtful) else 1.0
+    return math.floor(1000 * doubtful[hidden]) / 1000 if hidden < len(doubtful) else None
 
 
 def _least_work(

@@ -73,6 +73,19 @@ def test_boxes_that_are_likely_cells_are_shown_though_they_do_not_count(
     assert not show_least_work(services, project, version, frozen, notes.append)
 
 
+def test_where_no_box_in_doubt_is_worth_showing_that_is_told(
+    services: Services, project: int, version: ModelVersion, snapshot: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("backend.learning.showing.fewest_from", lambda *_: None)
+    notes: list[str] = []
+    frozen = snapshot(*["inner"] * 4)
+    assert show_least_work(services, project, version, frozen, notes.append)
+    policy = services.registry.policy("1", version)
+    found = services.registry.load(version.id).find([frozen.images[0].read()])[0].detections
+    assert len(policy.shown(found)) == len(found.above(version.threshold))
+    assert "what counts is shown, from a score of 0.60 on, but nothing in more doubt" in notes[1]
+
+
 @pytest.mark.parametrize("sides", [("inner",) * 3, ("inner",) * 3 + ("held-out",)])
 def test_with_too_few_images_that_may_choose_what_counts_is_shown(
     services: Services, project: int, version: ModelVersion, snapshot: Any, sides: Any
@@ -176,5 +189,4 @@ def test_where_no_box_is_in_doubt_those_are_shown_that_save_time() -> None:
 def test_boxes_that_count_are_no_part_of_what_is_given_for_fewer() -> None:
     probabilities = np.array([0.3] * 20 + [0.35] * 3, np.float32)
     counts = np.array([True] * 20 + [False] * 3)
-    chosen = fewest_from(probabilities, counts, np.array([40]), Costs(), right_s=0.5)
-    assert chosen > 0.35
+    assert fewest_from(probabilities, counts, np.array([40]), Costs(), right_s=0.5) is None
