@@ -36,7 +36,7 @@ def fresh(config, spread=20):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build(config, CLASSES)
-        torch.nn.init.normal_(module.roi_heads.refiner.move.weight, std=0.5)
+        torch.nn.init.normal_(module.roi_heads.refiner.move.weight, std=spread / 40)
     # Fresh weights score all alike; spread, there are best ones and worst.
     with torch.no_grad():
         for layer in (module.rpn.head.cls_logits, module.roi_heads.box_predictor.cls_score):
