@@ -25,7 +25,7 @@ BOXES = 64
 #: parts of its sides, and its sides vary by e to this.
 MOVED_BY, SIZED_BY = 0.13, 0.19
 #: Overlap from which on two boxes of a class have come to one cell. By that of NMS two cells that
-#: touch are taken for one: AP50 0.005 lower on Usiigaci, on BCCD as much.
+#: touch are taken for one: AP50 was 0.005 lower by three of four versions (Usiigaci, BCCD).
 DOUBLED = 0.6
 #: What a movement is counted in: twice as finely as the box head counts.
 _WEIGHTS = (20.0, 20.0, 10.0, 10.0)
