@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from backend.actions import Actions, Costs
-from backend.learning.showing import fewest_from, tell_enough
+from backend.learning.showing import tell_enough, told_by
 from backend.replay.correcting import correct
 from benchmarks.beginning import keep_starter
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
 from model.boxes import Box, Detections, Float32
-from model.calibration import calibrate, likely
+from model.calibration import calibrate
 from model.evaluation import AS_GOOD, counting_threshold, pairs_of
 from model.examples import DatasetSnapshot, LabelledImage, content_hash, decide_sides
 from model.learning import make_candidate
@@ -219,11 +219,8 @@ def policies_of(parts: dict[str, list[Seen]]) -> dict[str, Policy]:
     if tell_enough([one.image for one in inner]):
         ways["isotonic"] = Policy(min(isotonic_threshold(_pairs(inner), least), counted))
         ways[LEAST] = fitted(counted, least, inner)
-        told, groups = _pairs(inner), [one.group for one in inner]
-        probabilities = likely(ways[LEAST].calibration, told, groups)
-        counts = told.scores >= counted
-        fewest = fewest_from(probabilities, counts, told.cells, COSTS, right_s)
-        ways[SERVED] = replace(ways[LEAST], shown_from=fewest)
+        groups = [one.group for one in inner]
+        ways[SERVED] = told_by(_pairs(inner), groups, counted, COSTS, right_s)
     return ways
 
 
@@ -255,8 +252,8 @@ def isotonic_threshold(pairs: Pairs, least: float) -> float:
             share = (share * boxes + before * more) / (boxes + more)
             boxes += more
         pools.append((share, boxes))
-    shares: Float32 = np.repeat([p[0] for p in pools], [p[1] for p in pools]).astype(np.float32)
-    shown = pairs.scores[order][shares >= least]
+    likely: Float32 = np.repeat([p[0] for p in pools], [p[1] for p in pools]).astype(np.float32)
+    shown = pairs.scores[order][likely >= least]
     return float(shown.min()) if len(shown) else 1.0
 
 

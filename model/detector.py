@@ -96,26 +96,27 @@ def build(
     )
     module.transform = OwnSize()
     if config.refined:
-        module.roi_heads = _refining(module.roi_heads, config, training)
+        module.roi_heads = _refining(module.roi_heads, config.head_features)
     return module
 
 
-def _refining(heads: RoIHeads, config: DetectorConfig, training: TrainConfig) -> RefiningHeads:
+def _refining(heads: RoIHeads, features: int) -> RefiningHeads:
     """Return heads with a refiner, else the same."""
+    matcher, sampler = heads.proposal_matcher, heads.fg_bg_sampler
     refining = RefiningHeads(
         heads.box_roi_pool,
         heads.box_head,
         heads.box_predictor,
-        fg_iou_thresh=training.box_overlap[1],
-        bg_iou_thresh=training.box_overlap[0],
-        batch_size_per_image=training.rois_per_image,
-        positive_fraction=heads.fg_bg_sampler.positive_fraction,
+        fg_iou_thresh=matcher.high_threshold,
+        bg_iou_thresh=matcher.low_threshold,
+        batch_size_per_image=sampler.batch_size_per_image,
+        positive_fraction=sampler.positive_fraction,
         bbox_reg_weights=heads.box_coder.weights,
         score_thresh=heads.score_thresh,
         nms_thresh=heads.nms_thresh,
         detections_per_img=heads.detections_per_img,
     )
-    refining.refiner = Refiner(copy.deepcopy(heads.box_head), config.head_features)
+    refining.refiner = Refiner(copy.deepcopy(heads.box_head), features)
     return refining
 
 
@@ -200,13 +201,10 @@ class TorchDetector:
         pooled = heads.box_roi_pool(features, [proposals], batch.image_sizes)
         found = classify(heads, proposals, heads.box_head(pooled), limits, self.config.vote_iou)
         if self.config.refined:
-
-            def described(boxes: Tensor) -> Tensor:
-                pooled = heads.box_roi_pool(features, [boxes], batch.image_sizes)
-                found: Tensor = heads.refiner.head(pooled)
-                return found
-
-            found = refined(heads, found, limits, described)
+            pool, head = heads.box_roi_pool, heads.refiner.head
+            found = refined(
+                heads, found, limits, lambda boxes: head(pool(features, [boxes], batch.image_sizes))
+            )
         boxes, scores, labels, caps = (part.cpu().numpy() for part in (*found, cut))
         return as_detections(boxes, scores, labels, caps, self.config, self.classes)
 

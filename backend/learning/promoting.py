@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from backend.errors import QueueError
 from backend.learning.judging import judge
 from backend.learning.progress import Reporter
@@ -39,72 +41,65 @@ def let_the_better_serve(
     ChampionChanged
         When another version came to serve during each of the judgements.
     """
+    contest = _Contest(services, run, candidate, snapshot, report)
     promoted = [change.champion for change in services.registry.history(str(run.project))]
     if candidate.id in promoted and candidate.decision and run.champion:
         # Cut off between its promotion and its end, which may have been taken back by hand since.
         champion, decision = run.champion, candidate.decision
     else:
-        champion, decision = _judged(services, run, candidate, snapshot, report)
+        champion, decision = contest.judged()
     if decision.promoted:
         _push(services, run, candidate, report)
     return champion, decision
 
 
-def _judged(
-    services: Services,
-    run: Run,
-    candidate: ModelVersion,
-    snapshot: DatasetSnapshot,
-    report: Reporter,
-) -> tuple[str, GateDecision]:
-    known = len(report.notes)
-    for _ in range(MOST_JUDGEMENTS - 1):
-        try:
-            return _judged_once(services, run, candidate, snapshot, report)
-        except ChampionChanged as error:
-            del report.notes[known:]  # of a judgement that does not hold
-            report.note(f"The candidate was judged once more: {error}")
-            known = len(report.notes)
-    return _judged_once(services, run, candidate, snapshot, report)
+@dataclass(frozen=True)
+class _Contest:
+    """A candidate and whatever serves while it is judged."""
 
+    services: Services
+    run: Run
+    candidate: ModelVersion
+    snapshot: DatasetSnapshot
+    report: Reporter
 
-def _judged_once(
-    services: Services,
-    run: Run,
-    candidate: ModelVersion,
-    snapshot: DatasetSnapshot,
-    report: Reporter,
-) -> tuple[str, GateDecision]:
-    report.stage("judging", 0.97, "judging candidate and champion on the same images")
-    # Read again: someone may have chosen another champion while the candidate learned. By its own
-    # id first, which a starter of an earlier release has too; today's is judged in its place.
-    key = str(run.project)
-    serves, champion = services.registry.champion_id(key), services.registry.champion(key)
-    services.runs.progress(run.id, champion=champion.id)
-    decision = _decide(services, run, candidate, champion, snapshot, report)
-    serving = candidate if decision.promoted else champion
-    shows_others = show_least_work(services, run.project, serving, snapshot, report.note)
-    if decision.promoted:
-        report.stage(PROMOTING, 0.99)
-        services.registry.promote(key, candidate.id, instead_of=serves)
-    elif shows_others:
-        _push(services, run, serving, report)
-    return champion.id, decision
+    def judged(self) -> tuple[str, GateDecision]:
+        """Judge until no other version comes to serve meanwhile."""
+        known = len(self.report.notes)
+        for _ in range(MOST_JUDGEMENTS - 1):
+            try:
+                return self._judged_once()
+            except ChampionChanged as error:
+                del self.report.notes[known:]  # of a judgement that does not hold
+                self.report.note(f"The candidate was judged once more: {error}")
+                known = len(self.report.notes)
+        return self._judged_once()
 
+    def _judged_once(self) -> tuple[str, GateDecision]:
+        self.report.stage("judging", 0.97, "judging candidate and champion on the same images")
+        # Read again: someone may have chosen another champion while the candidate learned. By its
+        # own id first, which a starter of an earlier release has too; today's is judged instead.
+        registry, key = self.services.registry, str(self.run.project)
+        serves, champion = registry.champion_id(key), registry.champion(key)
+        self.services.runs.progress(self.run.id, champion=champion.id)
+        decision = self._decided(champion)
+        serving = self.candidate if decision.promoted else champion
+        shows_others = show_least_work(
+            self.services, self.run.project, serving, self.snapshot, self.report.note
+        )
+        if decision.promoted:
+            self.report.stage(PROMOTING, 0.99)
+            registry.promote(key, self.candidate.id, instead_of=serves)
+        elif shows_others:
+            _push(self.services, self.run, serving, self.report)
+        return champion.id, decision
 
-def _decide(
-    services: Services,
-    run: Run,
-    candidate: ModelVersion,
-    champion: ModelVersion,
-    snapshot: DatasetSnapshot,
-    report: Reporter,
-) -> GateDecision:
-    decision = judge(services, run.project, candidate, champion, snapshot)
-    report.stage("judging", 0.98)  # a run that was cancelled meanwhile decides nothing
-    services.registry.record_decision(candidate.id, decision)
-    services.runs.progress(run.id, ap50=_ap50(decision.candidate))
-    return decision
+    def _decided(self, champion: ModelVersion) -> GateDecision:
+        decision = judge(self.services, self.run.project, self.candidate, champion, self.snapshot)
+        self.report.stage("judging", 0.98)  # a run that was cancelled meanwhile decides nothing
+        self.services.registry.record_decision(self.candidate.id, decision)
+        self.services.runs.progress(self.run.id, ap50=_ap50(decision.candidate))
+        return decision
 
 
 def _push(services: Services, run: Run, version: ModelVersion, report: Reporter) -> None:

@@ -20,6 +20,7 @@ from model.calibration import calibrate, likely, reliability
 from model.evaluation import find_in, pairs_of
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
+from model.pairing import Pairs
 from model.policy import Policy, saves_time_from
 from model.progress import ignore_note
 from model.reports import calibration_error
@@ -156,16 +157,30 @@ def of_least_work(
     """
     found, groups = find_in(loaded, images, default_class)
     pairs = pairs_of(found, images)
-    calibration = calibrate(pairs, groups)
-    probabilities = likely(calibration, pairs, groups)
-    before, after = (
-        calibration_error(reliability(each, pairs.right)) for each in (pairs.scores, probabilities)
-    )
+    policy = told_by(pairs, groups, loaded.version.threshold, costs, right_s)
+    scores = pairs.scores, likely(policy.calibration, pairs, groups)
+    before, after = (calibration_error(reliability(each, pairs.right)) for each in scores)
     on_note(
         f"on the average scores are {before:.2f} off the share of right boxes, probabilities "
         f"{after:.2f}"
     )
-    counted_from = loaded.version.threshold
+    return policy
+
+
+def told_by(
+    pairs: Pairs, groups: Sequence[str], counted_from: float, costs: Costs, right_s: float
+) -> Policy:
+    """Return the policy of least work that a version's boxes in some images tell.
+
+    Parameters
+    ----------
+    groups
+        The contrast group of each image.
+    counted_from
+        The version's own threshold.
+    """
+    calibration = calibrate(pairs, groups)
+    probabilities = likely(calibration, pairs, groups)
     counts = pairs.scores >= counted_from
     shown_from = fewest_from(probabilities, counts, pairs.cells, costs, right_s)
     return Policy(counted_from, shown_from, calibration)

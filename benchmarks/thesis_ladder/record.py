@@ -21,8 +21,8 @@ class Record:
     class_acc
         Share of the sampled RoIs whose most likely class is theirs.
     loss_rpn_cls, loss_rpn_regr, loss_class_cls, loss_class_regr
-        Means over the steps; ``curr_loss`` is their sum. A refiner's
-        loss, which the thesis' models have not, is not among them.
+        Means over the steps; ``curr_loss`` is their sum. A refiner's loss, which the thesis'
+        models have not, is not among them.
     elapsed_time
         Minutes of training since its beginning.
     mAP

@@ -63,8 +63,12 @@ def test_boxes_that_are_likely_cells_are_shown_though_they_do_not_count(
     policy = services.registry.policy("1", version)
     found = services.registry.load(version.id).find([frozen.images[0].read()])[0].detections
     assert policy.counted_from == version.threshold
-    assert policy.shown_from is not None
-    assert policy.shown_from > 0.2  # from 1.5 / (1.5 + 7 - 0.5) on time is saved
+    likely = np.tile(policy.calibration.probabilities(found.scores), 4)
+    counts = np.tile(found.scores >= version.threshold, 4)
+    fewest = fewest_from(likely, counts, np.array([10] * 4), Costs(), right_s=0.5)
+    assert policy.shown_from == pytest.approx(fewest, abs=1e-3)
+    assert fewest is not None
+    assert fewest > 0.2  # from 1.5 / (1.5 + 7 - 0.5) on time is saved
     assert len(found.above(version.threshold)) == 5
     assert 10 <= len(policy.shown(found)) <= 15
     before, after = re.findall(r"0\.\d\d", notes[0])

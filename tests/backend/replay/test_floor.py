@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backend.actions import Costs
 from backend.errors import BadRequest
+from backend.learning.showing import fewest_from
 from backend.replay.floor import all_teach, cross_validated, served_as_in_the_loop
 from backend.replay.ledger import Ledger
 from backend.replay.playing import Play
@@ -42,8 +44,11 @@ def test_the_floor_shows_the_boxes_that_a_run_would_choose_to_show(
 ) -> None:
     loaded = served_as_in_the_loop(taught, images(tmp_path, 4), "Cell")
     # The boxes that count lie on their cells: a glance at each.
-    assert loaded.policy.shown_from is not None
-    assert 0.2 < loaded.policy.shown_from < 0.5
+    found = found_with_false_boxes()
+    likely = np.tile(loaded.policy.calibration.probabilities(found.scores), 4)
+    counts = np.tile(found.scores >= taught.version.threshold, 4)
+    fewest = fewest_from(likely, counts, np.array([10] * 4), Costs(), right_s=0.5)
+    assert loaded.policy.shown_from == pytest.approx(fewest, abs=1e-3)
     assert loaded.policy.counted_from == taught.version.threshold
 
 
