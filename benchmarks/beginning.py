@@ -1,4 +1,4 @@
-"""A starter that has not seen a set, as a version that a replay or a training begins with."""
+"""The versions that benchmarks begin with: starters that have not seen a set, and trained ones."""
 
 from __future__ import annotations
 
@@ -54,3 +54,8 @@ def keep_starter(made: Path, registry: Registry) -> ModelVersion:
         export(learned, Path(folder, EXPORTED), [])
         weights, exported = made / WEIGHTS, Path(folder, EXPORTED)
         return registry.add(version, ContrastGroups.none(), weights, exported)
+
+
+def newest_trained(registry: Registry) -> ModelVersion:
+    """Return the version that a registry's last training made."""
+    return [version for version in registry.list() if version.kind == "trained"][-1]

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from backend.columns import aligned
-from benchmarks.beginning import keep_starter
+from benchmarks.beginning import keep_starter, newest_trained
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
 from model.boxes import Detections
@@ -94,7 +94,7 @@ def starters(made: str, options: argparse.Namespace) -> Iterator[tuple[str, ...]
 def trained(kept: str, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
     for name in options.sets:
         registry = Registry(Path(kept.format(set=name)), STARTER_ID)
-        newest = [version for version in registry.list() if version.kind == "trained"][-1]
+        newest = newest_trained(registry)
         yield from rows_of(name, registry.load(newest.id, "cpu"), (UPRIGHT, TURNED), options)
 
 

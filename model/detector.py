@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,6 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign
-from torchvision.ops.poolers import initLevelMapper
 
 from model.anchors import MAPS, by_level
 from model.backbones import ImageNet, build_backbone, folded
@@ -28,13 +25,13 @@ from model.config import DetectorConfig, TrainConfig
 from model.detecting import as_detections
 from model.errors import BrokenVersion, NoSuchDevice
 from model.heads import classify
+from model.pooling import BINS, RegionPool
 from model.proposals import propose
 from model.refining import Refiner, RefiningHeads, refined
 from preprocessing.prepare import Prepared
 
 # ImageNet's mean and deviation, averaged over the colours: one grey channel.
 MEAN, DEVIATION = 0.449, 0.226
-_ROI = 7
 PAD_TO = 32
 
 
@@ -84,8 +81,11 @@ def build(
         rpn_nms_thresh=config.rpn_nms_iou,
         rpn_bg_iou_thresh=training.rpn_overlap[0],
         rpn_fg_iou_thresh=training.rpn_overlap[1],
-        box_roi_pool=_roi_pool(MAPS[config.backbone].strides),
-        box_head=TwoMLPHead(channels * _ROI**2, config.head_features),
+        # A stride beyond the padding is the map made for the largest anchors, not pooled from.
+        box_roi_pool=RegionPool(
+            [stride for stride in MAPS[config.backbone].strides if stride <= PAD_TO]
+        ),
+        box_head=TwoMLPHead(channels * BINS**2, config.head_features),
         box_predictor=FastRCNNPredictor(config.head_features, len(classes) + 1),
         box_score_thresh=config.score_floor,
         box_nms_thresh=config.nms_iou,
@@ -118,21 +118,6 @@ def _refining(heads: RoIHeads, features: int) -> RefiningHeads:
     )
     refining.refiner = Refiner(copy.deepcopy(heads.box_head), features)
     return refining
-
-
-def _roi_pool(strides: Sequence[int]) -> MultiScaleRoIAlign:
-    """Return the pooling of regions, told the scales of its maps.
-
-    Left alone, torchvision infers them from the first image it sees and keeps them: a first image
-    of a few pixels, which padding makes much larger, would spoil all that follow.
-    """
-    # A stride beyond the padding is the map made for the largest anchors, not pooled from.
-    pooled = [stride for stride in strides if stride <= PAD_TO]
-    pool = MultiScaleRoIAlign([str(i) for i in range(len(pooled))], _ROI, sampling_ratio=2)
-    pool.scales = [1 / stride for stride in pooled]
-    finest, coarsest = (int(math.log2(stride)) for stride in (pooled[0], pooled[-1]))
-    pool.map_levels = initLevelMapper(finest, coarsest)
-    return pool
 
 
 def _anchor_generator(config: DetectorConfig, levels: int) -> AnchorGenerator:

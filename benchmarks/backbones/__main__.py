@@ -6,11 +6,12 @@ done again, so that it can be stopped and go on.
 `learn`: each backbone learns a set's teaching side from nothing (or from ImageNet weights in
 torch's cache) for `--minutes` of steps, of the CPU's time or a GPU's, is exported, and judged on
 the test side.
-`speed`: of these and of the shipped starter, CPU seconds an image, `time.process_time`, one thread,
-exported with the shipped caps, on the set's test images at their working scale, and on 1280×1024
-laid with them at scale 1; beside, image by image in the same process, torchvision's
-fasterrcnn_resnet50_fpn in eager mode (unresized, and at its defaults, which resize) and the thesis'
-VGG-16 (see `references`). The lesser of two.
+`speed`: of these, of the shipped starter and, with `--trained`, of the newest version in each set's
+registry (`benchmarks.accuracy` makes them), which looks as often as it does in serving: CPU seconds
+an image, `time.process_time`, one thread, exported with the shipped caps, on the set's test images
+at their working scale, and on 1280×1024 laid with them at scale 1; beside, image by image in the
+same process, torchvision's fasterrcnn_resnet50_fpn in eager mode (unresized, and at its defaults,
+which resize) and the thesis' VGG-16 (see `references`). The lesser of two.
 `step`: CPU seconds of a fine-tuning step on a BCCD image, 640×480, one thread, against
 torchvision's, all of which learns.
 """
@@ -82,12 +83,15 @@ def speeds(options: argparse.Namespace) -> Iterator[Trial]:
             told = {"data": data, "view": view}
             measured = {"backbones": [line["backbone"] for line in learned]}
             measured |= {name: getattr(options, name) for name in ("minutes", "teach", "judge")}
+            if options.trained:
+                measured["trained"] = options.trained
             carry_out = partial(
                 trials.image_seconds,
                 **told,
                 learned=learned,
                 judge=options.judge,
                 folder=options.out,
+                trained=Path(options.trained.format(set=data)) if options.trained else None,
             )
             yield {"kind": "speed", **told, **measured}, carry_out
 
@@ -113,6 +117,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training")
     parser.add_argument("--teach", type=int, default=0, help="images; 0: all that may")
     parser.add_argument("--judge", type=int, default=6, help="images whose time is taken")
+    parser.add_argument("--trained", help="a registry of each set too: OUT/versions/{set}")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="to learn")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import torch
 from torchvision.models.detection import FasterRCNN
 
 from benchmarks.backbones.references import in_colour, references, torchvision_resnet50
+from benchmarks.beginning import newest_trained
 from benchmarks.clock import Clock, Pupil
 from benchmarks.engines import seconds
 from benchmarks.real_images import RealImages, real_images, spread
@@ -28,7 +29,9 @@ from model.evaluation import counting_threshold, evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion
+from model.registry import Registry
 from model.starter import FOLDER, STARTER_ID
+from model.turning import TurningDetector
 from model.version_folder import EXPORTED, WEIGHTS, read_version
 from model.versions import ModelVersion
 from model.weights import save_weights
@@ -107,11 +110,16 @@ def _exported(pupil: Pupil, weights: Path) -> tuple[Detector, str]:
 
 
 def image_seconds(
-    data: str, view: str, learned: Sequence[dict[str, Any]], judge: int, folder: Path
+    data: str,
+    view: str,
+    learned: Sequence[dict[str, Any]],
+    judge: int,
+    folder: Path,
+    trained: Path | None = None,
 ) -> dict[str, Any]:
     """Return CPU seconds of one thread by detector, image by image, the detectors in turn.
 
-    The shipped starter is always among them.
+    The shipped starter is always among them, with one look an image.
 
     Parameters
     ----------
@@ -122,11 +130,15 @@ def image_seconds(
         The lines of the trainings whose detectors are to be measured.
     folder
         That holds the folders of the trainings.
+    trained
+        A registry whose newest trained version is measured as well, with as many looks as it takes.
     """
     torch.set_num_threads(1)
     real = real_images(data)
     detectors = {line["backbone"]: engine_of(line, real.classes, folder) for line in learned}
     detectors[STARTER_ID] = shipped()
+    if trained:
+        detectors["trained"] = newest(trained)
     scale = working_scale(real) if view == "working" else 1.0
     images = seen(data, scale, judge)
     if view == "large":
@@ -152,6 +164,16 @@ def shipped() -> Detector:
     version = read_version(FOLDER)
     assert version.detector is not None
     return OnnxDetector(FOLDER / EXPORTED, version.detector, (CELL,), threads=1)
+
+
+def newest(kept_in: Path) -> Detector:
+    """Return the newest trained version of a registry as it serves on a CPU with one thread."""
+    registry = Registry(kept_in)
+    version = newest_trained(registry)
+    assert version.detector is not None
+    file = registry.weights(version.id).with_name(EXPORTED)
+    engine = OnnxDetector(file, version.detector, version.classes, threads=1)
+    return TurningDetector(engine, version.detector.turned_px)
 
 
 def working_scale(real: RealImages) -> float:

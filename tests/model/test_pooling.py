@@ -2,10 +2,11 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from torchvision.ops import MultiScaleRoIAlign
 
 from model.config import DetectorConfig
 from model.detector import build
-from model.pooling import Descriptions
+from model.pooling import Descriptions, RegionPool
 
 HEIGHT, WIDTH = 256, 320
 SIDES = {"tiny": (0.01, 4), "small": (8, 50), "larger": (50, 90), "large": (90, 320)}
@@ -35,12 +36,45 @@ def regions_of(least, most, number=60):
     return torch.minimum(corners, limits).view(-1, 4)
 
 
+@pytest.fixture(scope="module")
+def pool():
+    return RegionPool([8, 16])
+
+
+def torchvisions(pool):
+    """torchvision's own pooling of the same maps."""
+    own = MultiScaleRoIAlign(pool.featmap_names, pool.output_size, pool.sampling_ratio)
+    own.scales, own.map_levels = pool.scales, pool.map_levels
+    return own
+
+
+@pytest.mark.parametrize("sides", SIDES.values(), ids=SIDES)
+def test_regions_of_several_images_are_pooled_and_taught_as_by_torchvision(sides, pool, maps):
+    two = [torch.cat([features, features.flip(2)]) for features in maps]
+    taught = [features.requires_grad_() for features in two]
+    named, shapes = OrderedDict(zip("01", taught, strict=True)), [(HEIGHT, WIDTH)] * 2
+    regions = [regions_of(*sides), regions_of(*sides, number=7)]
+    expected = torchvisions(pool)(named, regions, shapes)
+    found = pool(named, regions, shapes)
+    assert torch.allclose(found, expected, atol=1e-4)
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
+    told = torch.autograd.grad((expected * weights).sum(), taught, allow_unused=True)
+    learned = torch.autograd.grad((found * weights).sum(), taught)
+    for ours, theirs in zip(learned, told, strict=True):
+        assert torch.allclose(ours, torch.zeros(()) if theirs is None else theirs, atol=1e-3)
+
+
+def test_images_without_a_region_have_no_bins(pool, maps):
+    named, none = OrderedDict(zip("01", maps, strict=True)), torch.zeros(0, 4)
+    assert pool(named, [none], [(HEIGHT, WIDTH)]).shape == (0, 64, 7, 7)
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("sides", SIDES.values(), ids=SIDES)
-def test_regions_are_described_as_torchvision_does(sides, heads, maps):
+def test_a_head_describes_regions_in_the_order_they_are_pooled_in(sides, heads, maps):
     regions = regions_of(*sides)
     named = OrderedDict(zip("01", maps, strict=True))
-    expected = heads.box_head(heads.box_roi_pool(named, [regions], [(HEIGHT, WIDTH)]))
+    expected = heads.box_head(torchvisions(heads.box_roi_pool)(named, [regions], [(HEIGHT, WIDTH)]))
     order, described = Descriptions(heads, heads.box_head)(maps, regions)
     assert sorted(order.tolist()) == list(range(len(regions)))
     assert torch.allclose(described, expected[order], atol=1e-4)
