@@ -10,22 +10,22 @@ from model.config import TrainConfig
 #: What is left of a schedule that is cut, as a share of the whole.
 _COOL_DOWN = 1 / 8
 #: How many times as many steps a training from nothing takes, and how many at the most.
-_FROM_NOTHING, _MOST_FROM_NOTHING = 3, 3000
+_FROM_NOTHING, _MOST_FROM_NOTHING = 3, 4000
 
 
 def iterations_for(images: int, cells: int, *, begun: bool) -> int:
     """Return how many steps pay for this many training images with so many cells in all.
 
-    Dense images teach more each than thin ones: a step a cell, nine an image at the least
-    (docs/accuracy.md). About 1 minute of a core for 4 images of 13 blood cells, 4 for 10 images of
-    55 cells, 9 for 1,400 cells and more.
+    Dense images teach more each than thin ones: four steps for three cells, nine an image at the
+    least (docs/accuracy.md). About 1 minute of a core for 4 images of 13 blood cells, 4 for 10
+    images of 55 cells, 11 for 1,400 cells and more.
 
     Parameters
     ----------
     begun
         Whether it goes on from weights that know cells; who begins from nothing needs longer.
     """
-    steps = min(120 + max(9 * images, cells), 1500)
+    steps = min(120 + max(9 * images, 4 * cells // 3), 2000)
     return steps if begun else min(_FROM_NOTHING * steps, _MOST_FROM_NOTHING)
 
 
