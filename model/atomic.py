@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,19 +111,28 @@ def _beside(path: Path) -> Iterator[Path]:
     """Yield a name beside ``path``, on the same file system, else its move would be a copy.
 
     Whoever writes in a folder holds its lock together with all others who do. One that gets it
-    alone sweeps up first: whatever lies there was left by a write that was killed.
+    alone sweeps up first: whatever lies there was left by a write that was killed. On a file server
+    that locks no folder nobody does.
     """
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if try_lock(descriptor):
+        if _is_alone(descriptor):
             _sweep(folder)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield path.with_name(f"{PARTIAL}{path.name}-{secrets.token_hex(4)}")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_alone(descriptor: int) -> bool:
+    try:
+        return try_lock(descriptor)
+    except OSError:
+        return False
 
 
 def _sweep(folder: Path) -> None:

@@ -87,8 +87,8 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def where(self, keep: Boolean) -> Detections:
-        """Return the detections for which ``keep``, shape (N,), is true."""
+    def where(self, keep: Boolean | Int64) -> Detections:
+        """Return the detections for which ``keep``, shape (N,), is true, or those at its places."""
         return replace(
             self, xyxy_px=self.xyxy_px[keep], scores=self.scores[keep], labels=self.labels[keep]
         )

@@ -97,7 +97,9 @@ class Champions:
 
     def all(self) -> dict[str, tuple[Change, ...]]:
         """Return the history of each project; see :meth:`history`."""
-        return {path.stem: self.history(path.stem) for path in sorted(self.folder.glob("*.json"))}
+        stems = sorted(path.stem for path in self.folder.glob("*.json"))
+        # A copy that somebody made ("7 copy.json") is of no project.
+        return {stem: self.history(stem) for stem in stems if PROJECT_NAME.fullmatch(stem)}
 
     def of(self, champion: str) -> tuple[str, ...]:
         """Return the projects that a version serves, of those that have a pointer file."""

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from preprocessing.contrast import ContrastConfig, ContrastMode
+from preprocessing.contrast import Config, ContrastConfig, ContrastMode
 
 Backbone = Literal["mbs8_64", "mbv2_64", "mbv2_half_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
 
 
-class _Config:
-    """JSON in and out for the frozen dataclasses of this module."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        """Build from :meth:`to_json`'s dict; unknown keys (a newer version's) are an error."""
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; it has {sorted(known)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-
 @dataclass(frozen=True)
-class DetectorConfig(_Config):
+class DetectorConfig(Config):
     """A Faster R-CNN: backbone, anchors, and caps wide enough for an image of 1,000 cells.
 
     Parameters
@@ -111,7 +96,7 @@ CONTRASTS: dict[str, ContrastConfig] = {
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Config):
+class TrainConfig(Config):
     """How a detector learns: AdamW, warm-up then cosine, gradient clip.
 
     Parameters

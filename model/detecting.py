@@ -53,10 +53,14 @@ def as_detections(
 
     Parameters
     ----------
+    boxes, scores, labels
+        Best first; those beyond ``detections_per_image`` are left out here. It cuts last, so that
+        it is told whenever it cuts.
     cut
         Shape (2,): whether ``rpn_pre_nms`` and ``rpn_post_nms`` cut likely cells.
     """
     caps = [n for n, is_cut in zip(("rpn_pre_nms", "rpn_post_nms"), cut, strict=True) if is_cut]
-    if len(scores) >= config.detections_per_image:
+    most = config.detections_per_image
+    if len(scores) >= most:
         caps.append("detections_per_image")
-    return Detections(boxes, scores, labels, classes, tuple(caps))
+    return Detections(boxes[:most], scores[:most], labels[:most], classes, tuple(caps))

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import ctypes
 
-_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
+_DRIVER = "libcuda.so.1"
 
 
 def has_cuda() -> bool:
     """Tell whether there is a CUDA device that this process may use (``CUDA_VISIBLE_DEVICES``)."""
-    driver = _driver()
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+    except OSError:
+        return False
     count = ctypes.c_int(0)
-    if driver is None or driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
         return False
     return count.value > 0
-
-
-def _driver() -> ctypes.CDLL | None:
-    for name in _DRIVERS:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None

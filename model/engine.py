@@ -39,7 +39,7 @@ class OnnxDetector:
     path
         The ONNX file.
     config
-        What it was built from; caps and the floor of scores are part of the file.
+        What it was built from; caps on proposals and the floor of scores are part of the file.
     classes
         Names of the classes, in label order.
     threads

@@ -71,7 +71,7 @@ def _called(found: Detections, classes: Sequence[str], default_class: str) -> De
 
 
 def find_in(
-    loaded: LoadedVersion, images: Sequence[LabelledImage], default_class: str
+    loaded: LoadedVersion, images: Sequence[LabelledImage], default_class: str = ""
 ) -> tuple[list[Detections], list[str]]:
     """Return what a version finds in each image, as it serves, and each image's contrast group."""
     found, groups = [], []

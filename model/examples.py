@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from model.atomic import write_json
+from model.atomic import new_file
 from model.boxes import Box, Float32
 from preprocessing.images import ImageRecord, read_image
 
@@ -119,7 +119,8 @@ class DatasetSnapshot:
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         values = {"classes": self.classes, "images": [i.to_json() for i in self.images]}
-        write_json(path, values)
+        with new_file(path) as partial:  # of thousands of boxes, not to be read by people
+            partial.write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> DatasetSnapshot:

@@ -13,11 +13,10 @@ from torchvision.models.detection import FasterRCNN
 from model.data import Example
 from model.parallel import ALONE, Ranks
 
-# What is said where no error of its own is raised, by allocators (Linux, Windows), CUDA, cuBLAS
-# and oneDNN, which computes the convolutions on a CPU.
+# What is said where no error of its own is raised, by the allocator, CUDA, cuBLAS and oneDNN,
+# which computes the convolutions on a CPU.
 _FULL = (
     "can't allocate memory",
-    "not enough memory",
     "out of memory",
     "ALLOC_FAILED",
     "could not create a primitive",

@@ -19,7 +19,8 @@ def classify(
     """Return the boxes of one image, as torchvision finds them, but for the votes.
 
     What no threshold lets through is left out before it is decoded or compared, and NMS runs within
-    each class as it is meant.
+    each class as it is meant. The cap on boxes is for ``model.detecting.as_detections``: they may
+    still come to one cell.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def classify(
         # Rounding may have led a mean of edges at the image's own out of it.
         found.append((clip(kept, limits), best[alone], torch.full_like(alone, label - 1)))
     boxes, best, labels = (torch.cat(part) for part in zip(*found, strict=True))
-    order = best_first(best)[: heads.detections_per_img]
+    order = best_first(best)
     return boxes[order], best[order], labels[order]
 
 

@@ -18,7 +18,7 @@ from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.detecting import Detector
 from model.errors import BrokenVersion, VersionNotFound
-from model.evaluation import counting_threshold, evaluate_version
+from model.evaluation import counting_threshold, evaluate_version, find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.magnification import learned_sides, mixed
@@ -320,8 +320,7 @@ def threshold_for(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
     inner, train = snapshot.of_side("inner"), snapshot.of_side("train")
     chosen = inner if any(image.boxes for image in inner) else (*inner, *train)
     images = _some(chosen, _CALIBRATE_ON)
-    found = [loaded.find([image.read()])[0].detections for image in images]
-    return counting_threshold(found, images)
+    return counting_threshold(find_in(loaded, images)[0], images)
 
 
 def _some(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:

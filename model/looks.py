@@ -15,7 +15,7 @@ from model.augment import in_window
 from model.boxes import Box, Detections, Float32
 from model.config import DetectorConfig, TrainConfig
 from model.detector import TorchDetector
-from model.evaluation import mean_of_classes
+from model.evaluation import find_in, mean_of_classes
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.seams import Tile
@@ -99,8 +99,7 @@ class Looks:
             return [detector.detect([part])[0] for part in self.parts]
         quick = self.detector.looking_once  # in a quarter of the time
         version = ModelVersion("in training", "trained", self.classes, 0.0, quick)
-        loaded = LoadedVersion(version, self.groups, detector)
-        return [loaded.find([image.read()])[0].detections for image in self.images]
+        return find_in(LoadedVersion(version, self.groups, detector), self.images)[0]
 
     def without_gain_since(self) -> int | None:
         """Return the iteration since which nothing was gained, where that is some looks ago."""

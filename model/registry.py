@@ -360,8 +360,11 @@ class Registry:
                 continue  # what a crashed write left
             try:
                 yield self.get(folder.name)
+            except VersionNotFound:
+                continue  # removed meanwhile, or no folder
             except BrokenVersion as error:
-                yield error
+                if folder.is_dir():
+                    yield error
 
 
 def is_given(version_id: str) -> bool:

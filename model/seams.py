@@ -69,9 +69,7 @@ class _Seen:
     cut: Boolean
 
 
-def merge(
-    tiles: Sequence[Tile], found: Sequence[Detections], classes: tuple[str, ...]
-) -> Detections:
+def merge(tiles: Sequence[Tile], found: Sequence[Detections]) -> Detections:
     """Return what the tiles found as one result.
 
     A box belongs to the tile whose core holds its centre: of a cell no larger than what tiles
@@ -82,9 +80,9 @@ def merge(
     Parameters
     ----------
     found
-        For each tile, in pixels of the whole image.
+        For each tile, in pixels of the whole image; of the same classes.
     """
-    alone, seen = _parted(tiles, found, classes)
+    alone, seen = _parted(tiles, found)
     edges = seen.found.xyxy_px.copy()
     left, first = np.ones(len(edges), bool), np.zeros(len(edges), bool)
     for row in range(len(edges)):
@@ -95,23 +93,17 @@ def merge(
     return joined([alone, seen.found.moved_to(edges).where(first)])[0]
 
 
-def _parted(
-    tiles: Sequence[Tile], found: Sequence[Detections], classes: tuple[str, ...]
-) -> tuple[Detections, _Seen]:
+def _parted(tiles: Sequence[Tile], found: Sequence[Detections]) -> tuple[Detections, _Seen]:
     """Return what one tile alone shows, and what others show a part of."""
-    index = np.repeat(np.arange(len(tiles)), [len(each) for each in found])
-    caps = tuple(dict.fromkeys(cap for each in found for cap in each.caps_reached))
-    edges = np.concatenate([each.xyxy_px for each in found]).astype(np.float32)
-    scores = np.concatenate([each.scores for each in found])
-    labels = np.concatenate([each.labels for each in found])
-    within = _from_core(edges, np.array([tile.core for tile in tiles])[index])
-    order = np.lexsort((-scores, within > 0))
+    every, index = joined(found)
+    within = _from_core(every.xyxy_px, np.array([tile.core for tile in tiles])[index])
+    order = np.argsort(within > 0, kind="stable")
     order = order[within[order] <= JITTER]
-    index, edges = index[order], edges[order]
+    every, index = every.where(order), index[order]
+    edges = every.xyxy_px
     windows = np.array([tile.xyxy_px for tile in tiles], np.float32)
     cut = _ends_at(edges, np.array([tile.cuts for tile in tiles])[index])
     shared = np.sum([_touch(window, edges) for window in windows], axis=0) > 1
-    every = Detections(edges, scores[order], labels[order], classes, caps)
     of_several = _Seen(every.where(shared), index[shared], windows[index[shared]], cut[shared])
     return every.where(~shared), of_several
 

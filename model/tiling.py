@@ -72,7 +72,7 @@ class TiledDetector:
     def _by_tiles(self, image: Prepared) -> Detections:
         tiles = lay_out(*image.seen_shape, self.tile_px, self._overlap(image))
         found = [self._in_tile(image, tile) for tile in tiles]
-        return merge(tiles, found, self.classes)
+        return merge(tiles, found)
 
     def _in_tile(self, image: Prepared, tile: Tile) -> Detections:
         """Return what one tile shows, in pixels of the whole image as it is seen."""

@@ -88,8 +88,17 @@ def _read(folder: Path) -> tuple[ModelVersion, dict[str, str]]:
 
 def _is_onnx(engine: Engine, device: str, is_exported: bool) -> bool:
     if engine == "auto":
-        return is_exported and (device == "cpu" or (device == "auto" and not has_cuda()))
+        return is_exported and (device == "cpu" or (device == "auto" and not _uses_cuda()))
     return engine == "onnx"
+
+
+def _uses_cuda() -> bool:
+    """Tell whether PyTorch would choose CUDA; a driver that is too old for it is no use."""
+    if not has_cuda():
+        return False
+    from model.detector import pick_device  # torch, which a machine without CUDA never needs
+
+    return pick_device().type == "cuda"
 
 
 def _load_torch(folder: Path, version: ModelVersion, device: str) -> Detector:

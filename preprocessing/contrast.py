@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 ContrastMode = Literal["none", "single", "groups", "flat"]
 TemplateKind = Literal["barycentre", "medoid", "image"]
@@ -12,8 +12,23 @@ Rank = Literal["upper", "middle"]
 MOST_GROUPS = 9
 
 
+class Config:
+    """JSON in and out for frozen dataclasses of what is chosen."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Build from :meth:`to_json`'s dict; unknown keys (a newer version's) are an error."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; it has {sorted(known)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
 @dataclass(frozen=True)
-class ContrastConfig:
+class ContrastConfig(Config):
     """How contrast is treated before a detector looks; part of ``ContrastGroups``.
 
     Parameters
@@ -73,17 +88,6 @@ class ContrastConfig:
     @property
     def most_groups(self) -> int:
         return {"none": 0, "single": 1}.get(self.mode, self.groups)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> ContrastConfig:
-        """Build from :meth:`to_json`'s dict; unknown keys (a newer version's) are an error."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"ContrastConfig has no {', '.join(unknown)}; it has {sorted(known)}")
-        return cls(**values)
 
 
 def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,12 +103,12 @@ def _is_tiff(source: Path | bytes) -> bool:
     return head in MAGIC
 
 
-def _head_of(source: Path | bytes) -> bytes:
+def _head_of(source: Path | bytes, size: int = 4) -> bytes:
     if isinstance(source, bytes):
-        return source[:4]
+        return source[:size]
     try:
         with source.open("rb") as file:
-            return file.read(4)
+            return file.read(size)
     except OSError as error:
         raise UnreadableImage(
             f"it cannot be opened ({error.strerror}); check its path and rights."
@@ -151,17 +152,30 @@ def is_turned(path: Path) -> bool:
             with tifffile.TiffFile(path) as tiff:
                 told = tiff.pages[0].aspage().tags.valueof(ORIENTATION_TAG)
         else:
-            from PIL import Image
-
             with open_flat(path) as image:
-                told = Image.Image.getexif(image).get(ORIENTATION_TAG)
+                told = _told_by_exif(image)
     return _orientation(told) in _TURNED
+
+
+def _told_by_exif(image: Image) -> object:
+    """Return what the orientation tag tells in what was read of a PNG or JPEG, decoding nothing.
+
+    Of EXIF that cannot be parsed nothing: the pixels beside it may be whole.
+    """
+    from PIL import Image
+
+    try:
+        return Image.Image.getexif(image).get(ORIENTATION_TAG)
+    except (SyntaxError, ValueError, struct.error):
+        return None
 
 
 def _decode_flat(source: Path | bytes, number: int) -> Pixels:
     check_page(number, 1)
     with open_flat(source) as image:
-        orientation = _orientation(image.getexif().get(ORIENTATION_TAG))
+        if "exif" not in image.info:
+            image.load()  # That of a PNG may stand behind its pixels.
+        orientation = _orientation(_told_by_exif(image))
         return _upright(_luminance(_flat_pixels(image, source)), orientation)
 
 
@@ -200,11 +214,11 @@ def _why_unknown(source: Path | bytes) -> str:
 
 def _flat_pixels(image: Image, source: Path | bytes) -> Pixels:
     """Return the pixels of a PNG or JPEG at the depth of the file."""
-    content = source if isinstance(source, bytes) else source.read_bytes()
-    if image.format == "PNG" and content[PNG_DEPTH_AT] > 8:
+    if image.format == "PNG" and _head_of(source, PNG_DEPTH_AT + 1)[-1] > 8:
         # Pillow would round 16-bit colours to 8 bits.
         import imagecodecs
 
+        content = source if isinstance(source, bytes) else source.read_bytes()
         return np.asarray(imagecodecs.png_decode(content))
     if image.mode in ("L", "LA", "RGB", "RGBA"):
         return np.asarray(image)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,3 +72,25 @@ def test_a_folder_that_is_removed_is_gone_with_all_that_is_in_it(tmp_path: Path)
         write_json(folder / "version.json", {})
     remove_folder(tmp_path / "version")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("locks", ["none", "shared"])
+def test_on_a_file_server_that_locks_no_folder_writes_are_whole_and_nothing_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: str
+) -> None:
+    flock = fcntl.flock
+
+    def refuse(descriptor: int, how: int) -> None:
+        if locks == "none" or how & fcntl.LOCK_EX:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(descriptor, how)
+
+    kill_within("new_file", tmp_path / "a")
+    (left,) = names(tmp_path)
+    monkeypatch.setattr("model.atomic.fcntl.flock", refuse)
+    write_json(tmp_path / "b.json", {})
+    with new_folder(tmp_path / "version") as folder:
+        write_json(folder / "version.json", {})
+    assert names(tmp_path) == [left, "b.json", "version"]
+    remove_folder(tmp_path / "version")
+    assert names(tmp_path) == [left, "b.json"]

@@ -32,12 +32,12 @@ def config_of(backbone="r18_p34_64", **fields):
     return replace(config, **fields)
 
 
-def fresh(config, spread=20):
+def fresh(config, spread=4):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build(config, CLASSES)
         torch.nn.init.normal_(module.roi_heads.refiner.move.weight, std=spread / 40)
-    # Fresh weights score all alike; spread, there are best ones and worst.
+    # Fresh weights score all alike; spread, there are best ones and worst. Too much, and all are 1.
     with torch.no_grad():
         for layer in (module.rpn.head.cls_logits, module.roi_heads.box_predictor.cls_score):
             layer.weight *= spread

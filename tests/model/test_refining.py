@@ -8,6 +8,7 @@ from torchvision.ops import box_iou
 from model.config import DetectorConfig
 from model.data import Example
 from model.detector import TorchDetector, build
+from model.export import export
 from model.gradients import gradient
 from model.heads import LEAST_BOX_PX
 from model.refining import BOXES, _near, refined
@@ -134,6 +135,24 @@ def test_a_training_teaches_it_and_a_detector_asks_it(monkeypatch):
     assert len(before) > 0
     assert sides[1] == pytest.approx(sides[0] * np.exp(-0.5), rel=1e-3)
     assert np.array_equal(before.scores, after.scores)
+
+
+@pytest.mark.parametrize("most", [40, 10_000])
+def test_the_cap_on_boxes_cuts_those_that_are_left_and_is_told(tmp_path, most):
+    # Boxes of a cell come to one: had the cap cut before that, fewer were left and nothing told.
+    config = replace(SMALL, score_floor=0.0, detections_per_image=most)
+    torch.manual_seed(0)
+    module = build(config, ("A", "B"))
+    with torch.no_grad():
+        module.roi_heads.refiner.move.bias[2:] = 10.0
+    detector = TorchDetector(module, config, ("A", "B"), "cpu")
+    pixels = np.random.default_rng(0).random((96, 128), np.float32)
+    image = Prepared(pixels, 1.0, "all", 0.0, (), 96, 128)
+    exported = export(detector, tmp_path / "model.onnx", [image])
+    for each in (detector, exported):
+        (found,) = each.detect([image])
+        assert ("detections_per_image" in found.caps_reached) == (most == 40)
+        assert len(found) == 40 if most == 40 else 40 < len(found) < most
 
 
 def test_from_weights_without_it_its_head_begins_as_the_box_head(tmp_path):

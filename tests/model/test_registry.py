@@ -226,6 +226,7 @@ def test_where_there_is_cuda_pytorch_serves_unless_a_cpu_is_asked_for(
 ):
     served = []
     monkeypatch.setattr("model.version_folder.has_cuda", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for name in ("exported", "torch"):
         monkeypatch.setattr(
             f"model.version_folder._load_{name}", lambda *_, name=name: served.append(name)
@@ -234,6 +235,18 @@ def test_where_there_is_cuda_pytorch_serves_unless_a_cpu_is_asked_for(
     for device in ("auto", "cpu"):
         registry.load("both", device)
     assert served == ["torch", "exported"]
+
+
+def test_where_pytorch_cannot_use_the_cuda_there_is_the_exported_file_serves(
+    registry, weights, monkeypatch
+):
+    served = []
+    monkeypatch.setattr("model.version_folder.has_cuda", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("model.version_folder._load_exported", lambda *_: served.append("exported"))
+    registry.add(version("both"), NONE, weights, exported=weights)
+    registry.load("both")
+    assert served == ["exported"]
 
 
 def test_an_exported_file_that_is_cut_or_was_never_there_is_a_broken_version(registry, weights):
@@ -447,6 +460,46 @@ def test_the_classical_version_loads_and_finds_a_cell_without_torch(registry):
     np.testing.assert_allclose(found.detections.xyxy_px[0], [25, 21, 44, 40], atol=2)
     script = "import sys, model.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_version_that_is_removed_while_others_are_listed_hides_none(registry, weights):
+    for name in ("trained-a", "trained-b", "trained-c"):
+        registry.add(version(name), NONE, weights)
+    listed = registry._each()
+    assert next(listed).id == "trained-a"
+    registry.remove("trained-b")
+    assert [v.id for v in listed] == ["trained-c"]
+
+
+def test_one_that_is_removed_while_it_is_read_is_not_broken(registry, weights, monkeypatch):
+    def removing(self, version_id):
+        folder = existing(self, version_id)
+        if version_id == "trained-a":
+            remove_folder(folder)
+        return folder
+
+    existing = Registry._existing
+    for name in ("trained-a", "trained-b"):
+        registry.add(version(name), NONE, weights)
+    monkeypatch.setattr(Registry, "_existing", removing)
+    assert [v.id for v in registry._each()] == ["trained-b"]
+
+
+def test_a_file_among_the_versions_hides_none(registry, weights):
+    registry.add(version("trained-1"), NONE, weights)
+    (registry.root / "versions" / "notes").write_text("of ours")
+    assert [v.id for v in registry.list()] == ["classical-1", STARTER_ID, "trained-1"]
+    assert registry.broken() == ()
+
+
+def test_a_copy_beside_the_champions_is_of_no_project(registry, weights):
+    registry.add(version("trained-1"), NONE, weights)
+    registry.promote("7", "trained-1")
+    champion = registry.root / "champions" / "7.json"
+    champion.with_name("7 copy.json").write_text(champion.read_text())
+    assert registry.promoted_in() == ("7",)
+    assert registry.champion_of("trained-1") == ("7",)
+    assert registry.champions() == {"trained-1"}
 
 
 def test_a_removed_version_is_gone_and_a_champion_past_or_present_stays(registry, weights):

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import encode_png, read_image, to_display
 
@@ -284,6 +285,25 @@ def test_an_orientation_that_is_no_number_leaves_an_image_as_it_is_stored(tiff, 
     of_two = tiff(pixels, extratags=[(ORIENTATION, 3, 2, (6, 6), True)])
     for content in (of_two, flat_file(pixels, "PNG", exif=exif)):
         np.testing.assert_array_equal(read_image(content).pixels, pixels)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("told", [b"no EXIF at all", b"", b"II*\0", b"MM\0*\0\0\0\x08\0\1"])
+def test_an_image_whose_exif_cannot_be_parsed_is_as_it_is_stored(flat_file, tmp_path, kind, told):
+    pixels = np.full((16, 24), 40, np.uint8)
+    path = tmp_path / "image"
+    path.write_bytes(flat_file(pixels, kind, exif=b"Exif\0\0" + told))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Corrupt EXIF")
+        np.testing.assert_array_equal(read_image(path).pixels, pixels)
+        assert not is_turned(path)
+
+
+def test_a_png_that_is_cut_is_refused_though_its_exif_cannot_be_parsed(flat_file):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    content = flat_file(noise, "PNG", exif=b"Exif\0\0no EXIF")
+    with pytest.raises(UnreadableImage, match="damaged"):
+        read_image(content[: len(content) // 2])
 
 
 def test_pixels_that_are_no_number_become_the_nearest_finite_end(tiff):
