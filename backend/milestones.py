@@ -38,13 +38,17 @@ def next_milestone(
     return reached
 
 
-def upcoming_milestones(services: Services, project: Project) -> Iterator[int]:
+def upcoming_milestones(services: Services, project: Project, corrected: int) -> Iterator[int]:
     """Yield the numbers of corrected images at which a project's next runs start, ascending.
 
     A run at more images than there are now (some were deleted since) has done the lower ones.
+
+    Parameters
+    ----------
+    corrected
+        How many there are now.
     """
-    done = services.runs.milestones_done(project.id)
-    reached = max([services.annotations.corrected_count(project.id), *done])
+    reached = max([corrected, *services.runs.milestones_done(project.id)])
     return milestones_above(reached, project.milestones, services.settings.milestone_step)
 
 

@@ -85,11 +85,6 @@ class JobQueue:
         with self._reaching():
             return self._is_live(self._learn(run_id))
 
-    def ping(self) -> None:
-        """Reach Redis, or raise QueueError."""
-        with self._reaching():
-            self._redis.ping()
-
     def reap(self) -> None:
         """Bury this host's dead workers, and forget the jobs that they left behind.
 
@@ -109,7 +104,7 @@ class JobQueue:
         on_stopped: Callable[[int], None] | None = None,
         on_ended: Callable[[], None] | None = None,
     ) -> None:
-        """Work until told to stop; ``backend.jobs.run_worker`` is the door to this.
+        """Work until told to stop; ``backend.jobs.run_worker``, which reaps, is the door to this.
 
         Each job runs in a process of its own. This one never imports torch, so that CUDA starts
         clean in the job and its memory goes back when the job ends.
@@ -125,7 +120,6 @@ class JobQueue:
         on_ended
             Called after each other run, once its job is no more.
         """
-        self.reap()
         with self._reaching():
             worker = _Worker(
                 self._queues,

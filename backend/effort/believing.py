@@ -13,35 +13,18 @@ from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 
 
-def believed_annotations(
+def corrected_images(
     services: Services, project: int, on_note: Callable[[str], None]
-) -> list[Annotation]:
-    """Return one annotation for each corrected task, as ``Annotations.corrected``, without faults.
+) -> list[tuple[StoredImage, Annotation]]:
+    """Return each corrected image of a project with the annotation that counts, without faults.
 
-    A page that was to open blank and was accepted without being opened tells of no image without
-    cells: it is left out.
+    Of an image that two tasks show the later correction counts, at the place of the first. A page
+    that was to open blank and was accepted without being opened tells of no image without cells: it
+    is left out.
 
     A planted box that is still on its place is left out. A box that was taken away and not drawn
     again, not even loosely, is put back: that it was not on the screen is our doing, and unwatched
     so sure a box would have stayed.
-
-    Parameters
-    ----------
-    on_note
-        Called with each fault that was undone.
-    """
-    watched = services.predictions.watched_tasks(project)
-    annotations = services.annotations.corrected(project)
-    believed = [_believed(services, a, on_note) if a.task in watched else a for a in annotations]
-    return [annotation for annotation in believed if annotation]
-
-
-def corrected_images(
-    services: Services, project: int, on_note: Callable[[str], None]
-) -> list[tuple[StoredImage, Annotation]]:
-    """Return each corrected image of a project with the annotation that counts for it.
-
-    Of an image that two tasks show the later correction counts, at the place of the first.
 
     Parameters
     ----------
@@ -53,26 +36,27 @@ def corrected_images(
     In the order in which the images were first corrected.
     """
     counting: dict[tuple[str, int], tuple[StoredImage, Annotation]] = {}
-    for annotation in believed_annotations(services, project, on_note):
-        image = services.images.of_task(project, annotation.task)
-        if image is None:
+    watched, images = services.predictions.watched_tasks(project), services.images.of_tasks(project)
+    for annotation in services.annotations.corrected(project):
+        if (image := images.get(annotation.task)) is None:
             on_note(
                 f"task {annotation.task} left out: its image has not come from Label Studio yet "
                 "(open the task once), or cannot be read"
             )
             continue
+        is_watched = annotation.task in watched
+        believed = _believed(services, annotation, image, on_note) if is_watched else annotation
         before = counting.get((image.sha256, image.page))
-        if before is None or before[1].updated_at < annotation.updated_at:
-            counting[image.sha256, image.page] = image, annotation
+        if believed and (before is None or before[1].updated_at < believed.updated_at):
+            counting[image.sha256, image.page] = image, believed
     return list(counting.values())
 
 
 def _believed(
-    services: Services, annotation: Annotation, on_note: Callable[[str], None]
+    services: Services, annotation: Annotation, image: StoredImage, on_note: Callable[[str], None]
 ) -> Annotation | None:
-    began = started_from(services, annotation)
-    image = services.images.of_task(annotation.project, annotation.task)
-    if began is None or began.watch is None or image is None:
+    began = started_from(services, annotation, (image.sha256, image.page))
+    if began is None or began.watch is None:
         return annotation
     if began.watch.kind != "fault":
         if not is_unseen(annotation, began, image):

@@ -37,11 +37,11 @@ def measure(services: Services, project: int) -> list[Correction]:
     NotFound
         When the project is not known.
     """
-    services.projects.get(project)
+    interface = LabellingInterface.parse(services.projects.get(project).label_config)
     unkept = dict[int, Correction]()
     for annotation in services.corrections.unmeasured(project):
         if image := services.images.of_task(project, annotation.task):
-            found = _measured(services, annotation, image)
+            found = _measured(services, annotation, image, interface)
             if unkept or not _keep(services, found):
                 unkept[annotation.id] = found
     return services.corrections.all(project, unkept)
@@ -56,7 +56,9 @@ def _keep(services: Services, found: Correction) -> bool:
     return True
 
 
-def started_from(services: Services, annotation: Annotation) -> StoredPrediction | None:
+def started_from(
+    services: Services, annotation: Annotation, image: tuple[str, int]
+) -> StoredPrediction | None:
     """Return the prediction that an annotation began with.
 
     Regions keep their ids and scores, so it is the one that shares most of them; a later one may be
@@ -64,12 +66,15 @@ def started_from(services: Services, annotation: Annotation) -> StoredPrediction
     it is the newest that was there when the page was opened. Where nothing is shared (all was
     deleted, or nothing was found), it is the one that was shown at the first submit, if the page
     began with one at all: of one without boxes an annotation may not say so.
+
+    Parameters
+    ----------
+    image
+        Hash and page of the task's image.
     """
-    image = services.images.of_task(annotation.project, annotation.task)
-    own = (image.sha256, image.page) if image else None
     shown = services.predictions.of_task(annotation.project, annotation.task)
     # Its image's first; another's where a file came back with other bytes, as a TIFF for its PNG.
-    for some in ([p for p in shown if (p.sha256, p.page) == own], shown):
+    for some in ([p for p in shown if (p.sha256, p.page) == image], shown):
         shared = [_shared(annotation, prediction) for prediction in some]
         if any(ids for ids, _ in shared):
             alike = [p for p, each in zip(some, shared, strict=True) if each == max(shared)]
@@ -81,7 +86,7 @@ def started_from(services: Services, annotation: Annotation) -> StoredPrediction
         annotation.task,
         _champion_at(services, annotation.project, annotation.created_at),
         until=annotation.created_at + CLOCKS_APART,
-        image=own,
+        image=image,
     )
     if annotation.parent_prediction is not None:
         return last
@@ -130,13 +135,14 @@ def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredIma
     return _compared(annotation.result, served, image).actions.number == 0
 
 
-def _measured(services: Services, annotation: Annotation, image: StoredImage) -> Correction:
-    served = started_from(services, annotation)
+def _measured(
+    services: Services, annotation: Annotation, image: StoredImage, interface: LabellingInterface
+) -> Correction:
+    served = started_from(services, annotation, (image.sha256, image.page))
     if served and is_unseen(annotation, served, image):
         served = None
     by_person = served is not None or _is_drawn(services, annotation)
-    config = services.projects.get(annotation.project).label_config
-    cells = of_cells(annotation.result, LabellingInterface.parse(config))
+    cells = of_cells(annotation.result, interface)
     compared = _compared(cells, served, image) if by_person else _imported(cells)
     return Correction(
         annotation=annotation.id,

@@ -157,6 +157,7 @@ def _forecast(
         of_version[correction.task] = ImageWork(
             others.actions + correction.actions.number, others.cells + correction.cells
         )
-    coming = tuple(islice(upcoming_milestones(services, project), LOOKED_AHEAD))
+    corrected = services.annotations.corrected_count(project.id)
+    coming = tuple(islice(upcoming_milestones(services, project, corrected), LOOKED_AHEAD))
     by_milestone = {milestone: tuple(works.values()) for milestone, works in images.items()}
     return forecast(by_milestone, learned_from.get(champion, 0), coming)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,34 +96,26 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     """Read how a project stands now."""
     services, key = parts.services, str(project.id)
     served = parts.slot.peek(key)
-    runs = services.runs.all(project.id)
     corrected = services.annotations.corrected_count(project.id)
     step = services.settings.milestone_step
-    upcoming = next(upcoming_milestones(services, project), None)
-    boxes = {"corrected": corrected, "predicted": services.predictions.shown_tasks(project.id)}
+    upcoming = next(upcoming_milestones(services, project, corrected), None)
+    boxes = {"corrected": corrected, "predicted": services.predictions.has_any(project.id)}
     return ProjectOverview(
         project=project,
         link=project_page(services.label_studio_for_browsers, project.id),
         served=served,
         champion=_champion(parts, key),
-        has_learned=any(run.candidate for run in runs),
+        has_learned=services.runs.has_learned(project.id),
         problem=parts.slot.problem(key),
-        images=sum(image.task is not None for image in services.images.all(project.id)),
+        images=services.images.number_with_task(project.id),
         corrected=corrected,
         next_milestone=upcoming,
         progress=way_to(upcoming, corrected, project.milestones, step),
         active=services.runs.active(project.id),
-        ended=_ended(runs),
+        ended=tuple(services.runs.decided(project.id, DECISIONS_SHOWN)),
         capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
         exportable=tuple(which for which, there in boxes.items() if there),
     )
-
-
-def _ended(runs: Iterable[Run]) -> tuple[Run, ...]:
-    # What a run covers was opened after it and ends before it, with nothing decided.
-    ended = [run for run in runs if not run.is_active and run.state != "covered"]
-    ended.sort(key=lambda run: run.finished_at or run.created_at, reverse=True)
-    return tuple(ended[:DECISIONS_SHOWN])
 
 
 def _champion(parts: Parts, project: str) -> ModelVersion | None:

@@ -14,9 +14,8 @@ from backend.http.auth import require_password
 from backend.http.bodies import json_body
 from backend.http.overview import overview_of
 from backend.http.parts import parts
-from backend.labelstudio.interface import LabellingInterface
 from backend.learning.triggers import start_training
-from backend.serving.predictor import known_project, project_number, tasks_of
+from backend.serving.predictor import project_number, tasks_of
 from model.policy import Policy
 
 health = Blueprint("health", __name__)
@@ -38,9 +37,8 @@ def setup() -> Json:
     body = json_body()
     number = project_number(body.get("project"))
     label_config = body.get("schema")
-    if label_config:
-        LabellingInterface.parse(label_config)
-        known_project(parts().services, number, label_config)
+    if label_config:  # /setup does not say the title
+        parts().services.projects.ensure(number, "", label_config)
     return {"model_version": _name(number)}
 
 

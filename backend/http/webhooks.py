@@ -95,7 +95,7 @@ def _project(services: Services, body: Json) -> int:
         raise BadRequest("The event names no project; let the webhook send its payload")
     number, label_config = int(project["id"]), project.get("label_config")
     if label_config:
-        title = str(project.get("title") or f"Project {number}")
+        title = str(project.get("title") or "")
         services.projects.ensure(number, title, str(label_config))
     return number
 
@@ -117,7 +117,6 @@ HANDLERS: dict[str, Callable[[Services, int, Json], Json]] = {
     "ANNOTATION_CREATED": _record,
     "ANNOTATIONS_CREATED": _record,
     "ANNOTATION_UPDATED": _record,
-    "ANNOTATION_DELETED": _delete,
     "ANNOTATIONS_DELETED": _delete,
     "PROJECT_UPDATED": _update_project,
     "START_TRAINING": _start,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from backend.effort.believing import corrected_images
 from backend.effort.measuring import started_from
-from backend.learning.snapshots import of_fields_untaught, truths, unseen_images
+from backend.learning.snapshots import of_fields_untaught, unseen_images
 from backend.services import Services
 from backend.store.annotations import Annotation
 from model.evaluation import judge_version
@@ -14,6 +15,7 @@ from model.evidence import Evidence
 from model.examples import DatasetSnapshot, LabelledImage
 from model.gate import decide
 from model.policy import version_of
+from model.progress import ignore_note
 from model.strata import FEWEST_IMAGES, ContrastStrata
 from model.versions import GateDecision, JudgedImage, ModelVersion
 from preprocessing.quantiles import profile_of
@@ -83,14 +85,17 @@ def _known(
     beside: Sequence[LabelledImage],
     seen: Collection[str],
 ) -> list[JudgedImage]:
-    truth = truths(services, project)
+    truth = {
+        (image.sha256, image.page): annotation
+        for image, annotation in corrected_images(services, project, ignore_note)
+    }
     strata = _strata(services, project, snapshot, images)
     return [
         JudgedImage(
             image.sha256,
             image.page,
             strata.name(_contrast(image)) if strata else "",
-            began_as=_began_as(services, truth.get((image.sha256, image.page))),
+            began_as=_began_as(services, image, truth.get((image.sha256, image.page))),
             is_beside_snapshot=image in beside,
             is_seen=image.sha256 in seen,
         )
@@ -117,9 +122,9 @@ def _contrast(image: LabelledImage) -> float:
     return profile_of(image.read().pixels).contrast
 
 
-def _began_as(services: Services, annotation: Annotation | None) -> str:
+def _began_as(services: Services, image: LabelledImage, annotation: Annotation | None) -> str:
     """Return the version whose boxes were corrected; empty where the truth was drawn from none."""
     if annotation is None:  # deleted since the snapshot froze
         return ""
-    began = started_from(services, annotation)
+    began = started_from(services, annotation, (image.sha256, image.page))
     return version_of(began.served) if began and not began.is_blind else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -76,10 +77,22 @@ def _end(services: Services, run: Run, outcome: Outcome) -> None:
 
 
 def sweep(services: Services) -> None:
-    """Remove what trainings left in the folders of runs that ended while nobody worked on them."""
+    """Remove what is of no use any more in the folders of runs that ended.
+
+    That is what trainings left while nobody worked on them, and what the runs froze. Of each
+    project the newest stays: by that it is chosen anew which boxes are shown (``show_anew``).
+    """
+    kept = set[int]()
     for run in services.runs.all():
-        if not run.is_active:
-            shutil.rmtree(_working(services, run.id), ignore_errors=True)
+        if run.is_active:
+            continue
+        shutil.rmtree(_working(services, run.id), ignore_errors=True)
+        snapshot = snapshot_file(services.settings, run.id)
+        if run.snapshot and run.project not in kept and snapshot.exists():
+            kept.add(run.project)
+        else:
+            with suppress(OSError):
+                snapshot.unlink()
 
 
 def _outcome(services: Services, run: Run, waiting: Run) -> Outcome:

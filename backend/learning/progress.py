@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from backend.store.runs import Runs
 from model.errors import TrainingCancelled
@@ -48,6 +49,9 @@ class Reporter:
     def __call__(self, progress: Progress) -> None:
         """Write a progress, unless it only counts on what was written just now.
 
+        A store that is away for a moment, as while its database is restarted, ends no training of
+        hours: the next progress is written when it is back.
+
         Raises
         ------
         TrainingCancelled
@@ -66,7 +70,10 @@ class Reporter:
             }
         if progress.ap50 is not None:
             numbers["ap50"] = progress.ap50
-        self.stage(progress.stage, progress.fraction, _words(progress), **numbers)
+        try:
+            self.stage(progress.stage, progress.fraction, _words(progress), **numbers)
+        except OperationalError as error:
+            log.warning("run.progress_not_written", run=self._run, reason=str(error.orig))
 
     def stage(self, name: str, fraction: float, message: str = "", **numbers: Any) -> None:
         """Write what the run does now."""

@@ -15,7 +15,7 @@ def prunable(services: Services, newest: int) -> list[ModelVersion]:
     newest
         How many of each project's trained versions stay in any case.
     """
-    active = [run for run in services.runs.all() if run.is_active]
+    active = services.runs.unfinished()
     versions = services.registry.list()
     # A run names its candidate a moment after that has come into the registry.
     snapshots = {run.snapshot for run in active if run.snapshot}

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 #: Loading the champion is the first thing this job does; there is nobody to answer meanwhile.
 LOAD_S = 600.0
-#: One task that is refused was deleted; so many in a row mean that none is taken.
+#: One task may be refused for itself; so many in a row mean that none is taken.
 REFUSED_IN_A_ROW = 8
 
 Task = Mapping[str, Any]
@@ -115,9 +115,11 @@ class _Push:
         """Store a task's prediction, unless it has one by now or was labelled."""
         try:
             self.stored += self._store(task)
+        except LabelStudioMissing as error:  # deleted meanwhile: there is nothing to be refused
+            log.info("push.task_gone", task=task["id"], reason=str(error))
         except LabelStudioError as error:
             log.warning("push.refused", task=task["id"], reason=str(error))
-            self.complete &= isinstance(error, LabelStudioMissing)
+            self.complete = False
             self._refused.append(error)
             if len(self._refused) >= REFUSED_IN_A_ROW:
                 raise
@@ -145,19 +147,19 @@ class _Push:
         return True
 
     def _has_no_image(self, task: Task, label_config: str) -> bool:
-        """Return whether a task that got no answer will never get one: its image is none.
+        """Return whether a task that got no answer will never get one: its image is none, or gone.
 
-        Raises
-        ------
-        LabelStudioError
-            Its image cannot be fetched.
+        An image that cannot be fetched now says nothing of whether tasks are taken: it may lie in a
+        storage of its own.
         """
         data_key = LabellingInterface.parse(label_config).data_key
         try:
             with suppress(OSError):  # such as of a disk that is full
                 read_task_image(self._services, self._project, task, data_key)
-        except (PreprocessingError, BadRequest, NotFound):
+        except (PreprocessingError, BadRequest, NotFound, LabelStudioMissing):
             return True
+        except LabelStudioError as error:
+            log.warning("push.no_image", task=task["id"], reason=str(error))
         return False  # there was no memory, or no time
 
 

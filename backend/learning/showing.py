@@ -81,7 +81,8 @@ def show_least_work(
 def show_anew(services: Services, project: int, on_note: Callable[[str], None]) -> None:
     """Choose anew which of the champion's boxes are shown, and give them to the open tasks.
 
-    By what the project's last run froze; where none has, nothing changes.
+    By what the project's last run froze, of which that can be read; where there is none, nothing
+    changes.
 
     Raises
     ------
@@ -89,12 +90,17 @@ def show_anew(services: Services, project: int, on_note: Callable[[str], None]) 
         When Redis cannot be reached; the poll gives the tasks their boxes later.
     """
     for run in services.runs.all(project):
-        path = snapshot_file(services.settings, run.id)
-        if run.snapshot and path.exists():
-            champion = services.registry.champion(str(project))
-            if show_least_work(services, project, champion, frozen(services, run.id), on_note):
-                push_champion(services, project)
-            return
+        if not run.snapshot or not snapshot_file(services.settings, run.id).exists():
+            continue
+        try:
+            snapshot = frozen(services, run.id)
+        except (OSError, ValueError, KeyError) as error:
+            on_note(f"what run {run.id} froze cannot be read, so it chooses nothing: {error!r}")
+            continue
+        champion = services.registry.champion(str(project))
+        if show_least_work(services, project, champion, snapshot, on_note):
+            push_champion(services, project)
+        return
 
 
 def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float | None) -> None:

@@ -19,6 +19,7 @@ from model.boxes import Box
 from model.examples import DatasetSnapshot, LabelledImage, Side, content_hash, decide_sides
 from model.label_guard import NONE_USABLE, ImageLabels, guard, summary, without
 from model.likeness import alike_to_any, fingerprint_of, group_alike
+from model.progress import ignore_note
 from model.wording import counted
 from preprocessing.decoding import why_refused
 from preprocessing.errors import UnreadableImage
@@ -30,7 +31,7 @@ OnNote = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Example:
-    """An image, the annotation that counts for it, and what can be learned of that.
+    """An image, and what can be learned of the annotation that counts for it.
 
     Parameters
     ----------
@@ -39,7 +40,6 @@ class _Example:
     """
 
     image: StoredImage
-    annotation: Annotation
     labels: ImageLabels
     notes: tuple[str, ...]
 
@@ -133,8 +133,8 @@ def unseen_images(
     They were corrected since it froze, or wait for their side: no version has seen them.
     """
     frozen = {(image.sha256, image.page) for image in snapshot.images}
-    examples = _learnable(services, project, _quietly)
-    guarded = _guarded(examples, project, _quietly)
+    examples = _learnable(services, project, ignore_note)  # the snapshot has said it
+    guarded = _guarded(examples, project, ignore_note)
     unseen = [(e, boxes) for e, boxes in zip(examples, guarded, strict=True) if e.key not in frozen]
     labelled = [_labelled(services, example, boxes, "held-out") for example, boxes in unseen]
     return of_fields_untaught(services, project, labelled)
@@ -155,15 +155,6 @@ def of_fields_untaught(
         [fingerprint(services, image) for image in taught],
     )
     return [image for image, known in zip(images, alike, strict=True) if not known]
-
-
-def truths(services: Services, project: int) -> dict[tuple[str, int], Annotation]:
-    """Return the annotation that counts for each image, by sha256 and page."""
-    return {e.key: e.annotation for e in _examples(services, project, _quietly)}
-
-
-def _quietly(_note: str) -> None:
-    """Say nothing: the snapshot has said it."""
 
 
 def _labelled(
@@ -260,4 +251,4 @@ def _example(image: StoredImage, annotation: Annotation, project: Project) -> _E
     told = [f"{image.name}: {note}" for note in notes]
     if labels.is_lost:
         told = [f"{image.name} left out: {NONE_USABLE}", *told]
-    return _Example(image, annotation, labels, tuple(told))
+    return _Example(image, labels, tuple(told))

@@ -10,7 +10,7 @@ import structlog
 
 from backend import metrics
 from backend.effort.watch import show, show_blank, watched_as
-from backend.errors import BackendError, BadRequest, NotFound
+from backend.errors import BackendError, BadRequest
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.serving.errors import NotReady
@@ -19,6 +19,7 @@ from backend.serving.task_images import Task, read_task_image
 from backend.store.projects import Project
 from model.examples import content_hash, is_reserved
 from model.loaded import Found
+from model.versions import ModelVersion
 from model.wording import limits_in_words
 from preprocessing.errors import PreprocessingError
 from preprocessing.images import ImageRecord
@@ -60,7 +61,8 @@ class Predictor:
         """
         deadline = time.monotonic() + self.services.settings.predict_budget_s
         interface = LabellingInterface.parse(label_config)
-        project = known_project(self.services, project_id, label_config)
+        # /predict does not say the project's title.
+        project = self.services.projects.ensure(project_id, "", label_config)
         try:
             loaded = self.slot.current(str(project_id), wait_s=self._first_load_s)
         except NotReady as error:
@@ -85,7 +87,8 @@ class Predictor:
             return NOTHING
         try:
             image = read_task_image(self.services, project.id, task, interface.data_key)
-            found = loaded.version.find([image], default_class=project.default_class)[0]
+            default_class = _default_class(project, loaded.version.version)
+            found = loaded.version.find([image], default_class)[0]
         except (PreprocessingError, BackendError, OSError) as error:
             said.warning("predict.unreadable", reason=str(error))
             return NOTHING
@@ -105,7 +108,7 @@ class Predictor:
     ) -> Answer:
         policy, group = loaded.policy, found.prepared.group
         served = policy.shown(found.detections, group).boxes()
-        boxes = interface.named(served, project.default_class)
+        boxes = interface.named(served, _default_class(project, loaded.version.version))
         size, name = (image.width, image.height), (project.id, int(task["id"]))
         if project.blind and self._is_held_out(project, image):
             shown = show_blank(boxes, size, interface)
@@ -139,15 +142,13 @@ class Predictor:
         return is_reserved(content_hash(image.sha256, image.page))
 
 
-def known_project(services: Services, project_id: int, label_config: str) -> Project:
-    """Return the project as Label Studio has it now; /setup and /predict do not say its title."""
-    try:
-        known = services.projects.get(project_id)
-    except NotFound:
-        return services.projects.ensure(project_id, f"Project {project_id}", label_config)
-    if known.label_config == label_config:
-        return known
-    return services.projects.ensure(project_id, known.title, label_config)
+def _default_class(project: Project, version: ModelVersion) -> str:
+    """Return what boxes are called that have no class of the project; empty where all have one.
+
+    To find it among several all corrections are gone through (``Project.default_class``).
+    """
+    has_all = version.classes and set(version.classes) <= set(project.classes)
+    return "" if has_all else project.default_class
 
 
 def project_number(project: object) -> int:

@@ -63,9 +63,10 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
 
 def _is_kept(sha256: str, services: Services) -> bool:
     try:
-        return services.images.path(sha256).exists()
+        services.images.path(sha256)
     except NotFound:
         return False
+    return True
 
 
 def _fetch(services: Services, task: Task, data_key: str) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, delete, func, select, update
+from sqlalchemy import Engine, Row, Select, delete, distinct, func, select, update
 
 from backend.errors import NotFound
 from backend.store.database import upsert, writing
@@ -137,9 +137,23 @@ class Images:
         rows = self._read(_selected(project).where(images.c.id == image.scalar_subquery()))
         return rows[0] if rows else None
 
+    def of_tasks(self, project: int) -> dict[int, StoredImage]:
+        """Return the image that each task of a project shows, where it is known."""
+        shows = tasks.alias()
+        query = _selected(project).add_columns(shows.c.task.label("shown_by"))
+        query = query.join_from(images, shows, shows.c.image == images.c.id)
+        with self._engine.connect() as connection:
+            return {row.shown_by: _image(row) for row in connection.execute(query)}
+
     def all(self, project: int) -> list[StoredImage]:
         """Return a project's images in the order they came in."""
         return self._read(_selected(project))
+
+    def number_with_task(self, project: int) -> int:
+        """Return how many images of a project have a task still."""
+        query = select(func.count(distinct(tasks.c.image))).where(tasks.c.project == project)
+        with self._engine.connect() as connection:
+            return connection.scalar(query) or 0
 
     def shown_twice(self, project: int) -> list[tuple[StoredImage, list[int]]]:
         """Return the images that several tasks show, each with these tasks."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, not_, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, exists, not_, or_, select
 
 from backend.store.annotations import corrected_tasks
 from backend.store.database import upsert, writing
@@ -156,15 +156,11 @@ class Predictions:
                 )
             )
 
-    def latest(self, project: int, task: int) -> StoredPrediction | None:
-        """Return what a task was last shown, if it was shown anything."""
-        return self.last_shown(project, task, served="")
-
     def last_shown(
         self,
         project: int,
         task: int,
-        served: str,
+        served: str = "",
         until: datetime | None = None,
         image: tuple[str, int] | None = None,
     ) -> StoredPrediction | None:
@@ -176,7 +172,7 @@ class Predictions:
         ----------
         served
             The version's id, or its name with its policy. Of others it is the newest where the task
-            has none of it.
+            has none of it, or no version is named.
         until
             Of what was stored by then; None: of all.
         image
@@ -223,6 +219,12 @@ class Predictions:
             query = query.where(predictions.c.served == served)
         with self._engine.connect() as connection:
             return set(connection.scalars(query))
+
+    def has_any(self, project: int) -> bool:
+        """Say whether any task of a project was ever shown anything."""
+        with self._engine.connect() as connection:
+            there = exists().where(predictions.c.project == project)
+            return bool(connection.scalar(select(there)))
 
     def watched_tasks(self, project: int) -> set[int]:
         """Return the tasks that were ever shown less or more than was found."""

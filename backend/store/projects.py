@@ -1,8 +1,9 @@
 """The projects of Label Studio that Cytoloop learns for, and what was chosen for each."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 from sqlalchemy import Engine, Row, func, select, update
@@ -28,9 +29,8 @@ class Project:
         Label Studio's.
     classes
         Those of the label_config, in its order.
-    default_class
-        What to call the boxes of a version that knows no classes: the one that was chosen, else
-        the most frequently corrected one, else the first.
+    find_default_class
+        Return what ``default_class`` is.
     milestones
         Numbers of corrected images at which a run starts.
     gone
@@ -54,7 +54,7 @@ class Project:
     title: str
     label_config: str
     classes: tuple[str, ...]
-    default_class: str
+    find_default_class: Callable[[], str] = field(repr=False, compare=False)
     milestones: tuple[int, ...]
     gone: bool = False
     pushed: str | None = None
@@ -63,6 +63,15 @@ class Project:
     least_work: bool = True
     late_events: int = 0
     tasks: int | None = None
+
+    @cached_property
+    def default_class(self) -> str:
+        """What to call the boxes of a version that knows no classes.
+
+        The one that was chosen, else the most frequently corrected one, else the first. Among
+        several all corrections are gone through, so it is found when it is first asked for.
+        """
+        return self.find_default_class()
 
 
 class Projects:
@@ -87,18 +96,13 @@ class Projects:
             When no boxes can be drawn with its label_config; nothing is kept then.
         """
         LabellingInterface.parse(label_config)
-        columns, known = projects.c, {"label_config": label_config}
-        changed = columns.label_config != label_config
-        if title:
-            known["title"] = title
-            changed |= columns.title != title
+        known = self._found(id)
+        if known and known.label_config == label_config and title in ("", known.title):
+            return self._project(known)
+        now = {"label_config": label_config} | ({"title": title} if title else {})
         with self._engine.begin() as connection:
-            insert = upsert(connection, projects).values(
-                id=id, title=title or f"Project {id}", label_config=label_config
-            )
-            connection.execute(
-                insert.on_conflict_do_update(index_elements=["id"], set_=known, where=changed)
-            )
+            insert = upsert(connection, projects).values({"id": id, "title": f"Project {id}"} | now)
+            connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=now))
         return self.get(id)
 
     def get(self, id: int) -> Project:
@@ -109,11 +113,13 @@ class Projects:
         NotFound
             When Label Studio never named it to us.
         """
+        if row := self._found(id):
+            return self._project(row)
+        raise _unknown(id)
+
+    def _found(self, id: int) -> Row[Any] | None:
         with self._engine.connect() as connection:
-            row = connection.execute(select(projects).where(projects.c.id == id)).one_or_none()
-        if row is None:
-            raise _unknown(id)
-        return self._project(row)
+            return connection.execute(select(projects).where(projects.c.id == id)).one_or_none()
 
     def all(self, gone: bool = False) -> list[Project]:
         """Return the projects by id; with ``gone`` also those deleted in Label Studio."""
@@ -184,7 +190,7 @@ class Projects:
             title=row.title,
             label_config=row.label_config,
             classes=classes,
-            default_class=self._default_class(row, classes),
+            find_default_class=partial(self._default_class, row, classes),
             milestones=tuple(row.milestones or self._settings.milestones),
             gone=row.gone,
             pushed=row.pushed,

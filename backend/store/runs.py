@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, RowMapping, Select, Update, case, func, select, update
+from sqlalchemy import Engine, RowMapping, Select, Update, case, exists, func, select, update
 
 from backend.errors import NotFound
 from backend.store.database import upsert, writing
@@ -153,6 +153,25 @@ class Runs:
         """Return the runs of a project, or of all, newest first."""
         query = select(runs).order_by(runs.c.id.desc())
         return self._read(query if project is None else query.where(runs.c.project == project))
+
+    def decided(self, project: int, most: int) -> list[Run]:
+        """Return so many runs of a project that ended last, newest end first.
+
+        Less those that another one took along: they were opened after it and end before it, with
+        nothing decided.
+        """
+        query = (
+            select(runs)
+            .where(runs.c.project == project, runs.c.state.not_in((*ACTIVE, "covered")))
+            .order_by(func.coalesce(runs.c.finished_at, runs.c.created_at).desc(), runs.c.id.desc())
+        )
+        return self._read(query.limit(most))
+
+    def has_learned(self, project: int) -> bool:
+        """Say whether a run of a project ever trained a version."""
+        trained = exists().where(runs.c.project == project, runs.c.candidate.is_not(None))
+        with self._engine.connect() as connection:
+            return bool(connection.scalar(select(trained)))
 
     def unfinished(self, project: int | None = None) -> list[Run]:
         """Return the runs of a project, or of all, that wait or run, oldest first."""

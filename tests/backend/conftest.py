@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import redis
+from sqlalchemy import Engine, event
 
 from backend.credentials import Credentials
 from backend.datasets.labels import label_config_of
@@ -51,6 +52,19 @@ def no_room(file_bytes: int = 4096) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         sys.dont_write_bytecode = written
+
+
+@contextmanager
+def asked_of(engine: Engine) -> Iterator[list[str]]:
+    """Keep the statements that the store is sent, each on one line."""
+    statements: list[str] = []
+
+    def keep(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(" ".join(statement.split()))
+
+    event.listen(engine, "before_cursor_execute", keep)
+    yield statements
+    event.remove(engine, "before_cursor_execute", keep)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -76,7 +76,7 @@ def test_a_redis_that_is_away_is_named_without_its_password() -> None:
         queue.enqueue_learn(1)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(QueueError):
-        queue.ping()
+        queue.is_live(1)
 
 
 def test_a_redis_that_hangs_counts_as_away(
@@ -92,7 +92,7 @@ def test_a_redis_that_hangs_counts_as_away(
         while not socket_path.exists():
             time.sleep(0.01)
         queue = JobQueue(f"unix://{socket_path}", 60, "")
-        queue.ping()
+        assert not queue.is_live(7)
         server.send_signal(signal.SIGSTOP)
         with pytest.raises(QueueError, match="could not be reached"):
             queue.enqueue_learn(7)
@@ -119,10 +119,6 @@ def test_the_reaper_waits_for_the_lock_of_a_killed_process(
 ) -> None:
     connection.set(f"cytoloop:jobs:{CREDENTIALS.home_id}", "of a killed process", px=1000)
     services.queue.reap()
-
-
-def test_a_redis_that_is_there_answers(services: Services) -> None:
-    services.queue.ping()
 
 
 def begin_job(connection: Redis, hostname: str, pid: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from backend.actions import Actions, Costs
+from backend.effort.believing import corrected_images
 from backend.effort.costing import measured_costs
 from backend.effort.forecasting import TOO_FEW, UNTAUGHT, Forecast
 from backend.effort.measuring import measure, started_from
@@ -18,7 +19,7 @@ from model.boxes import Box
 from model.champions import Champions
 from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
-from tests.backend.conftest import no_room
+from tests.backend.conftest import asked_of, no_room
 from tests.backend.effort.conftest import cell
 
 
@@ -36,6 +37,20 @@ def test_a_correction_is_compared_with_what_its_task_was_served(
         "high",
     )
     assert (found.start, found.cells, found.doubts, found.seconds) == ("prediction", 2, 0, 30.0)
+
+
+def test_what_many_corrections_share_is_read_once(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    for task in range(1, 6):
+        submit(task, serve(task, cell(10)))
+    with asked_of(services.engine) as statements:
+        measure(services, project)
+    assert len([each for each in statements if "FROM projects" in each]) == 1
+    with asked_of(services.engine) as statements:
+        found = corrected_images(services, project, print)
+    assert [image.name for image, _ in found] == [f"image{task}.png" for task in range(1, 6)]
+    assert len(statements) == 3
 
 
 def test_boxes_stored_while_the_page_was_open_are_not_taken_for_those_it_showed(
@@ -170,7 +185,9 @@ def test_an_import_that_was_taken_for_drawn_after_nothing_was_found_is_told_anew
     drawn = submit(1, write(cell(60)), parent_prediction=None)
     assert [c.start for c in measure(services, project)] == ["prediction"]
     submit(1, [], minute=-1, parent_prediction=None, lead_time=None)
-    assert started_from(services, drawn) is None
+    image = services.images.of_task(project, 1)
+    assert image is not None
+    assert started_from(services, drawn, (image.sha256, image.page)) is None
     assert [c.start for c in measure(services, project)] == ["import"]
 
 

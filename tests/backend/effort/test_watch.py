@@ -9,7 +9,7 @@ import pytest
 
 from backend.cli.effort import effort_text
 from backend.datasets.known import known_images
-from backend.effort.believing import believed_annotations
+from backend.effort.believing import corrected_images
 from backend.effort.measuring import measure
 from backend.effort.report import effort_of
 from backend.effort.watch import Shown, show, watched_as
@@ -168,12 +168,12 @@ def test_a_fault_is_known_though_its_task_is_answered_again_without_one(
 ) -> None:
     what = watched(1, "fault")
     submit(1, what.regions)
-    before = services.predictions.latest(project, 1)
+    before = services.predictions.last_shown(project, 1)
     assert before is not None
     serve(1, *CELLS, served=before.served)  # by now CYTOLOOP_WATCH_SHARE is 0
-    assert services.predictions.latest(project, 1) == before
+    assert services.predictions.last_shown(project, 1) == before
     notes: list[str] = []
-    (believed,) = believed_annotations(services, project, notes.append)
+    ((_, believed),) = corrected_images(services, project, notes.append)
     assert len(believed.result) == len(CELLS)
     assert any("was let stand and is left out" in note for note in notes)
 
@@ -315,7 +315,7 @@ def test_a_blank_image_that_was_accepted_without_being_opened_is_no_image_withou
     submit(1, [], lead_time=None)
     submit(2, [])  # looked at, and left empty
     notes: list[str] = []
-    assert [a.task for a in believed_annotations(services, project, notes.append)] == [2]
+    assert [a.task for _, a in corrected_images(services, project, notes.append)] == [2]
     assert notes == ["image1.png left out: it was accepted without being opened, and held no boxes"]
     unseen, seen = measure(services, project)
     assert (unseen.watched, seen.watched, seen.drawn) == ("", "blank", 0)
@@ -336,7 +336,7 @@ def test_a_watched_task_is_shown_by_the_path_that_answers_label_studio(
     predictor = Predictor(services, slot)
     answers = predictor.predict(project, [{"id": task} for task in tasks.values()], LABEL_CONFIG)
     slot.close()
-    kept = {kind: services.predictions.latest(project, task) for kind, task in tasks.items()}
+    kept = {kind: services.predictions.last_shown(project, task) for kind, task in tasks.items()}
     for answer, (kind, prediction) in zip(answers, kept.items(), strict=True):
         assert prediction is not None
         assert prediction.watch is not None
@@ -359,7 +359,7 @@ def test_a_fault_that_was_let_stand_is_undone_though_the_tasks_file_came_back_wi
     services.images.attach_task(project, sha256, 0, 1)
     submit(1, what.regions)
     notes = list[str]()
-    believed_annotations(services, project, notes.append)
+    corrected_images(services, project, notes.append)
     assert any("was let stand and is left out" in note for note in notes)
 
 
@@ -376,6 +376,7 @@ def test_a_fault_of_the_image_that_had_a_tasks_number_before_is_not_undone_in_an
     if is_shown:
         services.predictions.add(project, 1, sha256, 0, served, [], score=0.5)
     annotation, notes = submit(1, []), list[str]()
-    assert (believed_annotations(services, project, notes.append), notes) == ([annotation], [])
+    ((_, believed),) = corrected_images(services, project, notes.append)
+    assert (believed, notes) == (annotation, [])
     (found,) = measure(services, project)
     assert (found.served, found.watched, found.actions.number) == (served, "", 0)

@@ -21,7 +21,7 @@ from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
 from model.versions import GateDecision
 from model.wording import limits_in_words
-from tests.backend.conftest import LABEL_CONFIG
+from tests.backend.conftest import LABEL_CONFIG, asked_of
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -174,6 +174,19 @@ def test_decisions_come_as_they_were_made_and_runs_that_were_taken_along_hide_no
     assert shown(client) != before
     last = client.get("/job_status").json["projects"][0]["last"]
     assert (last["job"], last["state"]) == (str(first.id), "promoted")
+
+
+def test_an_open_dashboard_goes_through_neither_images_nor_predictions_nor_all_runs(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    with asked_of(services.engine) as statements:
+        client.get("/job_status")
+    whole = ("SELECT images.", "SELECT DISTINCT predictions.", "SELECT annotations.")
+    assert [each for each in statements if each.startswith(whole)] == []
+    runs = [each for each in statements if "runs.decision" in each]
+    assert len(runs) == 2
+    assert all("LIMIT" in each or "runs.state IN" in each for each in runs)
+    assert len([each for each in statements if "coalesce(tasks.image" in each]) == 1
 
 
 def test_an_open_dashboard_notices_another_champion(

@@ -32,6 +32,16 @@ def test_a_submit_is_recorded_with_its_project(
     assert services.projects.get(1).classes == ("Cell", "Debris")
 
 
+def test_an_event_that_does_not_tell_the_title_leaves_the_one_that_is_known(
+    client: FlaskClient, services: Services, payload: Any
+) -> None:
+    event = payload("ANNOTATION_CREATED-ui")
+    client.post("/webhook", json=event)
+    del event["project"]["title"]
+    client.post("/webhook", json=event)
+    assert services.projects.get(1).title == "proj1"
+
+
 def test_an_update_replaces_and_events_doubled_or_late_change_nothing(
     client: FlaskClient, services: Services, payload: Any
 ) -> None:

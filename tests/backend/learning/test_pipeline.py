@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from redis import Redis
+from sqlalchemy.exc import OperationalError
 
-from backend.learning.pipeline import learn
+from backend.learning.pipeline import learn, sweep
 from backend.learning.progress import Reporter
 from backend.learning.snapshots import build_snapshot
 from backend.learning.taken import snapshot_file
@@ -197,6 +198,32 @@ def test_a_run_that_was_cut_off_after_its_promotion_ends_as_promoted_whatever_ca
     assert learned(services, run).state == "promoted"
 
 
+def test_what_runs_froze_goes_when_they_ended_but_for_the_newest_of_each_project(
+    services: Services, project: int, correct_fields: Any
+) -> None:
+    correct_fields(range(2))
+    ended = [cut_off(services, project).id]
+    services.runs.finish(ended[0], "cancelled")
+    for corrected in (10, 20):
+        end_with(services, project, corrected, "refused")
+        ended.append(services.runs.all(project)[0].id)
+    waits = cut_off(services, project)
+    unfrozen = services.runs.open(project, 40, "milestone")
+    assert unfrozen is not None
+    services.runs.finish(unfrozen.id, "failed")
+    snapshot = build_snapshot(services, project, print)
+    files = [
+        snapshot_file(services.settings, id) for id in (ended[0], ended[1], waits.id, unfrozen.id)
+    ]
+    for file in files:
+        snapshot.save(file)
+    (files[0].parent / "training").mkdir()
+    sweep(services)
+    sweep(services)
+    assert [file.exists() for file in files] == [False, True, True, False]
+    assert list(files[0].parent.iterdir()) == []
+
+
 def test_progress_is_written_once_a_second_and_at_each_new_stage(
     services: Services, project: int
 ) -> None:
@@ -235,6 +262,28 @@ def test_a_run_ended_from_outside_stops_at_its_next_progress(
     services.runs.finish(run.id, "cancelled")
     with pytest.raises(TrainingCancelled):
         report(Progress("training", 0.5))
+
+
+def test_a_store_that_is_away_for_a_moment_ends_no_training_at_a_mere_progress(
+    services: Services, project: int
+) -> None:
+    run = run_of(services, project)
+    services.runs.start(run.id)
+    now = [0.0]
+    report = Reporter(services.runs, run.id, clock=lambda: now[0])
+    moved = services.settings.home / "moved.db"
+    tables = services.settings.home / "cytoloop.db"
+    services.engine.dispose()
+    tables.rename(moved)
+    tables.mkdir()
+    report(Progress("training", 0.2, 3, 20))
+    with pytest.raises(OperationalError):
+        report.stage("judging", 0.97)
+    tables.rmdir()
+    moved.rename(tables)
+    now[0] = 1.0
+    report(Progress("training", 0.4, 9, 20))
+    assert services.runs.get(run.id).iteration == 9
 
 
 def test_of_many_notes_the_first_are_shown_and_the_others_counted(services: Services) -> None:

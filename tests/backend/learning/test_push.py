@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.errors import LabelStudioError
-from backend.learning.push import push
+from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.learning.push import REFUSED_IN_A_ROW, push
 from backend.learning.taken import project_folder, take
 from backend.services import Services
 from model.classical import CLASSICAL_ID
@@ -35,7 +35,7 @@ def test_unlabelled_tasks_get_the_champions_boxes_and_the_project_shows_them(
     assert [task for task, _ in recorded.predictions] == list(range(2, 12))
     assert names == {recorded.model_version}
     assert recorded.model_version.startswith(f"{CLASSICAL_ID}+")
-    served = services.predictions.latest(project, 2)
+    served = services.predictions.last_shown(project, 2)
     assert served is not None
     assert len(served.regions) > 0
 
@@ -195,9 +195,40 @@ def test_a_push_in_which_an_image_could_not_be_fetched_is_not_taken_for_done(
     assert push(services, project, CLASSICAL_ID) == 1
     assert services.projects.get(project).pushed is None
     recorded.given.pop(0)
-    with pytest.raises(LabelStudioError, match=r"away\.png"):
-        push(services, project, CLASSICAL_ID)
+    assert push(services, project, CLASSICAL_ID) == 0
     assert services.projects.get(project).pushed is None
+
+
+@pytest.mark.parametrize(
+    ("error", "pushed"), [(LabelStudioMissing, "classical-1+t0.5"), (LabelStudioError, None)]
+)
+def test_many_images_in_a_row_that_cannot_be_fetched_do_not_keep_a_champion_from_being_shown(
+    services: Services, project: int, label_studio: Any, error: type[Exception], pushed: str | None
+) -> None:
+    given = tasks(*range(1, 2 * REFUSED_IN_A_ROW))
+    for task in given[:REFUSED_IN_A_ROW]:
+        task["data"] = {"image": "/data/away.png"}
+    recorded = label_studio(given)
+
+    def download(path: str) -> bytes:
+        if path == "/data/away.png":
+            raise error(f"GET {path}: It is not there")
+        return FIELD
+
+    recorded.download = download
+    assert push(services, project, CLASSICAL_ID) == REFUSED_IN_A_ROW - 1
+    assert recorded.model_version == "classical-1+t0.5"
+    assert services.projects.get(project).pushed == pushed
+
+
+def test_many_tasks_in_a_row_that_were_deleted_meanwhile_do_not_end_a_push(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    listed = tasks(*range(1, 2 * REFUSED_IN_A_ROW))
+    recorded = label_studio(listed[REFUSED_IN_A_ROW:], {"/data/a.png": FIELD})
+    recorded.unlabelled_tasks = lambda project: iter(listed)
+    assert push(services, project, CLASSICAL_ID) == REFUSED_IN_A_ROW - 1
+    assert services.projects.get(project).pushed == "classical-1+t0.5"
 
 
 def test_a_push_in_which_an_image_was_not_looked_at_is_not_taken_for_done(

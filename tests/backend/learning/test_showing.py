@@ -154,6 +154,32 @@ def test_a_manager_has_what_counts_shown_and_the_open_tasks_get_it(
         assert connection.lrange(f"rq:queue:{PUSH}", 0, -1) == [f"{PUSH}-1-trained-1".encode()]
 
 
+def test_a_snapshot_that_cannot_be_read_gives_way_to_the_one_before(
+    services: Services, project: int, version: ModelVersion, snapshot: Any
+) -> None:
+    frozen, notes = snapshot(*["inner"] * 4), list[str]()
+    for milestone, text in ((5, ""), (10, "{"), (20, "{}")):
+        run = services.runs.open(project, milestone, "milestone")
+        assert run is not None
+        services.runs.start(run.id)
+        services.runs.freeze(run.id, frozen.sha256, milestone, [])
+        file = run_folder(services.settings, run.id) / "snapshot.json"
+        frozen.save(file)
+        if text:
+            file.write_text(text)
+    show_anew(services, project, notes.append)
+    assert services.registry.policy("1", version).shown_from is not None
+    assert [note.split(",")[0] for note in notes[:2]] == [
+        "what run 3 froze cannot be read",
+        "what run 2 froze cannot be read",
+    ]
+    before = services.registry.champion_stamp("1")
+    (run_folder(services.settings, 1) / "snapshot.json").write_text("{")
+    services.projects.change(project, least_work=False)
+    show_anew(services, project, notes.append)
+    assert services.registry.champion_stamp("1") == before
+
+
 def none_counts(boxes: int) -> np.ndarray:
     return np.zeros(boxes, np.bool_)
 

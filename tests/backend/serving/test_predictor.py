@@ -21,6 +21,7 @@ from backend.serving.predictor import Predictor, project_number, tasks_of
 from backend.serving.slot import Slot
 from model.examples import Side, is_reserved
 from model.policy import Policy
+from tests.backend.conftest import asked_of
 
 Trained = Callable[..., Any]
 
@@ -81,7 +82,7 @@ def test_what_was_served_is_kept_exactly(
 ) -> None:
     (answer,) = predictor.predict(1, [task(1)], config)
 
-    kept = services.predictions.latest(1, 1)
+    kept = services.predictions.last_shown(1, 1)
     assert kept is not None
     assert list(kept.regions) == answer["result"]
     assert (kept.served, kept.score) == (answer["model_version"], answer["score"])
@@ -95,7 +96,7 @@ def test_of_more_boxes_than_count_is_kept_which_count(
     registry.set_policy("1", champion, lambda _: policy)
     predictor.predict(1, [task(1)], config)
 
-    kept = services.predictions.latest(1, 1)
+    kept = services.predictions.last_shown(1, 1)
     assert kept is not None
     assert kept.counted_from == policy.counted_probability(kept.contrast_group)
 
@@ -110,7 +111,7 @@ def test_an_unreadable_image_is_asked_again_and_costs_no_other_task(
 
     assert [bool(answer) for answer in answers] == [True, False, False, False, False, True]
     assert [answers[n] for n in (1, 2, 3, 4)] == [[]] * 4
-    assert services.predictions.latest(1, 2) is None
+    assert services.predictions.last_shown(1, 2) is None
 
 
 def test_an_image_without_cells_is_answered_with_a_true_nothing(
@@ -165,6 +166,16 @@ def test_a_class_that_the_project_lost_becomes_its_default_class(
     assert answer["result"][0]["value"]["rectanglelabels"] == ["Cell"]
 
 
+def test_a_version_with_the_projects_classes_is_served_without_going_through_all_corrections(
+    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+) -> None:
+    trained("trained-a", (5, 5, 20, 25, 0.9, 1))
+    registry.promote("1", "trained-a")
+    with asked_of(predictor.services.engine) as statements:
+        predictor.predict(1, [task(1)], config)
+    assert not [each for each in statements if "annotations.labels" in each]
+
+
 def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
     predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
 ) -> None:
@@ -176,7 +187,7 @@ def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
 
     (answer,) = predictor.predict(1, [task(1)], config)
 
-    (limit,) = predictor.services.predictions.latest(1, 1).flags
+    (limit,) = predictor.services.predictions.last_shown(1, 1).flags
     assert "more boxes were found than are kept" in limit
     assert answer["result"][0]["meta"]["text"] == [limit]
     assert predictor.services.predictions.count_flagged(1, "trained-a+t0.5", "limit reached") == 1
@@ -281,7 +292,7 @@ def test_where_held_out_tasks_open_without_boxes_the_others_keep_theirs(
     assert blind["result"] == []
     assert len(seen["result"]) == 3
     assert blind["score"] < 1  # as doubtful as with boxes: its turn comes no later
-    kept = [services.predictions.latest(1, number) for number in (1, 2)]
+    kept = [services.predictions.last_shown(1, number) for number in (1, 2)]
     assert [one.is_blind for one in kept if one] == [True, False]
 
 

@@ -69,6 +69,18 @@ def test_an_image_may_stand_in_two_tasks(store: Images) -> None:
     store.add(1, B, 0, "b.tif", 640, 480)
     store.attach_task(1, B, 0, task=13)
     assert store.shown_twice(1) == [(store.of_task(1, 12), [12, 15])]
+    assert store.of_tasks(1) == {task: store.of_task(1, task) for task in (12, 13, 15)}
+    assert store.of_tasks(2) == {}
+
+
+def test_an_image_in_two_tasks_counts_once_and_without_any_not_at_all(store: Images) -> None:
+    for page, shown in enumerate(([12, 15], [13], [14])):
+        store.add(1, A, page, "a.tif", 640, 480)
+        for task in shown:
+            store.attach_task(1, A, page, task)
+    store.forget_tasks(1, [14])
+    assert store.number_with_task(1) == 2
+    assert store.number_with_task(2) == 0
 
 
 def test_a_task_of_an_unknown_image_is_refused(store: Images) -> None:

@@ -12,6 +12,7 @@ from backend.store.annotations import Annotations
 from backend.store.predictions import Predictions
 from backend.store.projects import Projects
 from model.strata import ContrastStrata
+from tests.backend.conftest import LABEL_CONFIG, asked_of
 
 
 @pytest.fixture
@@ -59,6 +60,31 @@ def test_boxes_are_called_what_was_most_often_corrected(
     assert store.get(1).default_class == "Cell"
 
 
+def test_who_does_not_ask_for_the_default_class_does_not_pay_for_it(
+    store: Projects, engine: Engine
+) -> None:
+    with asked_of(engine) as statements:
+        store.get(1)
+        store.all()
+        project = store.ensure(1, "renamed", LABEL_CONFIG)
+    assert not [each for each in statements if "annotations.labels" in each]
+    with asked_of(engine) as statements:
+        assert (project.default_class, project.default_class) == ("Cell", "Cell")
+    assert len([each for each in statements if "annotations.labels" in each]) == 1
+
+
+def test_a_project_whose_title_is_not_told_keeps_the_one_that_is_known(
+    store: Projects, engine: Engine
+) -> None:
+    changed = store.get(1).label_config.replace("Debris", "Platelets")
+    kept = store.ensure(1, "", changed)
+    assert (kept.title, kept.classes) == ("proj1", ("Cell", "Platelets"))
+    assert store.ensure(2, "", changed).title == "Project 2"
+    with asked_of(engine) as statements:
+        assert store.ensure(1, "", changed) == store.ensure(1, "proj1", changed) == kept
+    assert {each.split()[0] for each in statements} == {"SELECT"}
+
+
 def test_a_chosen_default_class_holds_until_it_is_taken_back(store: Projects) -> None:
     assert store.change(1, default_class="Debris").default_class == "Debris"
     assert store.change(1, milestones=[3]).default_class == "Debris"
@@ -95,11 +121,11 @@ def test_the_last_served_boxes_of_a_task_are_kept_as_they_were(engine: Engine) -
     served.add(1, 4, "a" * 64, 0, "classical-1+t", regions, score=0.3)
     served.add(1, 4, "a" * 64, 0, "trained-1+t", [])
     served.add(1, 4, "a" * 64, 0, "classical-1+t", regions, score=0.4)
-    latest = served.latest(1, 4)
+    latest = served.last_shown(1, 4)
     assert latest is not None
     assert (latest.served, latest.score) == ("classical-1+t", 0.4)
     assert latest.regions == tuple(regions)
-    assert served.latest(1, 5) is None
+    assert served.last_shown(1, 5) is None
 
 
 def test_the_strata_of_contrast_are_set_once_for_ever(store: Projects) -> None:

@@ -28,6 +28,22 @@ def test_a_milestone_opens_one_run(store: Runs) -> None:
     assert store.milestones_done(1) == {5}
 
 
+def test_the_runs_that_ended_last_come_first_less_those_that_were_taken_along(store: Runs) -> None:
+    first, second, third, taken, waiting = (
+        opened(store.open(1, milestone, "milestone")).id for milestone in (3, 5, 10, 20, 40)
+    )
+    assert not store.has_learned(1)
+    store.finish(second, "refused", candidate="trained-1")
+    store.finish(taken, "covered")
+    for run in (third, first):
+        store.finish(run, "failed")
+    assert [run.id for run in store.decided(1, 5)] == [first, third, second]
+    assert [run.id for run in store.decided(1, 2)] == [first, third]
+    assert [run.id for run in store.unfinished(1)] == [waiting]
+    assert store.has_learned(1)
+    assert not store.has_learned(2)
+
+
 @pytest.mark.parametrize("trigger", ["milestone", "button"])
 def test_threads_that_open_at_once_open_one_run(store: Runs, trigger: str) -> None:
     together = Barrier(8)
