@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -47,7 +47,7 @@ def import_(
     classes: Annotated[
         str, typer.Option(help=f"{FROM_ANNOTATIONS}: the project gets the classes of these.")
     ] = "",
-    pages: Annotated[str, typer.Option(help="Of a many-page TIFF: first, or all.")] = "first",
+    pages: Annotated[Literal["first", "all"], typer.Option(help="Of a many-page TIFF.")] = "first",
     one_based: OneBased = False,
     home: Home = None,
 ) -> None:
@@ -57,8 +57,6 @@ def import_(
     """
     if classes not in ("", FROM_ANNOTATIONS):
         raise BadRequest(f"--classes takes {FROM_ANNOTATIONS}; to rename a class use --map OLD=NEW")
-    if pages not in ("first", "all"):
-        raise BadRequest(f"--pages takes first or all, not {pages}")
     from backend.datasets.importing import import_folder
 
     services, id = _services(home, project)
@@ -69,7 +67,7 @@ def import_(
             folder,
             annotations,
             choosing.parse_mapping(mapping or []),
-            pages="all" if pages == "all" else "first",
+            pages=pages,
             one_based=one_based,
             classes_from_annotations=classes == FROM_ANNOTATIONS,
             on_progress=lambda number, total, name: advance(number / total, name),

@@ -76,7 +76,7 @@ def fit(
     files = find_images(folder, misnamed)
     with progress("Reading") as advance:
         fitted = fit_folder(files, config, named, advance)
-    warn([*others_in(folder).notes, *misnamed, *fitted.notes])
+    warn([*others_in(folder).notes(), *misnamed, *fitted.notes])
     with partial_file(out) as partial:
         fitted.groups.save(partial)
     write_whole(picture, picture_of(fitted))
@@ -118,7 +118,7 @@ def apply(
     files, loaded = find_images(folder, misnamed), ContrastGroups.load(groups)
     with progress("Matching") as advance:
         done = match_into(out, files, loaded, cast("Bits", bits), format, advance)
-    warn([*others_in(folder).notes, *misnamed, *done.notes])
+    warn([*others_in(folder).notes(), *misnamed, *done.notes])
     typer.echo(f"{counted(done.images, 'image')}: {out / TABLE}")
 
 

@@ -139,11 +139,8 @@ def _live(
     from backend.services import build_services
 
     services = build_services(settings)
-    played = services.projects.get(project)
-    desk = LiveDesk(services, played, lag)
-    its_own = {"milestones": played.milestones, "default_class": played.default_class}
-    chosen = how.chosen(desk.form, settings.model_copy(update=its_own), project=project, lag=lag)
-    ledger.keep_to(chosen)
+    desk = LiveDesk(services, services.projects.get(project), lag)
+    ledger.keep_to(desk.chosen(how))
     return play(desk, images, ledger, how)
 
 

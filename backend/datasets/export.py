@@ -15,7 +15,7 @@ from backend.datasets.drawn import EDGES
 from backend.datasets.known import SKIPPED, KnownImage, known_images
 from backend.datasets.naming import EXPORTED
 from backend.datasets.pairing import shortened
-from backend.datasets.rawfiles import depth_of, page_as_tiff, turned_note
+from backend.datasets.rawfiles import page_as_tiff, told_of, turned_note
 from backend.datasets.voc import voc_bytes
 from backend.datasets.writing import as_csv, partial_file, partial_folder, write_whole
 from backend.errors import BadRequest, NotFound
@@ -23,7 +23,6 @@ from backend.services import Services
 from model.boxes import Box
 from model.label_guard import SetAside, summary
 from model.wording import counted, first_of
-from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 
 ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", EXPORTED
@@ -64,7 +63,8 @@ def export_voc(
     The folder, or the zip, is there whole or not at all. Images of one name get names of their
     own; an image without a cell gets a VOC file without an object; ``export.json`` tells what each
     came from, and what was left out or odd. Boxes are written as they were drawn: those that look
-    wrong to the label guard are listed in ``warnings.csv`` as well.
+    wrong to the label guard are listed in ``warnings.csv`` as well. Of an image whose raw file is
+    gone or damaged the boxes come alone, and a note says so.
 
     Parameters
     ----------
@@ -85,7 +85,6 @@ def export_voc(
         There is no such project.
     """
     chosen, notes = _chosen(services, project, corrected_only)
-    notes += _turned(services, chosen)
     notes += _warnings(chosen, f"exported as drawn and listed in {WARNINGS}")
     entries = _Entries(services, project, one_based, with_images, notes)
     (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, entries.of(chosen))
@@ -178,22 +177,17 @@ def _renamed(images: Sequence[KnownImage]) -> list[str]:
 
 
 def _turned(services: Services, images: Sequence[KnownImage]) -> list[str]:
-    firsts = [(k.file_name, _raw_file(services, k)) for k in images if not k.stored.page]
-    return turned_note([name for name, raw in firsts if raw and _is_turned(raw)])
+    return turned_note(
+        [k.file_name for k in images if not k.stored.page and _is_turned(services, k)]
+    )
 
 
-def _is_turned(raw: Path) -> bool:
+def _is_turned(services: Services, image: KnownImage) -> bool:
     try:
-        return is_turned(raw)
-    except UnreadableImage:  # such as one that was damaged since: its boxes are known all the same
+        _, turned = told_of(services.images.path(image.stored.sha256))
+    except (NotFound, UnreadableImage):  # gone or damaged since: its boxes are known all the same
         return False
-
-
-def _raw_file(services: Services, image: KnownImage) -> Path | None:
-    try:
-        return services.images.path(image.stored.sha256)
-    except NotFound:
-        return None
+    return turned
 
 
 def _warnings(images: Sequence[KnownImage], fate: str) -> list[str]:
@@ -248,32 +242,43 @@ class _Entries:
         self._one_based = one_based
         self._with_images = with_images
         self.notes = list(notes)
+        self._turned = list[str]()
 
     def of(self, images: Iterable[KnownImage]) -> Iterator[Entry]:
         """Yield each VOC file and each image, at last what all of it came from."""
         contents, odd = list[dict[str, Any]](), list[Sequence[Any]]()
         for image in images:
             name = image.file_name
-            raw = self._raw(image)
+            depth, raw = self._raw(image)
             size = image.counted.width, image.counted.height
-            page = image.stored.page
-            depth = depth_of(raw) if raw and not page else 1  # a page comes as a grey TIFF
             boxes: Sequence[Box] = image.counted.boxes
             voc = voc_bytes(name, *size, depth, boxes, self._one_based)
             yield f"{ANNOTATIONS}/{PurePosixPath(name).stem}.xml", voc
             if raw and self._with_images:
-                yield f"{IMAGES}/{name}", page_as_tiff(raw, page) if page else raw
+                yield f"{IMAGES}/{name}", raw
             contents.append(_came_from(image, name))
             odd += [_warning(name, one) for one in image.aside]
         if odd:
             yield WARNINGS, as_csv([WARNING_COLUMNS, *odd])
+        self.notes += turned_note(self._turned)
         yield CONTENTS, self._contents(contents)
 
-    def _raw(self, image: KnownImage) -> Path | None:
-        raw = _raw_file(self._services, image)
-        if raw is None:
-            self.notes.append(f"{image.counted.name}: the raw file is gone, only its boxes came")
-        return raw
+    def _raw(self, image: KnownImage) -> tuple[int, bytes | Path | None]:
+        """Return the depth of an image, and its file; None where that is gone or damaged."""
+        name, page = image.counted.name, image.stored.page
+        try:
+            path = self._services.images.path(image.stored.sha256)
+            if page:  # comes as a grey TIFF
+                return 1, page_as_tiff(path, page) if self._with_images else None
+            depth, turned = told_of(path)
+        except NotFound:
+            self.notes.append(f"{name}: the raw file is gone, only its boxes came")
+            return 1, None
+        except UnreadableImage:
+            self.notes.append(f"{name}: its raw file is damaged, only its boxes came")
+            return 1, None
+        self._turned += [image.file_name] if turned else []
+        return depth, path
 
     def _contents(self, images: list[dict[str, Any]]) -> bytes:
         values = {

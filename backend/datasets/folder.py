@@ -106,7 +106,7 @@ def labelled_folder(
     misnamed: list[str] = []
     files = find_images(images, misnamed)
     pairing = pair(files, find_annotations(annotations, lines, misnamed))
-    beside = others_in(images, [annotations]).notes
+    beside = others_in(images, [annotations]).notes()
     notes = [*pairing.notes, *pairing.notes_on_the_lone(), *beside, *lines]
     reading = _Reading(mapping or {}, one_based, misnamed, notes, unusable=len(lines))
     for done, (path, annotation) in enumerate(pairing.pairs, start=1):

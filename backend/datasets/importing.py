@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from backend.datasets.folder import check_classes, classes_of, read_truth
 from backend.datasets.labels import with_classes
@@ -17,13 +18,14 @@ from backend.datasets.pairing import (
     pair,
     shortened,
 )
-from backend.errors import BadRequest
+from backend.errors import BadRequest, LabelStudioMissing
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.labelstudio.task_data import TaskData
 from backend.services import Services
 from backend.signing import matched_address
 from backend.store.annotations import Annotation
+from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.atomic import locked
 from model.boxes import Box
@@ -113,7 +115,7 @@ def import_folder(
     mapping = mapping or {}
     done = Imported()
     files = find_images(folder, done.notes)
-    done.notes += others_in(folder, [annotations] if annotations else []).notes
+    done.notes += others_in(folder, [annotations] if annotations else []).notes()
     truth_of = _truth_of(files, annotations, done.notes)
     with locked(services.settings.home / f"importing-{project}.lock", on_wait):
         owner = services.projects.get(project)
@@ -181,6 +183,10 @@ class _Known:
     id: int
     is_annotated: bool = False
 
+    @classmethod
+    def of(cls, task: Mapping[str, Any]) -> Self:
+        return cls(int(task["id"]), bool(task["annotations"]))
+
 
 class _Importer:
     """Brings files into one project, one after the other."""
@@ -207,7 +213,7 @@ class _Importer:
         # by an import that was interrupted before it was noted here.
         # Not what each was ever predicted, which is megabytes.
         self._tasks = {
-            (data.sha256, data.page): _Known(int(task["id"]), bool(task["annotations"]))
+            (data.sha256, data.page): _Known.of(task)
             for task in services.label_studio.tasks(project.id)
             if (data := TaskData.of(task)).sha256
         }
@@ -264,7 +270,7 @@ class _Importer:
         stored = self._services.images.add(self._project, *key, name, *size)
         if stored.name != name:
             self._other_names.append(f"{name} as {stored.name}")
-        if (task := self._tasks.get(key)) is None:
+        if (task := self._tasks.get(key) or self._left_out_of_list(stored)) is None:
             task = self._tasks[key] = _Known(self._new_task(record, name))
             self._done.tasks += 1
         elif key in self._brought:
@@ -280,6 +286,23 @@ class _Importer:
                 self._done.notes.append(f"{title} not used: its image is annotated already")
             else:
                 self._tasks[key] = _Known(task.id, self._annotate(task.id, path, record))
+
+    def _left_out_of_list(self, stored: StoredImage) -> _Known | None:
+        """Return the task that shows an image though Label Studio's list left it out, if one does.
+
+        Where a task is deleted while the list is read, those after it move up by a place, and one
+        of them from the next page to the page that was read.
+        """
+        key = stored.sha256, stored.page
+        if stored.task is not None:
+            with suppress(LabelStudioMissing):
+                task = self._services.label_studio.task(stored.task)
+                data = TaskData.of(task)
+                # A Label Studio put back from a copy may have given its number to another task.
+                of_project = task.get("project", self._project) == self._project
+                if of_project and (data.sha256, data.page) == key:
+                    self._tasks[key] = _Known.of(task)
+        return self._tasks.get(key)
 
     def _new_task(self, record: ImageRecord, name: str) -> int:
         matched = matched_address(self._services, self._project, record.sha256, record.page)

@@ -70,6 +70,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     around = _Around(
         services,
         owner,
+        LabellingInterface.parse(owner.label_config),
         services.annotators.names(),
         _champion(services, project),
         {correction.annotation: correction.served for correction in measure(services, project)},
@@ -103,6 +104,7 @@ class _Around:
 
     services: Services
     project: Project
+    interface: LabellingInterface
     names: Mapping[str, str]
     champion: str
     began_with: Mapping[int, str]
@@ -111,15 +113,16 @@ class _Around:
 def _read(
     around: _Around, image: StoredImage, file_name: str, annotation: Annotation | None
 ) -> tuple[KnownImage, ImageLabels]:
-    project, annotator = around.project, (annotation.annotator or "") if annotation else ""
+    interface, annotator = around.interface, (annotation.annotator or "") if annotation else ""
     served = _served(around, image, annotation)
     regions = annotation.result if annotation else served.counted if served else ()
-    interface = LabellingInterface.parse(project.label_config)
     labels, notes = to_labels(image.name, regions, image.width, image.height, interface)
     if labels.is_lost:
         notes = [NONE_USABLE, *notes]
     # Predicted before the config changed, they have the names of then.
-    boxes = labels.boxes if annotation else interface.named(labels.boxes, project.default_class)
+    boxes = (
+        labels.boxes if annotation else interface.named(labels.boxes, around.project.default_class)
+    )
     counted = CountedImage(
         name=image.name,
         width=image.width,
@@ -159,11 +162,13 @@ def _served(
     if annotation is None:
         shown = around.services.predictions
         return shown.last_shown_of(image.project, image.sha256, image.page, around.champion)
-    began = _began_with(around, annotation)
+    began = _began_with(around, image, annotation)
     return None if began is None or began.is_blind else began
 
 
-def _began_with(around: _Around, annotation: Annotation) -> StoredPrediction | None:
+def _began_with(
+    around: _Around, image: StoredImage, annotation: Annotation
+) -> StoredPrediction | None:
     """Return what an annotation began with; by its name, where that is known, it is found soonest.
 
     To tell it anew all that the task was ever shown is read.
@@ -172,7 +177,7 @@ def _began_with(around: _Around, annotation: Annotation) -> StoredPrediction | N
         shown = around.services.predictions.last_shown(annotation.project, annotation.task, name)
         if shown and shown.served == name:
             return shown
-    return started_from(around.services, annotation)
+    return started_from(around.services, annotation, (image.sha256, image.page))
 
 
 def _champion(services: Services, project: int) -> str:

@@ -55,16 +55,18 @@ class UniqueNames:
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = {_key(stem) for stem in taken}
+        self._last = dict[str, int]()  # number given to each stem that was wanted
 
     def stem(self, name: str) -> str:
         """Return a stem like the one of ``name`` that was not returned before."""
         # What Label Studio or a VOC file calls an image must never lead out of the export.
         base = PureWindowsPath(PurePosixPath(name).name).name
         wanted = UNSAFE.sub("_", PurePosixPath(base).stem).strip(". ") or "image"
-        stem, number = wanted, 1
+        stem, number = wanted, self._last.get(_key(wanted), 1)
         while _key(stem) in self._taken:
             number += 1
             stem = f"{wanted}-{number}"
+        self._last[_key(wanted)] = number
         self._taken.add(_key(stem))
         return stem
 

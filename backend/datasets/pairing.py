@@ -145,13 +145,14 @@ class Others:
     files: tuple[str, ...]
     folders: tuple[str, ...]
 
-    @property
-    def notes(self) -> list[str]:
-        """A sentence on the files, and one on the folders, where there are any."""
-        return self.sentences()
+    def notes(self, of_several: bool = False) -> list[str]:
+        """Return a sentence on the files, and one on the folders, where there are any.
 
-    def sentences(self, of_several: bool = False) -> list[str]:
-        """Return the notes; of several folders the one on the files says of which."""
+        Parameters
+        ----------
+        of_several
+            The one on the files says of which folder they are.
+        """
         notes = []
         if self.files:
             what = counted(len(self.files), "other file")

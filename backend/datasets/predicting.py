@@ -66,7 +66,7 @@ class Gathered:
     def notes_on_others(self) -> list[str]:
         """What lies beside the images, in sentences; of which folder, where there are several."""
         several = len(self.others) > 1
-        return [note for each in self.others for note in each.sentences(several)]
+        return [note for each in self.others for note in each.notes(several)]
 
 
 def gather(paths: Collection[Path]) -> Gathered:

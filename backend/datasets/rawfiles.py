@@ -7,12 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backend.datasets.pairing import shortened
-from preprocessing.decoding import open_flat
+from preprocessing.decoding import is_turned, open_flat
 from preprocessing.images import read_image
 
 
-def depth_of(path: Path) -> int:
-    """Return the number of channels of an image file, of its first page where it has many."""
+def told_of(path: Path) -> tuple[int, bool]:
+    """Return the number of channels of an image file, and whether a tag turns it (``is_turned``).
+
+    Of a file of many pages it is told of the first.
+
+    Raises
+    ------
+    UnreadableImage
+        It cannot be told, such as of a file that was damaged since.
+    """
+    turned = is_turned(path)  # names whatever keeps a file from being opened
+    return _depth_of(path), turned
+
+
+def _depth_of(path: Path) -> int:
     import tifffile
 
     try:
@@ -29,6 +42,11 @@ def page_as_tiff(path: Path, page: int) -> bytes:
     Of a page in colours the levels are those of its luminance (``read_image``).
 
     A VOC file belongs to one image, and tools that read the whole file would see the first page.
+
+    Raises
+    ------
+    UnreadableImage
+        The page cannot be read.
     """
     import tifffile
 

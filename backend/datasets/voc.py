@@ -6,7 +6,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from defusedxml.ElementTree import parse  # type: ignore[import-untyped]
 
@@ -108,7 +107,7 @@ def _drawn(root: ET.Element) -> list[FoundBox]:
 
 
 def write_voc(
-    target: Path | BinaryIO,
+    target: Path,
     name: str,
     width: int,
     height: int,
@@ -116,31 +115,25 @@ def write_voc(
     boxes: Iterable[Box],
     one_based: bool = False,
 ) -> None:
-    """Write a VOC file, edges rounded to whole pixels.
+    """Write a VOC file, whole or not at all, of what :func:`voc_bytes` takes."""
+    write_whole(target, voc_bytes(name, width, height, depth, boxes, one_based))
+
+
+def voc_bytes(
+    name: str, width: int, height: int, depth: int, boxes: Iterable[Box], one_based: bool = False
+) -> bytes:
+    """Return the bytes of a VOC file, edges rounded to whole pixels.
 
     Each edge is rounded by itself, so that none moves by more than half a pixel; a box thinner
     than a pixel is given one.
 
     Parameters
     ----------
-    target
-        A path, whose file is written whole or not at all, or an open binary file.
     name, width, height, depth
         Of the image: its file name, its pixels, its number of channels.
     one_based
         Write 1-based inclusive coordinates for tools that want them.
     """
-    content = voc_bytes(name, width, height, depth, boxes, one_based)
-    if isinstance(target, Path):
-        write_whole(target, content)
-    else:
-        target.write(content)
-
-
-def voc_bytes(
-    name: str, width: int, height: int, depth: int, boxes: Iterable[Box], one_based: bool = False
-) -> bytes:
-    """Return what :func:`write_voc` writes."""
     root = ET.Element("annotation")
     _add(root, "filename", name)
     _add(ET.SubElement(root, "source"), "database", "Cytoloop")

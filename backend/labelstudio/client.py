@@ -63,11 +63,16 @@ class LabelStudio:
         Raises
         ------
         LabelStudioError
-            It cannot be reached, or the token is wrong.
+            It cannot be reached, the token is wrong, or it is no Label Studio.
         """
-        version = self._http.json("GET", "/api/version")
-        user = self._http.json("GET", "/api/current-user/whoami")
-        return {"version": version["release"], "user": user["email"]}
+        version = self._told("/api/version", "release")
+        return {"version": version, "user": self._told("/api/current-user/whoami", "email")}
+
+    def _told(self, path: str, name: str) -> str:
+        try:
+            return str(self._http.json("GET", path)[name])
+        except (KeyError, TypeError) as error:
+            raise self._http.no_label_studio(path) from error
 
     def users(self) -> Iterator[Json]:
         """Yield the users of the server that the token's user sees: ``id``, ``email`` and names."""

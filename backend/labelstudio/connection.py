@@ -77,9 +77,13 @@ class Connection:
         try:
             return answer.json()
         except requests.JSONDecodeError as error:
-            raise LabelStudioError(
-                f"{method} {self.url}{path} did not answer with JSON; is a Label Studio there?"
-            ) from error
+            raise self.no_label_studio(path) from error
+
+    def no_label_studio(self, path: str) -> LabelStudioError:
+        """Return the error of a server that answers, but not as Label Studio does."""
+        return LabelStudioError(
+            f"{self.url}{path} did not answer as Label Studio does; is one there?"
+        )
 
     def request(self, method: str, path: str, **sent: Any) -> requests.Response:
         """Call a path of the API.
@@ -145,7 +149,10 @@ class Connection:
         answer = self._send("POST", self.url + path, {}, sent)
         if answer.status_code >= 300:
             raise LabelStudioError(_refusal("POST", path, answer))
-        return str(answer.json()["access"])
+        try:
+            return str(answer.json()["access"])
+        except (requests.JSONDecodeError, KeyError, TypeError) as error:
+            raise self.no_label_studio(path) from error
 
     def _send(
         self, method: str, address: str, headers: Mapping[str, str], sent: Mapping[str, Any]

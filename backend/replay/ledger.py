@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -176,7 +177,7 @@ def _read(path: Path) -> list[Row]:
     lines = text[: text.rfind("\n") + 1]
     if len(lines) != len(text):
         write_whole(path, lines.encode())
-    table = csv.reader(lines.splitlines())
+    table = csv.reader(io.StringIO(lines, newline=""))  # a name may hold what else ends a line
     if tuple(next(table, COLUMNS)) != COLUMNS:
         raise BadRequest(f"{path} is no table of a replay; name another file with --out.")
     kinds = [field.type for field in fields(Row)]

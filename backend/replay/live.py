@@ -12,7 +12,7 @@ from backend.labelstudio.results import Region
 from backend.labelstudio.task_data import TaskData
 from backend.learning.triggers import lack_boxes
 from backend.milestones import next_milestone
-from backend.replay.playing import Opened, learned_from
+from backend.replay.playing import Opened, Play, learned_from
 from backend.services import Services
 from backend.store.projects import Project
 
@@ -47,6 +47,18 @@ class LiveDesk:
         self._studio = services.label_studio
         self._lag = lag
 
+    def chosen(self, how: Play) -> dict[str, object]:
+        """Return by name all that was chosen and decides what the rows say (``Play.chosen``)."""
+        project, registry = self.project, self._services.registry
+        its_own = {"milestones": project.milestones, "default_class": project.default_class}
+        settings = self._services.settings.model_copy(update=its_own)
+        shown: dict[str, object] = {"least_work": project.least_work}
+        # A version that learned the size of the cells is told none.
+        if (champion := registry.champion(str(project.id))).finds_scale:
+            told = registry.policy(str(project.id), champion)
+            shown["cell_diameter_px"] = told.cell_diameter_px
+        return how.chosen(self.form, settings, project=project.id, lag=self._lag, **shown)
+
     def tasks(self) -> Mapping[str, tuple[int, bool]]:
         """Return each image's task, and whether it was submitted already, by the sha256.
 
@@ -72,7 +84,7 @@ class LiveDesk:
         shown = self._studio.task(task)["predictions"]
         if not shown:
             raise NotFound(f"Label Studio has no boxes for task {task}; is Cytoloop connected?")
-        kept = self._services.predictions.latest(self.project.id, task)
+        kept = self._services.predictions.last_shown(self.project.id, task)
         if kept is not None and kept.watch is not None:
             raise _watched(f"Task {task} opens")
         newest = max(shown, key=lambda prediction: int(prediction["id"]))

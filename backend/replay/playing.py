@@ -91,6 +91,7 @@ class Play:
             **asdict(self.carelessness),
             "preset": settings.preset,
             "iterations": settings.iterations,
+            "contrast": settings.contrast or "of the preset",
             "milestones": list(settings.milestones),
             "milestone_step": settings.milestone_step,
             "default_class": settings.default_class,

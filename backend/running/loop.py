@@ -35,8 +35,9 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
 
     Raises
     ------
-    AlreadyRunning, PortBusy, ProgramMissing, ServiceFailed
-        Each says what to do; whatever was started has been stopped.
+    RunningError
+        Such as PortBusy, ProgramMissing or ServiceFailed: each says what to do; whatever was
+        started has been stopped.
     Refused
         The environment names another Label Studio than that of the home's projects.
     BadRequest
@@ -55,8 +56,9 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
         try:
             for stage in _stages(settings, credentials):
                 supervisor.start(stage)
-            open_projects(services, images, terminal)
             welcome(services, terminal)
+            open_projects(services, images, terminal, supervisor.revive)
+            terminal.say("Ctrl-C stops everything.")
             supervisor.watch()
         except KeyboardInterrupt:
             terminal.say()
@@ -102,7 +104,8 @@ def welcome(services: Services, terminal: Terminal) -> None:
     dashboard_password = credentials.backend_password
     terminal.say(f"              user {settings.backend_user}  password {dashboard_password}")
     kept = "The login is" if credentials.label_studio_url else "Both logins are"
-    terminal.say(f"{kept} kept in {settings.home / FILE_NAME}. Ctrl-C stops everything.")
+    terminal.say(f"{kept} kept in {settings.home / FILE_NAME}.")
+    terminal.say()
 
 
 @contextmanager

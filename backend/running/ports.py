@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import socket
 
-from backend.running.errors import PortBusy
+from backend.running.errors import PortBusy, RunningError
 from backend.settings import PORTS, PORTS_FILE, Settings
 from model.atomic import write_json
 
 
 def is_free(host: str, port: int) -> bool:
-    """Tell whether we could listen on an address."""
+    """Tell whether we could listen on an address.
+
+    Raises
+    ------
+    RunningError
+        Nothing could, such as on a port that only root may take, or on another machine's address.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As a server would: connections that are still closing do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -20,7 +26,10 @@ def is_free(host: str, port: int) -> bool:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False
-            raise
+            raise RunningError(
+                f"Cytoloop cannot listen on {host}:{port} ({error.strerror}): choose another "
+                "CYTOLOOP_HOST or --port."
+            ) from error
     return True
 
 
@@ -38,6 +47,8 @@ def require_free(host: str, port: int, label: str, option: str, variable: str) -
     ------
     PortBusy
         Names the port, the service and both ways out.
+    RunningError
+        Nothing could listen there.
     """
     if not is_free(host, port):
         raise PortBusy(

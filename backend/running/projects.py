@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.datasets.importing import import_folder
 from backend.errors import BackendError
 from backend.running.attach import attach, make_project
 from backend.running.demo import write_demo
+from backend.running.errors import ServiceFailed
 from backend.running.folders import Alike, find_alike, keep_folder, known_folders, project_of
 from backend.running.terminal import Terminal
 from backend.services import Services
+from backend.store import mending
 from backend.store.projects import Project
 from model.wording import counted
 
 DEMO_TITLE = "Cytoloop demo"
 
 
-def open_projects(services: Services, images: Path | None, terminal: Terminal) -> list[Project]:
+def open_projects(
+    services: Services,
+    images: Path | None,
+    terminal: Terminal,
+    on_image: Callable[[], object] | None = None,
+) -> list[Project]:
     """Attach every known project, and make the one of ``images`` or, where there is none, the demo.
 
     Doing it again finds what is there: images are known by their hash. A project that cannot be
     attached or filled is said, and stops nothing: it is mended in the Label Studio that runs.
+
+    Parameters
+    ----------
+    images
+        A folder to make a project of.
+    on_image
+        Called before each image that is brought in.
+
+    Raises
+    ------
+    LabelStudioError
+        Label Studio does not tell which projects it has.
+    ServiceFailed
+        By ``on_image``.
     """
     home = services.settings.home
     folders = known_folders(home)
@@ -38,11 +62,12 @@ def open_projects(services: Services, images: Path | None, terminal: Terminal) -
     ]
     demo = home / "demo"
     if images is not None:
-        opened += _open_folder(services, images, present, terminal)
+        opened += _open_folder(services, images, present, terminal, on_image)
     elif present.keys().isdisjoint(known) or folders.get(str(demo / "images")) in present:
-        with terminal.working("Generating the demo's cell fields"):
-            folder = write_demo(demo)
-        opened += _open_folder(services, folder, present, terminal, DEMO_TITLE)
+        with _said("The demo", terminal):
+            with terminal.working("Generating the demo's cell fields"):
+                folder = write_demo(demo)
+            opened += _open_folder(services, folder, present, terminal, on_image, DEMO_TITLE)
     return list({project.id: project for project in opened}.values())
 
 
@@ -53,11 +78,24 @@ def _attached(
     if id not in present:
         terminal.say(f"Project {id} ({title}) is not in Label Studio any more.")
         return []
-    try:
+    with _said(f"Project {id} ({title})", terminal):
         return [attach(services, id)]
-    except BackendError as error:
-        terminal.warn(f"Project {id} ({title}): {error}")
-        return []
+    return []
+
+
+@contextmanager
+def _said(what: str, terminal: Terminal) -> Iterator[None]:
+    """Say what went wrong with a project, and go on."""
+    try:
+        yield
+    except ServiceFailed:  # of the loop, not of the project
+        raise
+    except (BackendError, OSError) as error:
+        terminal.warn(f"{what}: {error}")
+    except SQLAlchemyError as error:
+        if not (said := mending.in_words(error)):
+            raise
+        terminal.warn(f"{what}: {said}")
 
 
 def _open_folder(
@@ -65,17 +103,16 @@ def _open_folder(
     folder: Path,
     present: Container[int],
     terminal: Terminal,
+    on_image: Callable[[], object] | None,
     title: str = "",
 ) -> list[Project]:
     """Make, attach and fill the folder's project where that was not done yet, or say why not."""
     folder = folder.resolve()
-    try:
+    with _said(str(folder), terminal):
         project = _project_of(services, folder, present, title, terminal)
-        _fill(services, project, folder, terminal)
-    except BackendError as error:
-        terminal.warn(f"{folder}: {error}")
-        return []
-    return [project]
+        _fill(services, project, folder, terminal, on_image)
+        return [project]
+    return []
 
 
 def _project_of(
@@ -114,8 +151,16 @@ def _tell(alike: Alike, folder: Path, terminal: Terminal) -> None:
         )
 
 
-def _fill(services: Services, project: Project, folder: Path, terminal: Terminal) -> None:
+def _fill(
+    services: Services,
+    project: Project,
+    folder: Path,
+    terminal: Terminal,
+    on_image: Callable[[], object] | None,
+) -> None:
     def show(number: int, total: int, name: str) -> None:
+        if on_image:
+            on_image()
         terminal.update(f"Importing {number + 1} of {total}: {name}")
 
     def wait() -> None:

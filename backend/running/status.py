@@ -61,11 +61,12 @@ def status_of(services: Services) -> Status:
 
 
 def _project(services: Services, project: Project) -> ProjectStatus:
+    corrected = services.annotations.corrected_count(project.id)
     return ProjectStatus(
         id=project.id,
         title=project.title,
         champion=services.registry.champion_id(str(project.id)),
-        corrected=services.annotations.corrected_count(project.id),
-        next_milestone=next(upcoming_milestones(services, project), None),
+        corrected=corrected,
+        next_milestone=next(upcoming_milestones(services, project, corrected), None),
         runs=tuple(run.to_json() for run in services.runs.all(project.id)),
     )

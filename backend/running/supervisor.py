@@ -72,10 +72,20 @@ class Supervisor:
             A service died too often.
         """
         while True:
-            for process in list(self._processes):
-                if process.exit_code is not None:
-                    self._restart(process)
+            self.revive()
             time.sleep(WATCH_EVERY_S)
+
+    def revive(self) -> None:
+        """Start again what has died.
+
+        Raises
+        ------
+        ServiceFailed
+            A service died too often.
+        """
+        for process in list(self._processes):
+            if process.exit_code is not None:
+                self._restart(process)
 
     def stop(self) -> None:
         """End all processes, the last started first."""

@@ -71,7 +71,9 @@ class Terminal:
 
     def update(self, words: str) -> None:
         """Change the words of what goes on."""
-        if self._status is not None:
+        if self._status is None:  # a line was printed meanwhile
+            self._spin(words)
+        else:
             self._status.update(escape(words))
 
     def say(self, words: str = "") -> None:

@@ -95,7 +95,7 @@ def ended(services: Services) -> Run | None:
 
 
 def is_served(services: Services, task: int, run: Run) -> bool:
-    served = services.predictions.latest(PROJECT, task)
+    served = services.predictions.last_shown(PROJECT, task)
     return served is not None and served.served.startswith(f"{run.candidate}+")
 
 

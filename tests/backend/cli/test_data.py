@@ -82,7 +82,7 @@ def test_counts_are_taken_out_from_a_home_on_a_full_disk(run: Run, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--pages", "second"), "first or all"),
+        (("--pages", "second"), "not one of 'first', 'all'"),
         (("--classes", "Nucleus"), "from-annotations"),
         ((), "There is no project yet"),
     ],

@@ -76,6 +76,7 @@ def test_a_replay_that_would_go_on_otherwise_is_refused(
         (("--one-based",), {}, "one_based False"),
         ((), {"PRESET": "fast"}, "preset default, .* preset fast"),
         ((), {"ITERATIONS": "3"}, "iterations 2"),
+        ((), {"CONTRAST": "none"}, "contrast of the preset, .* contrast none"),
         ((), {"MILESTONES": "4,8"}, r"milestones \[3, 5, 10, 20, 40, 80\], .* milestones \[4, 8\]"),
         ((), {"MILESTONE_STEP": "7"}, "milestone_step 50"),
         ((), {"DEFAULT_CLASS": "Nucleus"}, "default_class"),

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from backend.datasets.voc import write_voc
+from backend.errors import LabelStudioMissing
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
@@ -73,10 +74,12 @@ class MemoryLabelStudio:
         yield from self.kept.values()
 
     def task(self, id: int) -> dict[str, Any]:
+        if id not in self.kept:
+            raise LabelStudioMissing(f"There is no task {id}.")
         return self.kept[id]
 
     def import_task(self, project: int, png: bytes, name: str, data: dict[str, Any]) -> int:
-        id = len(self.kept) + 1
+        id = max(self.shown, default=0) + 1
         self.shown[id] = png
         self.kept[id] = {"id": id, "data": {"image": f"/{name}", **data}, "annotations": []}
         return id

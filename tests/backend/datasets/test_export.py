@@ -16,7 +16,7 @@ from PIL import Image
 from backend.datasets import export
 from backend.datasets.export import export_counts, export_csv, export_voc
 from backend.datasets.folder import labelled_folder
-from backend.datasets.rawfiles import depth_of
+from backend.datasets.rawfiles import told_of
 from backend.datasets.voc import read_voc
 from backend.errors import BadRequest, NotFound
 from backend.labelstudio.interface import LabellingInterface
@@ -132,13 +132,13 @@ def test_a_tiff_larger_than_pillow_opens_is_exported(
 
 def test_the_depth_of_a_png_that_pillow_would_warn_of_is_told(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((9_500, 9_500), np.uint8)).save(tmp_path / "l.png", compress_level=1)
-    assert depth_of(tmp_path / "l.png") == 1
+    assert told_of(tmp_path / "l.png") == (1, False)
 
 
 def test_a_colour_tiff_of_16_bit_has_depth_3(tmp_path: Path) -> None:
     levels = np.zeros((48, 64, 3), np.uint16)
     tifffile.imwrite(tmp_path / "c.tif", levels, photometric="rgb")
-    assert depth_of(tmp_path / "c.tif") == 3
+    assert told_of(tmp_path / "c.tif") == (3, False)
 
 
 def test_an_export_into_a_folder_that_holds_something_is_refused(
@@ -261,12 +261,34 @@ def test_images_of_one_name_are_told_apart_by_the_same_names_in_all_exports(
     assert [path.name for path in (tmp_path / "out" / "annotations").iterdir()] == ["a-2.xml"]
 
 
-@pytest.mark.parametrize("content", [b"", b"II*\0\x08\0\0\0"])
+@pytest.mark.parametrize("content", [b"", b"II*\0", b"II*\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"])
 def test_boxes_of_an_image_whose_file_was_damaged_since_are_exported_all_the_same(
     services: Services, project: int, put: Put, tmp_path: Path, content: bytes
 ) -> None:
     services.images.path(put(1, "a.png", corrected=[CELL])).write_bytes(content)
-    assert export_csv(services, project, tmp_path / "b.csv").boxes == 1
+    put(2, "b.png", corrected=[CELL])
+    assert export_csv(services, project, tmp_path / "b.csv").boxes == 2
+    done = export_voc(services, project, tmp_path / "out")
+    assert done.notes == ("a.png: its raw file is damaged, only its boxes came",)
+    assert [path.name for path in (tmp_path / "out" / "images").iterdir()] == ["b.png"]
+    voc = tmp_path / "out" / "annotations" / "a.xml"
+    assert "<depth>1</depth>" in voc.read_text()
+    assert len(read_voc(voc).boxes) == 1
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["notes"] == [*done.notes]
+
+
+def test_a_page_of_a_stack_that_was_damaged_since_is_left_out_of_an_export(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    stack = np.arange(2 * 48 * 64, dtype=np.uint16).reshape(2, 48, 64)
+    tifffile.imwrite(tmp_path / "s.tif", stack, photometric="minisblack")
+    content = (tmp_path / "s.tif").read_bytes()
+    sha256 = put(1, "s-page2.tif", corrected=[CELL], data=content, page=1)
+    services.images.path(sha256).write_bytes(content[:-100])
+    done = export_voc(services, project, tmp_path / "out")
+    assert done.notes == ("s-page2.tif: its raw file is damaged, only its boxes came",)
+    assert not (tmp_path / "out" / "images").exists()
+    assert len(read_voc(tmp_path / "out" / "annotations" / "s-page2.xml").boxes) == 1
 
 
 def test_boxes_that_look_wrong_are_exported_as_drawn_and_listed(

@@ -177,6 +177,34 @@ def test_a_task_made_before_it_was_noted_is_taken_not_made_again(
     assert [image.task for image in services.images.all(other.id)] == [1, 2, 3]
 
 
+def test_a_task_that_the_list_left_out_is_taken_not_made_again(
+    services: Services,
+    label_studio: Any,
+    project: int,
+    folder: Path,
+    save_voc: Save,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    xml = save_voc(folder.parent / "voc" / "c.xml", [CELL], name="c.tif").parent
+    import_folder(services, project, folder, xml)
+    del label_studio.kept[1]
+    # Deleted while the list was read: the third moved up to the page that was read.
+    monkeypatch.setattr(label_studio, "tasks", lambda project: [label_studio.kept[2]])
+    done = import_folder(services, project, folder, xml)
+    assert (done.tasks, done.known, done.annotated) == (1, 2, 0)
+    assert "c.xml not used: its image is annotated already" in done.notes
+
+
+@pytest.mark.parametrize("other", [{"data": {"sha256": "0" * 64}}, {"project": 77}])
+def test_a_task_of_another_image_or_project_under_the_number_that_is_known_is_not_taken(
+    services: Services, label_studio: Any, project: int, folder: Path, other: dict[str, Any]
+) -> None:
+    import_folder(services, project, folder)
+    label_studio.kept = {id: task | other for id, task in label_studio.kept.items()}
+    label_studio.tasks = lambda project: []
+    assert import_folder(services, project, folder).tasks == 3
+
+
 def test_a_corrupt_file_is_named_and_the_others_come_in(
     services: Services, label_studio: Any, project: int, folder: Path
 ) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
@@ -79,12 +78,6 @@ def test_a_file_without_boxes_is_written_and_read(tmp_path: Path) -> None:
     read = read_voc(path)
     assert (read.name, read.width, read.height, read.boxes) == ("näme & <co>.tif", *SIZE, ())
     assert read.notes == ()
-
-
-def test_an_open_file_can_be_written_to() -> None:
-    target = io.BytesIO()
-    write_voc(target, "a.png", 10, 10, 1, [Box(1, 1, 2, 2, "N")])
-    assert target.getvalue() == voc_bytes("a.png", 10, 10, 1, [Box(1, 1, 2, 2, "N")])
 
 
 def test_a_write_leaves_no_other_file_behind(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def test_what_a_killed_write_left_does_not_make_a_folder_somebodys(tmp_path: Pat
         (["A.png", "a.png"], ["A", "a-2"]),
         (["a-2.png", "a.png", "a.tif"], ["a-2", "a", "a-3"]),
         (["../../etc/passwd.png", "C:\\x\\y.tif"], ["passwd", "y"]),
+        (["a.png", "a-2.png", "A.png", "a.tif"], ["a", "a-2", "A-3", "a-4"]),
+        (["a.png", "a.png", "a-2.png", "a-2.png"], ["a", "a-2", "a-2-2", "a-2-3"]),
         (["..", "", "what?.png"], ["image", "image-2", "what_"]),
         (["\u00e4.png", "a\u0308.png"], ["\u00e4", "a\u0308-2"]),
     ],
@@ -92,6 +94,19 @@ def test_what_a_killed_write_left_does_not_make_a_folder_somebodys(tmp_path: Pat
 def test_every_image_gets_a_safe_stem_of_its_own(names: list[str], stems: list[str]) -> None:
     unique = UniqueNames()
     assert [unique.stem(name) for name in names] == stems
+
+
+def test_many_images_of_one_name_are_numbered_without_each_number_being_tried_anew() -> None:
+    unique, tried = UniqueNames(), []
+
+    class Watched(set[str]):
+        def __contains__(self, key: object) -> bool:
+            tried.append(key)
+            return super().__contains__(key)
+
+    unique._taken = Watched()
+    assert [unique.stem("a.png") for _ in range(500)][-1] == "a-500"
+    assert len(tried) < 1500
 
 
 def test_counts_have_a_row_for_each_class_and_a_density_per_thousand_pixels() -> None:

@@ -91,6 +91,15 @@ def test_a_port_that_another_program_has_is_told(settings: Settings, taken_port:
     assert "CYTOLOOP_PORT" in found.mend
 
 
+def test_an_address_that_cytoloop_cannot_listen_on_is_told_with_what_to_do(
+    away: Settings,
+) -> None:
+    elsewhere = away.model_copy(update={"host": "nowhere.invalid"})
+    (found,) = examine(elsewhere, (looking.web,))
+    assert found.mend.startswith("Cytoloop cannot listen on nowhere.invalid:")
+    assert "choose another CYTOLOOP_HOST or --port" in found.mend
+
+
 def test_a_label_studio_that_is_away_is_told(settings: Settings) -> None:
     found = only(looking.label_studio(Patient(settings)))
     assert (found.level, found.says) == ("fail", "no Label Studio answers at http://127.0.0.1:9")

@@ -159,11 +159,21 @@ def test_reading_is_tried_again_when_a_proxy_fails_and_writing_never(server: Any
     assert [method for method, _, _ in server.asked] == ["GET", "GET", "GET", "POST"]
 
 
-def test_what_is_no_label_studio_is_named(server: Any) -> None:
-    server.answers["/api/version"] = b"<html>a router's page</html>"
+@pytest.mark.parametrize("answer", [b"<html>a router's page</html>", {"name": "Other"}, ["1.0"]])
+@pytest.mark.parametrize(
+    ("token", "path"),
+    [
+        (LEGACY, "/api/version"),
+        (LEGACY, "/api/current-user/whoami"),
+        (PERSONAL, "/api/token/refresh/"),
+    ],
+)
+def test_what_is_no_label_studio_is_named(server: Any, token: str, path: str, answer: Any) -> None:
+    server.answers |= {"/api/version": {"release": "1.23.2"}, path: answer}
 
-    with pytest.raises(LabelStudioError, match="is a Label Studio there"):
-        LabelStudio(server.url, LEGACY).check()
+    where = rf"{server.url}{path} did not answer as Label Studio does; is one there\?"
+    with pytest.raises(LabelStudioError, match=where):
+        LabelStudio(server.url, token).check()
 
 
 def test_an_answer_that_was_broken_off_is_none(server: Any) -> None:

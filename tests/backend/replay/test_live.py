@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -8,14 +10,18 @@ import pytest
 from backend.errors import BadRequest
 from backend.labelstudio.client import LabelStudio
 from backend.replay import live
+from backend.replay.ledger import Ledger
 from backend.replay.live import LiveDesk
+from backend.replay.playing import Play
 from backend.services import Services
 from backend.store.predictions import Watch
 from backend.store.runs import State
+from model.classical import CLASSICAL_ID
 from model.policy import Policy
 from model.starter import STARTER_ID
 
 SERVED = f"{STARTER_ID}+t0.4"
+FROM_STARTER = {"first_version": STARTER_ID}
 SHOWN = {"id": 7, "model_version": SERVED, "result": []}
 
 
@@ -52,6 +58,36 @@ def test_no_replay_is_played_where_tasks_open_otherwise_than_served(
     blind = services.projects.change(project, blind=True)
     with pytest.raises(BadRequest, match="--with-boxes"):
         LiveDesk(services, blind)
+
+
+def test_a_replay_keeps_to_the_boxes_that_its_project_is_shown(
+    services: Services, project: int, desk: LiveDesk, tmp_path: Path
+) -> None:
+    ledger = Ledger(tmp_path / "effort.csv")
+    began = desk.chosen(Play())
+    old = {name: chosen for name, chosen in began.items() if name != "least_work"}
+    ledger.keep_to(old)
+    ledger.keep_to(began)
+    others = LiveDesk(services, services.projects.change(project, least_work=False))
+    with pytest.raises(BadRequest, match=r"began with least_work True, .* with least_work False"):
+        ledger.keep_to(others.chosen(Play()))
+
+
+def test_a_replay_keeps_to_the_size_of_the_cells_that_its_starter_was_told(
+    services: Services, project: int, tmp_path: Path
+) -> None:
+    own = replace(services, settings=services.settings.model_copy(update=FROM_STARTER))
+    desk = LiveDesk(own, own.projects.get(project))
+    ledger = Ledger(tmp_path / "effort.csv")
+    ledger.keep_to(desk.chosen(Play()))
+    starter = own.registry.champion(str(project))
+    own.registry.set_policy(
+        str(project), starter, lambda policy: replace(policy, cell_diameter_px=40.0)
+    )
+    with pytest.raises(BadRequest, match=r"cell_diameter_px None, .* cell_diameter_px 40"):
+        ledger.keep_to(desk.chosen(Play()))
+    own.registry.promote(str(project), CLASSICAL_ID)
+    ledger.keep_to(desk.chosen(Play()))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,13 @@ def test_a_ledger_is_appended_to_and_goes_on_after_a_line_that_was_cut_off(tmp_p
     with path.open(encoding="utf-8") as lines:
         assert [row["added"] for row in csv.DictReader(lines)] == ["3", "3", "1"]
     assert Ledger(path).rows[0].seconds == 3 * 7 + 7 * 0.5 + 5
+
+
+@pytest.mark.parametrize("mark", ["\u0085", "\u2028", "\x0b", "\x1c", "\n", '"'])
+def test_a_name_that_holds_what_else_ends_a_line_stays_whole(tmp_path: Path, mark: str) -> None:
+    row = replace(a_row(1, added=3), image=f"plate{mark}1.png")
+    Ledger(tmp_path / "effort.csv").add(row)
+    assert Ledger(tmp_path / "effort.csv").rows == [row]
 
 
 def test_a_ledger_goes_on_as_it_began_and_not_otherwise(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from backend.credentials import Credentials
-from backend.running.loop import welcome
+from backend.errors import LabelStudioError
+from backend.running.loop import run_loop, welcome
 from backend.running.terminal import Terminal
 from backend.services import Services, build_services
 from backend.settings import Settings
+from benchmarks.installation import free_port
 
 
 def test_label_studios_password_is_told_as_the_one_of_before_a_change_there(
@@ -36,3 +38,13 @@ def test_as_many_logins_are_told_to_be_kept_as_are_shown(
     said = capsys.readouterr().out
     assert said.count("user ") == (1 if label_studio else 2)
     assert f"\n{kept} kept in {tmp_path}/credentials.json." in said
+
+
+def test_the_logins_are_told_before_the_images_come_in(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("backend.running.loop._stages", lambda *_: [])
+    own = settings.model_copy(update={"port": free_port()})
+    with pytest.raises(LabelStudioError):  # it is away
+        run_loop(own)
+    assert "Label cells   http://127.0.0.1:9\n" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from PIL import Image
 
 from backend.errors import BadRequest, LabelStudioError
+from backend.running.errors import ServiceFailed
 from backend.running.loop import run_loop
 from backend.running.projects import DEMO_TITLE, open_projects
 from backend.running.terminal import Terminal
 from backend.services import Services
 from backend.settings import Settings
 from backend.store.tables import metadata
-from tests.backend.conftest import LABEL_CONFIG
+from tests.backend.conftest import LABEL_CONFIG, no_room
 
 #: Nobody can draw boxes with it.
 POLYGONS = LABEL_CONFIG.replace("RectangleLabels", "PolygonLabels")
@@ -185,6 +187,46 @@ def test_a_project_that_could_not_be_attached_is_that_of_its_folder_at_the_next_
     assert f"! {folder}: Label Studio answered 400" in capsys.readouterr().out
     studio.known[1]["title"] = "reachable"
     assert opened(services, folder) == [1]
+
+
+def test_a_label_config_that_is_not_there_is_said_and_stops_nothing(
+    services: Services, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = own_project(services, studio)
+    nowhere = services.settings.model_copy(update={"label_config": tmp_path / "no.xml"})
+    own = replace(services, settings=nowhere)
+    own.__dict__["label_studio"] = studio
+    folder = folder_of_one(tmp_path / "plates")
+    assert opened(own, folder) == [mine]
+    told = capsys.readouterr().out
+    assert f"! {folder}: " in told
+    assert "no.xml" in told
+
+
+def test_a_database_without_room_is_said_and_stops_nothing(
+    services: Services, studio: Studio, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = own_project(services, studio)
+    folder = folder_of_one(tmp_path / "plates")
+    with no_room():
+        assert opened(services, folder) == [mine]
+    told = capsys.readouterr().out
+    assert "The database cannot be read or written" in told
+
+
+def test_services_are_looked_after_at_each_image_and_their_end_ends_the_start(
+    services: Services, studio: Studio, tmp_path: Path
+) -> None:
+    looks: list[int] = []
+    folder = folder_of(tmp_path / "plates", range(3))
+    open_projects(services, folder, Terminal(), lambda: looks.append(len(studio.imported)))
+    assert looks == [0, 1, 2]
+
+    def give_up() -> None:
+        raise ServiceFailed("Worker died 6 times.")
+
+    with pytest.raises(ServiceFailed):
+        open_projects(services, folder, Terminal(), give_up)
 
 
 def test_a_project_that_no_image_can_be_brought_into_is_said_and_stays_attached(

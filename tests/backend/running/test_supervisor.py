@@ -79,6 +79,22 @@ def test_a_service_that_dies_is_started_again(supervisor, report, shell, written
     assert written_pid("mortal") != first
 
 
+def test_what_died_is_started_again_at_one_look(
+    supervisor, report, shell, written_pid, ends, monkeypatch
+):
+    monkeypatch.setattr(supervisor_module.time, "sleep", lambda seconds: None)
+    supervisor.start([shell("mortal")])
+    first = written_pid("mortal")
+    supervisor.revive()
+    assert written_pid("mortal") == first
+
+    os.kill(first, signal.SIGKILL)
+    assert ends(first)
+    supervisor.revive()
+
+    assert report.lines[-2:] == ["restarting mortal: was ended by SIGKILL.", "ready mortal"]
+
+
 @pytest.mark.integration
 def test_a_service_that_keeps_dying_ends_the_watch_with_its_reason(supervisor, shell, monkeypatch):
     monkeypatch.setattr(supervisor_module, "RESTARTS", 1)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from backend.running.terminal import Terminal
 
@@ -15,3 +18,12 @@ def test_titles_and_paths_are_shown_as_they_are(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     for words in ("[old] blood, plate [/A]", "1 ([/A])", "! [/A].png"):
         assert words in said
+
+
+def test_what_goes_on_is_shown_again_after_a_line_that_was_printed_meanwhile() -> None:
+    terminal = Terminal()
+    terminal.console = Console(file=io.StringIO(), force_terminal=True)
+    with terminal.working("Importing"):
+        terminal.warn("Worker was ended by SIGKILL.")
+        terminal.update("Importing 2 of 3")
+    assert "Importing 2 of 3" in terminal.console.file.getvalue()  # type: ignore[attr-defined]
