@@ -23,6 +23,7 @@ from backend.services import Services
 from model.boxes import Box
 from model.label_guard import SetAside, summary
 from model.wording import counted, first_of
+from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 
 ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", EXPORTED
@@ -184,10 +185,9 @@ def _turned(services: Services, images: Sequence[KnownImage]) -> list[str]:
 
 def _is_turned(services: Services, image: KnownImage) -> bool:
     try:
-        _, turned = told_of(services.images.path(image.stored.sha256))
+        return is_turned(services.images.path(image.stored.sha256))
     except (NotFound, UnreadableImage):  # gone or damaged since: its boxes are known all the same
         return False
-    return turned
 
 
 def _warnings(images: Sequence[KnownImage], fate: str) -> list[str]:

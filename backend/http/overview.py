@@ -112,7 +112,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         next_milestone=upcoming,
         progress=way_to(upcoming, corrected, project.milestones, step),
         active=services.runs.active(project.id),
-        ended=tuple(services.runs.decided(project.id, DECISIONS_SHOWN)),
+        ended=tuple(services.runs.ended(project.id, DECISIONS_SHOWN)),
         capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
         exportable=tuple(which for which, there in boxes.items() if there),
     )

@@ -80,7 +80,8 @@ def sweep(services: Services) -> None:
     """Remove what is of no use any more in the folders of runs that ended.
 
     That is what trainings left while nobody worked on them, and what the runs froze. Of each
-    project the newest stays: by that it is chosen anew which boxes are shown (``show_anew``).
+    project the newest that can be read stays: by that it is chosen anew which boxes are shown
+    (``show_anew``).
     """
     kept = set[int]()
     for run in services.runs.all():
@@ -88,11 +89,19 @@ def sweep(services: Services) -> None:
             continue
         shutil.rmtree(_working(services, run.id), ignore_errors=True)
         snapshot = snapshot_file(services.settings, run.id)
-        if run.snapshot and run.project not in kept and snapshot.exists():
+        if run.snapshot and run.project not in kept and _is_readable(snapshot):
             kept.add(run.project)
         else:
             with suppress(OSError):
                 snapshot.unlink()
+
+
+def _is_readable(snapshot: Path) -> bool:
+    try:
+        DatasetSnapshot.load(snapshot)
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
 
 
 def _outcome(services: Services, run: Run, waiting: Run) -> Outcome:

@@ -28,7 +28,7 @@ def is_free(host: str, port: int) -> bool:
                 return False
             raise RunningError(
                 f"Cytoloop cannot listen on {host}:{port} ({error.strerror}): choose another "
-                "CYTOLOOP_HOST or --port."
+                "CYTOLOOP_HOST or port."
             ) from error
     return True
 

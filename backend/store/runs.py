@@ -154,11 +154,10 @@ class Runs:
         query = select(runs).order_by(runs.c.id.desc())
         return self._read(query if project is None else query.where(runs.c.project == project))
 
-    def decided(self, project: int, most: int) -> list[Run]:
+    def ended(self, project: int, most: int) -> list[Run]:
         """Return so many runs of a project that ended last, newest end first.
 
-        Less those that another one took along: they were opened after it and end before it, with
-        nothing decided.
+        Less those that another one took along: they were opened after it and end before it.
         """
         query = (
             select(runs)

@@ -29,7 +29,7 @@ def learned(backbone: str, seed: int, ap50: float) -> dict[str, object]:
 def options(tmp_path: Path) -> argparse.Namespace:
     return argparse.Namespace(
         out=tmp_path, backbones=["small", "large"], sets=["bccd", "usiigaci"], seeds=2,
-        minutes=10.0, teach=0, judge=6, threads=1,
+        minutes=10.0, teach=0, judge=6, threads=1, trained=None,
     )  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def test_an_address_that_cytoloop_cannot_listen_on_is_told_with_what_to_do(
     elsewhere = away.model_copy(update={"host": "nowhere.invalid"})
     (found,) = examine(elsewhere, (looking.web,))
     assert found.mend.startswith("Cytoloop cannot listen on nowhere.invalid:")
-    assert "choose another CYTOLOOP_HOST or --port" in found.mend
+    assert "choose another CYTOLOOP_HOST or port" in found.mend
 
 
 def test_a_label_studio_that_is_away_is_told(settings: Settings) -> None:

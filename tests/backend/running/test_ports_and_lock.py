@@ -43,7 +43,7 @@ def test_a_port_that_was_let_go_is_free():
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
 def test_an_address_that_nobody_can_listen_on_is_named_with_what_to_do(host: str):
-    said = rf"cannot listen on {host}:9090 \(.+\): choose another CYTOLOOP_HOST or --port"
+    said = rf"cannot listen on {host}:9090 \(.+\): choose another CYTOLOOP_HOST or port"
     with pytest.raises(RunningError, match=said) as raised:
         require_free(host, 9090, "Cytoloop", "--port", "CYTOLOOP_PORT")
     assert not isinstance(raised.value, PortBusy)

@@ -79,6 +79,7 @@ def test_a_service_that_dies_is_started_again(supervisor, report, shell, written
     assert written_pid("mortal") != first
 
 
+@pytest.mark.integration
 def test_what_died_is_started_again_at_one_look(
     supervisor, report, shell, written_pid, ends, monkeypatch
 ):

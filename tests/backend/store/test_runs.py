@@ -37,8 +37,8 @@ def test_the_runs_that_ended_last_come_first_less_those_that_were_taken_along(st
     store.finish(taken, "covered")
     for run in (third, first):
         store.finish(run, "failed")
-    assert [run.id for run in store.decided(1, 5)] == [first, third, second]
-    assert [run.id for run in store.decided(1, 2)] == [first, third]
+    assert [run.id for run in store.ended(1, 5)] == [first, third, second]
+    assert [run.id for run in store.ended(1, 2)] == [first, third]
     assert [run.id for run in store.unfinished(1)] == [waiting]
     assert store.has_learned(1)
     assert not store.has_learned(2)
