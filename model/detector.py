@@ -114,7 +114,7 @@ def _refining(heads: RoIHeads, features: int) -> RefiningHeads:
         bbox_reg_weights=heads.box_coder.weights,
         score_thresh=heads.score_thresh,
         nms_thresh=heads.nms_thresh,
-        detections_per_img=heads.detections_per_img,
+        detections_per_img=heads.detections_per_img,  # torchvision's own cut; ours: as_detections
     )
     refining.refiner = Refiner(copy.deepcopy(heads.box_head), features)
     return refining

@@ -15,7 +15,7 @@ from torchvision.ops.poolers import initLevelMapper
 #: Bins of a region, across and down, and samples in each.
 BINS, SAMPLES = 7, 2
 #: Cells of a map, across and down, that regions are pooled from by matrices. Larger regions are
-#: left to RoIAlign: two thousand windows would take more memory than all else does.
+#: left to RoIAlign: their windows would take too much memory (docs/speed.md).
 WINDOWS = (6, 8, 10, 13, 16)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -270,13 +269,14 @@ class _Importer:
         stored = self._services.images.add(self._project, *key, name, *size)
         if stored.name != name:
             self._other_names.append(f"{name} as {stored.name}")
-        if (task := self._tasks.get(key) or self._left_out_of_list(stored)) is None:
-            task = self._tasks[key] = _Known(self._new_task(record, name))
+        if (task := self._tasks.get(key) or self._unlisted(stored)) is None:
+            task = _Known(self._new_task(record, name))
             self._done.tasks += 1
         elif key in self._brought:
             self._done.doubled += 1
         else:
             self._done.known += 1
+        self._tasks[key] = task
         self._brought.add(key)
         self._services.images.attach_task(self._project, *key, task.id)
         # An annotation speaks of one image: of a many-page file the first.
@@ -287,22 +287,23 @@ class _Importer:
             else:
                 self._tasks[key] = _Known(task.id, self._annotate(task.id, path, record))
 
-    def _left_out_of_list(self, stored: StoredImage) -> _Known | None:
+    def _unlisted(self, stored: StoredImage) -> _Known | None:
         """Return the task that shows an image though Label Studio's list left it out, if one does.
 
         Where a task is deleted while the list is read, those after it move up by a place, and one
         of them from the next page to the page that was read.
         """
-        key = stored.sha256, stored.page
-        if stored.task is not None:
-            with suppress(LabelStudioMissing):
-                task = self._services.label_studio.task(stored.task)
-                data = TaskData.of(task)
-                # A Label Studio put back from a copy may have given its number to another task.
-                of_project = task.get("project", self._project) == self._project
-                if of_project and (data.sha256, data.page) == key:
-                    self._tasks[key] = _Known.of(task)
-        return self._tasks.get(key)
+        if stored.task is None:
+            return None
+        try:
+            task = self._services.label_studio.task(stored.task)
+        except LabelStudioMissing:
+            return None
+        data = TaskData.of(task)
+        # A Label Studio put back from a copy may have given its number to another task.
+        of_project = task.get("project", self._project) == self._project
+        same = of_project and (data.sha256, data.page) == (stored.sha256, stored.page)
+        return _Known.of(task) if same else None
 
     def _new_task(self, record: ImageRecord, name: str) -> int:
         matched = matched_address(self._services, self._project, record.sha256, record.page)

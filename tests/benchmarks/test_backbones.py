@@ -74,6 +74,9 @@ def test_speed_is_measured_of_the_starter_and_of_all_that_was_learned_together(
     assert [key["view"] for key in keys] == ["working", "large"] * 2
     assert keys[0]["backbones"] == ["small", "large"]
     assert [key["backbone"] for key, _ in steps(options)] == [REFERENCES[0], "small", "large"]
+    assert "trained" not in keys[0]  # so that lines of before are found
+    options.trained = "versions/{set}"
+    assert [key["trained"] for key, _ in speeds(options)] == ["versions/{set}"] * 4
 
 
 def test_a_mosaic_is_laid_with_images_of_any_size_side_by_side() -> None:

@@ -218,19 +218,28 @@ def test_what_runs_froze_goes_when_they_ended_but_for_the_newest_of_each_project
     for file in files:
         snapshot.save(file)
     (files[0].parent / "training").mkdir()
+    damaged = snapshot_file(services.settings, ended[2])
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_text("{")
+    assert services.runs.get(ended[2]).snapshot
     sweep(services)
     sweep(services)
-    assert [file.exists() for file in files] == [False, True, True, False]
+    assert [file.exists() for file in (*files, damaged)] == [False, True, True, False, False]
     assert list(files[0].parent.iterdir()) == []
 
 
-def test_progress_is_written_once_a_second_and_at_each_new_stage(
-    services: Services, project: int
-) -> None:
-    run = run_of(services, project)
+@pytest.fixture
+def reporting(services: Services, project: int) -> tuple[Run, Reporter, list[float]]:
+    """A run under way, what writes its progress, and the time by which it does."""
+    run, now = run_of(services, project), [0.0]
     services.runs.start(run.id)
-    now = [0.0]
-    report = Reporter(services.runs, run.id, clock=lambda: now[0])
+    return run, Reporter(services.runs, run.id, clock=lambda: now[0]), now
+
+
+def test_progress_is_written_once_a_second_and_at_each_new_stage(
+    services: Services, reporting: tuple[Run, Reporter, list[float]]
+) -> None:
+    run, report, now = reporting
 
     def told(stage: str, fraction: float, at: float) -> tuple[str, float]:
         now[0] = at
@@ -265,12 +274,9 @@ def test_a_run_ended_from_outside_stops_at_its_next_progress(
 
 
 def test_a_store_that_is_away_for_a_moment_ends_no_training_at_a_mere_progress(
-    services: Services, project: int
+    services: Services, reporting: tuple[Run, Reporter, list[float]]
 ) -> None:
-    run = run_of(services, project)
-    services.runs.start(run.id)
-    now = [0.0]
-    report = Reporter(services.runs, run.id, clock=lambda: now[0])
+    run, report, now = reporting
     moved = services.settings.home / "moved.db"
     tables = services.settings.home / "cytoloop.db"
     services.engine.dispose()

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,7 +84,8 @@ def test_a_service_that_dies_is_started_again(supervisor, report, shell, written
 def test_what_died_is_started_again_at_one_look(
     supervisor, report, shell, written_pid, ends, monkeypatch
 ):
-    monkeypatch.setattr(supervisor_module.time, "sleep", lambda seconds: None)
+    shorter = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
+    monkeypatch.setattr(supervisor_module, "time", shorter)
     supervisor.start([shell("mortal")])
     first = written_pid("mortal")
     supervisor.revive()
