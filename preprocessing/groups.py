@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.arrays import Float64
 from preprocessing.contrast import ContrastConfig, ContrastMode
 from preprocessing.errors import GroupsError
-from preprocessing.histograms import Levels
 from preprocessing.matching import Template
 from preprocessing.quantiles import QUANTILES, QuantileProfile, distance
 
@@ -69,9 +69,9 @@ class ContrastGroups:
 
     config: ContrastConfig
     names: tuple[str, ...]
-    centres: Levels
+    centres: Float64
     templates: tuple[Template, ...]
-    limits: NDArray[np.float64]
+    limits: Float64
     least_sharpness: float = ANY_SHARPNESS
 
     @classmethod
@@ -138,9 +138,18 @@ class ContrastGroups:
         # TypeError: a config that is JSON but of other words than ours
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise GroupsError(
-                f"{path} holds no contrast groups ({error}): take them from the version's "
-                "folder again, or fit them anew."
+                f"{path} holds no contrast groups ({_why(path, error)}): take them from the "
+                "version's folder again, or fit them anew."
             ) from error
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Say why a file cannot be loaded; numpy takes what is no archive for a pickle."""
+    if isinstance(error, OSError):
+        return str(error.strerror or error)
+    if not zipfile.is_zipfile(path):
+        return "it is no .npz file"
+    return "it was written for something else" if isinstance(error, KeyError) else str(error)
 
 
 def _from_arrays(arrays: dict[str, NDArray[Any]]) -> ContrastGroups:

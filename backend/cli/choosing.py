@@ -53,8 +53,8 @@ def choose_version(registry: Registry, wanted: str | None, project: Project | No
     """Return the version asked for, or the one that stands nearest.
 
     That is the project's champion; where no project was named, that of the only one that has one,
-    else the newest trained version that was not refused, else the registry's first. What is chosen
-    without being named is said aloud.
+    else the newest trained version that was neither refused nor rolled back, else the registry's
+    first. What is chosen without being named is said aloud.
     """
     if wanted:
         return Choice(registry.get(wanted), str(project.id) if project else None)

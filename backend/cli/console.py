@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ from preprocessing.errors import PreprocessingError
 EXPECTED = (BackendError, ModelError, PreprocessingError, OSError)
 EXIT_CODE = 2
 NOTES_SHOWN = 20
+#: What is written where a terminal or a pipe has not the character, as in Latin-1; else a "?".
+INSTEAD = {"✓": "+", "✗": "-", "–": "-", "…": "...", "≥": ">="}
 
 Advance = Callable[[float, str], None]
 
@@ -29,6 +33,7 @@ class Commands(TyperGroup):
     """The group of all commands, and the one place where an error becomes a line."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        _write_what_can_be_written()
         try:
             return super().main(*args, **extra)
         except Exception as error:
@@ -38,7 +43,24 @@ class Commands(TyperGroup):
             sys.exit(EXIT_CODE)
 
 
+def _write_what_can_be_written() -> None:
+    """Let no character end a command that a terminal or a pipe has not (``INSTEAD``)."""
+    codecs.register_error("instead", _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="instead")
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(INSTEAD.get(character, "?") for character in missing), error.end
+
+
 def _in_words(error: Exception) -> str | None:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}; see to that, or name another place."
     if isinstance(error, EXPECTED):
         return str(error)
     if "sqlalchemy" not in sys.modules:  # too slow for --help

@@ -65,24 +65,28 @@ def connect(
     typer.echo(attach_to(settings_from(home=home), url, token, project))
 
 
-def web() -> None:
+def web(home: Home = None) -> None:
     """Run Cytoloop's web server alone."""
     import os
 
     from backend.running.ours import environment, web_command
     from backend.settings import PACKAGE_ROOT
 
-    settings = settings_from()
+    settings = settings_from(home=home)
     command = web_command(settings)
     os.chdir(PACKAGE_ROOT)
     variables = {**os.environ, **environment(settings)}
     os.execve(command[0], command, variables)  # noqa: S606 - gunicorn takes this one's place
 
 
-def worker() -> None:
+def worker(home: Home = None) -> None:
     """Run one worker, which trains and pushes predictions, alone."""
+    import os
+
     from backend.jobs import run_worker
 
+    if home is not None:  # the jobs are processes of their own, which read the environment
+        os.environ["CYTOLOOP_HOME"] = str(settings_from(home=home).home)
     run_worker()
 
 

@@ -153,8 +153,14 @@ def _renamed(version: ModelVersion, owner: Project) -> str:
 
 def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
     """Tell, and have the tasks that nobody labelled get the version's boxes."""
+    from backend.learning.showing import show_anew
+
     typer.echo(f"{version.id} is the champion of project {owner.id} ({owner.title}).")
     try:
+        # Its boxes may have been chosen while the project wished for others, or never.
+        is_told = services.registry.policy(str(owner.id), version).is_told
+        if not (owner.least_work and is_told):
+            show_anew(services, owner.id, say)
         services.queue.enqueue_push(owner.id, version.id)
     except QueueError as error:
         say(f"The open tasks get its boxes later: {error}")

@@ -86,7 +86,7 @@ def train(
     registry = settings.open_registry()
     champion = _to_begin_with(start, registry, settings) if start else None
     wanted = [name.strip() for name in classes.split(",") if name.strip()] or None
-    folder = read_folder(images, annotations, mapping, wanted, one_based)
+    folder = read_folder(images, annotations, mapping, wanted, one_based, whose="--classes")
     snapshot = snapshot_of(folder, tuple(wanted or folder.classes), settings)
     version = _learn(snapshot, registry, champion, settings)
     typer.echo(version.id)
@@ -170,7 +170,10 @@ def evaluate(
     choice = choosing.choose_version(registry, model, owner)
     diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
     version = choice.version
-    folder = read_folder(images, annotations, mapping, version.classes or None, one_based)
+    known, others = version.classes or None, "choose a version of these classes with --model ID"
+    folder = read_folder(
+        images, annotations, mapping, known, one_based, whose=version.id, or_else=others
+    )
     seen = [image.name for image in folder.images if image.sha256 in version.lineage]
     judged = [image for image in folder.images if not (unseen and image.name in seen)]
     if not judged:
@@ -205,9 +208,9 @@ def _without_classes(version: ModelVersion, classes: Sequence[str]) -> list[str]
 
 def _draw(report: EvaluationReport, title: str, picture: Path) -> None:
     from backend.datasets.report_figures import draw_report
-    from backend.datasets.writing import write_whole
+    from backend.datasets.writing import write_picture
 
-    write_whole(picture, draw_report(report, title))
+    write_picture(picture, draw_report(report, title))
     say(f"Drawn in {picture}")
 
 
@@ -250,7 +253,9 @@ def predict(
     left_out = f", {missing} left out" if missing else ""
     if others := sum(len(each.files) for each in gathered.others):
         left_out += f", {counted(others, 'other file')} left out"
-    typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / 'counts.csv'}")
+    more = counted(result.others, "image")
+    held = f", which also holds {more} of earlier calls" if result.others else ""
+    typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / 'counts.csv'}{held}")
 
 
 def read_folder(
@@ -260,6 +265,8 @@ def read_folder(
     classes: list[str] | tuple[str, ...] | None,
     one_based: bool,
     tell: bool = True,
+    whose: str = "",
+    or_else: str = "",
 ) -> LabelledFolder:
     """Read a labelled folder, showing how far it is and, unless told not to, what was odd."""
     from backend.datasets.folder import labelled_folder
@@ -273,9 +280,11 @@ def read_folder(
             classes,
             one_based,
             on_progress=lambda done, total: advance(done / total, f"{done} of {total} images"),
+            whose=whose,
+            or_else=or_else,
         )
     if tell:
-        warn([*folder.notes, *(one.words for one in folder.aside)])
+        warn([*folder.notes, *(one.words for one in folder.aside_as_annotated)])
     boxes = counted(sum(len(image.boxes) for image in folder.images), "box")
     known = ", ".join(folder.classes) or "no class"
     say(f"{counted(len(folder.images), 'image')}, {boxes}: {known}")

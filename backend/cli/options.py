@@ -29,7 +29,7 @@ Model = Annotated[
     typer.Option(
         help="Id of a version (`cytoloop models list`).",
         show_default="the project's champion, without --project that of the only one that has one, "
-        "else the newest trained that was not refused, else the starter",
+        "else the newest trained that was neither refused nor rolled back, else the starter",
     ),
 ]
 #: The smallest and the largest cell that can be told, in pixels.

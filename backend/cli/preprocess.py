@@ -67,7 +67,7 @@ def fit(
     """
     from backend.datasets.contrast import fit_folder, picture_of
     from backend.datasets.pairing import find_images, others_in
-    from backend.datasets.writing import partial_file, write_whole
+    from backend.datasets.writing import partial_file, write_picture
 
     picture = _picture_beside(out)
     kind, named = _template(template or ["barycentre"])
@@ -79,7 +79,7 @@ def fit(
     warn([*others_in(folder).notes(), *misnamed, *fitted.notes])
     with partial_file(out) as partial:
         fitted.groups.save(partial)
-    write_whole(picture, picture_of(fitted))
+    write_picture(picture, picture_of(fitted))
     for name in fitted.groups.names:
         typer.echo(f"{name:<8} {counted(len(fitted.members(name)), 'image')}")
     say(
@@ -88,11 +88,13 @@ def fit(
 
 
 def _picture_beside(out: Path) -> Path:
-    """Return where the picture of groups goes: never over an image that is there."""
+    """Return where the picture of groups goes: never over what is no picture of ours."""
+    from backend.datasets.writing import is_picture
+
     picture = out.with_suffix(PNG)
     if out.suffix != NPZ:
         raise BadRequest(f"--out {out}: groups are kept as {NPZ}, such as {out.with_suffix(NPZ)}.")
-    if picture.exists() and not out.exists():
+    if picture.exists() and not is_picture(picture):
         raise BadRequest(f"The picture of the groups would replace {picture}: name another --out.")
     return picture
 
@@ -130,7 +132,7 @@ def figure(
     """Draw images before and after matching, each with its histogram."""
     from backend.datasets import histogram_figures
     from backend.datasets.naming import shown
-    from backend.datasets.writing import write_whole
+    from backend.datasets.writing import write_picture
     from preprocessing.groups import ContrastGroups
     from preprocessing.images import read_image
 
@@ -141,7 +143,7 @@ def figure(
         histogram_figures.before_and_after(shown(path.name), read_image(path), loaded)
         for path in images
     ]
-    write_whole(out, histogram_figures.draw(rows))
+    write_picture(out, histogram_figures.draw(rows))
     typer.echo(str(out))
 
 

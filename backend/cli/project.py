@@ -97,7 +97,7 @@ def project(
         changes["least_work"] = least_work
     now = services.projects.change(chosen.id, **changes)
     try:
-        if now.least_work != chosen.least_work:
+        if least_work is not None:
             show_anew(services, now.id, say)
         if cell_diameter is not None:
             tell_cell_diameter(services, now.id, cell_diameter or None)

@@ -69,10 +69,13 @@ def replay(
     """Play an annotator with the truth of a labelled folder.
 
     Run again, it goes on. Without --live all happens in this process, in a home of its own under
-    --out: the same store, training, gate and predictions, without Label Studio. docs/effort.md says
-    by which rules.
+    --out: the same store, training, gate and predictions, without Label Studio.
+
+    A served box is on a cell from IoU 0.5 on, one to one. It is kept from IoU 0.75 on or with every
+    edge within 2 px, else moved to the truth. Other boxes are deleted, other cells drawn.
     """
     from backend.datasets.folder import labelled_folder
+    from backend.datasets.writing import require_empty
     from backend.logs import configure_logging
     from backend.replay.correcting import Carelessness
     from backend.replay.ledger import Ledger
@@ -84,6 +87,7 @@ def replay(
     if floor == 1:
         raise BadRequest("--floor cross-validates: it needs at least 2 folds, or 0 for none.")
     settings = settings_from(home=home, device=device)
+    require_empty(out, ("effort.csv", "effort.json"))
     renamed = choosing.parse_mapping(mapping or [])
     folder = labelled_folder(images, annotations, renamed, one_based=one_based)
     warn(folder.notes)

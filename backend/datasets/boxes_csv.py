@@ -21,6 +21,7 @@ from backend.datasets.drawn import (
     Truth,
     image_size,
     number_in,
+    of_annotation,
     usable,
     whole_edges,
 )
@@ -74,7 +75,7 @@ class CsvSource:
         width, height = image_size(self._told_size(notes), size, notes)
         drawn = [_drawn(line, row) for line, row in self.rows if not _says_empty(row)]
         boxes = usable(drawn, (width, height), one_based, notes)
-        told = tuple(f"{self.title}: {note}" for note in notes)
+        told = of_annotation(self.title, notes)
         return Truth(self.named, width, height, boxes, told, len(drawn) - len(boxes))
 
     def _told_size(self, notes: list[str]) -> tuple[int, int] | None:

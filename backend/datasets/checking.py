@@ -26,7 +26,7 @@ class LabelCheck:
     images, boxes
         How many corrected images there are, and boxes on them.
     aside
-        The boxes that look wrong.
+        The boxes that look wrong; of a folder with edges as its annotations count them.
     notes
         What is left out or changed when the labels are read, a sentence each.
     same
@@ -79,7 +79,8 @@ def check_project(services: Services, project: int, on_progress: OnProgress) -> 
         for image, shown in services.images.shown_twice(project)
     ]
     alike = _alike([image.name for image in images], fingerprints)
-    return _check(labels, notes, same, alike, sum(image.unusable for image in labels))
+    unusable = sum(image.unusable for image in labels)
+    return _check(labels, notes, same, alike, unusable, guard(labels))
 
 
 def check_folder(folder: LabelledFolder, on_progress: OnProgress) -> LabelCheck:
@@ -90,7 +91,8 @@ def check_folder(folder: LabelledFolder, on_progress: OnProgress) -> LabelCheck:
         fingerprints.append(fingerprint_of(image.read().pixels))
     alike = _alike([image.name for image in folder.images], fingerprints)
     # A file that is there twice is among the notes already, since one of the two is left out.
-    return _check(folder.labels, folder.notes, (), alike, folder.unusable)
+    aside = folder.aside_as_annotated
+    return _check(folder.labels, folder.notes, (), alike, folder.unusable, aside)
 
 
 def _check(
@@ -99,9 +101,9 @@ def _check(
     same: Iterable[str],
     alike: tuple[tuple[str, ...], ...],
     unusable: int,
+    aside: tuple[SetAside, ...],
 ) -> LabelCheck:
     boxes = sum(len(image.boxes) for image in labels)
-    aside = guard(labels)
     return LabelCheck(len(labels), boxes, aside, tuple(notes), tuple(same), alike, unusable)
 
 

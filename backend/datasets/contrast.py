@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from backend.datasets import histogram_figures
-from backend.datasets.folder import ImageReader, page_flags
+from backend.datasets.folder import ImageReader, left_out_flag, page_flags
 from backend.datasets.naming import MATCHED, UniqueNames
 from backend.datasets.writing import as_csv, require_empty, write_whole
 from backend.errors import BadRequest
@@ -108,6 +108,8 @@ def match_into(
 ) -> MatchedFolder:
     """Write each image as a detector sees it, and a table of groups, distances and flags.
 
+    An image that cannot be read has a row as well, without a group.
+
     Parameters
     ----------
     out
@@ -125,7 +127,10 @@ def match_into(
         write_whole(out / name, encode(prepared, bits, suffix))
         flags = "; ".join((*page_flags(record), *prepared.flags))
         rows.append((path.name, name, prepared.group, f"{prepared.distance:.4f}", flags))
-    write_whole(out / TABLE, as_csv([COLUMNS, *rows]))
+    left_out = [
+        (path.name, "", "", "", left_out_flag(why)) for path, why in reader.left_out.items()
+    ]
+    write_whole(out / TABLE, as_csv([COLUMNS, *rows, *left_out]))
     return MatchedFolder(len(rows), tuple(reader.notes))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.datasets.counts import CountedImage, rows_of, table_of
+from backend.datasets.folder import left_out_flag
 from backend.datasets.naming import COUNTED, composed
 from backend.datasets.writing import require_as_begun, require_empty, write_whole
 from backend.errors import BadRequest
@@ -117,8 +118,7 @@ class Counts:
 
     def leave_out(self, file: str, name: str, why: str) -> None:
         """Give an image that cannot be counted its rows, until its file is looked at anew."""
-        flag = f"left out: {why.partition(';')[0]}"  # the cause: advice is for who calls
-        image = CountedImage(name, 0, 0, (), "none", flags=(flag,))
+        image = CountedImage(name, 0, 0, (), "none", flags=(left_out_flag(why),))
         self._left_out.setdefault(composed(file), []).extend(rows_of(image, self._classes))
 
     def write(self) -> None:

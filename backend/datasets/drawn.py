@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.boxes import Box
 from model.label_guard import none_usable
+from model.wording import Naming
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
+#: A box of which less lies inside its image is left out: more of it is not there than is, so it is
+#: rather a wrong number, or a box of another image, than a cell at the border. What a hand draws
+#: past the border is less.
+LEAST_INSIDE = 0.5
+#: Boxes of one annotation that people are shown of those with one fate.
+NAMED_AT_MOST = 3
+
+#: What became of boxes, after their names: of one, and of several.
+Fate = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,9 @@ def image_size(
 def usable(
     drawn: Iterable[FoundBox], size: tuple[int, int], one_based: bool, notes: list[str]
 ) -> tuple[Box, ...]:
-    """Return the boxes that can be used, inside the image; a note on each that was changed or not.
+    """Return the boxes that can be used, inside the image; a note on those changed or left out.
+
+    Boxes of one fate share a note.
 
     Parameters
     ----------
@@ -101,23 +114,52 @@ def usable(
     one_based
         The edges are 1-based and inclusive; otherwise 0-based and half-open.
     """
-    return tuple(kept for each in drawn if (kept := _usable(each, size, one_based, notes)))
+    fates = defaultdict[Fate, list[str]](list)
+    kept = [box for each in drawn if (box := _usable(each, size, one_based, fates))]
+    notes += [_alike(fate, names) for fate, names in fates.items()]
+    return tuple(kept)
+
+
+def of_annotation(title: str, notes: Iterable[str]) -> tuple[str, ...]:
+    """Return notes that say of which annotation they are."""
+    return tuple(
+        Naming(f"{title}: {note}", f"{title}: {note.brief}")
+        if isinstance(note, Naming)
+        else f"{title}: {note}"
+        for note in notes
+    )
+
+
+def _alike(fate: Fate, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]} {fate[0]}"
+    first, more = ", ".join(names[:NAMED_AT_MOST]), len(names) - NAMED_AT_MOST
+    brief = f"{first} and {more} more" if more > 0 else first
+    return Naming(f"{', '.join(names)} {fate[1]}", f"{brief} {fate[1]}")
+
+
+def _left_out(why: str) -> Fate:
+    return f"left out: it {why}", f"left out: each {why}"
 
 
 def _usable(
-    drawn: FoundBox, size: tuple[int, int], one_based: bool, notes: list[str]
+    drawn: FoundBox, size: tuple[int, int], one_based: bool, fates: Mapping[Fate, list[str]]
 ) -> Box | None:
     if not drawn.label or len(drawn.edges) != len(EDGES) or None in drawn.edges:
-        notes.append(f"{drawn.what} left out: it needs a class and four numbers")
+        fates[_left_out("needs a class and four numbers")].append(drawn.what)
         return None
     xmin, ymin, xmax, ymax = (float(edge or 0.0) for edge in drawn.edges)
     box = Box(xmin, ymin, xmax, ymax, drawn.label)
+    what = f"{drawn.what} {_where(box)}"  # with the numbers of the file, by which it is found there
     if _has_no_size(box, one_based):
-        notes.append(f"{drawn.what} {_where(box)} left out: it has no size")
+        fates[_left_out("has no size")].append(what)
         return None
     if one_based:
         box = replace(box, xmin=box.xmin - 1, ymin=box.ymin - 1)
-    return _inside(box, drawn.what, *size, notes)
+    kept, fate = _inside(box, *size)
+    if fate:
+        fates[fate].append(what)
+    return kept
 
 
 def _has_no_size(box: Box, one_based: bool) -> bool:
@@ -126,10 +168,11 @@ def _has_no_size(box: Box, one_based: bool) -> bool:
     return sides[0] < 0 or sides[1 if one_based else 0] == 0
 
 
-def _inside(box: Box, what: str, width: int, height: int, notes: list[str]) -> Box | None:
-    """Return the part of the box inside the image; None and a note when there is none."""
+def _inside(box: Box, width: int, height: int) -> tuple[Box | None, Fate | None]:
+    """Return the part of the box inside the image, None when that is little, and what to tell."""
     if not (width and height):
-        return box
+        return box, None
+    image = f"the {width}×{height} px image"
     kept = Box(
         min(max(box.xmin, 0.0), width),
         min(max(box.ymin, 0.0), height),
@@ -138,13 +181,11 @@ def _inside(box: Box, what: str, width: int, height: int, notes: list[str]) -> B
         box.label,
     )
     if kept.width <= 0 or kept.height <= 0:
-        notes.append(
-            f"{what} {_where(box)} left out: it lies outside the {width}×{height} px image"
-        )
-        return None
-    if kept != box:
-        notes.append(f"{what} {_where(box)} clipped to the {width}×{height} px image")
-    return kept
+        return None, _left_out(f"lies outside {image}")
+    if kept.width * kept.height < LEAST_INSIDE * box.width * box.height:
+        return None, _left_out(f"lies outside {image} by more than half")
+    clipped = f"clipped to {image}"
+    return kept, (clipped, clipped) if kept != box else None
 
 
 def _where(box: Box) -> str:

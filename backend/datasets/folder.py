@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,17 +46,27 @@ class LabelledFolder:
         The same boxes with the size of their image, as the label guard sees them.
     unusable
         How many more boxes, or lines of a CSV file, cannot be used.
+    one_based
+        The annotations count from 1, inclusive.
     """
 
     images: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
     labels: tuple[ImageLabels, ...] = ()
     unusable: int = 0
+    one_based: bool = False
 
     @cached_property
     def aside(self) -> tuple[SetAside, ...]:
         """The boxes that look wrong; they are among the images' boxes all the same."""
         return guard(self.labels)
+
+    @property
+    def aside_as_annotated(self) -> tuple[SetAside, ...]:
+        """The same with edges as the annotations count them, by which they are found there."""
+        if not self.one_based:
+            return self.aside
+        return tuple(replace(one, box=_from_one(one.box)) for one in self.aside)
 
     @property
     def guarded(self) -> tuple[LabelledImage, ...]:
@@ -78,6 +89,8 @@ def labelled_folder(
     classes: Sequence[str] | None = None,
     one_based: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    whose: str = "",
+    or_else: str = "",
 ) -> LabelledFolder:
     """Read the images of a folder that have an annotation of the same stem.
 
@@ -95,6 +108,8 @@ def labelled_folder(
         The annotations count from 1, inclusive.
     on_progress
         Called with the number of images done and the number of all.
+    whose, or_else
+        See :func:`check_classes`.
 
     Raises
     ------
@@ -114,7 +129,8 @@ def labelled_folder(
         if on_progress:
             on_progress(done, len(pairing.pairs))
     folder = reading.folder()
-    check_classes((box for image in folder.images for box in image.boxes), classes)
+    boxes = (box for image in folder.images for box in image.boxes)
+    check_classes(boxes, classes, or_else, whose)
     if not folder.images:
         raise BadRequest(_nothing_usable(images, annotations, folder.notes))
     return folder
@@ -159,6 +175,15 @@ def _naming(names: Sequence[str], most: int, before: str = "", after: str = "") 
     return Naming(f"{before}{whole}{after}", f"{before}{brief}{after}")
 
 
+def _from_one(box: Box) -> Box:
+    return replace(box, xmin=box.xmin + 1, ymin=box.ymin + 1)
+
+
+def left_out_flag(why: str) -> str:
+    """Return the flag of an image that is left out: the cause, since advice is for who calls."""
+    return f"left out: {why.partition(';')[0]}"
+
+
 def page_flags(record: ImageRecord) -> tuple[str, ...]:
     """Return the flag of the first page of several, of which the others are not looked at."""
     return (f"first of {record.pages} pages",) if record.pages > 1 else ()
@@ -173,28 +198,71 @@ def read_truth(
 ) -> Truth:
     """Read an image's annotation, its classes under their new names."""
     truth = annotation.read((record.width, record.height), one_based)
-    boxes = tuple(replace(box, label=mapping.get(box.label, box.label)) for box in truth.boxes)
     odd = truth.name and composed(Path(truth.name).stem) != composed(path.stem)
     note = f"{annotation.title}: names {truth.name} as its image; taken for {path.name}"
-    return replace(truth, boxes=boxes, notes=truth.notes + ((note,) if odd else ()))
+    return _renamed(replace(truth, notes=truth.notes + ((note,) if odd else ())), mapping)
 
 
-def check_classes(boxes: Iterable[Box], allowed: Sequence[str] | None, or_else: str = "") -> None:
+def _renamed(truth: Truth, mapping: Mapping[str, str]) -> Truth:
+    boxes = tuple(replace(box, label=mapping.get(box.label, box.label)) for box in truth.boxes)
+    return replace(truth, boxes=boxes)
+
+
+def check_classes(
+    boxes: Iterable[Box], allowed: Sequence[str] | None, or_else: str = "", whose: str = ""
+) -> None:
     """Raise BadRequest when a box has a class that is not allowed; None allows all.
 
     Parameters
     ----------
     or_else
         What else can be done about it than to rename the class.
+    whose
+        Who knows the classes that are allowed, such as a version's id.
     """
-    found = classes_of(boxes)
-    unknown = [label for label in found if allowed is not None and label not in allowed]
-    if unknown:
-        raise BadRequest(
-            f"Unknown class {', '.join(unknown)}. The annotations have {', '.join(found)}; known "
-            f"are {', '.join(allowed or ()) or 'none'}. Name a known class for it with "
-            f"--map {unknown[0]}={(allowed or ('CLASS',))[0]}{or_else and f', or {or_else}'}."
-        )
+    unknown = [label for label in classes_of(boxes) if label not in (allowed or ())]
+    if allowed is None or not unknown:
+        return
+    maps = " ".join(_map(label, _meant(label, allowed)) for label in unknown)
+    noun, each = ("class", "it") if len(unknown) == 1 else ("classes", "each")
+    known = f"known to {whose}" if whose else "known"
+    raise BadRequest(
+        f"Unknown {noun} {', '.join(unknown)}: {known} are {', '.join(allowed) or 'none'}. Name "
+        f"a known class for {each} with {maps}{or_else and f', or {or_else}'}."
+    )
+
+
+def _map(old: str, new: str) -> str:
+    return f"--map {shlex.quote(f'{old}={new}')}"
+
+
+def _meant(label: str, allowed: Sequence[str]) -> str:
+    """Return the class that a label is likely meant to be; ``CLASS`` where nobody can say."""
+    alike = (each for each in allowed if _compared(each) == _compared(label))
+    return next(alike, allowed[0] if len(allowed) == 1 else "CLASS")
+
+
+def _compared(label: str) -> str:
+    return "".join(label.split()).casefold()
+
+
+def notes_on_alike(classes: Sequence[str]) -> list[str]:
+    """Return a sentence on each few classes that differ in case or blanks alone.
+
+    Parameters
+    ----------
+    classes
+        Most frequent first: what the others are likely meant to be.
+    """
+    groups = defaultdict[str, list[str]](list)
+    for label in classes:
+        groups[_compared(label)].append(label)
+    return [
+        f"classes {', '.join(group)} differ in case or blanks alone: {len(group)} classes, unless "
+        f"joined with {' '.join(_map(label, group[0]) for label in group[1:])}"
+        for group in groups.values()
+        if len(group) > 1
+    ]
 
 
 def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
@@ -213,6 +281,8 @@ class _Reading:
     notes: list[str]
     unusable: int
     reader: ImageReader = field(default_factory=ImageReader)
+    #: The classes as the annotations have them.
+    drawn: Counter[str] = field(default_factory=Counter)
     kept: dict[str, LabelledImage] = field(default_factory=dict)
     labels: dict[str, ImageLabels] = field(default_factory=dict)
 
@@ -220,13 +290,18 @@ class _Reading:
         """Read an image with its annotation; notes say why it was left out."""
         if (record := self.reader.read(path)) is None:
             return
-        truth = read_truth(path, annotation, record, self.mapping, self.one_based)
+        truth = read_truth(path, annotation, record, {}, self.one_based)
+        self.drawn.update(box.label for box in truth.boxes)
+        truth = _renamed(truth, self.mapping)
         self.notes += truth.notes
         self.unusable += truth.unusable
         if truth.is_lost:
             self.reader.left_out[path] = NONE_USABLE
         elif twin := self.kept.get(record.sha256):
-            self.reader.left_out[path] = f"it is the same file as {twin.name}"
+            same = f"it is the same file as {twin.name}"
+            differs = ", which has other boxes: look which are right"
+            other = set(twin.boxes) != set(truth.boxes)
+            self.reader.left_out[path] = same + (differs if other else "")
         else:
             self._keep(path, record, truth)
 
@@ -239,8 +314,25 @@ class _Reading:
 
     def folder(self) -> LabelledFolder:
         images, labels = tuple(self.kept.values()), tuple(self.labels.values())
-        notes = (*self.misnamed, *self.reader.notes, *self.notes)
-        return LabelledFolder(images, notes, labels, self.unusable)
+        notes = (*self.misnamed, *self.reader.notes, *self._notes_on_all(), *self.notes)
+        return LabelledFolder(images, notes, labels, self.unusable, self.one_based)
+
+    def _notes_on_all(self) -> list[str]:
+        """Say what is odd about classes, and which images will teach that they have no cell."""
+        boxes = [box for image in self.kept.values() for box in image.boxes]
+        notes = [*self._notes_on_mapping(), *notes_on_alike(classes_of(boxes))]
+        if empty := [image.name for image in self.kept.values() if not image.boxes]:
+            what = f"{counted(len(empty), 'image')} without a box, taken as without cells"
+            notes.append(_naming(empty, NAMED_AT_MOST, before=f"{what}: "))
+        return notes
+
+    def _notes_on_mapping(self) -> list[str]:
+        unused = {old: new for old, new in self.mapping.items() if old not in self.drawn}
+        if not unused:
+            return []
+        maps = " ".join(_map(old, new) for old, new in unused.items())
+        known = ", ".join(label for label, _ in self.drawn.most_common()) or "no class"
+        return [f"{maps} renames nothing: the annotations have {known}"]
 
 
 def _nothing_usable(images: Path, annotations: Path, notes: Sequence[str]) -> str:

@@ -153,7 +153,7 @@ def _renamed(annotation: TruthSource, mapping: Mapping[str, str]) -> Iterator[Bo
 def _check(project: Project, boxes: list[Box]) -> None:
     classes = _shows_imported(project).classes
     others = "let the project have those of the annotations with --classes from-annotations"
-    check_classes(boxes, classes, or_else=others)
+    check_classes(boxes, classes, or_else=others, whose="the project")
 
 
 def _shows_imported(project: Project) -> LabellingInterface:

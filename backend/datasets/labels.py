@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from backend.datasets.drawing import COLOURS
+from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 
 
@@ -19,15 +20,23 @@ def with_classes(label_config: str, classes: Sequence[str], keep: bool) -> str:
     keep
         Keep the classes that it has, since annotations may name them; else only the new ones are
         left.
+
+    Raises
+    ------
+    BadRequest
+        A new one is what the label_config shows one that it keeps as.
     """
     interface = LabellingInterface.parse(label_config)
     root: ET.Element = fromstring(label_config)
     control = next(c for c in root.iter("RectangleLabels") if c.get("name") == interface.from_name)
     if not keep:
-        for label in list(control.iter("Label")):
-            control.remove(label)
+        for parent in list(control.iter()):  # Labels may lie in Views, side by side
+            for label in parent.findall("Label"):
+                parent.remove(label)
     known = interface.classes if keep else ()
-    _add(control, [name for name in classes if name not in known], len(known))
+    new = [name for name in classes if name not in known]
+    _require_unlike_shown(control, new)
+    _add(control, new, len(known))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode")
 
@@ -39,6 +48,18 @@ def label_config_of(classes: Sequence[str]) -> str:
     control = ET.SubElement(root, "RectangleLabels", {"name": "label", "toName": "image"})
     _add(control, classes)
     return ET.tostring(root, encoding="unicode")
+
+
+def _require_unlike_shown(control: ET.Element, classes: Sequence[str]) -> None:
+    """Refuse classes that would look like another: Label Studio shows values, and keeps aliases."""
+    for label in control.iter("Label"):
+        alias, value = label.get("alias"), label.get("value")
+        if alias and value in classes:
+            raise BadRequest(
+                f"The project's labels show the class {alias} as {value}, which no second class "
+                f"can be called: name it with --map {value}={alias}, or write another value into "
+                "that Label (Settings, Labelling Interface)."
+            )
 
 
 def _add(control: ET.Element, classes: Sequence[str], first: int = 0) -> None:

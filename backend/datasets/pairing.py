@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
 from backend.datasets.drawn import Truth
 from backend.datasets.naming import RESULTS, composed, shown, well_named
 from backend.datasets.voc import VocSource
+from backend.datasets.writing import is_picture
 from backend.errors import BadRequest
 from model.wording import counted, first_of
 from preprocessing.images import IMAGE_SUFFIXES
@@ -86,10 +87,13 @@ class Pairing:
 def find_images(folder: Path, misnamed: list[str]) -> tuple[Path, ...]:
     """Return the image files of a folder (not of its subfolders), in order of name.
 
+    A link that leads nowhere is among them: whoever reads it tells that it cannot be read.
+
     Parameters
     ----------
     misnamed
-        Gets a sentence on each that is left out, since its name cannot be written.
+        Gets a sentence on each that is left out, since its name cannot be written or it is a
+        picture of ours.
 
     Raises
     ------
@@ -100,7 +104,29 @@ def find_images(folder: Path, misnamed: list[str]) -> tuple[Path, ...]:
         f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
         "images in its subfolders are not looked for: give such a folder itself."
     )
-    return _files(folder, IMAGE_SUFFIXES, missing, misnamed)
+    inside = [p for p in _listed(folder) if os.path.isfile(p) or leads_nowhere(p)]
+    left_out: list[str] = []
+    found = to_look_at((p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES), left_out)
+    return _required(found, missing, left_out, misnamed)
+
+
+def to_look_at(files: Iterable[Path], left_out: list[str]) -> list[Path]:
+    """Return the files in which to look for cells.
+
+    Parameters
+    ----------
+    left_out
+        Gets a sentence on each other: a picture of ours, or a name that cannot be written.
+    """
+    named = well_named(files, left_out)
+    ours = {path for path in named if path.suffix.lower() == ".png" and is_picture(path)}
+    left_out += [f"{path.name} left out: a picture that Cytoloop drew" for path in sorted(ours)]
+    return [path for path in named if path not in ours]
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Tell whether a path is a link to what is not there."""
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def find_annotations(
@@ -126,7 +152,10 @@ def find_annotations(
         f"{source} holds no Pascal VOC file ({ANNOTATION_SUFFIX}); a CSV of boxes is given by "
         "its own name."
     )
-    return tuple(map(VocSource, _files(source, {ANNOTATION_SUFFIX}, missing, misnamed)))
+    inside = [path for path in _listed(source) if os.path.isfile(path)]
+    left_out: list[str] = []
+    found = well_named((p for p in inside if p.suffix.lower() == ANNOTATION_SUFFIX), left_out)
+    return tuple(map(VocSource, _required(found, missing, left_out, misnamed)))
 
 
 @dataclass(frozen=True)
@@ -269,12 +298,10 @@ def shortened(names: Iterable[str], most: int = NAMED_AT_MOST) -> str:
     return ", ".join(all_names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _files(
-    folder: Path, suffixes: Collection[str], missing: str, misnamed: list[str]
+def _required(
+    found: Sequence[Path], missing: str, left_out: Sequence[str], misnamed: list[str]
 ) -> tuple[Path, ...]:
-    """Return the files with one of the suffixes; where there is none, say what is missing."""
-    left_out: list[str] = []
-    found = well_named((p for p in _listed(folder) if p.suffix.lower() in suffixes), left_out)
+    """Return what was found; where that is nothing, say what is missing."""
     if not found:
         raise BadRequest("\n  ".join([missing, *first_of(left_out)]))
     misnamed += left_out
@@ -285,7 +312,7 @@ def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         is_what = "no folder" if folder.exists() else "not there"
         raise BadRequest(f"{folder} is {is_what}; give a folder that exists.")
-    return [path for path in _visible(folder) if os.path.isfile(path)]
+    return _visible(folder)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.folder import ImageReader, page_flags
-from backend.datasets.naming import UniqueNames, composed, well_named
-from backend.datasets.pairing import Others, find_images, others_in, shortened
+from backend.datasets.naming import UniqueNames, composed
+from backend.datasets.pairing import (
+    Others,
+    find_images,
+    leads_nowhere,
+    others_in,
+    shortened,
+    to_look_at,
+)
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.voc import write_voc
-from backend.datasets.writing import alone_in, write_whole
+from backend.datasets.writing import alone_in, write_picture
 from backend.errors import BadRequest
 from model.boxes import CELL
 from model.loaded import LoadedVersion
 from model.policy import Policy
-from model.wording import LIMIT_REACHED, first_of
+from model.wording import LIMIT_REACHED, Naming, first_of
 from preprocessing.decoding import is_turned
 from preprocessing.images import ImageRecord
 
 ANNOTATIONS, DRAWN = "annotations", "drawn"
+#: How the flag of an image begins that is counted twice.
+SAME_FILE = "same file as "
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,8 @@ class Predicted:
         How many are counted, and how many of these an earlier call had done.
     left_out
         How many cannot be read, or failed in the detector.
+    others
+        How many more images of earlier calls the table holds.
     """
 
     images: int
@@ -44,6 +57,7 @@ class Predicted:
     left_out: int
     cells: int
     notes: tuple[str, ...]
+    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,8 @@ class Gathered:
     Parameters
     ----------
     misnamed
-        A sentence on each that is left out, since its name cannot be written.
+        A sentence on each that is left out, since its name cannot be written or it is a picture of
+        ours.
     others
         What lies beside the images of each folder.
     """
@@ -77,15 +92,18 @@ def gather(paths: Collection[Path]) -> Gathered:
     BadRequest
         A path is not there, a folder is without images, or all are left out.
     """
-    files, misnamed, others = dict[Path, Path](), list[str](), list[Others]()
+    files, misnamed, others = dict[str, Path](), list[str](), list[Others]()
     for path in paths:
-        if path.is_file():
-            found: Iterable[Path] = well_named([path], misnamed)
+        if path.is_file() or leads_nowhere(path):
+            found: Iterable[Path] = to_look_at([path], misnamed)
+        elif not path.exists():
+            raise BadRequest(f"{path} is not there; give an image or a folder that exists.")
         else:
             found = find_images(path, misnamed)
             others.append(others_in(path, paths))
         for file in found:
-            files.setdefault(file.resolve(), file)
+            # Unlike pathlib's, it takes links that lead in a circle.
+            files.setdefault(os.path.realpath(file), file)
     if not files:
         raise BadRequest("\n  ".join(["There is no image to look at:", *first_of(misnamed)]))
     return Gathered(tuple(files.values()), tuple(misnamed), tuple(others))
@@ -150,6 +168,7 @@ class _Results:
         #: The stems of the images at which the detector failed.
         self._failed: dict[Path, str] = {}
         self._limited = defaultdict[str, list[str]](list)
+        self._twins = list[str]()
 
     def take(self, path: Path) -> None:
         """Look at an image, unless it is done; one that cannot be read or looked at is told."""
@@ -179,6 +198,8 @@ class _Results:
         for flag in entry.flags:
             if flag.startswith(LIMIT_REACHED):
                 self._limited[flag].append(name)
+            elif flag.startswith(SAME_FILE):
+                self._twins.append(f"{name} ({flag.removeprefix(SAME_FILE)})")
 
     def _leave_out(self, path: Path, stem: str | None) -> None:
         """Give an image its rows, unless an earlier call counted it."""
@@ -202,9 +223,19 @@ class _Results:
     def _find(self, stem: str, path: Path, record: ImageRecord) -> Entry:
         name = f"{stem}{path.suffix}"
         counted = _count(record, name, self._loaded, self._default_class)
+        flags = self._flag_of_twin(stem, record.sha256) + counted.flags
+        counted = replace(counted, flags=flags)
         self._counts.begin()
         _write(self._out, stem, record, counted, self._scores)
         return self._counts.add(stem, path.name, record.sha256, counted)
+
+    def _flag_of_twin(self, stem: str, sha256: str) -> tuple[str, ...]:
+        """Return the flag of an image whose file was counted before under another name."""
+        entries = self._counts.entries
+        for other in takewhile(lambda other: other != stem, entries):  # the first has no flag
+            if entries[other].sha256 == sha256:
+                return (f"{SAME_FILE}{other}{Path(entries[other].file).suffix}",)
+        return ()
 
     def told(self) -> Predicted:
         """Say what became of the images that were taken."""
@@ -222,9 +253,18 @@ class _Results:
                 " count this alone"
             )
         limits = [f"{shortened(names)}: {limit}" for limit, names in self._limited.items()]
-        notes = (*self._reader.notes, *limits, *turned_note(self._turned), *self._notes)
+        twins = _twins_note(self._twins)
+        notes = (*self._reader.notes, *twins, *limits, *turned_note(self._turned), *self._notes)
         images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
-        return Predicted(images, self._before, len(self._reader.left_out), cells, notes)
+        others = len(self._counts.entries) - images
+        return Predicted(images, self._before, len(self._reader.left_out), cells, notes, others)
+
+
+def _twins_note(twins: Sequence[str]) -> list[str]:
+    if not twins:
+        return []
+    what = "counted again, each the same file as the one in brackets"
+    return [Naming(f"{what}: {', '.join(twins)}", f"{what}: {shortened(twins)}")]
 
 
 def _count(
@@ -249,4 +289,4 @@ def _voc(out: Path, stem: str) -> Path:
 def _write(out: Path, stem: str, record: ImageRecord, counted: CountedImage, scores: bool) -> None:
     size = record.width, record.height
     write_voc(_voc(out, stem), counted.name, *size, depth=1, boxes=counted.boxes)
-    write_whole(out / DRAWN / f"{stem}.png", draw_boxes(record.pixels, counted.boxes, scores))
+    write_picture(out / DRAWN / f"{stem}.png", draw_boxes(record.pixels, counted.boxes, scores))

@@ -15,12 +15,16 @@ from backend.datasets.drawn import (
     Truth,
     image_size,
     number_in,
+    of_annotation,
     usable,
     whole_edges,
 )
 from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
 from model.boxes import Box
+
+#: What may stand in a VOC file beside its boxes.
+BESIDE = {"folder", "filename", "path", "source", "owner", "size", "segmented"}
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,10 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
     width, height = image_size(_told_size(root), size, notes)
     drawn = list(_drawn(root))
     boxes = usable(drawn, (width, height), one_based, notes)
+    lost = 0 if drawn else _boxes_lost(root, notes)
     name = (root.findtext("filename") or "").strip()
-    told = tuple(f"{path.name}: {note}" for note in notes)
-    return Truth(name, width, height, boxes, told, len(drawn) - len(boxes))
+    unusable = len(drawn) - len(boxes) + lost
+    return Truth(name, width, height, boxes, of_annotation(path.name, notes), unusable)
 
 
 def _annotation(path: Path) -> ET.Element:
@@ -104,6 +109,15 @@ def _drawn(root: ET.Element) -> list[FoundBox]:
         )
         for number, element in enumerate(root.iter("object"), start=1)
     ]
+
+
+def _boxes_lost(root: ET.Element, notes: list[str]) -> int:
+    """Tell of what is no box in a file without any; return how many hold a box's edges."""
+    unknown = [element for element in root if element.tag not in BESIDE]
+    if unknown:
+        tags = ", ".join(f"<{tag}>" for tag in dict.fromkeys(each.tag for each in unknown))
+        notes.append(f"has no <object> but {tags}: a box is read from an <object> alone, mend it")
+    return sum(element.find(".//bndbox") is not None for element in unknown)
 
 
 def write_voc(

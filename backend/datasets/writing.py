@@ -11,7 +11,9 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import struct
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +21,22 @@ from backend.errors import BadRequest
 from model.atomic import try_lock
 
 _PARTIAL = ".partial"
+#: How what a folder of results began with is asked for, where that is an option's.
+_OPTION = {"version": "--model", "cell diameter": "--cell-diameter", "scores": "--scores"}
+#: What follows from the version, and needs no word where that is another.
+_OF_VERSION = {"threshold", "classes"}
+
+#: Where a PNG's signature and first chunk, which is always the same, end.
+_FIRST_CHUNK_END = 33
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
+#: Marks a picture for people, which shows images and is none.
+_SIGNED = _chunk(b"tEXt", b"Software\0Cytoloop")
 
 
 @contextmanager
@@ -61,6 +79,20 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def write_picture(path: Path, png: bytes) -> None:
+    """Write a PNG for people, marked as a picture of ours: see :func:`is_picture`."""
+    write_whole(path, png[:_FIRST_CHUNK_END] + _SIGNED + png[_FIRST_CHUNK_END:])
+
+
+def is_picture(path: Path) -> bool:
+    """Tell whether a file is what :func:`write_picture` wrote: no image to look for cells in."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_FIRST_CHUNK_END + len(_SIGNED)).endswith(_SIGNED)
+    except OSError:  # told when it is read
+        return False
+
+
 def as_csv(rows: Iterable[Sequence[object]]) -> bytes:
     """Return rows as a CSV file in UTF-8, whose lines end as on Unix."""
     text = io.StringIO()
@@ -77,9 +109,13 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises
     ------
     BadRequest
-        Another process holds it.
+        It cannot be made, or another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "a file is there" if folder.is_file() else error.strerror
+        raise BadRequest(f"{folder} cannot be a folder ({why}): name another.") from error
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
@@ -90,17 +126,25 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def require_empty(out: Path) -> None:
+def require_empty(out: Path, begun: Collection[str] = ()) -> None:
     """Refuse a folder that holds something: nobody's own files are ever overwritten.
 
     What a process left that was killed while it wrote is nothing.
 
+    Parameters
+    ----------
+    begun
+        Names of ours: a folder that holds one of them was begun before, and is gone on with.
+
     Raises
     ------
     BadRequest
-        It holds something.
+        It holds something else, or is a file.
     """
-    if out.is_dir() and any(path.suffix != _PARTIAL for path in out.iterdir()):
+    if out.is_file():
+        raise BadRequest(f"{out} is a file: give a new folder.")
+    names = {path.name for path in out.iterdir() if path.suffix != _PARTIAL} if out.is_dir() else ()
+    if names and not names & set(begun):
         raise BadRequest(f"{out} holds files already: give a new folder, nothing is overwritten.")
 
 
@@ -119,9 +163,23 @@ def require_as_begun(path: Path, began: Mapping[str, object], how: Mapping[str, 
         Something was chosen otherwise.
     """
     others = [name for name in how if name in began and began[name] != how[name]]
+    if "version" in others:
+        others = [name for name in others if name not in _OF_VERSION]
     if others:
-        before, now = (", ".join(f"{n} {chosen[n]}" for n in others) for chosen in (began, how))
+        before, now = (", ".join(_choice(n, chosen[n]) for n in others) for chosen in (began, how))
         raise BadRequest(
             f"{path} began with {before}, and cannot go on with {now}: choose as before, or "
             "another --out."
         )
+
+
+def _choice(name: str, chosen: object) -> str:
+    """Return a choice as it is asked for, or by its name where no option is."""
+    if name == "classes" and isinstance(chosen, list):
+        chosen = ", ".join(chosen)
+    option = _OPTION.get(name)
+    if option is None:
+        return f"{name} {chosen}"
+    if chosen in (None, False):
+        return f"no {option}"
+    return option if chosen is True else f"{option} {chosen}"

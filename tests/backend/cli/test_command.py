@@ -4,11 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import typer
+from click import Command
 from requests.utils import get_environ_proxies
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -53,6 +55,29 @@ def test_help_says_in_whole_what_each_command_does(words: list[str]) -> None:
     commands = told.stdout.partition("Commands:")[2].splitlines()
     assert len(commands) > 1
     assert [line for line in commands if line.endswith("...")] == []
+
+
+def each_command(group: TyperGroup, words: str = "") -> Iterator[tuple[str, Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from each_command(command, f"{words}{name} ")
+        else:
+            yield f"{words}{name}", command
+
+
+def test_each_command_can_be_told_its_home_but_those_that_need_none() -> None:
+    commands = each_command(get_command(make_app()))  # type: ignore[arg-type]
+    without = [
+        words
+        for words, command in commands
+        if not any("--home" in param.opts for param in command.params)
+    ]
+    assert without == ["preprocess fit", "preprocess apply", "preprocess figure"]
+
+
+def test_no_help_sends_to_files_that_are_not_installed() -> None:
+    commands = each_command(get_command(make_app()))  # type: ignore[arg-type]
+    assert [words for words, command in commands if "docs/" in (command.help or "")] == []
 
 
 TOLD = {

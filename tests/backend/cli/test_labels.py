@@ -63,7 +63,8 @@ def test_a_folders_odd_boxes_and_images_alike_are_listed(
     assert result.exit_code == 1, result.output
     found = json.loads(result.stdout)
     assert [(one["image"], one["reason"]) for one in found["aside"]] == [("field1.png", "double")]
-    assert found["notes"] == ["field3.png left out: it is the same file as field2.png"]
+    (note,) = found["notes"]
+    assert note.startswith("field3.png left out: it is the same file as field2.png, which has")
     assert (found["images"], found["alike"]) == (4, [])
 
 
@@ -111,6 +112,20 @@ def test_a_projects_boxes_that_cannot_be_used_are_no_good_end(home: Path, run: R
     result = run("labels", "check", "--json")
     assert result.exit_code == 1, result.output
     assert json.loads(result.stdout)["unusable"] == 2
+
+
+@pytest.mark.parametrize("one_based", [True, False])
+def test_odd_boxes_of_a_folder_are_told_with_the_numbers_of_its_files(
+    run: Run, cells: Path, tmp_path: Path, one_based: bool
+) -> None:
+    table = tmp_path / "boxes.csv"
+    table.write_text("field0.png,11,12,40,50,Nucleus\nfield0.png,11,12,40,50,Nucleus\n")
+    words = ("--images", cells / "images", "--annotations", table)
+    counting = ("--one-based",) if one_based else ()
+    listed = run("labels", "check", *words, *counting).stdout
+    assert "field0.png: box of Nucleus at (11, 12, 40, 50) looks wrong: it lies on" in listed
+    (aside,) = json.loads(run("labels", "check", *words, *counting, "--json").stdout)["aside"]
+    assert aside["xyxy_px"] == [11, 12, 40, 50]
 
 
 def test_labels_in_order_end_well(run: Run, cells: Path) -> None:

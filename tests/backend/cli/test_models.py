@@ -16,7 +16,9 @@ from backend.datasets.labels import label_config_of
 from backend.services import build_services
 from backend.settings import Settings
 from model.atomic import locked
+from model.calibration import Calibration
 from model.classical import CLASSICAL_ID
+from model.policy import Policy
 from model.registry import Registry
 from model.starter import STARTER_ID
 from model.versions import ModelVersion
@@ -64,6 +66,45 @@ def test_promote_and_rollback_move_the_only_projects_champion(
     again = run("models", "rollback")
     assert again.exit_code == 2
     assert "Error:" in again.stderr
+
+
+@pytest.fixture
+def told(home: Path, version: str, add_project: Callable[[int], None]) -> Registry:
+    """Two champions of project 7, one after the other, with boxes chosen for the least work."""
+    add_project(7)
+    registry = Registry(home / "registry")
+    registry.add(replace(registry.get(version), id="trained-2"), ContrastGroups.none(), None)
+    for id in (version, "trained-2"):
+        told = Policy(0.5, 0.21, Calibration(0.8, 0.1))
+        registry.set_policy("7", registry.get(id), lambda _, told=told: told)
+        registry.promote("7", id)
+    return registry
+
+
+@pytest.mark.parametrize("words", [("rollback",), ("promote", "trained-1")])
+def test_a_version_that_serves_again_shows_what_the_project_was_told_since(
+    run: Run, told: Registry, words: tuple[str, ...]
+) -> None:
+    run("project", "--as-counted")
+    assert told.served_name("7") == "trained-2+t0.5"
+    run("models", *words)
+    assert told.served_name("7") == "trained-1+t0.5"
+
+
+def test_a_version_that_serves_again_keeps_its_boxes_of_the_least_work(
+    run: Run, told: Registry
+) -> None:
+    before = told.policy("7", told.get("trained-1"))
+    run("models", "rollback")
+    assert told.policy("7", told.champion("7")) == before
+
+
+def test_to_show_what_counts_can_be_told_again(run: Run, told: Registry) -> None:
+    run("project", "--as-counted")
+    told.rollback("7")  # as by a release that left its boxes as they were
+    assert told.served_name("7").startswith("trained-1+p0.21")
+    run("project", "--as-counted")
+    assert told.served_name("7") == "trained-1+t0.5"
 
 
 def test_a_champion_that_cannot_be_read_is_named_and_stops_no_command(

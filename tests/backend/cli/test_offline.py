@@ -149,7 +149,8 @@ def test_predict_tells_images_that_it_left_out_before_files_that_are_none(
     assert result.exit_code == 0, result.output
     notes = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]
     assert notes[0].startswith("Note: torn.png left out: ")
-    assert notes[1] == f"Note: 1 other file in {plates[0]} left out: notes.txt"
+    assert notes[1].startswith("Note: counted again, each the same file as the one in brackets: ")
+    assert notes[2] == f"Note: 1 other file in {plates[0]} left out: notes.txt"
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
@@ -213,7 +214,7 @@ def test_predict_never_writes_over_what_is_there(run: Run, cells: Path) -> None:
         (("evaluate", "--model", "trained-x"), "no version trained-x"),
         (("train", "--preset", "m99"), "preset cannot be 'm99': there are default, fast, m03"),
         (("train", "--map", "Nucleus"), "OLD=NEW"),
-        (("train", "--classes", "WBC"), "Unknown class Nucleus"),
+        (("train", "--classes", "WBC"), "Unknown class Nucleus: known to --classes are WBC."),
         (("train", "--start", "trained-x"), "no version trained-x"),
         (("train", "--start", CLASSICAL_ID), "classical-1 has no weights to go on from"),
         (("train", "--start", STARTER_ID, "--preset", "m06"), "of another architecture"),
@@ -226,6 +227,42 @@ def test_what_cannot_be_done_is_told_in_one_line(
     result = run(*words, *data)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_predict_says_what_else_its_table_holds(run: Run, cells: Path, tmp_path: Path) -> None:
+    words = ("--model", CLASSICAL_ID, "--out", tmp_path / "out")
+    run("predict", cells / "images", *words)
+    told = run("predict", cells / "images" / "field0.png", *words).stdout
+    table = tmp_path / "out" / "counts.csv"
+    assert told.endswith(f"{table}, which also holds 4 images of earlier calls\n")
+
+
+def test_a_place_where_nothing_can_be_written_is_told_without_the_words_of_the_system(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    words = ("predict", cells / "images", "--model", CLASSICAL_ID, "--out")
+    for out in ("/proc/x", tmp_path / "file"):
+        told = run(*words, out)
+        assert told.exit_code == 2
+        assert f"{out} cannot be a folder (" in told.stderr
+    picture = ("--picture", "/proc/x/worth.png", "--model", CLASSICAL_ID)
+    told = run("evaluate", *truth_in(cells), *picture)
+    assert "/proc/x: No such file or directory; see to that" in told.stderr
+    assert "Errno" not in told.stderr
+
+
+def test_characters_that_a_terminal_has_not_end_no_command() -> None:
+    script = (
+        "import typer; from backend.cli.console import Commands, say; "
+        "app = typer.Typer(cls=Commands); "
+        "app.callback()(lambda: None); "
+        "app.command('x')(lambda: (say('✗'), typer.echo('✓ größer 細'))); app()"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    words = [sys.executable, "-c", script, "x"]
+    shown = subprocess.run(words, env=environment, capture_output=True, check=False)
+    assert (shown.returncode, shown.stdout.decode("latin-1")) == (0, "+ größer ?\n"), shown.stderr
 
 
 def test_too_few_images_to_hold_one_out_are_refused(run: Run, cells: Path, tmp_path: Path) -> None:

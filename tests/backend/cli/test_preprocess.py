@@ -71,7 +71,10 @@ def test_apply_writes_what_a_detector_sees_with_group_distance_and_flags(
     assert result.exit_code == 0, result.output
     assert "torn.tif left out" in result.stderr
     rows = rows_of(out / "contrast.csv")
-    assert set(rows) == {p.name for p in mixed.iterdir()} - {"torn.tif"}
+    assert set(rows) == {p.name for p in mixed.iterdir()}
+    torn = rows["torn.tif"]
+    assert (torn["matched"], torn["group"], torn["distance"]) == ("", "", "")
+    assert torn["flags"].startswith("left out: the file ends before its pixels do")
     assert rows["clear0.png"]["group"] != rows["faint0.png"]["group"]
     for name in ("clear0.png", "wide.tif"):
         seen = prepare(read_image(mixed / name), ContrastGroups.load(groups))
@@ -191,7 +194,9 @@ def test_bad_input_is_one_line_that_says_what_to_do(
         "there is no file": ("fit", mixed, "--template", "nobody.png"),
         "gain_limit must be above 0": ("fit", mixed, "--gain-limit", 0),
         "holds files already": ("apply", mixed, "--groups", groups, "--out", mixed),
-        "fit them anew": ("apply", mixed, "--groups", mixed / "clear0.png", *out),
+        "(it is no .npz file): take": ("apply", mixed, "--groups", mixed / "clear0.png", *out),
+        "(No such file or directory): take": ("apply", mixed, "--groups", mixed / "a.npz", *out),
+        "is a file: give": ("apply", mixed, "--groups", groups, "--out", mixed / "clear0.png"),
         "--bits is 8 or 16": ("apply", mixed, "--groups", groups, *out, "--bits", 12),
         "is no PNG": ("figure", mixed / "clear0.png", "--groups", groups, "--out", "f.jpg"),
         "copy it again": ("figure", mixed / "torn.tif", "--groups", groups),
@@ -208,8 +213,38 @@ def test_bad_input_is_one_line_that_says_what_to_do(
 def test_fit_writes_over_no_image_of_the_user(run: Run, tmp_path: Path, out: str) -> None:
     Image.fromarray(generate_field(0, (64, 64), 4, EASY).pixels).save(tmp_path / "plate.png")
     raw = (tmp_path / "plate.png").read_bytes()
-    result = run("preprocess", "fit", tmp_path, "--out", tmp_path / out)
-    assert result.exit_code != 0
-    assert "--out" in result.stderr
-    assert (tmp_path / "plate.png").read_bytes() == raw
-    assert [path.name for path in tmp_path.iterdir()] == ["plate.png"]
+    for before in ([], ["plate.npz"]):
+        for name in before:
+            (tmp_path / name).touch()
+        result = run("preprocess", "fit", tmp_path, "--out", tmp_path / out)
+        assert result.exit_code != 0
+        assert "--out" in result.stderr
+        assert (tmp_path / "plate.png").read_bytes() == raw
+        assert {path.name for path in tmp_path.iterdir()} == {"plate.png", *before}
+
+
+def test_pictures_beside_the_images_are_no_images_of_a_later_call(
+    run: Run, mixed: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("clear0.png", "faint0.png"):
+        (folder / name).write_bytes((mixed / name).read_bytes())
+    groups = folder / "groups.npz"
+    words = ("--groups", groups, "--out")
+    assert run("preprocess", "fit", folder, "--out", groups).exit_code == 0
+    images = folder / "clear0.png", folder / "faint0.png"
+    assert run("preprocess", "figure", *images, *words, folder / "figure.png").exit_code == 0
+    told = (
+        run("preprocess", "fit", folder, "--out", groups),
+        run("preprocess", "apply", folder, *words, tmp_path / "matched"),
+        run("predict", folder, "--model", CLASSICAL_ID, "--out", tmp_path / "out"),
+        run("predict", tmp_path / "matched", "--model", CLASSICAL_ID, "--out", tmp_path / "again"),
+    )
+    assert [result.exit_code for result in told] == [0] * 4
+    for result in told[:3]:
+        assert "groups.png left out: a picture that Cytoloop drew\n" in result.stderr
+        assert "figure.png left out: a picture that Cytoloop drew\n" in result.stderr
+    assert set(rows_of(tmp_path / "matched" / "contrast.csv")) == {p.name for p in images}
+    assert " in 2 images, 2 left out, 1 other file left out: " in told[2].stdout
+    assert " in 2 images, " in told[3].stdout  # matched images are images

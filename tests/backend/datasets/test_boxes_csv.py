@@ -16,6 +16,7 @@ from backend.datasets.importing import import_folder
 from backend.errors import BadRequest
 from backend.services import Services
 from model.boxes import Box
+from model.wording import first_of
 
 Save = Callable[..., Path]
 NAMES = "filename,width,height,class,xmin,ymin,xmax,ymax"
@@ -100,7 +101,8 @@ def test_both_formats_are_read_with_names_in_any_order(read: Any, lines: tuple[s
         ("a.png,64,48,,1,2,3,4", "line 3 (without a class) left out"),
         ("a.png,64,48,N,5,5,5,5", "line 3 (N) (5, 5, 5, 5) left out: it has no size"),
         ("a.png,64,48,N,70,2,90,4", "line 3 (N) (70, 2, 90, 4) left out: it lies outside"),
-        ("a.png,64,48,N,50,2,90,40", "line 3 (N) (50, 2, 90, 40) clipped to the 64×48 px image"),
+        ("a.png,64,48,N,50,2,70,40", "line 3 (N) (50, 2, 70, 40) clipped to the 64×48 px image"),
+        ("a.png,64,48,N,50,2,90,40", "line 3 (N) (50, 2, 90, 40) left out: it lies outside the 64"),
         ("a.png,32,24,N,9,9,12,12", "several sizes, 64×48, 32×24 px: the first is taken"),
     ],
 )
@@ -196,3 +198,15 @@ def test_boxes_of_a_csv_become_annotations_and_go_out_again_as_they_came(
     assert (tmp_path / "out.csv").read_text() == "\n".join(path.read_text().splitlines()[:3]) + "\n"
     assert (out.images, out.boxes) == (3, 2)
     assert out.notes == ("without a cell, and so without a line: c.png",)
+
+
+def test_lines_of_an_image_with_one_fate_share_a_note_that_names_the_first(read: Any) -> None:
+    lines = [f"a.png,64,48,N,{x},2,9999,40" for x in range(5)]
+    (source,), _ = read(NAMES, "a.png,64,48,N,1,2,3,4", *lines)
+    truth = source.read((64, 48))
+    (note,) = truth.notes
+    assert (len(truth.boxes), truth.unusable) == (1, 5)
+    assert "line 7 (N) (4, 2, 9999, 40) left out: each lies outside the 64×48 px image" in note
+    (shown,) = first_of([note])
+    assert shown.startswith("boxes.csv (a.png): line 3 (N) (0, 2, 9999, 40), line 4")
+    assert "line 5 (N) (2, 2, 9999, 40) and 2 more left out: each lies outside" in shown

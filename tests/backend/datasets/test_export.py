@@ -42,7 +42,7 @@ def test_an_export_reads_back_as_what_was_corrected(
     first, second = folder.images
     assert (first.sha256, first.name, second.name, second.boxes) == (sha256, "a.tif", "b.png", ())
     assert np.abs(first.xyxy_px - [CELL.xyxy_px]).max() <= 0.5
-    assert folder.notes == ()
+    assert folder.notes == ("1 image without a box, taken as without cells: b.png",)
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(

@@ -6,11 +6,14 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from backend.datasets.folder import labelled_folder
+from backend.datasets.writing import write_picture
 from backend.errors import BadRequest
 from model.boxes import Box
 
@@ -163,9 +166,100 @@ def test_an_unknown_class_names_those_found_and_those_known(
 ) -> None:
     save_image(tmp_path / "a.png")
     save_voc(tmp_path / "a.xml", [CELL, Box(30, 30, 40, 40, "Dust")])
-    expected = r"Unknown class Dust, N.*have Dust, N; known are Nucleus.*--map Dust=Nucleus"
-    with pytest.raises(BadRequest, match=expected):
-        labelled_folder(tmp_path, tmp_path, classes=["Nucleus"])
+    with pytest.raises(BadRequest) as told:
+        labelled_folder(tmp_path, tmp_path, classes=["Nucleus"], whose="v1", or_else="rest")
+    assert str(told.value) == (
+        "Unknown classes Dust, N: known to v1 are Nucleus. Name a known class for each with "
+        "--map Dust=Nucleus --map N=Nucleus, or rest."
+    )
+
+
+def test_an_unknown_class_is_mapped_to_the_known_one_that_differs_in_case_alone(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [replace(CELL, label="red cell"), Box(30, 30, 40, 40, "Dust")])
+    with pytest.raises(BadRequest, match="--map Dust=CLASS --map 'red cell=RedCell'"):
+        labelled_folder(tmp_path, tmp_path, classes=["WBC", "RedCell"])
+
+
+def test_classes_that_differ_in_case_or_blanks_alone_are_told_with_the_map_that_joins_them(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    labels = ("RBC", "RBC", "rbc", "R bc", "WBC")
+    boxes = [Box(x, 9 * x, x + 9, 9 * x + 8, label) for x, label in enumerate(labels)]
+    save_voc(tmp_path / "a.xml", boxes)
+    assert labelled_folder(tmp_path, tmp_path).notes == (
+        "classes RBC, R bc, rbc differ in case or blanks alone: 3 classes, unless joined with "
+        "--map 'R bc=RBC' --map rbc=RBC",
+    )
+    joined = labelled_folder(tmp_path, tmp_path, mapping={"R bc": "RBC", "rbc": "RBC"})
+    assert (joined.notes, joined.classes) == ((), ("RBC", "WBC"))
+
+
+def test_a_map_of_a_class_that_no_annotation_has_is_told(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    save_voc(tmp_path / "a.xml", [CELL])
+    folder = labelled_folder(tmp_path, tmp_path, mapping={"zell": "RBC", "N": "Nucleus"})
+    assert folder.notes == ("--map zell=RBC renames nothing: the annotations have N",)
+
+
+def test_images_that_are_taught_as_without_cells_are_named(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    for seed, stem in enumerate("abcd"):
+        save_image(tmp_path / f"{stem}.png", seed=seed)
+        save_voc(tmp_path / f"{stem}.xml", [CELL] if stem == "a" else [])
+    (tmp_path / "d.xml").write_text("<annotation><obj><bndbox/></obj></annotation>")
+    lost, empty, odd = labelled_folder(tmp_path, tmp_path).notes
+    assert lost == "d.png left out: none of its boxes can be used"
+    assert empty == "2 images without a box, taken as without cells: b.png, c.png"
+    assert odd.startswith("d.xml: has no <object> but <obj>")
+
+
+def test_of_the_same_file_twice_the_other_boxes_are_told(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    for name in ("a", "b"):
+        save_image(tmp_path / f"{name}.png", seed=7)
+        save_voc(tmp_path / f"{name}.xml", [CELL] if name == "a" else [])
+    assert labelled_folder(tmp_path, tmp_path).notes == (
+        "b.png left out: it is the same file as a.png, which has other boxes: look which are right",
+    )
+
+
+def test_a_picture_that_cytoloop_drew_is_no_image_of_its_folder(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    drawn = save_image(tmp_path / "groups.png")
+    write_picture(drawn, drawn.read_bytes())
+    with Image.open(drawn) as picture:
+        assert picture.text["Software"] == "Cytoloop"
+        picture.load()
+    with pytest.raises(BadRequest, match=r"holds no image(.|\n)*groups\.png left out: a picture"):
+        labelled_folder(tmp_path, tmp_path)
+    save_image(tmp_path / "a.png")
+    for stem in ("a", "groups"):
+        save_voc(tmp_path / f"{stem}.xml", [CELL])
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.png"]
+    assert folder.notes[0] == "groups.png left out: a picture that Cytoloop drew"
+
+
+def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    save_image(tmp_path / "a.png")
+    (tmp_path / "lost.tif").symlink_to("nowhere.tif")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    for stem in ("a", "lost", "loop"):
+        save_voc(tmp_path / f"{stem}.xml", [CELL])
+    folder = labelled_folder(tmp_path, tmp_path)
+    assert [image.name for image in folder.images] == ["a.png"]
+    assert [note.partition(" left out: ")[0] for note in folder.notes] == ["loop.png", "lost.tif"]
 
 
 def test_a_voc_file_that_names_another_image_is_noted(

@@ -234,8 +234,8 @@ def test_an_unknown_class_stops_the_import_before_anything_is_done(
     services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
 ) -> None:
     xml = save_voc(folder.parent / "voc" / "a.xml", [Box(1, 1, 9, 9, "N")]).parent
-    ways = "--map N=Cell, or let .* --classes from-annotations"
-    with pytest.raises(BadRequest, match=f"Unknown class N.*known are Cell, Debris.*{ways}"):
+    ways = "--map N=CLASS, or let .* --classes from-annotations"
+    with pytest.raises(BadRequest, match=f"Unknown class N.*known to the project are Cell, Debris.*{ways}"):
         import_folder(services, project, folder, xml)
     assert label_studio.kept == {}
     done = import_folder(services, project, folder, xml, mapping={"N": "Cell"})

@@ -72,7 +72,7 @@ def test_what_was_left_out_is_told_first_and_what_is_alike_in_one_sentence(
 ) -> None:
     stacks = [tmp_path / f"stack{number:02}.tif" for number in range(22)]
     for path in stacks:
-        tifffile.imwrite(path, levels(2), photometric="minisblack")
+        tifffile.imwrite(path, levels(2, seed=int(path.stem[-2:])), photometric="minisblack")
     torn = save_image(tmp_path / "well_D7.png")
     torn.write_bytes(torn.read_bytes()[:100])
     told = predict_into(tmp_path / "out", [*stacks, torn], version_of(Crowded()))
@@ -175,8 +175,8 @@ def rows_in(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def levels(pages: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (pages, 48, 64), np.uint8)
+def levels(pages: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (pages, 48, 64), np.uint8)
 
 
 def test_an_image_that_a_tag_turns_is_named_since_some_tools_ignore_it(
@@ -343,11 +343,13 @@ def test_other_choices_than_those_it_began_with_are_refused(
 ) -> None:
     before, version = contents(stopped), version_of(Crowded())
     other = replace(version, version=replace(version.version, id="trained-7"))
-    with pytest.raises(BadRequest, match=r"version classical-1.*go on with version trained-7"):
+    with pytest.raises(BadRequest, match=r"--model classical-1, and cannot go on with --model tr"):
         predict_into(stopped, files, other)
-    with pytest.raises(BadRequest, match=r"scores False.*another --out"):
+    with pytest.raises(
+        BadRequest, match=r"began with no --scores.* with --scores: .*another --out"
+    ):
         predict_into(stopped, files, version, scores=True)
-    with pytest.raises(BadRequest, match="go on with cell diameter 20"):
+    with pytest.raises(BadRequest, match=r"no --cell-diameter, .* go on with --cell-diameter 20:"):
         predict_into(stopped, files, version.told(20))
     assert contents(stopped) == before
 
@@ -397,3 +399,82 @@ def test_a_version_without_classes_counts_no_cell_where_there_is_none(tmp_path: 
     with (tmp_path / "out" / TABLE).open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["image"], row["class"], row["count"]) == ("empty.png", "cell", "0")
+
+
+def test_of_another_version_no_more_is_said_than_its_name(stopped: Path, files: list[Path]) -> None:
+    version = version_of(Crowded())
+    other = replace(version, version=replace(version.version, id="trained-7", threshold=0.18475908))
+    with pytest.raises(BadRequest, match=r"--model classical-1, .* --model trained-7: choose"):
+        predict_into(stopped, files, other)
+
+
+def test_an_image_that_is_there_twice_is_flagged_and_told_also_by_the_call_that_goes_on(
+    files: list[Path], tmp_path: Path
+) -> None:
+    shutil.copy(files[1], files[1].with_name("twin.jpg"))
+    twins = [*files, files[1].with_name("twin.jpg")]
+    for _ in range(2):
+        told = predict_into(tmp_path / "out", twins, version_of(Crowded()))
+        assert told.notes[0] == (
+            "counted again, each the same file as the one in brackets: twin.jpg (1.png)"
+        )
+        flags = {row["image"]: row["flags"] for row in rows_in(tmp_path / "out")}
+        assert flags["twin.jpg"].startswith("same file as 1.png; ")
+        assert not any("same file" in flags[path.name] for path in files)
+
+
+def test_the_first_of_two_that_are_the_same_stays_the_first_when_it_is_made_again(
+    files: list[Path], tmp_path: Path
+) -> None:
+    shutil.copy(files[1], files[1].with_name("twin.png"))
+    pair = [files[1], files[1].with_name("twin.png")]
+    predict_into(tmp_path / "out", pair, version_of(Crowded()))
+    before = rows_in(tmp_path / "out")
+    (tmp_path / "out" / "annotations" / "1.xml").unlink()
+    predict_into(tmp_path / "out", pair, version_of(Crowded()))
+    assert rows_in(tmp_path / "out") == before
+
+
+def test_images_of_earlier_calls_that_this_one_was_not_asked_for_are_counted(
+    stopped: Path, files: list[Path]
+) -> None:
+    assert predict_into(stopped, files[1:4], version_of(Crowded())).others == 1
+    assert predict_into(stopped, files, version_of(Crowded())).others == 0
+
+
+def test_a_link_that_leads_nowhere_has_its_row(files: list[Path], tmp_path: Path) -> None:
+    lost = files[0].with_name("lost.png")
+    lost.symlink_to("nowhere.png")
+    for paths in ([files[0].parent], [files[0], lost]):
+        out = tmp_path / f"out{len(paths)}"
+        told = predict_into(out, gather(paths).files, version_of(Crowded()))
+        assert told.left_out == 1
+        (row,) = [row for row in rows_in(out) if row["image"] == "lost.png"]
+        assert row["count"] == ""
+        assert row["flags"].startswith("left out: it cannot be opened (No such file")
+
+
+def test_pictures_of_ours_are_not_looked_at_even_where_they_are_named(
+    files: list[Path], tmp_path: Path
+) -> None:
+    predict_into(tmp_path / "out", files[:1], version_of(Crowded()))
+    drawn = tmp_path / "out" / "drawn" / "0.png"
+    gathered = gather([files[0], drawn])
+    assert gathered.files == (files[0],)
+    assert gathered.misnamed == ("0.png left out: a picture that Cytoloop drew",)
+    with pytest.raises(BadRequest, match=r"0\.png left out: a picture that Cytoloop drew"):
+        gather([drawn.parent])
+
+
+def test_what_is_not_there_is_told_to_be_an_image_or_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"a\.png is not there; give an image or a folder that ex"):
+        gather([tmp_path / "a.png"])
+
+
+def test_a_place_that_can_be_no_folder_is_told_in_words(files: list[Path]) -> None:
+    with pytest.raises(
+        BadRequest, match=r"0\.png cannot be a folder \(a file is there\): name ano"
+    ):
+        predict_into(files[0], files, version_of(Crowded()))
+    with pytest.raises(BadRequest, match=r"cannot be a folder \(Not a directory\): name another"):
+        predict_into(files[0] / "out", files, version_of(Crowded()))

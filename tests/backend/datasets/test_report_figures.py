@@ -10,7 +10,7 @@ from PIL import Image, ImageColor
 from backend.datasets.drawing import COLOURS
 from backend.datasets.report_figures import LINE, draw_report
 from model.boxes import Box, Detections
-from model.evaluation import evaluate
+from model.evaluation import judge
 from model.examples import LabelledImage
 from model.reports import EvaluationReport
 
@@ -22,7 +22,7 @@ def report(images: int, cells: int = 1) -> EvaluationReport:
     found = Detections(
         truth[0].xyxy_px, np.full(cells, 0.9, np.float32), np.zeros(cells, np.int64), ("Cell",)
     )
-    return evaluate([found] * images, truth, ("Cell",), 0.5, ["low"] * images)
+    return judge([found] * images, truth, ("Cell",), 0.5, ["low"] * images).report
 
 
 def pixels_of(colour: str, png: bytes) -> int:

@@ -91,6 +91,33 @@ def test_a_box_across_the_border_is_clipped_and_noted(tmp_path: Path) -> None:
     assert "clipped" in read.notes[0]
 
 
+def test_a_note_has_the_numbers_of_the_file_also_where_these_count_from_one(tmp_path: Path) -> None:
+    read = read_voc(written(tmp_path, voc_text(edges(630, 11, 642, 20))), SIZE, one_based=True)
+    assert read.boxes == (Box(629, 10, 640, 20, "RBC"),)
+    assert "box 1 (RBC) (630, 11, 642, 20) clipped" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("inside", "unusable"),
+    [("<bndbox><xmin>1</xmin></bndbox>", 2), ("<name>RBC</name>", 0), ("", 0)],
+)
+def test_a_file_with_other_elements_than_objects_is_told_and_its_boxes_are_no_cells_missing(
+    tmp_path: Path, inside: str, unusable: int
+) -> None:
+    parts = f"<filename>a.png</filename><obj>{inside}</obj><obj>{inside}</obj>"
+    read = read_voc(written(tmp_path, f"<annotation>{parts}</annotation>"), SIZE)
+    assert read.notes == (
+        "a.xml: has no <object> but <obj>: a box is read from an <object> alone, mend it",
+    )
+    assert (read.unusable, read.is_lost) == (unusable, unusable > 0)
+
+
+def test_a_file_without_objects_that_says_what_voc_files_say_is_no_odd_one(tmp_path: Path) -> None:
+    parts = "<folder>x</folder><filename>a.png</filename><source/><owner/><segmented>0</segmented>"
+    read = read_voc(written(tmp_path, f"<annotation>{parts}</annotation>"), SIZE)
+    assert (read.notes, read.unusable) == ((), 0)
+
+
 @pytest.mark.parametrize(
     ("box", "reason"),
     [
@@ -98,6 +125,8 @@ def test_a_box_across_the_border_is_clipped_and_noted(tmp_path: Path) -> None:
         (edges(20, 10, 10, 30), "no size"),
         (edges(700, 10, 720, 30), "outside"),
         (edges(-30, 10, -10, 30), "outside"),
+        (edges(600, 10, 9999, 30), "lies outside the 640×480 px image by more than half"),
+        (edges(-30, 10, 20, 30), "lies outside the 640×480 px image by more than half"),
         (edges("ten", 10, 20, 30), "four numbers"),
         (edges("nan", 10, 20, 30), "four numbers"),
         (edges("", 10, 20, 30), "four numbers"),

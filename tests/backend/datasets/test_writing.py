@@ -76,6 +76,19 @@ def test_what_a_killed_write_left_does_not_make_a_folder_somebodys(tmp_path: Pat
     (tmp_path / "own.csv").touch()
     with pytest.raises(BadRequest, match="holds files already"):
         require_empty(tmp_path)
+    with pytest.raises(BadRequest, match=r"own\.csv is a file: give a new folder"):
+        require_empty(tmp_path / "own.csv")
+
+
+def test_a_folder_that_was_begun_is_gone_on_with_and_another_is_refused(tmp_path: Path) -> None:
+    begun, other = tmp_path / "begun", tmp_path / "other"
+    for path in (begun / "effort.csv", begun / "more.txt", other / "more.txt"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    require_empty(begun, ["effort.csv", "home"])
+    require_empty(tmp_path / "new", ["effort.csv", "home"])
+    with pytest.raises(BadRequest, match="holds files already"):
+        require_empty(other, ["effort.csv", "home"])
 
 
 @pytest.mark.parametrize(
