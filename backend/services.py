@@ -78,6 +78,11 @@ class Services:
         token = self.credentials.label_studio_token
         return LabelStudio(address, token, self.settings.label_studio_browser_url)
 
+    @cached_property
+    def config_problems(self) -> dict[int, str]:
+        """Why a project's label_config could not be used when it was last asked for, by project."""
+        return {}
+
     @property
     def label_studio_for_browsers(self) -> str:
         """Where the browser of whoever labels finds Label Studio."""

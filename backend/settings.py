@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         Class of the boxes of a version that does not know the project's classes.
     first_version
         The version that serves a project before its first training, and that this begins with:
-        the starter (of whichever release it names, today's), or ``classical-1``, which begins
+        ``starter-6``, whichever starter an older setting names, or ``classical-1``, which begins
         from nothing.
     preset, iterations, device
         What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of

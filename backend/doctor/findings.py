@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import requests
+
 from backend.credentials import FILE_NAME, Credentials
 from backend.labelstudio.client import LabelStudio
-from backend.running.http import answers
+from backend.running.http import TIMEOUT_S, answers
 from backend.running.lock import Holder, holder
 from backend.running.ours import web_address
 from backend.settings import Settings
@@ -92,6 +94,19 @@ class Patient:
     @cached_property
     def web_answers(self) -> bool:
         return answers(f"{web_address(self.settings)}/health")
+
+    def metrics(self) -> requests.Response:
+        """Ask the web process for its metrics, with the password of this home.
+
+        Raises
+        ------
+        requests.RequestException
+            It cannot be reached.
+        """
+        kept, settings = self.credentials, self.settings
+        password = kept.backend_password if kept else settings.backend_password
+        auth = settings.backend_user, password
+        return requests.get(f"{web_address(settings)}/metrics", auth=auth, timeout=TIMEOUT_S)
 
 
 #: Looks at one part of an installation.

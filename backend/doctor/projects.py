@@ -10,10 +10,9 @@ import requests
 
 from backend.doctor.findings import Finding, Patient, fail, ok, warn
 from backend.doctor.storage import known_projects
-from backend.errors import LabelStudioError
+from backend.errors import BadLabelConfig, LabelStudioError
 from backend.labelstudio.client import SECRET_HEADER, WEBHOOK_ACTIONS
-from backend.running.http import TIMEOUT_S
-from backend.running.ours import web_address
+from backend.labelstudio.interface import LabellingInterface
 from backend.store.projects import Project
 
 #: Label Studio sends a webhook while it answers, and waits for it for a second.
@@ -50,7 +49,8 @@ def projects(patient: Patient) -> Iterator[Finding]:
 
 def _connection(patient: Patient, project: Project) -> Iterator[Finding]:
     studio, about = patient.label_studio, f"Project {project.id}"
-    if project.id not in {each["id"] for each in studio.projects()}:
+    described = {each["id"]: each for each in studio.projects()}
+    if project.id not in described:
         says = f"{project.title!r} is not in Label Studio any more, or its token cannot see it"
         yield warn(about, says, "Nothing, if it was deleted there; what was learned is kept.")
         return
@@ -60,6 +60,11 @@ def _connection(patient: Patient, project: Project) -> Iterator[Finding]:
         yield fail(about, f"{project.title!r}: {'; '.join(missing)}", mend)
     else:
         yield ok(about, f"{project.title!r}: connected")
+    try:
+        LabellingInterface.parse(described[project.id]["label_config"])
+    except BadLabelConfig as error:
+        says = f"{project.title!r}: its label_config cannot be used; the one of before serves"
+        yield warn(about, says, str(error))
 
 
 def _missing(patient: Patient, project: int) -> list[str]:
@@ -106,13 +111,7 @@ _MEND = (
 
 def _received(patient: Patient) -> float:
     """Return how many webhooks of the event the web process has recorded since it started."""
-    kept = patient.credentials
-    password = kept.backend_password if kept else patient.settings.backend_password
-    answer = requests.get(
-        f"{web_address(patient.settings)}/metrics",
-        auth=(patient.settings.backend_user, password),
-        timeout=TIMEOUT_S,
-    )
+    answer = patient.metrics()
     answer.raise_for_status()
     found = RECEIVED.search(answer.text)
     return float(found.group(1)) if found else 0.0

@@ -15,6 +15,8 @@ from model.boxes import Boolean, Float32, iou_matrix
 SAME_PX = 0.5
 #: From this overlap on a box lies on another.
 COVERED_IOU = 0.5
+#: Pairs of boxes whose IoU is read off one matrix, which grows with the square of their number.
+_AT_ONCE = 64
 
 Pair = tuple[DrawnBox, DrawnBox]
 
@@ -56,14 +58,18 @@ def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Compar
     known = {id(after) for _, after in pairs}
     doubts = [after for before, after in pairs if _contradicts(before, after)]
     doubts += [box for box in submitted if id(box) not in known and is_from_prediction(box.origin)]
-    overlaps = tuple(_overlap(*pair) for pair in moved)
-    return Comparison(actions, len(submitted), overlaps, len(doubts))
+    return Comparison(actions, len(submitted), _overlaps(moved), len(doubts))
 
 
 def same_place(first: DrawnBox, second: DrawnBox) -> bool:
     """Tell whether no edge is farther than ``SAME_PX`` from its counterpart."""
-    edges = zip(first.box.xyxy_px, second.box.xyxy_px, strict=True)
-    return all(abs(a - b) <= SAME_PX for a, b in edges)
+    a, b = first.box, second.box  # edge by edge: it is asked of each pair of boxes
+    return (
+        abs(a.xmin - b.xmin) <= SAME_PX
+        and abs(a.ymin - b.ymin) <= SAME_PX
+        and abs(a.xmax - b.xmax) <= SAME_PX
+        and abs(a.ymax - b.ymax) <= SAME_PX
+    )
 
 
 def is_from_prediction(origin: object) -> bool:
@@ -99,8 +105,14 @@ def _contradicts(served: DrawnBox, submitted: DrawnBox) -> bool:
     return submitted.origin == "manual"
 
 
-def _overlap(first: DrawnBox, second: DrawnBox) -> float:
-    return float(iou_matrix(edges_px([first]), edges_px([second]))[0, 0])
+def _overlaps(pairs: Sequence[Pair]) -> tuple[float, ...]:
+    """Return the IoU of each pair; of a few at once, which is many times faster than one by one."""
+    overlaps: list[float] = []
+    for start in range(0, len(pairs), _AT_ONCE):
+        some = pairs[start : start + _AT_ONCE]
+        before, after = (edges_px(boxes) for boxes in zip(*some, strict=True))
+        overlaps += np.diagonal(iou_matrix(before, after)).tolist()
+    return tuple(overlaps)
 
 
 def covered(boxes: Sequence[DrawnBox], by: Sequence[DrawnBox]) -> Boolean:

@@ -76,15 +76,17 @@ class Tally:
     def hours_saved(self) -> float | None:
         """Against ``BY_HAND_S_PER_CELL``, over the images with boxes of which the time is known.
 
-        By the median seconds a cell of these; an image without a cell costs its own. Negative where
+        By the median seconds a cell of these; an image without a cell costs its own. Who annotates
+        an image once more would not have drawn its cells again: these count once. Negative where
         the work took longer than drawing every cell; None where no time is known.
         """
         part = self.with_boxes
         empty = [c.seconds for c in part.corrections if not c.cells and c.seconds is not None]
         if part.seconds_per_cell is None:
             return -sum(empty) / 3600 if empty else None
-        cells = sum(cells for _, cells in part.timed)
-        return ((BY_HAND_S_PER_CELL - part.seconds_per_cell) * cells - sum(empty)) / 3600
+        spent = part.seconds_per_cell * sum(cells for _, cells in part.timed) + sum(empty)
+        once = {(c.task, c.annotator): c.cells for c in part.corrections if c.seconds is not None}
+        return (BY_HAND_S_PER_CELL * sum(once.values()) - spent) / 3600
 
     def share_at(self, iou: float) -> float | None:
         """Return the share of the served boxes that overlap what was submitted by ``iou``.

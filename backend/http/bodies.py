@@ -19,7 +19,10 @@ def json_body() -> dict[str, Any]:
     """
     if not request.get_data(cache=True):
         raise BadRequest("The request has no body; a JSON object was expected")
-    body = request.get_json(force=True, silent=True)
+    try:
+        body = request.get_json(force=True, silent=True)
+    except RecursionError as error:
+        raise BadRequest("The body is nested too deep to be one of Label Studio's") from error
     if not isinstance(body, dict):
         raise BadRequest("The body is not a JSON object")
     return body

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import structlog
 from flask import Blueprint, render_template
 
 from backend.effort.costing import without_breaks
@@ -14,6 +19,10 @@ from backend.http.parts import parts
 from backend.services import Services
 from model.wording import counted
 
+log = structlog.get_logger(__name__)
+
+Part = TypeVar("Part")
+
 dashboard = Blueprint("dashboard", __name__)
 dashboard.before_request(require_password)
 
@@ -23,14 +32,26 @@ def page() -> str:
     """Show every project."""
     shared = parts()
     services = shared.services
-    views = [overview_of(shared, project) for project in services.projects.all()]
+    projects = services.projects.all()
+    views = {p.id: _tried(partial(overview_of, shared, p), p.id) for p in projects}
+    work = {id: _tried(partial(_work_lines, services, v), id) for id, v in views.items() if v}
     return render_template(
         "dashboard.html",
-        projects=views,
-        work={view.project.id: _work_lines(services, view) for view in views},
+        projects=[view for view in views.values() if view],
+        work=work,
+        broken=[p for p in projects if views[p.id] is None or work[p.id] is None],
         label_studio=services.label_studio_for_browsers,
         counted=counted,
     )
+
+
+def _tried(read: Callable[[], Part], project: int) -> Part | None:
+    """Return a project's part of the page; None where it fails, which hides no other project."""
+    try:
+        return read()
+    except Exception:  # a door: whatever is odd in one project, the page shows the others
+        log.exception("dashboard.failed", project=project)
+        return None
 
 
 def _work_lines(services: Services, view: ProjectOverview) -> list[tuple[str, str]]:

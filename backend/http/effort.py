@@ -9,6 +9,7 @@ from flask import Blueprint
 from backend.effort.report import effort_of
 from backend.http.auth import require_password
 from backend.http.parts import parts
+from backend.serving.predictor import project_number
 
 effort = Blueprint("effort", __name__)
 effort.before_request(require_password)
@@ -17,4 +18,4 @@ effort.before_request(require_password)
 @effort.get("/projects/<int:project_id>/effort")
 def of_project(project_id: int) -> dict[str, Any]:
     """Say what ``cytoloop effort --json`` says."""
-    return effort_of(parts().services, project_id).to_json()
+    return effort_of(parts().services, project_number(project_id)).to_json()

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request, send_file
 from backend.datasets.export import export_counts, export_voc
 from backend.http.auth import require_password
 from backend.http.parts import parts
+from backend.serving.predictor import project_number
 from backend.store.projects import Project
 
 exports = Blueprint("exports", __name__, url_prefix="/projects/<int:project_id>/export")
@@ -25,7 +26,7 @@ def voc(project_id: int) -> Response:
     corrected, ``?images=1`` with the raw files.
     """
     services = parts().services
-    project = services.projects.get(project_id)
+    project = services.projects.get(project_number(project_id))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "voc.zip"
         export_voc(
@@ -43,7 +44,7 @@ def voc(project_id: int) -> Response:
 def counts(project_id: int) -> Response:
     """Send one row an image and class."""
     services = parts().services
-    project = services.projects.get(project_id)
+    project = services.projects.get(project_number(project_id))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "counts.csv"
         export_counts(services, project_id, out)

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from backend.errors import NotFound
 from backend.http.auth import has_password, require_password
 from backend.http.parts import parts
+from backend.serving.predictor import number_of, project_number
 from backend.signing import KEY, is_key
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png, read_image
@@ -24,10 +25,10 @@ def matched_image(project_id: int, sha256: str) -> Response:
 
     ``?page=`` of a many-page file, ``?key=`` in place of the password (see ``backend.signing``).
     """
-    page = request.args.get("page", 0, type=int)
+    page = number_of(request.args.get("page", 0, type=int), "page")
     _require_key_or_password(project_id, sha256, page)
     services = parts().services
-    if services.images.get(project_id, sha256, page) is None:
+    if services.images.get(project_number(project_id), sha256, page) is None:
         raise NotFound(f"Project {project_id} has no image {sha256[:64]} (page {page}).")
     groups = parts().slot.current(str(project_id)).version.groups
     answer, tag = Response(content_type="image/png"), _tag(groups, sha256, page)

@@ -32,7 +32,7 @@ class ProjectOverview:
     has_learned
         Whether a run of the project ever trained a version.
     problem
-        Why the champion does not serve; empty when it does.
+        Why the champion does not serve, or the label_config cannot be used; empty when all is well.
     next_milestone
         Number of corrected images at which the next run starts; None when none is to come.
     progress
@@ -106,7 +106,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         served=served,
         champion=_champion(parts, key),
         has_learned=services.runs.has_learned(project.id),
-        problem=parts.slot.problem(key),
+        problem=_problem(parts, project, served),
         images=services.images.number_with_task(project.id),
         corrected=corrected,
         next_milestone=upcoming,
@@ -116,6 +116,12 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
         capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
         exportable=tuple(which for which, there in boxes.items() if there),
     )
+
+
+def _problem(parts: Parts, project: Project, served: str) -> str:
+    unloaded = parts.slot.problem(str(project.id))
+    said = f"The champion could not be loaded, so {served} serves: {unloaded}" if unloaded else ""
+    return " ".join(filter(None, (said, parts.services.config_problems.get(project.id))))
 
 
 def _champion(parts: Parts, project: str) -> ModelVersion | None:

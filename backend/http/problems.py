@@ -18,6 +18,7 @@ from backend.errors import (
     Refused,
     Unauthorised,
 )
+from backend.http.errors import FromAnotherSite
 from backend.serving.errors import NotReady
 from model.errors import ModelError, VersionNotFound
 from preprocessing.errors import PreprocessingError
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 #: errors say what to do; they go out as they are.
 STATUSES: dict[type[Exception], int] = {
     Unauthorised: 401,
+    FromAnotherSite: 403,
     BadLabelConfig: 400,
     BadRequest: 400,
     PreprocessingError: 400,

@@ -9,13 +9,12 @@ from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from backend import metrics
-from backend.errors import BadRequest
 from backend.http.auth import require_password
 from backend.http.bodies import json_body
 from backend.http.overview import overview_of
 from backend.http.parts import parts
 from backend.learning.triggers import start_training
-from backend.serving.predictor import project_number, tasks_of
+from backend.serving.predictor import number_of, project_number, tasks_of
 from model.policy import Policy
 
 health = Blueprint("health", __name__)
@@ -60,7 +59,8 @@ def predict() -> Json:
 @protocol.post("/versions")
 def versions() -> Json:
     """List the versions of use to a project, oldest first, by the names they are served with."""
-    asked = request.args.get("project") or (request.get_json(silent=True) or {}).get("project")
+    body = json_body() if request.get_data(cache=True) else {}
+    asked = request.args.get("project") or body.get("project")
     project = None if asked is None else str(project_number(asked))
     registry = parts().services.registry
     named = [
@@ -90,10 +90,7 @@ def status() -> Json:
 @protocol.post("/job_status")
 def status_of_job() -> Json:
     """Say how one run stands; Label Studio asks by the id that /train or the webhook gave."""
-    job = str(json_body().get("job", ""))
-    if not job.isdigit():
-        raise BadRequest(f'"job" is {job!r}, not the number of a run')
-    return parts().services.runs.get(int(job)).to_json()
+    return parts().services.runs.get(number_of(json_body().get("job"), "job")).to_json()
 
 
 @protocol.get("/metrics")

@@ -9,7 +9,7 @@ from flask import Blueprint, request
 from backend.http.auth import require_password
 from backend.http.parts import parts
 from backend.learning import triggers
-from backend.serving.predictor import project_number
+from backend.serving.predictor import number_of, project_number
 
 runs = Blueprint("runs", __name__, url_prefix="/runs")
 runs.before_request(require_password)
@@ -28,16 +28,16 @@ def listed() -> Json:
 @runs.get("/<int:number>")
 def shown(number: int) -> Json:
     """Say how one run stands: its state, steps, loss, AP50, and the time that is left."""
-    return parts().services.runs.get(number).to_json()
+    return parts().services.runs.get(number_of(number, "run")).to_json()
 
 
 @runs.post("/<int:number>/cancel")
 def cancelled(number: int) -> Json:
     """End a run that waits or runs."""
-    return triggers.cancel(parts().services, number).to_json()
+    return triggers.cancel(parts().services, number_of(number, "run")).to_json()
 
 
 @runs.post("/<int:number>/retry")
 def retried(number: int) -> tuple[Json, int]:
     """Open another attempt at the milestone of a run that has ended."""
-    return triggers.retry(parts().services, number).to_json(), 201
+    return triggers.retry(parts().services, number_of(number, "run")).to_json(), 201

@@ -13,8 +13,10 @@ from backend.errors import BadRequest, QueueError
 from backend.http.auth import require_webhook_secret
 from backend.http.bodies import json_body
 from backend.http.parts import parts
+from backend.learning.reconcile import follow_config
 from backend.learning.triggers import after_correction, start_training
 from backend.services import Services
+from backend.serving.predictor import number_of
 from backend.store.annotations import Annotation
 from backend.store.runs import Run
 
@@ -54,10 +56,7 @@ def _record(services: Services, project: int, body: Json) -> Json:
 
 
 def _delete(services: Services, project: int, body: Json) -> Json:
-    try:
-        ids = [int(sent["id"]) for sent in _sent(body)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadRequest("An annotation to delete has no id") from error
+    ids = [number_of(sent.get("id"), "id") for sent in _sent(body)]
     return {"deleted": services.annotations.delete(project, ids)}
 
 
@@ -91,12 +90,12 @@ def _opened(project: int, open_run: Callable[[], Run | None]) -> Json:
 def _project(services: Services, body: Json) -> int:
     """Return the project's id; an unknown or a changed one is kept as the event describes it."""
     project = body.get("project")
-    if not isinstance(project, Mapping) or not str(project.get("id", "")).isdigit():
+    if not isinstance(project, Mapping) or "id" not in project:
         raise BadRequest("The event names no project; let the webhook send its payload")
-    number, label_config = int(project["id"]), project.get("label_config")
+    number, label_config = number_of(project["id"], "project"), project.get("label_config")
     if label_config:
         title = str(project.get("title") or "")
-        services.projects.ensure(number, title, str(label_config))
+        follow_config(services, number, title, str(label_config))
     return number
 
 

@@ -92,14 +92,12 @@ class LabelStudio:
 
     def projects(self) -> Iterator[Json]:
         """Yield every project that the token's user sees."""
-        page = 1
-        while True:
-            query = {"page": page, "page_size": PAGE_SIZE}
-            answer = self._http.json("GET", "/api/projects/", params=query)
+        for page in count(1):
+            asked = {"page": page, "page_size": PAGE_SIZE}
+            answer = self._http.json("GET", "/api/projects/", params=asked)
             yield from answer["results"]
             if not answer["next"]:
                 return
-            page += 1
 
     def patch_project(self, id: int, **fields: Any) -> Json:
         """Change a project; ``model_version`` must name predictions that are there already."""

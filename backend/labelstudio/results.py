@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -97,11 +97,41 @@ class DrawnBox:
 
 def to_drawn_boxes(regions: Sequence[Mapping[str, Any]], width: int, height: int) -> list[DrawnBox]:
     """Read the boxes as :func:`to_boxes` does, each with its region's id and origin."""
-    drawn = []
-    for region in regions:
-        for box in to_boxes([region], width, height)[0]:
-            drawn.append(DrawnBox(str(region.get("id")), box, str(region.get("origin") or "")))
-    return drawn
+    return DrawnBoxes(width, height).of(regions)
+
+
+class DrawnBoxes:
+    """Reads what was drawn on one image, a region that comes again unchanged once.
+
+    Most of an annotation's are a prediction's as they were.
+
+    Parameters
+    ----------
+    width, height
+        Size in pixels of the image that was kept.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._size = width, height
+        self._read: dict[str, tuple[list[Any], Box]] = {}
+
+    def of(self, regions: Sequence[Mapping[str, Any]]) -> list[DrawnBox]:
+        """Read the boxes as :func:`to_drawn_boxes` does."""
+        drawn = []
+        for region in regions:
+            name = str(region.get("id"))
+            with suppress(_LeftOut):
+                box = self._box(name, region)
+                drawn.append(DrawnBox(name, box, str(region.get("origin") or "")))
+        return drawn
+
+    def _box(self, name: str, region: Mapping[str, Any]) -> Box:
+        told = [region.get(key) for key in _BOX]
+        before, box = self._read.get(name, (None, None))
+        if box is None or before != told:
+            box, _ = _box(region, *self._size)
+            self._read[name] = told, box
+        return box
 
 
 def of_cells(
@@ -112,9 +142,15 @@ def of_cells(
     A rating, a choice or a relation is none, nor is what was drawn on another image of the task;
     what a second control says of a box comes as a region under the same id.
     """
-    drawn = [r for r in regions if r.get("type") in _MARKED and not _is_elsewhere(r, interface)]
-    own = {r["id"] for r in drawn if r.get("id") and _is_of(r, interface)}
-    return [r for r in drawn if _is_of(r, interface) or r.get("id") not in own]
+    drawn = [r for r in regions if _is_of_kind(r, _MARKED) and not _is_elsewhere(r, interface)]
+    own = {str(r["id"]) for r in drawn if r.get("id") and _is_of(r, interface)}
+    return [r for r in drawn if _is_of(r, interface) or str(r.get("id")) not in own]
+
+
+def _is_of_kind(region: Mapping[str, Any], kinds: Container[str]) -> bool:
+    """Say whether a region has one of some types; what is no type's name may be any of them."""
+    kind = region.get("type")
+    return kind in kinds if isinstance(kind, str) else kind is not None
 
 
 def _is_of(region: Mapping[str, Any], interface: LabellingInterface) -> bool:
@@ -141,8 +177,10 @@ def to_labels(
     cells = of_cells(regions, interface)
     boxes, notes = to_boxes(cells, width, height)
     meant = frozenset(to_boxes([r for r in cells if _is_noted(r)], width, height)[0])
-    unusable = sum(region.get("type") in _DRAWN for region in cells) - len(boxes)
-    elsewhere = sum(r.get("type") in _DRAWN and _is_elsewhere(r, interface) for r in regions)
+    # Points beside boxes say something of cells; where there are no boxes they are the cells.
+    kinds = _DRAWN if boxes else _MARKED
+    unusable = sum(_is_of_kind(region, kinds) for region in cells) - len(boxes)
+    elsewhere = sum(_is_of_kind(r, _DRAWN) and _is_elsewhere(r, interface) for r in regions)
     if elsewhere:
         notes.append(f"{counted(elsewhere, 'box')} on another image of the task left out")
     return ImageLabels(name, width, height, tuple(boxes), meant, unusable), notes
@@ -160,8 +198,10 @@ def count_labels(regions: Sequence[Mapping[str, Any]]) -> Counter[str]:
 
 
 def _is_noted(region: Mapping[str, Any]) -> bool:
-    text = (region.get("meta") or {}).get("text") or ()
-    lines = "\n".join(map(str, [text] if isinstance(text, str) else text)).splitlines()
+    meta = region.get("meta")
+    text = meta.get("text") if isinstance(meta, Mapping) else None
+    told = text if isinstance(text, list) else [text or ""]
+    lines = "\n".join(each for each in told if isinstance(each, str)).splitlines()
     return any(line.strip() and not line.startswith(LIMIT_REACHED) for line in lines)
 
 
@@ -238,9 +278,9 @@ def _points(
 ) -> list[Point]:
     try:
         points = outline(value, width / 100, height / 100)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _LeftOut(f"its value is incomplete ({error!r})") from error
-    if not points or not all(math.isfinite(v) for point in points for v in point):
+    if not points or not all(math.isfinite(v * STEPS_PER_PX) for point in points for v in point):
         raise _LeftOut("its value has no finite outline")
     return points
 
@@ -256,23 +296,26 @@ def _clip(
     points: Sequence[Point], width: int, height: int
 ) -> tuple[tuple[float, float, float, float], bool]:
     """Return the points' envelope inside the image, and whether that cut something off."""
-    xs, ys = zip(*((_on_grid(x), _on_grid(y)) for x, y in points), strict=True)
-    envelope = min(xs), min(ys), max(xs), max(ys)
-    xmin, xmax = (min(max(x, 0.0), float(width)) for x in (envelope[0], envelope[2]))
-    ymin, ymax = (min(max(y, 0.0), float(height)) for y in (envelope[1], envelope[3]))
+    xs, ys = zip(*points, strict=True)
+    # Rounding leaves the order as it is, so the ends alone are brought onto the grid.
+    left, right, top, bottom = map(_on_grid, (min(xs), max(xs), min(ys), max(ys)))
+    xmin, xmax = min(max(left, 0.0), float(width)), min(max(right, 0.0), float(width))
+    ymin, ymax = min(max(top, 0.0), float(height)), min(max(bottom, 0.0), float(height))
     if xmax <= xmin or ymax <= ymin:
-        empty = envelope[2] <= envelope[0] or envelope[3] <= envelope[1]
+        empty = right <= left or bottom <= top
         raise _LeftOut("it has no area" if empty else "it lies outside the image")
-    return (xmin, ymin, xmax, ymax), (xmin, ymin, xmax, ymax) != envelope
+    return (xmin, ymin, xmax, ymax), (xmin, ymin, xmax, ymax) != (left, top, right, bottom)
 
 
 def _rectangle(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point]:
-    """Return the corners; Label Studio turns clockwise about the top left one, in pixels."""
+    """Return corners enough; Label Studio turns clockwise about the top left one, in pixels."""
     left, top = float(value["x"]) * x_px, float(value["y"]) * y_px
     right = (float(value["x"]) + float(value["width"])) * x_px
     bottom = (float(value["y"]) + float(value["height"])) * y_px
+    if not (rotation := float(value.get("rotation") or 0)):
+        return [(left, top), (right, bottom)]  # the envelope of all four
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    return _turn(corners, (left, top), float(value.get("rotation") or 0))
+    return _turn(corners, (left, top), rotation)
 
 
 def _ellipse(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point]:
@@ -290,8 +333,6 @@ def _polygon(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point]:
 
 
 def _turn(points: Sequence[Point], about: Point, degrees: float) -> list[Point]:
-    if not degrees:
-        return list(points)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x0, y0 = about
     return [
@@ -304,6 +345,8 @@ def _on_grid(px: float) -> float:
     return round(px * STEPS_PER_PX) / STEPS_PER_PX
 
 
+#: What of a region its box comes from.
+_BOX = ("value", "type", "image_rotation", "score")
 # A brush stroke is a run-length code of the whole image: reported and left out.
 _OUTLINES: dict[str, Callable[[Mapping[str, Any], float, float], list[Point]]] = {
     "rectanglelabels": _rectangle,
@@ -312,6 +355,10 @@ _OUTLINES: dict[str, Callable[[Mapping[str, Any], float, float], list[Point]]] =
 }
 #: The types of regions that are drawn about a cell, with a label or without, whether they have an
 #: outline or not; a rating or a point is none.
-_DRAWN = {*_OUTLINES, "brushlabels", *("rectangle", "ellipse", "polygon", "brush")}
+_DRAWN = {
+    *_OUTLINES,
+    *("brushlabels", "bitmasklabels", "vectorlabels"),
+    *("rectangle", "ellipse", "polygon", "brush", "bitmask", "vector"),
+}
 #: With points, which tell no size: whoever marked cells by them is told so.
-_MARKED = {*_DRAWN, "keypointlabels"}
+_MARKED = {*_DRAWN, "keypointlabels", "keypoint"}

@@ -68,5 +68,5 @@ def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
 def _page(page: Any) -> int:
     try:
         return int(page or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0  # a column of the lab's own

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from backend.errors import LabelStudioError, LabelStudioMissing, NotFound
 from backend.learning.failures import in_words
 from backend.learning.progress import Reporter
 from backend.learning.promoting import let_the_better_serve
 from backend.learning.reconcile import gone_in_words, reconcile
-from backend.learning.snapshots import build_snapshot, frozen
+from backend.learning.snapshots import NO_CLASS, build_snapshot, frozen
 from backend.learning.taken import project_folder, run_folder, snapshot_file, take
 from backend.services import Services
+from backend.store.mending import is_away
 from backend.store.runs import Run
 from model.errors import NothingToLearn, TrainingCancelled
 from model.examples import FEWEST_OF_FIVE, DatasetSnapshot
@@ -50,6 +53,11 @@ def learn(services: Services, run_id: int) -> None:
     which may do its work too. One that was cut off goes on with the snapshot that it froze, from
     its last checkpoint, or with its candidate where that was stored already. A failure never
     touches the champion; `cytoloop runs retry` tries again.
+
+    Raises
+    ------
+    OperationalError
+        The database is away: the run counts as cut off.
     """
     settings = services.settings
     try:
@@ -70,6 +78,11 @@ def learn(services: Services, run_id: int) -> None:
 
 
 def _end(services: Services, run: Run, outcome: Outcome) -> None:
+    try:
+        services.runs.get(run.id)
+    except OperationalError as error:
+        if is_away(error):  # its end cannot be written: it goes on from its checkpoint
+            raise
     # First of all this: it may have failed because the disk is full.
     shutil.rmtree(_working(services, run.id), ignore_errors=True)
     services.runs.finish(run.id, **vars(outcome))
@@ -105,15 +118,18 @@ def _is_readable(snapshot: Path) -> bool:
 
 
 def _outcome(services: Services, run: Run, waiting: Run) -> Outcome:
+    report = Reporter(services.runs, run.id, run.notes)
     try:
-        return _carry_out(services, run, waiting, Reporter(services.runs, run.id, run.notes))
+        return _carry_out(services, run, waiting, report)
     except TrainingCancelled as error:
         return Outcome("cancelled", str(error))
     except LabelStudioMissing as error:
         return Outcome("cancelled", gone_in_words(error))
     except NothingToLearn as error:
-        return Outcome("refused", str(error))
-    except Exception as error:  # the door of a run: nothing may leave it running
+        return Outcome("refused", report.message(str(error)))
+    except Exception as error:  # the door of a run: nothing else may leave it running
+        if is_away(error):  # hours of training are not lost to a database that is restarted
+            raise
         log.exception("run.failed", run=run.id)
         return Outcome("failed", f"{in_words(error)} The champion serves as before.")
 
@@ -123,9 +139,9 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
     if snapshot and (later := _overtaken_by(services, waiting)):
         return Outcome("covered", f"Run {later.id} has learned from more corrections meanwhile.")
     snapshot = snapshot or _freeze(services, run, report)
-    _check_held_out(services, run, snapshot, report)
+    _check_held_out(services, run, snapshot, report.notes)
     candidate = _stored(services, run, snapshot)
-    if candidate and (before := services.runs.judged(candidate.id)):
+    if candidate and (before := _judged_already(services, run, candidate)):
         return Outcome(
             "refused",
             report.message(
@@ -191,6 +207,12 @@ def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVer
     return made[-1] if made else None
 
 
+def _judged_already(services: Services, run: Run, candidate: ModelVersion) -> Run | None:
+    """Return the run whose judgement of a candidate holds still; after a roll-back it may not."""
+    champion = services.registry.champion(str(run.project))
+    return services.runs.judged(candidate.id, champion.id)
+
+
 def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
     """Bring the store up to date and freeze what it holds."""
     report.stage("snapshot", 0.0, "asking Label Studio for all corrections")
@@ -212,22 +234,23 @@ def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
 
 
 def _check_held_out(
-    services: Services, run: Run, snapshot: DatasetSnapshot, report: Reporter
+    services: Services, run: Run, snapshot: DatasetSnapshot, notes: Sequence[str]
 ) -> None:
     if not snapshot.of_side("held-out"):
         corrected = services.runs.get(run.id).corrected or 0
         enough = (
-            "Images of one field, such as the frames of a film, count as one: correct images of "
-            "other fields too, of three in all"
+            "Images of one field, such as the frames of a film, count as one, and those that are "
+            "left out as none: correct images of other fields too, of three in all"
             if corrected >= FEWEST_OF_FIVE
             else "Three corrected images are enough to begin with"
         )
+        renamed = next((note for note in notes if NO_CLASS in note), "")
+        mend = "add that class in the project's Settings, Labelling Interface, or name them anew"
         raise NothingToLearn(
-            report.message(
-                f"No corrected image is held out to judge a candidate by ({corrected} corrected). "
-                f"{enough}; without a judgement no candidate takes the champion's place, so none "
-                "was trained."
-            )
+            (f"Boxes have a class that the project lacks ({renamed}): {mend}. " if renamed else "")
+            + f"No corrected image is held out to judge a candidate by ({corrected} corrected). "
+            f"{enough}; without a judgement no candidate takes the champion's place, so none was "
+            "trained."
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from backend.errors import BackendError, LabelStudioMissing
+from backend.errors import BackendError, BadLabelConfig, BadRequest, LabelStudioMissing
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
@@ -23,20 +23,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What the API knew that the events had not told.
+    """What the store has once it is as the API says.
 
     Parameters
     ----------
-    recorded, deleted
-        Numbers of annotations.
     unreadable
-        Tasks whose image could not be fetched or read, with the reason.
+        Tasks whose image or annotation could not be fetched or read, with the reason; also why the
+        project's label_config cannot be used.
     kept
         Annotations of the tasks that were looked at which the store has as well now.
     """
 
-    recorded: int
-    deleted: int
     unreadable: tuple[str, ...]
     kept: int
 
@@ -56,8 +53,6 @@ def reconcile(services: Services, project: int) -> Reconciled:
         When the project was deleted there, which is kept.
     LabelStudioError
         When Label Studio cannot be reached; what was recorded until then stays.
-    BadLabelConfig
-        When no boxes can be drawn with its label_config any more; the one of before is kept.
     """
     follow(services, project)
     # Only what was known before the first page was asked for may be gone, or put back: a newer
@@ -85,7 +80,8 @@ def reconcile_changes(services: Services, project: int, since: datetime) -> Reco
 def follow(services: Services, project: int) -> dict[str, Any]:
     """Keep a project's title, label_config and number of tasks as they are now, or that it is gone.
 
-    The runs of one that is gone end, since nobody would see them.
+    The runs of one that is gone end, since nobody would see them. Where no boxes can be drawn with
+    its label_config any more, the one of before is kept, and ``config_problems`` says so.
 
     Returns
     -------
@@ -93,7 +89,7 @@ def follow(services: Services, project: int) -> dict[str, Any]:
 
     Raises
     ------
-    LabelStudioMissing, LabelStudioError, BadLabelConfig
+    LabelStudioMissing, LabelStudioError
         As ``reconcile``.
     """
     kept = services.projects.get(project)
@@ -106,11 +102,30 @@ def follow(services: Services, project: int) -> dict[str, Any]:
         raise
     if kept.gone:
         services.projects.set_gone(project, gone=False)
-    if (kept.title, kept.label_config) != (now["title"], now["label_config"]):
-        services.projects.ensure(project, now["title"], now["label_config"])
+    follow_config(services, project, now["title"], now["label_config"])
     if kept.tasks != now["task_number"]:
         services.projects.set_tasks(project, now["task_number"])
     return now
+
+
+def follow_config(services: Services, project: int, title: str, label_config: str) -> None:
+    """Keep a project's title and label_config as they are now; an unknown project is then known.
+
+    Raises
+    ------
+    BadLabelConfig
+        No boxes can be drawn with the label_config, and there is none of before to go on with.
+    """
+    problem = ""
+    try:
+        services.projects.ensure(project, title, label_config)
+    except BadLabelConfig as error:
+        if project not in {known.id for known in services.projects.all(gone=True)}:
+            raise
+        problem = f"{error} Until then Cytoloop goes on with the one of before."
+    if problem != services.config_problems.get(project, ""):
+        log.warning("project.label_config", project=project, reason=problem or "none any more")
+    services.config_problems[project] = problem
 
 
 def gone_in_words(error: LabelStudioMissing) -> str:
@@ -155,9 +170,10 @@ def _there(services: Services, project: int, known: set[int]) -> Iterator[Mappin
 
     Where a task is deleted while the pages of the list are read, those after it move up by one, and
     one of them from the page that comes next to the page that was read. A Label Studio that was put
-    back from a copy may have given the number of another to a task of another project.
+    back from a copy may have given the number of another to a task of another project. It numbers
+    from 1; of what was once shown by another number it would answer as a server that is none.
     """
-    left_out = set(known)
+    left_out = {id for id in known if id >= 1}
     for task in services.label_studio.tasks(project):
         left_out.discard(int(task["id"]))
         yield task
@@ -177,10 +193,11 @@ def _record(
     data_key = LabellingInterface.parse(services.projects.get(project).label_config).data_key
     # Of tasks that were gone for a while, as from a copy that was put in by mistake.
     forgotten = services.predictions.shown_tasks(project) - services.images.known_tasks(project)
-    seen = _Seen()
+    seen, problem = _Seen(), services.config_problems.get(project)
+    seen.unreadable += [problem] if problem else []
     for task in tasks:
         seen.tasks.add(int(task["id"]))
-        annotations = _annotations(project, task)
+        annotations = _annotations(project, task, seen.unreadable)
         seen.annotations |= {annotation.id for annotation in annotations}
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
         is_corrected = is_labelled(task)
@@ -200,14 +217,19 @@ def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) ->
     deleted = services.annotations.delete(project, gone)
     log.info("reconciled", project=project, recorded=seen.recorded, deleted=deleted)
     kept = len(services.annotations.known(project).keys() & seen.annotations)
-    return Reconciled(seen.recorded, deleted, tuple(seen.unreadable), kept)
+    return Reconciled(tuple(seen.unreadable), kept)
 
 
-def _annotations(project: int, task: Mapping[str, Any]) -> list[Annotation]:
-    return [
-        Annotation.from_label_studio({"project": project, "task": task["id"], **values})
-        for values in task["annotations"]
-    ]
+def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[Annotation]:
+    """Read a task's annotations; one that is none is said, and holds up no other."""
+    annotations = []
+    for values in task["annotations"]:
+        try:
+            sent = {"project": project, "task": task["id"], **values}
+            annotations.append(Annotation.from_label_studio(sent))
+        except BadRequest as error:
+            odd.append(f"task {task['id']}: annotation {values.get('id')} left out: {error}")
+    return annotations
 
 
 def _fetch_image(

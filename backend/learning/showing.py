@@ -81,26 +81,21 @@ def show_least_work(
 def show_anew(services: Services, project: int, on_note: Callable[[str], None]) -> None:
     """Choose anew which of the champion's boxes are shown, and give them to the open tasks.
 
-    By what the project's last run froze, of which that can be read; where there is none, nothing
-    changes.
+    For the least work by what the project's last run froze, of which that can be read; where there
+    is none, nothing changes.
 
     Raises
     ------
     QueueError
         When Redis cannot be reached; the poll gives the tasks their boxes later.
     """
-    for run in services.runs.all(project):
-        if not run.snapshot or not snapshot_file(services.settings, run.id).exists():
-            continue
-        try:
-            snapshot = frozen(services, run.id)
-        except (OSError, ValueError, KeyError) as error:
-            on_note(f"what run {run.id} froze cannot be read, so it chooses nothing: {error!r}")
-            continue
-        champion = services.registry.champion(str(project))
-        if show_least_work(services, project, champion, snapshot, on_note):
-            push_champion(services, project)
-        return
+    if services.projects.get(project).least_work:
+        snapshot = _last_frozen(services, project, on_note)
+    else:
+        snapshot = DatasetSnapshot((), ())  # what counts is shown, whatever images would tell
+    champion = services.registry.champion(str(project))
+    if snapshot and show_least_work(services, project, champion, snapshot, on_note):
+        push_champion(services, project)
 
 
 def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float | None) -> None:
@@ -228,6 +223,19 @@ def fewest_from(
     if not hidden:
         return math.ceil(1000 * least) / 1000
     return math.floor(1000 * doubtful[hidden]) / 1000 if hidden < len(doubtful) else None
+
+
+def _last_frozen(
+    services: Services, project: int, on_note: Callable[[str], None]
+) -> DatasetSnapshot | None:
+    for run in services.runs.all(project):
+        if not run.snapshot or not snapshot_file(services.settings, run.id).exists():
+            continue
+        try:
+            return frozen(services, run.id)
+        except (OSError, ValueError, KeyError) as error:
+            on_note(f"what run {run.id} froze cannot be read, so it chooses nothing: {error!r}")
+    return None
 
 
 def _least_work(

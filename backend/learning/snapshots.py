@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from backend.effort.believing import corrected_images
 from backend.errors import NotFound
@@ -27,6 +28,8 @@ from preprocessing.images import read_image
 
 #: Told what a person should know: boxes that were changed or left out, and why.
 OnNote = Callable[[str], None]
+#: Why boxes are left out whose class the label_config does not have, or not any more.
+NO_CLASS = "no class of the RectangleLabels"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class _Example:
 def build_snapshot(services: Services, project: int, on_note: OnNote) -> DatasetSnapshot:
     """Freeze what is corrected now, less the boxes that the label guard sets aside.
 
-    An image is left out where nothing of what was drawn on it can be used.
+    An image is left out where nothing of what was drawn on it can be used, or its raw file is gone
+    or damaged: one of thousands stops no run.
 
     Images get their side here, for ever; one that shows the field of an earlier one goes where that
     went. One or two that are left over from the last five have none yet; they wait for the next run
@@ -133,7 +137,7 @@ def unseen_images(
     They were corrected since it froze, or wait for their side: no version has seen them.
     """
     frozen = {(image.sha256, image.page) for image in snapshot.images}
-    examples = _learnable(services, project, ignore_note)  # the snapshot has said it
+    examples = _learnable(services, project, ignore_note, frozen)  # the snapshot has said it
     guarded = _guarded(examples, project, ignore_note)
     unseen = [(e, boxes) for e, boxes in zip(examples, guarded, strict=True) if e.key not in frozen]
     labelled = [_labelled(services, example, boxes, "held-out") for example, boxes in unseen]
@@ -174,26 +178,45 @@ def _examples(services: Services, project: int, on_note: OnNote) -> list[_Exampl
     ]
 
 
-def _learnable(services: Services, project: int, on_note: OnNote) -> list[_Example]:
-    """Return the examples that can be learned from and judged by; the others are told."""
+def _learnable(
+    services: Services,
+    project: int,
+    on_note: OnNote,
+    frozen: Collection[tuple[str, int]] = (),
+) -> list[_Example]:
+    """Return the examples that can be learned from and judged by; the others are told.
+
+    Parameters
+    ----------
+    frozen
+        Hashes and pages of images whose files were looked at when they were frozen.
+    """
+    is_whole = cache(services.images.is_whole)  # of a stack each page is an image
     learnable = []
     for example in _examples(services, project, on_note):
         if example.labels.is_lost:
             for note in example.notes:
                 on_note(note)
-        elif why := _why_refused(services, example.image):
-            on_note(f"left out: {why}")
+        elif example.key not in frozen and (why := _lost(services, example.image, is_whole)):
+            on_note(why)
         else:
             learnable.append(example)
     return learnable
 
 
-def _why_refused(services: Services, image: StoredImage) -> str:
-    """Return why a file cannot be read that could be when it was taken in, as far as it is told."""
+def _lost(services: Services, image: StoredImage, is_whole: Callable[[str], bool]) -> str:
+    """Return why a file is left out that could be read when it was taken in; empty where it can.
+
+    All of it is read for that, as the training then does, which takes several times as long.
+    """
     try:
-        return why_refused(services.images.path(image.sha256), image.page, image.name)
+        path = services.images.path(image.sha256)
     except NotFound:
-        return ""  # whoever reads it says so
+        return f"{image.name} left out: its raw file is gone; import it again"
+    if not is_whole(image.sha256):
+        return f"{image.name} left out: its raw file is damaged; import it again"
+    why = why_refused(path, image.page, image.name)
+    return why and f"left out: {why}"
 
 
 def _notes(examples: Sequence[_Example]) -> list[str]:
@@ -243,7 +266,7 @@ def _example(image: StoredImage, annotation: Annotation, project: Project) -> _E
     known = tuple(box for box in labels.boxes if box.label in project.classes)
     unknown = Counter(box.label for box in labels.boxes if box.label not in project.classes)
     notes = notes + [
-        f"{counted(number, 'box')} of {label!r} left out: no class of the RectangleLabels "
+        f"{counted(number, 'box')} of {label!r} left out: {NO_CLASS} "
         f"{interface.from_name!r}, whose classes alone are learned"
         for label, number in sorted(unknown.items())
     ]

@@ -7,8 +7,8 @@ import requests
 TIMEOUT_S = 2.0
 
 
-def answers(url: str, pid: int = 0) -> bool:
-    """Tell whether a GET is answered with success; ``pid`` is not needed for that."""
+def answers(url: str) -> bool:
+    """Tell whether a GET is answered with success."""
     try:
         return requests.get(url, timeout=TIMEOUT_S).ok
     except requests.RequestException:

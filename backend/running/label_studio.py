@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,7 +41,7 @@ def label_studio_service(settings: Settings, credentials: Credentials) -> Servic
         label="Label Studio",
         command=(program(settings), "start", "--no-browser", *listen),
         where=address,
-        healthy=partial(answers, f"{address}/health"),
+        healthy=lambda pid: answers(f"{address}/health"),
         environment=environment(settings.label_studio_browser_url or address, folder, credentials),
         patience_s=FIRST_START_S,
     )

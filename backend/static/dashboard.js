@@ -34,5 +34,11 @@ for (const time of document.querySelectorAll("time")) {
   time.textContent = new Date(time.dateTime)
     .toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
-setInterval(() => refresh().catch(() => {}), EVERY_MS);
-refresh().catch(() => {});
+
+// The next only after an answer: a server that is slow is not asked for more than it gives.
+async function keepFresh() {
+  await refresh().catch(() => {});
+  setTimeout(keepFresh, EVERY_MS);
+}
+
+keepFresh();

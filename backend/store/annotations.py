@@ -1,9 +1,9 @@
 """What annotators submitted, as Label Studio sends it: the events lose, double and reorder."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from sqlalchemy import (
@@ -27,6 +27,10 @@ from backend.store.tables import annotations, now, projects, submits, tasks
 
 #: No page is open for longer: what is beyond is another unit, or a mistake.
 _LONGEST_S = 1e7
+#: The numbers of Label Studio's database, and of ours, are below.
+_NUMBERS_END = 2**31
+#: How many annotations are deleted in one transaction.
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -74,19 +78,19 @@ class Annotation:
         """
         try:
             return cls(
-                id=int(values["id"]),
-                project=int(values["project"]),
-                task=int(values["task"]),
+                id=_number(values["id"]),
+                project=_number(values["project"]),
+                task=_number(values["task"]),
                 result=tuple(dict(region) for region in values["result"] or ()),
-                created_at=datetime.fromisoformat(values["created_at"]),
-                updated_at=datetime.fromisoformat(values["updated_at"]),
+                created_at=_moment(values["created_at"]),
+                updated_at=_moment(values["updated_at"]),
                 was_cancelled=bool(values.get("was_cancelled")),
                 annotator=_user(values.get("completed_by")),
                 updated_by=_user(values.get("updated_by")),
                 lead_time=_seconds(values.get("lead_time")),
-                parent_prediction=values.get("parent_prediction"),
+                parent_prediction=_prediction(values.get("parent_prediction")),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadRequest(f"This is no annotation of Label Studio: {error!r}") from error
 
 
@@ -166,23 +170,31 @@ class Annotations:
             return True
 
     def delete(self, project: int, ids: Iterable[int]) -> int:
-        """Forget annotations: a late event does not bring one back.
+        """Forget annotations of a project: a late event does not bring one back.
+
+        Those that are known to be another project's stay.
 
         Returns
         -------
         How many were there, and are not any more.
         """
-        ids = sorted(set(ids))
+        sorted_ids = sorted(set(ids))
+        # In parts, so that nobody waits for long who has something to write meanwhile.
+        return sum(
+            self._delete(project, sorted_ids[start : start + _AT_ONCE])
+            for start in range(0, len(sorted_ids), _AT_ONCE)
+        )
+
+    def _delete(self, project: int, ids: Sequence[int]) -> int:
+        own = annotations.c.project == project
+        there = own & annotations.c.id.in_(ids) & annotations.c.deleted.is_(False)
+        rows = [{"id": id, "project": project, "deleted": True, "updated_at": now()} for id in ids]
         with writing(self._engine, project) as connection:
-            there = (annotations.c.id.in_(ids), annotations.c.deleted.is_(False))
-            known = connection.scalar(select(func.count()).where(*there)) or 0
-            for id in ids:
-                insert = upsert(connection, annotations).values(
-                    id=id, project=project, deleted=True, updated_at=now()
-                )
-                connection.execute(
-                    insert.on_conflict_do_update(index_elements=["id"], set_={"deleted": True})
-                )
+            known = connection.scalar(select(func.count()).where(there)) or 0
+            forgotten = upsert(connection, annotations).on_conflict_do_update(
+                index_elements=["id"], set_={"deleted": True}, where=own
+            )
+            connection.execute(forgotten, rows)
         return known
 
     def held(self, project: int) -> dict[int, Held]:
@@ -313,6 +325,24 @@ def annotation_of(row: Row[Any]) -> Annotation:
         lead_time=row.lead_time,
         parent_prediction=row.parent_prediction,
     )
+
+
+def _number(told: Any) -> int:
+    number = int(told)
+    if not 0 <= number < _NUMBERS_END:
+        raise ValueError(f"{number} is no number of Label Studio's")
+    return number
+
+
+def _prediction(told: Any) -> int | None:
+    return None if told is None else _number(told)
+
+
+def _moment(told: Any) -> datetime:
+    moment = datetime.fromisoformat(told)
+    if moment.tzinfo is None:
+        raise ValueError(f"{told} names no time zone")
+    return moment.astimezone(UTC)
 
 
 def _seconds(lead_time: Any) -> float | None:

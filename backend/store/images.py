@@ -64,13 +64,23 @@ class Images:
         self._folder = folder
 
     def keep(self, data: bytes) -> str:
-        """Keep a raw file, whole or not at all, and return its hex sha256."""
+        """Keep a raw file, whole or not at all, and return its hex sha256.
+
+        One that is damaged, such as by a copy of the home that was cut off, is mended.
+        """
         sha256 = hashlib.sha256(data).hexdigest()
-        path = self._folder / sha256
-        if not path.exists():
-            with new_file(path) as partial:
+        if not self.is_whole(sha256):
+            with new_file(self._folder / sha256) as partial:
                 partial.write_bytes(data)
         return sha256
+
+    def is_whole(self, sha256: str) -> bool:
+        """Tell whether a raw file lies here as it was kept; all of it is read."""
+        try:
+            with (self._folder / sha256).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        except OSError:  # it is gone, or cannot be read
+            return False
 
     def path(self, sha256: str) -> Path:
         """Return where a raw file lies.

@@ -26,6 +26,8 @@ _MENDS = {
     sqlite3.SQLITE_BUSY: _WAIT,
     sqlite3.SQLITE_LOCKED: _WAIT,
 }
+#: 0: of another than SQLite.
+_AWAY = (0, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -33,15 +35,22 @@ def in_words(error: BaseException) -> str | None:
     """Return what is wrong with a database, and what to do; None where a program is at fault."""
     if not isinstance(error, DBAPIError):
         return None
-    # Of another than SQLite: it is away, or has no room.
-    is_away = isinstance(error, OperationalError) and not _code(error)
-    mend = mend_of(error) or (DOCTOR if is_away or is_damage(error) else None)
+    mend = mend_of(error) or (DOCTOR if is_away(error) or is_damage(error) else None)
     return mend and f"The database cannot be read or written ({error.orig}). {mend}"
 
 
 def mend_of(error: BaseException) -> str | None:
     """Return what to do where the file is not what is wrong; None where that is not known."""
     return _MENDS.get(_code(error))
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether a database could not be asked at this moment, but may be soon.
+
+    Its server is away, or another process holds its file. That another than SQLite has no room
+    cannot be told from that.
+    """
+    return isinstance(error, OperationalError) and _code(error) in _AWAY
 
 
 def is_damage(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ from backend.settings import Settings, require_ascending
 from backend.store.annotations import counting
 from backend.store.database import upsert
 from backend.store.tables import annotations, projects
+from model.examples import FEWEST_OF_FIVE
 from model.strata import ContrastStrata
 
 _UNCHANGED: Any = object()
@@ -232,6 +233,12 @@ def _unknown(id: int) -> NotFound:
 
 
 def _ascending(milestones: Sequence[int] | None) -> list[int] | None:
+    if milestones and 1 <= milestones[0] < FEWEST_OF_FIVE:
+        raise BadRequest(
+            f"Of fewer than {FEWEST_OF_FIVE} corrected images none is held out to judge a "
+            f"candidate by, so a run at {milestones[0]} would be refused: begin with "
+            f"{FEWEST_OF_FIVE} or more."
+        )
     try:
         return list(require_ascending(milestones)) if milestones else None
     except ValueError as error:

@@ -338,9 +338,13 @@ class Runs:
         found = self._read(query.order_by(runs.c.corrected.desc()))
         return found[0] if found else None
 
-    def judged(self, candidate: str) -> Run | None:
-        """Return the newest run that went all the way through with this candidate, if any."""
-        through = (runs.c.candidate == candidate, runs.c.state.in_(("promoted", "refused")))
+    def judged(self, candidate: str, champion: str) -> Run | None:
+        """Return the newest run that promoted this candidate, or refused it beside this champion.
+
+        Beside another champion it may be the better one.
+        """
+        refused = (runs.c.state == "refused") & (runs.c.champion == champion)
+        through = (runs.c.candidate == candidate, (runs.c.state == "promoted") | refused)
         found = self._read(select(runs).where(*through).order_by(runs.c.id.desc()))
         return found[0] if found else None
 

@@ -188,6 +188,8 @@ predictions = Table(
     Column("watch", JSON(none_as_null=True)),
     Column("counted_from", Float),
     UniqueConstraint("project", "task", "served"),
+    # An open dashboard asks for flags again and again; SQLite would go through all boxes to them.
+    Index("ix_predictions_flags", "project", "served", "task", "flags").ddl_if(dialect="sqlite"),
 )
 
 _ACTIVE_BUTTON = text("\"trigger\" = 'button' AND state IN ('queued', 'running')")

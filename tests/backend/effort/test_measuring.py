@@ -480,3 +480,16 @@ def test_where_no_time_with_boxes_is_known_no_hours_are_told(
     total = Tally(tuple(measure(services, project)))
     assert total.hours_saved is None
     assert total.to_json()["hours_saved"] is None
+
+
+def test_an_image_annotated_again_by_the_same_person_is_by_hand_drawn_once(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    shown = serve(1, cell(10), cell(50))
+    submit(1, shown, annotator="ann", lead_time=6.0)
+    (once,) = measure(services, project)
+    again = replace(once, annotation=once.annotation + 1)
+    by_another = replace(once, annotation=once.annotation + 2, annotator="bob")
+    assert Tally((once,)).hours_saved == pytest.approx((2 * 72 - 6) / 3600)
+    assert Tally((once, again)).hours_saved == pytest.approx((2 * 72 - 12) / 3600)
+    assert Tally((once, by_another)).hours_saved == pytest.approx((4 * 72 - 12) / 3600)

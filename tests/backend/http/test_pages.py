@@ -11,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from backend.app import create_app
+from backend.effort.measuring import measure
 from backend.http.parts import EXTENSION
 from backend.running.status import status_of
 from backend.services import Services, build_services
@@ -325,3 +326,47 @@ def test_an_export_of_nothing_says_what_to_do(client: FlaskClient, project: int)
 
     assert answer.status_code == 400
     assert "correct some first" in answer.json["error"]
+
+
+def test_a_project_of_which_a_part_fails_hides_no_other_on_the_dashboard(
+    client: FlaskClient, services: Services, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.projects.ensure(2, "proj2", LABEL_CONFIG)
+
+    def odd(services: Services, project: int) -> Any:
+        if project == 1:
+            raise TypeError("something nobody thought of")
+        return measure(services, project)
+
+    monkeypatch.setattr("backend.http.dashboard.measure", odd)
+    page = client.get("/").text
+
+    assert "Not all of proj1 can be shown" in page
+    assert '<article data-project="1">' in page
+    assert '<article data-project="2">' in page
+
+
+def test_one_odd_region_takes_down_neither_the_dashboard_nor_the_exports(
+    client: FlaskClient, services: Services, submitted: None, payload: Any
+) -> None:
+    event = payload("ANNOTATION_UPDATED-ui")
+    first, *others = event["annotation"]["result"]
+    far = {**first["value"], "x": 10**400}
+    kinds = ({"type": ["rectanglelabels"]}, {"id": ["a"]}, {"value": far}, {"meta": "note"})
+    event["annotation"]["result"] = [*others, *({**first, **odd} for odd in kinds)]
+    event["annotation"]["updated_at"] = "2026-11-25T00:00:00Z"
+
+    assert client.post("/webhook", json=event).json["recorded"] == 1
+    assert "Not all" not in client.get("/").text
+    for what in ("voc", "counts"):
+        assert client.get(f"/projects/1/export/{what}", buffered=True).status_code == 200
+
+
+def test_a_label_config_that_draws_no_boxes_is_told_on_the_dashboard_and_in_the_status(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    services.config_problems[project] = "The label_config draws no boxes on an image."
+
+    assert "The label_config draws no boxes" in client.get("/").text
+    (told,) = client.get("/job_status").json["projects"]
+    assert told["problem"] == "The label_config draws no boxes on an image."

@@ -151,6 +151,89 @@ def test_without_the_password_nothing_is_told(
     assert str(services.settings.home) not in answer.text
 
 
+OTHERS = [
+    {"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:8080"},
+    {"Origin": "https://elsewhere.example"},
+    {"Origin": "http://localhost:8080"},
+    {"Origin": "null"},
+]
+OURS = [
+    {},
+    {"Sec-Fetch-Site": "same-origin", "Origin": "https://proxy.example"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://localhost"},
+]
+
+
+@pytest.mark.parametrize("headers", OTHERS)
+@pytest.mark.parametrize("path", [path for method, path in GUARDED if method == "POST"])
+def test_a_page_of_another_site_changes_nothing_with_the_password_that_a_browser_keeps(
+    client: FlaskClient, path: str, headers: dict[str, str]
+) -> None:
+    answer = client.post(path, data="{}", content_type="text/plain", headers=headers)
+
+    assert answer.status_code == 403
+    assert "Ask from a script or a terminal" in answer.json["error"]
+
+
+@pytest.mark.parametrize("headers", OURS)
+def test_what_our_own_page_a_script_or_label_studio_asks_goes_through(
+    client: FlaskClient, project: int, headers: dict[str, str]
+) -> None:
+    assert client.post("/train", json={"project": "1.2"}, headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize("headers", [*OTHERS, *OURS])
+def test_a_link_from_anywhere_shows_the_dashboard(
+    client: FlaskClient, headers: dict[str, str]
+) -> None:
+    assert client.get("/", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("odd", ["²", "-1", str(2**31), str(9**30), "9" * 5000])
+def test_a_number_that_is_none_of_ours_is_refused(
+    client: FlaskClient, project: int, odd: str
+) -> None:
+    event = {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": odd}]}
+    answers = [
+        client.post("/job_status", json={"job": odd}),
+        client.post("/train", json={"project": odd}),
+        client.get("/runs", query_string={"project": odd}),
+        client.get("/job_status", query_string={"project": odd}),
+        client.post("/webhook", json=event | {"project": {"id": project}}),
+        client.post("/webhook", json={"action": "START_TRAINING", "project": {"id": odd}}),
+    ]
+    assert [answer.status_code for answer in answers] == [400] * len(answers)
+    assert all("not a whole number below" in answer.json["error"] for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs/{}",
+        "/projects/{}/effort",
+        "/projects/{}/export/voc",
+        "/projects/{}/export/counts",
+        f"/images/{{}}/{'a' * 64}/matched.png",
+        f"/images/1/{'a' * 64}/matched.png?page={{}}",
+    ],
+)
+def test_an_address_of_a_number_that_is_none_of_ours_is_refused(
+    client: FlaskClient, path: str
+) -> None:
+    assert client.get(path.format(2**31)).status_code == 400
+    assert client.get(path.format(9**30)).status_code == 400
+
+
+def test_a_task_of_a_number_that_is_none_of_ours_is_refused(
+    client: FlaskClient, payload: Any
+) -> None:
+    body = payload("predict")
+    body["tasks"][0]["id"] = 9**30
+    assert client.post("/predict", json=body).status_code == 400
+
+
 def test_every_door_but_health_and_static_files_is_guarded(client: FlaskClient) -> None:
     open_doors = {"/health", "/static/<path:filename>"}
     rules = {

@@ -184,7 +184,7 @@ def without(event: dict[str, Any], *path: str) -> dict[str, Any]:
         (lambda event: event | {"annotation": "x"}, "no annotation"),
         (lambda event: without(event, "annotation", "id"), "no annotation of Label Studio"),
         (lambda event: without(event, "annotation", "updated_at"), "updated_at"),
-        (lambda event: event | {"action": "ANNOTATIONS_DELETED", "annotation": {}}, "no id"),
+        (lambda event: event | {"action": "ANNOTATIONS_DELETED", "annotation": {}}, '"id" is None'),
     ],
 )
 def test_an_event_that_cannot_be_used_is_refused_and_loses_nothing(

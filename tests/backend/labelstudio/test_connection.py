@@ -195,3 +195,16 @@ def test_all_pages_of_tasks_come_through(server: Any) -> None:
 
     assert [task["id"] for task in client.unlabelled_tasks(5)] == [1, 3]
     assert "page=2" in server.asked[1][1]
+
+
+def test_all_pages_of_projects_come_through(server: Any) -> None:
+    pages = iter([([{"id": 1}, {"id": 2}], "the next"), ([{"id": 3}], None)])
+
+    def answer(_: object) -> tuple[int, Any]:
+        projects, following = next(pages)
+        return 200, {"results": projects, "next": following}
+
+    server.answers["/api/projects/"] = answer
+
+    assert [each["id"] for each in LabelStudio(server.url, LEGACY).projects()] == [1, 2, 3]
+    assert "page=2" in server.asked[1][1]

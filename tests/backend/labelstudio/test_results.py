@@ -246,3 +246,37 @@ def test_what_a_second_control_says_of_a_box_is_no_second_cell() -> None:
         labels, _ = to_labels("a.png", regions, 100, 100, INTERFACE)
         assert [box.label for box in labels.boxes] == ["Cell"]
         assert of_cells(regions, INTERFACE) == [region()]
+
+
+@pytest.mark.parametrize("meta", ["note", ["x"], {"text": 5}, {"text": {"a": 1}}, {"text": [None]}])
+def test_what_is_no_note_in_the_meta_of_a_region_is_none(meta: Any) -> None:
+    labels, notes = to_labels("a.png", [{**region(), "meta": meta}], 100, 100, INTERFACE)
+    assert (len(labels.boxes), labels.meant, notes) == (1, frozenset(), [])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"type": ["rectanglelabels"]},
+        {"value": {**region()["value"], "x": 10**400}},
+        {"value": {**region()["value"], "x": 1e308}},
+        {"value": {**region()["value"], "rotation": "x"}},
+    ],
+)
+def test_an_odd_region_is_left_out_and_told_and_holds_up_no_other(odd: Any) -> None:
+    labels, notes = to_labels("a.png", [region(), {**region(), **odd}], 100, 100, INTERFACE)
+    assert (len(labels.boxes), labels.unusable) == (1, 1)
+    assert [note.partition(":")[0] for note in notes] == ["region r1 left out"]
+
+
+def test_a_box_whose_id_is_no_name_is_a_box_all_the_same() -> None:
+    labels, notes = to_labels("a.png", [{**region(), "id": ["r"]}], 100, 100, INTERFACE)
+    assert (len(labels.boxes), labels.unusable, notes) == (1, 0, [])
+
+
+@pytest.mark.parametrize("kind", ["keypointlabels", "keypoint", "vectorlabels", "bitmasklabels"])
+def test_an_image_of_which_nothing_marked_gives_a_box_is_none_without_cells(kind: str) -> None:
+    mark = {**region(), "type": kind}
+    labels, notes = to_labels("a.png", [mark], 100, 100, INTERFACE)
+    assert labels.is_lost
+    assert notes == [f"region r1 left out: a {kind} has no outline that Cytoloop can read"]

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from redis import Redis
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from backend.learning import pipeline, promoting
 from backend.learning.pipeline import learn, sweep
 from backend.learning.progress import Reporter
 from backend.learning.snapshots import build_snapshot
-from backend.learning.taken import snapshot_file
+from backend.learning.taken import run_folder, snapshot_file
 from backend.services import Services
 from backend.store.runs import Run, State
 from model.classical import CLASSICAL_ID
@@ -89,18 +95,135 @@ def test_images_without_a_single_box_are_nothing_to_learn_from(
     assert champion(services, project) == CLASSICAL_ID
 
 
-def test_a_raw_file_that_is_gone_fails_the_run_and_leaves_the_champion(
+def test_a_run_that_is_left_without_a_raw_file_says_which_are_gone_or_damaged(
     services: Services, project: int, add_image: Any, correct: Any
 ) -> None:
-    for task in range(5):
-        sha256 = add_image(task)
+    files = [services.images.path(add_image(task)) for task in range(5)]
     correct(range(5))
-    services.images.path(sha256).unlink()
+    for file in files[1:]:
+        file.unlink()
+    files[0].write_bytes(files[0].read_bytes()[:-9])
     run = learned(services, run_of(services, project))
-    assert run.state == "failed"
-    assert run.message.startswith("NotFound: No raw image")
-    assert run.finished_at is not None
+    assert run.state == "refused"
+    assert "(5 corrected). Images of one field" in run.message
+    assert "\nimage0.png left out: its raw file is damaged; import it again\n" in run.message
+    assert "image4.png left out: its raw file is gone; import it again" in run.message
     assert champion(services, project) == CLASSICAL_ID
+
+
+@contextmanager
+def held_from(services: Services, statement: str) -> Iterator[None]:
+    """Have another process hold the database from a statement on, as who copies its file does."""
+    with closing(sqlite3.connect(services.settings.home / "cytoloop.db")) as other:
+
+        def hold(connection: Any, cursor: Any, said: str, *rest: Any) -> None:
+            cursor.execute("PRAGMA busy_timeout = 0")
+            if said.startswith(statement) and not other.in_transaction:
+                other.execute("BEGIN IMMEDIATE")
+
+        event.listen(services.engine, "before_cursor_execute", hold)
+        try:
+            yield
+        finally:
+            event.remove(services.engine, "before_cursor_execute", hold)
+
+
+def version_of(services: Services, project: int, run: Run, **fields: Any) -> ModelVersion:
+    """Store what a run would have made of what it froze."""
+    detector, training = services.settings.recipe
+    version = ModelVersion(
+        "trained-x",
+        "trained",
+        ("Cell",),
+        0.5,
+        project=str(project),
+        snapshot=str(run.snapshot),
+        detector=detector,
+        training=training,
+        **fields,
+    )
+    return services.registry.add(version, NONE, None)
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The champions beside which a gate that lets nothing pass judged a candidate."""
+    champions: list[str] = []
+
+    def judge(_: Any, __: int, ___: Any, champion: ModelVersion, *rest: Any) -> GateDecision:
+        champions.append(champion.id)
+        return GateDecision(False, (f"no better than {champion.id}",))
+
+    monkeypatch.setattr(promoting, "judge", judge)
+    monkeypatch.setattr(promoting, "show_least_work", lambda *told: False)
+    return champions
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE runs SET candidate", "UPDATE runs SET stage", "UPDATE runs SET state"]
+)
+def test_a_run_whose_database_is_away_after_the_training_goes_on_with_its_candidate(
+    services: Services, project: int, correct_fields: Any, beside: list[str], statement: str
+) -> None:
+    correct_fields(range(5))
+    run = cut_off(services, project)
+    version = version_of(services, project, run)
+    started = services.runs.start
+
+    def start(id: int) -> Run | None:  # before the database is held
+        run = started(id)
+        holding.enter_context(held_from(services, statement))
+        return run
+
+    with ExitStack() as holding, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services.runs, "start", start)
+        with pytest.raises(OperationalError, match="database is locked"):
+            learn(services, run.id)
+    found = services.runs.get(run.id)
+    assert found.state == "running", found.message
+    assert services.runs.cut_off(found, "ended before it was done")
+    ended = learned(services, run)
+    assert (ended.state, ended.candidate) == ("refused", version.id)
+
+
+def test_a_run_whose_end_cannot_be_written_keeps_its_checkpoint(
+    services: Services, project: int, correct_fields: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(connection: Any, cursor: Any, said: str, parameters: Any, *rest: Any) -> None:
+        raise OperationalError(said, parameters, Exception("server closed the connection"))
+
+    def fail(*args: Any, workdir: Path, **more: Any) -> Any:
+        workdir.mkdir()
+        event.listen(services.engine, "before_cursor_execute", lose)
+        raise RuntimeError("the GPU is gone")
+
+    correct_fields(range(5))
+    run = run_of(services, project)
+    monkeypatch.setattr(pipeline, "make_candidate", fail)
+    with pytest.raises(OperationalError, match="server closed the connection"):
+        learn(services, run.id)
+    event.remove(services.engine, "before_cursor_execute", lose)
+    assert services.runs.get(run.id).state == "running"
+    assert (run_folder(services.settings, run.id) / "training").exists()
+
+
+def test_after_a_roll_back_a_refused_candidate_is_judged_beside_what_serves_then(
+    services: Services, project: int, correct_fields: Any, beside: list[str]
+) -> None:
+    correct_fields(range(5))
+    run = cut_off(services, project)
+    version = version_of(services, project, run)
+    services.registry.add(replace(version, id="trained-w", snapshot="", project=""), NONE, None)
+    services.registry.promote(str(project), "trained-w")
+    assert learned(services, run).champion == "trained-w"
+    services.registry.rollback(str(project))
+    again = learned(services, run_of(services, project))
+    assert again.message.startswith(f"no better than {CLASSICAL_ID}")
+    assert beside == ["trained-w", CLASSICAL_ID]
+    for _ in range(2):
+        last = learned(services, run_of(services, project))
+        assert last.message.startswith(f"Nothing new: run {again.id} learned")
+    assert len(beside) == 2
 
 
 def test_a_cancelled_run_is_left_alone(
@@ -177,19 +300,8 @@ def test_a_run_that_was_cut_off_after_its_promotion_ends_as_promoted_whatever_ca
 ) -> None:
     correct_fields(range(5))
     run = cut_off(services, project)
-    detector, training = services.settings.recipe
-    version = ModelVersion(
-        "trained-x",
-        "trained",
-        ("Cell",),
-        0.5,
-        project=str(project),
-        snapshot=str(run.snapshot),
-        detector=detector,
-        training=training,
-        decision=GateDecision(True, ("candidate promoted",)),
-    )
-    services.registry.add(version, NONE, None)
+    decision = GateDecision(True, ("candidate promoted",))
+    version = version_of(services, project, run, decision=decision)
     services.registry.promote(str(project), version.id)
     services.runs.start(run.id)
     services.runs.progress(run.id, candidate=version.id, champion=CLASSICAL_ID)
@@ -348,3 +460,15 @@ def test_a_better_candidate_becomes_champion_and_its_push_is_queued(
     with Redis.from_url(services.settings.redis_address) as connection:
         waiting = connection.lrange(f"rq:queue:{PUSH}", 0, -1)
     assert waiting == [f"{PUSH}-{project}-{run.candidate}".encode()]
+
+
+def test_where_a_class_was_renamed_the_refusal_names_it_first(
+    services: Services, project: int, correct_fields: Any
+) -> None:
+    correct_fields(range(5))
+    config = services.projects.get(project).label_config.replace('"Cell"', '"Nucleus"')
+    services.projects.ensure(project, "", config)
+    run = learned(services, run_of(services, project))
+    assert run.state == "refused"
+    assert run.message.startswith("Boxes have a class that the project lacks (image0.png: ")
+    assert "4 boxes of 'Cell' left out" in run.message.partition(". No corrected image")[0]

@@ -300,8 +300,14 @@ def test_a_changed_label_config_is_followed_and_one_without_boxes_is_not(
     assert poll.look()
     assert services.projects.get(project).classes == ("Cell", "Dust")
     recorded.described["label_config"] = "<View/>"
-    assert not poll.look()
+    recorded.given.append(task_of(2, 9, annotation_of(9, 9)))
+    assert poll.look()
     assert services.projects.get(project).classes == ("Cell", "Dust")
+    assert "draws no boxes on an image" in services.config_problems[project]
+    assert services.annotations.corrected_count(project) == 2
+    recorded.described["label_config"] = services.projects.get(project).label_config
+    assert poll.look()
+    assert services.config_problems[project] == ""
 
 
 def test_a_deleted_project_is_gone_until_label_studio_has_it_again(

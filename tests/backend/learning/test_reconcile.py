@@ -30,7 +30,7 @@ def test_an_event_that_was_lost_is_made_good(
 ) -> None:
     label_studio([task], {UPLOAD: PNG})
     done = reconcile(services, project)
-    assert (done.recorded, done.deleted, done.unreadable) == (1, 0, ())
+    assert (done.unreadable, done.kept) == ((), 1)
     assert [a.id for a in services.annotations.corrected(project)] == [5]
     image = services.images.of_task(project, 4)
     assert image is not None
@@ -43,8 +43,9 @@ def test_a_second_look_finds_nothing_new(
 ) -> None:
     label_studio([task], {UPLOAD: PNG})
     reconcile(services, project)
-    done = reconcile(services, project)
-    assert (done.recorded, done.deleted) == (0, 0)
+    before = services.annotations.held(project)
+    reconcile(services, project)
+    assert services.annotations.held(project) == before
 
 
 def test_a_deletion_that_was_lost_is_made_good(
@@ -52,7 +53,7 @@ def test_a_deletion_that_was_lost_is_made_good(
 ) -> None:
     correct(range(2))
     label_studio([])
-    assert reconcile(services, project).deleted == 2
+    reconcile(services, project)
     assert services.annotations.corrected_count(project) == 0
 
 
@@ -62,7 +63,7 @@ def test_a_task_that_slipped_between_two_pages_is_kept_with_its_annotation(
     recorded = label_studio([task], {UPLOAD: PNG})
     reconcile(services, project)
     recorded.tasks = lambda id: iter(())  # an earlier one was deleted, and all moved up by one
-    assert reconcile(services, project).deleted == 0
+    reconcile(services, project)
     assert services.annotations.corrected_count(project) == 1
     assert services.images.of_task(project, 4) is not None
 
@@ -74,7 +75,8 @@ def test_what_was_deleted_of_such_a_task_is_forgotten(
     reconcile(services, project)
     recorded.tasks = lambda id: iter(())
     task["annotations"].clear()
-    assert reconcile(services, project).deleted == 1
+    reconcile(services, project)
+    assert services.annotations.known(project) == {}
     assert services.images.of_task(project, 4) is not None
 
 
@@ -85,7 +87,8 @@ def test_a_task_whose_number_is_another_projects_now_is_forgotten(
     reconcile(services, project)
     recorded.given.clear()
     recorded.task = lambda id: {**task, "project": project + 1}
-    assert reconcile(services, project).deleted == 1
+    reconcile(services, project)
+    assert services.annotations.known(project) == {}
     assert services.images.of_task(project, 4) is None
 
 
@@ -157,7 +160,7 @@ def test_an_image_that_cannot_be_had_is_said_and_holds_up_nothing(
     empty["annotations"] = [{**task["annotations"][0], "id": 6}]
     label_studio([task, empty], {"/data/empty.png": b""})
     done = reconcile(services, project)
-    assert done.recorded == 2
+    assert services.annotations.known(project) == {5: 4, 6: 5}
     assert [reason.partition(":")[0] for reason in done.unreadable] == ["task 4", "task 5"]
 
 
@@ -168,3 +171,41 @@ def test_with_label_studio_away_what_is_known_stays(
     with pytest.raises(LabelStudioError, match="could not be reached"):
         reconcile(services, project)
     assert services.annotations.corrected_count(project) == 2
+
+
+def test_without_boxes_in_the_label_config_annotations_and_deletions_are_followed(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any], correct: Any
+) -> None:
+    correct([7])
+    recorded = label_studio([task], {UPLOAD: PNG})
+    recorded.described["label_config"] = "<View/>"
+    done = reconcile(services, project)
+    assert services.annotations.known(project) == {5: 4}
+    (said,) = done.unreadable
+    assert "draws no boxes on an image" in said
+    assert "goes on with the one of before" in said
+
+
+def test_a_task_with_a_number_that_label_studio_never_gives_is_forgotten_unasked(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any], add_image: Any
+) -> None:
+    add_image(-5, np.zeros((48, 64), np.uint8))
+    recorded = label_studio([task], {UPLOAD: PNG})
+
+    def asked(id: int) -> Any:
+        raise LabelStudioError(f"GET /api/tasks/{id}/: a 404 that is not its own")
+
+    recorded.task = asked
+    reconcile(services, project)
+    assert services.images.known_tasks(project) == {4}
+
+
+def test_an_annotation_that_cannot_be_read_is_said_and_holds_up_no_other(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    task["annotations"].append({**task["annotations"][0], "id": 6, "result": ["x"]})
+    label_studio([task], {UPLOAD: PNG})
+    done = reconcile(services, project)
+    assert services.annotations.known(project) == {5: 4}
+    (said,) = done.unreadable
+    assert said.startswith("task 4: annotation 6 left out: This is no annotation")

@@ -19,6 +19,7 @@ from backend.learning.showing import (
 )
 from backend.learning.taken import run_folder
 from backend.services import Services
+from model.calibration import Calibration
 from model.examples import DatasetSnapshot, LabelledImage, Side
 from model.policy import Policy
 from model.versions import ModelVersion
@@ -175,9 +176,20 @@ def test_a_snapshot_that_cannot_be_read_gives_way_to_the_one_before(
     ]
     before = services.registry.champion_stamp("1")
     (run_folder(services.settings, 1) / "snapshot.json").write_text("{")
-    services.projects.change(project, least_work=False)
     show_anew(services, project, notes.append)
     assert services.registry.champion_stamp("1") == before
+
+
+def test_to_show_what_counts_nothing_that_a_run_froze_is_needed(
+    services: Services, project: int, version: ModelVersion
+) -> None:
+    told = Policy(version.threshold, 0.21, Calibration(0.8, 0.1), cell_diameter_px=22)
+    services.registry.set_policy("1", version, lambda _: told)
+    show_anew(services, project, print)
+    assert services.registry.policy("1", version) == told
+    services.projects.change(project, least_work=False)
+    show_anew(services, project, print)
+    assert services.registry.policy("1", version) == Policy(version.threshold, cell_diameter_px=22)
 
 
 def none_counts(boxes: int) -> np.ndarray:

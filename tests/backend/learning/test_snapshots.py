@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -229,18 +230,42 @@ def test_an_image_that_was_taken_in_before_its_kind_was_refused_is_left_out_and_
     services: Services, project: int, add_image: Any, correct: Any
 ) -> None:
     hashes = [add_image(task) for task in range(4)]
-    tifffile.imwrite(
-        services.images.path(hashes[0]),
-        np.zeros((48, 64, 2), np.uint8),
-        photometric="minisblack",
-        planarconfig="contig",
-    )
+    with io.BytesIO() as file:
+        pixels = np.zeros((48, 64, 2), np.uint8)
+        tifffile.imwrite(file, pixels, photometric="minisblack", planarconfig="contig")
+        refused = services.images.keep(file.getvalue())
+    services.images.add(project, refused, 0, "image0.png", 64, 48)
+    services.images.attach_task(project, refused, 0, 0)
     correct(range(4))
     notes: list[str] = []
     snapshot = build_snapshot(services, project, notes.append)
     assert [image.sha256 for image in snapshot.images] == hashes[1:]
     said = "image0.png: 2 channels in one page; save the one to look at."
     assert notes == [f"left out: {said}"]
+
+
+def test_an_image_whose_raw_file_is_gone_or_damaged_is_left_out_until_it_is_imported_again(
+    services: Services, project: int, add_image: Any, correct: Any
+) -> None:
+    hashes = [add_image(task) for task in range(7)]
+    correct(range(5))
+    whole = build_snapshot(services, project, print)
+    gone, damaged = (services.images.path(sha256) for sha256 in hashes[:2])
+    gone.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    services.images.path(hashes[5]).unlink()
+    correct([5, 6])
+    notes: list[str] = []
+    left = build_snapshot(services, project, notes.append)
+    assert left.images == whole.images[2:]
+    assert notes[:3] == [
+        f"image{task}.png left out: its raw file is {what}; import it again"
+        for task, what in ((0, "gone"), (1, "damaged"), (5, "gone"))
+    ]
+    assert [image.sha256 for image in unseen_images(services, project, left)] == [hashes[6]]
+    for task in (0, 1, 5):
+        add_image(task)
+    assert build_snapshot(services, project, print).images == whole.images
 
 
 @pytest.mark.parametrize("side", ["train", "inner"])

@@ -10,7 +10,7 @@ from rq.serializers import JSONSerializer
 from backend.credentials import Credentials
 from backend.queue import name_in
 from backend.running.ours import worker_service
-from backend.running.redis import answers, redis_service
+from backend.running.redis import pings, redis_service
 from backend.settings import Settings
 from tests.conftest import wait_until
 
@@ -27,7 +27,7 @@ def test_what_was_queued_is_there_after_a_restart(supervisor, settings):
     with Redis.from_url(settings.redis_address) as connection:
         connection.lpush("queue", "job")
     supervisor.stop()
-    assert not answers(settings.redis_address)
+    assert not pings(settings.redis_address)
 
     supervisor.start([service])
 

@@ -102,12 +102,14 @@ def test_up_runs_our_own_web_process_whatever_lies_in_the_home(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("options", [(), ("--home", "another-home")])
 def test_web_alone_is_our_own_whatever_lies_where_it_is_called(
-    foreign: Path, free: Settings
+    foreign: Path, free: Settings, options: tuple[str, ...]
 ) -> None:
     named = {"HOME": "a-home-that-is-named-from-here", "PORT": str(free.port), "POLL_S": "0"}
+    home = options[-1] if options else named["HOME"]
     web = subprocess.Popen(
-        [Path(sys.executable).with_name("cytoloop"), "web"],
+        [Path(sys.executable).with_name("cytoloop"), "web", *options],
         cwd=foreign,
         env=os.environ | {f"CYTOLOOP_{name}": value for name, value in named.items()},
     )
@@ -115,7 +117,7 @@ def test_web_alone_is_our_own_whatever_lies_where_it_is_called(
         health = f"{free.address_here}/health"
         wait_until(lambda: web.poll() is not None or answers(health), seconds=60)
         assert web.poll() is None
-        assert (foreign / named["HOME"] / "cytoloop.db").exists()
+        assert (foreign / home / "cytoloop.db").exists()
     finally:
         web.terminate()
         web.wait(20)

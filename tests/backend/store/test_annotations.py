@@ -11,9 +11,12 @@ import pytest
 from sqlalchemy import Engine, select
 
 from backend.errors import BadRequest, NotFound
+from backend.settings import Settings
 from backend.store.annotations import Annotation, Annotations
 from backend.store.images import Images
+from backend.store.projects import Projects
 from backend.store.tables import annotations
+from tests.backend.conftest import LABEL_CONFIG, asked_of
 
 
 @pytest.fixture
@@ -206,3 +209,23 @@ def test_doubled_events_on_many_threads_are_recorded_once(
     with ThreadPoolExecutor(8) as threads:
         recorded = list(threads.map(lambda _: store.record(annotated(1, task=1)), range(32)))
     assert recorded.count(True) == 1
+
+
+def test_an_event_of_another_project_deletes_nothing_of_this_one(
+    store: Annotations, engine: Engine, tmp_path: Path, annotated: Any
+) -> None:
+    Projects(engine, Settings(home=tmp_path)).ensure(2, "proj2", LABEL_CONFIG)
+    store.record(annotated(1, task=1))
+    assert store.delete(2, [1]) == 0
+    assert store.known(1) == {1: 1}
+
+
+def test_many_annotations_are_deleted_in_parts_each_soon_done(
+    store: Annotations, engine: Engine, annotated: Any
+) -> None:
+    store.record(annotated(2500, task=1))
+    with asked_of(engine) as statements:
+        assert store.delete(1, range(1, 2501)) == 1
+    assert sum("INSERT INTO annotations" in one for one in statements) < 10
+    assert len(store.held(1)) == 2500
+    assert store.known(1) == {}

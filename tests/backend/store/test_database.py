@@ -24,8 +24,14 @@ from tests.backend.conftest import no_room
 
 
 def test_the_migrations_lead_to_the_tables_that_the_code_uses(engine: Engine) -> None:
+    of_others = set() if engine.dialect.name == "sqlite" else {"ix_predictions_flags"}
+
+    def is_compared(item: object, name: str | None, *rest: object) -> bool:
+        return name not in of_others
+
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_object": is_compared})
+        assert compare_metadata(context, metadata) == []
 
 
 def test_the_newest_migration_is_the_one_that_is_asked_for() -> None:

@@ -25,6 +25,20 @@ def test_a_raw_file_is_kept_by_its_hash(store: Images, tmp_path: Path) -> None:
     assert store.path(sha256).read_bytes() == b"raw pixels"
 
 
+@pytest.mark.parametrize("damaged", [b"raw pix", b"", b"raw pixelZ", None])
+def test_a_file_that_is_damaged_is_mended_when_it_is_kept_again(
+    store: Images, damaged: bytes | None
+) -> None:
+    path = store.path(store.keep(b"raw pixels"))
+    assert store.is_whole(path.name)
+    path.unlink()
+    if damaged is not None:
+        path.write_bytes(damaged)
+    assert not store.is_whole(path.name)
+    assert store.keep(b"raw pixels") == path.name
+    assert path.read_bytes() == b"raw pixels"
+
+
 def test_a_file_kept_twice_lies_there_once_and_nothing_else(store: Images, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         hashes = set(threads.map(store.keep, [b"the same"] * 8))

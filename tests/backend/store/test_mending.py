@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from backend.store.database import open_database
-from backend.store.mending import DOCTOR, in_words, is_damage, mend_of
+from backend.store.mending import DOCTOR, in_words, is_away, is_damage, mend_of
 from tests.backend.conftest import no_room
 
 WRITE = "INSERT INTO annotators (number, name) VALUES ('1', zeroblob(100000))"
@@ -59,6 +59,18 @@ def test_a_database_that_another_process_holds_is_waited_for(file: Path) -> None
         held.execute("BEGIN IMMEDIATE")
         error = error_of(f"sqlite:///{file}", WRITE)
     assert "wait for that to end" in str(mend_of(error))
+
+
+def test_only_a_database_that_may_be_back_soon_is_away(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        assert is_away(error_of(f"sqlite:///{file}", WRITE))
+    assert is_away(error_of("postgresql+psycopg://lab@127.0.0.1:9/cells", "SELECT 1"))
+    with no_room():
+        assert not is_away(error_of(f"sqlite:///{file}", "SELECT * FROM runs"))
+    assert not is_away(error_of(f"sqlite:///{file}", "SELECT * FROM nowhere"))
+    assert not is_away(error_of(f"sqlite:///{file.parent}", "SELECT 1 FROM runs"))
+    assert not is_away(ConnectionError("of something else"))
 
 
 def test_only_what_no_program_is_at_fault_for_is_put_in_words(file: Path) -> None:

@@ -134,3 +134,8 @@ def test_the_strata_of_contrast_are_set_once_for_ever(store: Projects) -> None:
     assert store.set_strata(1, first) == first
     assert store.set_strata(1, second) == first
     assert store.get(1).strata == first
+
+
+def test_a_milestone_at_which_nothing_is_held_out_is_refused(store: Projects) -> None:
+    with pytest.raises(BadRequest, match="a run at 2 would be refused: begin with 3 or more"):
+        store.change(1, milestones=[2, 5])

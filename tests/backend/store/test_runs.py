@@ -238,10 +238,21 @@ def test_runs_are_listed_newest_first(store: Runs) -> None:
 
 def test_only_a_run_that_went_through_has_judged_its_candidate(store: Runs) -> None:
     failed, refused = (opened(store.open(1, m, "milestone")) for m in (5, 10))
-    store.finish(failed.id, "failed", candidate="trained-1")
-    assert store.judged("trained-1") is None
-    store.finish(refused.id, "refused", candidate="trained-1")
-    assert opened(store.judged("trained-1")).id == refused.id
+    store.finish(failed.id, "failed", candidate="trained-1", champion="starter")
+    assert store.judged("trained-1", "starter") is None
+    store.finish(refused.id, "refused", candidate="trained-1", champion="starter")
+    assert opened(store.judged("trained-1", "starter")).id == refused.id
+
+
+def test_a_candidate_is_judged_beside_one_champion_alone_unless_it_was_promoted(
+    store: Runs,
+) -> None:
+    refused, promoted = (opened(store.open(1, m, "milestone")) for m in (5, 10))
+    store.finish(refused.id, "refused", candidate="trained-1", champion="starter")
+    assert store.judged("trained-1", "trained-0") is None
+    store.finish(promoted.id, "promoted", candidate="trained-1", champion="trained-0")
+    for champion in ("starter", "trained-0", "trained-1"):
+        assert opened(store.judged("trained-1", champion)).id == promoted.id
 
 
 def test_a_run_that_is_not_there_is_said_so(store: Runs) -> None:

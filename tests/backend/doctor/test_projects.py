@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backend.doctor.findings import Finding, Patient
+from backend.doctor.projects import projects
+from backend.labelstudio.client import SECRET_HEADER
+from backend.services import Services
+from tests.backend.conftest import CREDENTIALS, LABEL_CONFIG
+
+
+class Connected:
+    """Stands where Label Studio would, with a project that is connected both ways."""
+
+    def __init__(self, patient: Patient, label_config: str) -> None:
+        self._patient, self._label_config = patient, label_config
+
+    def projects(self) -> list[dict[str, Any]]:
+        return [{"id": 1, "label_config": self._label_config}]
+
+    def backends(self, project: int) -> list[dict[str, Any]]:
+        return [{"url": self._patient.settings.backend_address}]
+
+    def webhooks(self, project: int) -> list[dict[str, Any]]:
+        hook = {"is_active": True, "send_payload": True, "send_for_all_actions": True}
+        secret = {SECRET_HEADER: CREDENTIALS.webhook_secret}
+        return [{"url": self._patient.settings.webhook_address, "headers": secret, **hook}]
+
+
+def found_with(services: Services, label_config: str) -> list[Finding]:
+    patient = Patient(services.settings)
+    patient.__dict__.update(label_studio=Connected(patient, label_config), web_answers=False)
+    return list(projects(patient))
+
+
+@pytest.mark.usefixtures("project")
+def test_a_label_config_that_draws_no_boxes_is_told_with_what_to_do(services: Services) -> None:
+    assert [found.level for found in found_with(services, LABEL_CONFIG)] == ["ok"]
+    connected, told = found_with(services, '<View><Image name="i" value="$i"/></View>')
+    assert (connected.level, told.level) == ("ok", "warn")
+    assert "label_config cannot be used" in told.says
+    assert "draws no boxes on an image" in told.mend
+    assert "Settings, Labelling Interface" in told.mend
