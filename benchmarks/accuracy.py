@@ -26,6 +26,7 @@ import torch
 
 from backend.columns import aligned
 from benchmarks.beginning import id_of, keep_starter
+from benchmarks.lines import lines_of
 from benchmarks.real_images import RealImages, real_images
 from benchmarks.sides import SETS
 from model.classical import CLASSICAL_ID
@@ -132,12 +133,6 @@ def _start(plan: Plan, registry: Registry) -> ModelVersion:
     return keep_starter(plan.made, registry) if plan.made else registry.get(STARTER_ID)
 
 
-def lines_of(out: Path) -> list[dict[str, Any]]:
-    path = out / LINES
-    text = path.read_text("utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def shown(lines: Sequence[dict[str, Any]]) -> str:
     figures = "map50", "any_class", "any_class_ap75", "count_error", "count_bias", "count_median"
     rows = [
@@ -170,7 +165,7 @@ def main() -> None:
         for name in options.sets:
             made = Path(options.start.format(set=name)) if options.start else None
             plan = Plan(name, made, options.teach, draw, options.apart, options.steps)
-            if any([line[k] for k in KEY] == plan.key for line in lines_of(options.out)):
+            if any([line[k] for k in KEY] == plan.key for line in lines_of(options.out / LINES)):
                 continue
             first = CLASSICAL_ID if made == NOTHING else STARTER_ID
             registry = Registry(options.out / "versions" / name, first)
@@ -178,7 +173,7 @@ def main() -> None:
             with (options.out / LINES).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(time.strftime("%H:%M:%S"), line, flush=True)
-    print(shown(lines_of(options.out)))
+    print(shown(lines_of(options.out / LINES)))
 
 
 if __name__ == "__main__":

@@ -23,22 +23,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
 from model.anchors import resolve
-from model.boxes import Detections, Float32, iou_matrix
+from model.boxes import CELL, Detections, Float32, Float64, iou_matrix
 from model.config import DetectorConfig, TrainConfig
-from model.evaluation import counting_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate, find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.fields import HIGH, LOW, MEDIUM, FieldStyle, generate_field
 from model.loaded import LoadedVersion
 from model.versions import ModelVersion
 from preprocessing.fitting import fit_images
 
-CELL = "cell"
 SHAPE, CELLS, DENSEST = (1024, 1280), 600, 1000
 TOUCHING = 0.5
 STYLES = tuple(replace(style, touching=TOUCHING) for style in (LOW, MEDIUM, HIGH))
@@ -115,7 +113,7 @@ def learn(
 def seen_by(version: LoadedVersion, images: Sequence[LabelledImage]) -> list[Detections]:
     """Return the boxes of each image, those that NMS would take away with them."""
     start = time.perf_counter()
-    found = [version.find([image.read()])[0].detections for image in images]
+    found, _ = find_in(version, images)
     seconds = (time.perf_counter() - start) / len(images)
     caps = sorted({cap for each in found for cap in each.caps_reached})
     boxes = np.mean([len(each) for each in found])
@@ -202,7 +200,7 @@ def overlapping(images: Sequence[LabelledImage]) -> str:
     return f"true boxes over another: {shares}"
 
 
-def _most_overlap(boxes: Float32) -> NDArray[np.float32]:
+def _most_overlap(boxes: Float32) -> Float64:
     overlap = iou_matrix(boxes, boxes)
     np.fill_diagonal(overlap, 0)
     return np.asarray(overlap.max(axis=1, initial=0))

@@ -71,9 +71,10 @@ def main() -> None:
 
 def in_process(name: str, out: Path, arguments: argparse.Namespace) -> None:
     words = ["--images-played", str(arguments.images), "--floor", str(arguments.floor)]
-    home = {"CYTOLOOP_HOME": str(out / "starter")}
+    beside = out.with_name(f"{name}-starter")
+    home = {"CYTOLOOP_HOME": str(beside)}
     if arguments.start:
-        registry = Registry(Settings(home=out / "starter").registry_folder)
+        registry = Registry(Settings(home=beside).registry_folder)
         words += ["--start", keep_starter(Path(arguments.start.format(set=name)), registry).id]
     command = [str(CYTOLOOP), "replay", *truth_of(name), "--out", str(out), *words]
     done = subprocess.run(command, check=False, env=os.environ | FROM_NOTHING | home)
@@ -82,17 +83,18 @@ def in_process(name: str, out: Path, arguments: argparse.Namespace) -> None:
 
 
 def over_http(name: str, out: Path, number: int) -> None:
-    """Play in a `cytoloop up` on a home under ``out``."""
+    """Play in a `cytoloop up` on a home beside ``out``."""
     folder = data_folder() / name
     found = labelled_folder(folder / "images", folder / "annotations")
-    out.mkdir(parents=True, exist_ok=True)
-    config = out / "label_config.xml"
+    beside = out.with_name(f"{name}-loop")
+    beside.mkdir(parents=True, exist_ok=True)
+    config = beside / "label_config.xml"
     config.write_text(label_config_of(found.classes), "utf-8")
-    images = out / "images"
+    images = beside / "images"
     if not images.exists():
         link_folder(tuple(in_drawn_order(found.images)[: number or None]), images)
     own = {"CYTOLOOP_LABEL_CONFIG": str(config.resolve()), "CYTOLOOP_WATCH_SHARE": "0"}
-    loop = Loop(out / "home", FROM_NOTHING | own)
+    loop = Loop(beside / "home", FROM_NOTHING | own)
     loop.home.mkdir(exist_ok=True)
     loop.up("--images", str(images))
     try:

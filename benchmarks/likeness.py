@@ -18,11 +18,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.sides import SETS, data_folder
+from model.boxes import Float32, Float64, Int64
 from model.likeness import MOST_BITS, fingerprint_of
 from preprocessing.images import read_image
 
-Levels = NDArray[np.float32]
-Change = Callable[[Levels], NDArray[Any]]
+Change = Callable[[Float32], NDArray[Any]]
 EVERY = 6
 
 
@@ -44,26 +44,26 @@ def main() -> None:
             print(f"  the same, {title}: {median:.0f} bits apart (95 %: {most:.0f})")
 
 
-def _between(fingerprints: Sequence[str]) -> NDArray[np.int64]:
+def _between(fingerprints: Sequence[str]) -> Int64:
     # That of a plain image is empty.
     codes = np.array([int(each, 16) for each in fingerprints if each], np.uint64)
     apart = np.bitwise_count(codes[:, None] ^ codes)[np.triu_indices(len(codes), 1)]
     return np.asarray(apart, np.int64)
 
 
-def _radius(levels: Levels) -> NDArray[np.float64]:
+def _radius(levels: Float32) -> Float64:
     height, width = levels.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     return np.asarray((x * x + y * y) / 2)
 
 
-def _jpeg(levels: Levels) -> NDArray[np.uint8]:
+def _jpeg(levels: Float32) -> NDArray[np.uint8]:
     encoded = io.BytesIO()
     Image.fromarray(levels.astype(np.uint8)).save(encoded, "JPEG", quality=60)
     return np.asarray(Image.open(encoded))
 
 
-def _shifted(levels: Levels, share: float) -> Levels:
+def _shifted(levels: Float32, share: float) -> Float32:
     return np.roll(levels, [round(share * side) for side in levels.shape], (0, 1))
 
 

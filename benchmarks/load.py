@@ -158,7 +158,7 @@ class _Load:
             name, problem = "", f"request {number}: {error}"
         with self._lock:
             self._outcome.seconds.append(time.perf_counter() - began)
-            self._outcome.served[name] += 1
+            self._outcome.served.update([name] if name else [])
             self._outcome.problems += [problem] if problem else []
 
 
@@ -195,7 +195,7 @@ def _add_tasks(services: Services) -> list[dict[str, Any]]:
     ]
     return [
         {"id": number, "data": {"image": f"/data/{number}.png", "sha256": sha256}}
-        for number, sha256 in enumerate(hashes)
+        for number, sha256 in enumerate(hashes, start=1)
     ]
 
 

@@ -214,14 +214,14 @@ def policies_of(parts: dict[str, list[Seen]]) -> dict[str, Policy]:
         "isotonic": Policy(counted),
         LEAST: Policy(counted),
         SERVED: Policy(counted),
-        KNOWING: best_afterwards(parts["coming"], list(plain.values())),
     }
     if tell_enough([one.image for one in inner]):
         ways["isotonic"] = Policy(min(isotonic_threshold(_pairs(inner), least), counted))
         ways[LEAST] = fitted(counted, least, inner)
         groups = [one.group for one in inner]
         ways[SERVED] = told_by(_pairs(inner), groups, counted, COSTS, right_s)
-    return ways
+    thresholds = [*plain.values(), ways["isotonic"]]
+    return ways | {KNOWING: best_afterwards(parts["coming"], thresholds)}
 
 
 def fitted(counted: float, least: float, seen: Sequence[Seen]) -> Policy:

@@ -29,12 +29,12 @@ class RealImages:
     classes: tuple[str, ...]
 
 
-def real_images(name: str, fold: int = 1) -> RealImages:
-    """Read a set by its manifest; ``fold`` chooses the test fold of Usiigaci."""
+def real_images(name: str) -> RealImages:
+    """Read a set by its manifest; the first fold of Usiigaci judges."""
     folder = data_folder() / name
     found = labelled_folder(folder / "images", folder / "annotations")
     manifest = json.loads((MANIFESTS / f"{name}.json").read_text("utf-8"))
-    judging = set(manifest.get("test") or manifest[f"fold {fold}"])
+    judging = set(manifest.get("test") or manifest["fold 1"])
     test = tuple(i for i in found.images if i.sha256 in judging)
     rest = tuple(i for i in found.images if i.sha256 not in judging)
     return RealImages(name, rest, test, found.classes)

@@ -2,9 +2,9 @@
 
 `cytoloop up` runs on a new home with the demo project. /health, /setup, /webhook (an annotation of
 300 boxes) and /predict (one image of 512×512, by the starter) are asked one after another;
-then five tasks are submitted, which starts a training, and all is asked again while it runs. The
-ratios of the medians, p95 and p99 are what an annotator feels of a training in the background. They
-hold for a machine on which nothing else runs; the load before it began is printed.
+then five tasks are submitted, of which the third starts a training, and all is asked again while it
+runs. The ratios of the medians, p95 and p99 are what an annotator feels of a training in the
+background. They hold for a machine on which nothing else runs; the load before it began is printed.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The public sets' READMEs say how their own test part was kept back; the same rul
 more to what is here. Within each kind the images are sorted by the standard deviation of their
 grey levels (then by name) and cut into runs of ten; of each run the 30 % (rounded) whose file stem
 has the lowest SHA-256 are the test side. All training, tuning and starters see the rest alone.
-Usiigaci, small as it is, is judged by five folds, cut the same way. Frames of one field
-(BloodImage_00037 and 00038, which the rule alone parts) are on the side of the first.
+Usiigaci, small as it is, is cut into five folds in the same way, of which the first judges. Frames
+of one field (BloodImage_00037 and 00038, which the rule alone parts) are on the side of the first.
 
 The manifests hold the SHA-256 of the files, so that whoever has the images has the same sides.
 """

@@ -24,7 +24,7 @@ from backend.actions import Actions, Costs
 from backend.replay.correcting import correct, pair
 from model.boxes import Detections, Float32, iou_matrix
 from model.detector import load_detector
-from model.evaluation import evaluate
+from model.evaluation import evaluate, find_in
 from model.examples import LabelledImage
 from model.loaded import LoadedVersion
 from model.policy import Policy
@@ -67,11 +67,11 @@ def ways(
     coming = parts["coming"][: arguments.images]
     plain, voting = (_loaded(version, registry, vote) for vote in (0.0, arguments.vote))
     known, inner = parts["inner"] or parts["train"], parts["inner"]
-    offsets = edge_offsets(_found(voting, known), known, version.threshold)
-    helpful = gaining(_found(voting, inner), inner, version.threshold)
-    voted = _found(voting, coming)
+    offsets = edge_offsets(find_in(voting, known)[0], known, version.threshold)
+    helpful = gaining(find_in(voting, inner)[0], inner, version.threshold)
+    voted = find_in(voting, coming)[0]
     boxes = {
-        "as found": _found(plain, coming),
+        "as found": find_in(plain, coming)[0],
         "voted": voted,
         "offset": [moved(each, offsets) for each in voted],
         "gaining": [moved(each, helpful) for each in voted],
@@ -85,10 +85,6 @@ def _loaded(version: ModelVersion, registry: Registry, vote_iou: float) -> Loade
     detector = load_detector(registry.weights(version.id), config, version.classes, "cpu")
     groups = registry.load(version.id, "cpu").groups
     return LoadedVersion(replace(version, detector=config), groups, detector)
-
-
-def _found(loaded: LoadedVersion, images: Sequence[LabelledImage]) -> list[Detections]:
-    return [loaded.find([image.read()])[0].detections for image in images]
 
 
 def edge_offsets(

@@ -23,10 +23,8 @@ from backend.columns import aligned
 from benchmarks.beginning import keep_starter, newest_trained
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
-from model.boxes import Detections
 from model.config import DetectorConfig
-from model.evaluation import counting_threshold, evaluate
-from model.examples import LabelledImage
+from model.evaluation import counting_threshold, evaluate, find_in
 from model.loaded import LoadedVersion
 from model.registry import Registry
 from model.starter import STARTER_ID
@@ -68,18 +66,14 @@ def rows_of(
     unseen = spread(data.rest, options.judge) if loaded.version.kind == "starter" else ()
     for way in ways:
         looking = way.of(loaded)
-        least = counting_threshold(_found(looking, unseen), unseen) if unseen else None
+        least = counting_threshold(find_in(looking, unseen)[0], unseen) if unseen else None
         began = time.process_time()
-        found = _found(looking, test)
+        found = find_in(looking, test)[0]
         seconds = (time.process_time() - began) / len(test)
         threshold = loaded.version.threshold if least is None else least
         report = evaluate(found, test, data.classes, threshold)
         figures = report.any_class.ap50, report.any_class.ap75, report.count.error
         yield name, loaded.version.kind, way.name, *(f"{f:.3f}" for f in (*figures, seconds))
-
-
-def _found(loaded: LoadedVersion, images: Sequence[LabelledImage]) -> list[Detections]:
-    return [loaded.find([image.read()])[0].detections for image in images]
 
 
 def starters(made: str, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:

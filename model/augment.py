@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
 from model import optics
-from model.boxes import sides_of
+from model.boxes import Boolean, Float32, Float64, sides_of
 from model.data import Example, inside
 
 _VISIBLE = 0.5
@@ -145,8 +144,8 @@ def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
 
 
 def in_window(
-    xyxy_px: NDArray[np.float32], left: int, top: int, shape: tuple[int, ...]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    xyxy_px: Float32, left: int, top: int, shape: tuple[int, ...]
+) -> tuple[Float32, Boolean]:
     """Return boxes, shape (N, 4), in a window's pixels, and which are at least half visible."""
     edges, wide = inside(xyxy_px - np.array([left, top] * 2, np.float32), shape)
     return edges, wide & (_area(edges) >= _VISIBLE * _area(xyxy_px))
@@ -163,7 +162,7 @@ def _corner(example: Example, side: int, rng: np.random.Generator) -> tuple[int,
     return int(corner[0]), int(corner[1])
 
 
-def _area(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+def _area(xyxy: Float32) -> Float32:
     return (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
 
 
@@ -222,5 +221,5 @@ def noisy(example: Example, rng: np.random.Generator, sigma: float) -> Example:
     return _with_levels(example, example.pixels + rng.normal(0, sigma, example.pixels.shape))
 
 
-def _with_levels(example: Example, levels: NDArray[np.float64] | NDArray[np.float32]) -> Example:
+def _with_levels(example: Example, levels: Float64 | Float32) -> Example:
     return Example(np.clip(levels, 0, 1).astype(np.float32), example.xyxy_px, example.labels)

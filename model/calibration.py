@@ -13,13 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.boxes import Boolean, Float32
+from model.boxes import Boolean, Float32, Float64
 from model.pairing import Pairs
 from model.reports import ReliabilityBin
-
-Float64 = NDArray[np.float64]
 
 #: How firmly the scores are taken for probabilities: as by forty boxes near the middle. A box
 #: tells 1/4 of a unit of the offset there, and of the slope four times that, two logits away.
@@ -30,7 +27,8 @@ _LEAST_SLOPE = 0.1
 SHRINKING_IMAGES = 10
 #: Bins of score in which what the scores say is held against what is so.
 BINS = 10
-_STEPS = 50
+#: Newton's steps at the most, and the last one's length: far below what is kept of a factor.
+_STEPS, _STILL = 50, 1e-9
 _ENDS = 1e-6
 
 
@@ -154,9 +152,11 @@ def _fitted(
         downhill = design.T @ (chance - right) + firmness * (found - start)
         bend = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(firmness)
         step = np.linalg.solve(bend, downhill)
-        while loss(found - step) > loss(found) and np.abs(step).max() > 1e-9:
+        while loss(found - step) > loss(found) and np.abs(step).max() > _STILL:
             step = step / 2
         found = found - step
+        if np.abs(step).max() < _STILL:
+            break
     return found
 
 

@@ -192,23 +192,25 @@ class Champions:
             check(served[-2])
             return served[-2]
 
-        self._change(project, "rolled back", to_the_one_before)
-        return self.current(project)
+        return self._change(project, "rolled back", to_the_one_before)
 
     def _change(
         self,
         project: str,
         action: Literal["promoted", "rolled back"],
         choose: Callable[[Sequence[str]], str | None],
-    ) -> None:
+    ) -> str:
+        """Return the id of what serves from then on; None from ``choose`` leaves what does."""
         with self._locked(project):
             pointer = self._read(project)
-            chosen = choose(_served(pointer.history, self.first))
+            served = _served(pointer.history, self.first)
+            chosen = choose(served)
             if chosen is None:
-                return
+                return served[-1]
             now = datetime.now(UTC).isoformat(timespec="seconds")
             history = (*pointer.history, Change(chosen, action, now))
             self._write(project, replace(pointer, history=history))
+        return chosen
 
     def _read(self, project: str) -> _Pointer:
         path = self._path(project)

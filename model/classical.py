@@ -13,19 +13,18 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import watershed
 
-from model.boxes import CELL, Detections
+from model.boxes import CELL, Boolean, Detections, Float32, Float64, Int64
 from model.nesting import choose, nest, paint
-from model.regions import SMALLEST, Float, Labels, Regions, View, noise_of, refine
+from model.regions import SMALLEST, Labels, Regions, View, noise_of, refine
 from model.versions import ModelVersion
 from preprocessing.prepare import Prepared
 from preprocessing.resizing import resized
 
-ViewMaker = Callable[[Float], View]
+ViewMaker = Callable[[Float64], View]
 
 CLASSICAL_ID: Final = "classical-1"
 CLASSES = (CELL,)
@@ -64,7 +63,7 @@ class ClassicalDetector:
         return [find_cells(image.pixels) for image in images]
 
 
-def find_cells(pixels: NDArray[np.float32]) -> Detections:
+def find_cells(pixels: Float32) -> Detections:
     """Find cells in one image.
 
     Parameters
@@ -82,7 +81,7 @@ def find_cells(pixels: NDArray[np.float32]) -> Detections:
     return _boxes(labels, scores, np.divide(pixels.shape, small.shape))
 
 
-def _best_view(pixels: Float) -> ViewMaker:
+def _best_view(pixels: Float64) -> ViewMaker:
     """Return the view in which the cells found cover most."""
 
     def covered(make_view: ViewMaker) -> float:
@@ -94,19 +93,19 @@ def _best_view(pixels: Float) -> ViewMaker:
     return max((_bright, _dark, _rough), key=covered)
 
 
-def _bright(pixels: Float) -> View:
+def _bright(pixels: Float64) -> View:
     gradient = ndimage.gaussian_gradient_magnitude(pixels, 1.0)
     # White noise of deviation 1 has, so smoothed, a gradient below 0.49 at 95 % of the pixels.
     by_noise = 0.49 * noise_of(pixels)
     return View.of(ndimage.gaussian_filter(pixels, 1.0), gradient, by_noise)
 
 
-def _dark(pixels: Float) -> View:
+def _dark(pixels: Float64) -> View:
     bright = _bright(pixels)
     return replace(bright, levels=-bright.levels)
 
 
-def _rough(pixels: Float) -> View:
+def _rough(pixels: Float64) -> View:
     detail = pixels - ndimage.gaussian_filter(pixels, 4.0)
     levels = np.sqrt(ndimage.gaussian_filter(detail**2, 3.0))
     gradient = ndimage.gaussian_gradient_magnitude(levels, 1.0)
@@ -114,7 +113,7 @@ def _rough(pixels: Float) -> View:
     return View.of(levels, gradient, 0.04 * noise_of(pixels))
 
 
-def _segment(view: View) -> tuple[Labels, Float]:
+def _segment(view: View) -> tuple[Labels, Float64]:
     """Return the cells of a view as a label image, shape (H, W), and their cellness, shape (N,)."""
     labels, scores, typical = _pick(view)
     if not len(scores):
@@ -122,7 +121,7 @@ def _segment(view: View) -> tuple[Labels, Float]:
     return _part(refine(labels, view, _radius(typical)), scores, view, typical)
 
 
-def _pick(view: View) -> tuple[Labels, Float, float]:
+def _pick(view: View) -> tuple[Labels, Float64, float]:
     """Return the best regions of a view as :func:`_segment` does, and their typical area."""
     nothing = np.zeros(view.levels.shape, np.int32), np.zeros(0), 0.0
     floors = nest(view)
@@ -140,7 +139,7 @@ def _pick(view: View) -> tuple[Labels, Float, float]:
     return *paint(floors, choose(floors, second), second), typical
 
 
-def _part(labels: Labels, scores: Float, view: View, typical: float) -> tuple[Labels, Float]:
+def _part(labels: Labels, scores: Float64, view: View, typical: float) -> tuple[Labels, Float64]:
     """Part regions at their waists where the parts look more like cells than the whole."""
     parts, number = _waisted(labels, _radius(typical))
     if not number:
@@ -180,12 +179,12 @@ def _waisted(labels: Labels, radius: float) -> tuple[Labels, int]:
 
 def _replace(
     labels: Labels,
-    scores: Float,
+    scores: Float64,
     parts: Labels,
-    part_scores: Float,
-    parted: NDArray[np.bool_],
-    owner: NDArray[np.int64],
-) -> tuple[Labels, Float]:
+    part_scores: Float64,
+    parted: Boolean,
+    owner: Int64,
+) -> tuple[Labels, Float64]:
     """Put the parts in the place of the regions that are ``parted``, shape (N + 1,)."""
     kept = np.flatnonzero(~parted[1:]) + 1
     area = np.bincount(parts.ravel(), minlength=len(owner))[1:]
@@ -198,7 +197,7 @@ def _replace(
     return both, np.concatenate([scores[kept - 1], part_scores[new - 1]])
 
 
-def _boxes(labels: Labels, cellness: Float, per_pixel: Float) -> Detections:
+def _boxes(labels: Labels, cellness: Float64, per_pixel: Float64) -> Detections:
     places = ndimage.find_objects(labels, len(cellness))
     rows = [
         (place[1].start, place[0].start, place[1].stop, place[0].stop, score)
@@ -214,7 +213,7 @@ def _boxes(labels: Labels, cellness: Float, per_pixel: Float) -> Detections:
     return found.above(SCORE_FLOOR)
 
 
-def _shrunk(pixels: NDArray[np.float32], most: int) -> Float:
+def _shrunk(pixels: Float32, most: int) -> Float64:
     factor = np.sqrt(most / pixels.size)
     if factor >= 1:
         return pixels.astype(np.float64)
@@ -226,7 +225,7 @@ def _radius(area: float) -> float:
     return float(np.sqrt(area / np.pi))
 
 
-def _weighted_median(values: Float, weights: Float) -> float:
+def _weighted_median(values: Float64, weights: Float64) -> float:
     order = np.argsort(values)
     below = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(below, below[-1] / 2)])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.atomic import new_file
-from model.boxes import Float32, Int64
+from model.boxes import Boolean, Float32, Int64
 from model.examples import LabelledImage, content_hash
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, part_seen, prepare, seen_at
@@ -43,7 +43,7 @@ class Example:
         Shape (N,), in 1..K: torchvision's 0 is the background.
     """
 
-    pixels: NDArray[np.float32] | NDArray[np.float16]
+    pixels: Float32 | NDArray[np.float16]
     xyxy_px: Float32
     labels: Int64
 
@@ -156,7 +156,7 @@ def _as_seen(prepared: Prepared) -> NDArray[np.float16]:
     return seen
 
 
-def inside(xyxy_px: Float32, shape: tuple[int, ...]) -> tuple[Float32, NDArray[np.bool_]]:
+def inside(xyxy_px: Float32, shape: tuple[int, ...]) -> tuple[Float32, Boolean]:
     """Clip boxes, shape (N, 4), to an image of ``shape`` (H, W); say which are still wide enough.
 
     Returns

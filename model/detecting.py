@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from model.boxes import Detections
+from model.boxes import Boolean, Detections, Float32, Int64
 from model.config import DetectorConfig
 from preprocessing.prepare import Prepared
 
@@ -42,10 +39,10 @@ class Sparing(Protocol):
 
 
 def as_detections(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    cut: NDArray[np.bool_],
+    boxes: Float32,
+    scores: Float32,
+    labels: Int64,
+    cut: Boolean,
     config: DetectorConfig,
     classes: tuple[str, ...],
 ) -> Detections:

@@ -15,16 +15,16 @@ from model.evidence import Evidence
 from model.examples import LabelledImage
 from model.loaded import LoadedVersion
 from model.pairing import Pairs, any_class
-from model.precision import average_precision, mean_precision, thesis_precision
+from model.precision import IOUS, average_precision, mean_precision, thesis_precision
 from model.reports import AveragePrecision, EvaluationReport, Intervals
 from model.resampling import (
     FEWEST_RESAMPLED,
-    ap50,
     count_error,
     draw_weights,
     interval,
-    mean_ap50,
     precision_curves,
+    resampled_ap,
+    resampled_mean_ap,
 )
 from model.strata import DENSITIES, by_stratum, density_of
 
@@ -88,10 +88,9 @@ def evaluate(
     truth: Sequence[LabelledImage],
     classes: Sequence[str],
     threshold: float,
-    groups: Sequence[str] = (),
 ) -> EvaluationReport:
     """Report on what was found; see :func:`judge`."""
-    return judge(found, truth, classes, threshold, groups).report
+    return judge(found, truth, classes, threshold).report
 
 
 def judge(
@@ -122,43 +121,44 @@ def judge(
     if not truth:
         raise NothingToLearn("no image to judge on: correct at least three, one is then held out")
     merged = [any_class(each) for each in found]
-    boxes = [image.xyxy_px for image in truth]
-    pairs = Pairs.of(merged, boxes)
+    every = Pairs.at(merged, [image.xyxy_px for image in truth], IOUS)
+    paired = {
+        name: every if _is_only(name, found, merged, truth) else _paired(name, found, truth)
+        for name in classes
+    }
+    by_class = {name: average_precision(each) for name, each in paired.items()}
+    with_cells = tuple(each[0] for each in paired.values() if each[0].cells.any())
+    pairs = every[0]
     shown = pairs.above(threshold)
     predicted, true = shown.counts.tolist(), pairs.cells.tolist()
-    of_class = {name: _of_class(name, found, truth) for name in classes}
-    by_class = {name: average_precision(*each) for name, each in of_class.items()}
-    paired = tuple(p for each in of_class.values() if (p := Pairs.of(*each)).cells.any())
     score = Score(int(shown.right.sum()), len(shown.scores), sum(true))
     report = EvaluationReport(
         mean=mean_precision(list(by_class.values())),
-        any_class=average_precision(merged, boxes),
+        any_class=average_precision(every),
         by_class=by_class,
-        by_group=by_stratum(groups, merged, boxes, predicted),
-        by_density=by_stratum(
-            [density_of(n) for n in true], merged, boxes, predicted, order=DENSITIES
-        ),
+        by_group=by_stratum(groups, every, predicted),
+        by_density=by_stratum([density_of(n) for n in true], every, predicted, order=DENSITIES),
         threshold=threshold,
         precision=score.precision,
         recall=score.recall,
         f1=score.f1,
         count=count_report(predicted, true),
         thesis_map=thesis_precision(pairs),
-        intervals=_intervals(pairs, shown, paired),
+        intervals=_intervals(pairs, shown, with_cells),
         curve=_curve(pairs),
         counts=tuple(zip(predicted, true, strict=True)),
         images=tuple(image.sha256 for image in truth),
         reliability=reliability(pairs.scores, pairs.right),
         caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
     )
-    return Evidence(report, paired)
+    return Evidence(report, with_cells)
 
 
 def mean_of_classes(
     found: Sequence[Detections], truth: Sequence[LabelledImage], classes: Sequence[str]
 ) -> AveragePrecision:
     """Return the mean over the classes that have true boxes; None each where none has."""
-    return mean_precision([average_precision(*_of_class(name, found, truth)) for name in classes])
+    return mean_precision([average_precision(_paired(name, found, truth)) for name in classes])
 
 
 def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pairs:
@@ -214,12 +214,24 @@ class Score:
         return 2 * self.right / both if both else 1.0
 
 
-def _of_class(
-    name: str, found: Sequence[Detections], truth: Sequence[LabelledImage]
-) -> tuple[list[Detections], list[Float32]]:
-    """Return what was found of one class, and its true boxes."""
+def _paired(name: str, found: Sequence[Detections], truth: Sequence[LabelledImage]) -> list[Pairs]:
+    """Pair what was found of one class with its true boxes, at each of ``IOUS``."""
     boxes = [image.xyxy_px[[b.label == name for b in image.boxes]] for image in truth]
-    return [each.where(_is_of(each, name)) for each in found], boxes
+    return Pairs.at([each.where(_is_of(each, name)) for each in found], boxes, IOUS)
+
+
+def _is_only(
+    name: str,
+    found: Sequence[Detections],
+    merged: Sequence[Detections],
+    truth: Sequence[LabelledImage],
+) -> bool:
+    """Say whether every box is of one class: its pairs are then those of any class."""
+    return (
+        all(box.label == name for image in truth for box in image.boxes)
+        and all(_is_of(each, name).all() for each in found)
+        and all(len(each) == len(left) for each, left in zip(found, merged, strict=True))
+    )
 
 
 def _is_of(found: Detections, name: str) -> Boolean:
@@ -230,9 +242,11 @@ def _intervals(pairs: Pairs, shown: Pairs, of_classes: Sequence[Pairs]) -> Inter
     if len(pairs.cells) < FEWEST_RESAMPLED:
         return Intervals()
     weights = draw_weights(len(pairs.cells))
+    any_class = interval(resampled_ap(pairs, weights))
+    is_only = len(of_classes) == 1 and of_classes[0] is pairs
     return Intervals(
-        any_class_ap50=interval(ap50(pairs, weights)),
-        mean_ap50=interval(mean_ap50(of_classes, weights)),
+        any_class_ap50=any_class,
+        mean_ap50=any_class if is_only else interval(resampled_mean_ap(of_classes, weights)),
         count_error=interval(count_error(shown.counts, pairs.cells, weights)),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from model.boxes import Float64, Int64
 from model.pairing import Pairs
 from model.reports import EvaluationReport, Interval
-from model.resampling import count_error, draw_weights, interval, mean_ap50
+from model.resampling import count_error, draw_weights, interval, resampled_mean_ap
 
 #: Share of the resamples in which a gain, or a loss, is to be seen: asked to one side, since only
 #: what is better takes the champion's place.
@@ -102,8 +102,8 @@ def ap50_gain(
     ours, theirs = ([_among(p, images) for p in e.by_class] for e in (candidate, champion))
     if not any(pairs.cells.any() for pairs in ours):
         return None
-    resampled = mean_ap50(ours, weights) - mean_ap50(theirs, weights)
-    now = [float(mean_ap50(each, whole)[0]) for each in (ours, theirs)]
+    resampled = resampled_mean_ap(ours, weights) - resampled_mean_ap(theirs, weights)
+    now = [float(resampled_mean_ap(each, whole)[0]) for each in (ours, theirs)]
     return Gain(now[0], now[1], resampled[~np.isnan(resampled)])
 
 

@@ -99,6 +99,10 @@ class DatasetSnapshot:
     def of_side(self, *sides: Side) -> tuple[LabelledImage, ...]:
         return tuple(i for i in self.images if i.side in sides)
 
+    def has_cells(self, image: LabelledImage) -> bool:
+        """Say whether an image has a box of these classes."""
+        return any(box.label in self.classes for box in image.boxes)
+
     def seen_elsewhere(self, lineage: Iterable[str]) -> set[str]:
         """Return the hashes of what a version has seen other than in this snapshot.
 

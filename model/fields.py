@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from model import optics, painting
-from model.boxes import Box
+from model.boxes import Boolean, Box, Float64
 from model.layout import Crowd, lay_out
 from model.outlines import Outline
 from model.painting import Disc
-
-Float = NDArray[np.float64]
 
 #: Rows and columns.
 _Extent = tuple[slice, slice]
@@ -200,7 +198,7 @@ def _paint(
     places: list[Disc],
     style: FieldStyle,
     light_from: float,
-) -> tuple[Float, list[_Extent]]:
+) -> tuple[Float64, list[_Extent]]:
     """Return the cells' levels, and the rows and columns of what is seen of each."""
     cover, owner = np.zeros(shape), np.zeros(shape, np.int32)
     extents: list[_Extent | None] = []
@@ -218,7 +216,7 @@ def _paint(
     return cover, [e for e in extents or ndimage.find_objects(owner) if e is not None]
 
 
-def _found(inside: NDArray[np.bool_], window: _Extent) -> list[_Extent | None]:
+def _found(inside: Boolean, window: _Extent) -> list[_Extent | None]:
     """Return where in a field a cell of this window lies."""
     return [
         (
@@ -229,9 +227,7 @@ def _found(inside: NDArray[np.bool_], window: _Extent) -> list[_Extent | None]:
     ]
 
 
-def _cell(
-    rng: np.random.Generator, radius: float, style: FieldStyle
-) -> tuple[Float, NDArray[np.bool_]]:
+def _cell(rng: np.random.Generator, radius: float, style: FieldStyle) -> tuple[Float64, Boolean]:
     if style.rounded and rng.random() < style.rounded:
         levels, inside = painting.cell_patch(
             rng, radius * rng.uniform(0.4, 0.7), 0.0, style.texture
@@ -250,8 +246,8 @@ def _cell(
 
 
 def _made_to_be_seen(
-    levels: Float, inside: NDArray[np.bool_], style: FieldStyle, light_from: float
-) -> Float:
+    levels: Float64, inside: Boolean, style: FieldStyle, light_from: float
+) -> Float64:
     """Return a cell as strong as it takes not to be lost in the noise."""
     shown = ndimage.gaussian_filter(_seen(levels, style, light_from), 0.8)
     (box,) = ndimage.find_objects(inside.astype(np.int32))
@@ -259,7 +255,7 @@ def _made_to_be_seen(
     return levels * max(1.0, _SEEN * style.noise / max(varies, 1e-6))
 
 
-def _seen(levels: Float, style: FieldStyle, light_from: float) -> Float:
+def _seen(levels: Float64, style: FieldStyle, light_from: float) -> Float64:
     """Return levels as the style's microscope shows them."""
     if style.halo:
         levels = optics.haloed(levels, style.halo, max(1.0, style.halo_width * style.radius))
@@ -270,7 +266,7 @@ def _seen(levels: Float, style: FieldStyle, light_from: float) -> Float:
 
 def _clutter(
     rng: np.random.Generator, shape: tuple[int, int], cells: int, style: FieldStyle
-) -> Float:
+) -> Float64:
     return (
         painting.specks(rng, shape, round(cells * style.specks))
         + painting.fibres(rng, shape, round(cells * style.fibres))

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.boxes import Boolean, Box, overlapping, sides_of
+from model.boxes import Boolean, Box, Float64, overlapping, sides_of
 from model.wording import counted
 
 Reason = Literal["one-pixel", "outside", "double", "size"]
@@ -202,7 +201,7 @@ def _sizes(images: Sequence[ImageLabels], gone: set[tuple[int, int]]) -> dict[tu
     return found
 
 
-def _never_seen(sizes: NDArray[np.float64]) -> Boolean:
+def _never_seen(sizes: Float64) -> Boolean:
     """Return which of the sizes of a class, shape (N,), are far out, far off and alone."""
     if len(sizes) < FEWEST_BOXES:
         return np.zeros(len(sizes), np.bool_)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from model.boxes import Float64
 from model.painting import Disc, Shape
-
-Float = NDArray[np.float64]
 
 #: Part of a field that cells cover at most; in a more crowded one they are smaller.
 COVER = 0.32
@@ -46,11 +44,11 @@ def lay_out(rng: np.random.Generator, shape: Shape, cells: int, crowd: Crowd) ->
 
 def _free_spot(
     rng: np.random.Generator,
-    places: Float,
+    places: Float64,
     radius: float,
     shape: Shape,
     crowd: Crowd,
-) -> Float | None:
+) -> Float64 | None:
     against = len(places) > 0 and rng.random() < crowd.touching
     nearest = 0.91 - crowd.overlap
     spacing = nearest - 0.01 if against else 1.15
@@ -66,7 +64,7 @@ def _free_spot(
     return None
 
 
-def _against(rng: np.random.Generator, places: Float, radius: float, nearest: float) -> Float:
+def _against(rng: np.random.Generator, places: Float64, radius: float, nearest: float) -> Float64:
     """Return centres, shape (10, 2), from which a cell touches one that is there."""
     others = places[rng.integers(0, len(places), 10)]
     angles = rng.uniform(0, 2 * np.pi, len(others))

@@ -206,7 +206,10 @@ def _summary(snapshot: DatasetSnapshot) -> str:
     images = snapshot.of_side("train")
     cells = counted(sum(len(image.boxes) for image in images), "cell")
     told = f"learning from {counted(len(images), 'image')} with {cells}"
-    return told if snapshot.of_side("inner") else f"{told}, in all steps: no image is inner yet"
+    inner = snapshot.of_side("inner")
+    if any(map(snapshot.has_cells, inner)):
+        return told
+    return f"{told}, in all steps: no {'inner image has a cell' if inner else 'image is inner yet'}"
 
 
 def _fit_groups(snapshot: DatasetSnapshot, training: TrainConfig) -> ContrastGroups:
@@ -314,13 +317,20 @@ def _judged_on(new: int, held_out: int, start: _Start | None) -> tuple[str, ...]
 def threshold_for(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
     """Choose the score from which boxes count by images that do not judge.
 
-    By the inner side; by the train side too as long as the inner one has no cell, since images
-    without one say nothing of how many boxes are right.
+    By the inner side; by the train side too where no cell is in what is looked at of the inner
+    one, since images without one say nothing of how many boxes are right.
     """
-    inner, train = snapshot.of_side("inner"), snapshot.of_side("train")
-    chosen = inner if any(image.boxes for image in inner) else (*inner, *train)
-    images = _some(chosen, _CALIBRATE_ON)
+    images = _some(snapshot.of_side("inner"), _CALIBRATE_ON)
+    if not any(image.boxes for image in images):
+        images = _some_with_cells(snapshot.of_side("inner", "train"), _CALIBRATE_ON)
     return counting_threshold(find_in(loaded, images)[0], images)
+
+
+def _some_with_cells(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:
+    """Return so many of the images with cells, and others where there are too few of these."""
+    known = sum(bool(image.boxes) for image in images)
+    first = sorted(images, key=lambda image: not image.boxes)
+    return _some(first[: max(known, number)], number)
 
 
 def _some(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:

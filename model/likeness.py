@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model.boxes import Boolean, Float64
 from preprocessing.images import Grey
 
 #: Fingerprints that differ in so many bits or fewer are of one field.
@@ -82,15 +83,15 @@ def _codes(fingerprints: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([int(each or "0", 16) for each in fingerprints], np.uint64)
 
 
-def _near(codes: NDArray[np.uint64], code: np.uint64) -> NDArray[np.bool_]:
-    near: NDArray[np.bool_] = np.bitwise_count(codes ^ code) <= MOST_BITS
+def _near(codes: NDArray[np.uint64], code: np.uint64) -> Boolean:
+    near: Boolean = np.bitwise_count(codes ^ code) <= MOST_BITS
     return near
 
 
-def _surface(blocks: NDArray[np.floating]) -> NDArray[np.float64]:
+def _surface(blocks: NDArray[np.floating]) -> Float64:
     """Return the quadric surface that fits best, of the same shape."""
     y, x = np.mgrid[-1 : 1 : ROWS * 1j, -1 : 1 : COLUMNS * 1j]
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
     weights = np.linalg.lstsq(terms, blocks.ravel(), rcond=None)[0]
-    surface: NDArray[np.float64] = (terms @ weights).reshape(blocks.shape)
+    surface: Float64 = (terms @ weights).reshape(blocks.shape)
     return surface

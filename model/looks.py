@@ -133,16 +133,19 @@ def looks_for(
     -------
     None where the inner side has no cell, or the training is too short for looks.
     """
-    # In order of hash, as if drawn: of many images the first few stand for all.
-    drawn = sorted(snapshot.of_side("inner"), key=lambda image: image.sha256)
+    # In order of hash, as if drawn: of many images the first few stand for all. What has no cell
+    # tells no gain.
+    drawn = sorted(
+        snapshot.of_side("inner"),
+        key=lambda image: (not snapshot.has_cells(image), image.sha256),
+    )
     number, images = _affordable(drawn, detector.scale, training)
     parts: tuple[Prepared, ...] = ()
     if number < _FEWEST:
         number, chosen = _affordable_parts(drawn, training)
         cut = [_part(image, groups, snapshot.classes, detector.scale, training) for image in chosen]
         parts, images = tuple(part for part, _ in cut), tuple(image for _, image in cut)
-    known = [box for image in images for box in image.boxes if box.label in snapshot.classes]
-    if number < _FEWEST or not known:
+    if number < _FEWEST or not any(map(snapshot.has_cells, images)):
         return None
     at = frozenset(round(training.iterations * (i + 1) / number) for i in range(number))
     return Looks(images, groups, snapshot.classes, detector, at, parts=parts)

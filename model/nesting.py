@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from skimage.measure import label
 
-from model.regions import Float, Labels, Regions, View
+from model.boxes import Boolean, Float64, Int64
+from model.regions import Labels, Regions, View
 
 EVEN_STEPS, QUANTILE_STEPS = 9, 7
 #: Thresholds closer than this part of the range give the same regions.
@@ -35,7 +35,7 @@ class Floor:
 
     labels: Labels
     regions: Regions
-    parents: NDArray[np.int64]
+    parents: Int64
 
 
 def nest(view: View) -> list[Floor]:
@@ -53,7 +53,7 @@ def nest(view: View) -> list[Floor]:
     return floors
 
 
-def choose(floors: Sequence[Floor], scores: Sequence[Float]) -> list[NDArray[np.bool_]]:
+def choose(floors: Sequence[Floor], scores: Sequence[Float64]) -> list[Boolean]:
     """Say of each region whether it is one of the best that do not overlap.
 
     A region is chosen over those within it when it scores no less than the best of them do on
@@ -65,7 +65,7 @@ def choose(floors: Sequence[Floor], scores: Sequence[Float]) -> list[NDArray[np.
         One array for each floor, shape (N,).
     """
     better = []
-    within: Float = np.zeros(len(scores[-1])) if scores else np.zeros(0)
+    within: Float64 = np.zeros(len(scores[-1])) if scores else np.zeros(0)
     for row in range(len(floors) - 1, -1, -1):
         better.append((scores[row] >= within) & (scores[row] > 0))
         if row:
@@ -75,8 +75,8 @@ def choose(floors: Sequence[Floor], scores: Sequence[Float]) -> list[NDArray[np.
 
 
 def paint(
-    floors: Sequence[Floor], chosen: Sequence[NDArray[np.bool_]], scores: Sequence[Float]
-) -> tuple[Labels, Float]:
+    floors: Sequence[Floor], chosen: Sequence[Boolean], scores: Sequence[Float64]
+) -> tuple[Labels, Float64]:
     """Return the chosen regions as one label image, shape (H, W), and their scores, shape (N,)."""
     canvas = np.zeros(floors[0].labels.shape, np.int32)
     number = 0
@@ -88,7 +88,7 @@ def paint(
     return canvas, np.concatenate([s[p] for s, p in zip(scores, chosen, strict=True)])
 
 
-def _thresholds(levels: Float) -> list[float]:
+def _thresholds(levels: Float64) -> list[float]:
     low, high = np.percentile(levels, [0.5, 99.8])
     even = np.linspace(low, high, EVEN_STEPS + 2)[1:-1]
     quantiles = np.quantile(levels, np.linspace(0, 1, QUANTILE_STEPS + 2)[1:-1])
@@ -99,7 +99,7 @@ def _thresholds(levels: Float) -> list[float]:
     return kept
 
 
-def _filled(mask: NDArray[np.bool_]) -> tuple[Labels, int]:
+def _filled(mask: Boolean) -> tuple[Labels, int]:
     """Label the parts of a mask, with the holes in them filled."""
     holes = label(~mask, connectivity=1)  # type: ignore[no-untyped-call]
     open_to_border = np.zeros(holes.max() + 1, np.bool_)
@@ -112,17 +112,15 @@ def _filled(mask: NDArray[np.bool_]) -> tuple[Labels, int]:
     return labels.astype(np.int32), int(number)
 
 
-def _mean_by_parent(floor: Floor, best: Float, parents: int) -> Float:
+def _mean_by_parent(floor: Floor, best: Float64, parents: int) -> Float64:
     area = np.where(best > 0, floor.regions.area, 0.0)
     total = np.bincount(floor.parents, area * best, parents)
     weight = np.bincount(floor.parents, area, parents)
     return np.divide(total, weight, out=np.zeros(parents), where=weight > 0)
 
 
-def _without_those_within(
-    floors: Sequence[Floor], better: Sequence[NDArray[np.bool_]]
-) -> list[NDArray[np.bool_]]:
-    chosen: list[NDArray[np.bool_]] = []
+def _without_those_within(floors: Sequence[Floor], better: Sequence[Boolean]) -> list[Boolean]:
+    chosen: list[Boolean] = []
     covered = np.zeros(1, np.bool_)
     for floor, candidates in zip(floors, better, strict=True):
         inherited = covered[floor.parents]

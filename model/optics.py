@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-Float = NDArray[np.float64]
+from model.boxes import Float64
 
 
-def haloed(levels: Float, strength: float, width_px: float) -> Float:
+def haloed(levels: Float64, strength: float, width_px: float) -> Float64:
     """Return a field as phase contrast shows it: each level against those about it.
 
     Cells get a halo of the opposite sign, and the inside of a large one returns to the background
@@ -29,7 +28,7 @@ def haloed(levels: Float, strength: float, width_px: float) -> Float:
     return np.asarray(levels - strength * ndimage.gaussian_filter(levels, width_px))
 
 
-def in_relief(levels: Float, strength: float, angle: float) -> Float:
+def in_relief(levels: Float64, strength: float, angle: float) -> Float64:
     """Return a field as if lit from one side, as differential interference contrast shows it.
 
     Parameters
@@ -46,7 +45,7 @@ def in_relief(levels: Float, strength: float, angle: float) -> Float:
     return np.asarray((1 - strength) * levels + strength * slope)
 
 
-def in_rims(levels: Float, width_px: float) -> Float:
+def in_rims(levels: Float64, width_px: float) -> Float64:
     """Return a field by its slopes, whichever way they go: cells are little more than a rim.
 
     Parameters
@@ -59,7 +58,7 @@ def in_rims(levels: Float, width_px: float) -> Float:
     return np.asarray(ndimage.gaussian_gradient_magnitude(levels, width_px))
 
 
-def filtered(levels: Float, side: int, rng: np.random.Generator) -> Float:
+def filtered(levels: Float64, side: int, rng: np.random.Generator) -> Float64:
     """Return a field through a small filter drawn at random (Xu et al. 2021, RandConv).
 
     What is left is where things are and how large; their texture and contrast are others.
@@ -75,7 +74,7 @@ def filtered(levels: Float, side: int, rng: np.random.Generator) -> Float:
     return np.asarray(ndimage.convolve(levels, drawn, mode="nearest"))
 
 
-def of_another_microscope(levels: Float, rng: np.random.Generator) -> Float:
+def of_another_microscope(levels: Float64, rng: np.random.Generator) -> Float64:
     """Return a field, such as a real image, as another microscope might show it.
 
     Parameters
@@ -90,28 +89,28 @@ def of_another_microscope(levels: Float, rng: np.random.Generator) -> Float:
     return _MICROSCOPES[rng.integers(len(_MICROSCOPES))](levels, rng)
 
 
-def _phase(levels: Float, rng: np.random.Generator) -> Float:
+def _phase(levels: Float64, rng: np.random.Generator) -> Float64:
     width_px = float(np.exp(rng.uniform(np.log(2), np.log(30))))
     return haloed(levels, rng.uniform(0.5, 1.1), width_px)
 
 
-def _relief(levels: Float, rng: np.random.Generator) -> Float:
+def _relief(levels: Float64, rng: np.random.Generator) -> Float64:
     return in_relief(levels, rng.uniform(0.6, 1), rng.uniform(0, 2 * np.pi))
 
 
-def _rims(levels: Float, rng: np.random.Generator) -> Float:
+def _rims(levels: Float64, rng: np.random.Generator) -> Float64:
     rims = in_rims(levels, rng.uniform(1, 2.5))
     return np.asarray(rims * rng.choice([-1, 1]) + rng.uniform(0, 0.3) * levels)
 
 
-def _any(levels: Float, rng: np.random.Generator) -> Float:
+def _any(levels: Float64, rng: np.random.Generator) -> Float64:
     side = int(rng.choice([3, 5, 7]))
     through = filtered(levels, side, rng)
     share = rng.uniform(0, 0.5)
     return share * levels + (1 - share) * through
 
 
-_MICROSCOPES: tuple[Callable[[Float, np.random.Generator], Float], ...] = (
+_MICROSCOPES: tuple[Callable[[Float64, np.random.Generator], Float64], ...] = (
     _phase,
     _relief,
     _rims,

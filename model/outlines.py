@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float = NDArray[np.float64]
+from model.boxes import Float64
 
 #: Half a patch in mean radii, for outlines that stay within it.
 _PLAIN_REACH = 1.6
@@ -36,7 +35,7 @@ class Outline:
         return self.elongation <= 1.5 and not self.arms and not self.bend
 
 
-def depths(rng: np.random.Generator, radius: float, outline: Outline) -> Float:
+def depths(rng: np.random.Generator, radius: float, outline: Outline) -> Float64:
     """Return the depth of each pixel of a square patch: 0 at the centre of a cell, 1 on its edge.
 
     Parameters
@@ -49,7 +48,7 @@ def depths(rng: np.random.Generator, radius: float, outline: Outline) -> Float:
     lobes = _lobes(rng, outline.arms) if outline.arms else []
     bow = rng.normal(0, outline.bend) if outline.bend else 0.0
 
-    def edge(around: Float) -> Float:
+    def edge(around: Float64) -> Float64:
         """Return the distance of the edge at an angle, in mean radii."""
         smooth = 1 + sum(a * np.cos(k * around + phase) for a, k, phase in waves)
         spikes = sum(a * np.exp(k * (np.cos(around - at) - 1)) for a, k, at in lobes)

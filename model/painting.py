@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from model.boxes import Boolean, Float64
 from model.outlines import Outline, depths
 
-Float = NDArray[np.float64]
-Boolean = NDArray[np.bool_]
 Shape = tuple[int, int]
 
 ROUND = Outline()
@@ -35,7 +33,7 @@ def cell_patch(
     grains: float = 0.0,
     thinning: float = 0.0,
     nucleus: float = 0.0,
-) -> tuple[Float, Boolean]:
+) -> tuple[Float64, Boolean]:
     """Return a mottled cell at the centre of a square patch.
 
     Parameters
@@ -72,7 +70,7 @@ def cell_patch(
     return np.where(inside, levels * rng.uniform(0.8, 1.2), 0.0), inside
 
 
-def _nucleus(rng: np.random.Generator, shape: Shape, radius: float) -> Float:
+def _nucleus(rng: np.random.Generator, shape: Shape, radius: float) -> Float64:
     """Return an oval about the middle: mostly paler than the cell, with a rim and a few spots."""
     own = radius * rng.uniform(0.3, 0.5)
     depth = depths(rng, own, Outline(2.0))
@@ -91,13 +89,13 @@ def _nucleus(rng: np.random.Generator, shape: Shape, radius: float) -> Float:
     return canvas
 
 
-def smooth_noise(rng: np.random.Generator, shape: Shape, sigma: float) -> Float:
+def smooth_noise(rng: np.random.Generator, shape: Shape, sigma: float) -> Float64:
     """Return noise of mean about 0 and standard deviation 1 that varies over ``sigma`` pixels."""
     noise = ndimage.gaussian_filter(rng.normal(size=shape), sigma, mode="wrap")
     return np.asarray(noise * (2 * np.sqrt(np.pi) * sigma))
 
 
-def illumination(rng: np.random.Generator, shape: Shape) -> Float:
+def illumination(rng: np.random.Generator, shape: Shape) -> Float64:
     """Return light that rises by about 1 across the field, with a fall-off to its corners."""
     y, x = np.meshgrid(*[np.linspace(-0.5, 0.5, side) for side in shape], indexing="ij")
     angle = rng.uniform(0, 2 * np.pi)
@@ -106,7 +104,7 @@ def illumination(rng: np.random.Generator, shape: Shape) -> Float:
     return np.asarray(slope + waves - 0.6 * (x**2 + y**2))
 
 
-def specks(rng: np.random.Generator, shape: Shape, number: int) -> Float:
+def specks(rng: np.random.Generator, shape: Shape, number: int) -> Float64:
     """Return dots a few pixels wide, as dust and debris make them."""
     sigma = 1.3
     points = np.zeros(shape)
@@ -115,7 +113,7 @@ def specks(rng: np.random.Generator, shape: Shape, number: int) -> Float:
     return np.asarray(ndimage.gaussian_filter(points, sigma))
 
 
-def fibres(rng: np.random.Generator, shape: Shape, number: int) -> Float:
+def fibres(rng: np.random.Generator, shape: Shape, number: int) -> Float64:
     """Return thin curved lines."""
     canvas = np.zeros(shape)
     along = np.linspace(0, 1, 2 * sum(shape))[:, None]
@@ -127,7 +125,7 @@ def fibres(rng: np.random.Generator, shape: Shape, number: int) -> Float:
     return np.asarray(ndimage.gaussian_filter(canvas, 1.2) * 2.5)
 
 
-def smudges(rng: np.random.Generator, shape: Shape, number: int, radius: float) -> Float:
+def smudges(rng: np.random.Generator, shape: Shape, number: int, radius: float) -> Float64:
     """Return soft blobs as large as cells: what lies out of focus."""
     canvas = np.zeros(shape)
     for _ in range(number):
@@ -139,7 +137,7 @@ def smudges(rng: np.random.Generator, shape: Shape, number: int, radius: float) 
     return np.asarray(ndimage.gaussian_filter(canvas, radius / 4))
 
 
-def debris(rng: np.random.Generator, shape: Shape, number: int, radius: float) -> Float:
+def debris(rng: np.random.Generator, shape: Shape, number: int, radius: float) -> Float64:
     """Return small ragged clumps, in focus: what is left of cells."""
     canvas = np.zeros(shape)
     for _ in range(number):

@@ -7,33 +7,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.boxes import Detections, Float32
 from model.pairing import Pairs
 from model.reports import AveragePrecision
-from model.resampling import ap50
+from model.resampling import resampled_ap
 
 #: COCO's overlaps: 0.50, 0.55 … 0.95.
-IOUS = np.linspace(0.5, 0.95, 10)
+IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 NO_TRUTH = AveragePrecision(None, None, None)
 
 
-def average_precision(found: Sequence[Detections], truth: Sequence[Float32]) -> AveragePrecision:
-    """Return the average precision of one class, whatever the labels say.
+def average_precision(paired: Sequence[Pairs]) -> AveragePrecision:
+    """Return the average precision of boxes, whatever their labels say.
 
     Parameters
     ----------
-    found
-        One for each image.
-    truth
-        The true boxes of each image, shape (M, 4).
+    paired
+        The boxes with the true ones at each of ``IOUS``.
 
     Returns
     -------
     AP at IoU 0.5, at 0.75 and over 0.50:0.95; None each where there is no true box.
     """
-    if not any(len(boxes) for boxes in truth):
+    if not paired[0].cells.any():
         return NO_TRUTH
-    paired = Pairs.at(found, truth, IOUS.tolist())
     by_iou = np.array([_average_precision(pairs) for pairs in paired])
     return AveragePrecision(float(by_iou[0]), float(by_iou[5]), float(by_iou.mean()))
 
@@ -77,4 +73,4 @@ def _average_precision(pairs: Pairs) -> float:
     """Return COCO's average precision at the overlap by which the boxes were paired."""
     # Where each image counts once, all are as one.
     one = replace(pairs, image=np.zeros_like(pairs.image), cells=pairs.cells.sum(keepdims=True))
-    return float(ap50(one, np.ones((1, 1)))[0])
+    return float(resampled_ap(one, np.ones((1, 1)))[0])

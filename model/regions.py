@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Float = NDArray[np.float64]
+from model.boxes import Float64
+
 Labels = NDArray[np.int32]
 
 #: Fewer pixels have no shape.
@@ -36,13 +37,13 @@ class View:
         The gradient of nothing and of a clear outline.
     """
 
-    levels: Float
-    gradient: Float
+    levels: Float64
+    gradient: Float64
     noise: float
     sharp: float
 
     @classmethod
-    def of(cls, levels: Float, gradient: Float, by_noise: float) -> View:
+    def of(cls, levels: Float64, gradient: Float64, by_noise: float) -> View:
         """Take the median for nothing and the 95th percentile for a clear outline.
 
         Parameters
@@ -72,19 +73,19 @@ class Regions:
         Mean gradient along the outline.
     """
 
-    area: Float
-    fill: Float
-    elongation: Float
-    gradient: Float
+    area: Float64
+    fill: Float64
+    elongation: Float64
+    gradient: Float64
 
     @classmethod
-    def measure(cls, labels: Labels, number: int, gradient: Float) -> Regions:
+    def measure(cls, labels: Labels, number: int, gradient: Float64) -> Regions:
         """Measure the regions 1 to ``number`` of a label image, shape (H, W)."""
         inside = np.flatnonzero(labels)
         owner = labels.ravel()[inside]
         y, x = (axis.astype(np.float64) for axis in np.divmod(inside, labels.shape[1]))
 
-        def mean(values: Float) -> Float:
+        def mean(values: Float64) -> Float64:
             return np.asarray(np.bincount(owner, values, number + 1)[1:] / area)
 
         area = np.maximum(np.bincount(owner, minlength=number + 1)[1:], 1).astype(np.float64)
@@ -102,19 +103,19 @@ class Regions:
             gradient=_mean_along_outlines(labels, number, gradient),
         )
 
-    def form(self, image_area: float) -> Float:
+    def form(self, image_area: float) -> Float64:
         """Return how much each has the form of a cell, shape (N,), in [0, 1]."""
         ellipse = np.exp(-STRICTNESS * np.maximum(1 - self.fill, 0))
         compact = np.exp(-np.maximum(self.elongation - LONGEST, 0))
         possible = (self.area >= SMALLEST) & (self.area <= LARGEST * image_area)
         return np.where(possible, ellipse * compact, 0.0)
 
-    def outline(self, view: View) -> Float:
+    def outline(self, view: View) -> Float64:
         """Return how clear the outline of each is, shape (N,), in [0, 1]."""
         above = (self.gradient - view.noise) / max(view.sharp - view.noise, 1e-9)
         return np.asarray(np.sqrt(np.clip(above, 0, 1)))
 
-    def cellness(self, view: View, typical_area: float | None = None) -> Float:
+    def cellness(self, view: View, typical_area: float | None = None) -> Float64:
         """Return how much each looks like a cell, shape (N,), in [0, 1].
 
         Parameters
@@ -125,12 +126,12 @@ class Regions:
         size = 1.0 if typical_area is None else self.size(typical_area)
         return np.asarray(self.form(view.levels.size) * self.outline(view) * size)
 
-    def size(self, typical_area: float) -> Float:
+    def size(self, typical_area: float) -> Float64:
         """Return how near each is to the typical area, shape (N,), in [0, 1]."""
         return np.asarray(np.exp(-0.5 * (np.log(self.area / typical_area) / SIZE_SPREAD) ** 2))
 
 
-def noise_of(pixels: Float) -> float:
+def noise_of(pixels: Float64) -> float:
     """Return the standard deviation of the noise, from what differs diagonally in 2×2 pixels.
 
     Source: Donoho & Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994.
@@ -164,7 +165,7 @@ def refine(labels: Labels, view: View, radius: float) -> Labels:
     return np.where(core | bright, near, 0).astype(np.int32)
 
 
-def _mean_along_outlines(labels: Labels, number: int, gradient: Float) -> Float:
+def _mean_along_outlines(labels: Labels, number: int, gradient: Float64) -> Float64:
     edge = np.zeros(labels.shape, np.bool_)
     down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
     edge[1:] |= down

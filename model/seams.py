@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model.boxes import Boolean, Detections, Float32, joined
-
-Float = NDArray[np.float64]
+from model.boxes import Boolean, Detections, Float32, Float64, Int64, joined
 
 #: Part of its own side by which a detector may miss an edge or a centre of a box.
 JITTER = 1 / 8
@@ -40,7 +37,7 @@ class Tile:
         return self.left, self.top, self.right, self.bottom
 
     @property
-    def cuts(self) -> Float:
+    def cuts(self) -> Float64:
         """The edges beyond which the image goes on; infinite where it ends with the tile."""
         low_x, high_x, low_y, high_y = np.isfinite(self.core)
         inner = np.array([low_x, low_y, high_x, high_y])
@@ -64,7 +61,7 @@ class _Seen:
     """
 
     found: Detections
-    tile: NDArray[np.int64]
+    tile: Int64
     windows: Float32
     cut: Boolean
 
@@ -108,7 +105,7 @@ def _parted(tiles: Sequence[Tile], found: Sequence[Detections]) -> tuple[Detecti
     return every.where(~shared), of_several
 
 
-def _from_core(edges: Float32, cores: Float) -> Float:
+def _from_core(edges: Float32, cores: Float64) -> Float64:
     """Return how far each centre lies out of its tile's core, in sides of the box; 0: inside."""
     sides = np.maximum(edges[:, 2:] - edges[:, :2], 1e-6).astype(np.float64)
     centres = (edges[:, :2].astype(np.float64) + edges[:, 2:]) / 2
@@ -116,7 +113,7 @@ def _from_core(edges: Float32, cores: Float) -> Float:
     return np.asarray(out.max(axis=1, initial=0.0))
 
 
-def _ends_at(edges: Float32, cuts: Float) -> Boolean:
+def _ends_at(edges: Float32, cuts: Float64) -> Boolean:
     sides = np.tile(edges[:, 2:] - edges[:, :2], 2)
     return np.asarray((np.abs(edges - cuts) <= JITTER * sides).any(axis=1))
 

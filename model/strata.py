@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Detections, Float32
 from model.counting import count_report
+from model.pairing import Pairs
 from model.precision import average_precision
 from model.reports import Stratum
 
@@ -53,8 +53,7 @@ def density_of(cells: int) -> str:
 
 def by_stratum(
     names: Sequence[str],
-    found: Sequence[Detections],
-    truth: Sequence[Float32],
+    paired: Sequence[Pairs],
     predicted: Sequence[int],
     order: Iterable[str] = (),
 ) -> dict[str, Stratum]:
@@ -66,8 +65,10 @@ def by_stratum(
     ----------
     names
         The part each image belongs to.
-    found, truth, predicted
-        Of each image the boxes of any class, the true boxes, and how many boxes count.
+    paired
+        The boxes of any class with the true ones at each of ``model.precision.IOUS``.
+    predicted
+        How many boxes of each image count.
     order
         The parts that come first, in this order; the others as they turn up.
     """
@@ -81,8 +82,8 @@ def by_stratum(
         if len(rows) < FEWEST_IMAGES
         else Stratum(
             len(rows),
-            average_precision([found[i] for i in rows], [truth[i] for i in rows]),
-            count_report([predicted[i] for i in rows], [len(truth[i]) for i in rows]),
+            average_precision([pairs.among(rows) for pairs in paired]),
+            count_report([predicted[i] for i in rows], paired[0].cells[rows].tolist()),
         )
         for name, rows in parts.items()
     }

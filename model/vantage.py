@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from model.boxes import Boolean, Float32
 from model.seams import Tile
 from model.tiling import middle
 from preprocessing.prepare import Prepared, rescaled
@@ -44,17 +44,17 @@ def vantage(image: Prepared, scale: float, side_px: int) -> Tile:
     return Tile(left, top, left + tile.right - tile.left, top + tile.bottom - tile.top)
 
 
-def _steep(grains: Prepared) -> NDArray[np.bool_]:
+def _steep(grains: Prepared) -> Boolean:
     """Say of each grain whether it is on a slope that is not noise."""
     slopes = np.hypot(*(ndimage.sobel(grains.pixels, axis) for axis in (0, 1)))
-    steep: NDArray[np.bool_] = slopes > STEEP * np.median(slopes)
+    steep: Boolean = slopes > STEEP * np.median(slopes)
     return steep
 
 
-def _shares(steep: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
+def _shares(steep: Boolean, side: int) -> Float32:
     """Return which share is steep of each window of ``side`` grains a side, by its corner."""
     sides = [min(side, length) for length in steep.shape]
     centred = ndimage.uniform_filter(steep.astype(np.float32), sides)
     corners = [slice(s // 2, s // 2 + n - s + 1) for s, n in zip(sides, steep.shape, strict=True)]
-    shares: NDArray[np.float32] = centred[tuple(corners)]
+    shares: Float32 = centred[tuple(corners)]
     return shares

@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from preprocessing.arrays import Float32, Float64, Int64
 from preprocessing.contrast import ContrastConfig
 from preprocessing.decoding import Grey
-from preprocessing.histograms import BLOCK, Levels
-
-Float32 = NDArray[np.float32]
+from preprocessing.histograms import BLOCK
 
 #: The background is a polynomial, at the end of the last of these degrees down and across: a
 #: vignette is of degree two, and what bends much faster may be a cell. Tiles full of cells are its
@@ -60,7 +58,7 @@ def even_out(pixels: Grey) -> Grey:
     cells = np.quantile(sample.levels - surface.at(sample.rows, sample.columns), RANGE)
     added = np.float32(max(ADDED * np.ptp(cells), 1e-3 * (high - low)) - min(low, 0.0))
 
-    def evened(levels: Float32, rows: Levels, columns: Levels) -> Float32:
+    def evened(levels: Float32, rows: Float64, columns: Float64) -> Float32:
         background = surface.at(rows, columns)
         return (levels - background) / (background + added)
 
@@ -81,8 +79,8 @@ class _Sample:
     """Every few pixels of an image: levels, shape (h, w), where they lie, and a tile's side."""
 
     levels: Float32
-    rows: Levels
-    columns: Levels
+    rows: Float64
+    columns: Float64
     tile: int
 
 
@@ -93,11 +91,11 @@ class _Surface:
     What it says below ``low`` and above ``high``, the image's own range, is its own invention.
     """
 
-    coefficients: Levels
+    coefficients: Float64
     low: float
     high: float
 
-    def at(self, rows: Levels, columns: Levels) -> Float32:
+    def at(self, rows: Float64, columns: Float64) -> Float32:
         """Return its levels, shape (len(rows), len(columns))."""
         down, across = self.coefficients.shape
         left = _powers(rows, down) @ self.coefficients
@@ -130,7 +128,7 @@ def _fit(sample: _Sample, low: float, high: float) -> _Surface:
     return _Surface(np.asarray(fitted, np.float64).reshape(shape), low, high)
 
 
-def _tile_medians(sample: _Sample) -> tuple[Levels, Levels, Levels]:
+def _tile_medians(sample: _Sample) -> tuple[Float64, Float64, Float64]:
     """Return the medians of all tiles, row by row, and where the tiles' middles lie."""
     tile = min(sample.tile, *sample.levels.shape)
     down, across = (side // tile for side in sample.levels.shape)
@@ -143,12 +141,12 @@ def _tile_medians(sample: _Sample) -> tuple[Levels, Levels, Levels]:
     return np.median(tiles, axis=1).astype(np.float64), rows, columns
 
 
-def _places(pixels: NDArray[np.int64], side: int) -> Levels:
+def _places(pixels: Int64, side: int) -> Float64:
     """Return where the middles of pixels lie when the image's side runs from -1 to 1."""
     return np.asarray((2 * pixels + 1) / side - 1)
 
 
-def _powers(places: Levels, count: int) -> Levels:
+def _powers(places: Float64, count: int) -> Float64:
     return np.asarray(np.polynomial.legendre.legvander(places, count - 1))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.arrays import Float32
 from preprocessing.errors import UnreadableImage
 from preprocessing.tiff import (
     MAGIC,
@@ -27,7 +28,7 @@ from preprocessing.tiff import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Grey = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+Grey = NDArray[np.uint8] | NDArray[np.uint16] | Float32
 
 #: Beyond this float32 tells not all whole numbers apart.
 MOST_EXACT = 2**24
@@ -283,7 +284,7 @@ def _grey_levels(pixels: Pixels) -> Grey:
     return _finite(levels.astype(np.float32))
 
 
-def _finite(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _finite(pixels: Float32) -> Float32:
     finite = np.isfinite(pixels)
     if finite.all():
         return pixels

@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from preprocessing.arrays import Float64, Int64
 from preprocessing.background import ground
 from preprocessing.contrast import ContrastConfig, ContrastMode
 from preprocessing.errors import GroupsError
 from preprocessing.groups import ALL, ContrastGroups
-from preprocessing.histograms import Histogram, Levels, histogram_of
+from preprocessing.histograms import Histogram, histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.matching import Template
 from preprocessing.quantiles import QuantileProfile, distance
 from preprocessing.sharpness import UNKNOWN, least_sharpness, sharpness_of
-
-Labels = NDArray[np.int64]
 
 #: Names by number of groups, ordered by contrast; four groups and more are numbered.
 NAMES = {1: (ALL,), 2: ("low", "high"), 3: ("low", "medium", "high")}
@@ -69,7 +67,7 @@ def fit_images(
 
 
 def fit_groups(
-    images: Sequence[Traits | QuantileProfile],
+    images: Sequence[Traits],
     contrast: ContrastMode | ContrastConfig = "groups",
     named: Sequence[Histogram] = (),
 ) -> ContrastGroups:
@@ -89,7 +87,7 @@ def fit_groups(
     ----------
     images
         Of the training images alone. Constant ones are left out; when none remains images are only
-        stretched. A profile without sharpness tells nothing about the focus.
+        stretched. One whose sharpness is not known tells nothing about the focus.
     named
         Histograms of the images that are templates, for ``template="image"``.
 
@@ -99,19 +97,18 @@ def fit_groups(
         ``template="image"`` without an image that has more than one grey level.
     """
     config = ContrastConfig.of(contrast)
-    traits = [Traits(one) if isinstance(one, QuantileProfile) else one for one in images]
     named = [histogram for histogram in named if not histogram.is_constant]
     if config.template == "image" and config.mode != "none" and not named:
         raise GroupsError("Name an image whose histogram is the template: not of a single grey.")
-    sharp = least_sharpness([one.sharpness for one in traits])
-    shapes = [one.profile.shape for one in traits if not one.profile.is_constant]
+    sharp = least_sharpness([one.sharpness for one in images])
+    shapes = [one.profile.shape for one in images if not one.profile.is_constant]
     if config.mode == "none" or not shapes:
         return ContrastGroups.none(sharp)
     return _groups_of(np.stack(shapes), config, named, sharp)
 
 
 def _groups_of(
-    shapes: Levels, config: ContrastConfig, named: Sequence[Histogram], sharp: float
+    shapes: Float64, config: ContrastConfig, named: Sequence[Histogram], sharp: float
 ) -> ContrastGroups:
     labels = _merged(_cluster(shapes, config.most_groups), shapes)
     members = [shapes[labels == group] for group in _by_contrast(labels, shapes)]
@@ -131,7 +128,7 @@ def names_of(groups: int) -> tuple[str, ...]:
     return NAMES.get(groups) or tuple(str(number) for number in range(1, groups + 1))
 
 
-def _cluster(shapes: Levels, most_groups: int) -> Labels:
+def _cluster(shapes: Float64, most_groups: int) -> Int64:
     # k-means warns when it is asked for more groups than there are different images.
     different = len(np.unique(shapes.round(6), axis=0))
     groups = max(1, min(most_groups, len(shapes) // FEWEST, different))
@@ -143,7 +140,7 @@ def _cluster(shapes: Levels, most_groups: int) -> Labels:
     return np.asarray(fitted.labels_, np.int64)
 
 
-def _merged(labels: Labels, shapes: Levels) -> Labels:
+def _merged(labels: Int64, shapes: Float64) -> Int64:
     """Merge neighbours in contrast until every group is large enough and unlike the next."""
     fewest = max(FEWEST, FEWEST_SHARE * len(labels))
     order = _by_contrast(labels, shapes)
@@ -161,20 +158,20 @@ def _merged(labels: Labels, shapes: Levels) -> Labels:
     return _merged(joined, shapes)
 
 
-def _by_contrast(labels: Labels, shapes: Levels) -> Labels:
+def _by_contrast(labels: Int64, shapes: Float64) -> Int64:
     """Return the groups that have images, the one of least contrast first."""
     groups = np.unique(labels)
     return groups[np.argsort([distance(shapes[labels == g].mean(axis=0), 0.0) for g in groups])]
 
 
-def _farthest(shapes: Levels, centres: Levels) -> Levels:
+def _farthest(shapes: Float64, centres: Float64) -> Float64:
     """Return for each centre the distance of the farthest image that it is the nearest to."""
     distances = np.stack([distance(shapes, centre) for centre in centres])
     is_nearest = np.arange(len(centres))[:, None] == np.argmin(distances, axis=0)
     return np.asarray(np.where(is_nearest, distances, 0).max(axis=1))
 
 
-def _template(shapes: Levels, config: ContrastConfig, named: Sequence[Histogram]) -> Template:
+def _template(shapes: Float64, config: ContrastConfig, named: Sequence[Histogram]) -> Template:
     """Return the template of the group that has these shapes."""
     centre = shapes.mean(axis=0)
     if config.template == "image":

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from preprocessing.arrays import Float64, Int64
 from preprocessing.contrast import Rank
 from preprocessing.decoding import Grey
-
-Levels = NDArray[np.float64]
 
 #: Pixels counted or looked up at once: numpy makes 8 bytes of each on the way, and what fits the
 #: processor's cache goes twice as fast.
@@ -33,8 +31,8 @@ class Histogram:
         Shape (V,): how many of the pixels counted lie at or below each level.
     """
 
-    levels: Levels
-    below_or_at: NDArray[np.int64]
+    levels: Float64
+    below_or_at: Int64
 
     @property
     def pixels(self) -> int:
@@ -45,7 +43,7 @@ class Histogram:
     def is_constant(self) -> bool:
         return len(self.levels) == 1
 
-    def shares(self, rank: Rank) -> Levels:
+    def shares(self, rank: Rank) -> Float64:
         """Return the share of the pixels below each level, shape (V,), in [0, 1].
 
         Of the pixels of the level itself all are counted in for rank ``upper``, half of them for
@@ -56,7 +54,7 @@ class Histogram:
             return np.asarray(upper)
         return np.asarray((upper + np.concatenate([[0.0], upper[:-1]])) / 2)
 
-    def quantiles(self, count: int) -> Levels:
+    def quantiles(self, count: int) -> Float64:
         """Return the levels at ``count`` even shares, both ends included."""
         at = np.linspace(0, 1, count) * (self.pixels - 1)
         return self.levels[np.searchsorted(self.below_or_at, at, side="right")]
@@ -75,7 +73,7 @@ def histogram_of(pixels: Grey) -> Histogram:
     return Histogram(levels.astype(np.float64), np.cumsum(counts))
 
 
-def _count_bytes(pixels: Grey) -> NDArray[np.int64]:
+def _count_bytes(pixels: Grey) -> Int64:
     # A quarter of the time of numpy's bincount, which makes 8 bytes of each pixel first.
     from PIL import Image
 
@@ -88,7 +86,7 @@ def _count_bytes(pixels: Grey) -> NDArray[np.int64]:
     return counts
 
 
-def _count_levels(pixels: Grey) -> NDArray[np.int64]:
+def _count_levels(pixels: Grey) -> Int64:
     flat = pixels.reshape(-1)
     counts = np.zeros(1 << 8 * pixels.itemsize, np.int64)
     for start in range(0, flat.size, BLOCK):

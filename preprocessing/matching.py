@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.arrays import Float32, Float64
 from preprocessing.contrast import ContrastConfig, Rank
 from preprocessing.decoding import Grey
-from preprocessing.histograms import BLOCK, Histogram, Levels
+from preprocessing.histograms import BLOCK, Histogram
 from preprocessing.quantiles import QuantileProfile
-
-Float32 = NDArray[np.float32]
 
 #: What a constant image becomes: there is nothing to stretch.
 MIDDLE = 0.5
@@ -35,11 +34,11 @@ class Template:
         Shape (P,), never falling, in [0, 1]; straight between two shares.
     """
 
-    shares: Levels
-    greys: Levels
+    shares: Float64
+    greys: Float64
 
     @classmethod
-    def even(cls, greys: Levels) -> Template:
+    def even(cls, greys: Float64) -> Template:
         """Return the template of greys at even shares, both ends included."""
         return cls(np.linspace(0, 1, len(greys)), greys)
 
@@ -95,7 +94,7 @@ def stretch(pixels: Grey, histogram: Histogram) -> Float32:
     return _apply(pixels, histogram, stretched_greys(histogram))
 
 
-def matched_greys(histogram: Histogram, template: Template, config: ContrastConfig) -> Levels:
+def matched_greys(histogram: Histogram, template: Template, config: ContrastConfig) -> Float64:
     """Return the grey that each level of a histogram is matched to, shape (V,), in [0, 1]."""
     shares = histogram.shares(config.rank)
     greys = np.asarray(np.interp(shares, template.shares, template.greys))
@@ -108,7 +107,7 @@ def matched_greys(histogram: Histogram, template: Template, config: ContrastConf
     return greys
 
 
-def stretched_greys(histogram: Histogram) -> Levels:
+def stretched_greys(histogram: Histogram) -> Float64:
     """Return the grey that each level of a histogram is stretched to, shape (V,), in [0, 1]."""
     if histogram.is_constant:
         return np.array([MIDDLE])
@@ -116,7 +115,7 @@ def stretched_greys(histogram: Histogram) -> Levels:
     return np.asarray(np.clip((histogram.levels - low) / (high - low), 0, 1))
 
 
-def _limited(greys: Levels, histogram: Histogram, gain_limit: float) -> Levels:
+def _limited(greys: Float64, histogram: Histogram, gain_limit: float) -> Float64:
     """Let no step be steeper than a multiple of the stretch's slope; the median level stays."""
     low, high = QuantileProfile.of(histogram).range
     steepest = gain_limit * np.diff(histogram.levels) / (high - low)
@@ -126,7 +125,7 @@ def _limited(greys: Levels, histogram: Histogram, gain_limit: float) -> Levels:
     return np.asarray(np.clip(height - height[median] + greys[median], 0, 1))
 
 
-def _apply(pixels: Grey, histogram: Histogram, greys: Levels) -> Float32:
+def _apply(pixels: Grey, histogram: Histogram, greys: Float64) -> Float32:
     source: NDArray[Any] = pixels.reshape(-1)
     result = np.empty(source.size, np.float32)
     if pixels.dtype.kind == "f":

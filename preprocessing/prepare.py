@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from preprocessing.arrays import Float32, Float64
 from preprocessing.background import ground
 from preprocessing.groups import ContrastGroups
 from preprocessing.histograms import histogram_of
@@ -15,8 +16,6 @@ from preprocessing.matching import match, stretch
 from preprocessing.quantiles import QuantileProfile
 from preprocessing.resizing import resized, resized_part
 from preprocessing.sharpness import sharpness_of
-
-Float32 = NDArray[np.float32]
 
 #: Flag of an image unlike all those that the contrast groups were fitted on.
 UNLIKE_TRAINING = "unlike-training"
@@ -64,7 +63,7 @@ class Prepared:
         return _scaled(self.pixels, self.enlargement)
 
     @property
-    def growth(self) -> NDArray[np.float64]:
+    def growth(self) -> Float64:
         """How many times larger the edges of a box are seen than prepared, exactly: shape (4,)."""
         height, width = self.seen_shape
         return np.array([width / self.width, height / self.height] * 2)
@@ -98,7 +97,7 @@ class Prepared:
         return (_edges(xyxy) * self._per_raw_pixel * self.growth).astype(np.float32)
 
     @property
-    def _per_raw_pixel(self) -> NDArray[np.float64]:
+    def _per_raw_pixel(self) -> Float64:
         # A prepared image has whole pixels, so the factors differ from `scale` by a little.
         return np.array([self.width / self.raw_width, self.height / self.raw_height] * 2)
 
@@ -184,7 +183,7 @@ def part_seen(prepared: Prepared, rows: slice, columns: slice) -> Prepared:
     )
 
 
-def _edges(xyxy: ArrayLike) -> NDArray[np.float64]:
+def _edges(xyxy: ArrayLike) -> Float64:
     return np.asarray(xyxy, np.float64).reshape(-1, 4)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from preprocessing.arrays import Float64
 from preprocessing.decoding import Grey
-from preprocessing.histograms import Histogram, Levels, histogram_of
+from preprocessing.histograms import Histogram, histogram_of
 
 #: Quantiles of a profile; the k-th is at probability k / (QUANTILES - 1), the ends included.
 QUANTILES = 1001
@@ -24,7 +25,7 @@ class QuantileProfile:
         minimum, the last its maximum.
     """
 
-    levels: Levels
+    levels: Float64
 
     @classmethod
     def of(cls, histogram: Histogram) -> QuantileProfile:
@@ -48,7 +49,7 @@ class QuantileProfile:
         return low == high
 
     @property
-    def shape(self) -> Levels:
+    def shape(self) -> Float64:
         """The profile with its range stretched to one and its median moved to zero.
 
         Shape (QUANTILES,), in [-1, 1]; zeros for a constant image. Neither the depth of the file
@@ -59,7 +60,7 @@ class QuantileProfile:
             return np.zeros_like(self.levels)
         low, high = self.range
         stretched = np.clip((self.levels - low) / (high - low), 0, 1)
-        centred: Levels = stretched - stretched[QUANTILES // 2]
+        centred: Float64 = stretched - stretched[QUANTILES // 2]
         return centred
 
     @property
@@ -76,7 +77,7 @@ def profile_of(pixels: Grey) -> QuantileProfile:
     return QuantileProfile.of(histogram_of(pixels))
 
 
-def distance(first: Levels, second: Levels | float) -> Levels:
+def distance(first: Float64, second: Float64 | float) -> Float64:
     """Return the 1-D Wasserstein-2 distance between the shapes of profiles, in [0, 2].
 
     Parameters

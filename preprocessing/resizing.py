@@ -6,10 +6,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float32 = NDArray[np.float32]
-Int64 = NDArray[np.int64]
+from preprocessing.arrays import Float32, Float64, Int64
 
 #: As far as scipy's Gaussian reaches, in standard deviations.
 _REACH = 4.0
@@ -58,7 +56,7 @@ def _weights(old: int, new: int) -> Any:
     return csr_array(entries, shape=(new, old))
 
 
-def _gaussian(deviation: float) -> NDArray[np.float64]:
+def _gaussian(deviation: float) -> Float64:
     reach = int(_REACH * deviation + 0.5)
     if not reach:
         return np.ones(1)

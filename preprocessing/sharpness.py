@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.arrays import Float32, Float64
 from preprocessing.decoding import Grey
 from preprocessing.histograms import BLOCK
 
@@ -77,7 +78,7 @@ def _of_usual_size(pixels: Grey) -> Grey:
     return np.asarray(pixels / np.float32(np.ptp(pixels) or 1), np.float32)
 
 
-def _octave_energies(pixels: Grey) -> NDArray[np.float64]:
+def _octave_energies(pixels: Grey) -> Float64:
     # Twice: noise is alike down and across.
     energies = [2 * _energy_across(pixels[::NOISE_ROWS])]
     means: NDArray[Any] = pixels
@@ -96,7 +97,7 @@ def _energy_across(levels: NDArray[Any]) -> float:
     return total / float(levels.shape[0] * (levels.shape[1] - 2))
 
 
-def _energy_down(levels: NDArray[np.float32]) -> float:
+def _energy_down(levels: Float32) -> float:
     total = 0.0
     for start, rows in _row_blocks(levels[2:]):
         block = levels[start : start + rows + 2]
@@ -113,7 +114,7 @@ def _square_sum(values: NDArray[Any]) -> float:
     return float(np.vdot(values, values))
 
 
-def _halved(pixels: NDArray[Any]) -> NDArray[np.float32]:
+def _halved(pixels: NDArray[Any]) -> Float32:
     """Return the means of blocks of 2 × 2, an odd last row or column left out."""
     height, width = (side // 2 for side in pixels.shape)
     result = np.empty((height, width), np.float32)

@@ -32,6 +32,7 @@ import torch
 from benchmarks.backbones import trials
 from benchmarks.backbones.references import UNRESIZED
 from benchmarks.backbones.table import table
+from benchmarks.lines import lines_of
 from benchmarks.sides import SETS
 from model.anchors import MAPS
 from model.config import Backbone
@@ -43,12 +44,6 @@ LINES = "lines.jsonl"
 Key = dict[str, Any]
 #: A trial and how it is carried out.
 Trial = tuple[Key, Callable[[], dict[str, Any]]]
-
-
-def lines_of(out: Path) -> list[dict[str, Any]]:
-    path = out / LINES
-    text = path.read_text("utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def steps(options: argparse.Namespace) -> Iterator[Trial]:
@@ -78,7 +73,7 @@ def speeds(options: argparse.Namespace) -> Iterator[Trial]:
     """Yield for each set both views, the starter and all that was learned measured together."""
     for data in options.sets:
         wanted = [key for key, _ in learnings(options) if key["data"] == data and not key["seed"]]
-        learned = [line for key in wanted if (line := found(key, lines_of(options.out)))]
+        learned = [line for key in wanted if (line := found(key, lines_of(options.out / LINES)))]
         for view in ("working", "large"):
             told = {"data": data, "view": view}
             measured = {"backbones": [line["backbone"] for line in learned]}
@@ -123,13 +118,13 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for kind in [] if options.table else options.kinds:
         for key, carry_out in KINDS[kind](options):
-            if found(key, lines_of(options.out)):
+            if found(key, lines_of(options.out / LINES)):
                 continue
             line = key | carry_out()
             with (options.out / LINES).open("a", encoding="utf-8") as out:
                 out.write(json.dumps(line) + "\n")
             print(time.strftime("%H:%M:%S"), line, flush=True)
-    print(table(lines_of(options.out)))
+    print(table(lines_of(options.out / LINES)))
 
 
 if __name__ == "__main__":

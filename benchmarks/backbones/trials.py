@@ -18,14 +18,14 @@ from benchmarks.clock import Clock, Pupil
 from benchmarks.engines import seconds
 from benchmarks.real_images import RealImages, real_images, spread
 from model.anchors import cell_sides, resolve, scale_for
-from model.boxes import CELL, Detections
+from model.boxes import CELL
 from model.config import Backbone, DetectorConfig, TrainConfig
 from model.data import Examples
 from model.detecting import Detector
 from model.detector import load_detector
 from model.engine import OnnxDetector
 from model.errors import ExportFailed
-from model.evaluation import counting_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate, find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion
@@ -86,11 +86,8 @@ def learn(
 def _judged(
     served: LoadedVersion, inner: Sequence[LabelledImage], real: RealImages
 ) -> dict[str, Any]:
-    def found_in(images: Sequence[LabelledImage]) -> list[Detections]:
-        return [served.find([image.read()])[0].detections for image in images]
-
-    threshold = counting_threshold(found_in(inner), inner)
-    report = evaluate(found_in(real.test), real.test, real.classes, threshold)
+    threshold = counting_threshold(find_in(served, inner)[0], inner)
+    report = evaluate(find_in(served, real.test)[0], real.test, real.classes, threshold)
     return {
         "ap50": report.mean.ap50,
         "any_class": report.any_class.ap50,

@@ -21,6 +21,7 @@ from benchmarks.contrast.shifts import AS_IS
 from benchmarks.contrast.table import agreement, figures_table, gains_table, over_sets_table
 from benchmarks.contrast.treatments import TREATMENTS
 from benchmarks.contrast.trial import AUGMENTATIONS, Budget, Trial, carry_out, save_pairs
+from benchmarks.lines import lines_of
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from model.config import DetectorConfig
@@ -61,11 +62,6 @@ def is_of(line: dict[str, Any], trial: Trial, budget: Budget) -> bool:
     return True
 
 
-def lines_of(out: Path) -> list[dict[str, Any]]:
-    text = (out / LINES).read_text("utf-8") if (out / LINES).exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
-
-
 def print_tables(lines: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> None:
     print(over_sets_table(lines), figures_table(lines), agreement(lines), sep="\n\n")
     for augmentation in arguments.augmentations:
@@ -89,7 +85,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--start")
     arguments = parser.parse_args()
-    lines = lines_of(arguments.out)
+    lines = lines_of(arguments.out / LINES)
     if arguments.table:
         print_tables(lines, arguments)
         return

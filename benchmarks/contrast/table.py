@@ -14,7 +14,7 @@ from benchmarks.contrast.treatments import TERCILES
 from benchmarks.contrast.trial import Trial, load_pairs
 from model.pairing import Pairs
 from model.reports import Interval
-from model.resampling import ap50, draw_weights, interval
+from model.resampling import draw_weights, interval, resampled_ap
 
 Line = dict[str, Any]
 
@@ -84,7 +84,9 @@ def ap50_lead(ours: Sequence[Pairs], theirs: Sequence[Pairs]) -> Interval | None
     if any(not np.array_equal(each.cells, cells) for each in (*ours, *theirs)):
         raise ValueError("both must be judged on the same images, in the same order")
     weights = draw_weights(len(cells))
-    mean = [np.mean([ap50(each, weights) for each in side], axis=0) for side in (ours, theirs)]
+    mean = [
+        np.mean([resampled_ap(each, weights) for each in side], axis=0) for side in (ours, theirs)
+    ]
     return interval(mean[0] - mean[1])
 
 
@@ -102,7 +104,7 @@ def agreement(lines: Sequence[Line]) -> str:
 def _gain(folder: Path, trials: Sequence[Sequence[Trial]], shift: str) -> str:
     pairs = [[load_pairs(folder / f"{t.name}.npz", shift) for t in side] for side in trials]
     found = ap50_lead(*pairs)
-    means = [np.mean([ap50(p, np.ones((1, len(p.cells)))) for p in side]) for side in pairs]
+    means = [np.mean([resampled_ap(p, np.ones((1, len(p.cells)))) for p in side]) for side in pairs]
     likely = f" [{found.low:+.3f}, {found.high:+.3f}]" if found else ""
     return f"{means[0] - means[1]:+.3f}{likely}"
 

@@ -59,12 +59,12 @@ def groups_for(treatment: str, images: Sequence[LabelledImage]) -> ContrastGroup
     config = TREATMENTS[treatment]
     if treatment != TERCILES:
         return fit_images((image.read() for image in images), config)
-    profiles = [traits_of(image.read(), config).profile for image in images]
-    stds = np.array([np.std(p.levels) for p in profiles])
+    traits = [traits_of(image.read(), config) for image in images]
+    stds = np.array([np.std(one.profile.levels) for one in traits])
     limits = np.quantile(stds, [1 / 3, 2 / 3])
     thirds = np.searchsorted(limits, stds)
     parts = [
-        fit_groups([p for p, t in zip(profiles, thirds, strict=True) if t == third], "single")
+        fit_groups([one for one, t in zip(traits, thirds, strict=True) if t == third], "single")
         for third in range(3)
     ]
     return StdTerciles(

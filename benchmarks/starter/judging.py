@@ -14,10 +14,10 @@ from typing import Any
 from benchmarks.real_images import any_cell, real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
-from model.boxes import CELL, Detections
+from model.boxes import CELL
 from model.classical import ClassicalDetector, classical_version
 from model.detector import load_detector
-from model.evaluation import counting_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate, find_in
 from model.examples import LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion
@@ -42,8 +42,8 @@ def judge(weights: Path, name: str, images: int) -> dict[str, Any]:
 def judged(loaded: LoadedVersion, name: str, images: int) -> dict[str, Any]:
     """Return the same of any version that was not taught this set."""
     rest, test = (any_cell(spread(side, images)) for side in _sides(name))
-    threshold = counting_threshold([_find(loaded, image) for image in rest], rest)
-    found = [_find(loaded, image) for image in test]
+    threshold = counting_threshold(find_in(loaded, rest, CELL)[0], rest)
+    found = find_in(loaded, test, CELL)[0]
     report = evaluate(found, test, (CELL,), threshold)
     return {
         "set": name,
@@ -58,10 +58,6 @@ def judged(loaded: LoadedVersion, name: str, images: int) -> dict[str, Any]:
 def _sides(name: str) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
     data = real_images(name)
     return data.rest, data.test
-
-
-def _find(loaded: LoadedVersion, image: LabelledImage) -> Detections:
-    return loaded.find([image.read()], CELL)[0].detections
 
 
 def main() -> None:

@@ -13,15 +13,15 @@ from torchvision.models.detection import FasterRCNN
 
 from backend.datasets.writing import write_whole
 from benchmarks.clock import Clock, Pupil, marks_s
+from benchmarks.lines import lines_of
 from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.record import COLUMNS, Record, record_csv
 from benchmarks.thesis_ladder.rungs import Rung
 from benchmarks.thesis_ladder.sampling import sample_as_the_thesis
 from benchmarks.thesis_ladder.watch import Watch
 from model.anchors import resolve
-from model.boxes import Detections
 from model.errors import TrainingDiverged
-from model.evaluation import counting_threshold, evaluate
+from model.evaluation import counting_threshold, evaluate, find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 
@@ -119,8 +119,8 @@ class Climb:
     ) -> dict[str, Any]:
         module, inner = clock.training.module, self.course.inner
         version = pupil.version(module, self.device)
-        found = found_in(version, self.course.judge)
-        threshold = counting_threshold(found_in(version, inner), inner) if last else 0.5
+        found = find_in(version, self.course.judge)[0]
+        threshold = counting_threshold(find_in(version, inner)[0], inner) if last else 0.5
         report = evaluate(found, self.course.judge, self.course.snapshot.classes, threshold)
         minutes = clock.elapsed_s / MINUTE_S
         row = (*means, sum(means[2:]), minutes, report.thesis_map)
@@ -138,12 +138,12 @@ class Climb:
 
     def _as_the_thesis_counts(self, module: FasterRCNN, pupil: Pupil) -> list[int]:
         """Return how many cells keras-frcnn's own limits and score count, by image."""
-        found = found_in(within_the_thesis_limits(pupil, module, self.device), self.course.judge)
+        found = find_in(within_the_thesis_limits(pupil, module, self.device), self.course.judge)[0]
         return [int((each.scores >= THESIS_SCORE).sum()) for each in found]
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what was done already of this very training."""
-        lines = lines_of(self.folder)
+        lines = lines_of(self.folder / MARKS)
         return [line for line in lines if line["fingerprint"] == self.fingerprint]
 
     def _write(self, lines: Sequence[dict[str, Any]]) -> None:
@@ -163,11 +163,6 @@ class Climb:
         return "\n".join(rows) + "\n"
 
 
-def found_in(version: LoadedVersion, images: Sequence[LabelledImage]) -> list[Detections]:
-    """Return what a version finds in each image."""
-    return [version.find([image.read()])[0].detections for image in images]
-
-
 def marks_ahead(lines: Sequence[dict[str, Any]], limit_s: float) -> list[float]:
     """Return the seconds at which a training is still to be looked at; the limit always."""
     done = lines[-1]["record"]["elapsed_time"] * MINUTE_S if lines else 0.0
@@ -185,13 +180,6 @@ def times_of(lines: Sequence[dict[str, Any]], iteration: int, mark: float) -> tu
     last = lines[-1]
     elapsed = mark if iteration > last["iteration"] else last["record"]["elapsed_time"] * MINUTE_S
     return elapsed, last["cpu_s"]
-
-
-def lines_of(folder: Path) -> list[dict[str, Any]]:
-    """Return a model's lines; none when it was not begun."""
-    path = folder / MARKS
-    text = path.read_text("utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def records_of(lines: Sequence[dict[str, Any]]) -> list[Record]:

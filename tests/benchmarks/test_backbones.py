@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.backbones.__main__ import LINES, found, learnings, lines_of, speeds, steps
+from benchmarks.backbones.__main__ import LINES, found, learnings, speeds, steps
 from benchmarks.backbones.references import REFERENCES, Torchvision, settle, torchvision_resnet50
 from benchmarks.backbones.table import table
 from benchmarks.backbones.trials import mosaic
+from benchmarks.lines import lines_of
 from preprocessing.prepare import Prepared
 
 
@@ -58,10 +59,10 @@ def test_what_is_done_with_these_very_settings_is_not_done_again(
 ) -> None:
     line = learned("small", 0, 0.8)
     (options.out / LINES).write_text(json.dumps(line) + "\n")
-    done = [bool(found(key, lines_of(options.out))) for key, _ in learnings(options)]
+    done = [bool(found(key, lines_of(options.out / LINES))) for key, _ in learnings(options)]
     assert done == [True] + [False] * 7
     options.minutes = 5.0
-    assert not any(found(key, lines_of(options.out)) for key, _ in learnings(options))
+    assert not any(found(key, lines_of(options.out / LINES)) for key, _ in learnings(options))
 
 
 def test_speed_is_measured_of_the_starter_and_of_all_that_was_learned_together(

@@ -7,7 +7,7 @@ from benchmarks.contrast.table import ap50_lead
 from model.boxes import Int64
 from model.pairing import Pairs
 from model.reports import Interval
-from model.resampling import ap50, draw_weights, interval
+from model.resampling import draw_weights, interval, resampled_ap
 
 #: Of ten cells each image has so many found, among wrong boxes: some are hard, some are easy.
 FOUND = np.array([2, 9, 4, 10, 3, 8, 5, 7], np.int64)
@@ -25,7 +25,7 @@ def pairs(found: Int64) -> Pairs:
 def test_a_gain_is_judged_image_by_image() -> None:
     better, worse = pairs(FOUND), pairs(FOUND - 1)
     gain = ap50_lead([better], [worse])
-    alone = interval(ap50(better, draw_weights(len(FOUND))))
+    alone = interval(resampled_ap(better, draw_weights(len(FOUND))))
     assert gain is not None
     assert alone is not None
     assert 0 < gain.low < gain.high

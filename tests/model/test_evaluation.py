@@ -18,9 +18,10 @@ from model.boxes import Detections
 from model.classical import classical_version
 from model.counting import count_report
 from model.errors import NothingToLearn
-from model.evaluation import counting_threshold, evaluate, judge_version
+from model.evaluation import counting_threshold, evaluate, judge, judge_version
 from model.loaded import LoadedVersion
-from model.precision import average_precision
+from model.pairing import Pairs
+from model.precision import IOUS, average_precision
 from model.reports import AveragePrecision, EvaluationReport, Interval, Intervals, Stratum
 from model.strata import density_of
 from preprocessing.groups import ContrastGroups
@@ -70,7 +71,7 @@ def test_average_precision_is_that_of_pycocotools(cells, detections, field_of):
     fields = [field_of(rng, cells) for _ in range(4)]
     truth = [np.asarray(boxes, np.float32) for boxes, _ in fields]
     found = [detections(rows) for _, rows in fields]
-    ours = average_precision(found, truth)
+    ours = average_precision(Pairs.at(found, truth, IOUS))
     assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
     assert 0 < ours.ap75 < ours.ap50 < 1
 
@@ -78,14 +79,14 @@ def test_average_precision_is_that_of_pycocotools(cells, detections, field_of):
 def test_boxes_that_overlap_by_just_a_threshold_are_judged_as_by_pycocotools(detections):
     truth = [np.array([(0, 0, 20, 10)], np.float32)] * 10
     found = [detections([(0, 0, wide, 10, wide / 20)]) for wide in range(10, 20)]
-    ours = average_precision(found, truth)
+    ours = average_precision(Pairs.at(found, truth, IOUS))
     assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
 
 
 def test_of_cells_that_it_overlaps_as_much_a_box_takes_the_one_that_pycocotools_takes(detections):
     truth = [np.array([(0, 0, 10, 10), (4, 0, 14, 10)], np.float32)]
     found = [detections([(2, 0, 12, 10, 0.9), (0, 0, 10, 10, 0.8)])]
-    ours = average_precision(found, truth)
+    ours = average_precision(Pairs.at(found, truth, IOUS))
     assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
     assert ours.ap50 == 1.0
 
@@ -94,14 +95,15 @@ DENSE = """
 import resource
 import numpy as np
 from model.boxes import Detections
-from model.precision import average_precision
+from model.pairing import Pairs
+from model.precision import IOUS, average_precision
 
 cells = np.random.default_rng(0).uniform(0, 3000, (1500, 2)).astype(np.float32)
 truth = [np.concatenate([cells, cells + 30], axis=1)] * 10
 scores = np.linspace(1, 0, 1500, dtype=np.float32)
 found = [Detections(boxes + 1, scores, np.zeros(1500, np.int64), ("cell",)) for boxes in truth]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-average_precision(found, truth)
+average_precision(Pairs.at(found, truth, IOUS))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -150,11 +152,29 @@ def test_two_classes_on_one_cell_count_once_for_any_class(detections, labelled):
     assert (report.count.predicted, report.precision) == (1, 1.0)
 
 
+def test_where_one_class_names_every_box_its_figures_are_those_of_any(detections, labelled):
+    found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8)]), detections([(*OTHER, 0.7)])]
+    truth = [labelled([CELL], "a"), labelled([CELL, OTHER], "b")]
+    judged = judge(found, truth, NUCLEUS, 0.5)
+    report = judged.report
+    assert report.by_class["Nucleus"] == report.mean == report.any_class
+    assert report.intervals.mean_ap50 == report.intervals.any_class_ap50
+    alone = Pairs.of(found, [image.xyxy_px for image in truth])
+    assert np.array_equal(judged.by_class[0].right, alone.right)
+
+
+def test_a_box_of_a_class_without_cells_counts_for_any_class_alone(detections, labelled):
+    found = detections([(*NOWHERE, 0.9, "WBC"), (*CELL, 0.8, "RBC")], classes=("RBC", "WBC"))
+    report = evaluate([found], [labelled([(*CELL, "RBC")])], ("RBC",), 0.5)
+    assert report.mean.ap50 == pytest.approx(1.0)
+    assert report.any_class.ap50 == pytest.approx(0.5)
+
+
 def test_each_contrast_group_of_ten_images_has_its_own_figures(detections, labelled):
     hit, miss = detections([(*CELL, 0.9)]), detections([(*NOWHERE, 0.9), (*OTHER, 0.8)])
     found, groups = [hit] * 10 + [miss] * 11, ["high"] * 10 + ["low"] * 11
     truth = [labelled([CELL], str(number)) for number in range(21)]
-    strata = evaluate(found, truth, NUCLEUS, 0.5, groups).by_group
+    strata = judge(found, truth, NUCLEUS, 0.5, groups).report.by_group
     assert {name: s.any_class.ap50 for name, s in strata.items()} == pytest.approx(
         {"high": 1.0, "low": 0.0}
     )
@@ -166,8 +186,8 @@ def test_each_contrast_group_of_ten_images_has_its_own_figures(detections, label
 
 def test_a_group_of_fewer_than_ten_images_says_so_and_no_figure(detections, labelled):
     truth = [labelled([CELL], str(number)) for number in range(9)]
-    report = evaluate([detections([(*CELL, 0.9)])] * 9, truth, NUCLEUS, 0.5, ["low"] * 9)
-    assert report.by_group == {"low": Stratum(9)}
+    judged = judge([detections([(*CELL, 0.9)])] * 9, truth, NUCLEUS, 0.5, ["low"] * 9)
+    assert judged.report.by_group == {"low": Stratum(9)}
 
 
 @pytest.mark.parametrize(
@@ -259,7 +279,7 @@ def test_caps_that_were_reached_are_reported_once(detections, labelled):
 def test_a_report_comes_back_from_json_as_it_was(detections, labelled):
     found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8)])] * 12
     truth = [labelled([CELL, OTHER], str(number)) for number in range(12)]
-    report = evaluate(found, truth, NUCLEUS, 0.5, ["low"] * 10 + ["high"] * 2)
+    report = judge(found, truth, NUCLEUS, 0.5, ["low"] * 10 + ["high"] * 2).report
     assert report.intervals.count_error
     assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
 

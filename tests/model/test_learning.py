@@ -85,12 +85,14 @@ def test_a_training_without_an_inner_side_says_that_it_cannot_end_sooner(make, s
         raise TrainingCancelled("stop")
 
     inner = replace(snapshot.images[0], side="inner")
-    for each in (snapshot, replace(snapshot, images=(*snapshot.images, inner))):
+    for more in ((), (inner,), (replace(inner, boxes=()),)):
+        each = replace(snapshot, images=(*snapshot.images, *more))
         with pytest.raises(TrainingCancelled):
             make(each, on_progress=stop)
     assert told == [
         "learning from 3 images with 12 cells, in all steps: no image is inner yet",
         "learning from 3 images with 12 cells",
+        "learning from 3 images with 12 cells, in all steps: no inner image has a cell",
     ]
 
 
@@ -130,14 +132,28 @@ class Sure:
         return found
 
 
+def sure_of(images):
+    """Return a version that finds the cells of these images, in this order."""
+    detector = DetectorConfig(scale=1.0, turned_px=0)
+    version = ModelVersion("v", "trained", CLASSES, 0.0, detector)
+    return LoadedVersion(version, ContrastGroups.none(), Sure([i.xyxy_px for i in images]))
+
+
 def test_an_inner_side_without_a_cell_chooses_the_threshold_beside_what_taught(cell_images):
     teach, empty = cell_images(2), cell_images(1, 90, "inner", 0)
     both = DatasetSnapshot((*teach, *empty), CLASSES)
-    truth = [image.xyxy_px for image in (*empty, *teach)]
-    detector = DetectorConfig(scale=1.0, turned_px=0)
-    version = ModelVersion("v", "trained", CLASSES, 0.0, detector)
-    loaded = LoadedVersion(version, ContrastGroups.none(), Sure(truth))
-    assert threshold_for(loaded, both) == pytest.approx(0.7)
+    assert threshold_for(sure_of([*teach, *empty]), both) == pytest.approx(0.7)
+
+
+def test_of_many_inner_images_those_with_cells_are_looked_at(cell_images):
+    teach, empty = cell_images(2, shape=(32, 32)), cell_images(59, 300, "inner", 0, (32, 32))
+    (known,) = cell_images(1, 90, "inner", 3, (32, 32))
+    inner = [*empty[:32], known, *empty[32:]]  # among which an even draw of forty passes it by
+    snapshot = DatasetSnapshot((*teach, *inner), CLASSES)
+    drawn = [inner[i] for i in np.linspace(0, 59, 40).astype(int)]
+    assert known not in drawn
+    looked_at = [*teach, known, *empty[:37]]
+    assert threshold_for(sure_of(looked_at), snapshot) == pytest.approx(0.7)
 
 
 def test_the_loaded_candidate_is_what_was_reported(make, registry, snapshot):

@@ -11,6 +11,7 @@ import pytest
 
 from model.atomic import remove_folder
 from model.calibration import Calibration
+from model.champions import Champions
 from model.classical import CLASSICAL_ID, classical_version
 from model.config import DetectorConfig, TrainConfig
 from model.errors import (
@@ -316,6 +317,23 @@ def test_rollback_goes_one_back_each_time(registry):
     with pytest.raises(NothingToRollBack, match="models promote"):
         registry.rollback("1")
     assert registry.champion("1").id == "classical-1"
+
+
+def test_a_rollback_tells_what_it_returned_to_though_another_is_promoted_at_once(tmp_path):
+    class Hurried(Champions):
+        """Between whose change and answer somebody else promotes."""
+
+        def _change(self, project, action, choose):
+            chosen = super()._change(project, action, choose)
+            if action == "rolled back":
+                Champions(self.folder, self.first).promote(project, "c")
+            return chosen
+
+    champions = Hurried(tmp_path, "classical-1")
+    for name in "ab":
+        champions.promote("1", name)
+    assert champions.rollback("1", lambda id: None) == "a"
+    assert champions.current("1") == "c"
 
 
 def test_a_version_promoted_after_a_rollback_rolls_back_to_what_served_before_it(registry):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from model.pairing import Pairs
-from model.precision import average_precision
+from model.precision import IOUS, average_precision
 from model.reports import Interval
-from model.resampling import ap50, count_error, draw_weights, interval
+from model.resampling import count_error, draw_weights, interval, resampled_ap
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +27,18 @@ def test_the_ap50_of_a_resample_is_that_of_the_images_drawn(fields):
     # Where two boxes of one image have equal scores, COCO counts them by turns of its copies.
     found, truth = [with_distinct_scores(each) for each in fields[0]], fields[1]
     weights = draw_weights(len(truth), resamples=20)
-    ours = ap50(Pairs.of(found, truth), weights)
+    ours = resampled_ap(Pairs.of(found, truth), weights)
     for row, value in zip(weights.astype(int), ours, strict=True):
         drawn = np.repeat(np.arange(len(truth)), row)
-        coco = average_precision([found[i] for i in drawn], [truth[i] for i in drawn]).ap50
+        again = [found[i] for i in drawn], [truth[i] for i in drawn]
+        coco = average_precision(Pairs.at(*again, IOUS)).ap50
         assert value == pytest.approx(coco, abs=1e-6)
 
 
 def test_a_resample_without_a_cell_has_no_precision(fields):
     found, truth = fields
     only_the_empty = np.eye(len(truth))[[-1]]
-    assert np.isnan(ap50(Pairs.of(found, truth), only_the_empty)).all()
+    assert np.isnan(resampled_ap(Pairs.of(found, truth), only_the_empty)).all()
 
 
 def test_the_count_error_of_a_resample_is_that_of_the_images_drawn():
@@ -73,9 +74,19 @@ def dense_images(seed):
     return Pairs(scores, rng.random(boxes) < 0.3, rng.integers(0, 100, boxes), np.full(100, 100))
 
 
+def test_a_thousand_resamples_of_many_images_are_held_in_little_memory(peak_of):
+    rng, boxes = np.random.default_rng(3), 20_000
+    scores = np.sort(rng.random(boxes).astype(np.float32))[::-1]
+    pairs = Pairs(scores, rng.random(boxes) < 0.8, rng.integers(0, 500, boxes), np.full(500, 40))
+    weights = draw_weights(500)
+    values, held = peak_of(lambda: resampled_ap(pairs, weights))
+    assert held < 30e6
+    assert np.array_equal(values[:3], [resampled_ap(pairs, one[None])[0] for one in weights[:3]])
+
+
 @pytest.mark.integration
 def test_a_thousand_resamples_of_a_hundred_dense_images_differ_as_sets_of_such_images_do():
-    values = ap50(dense_images(0), draw_weights(100))
+    values = resampled_ap(dense_images(0), draw_weights(100))
     assert values.shape == (1000,)
-    sets = [ap50(dense_images(seed), np.ones((1, 100)))[0] for seed in range(1, 51)]
+    sets = [resampled_ap(dense_images(seed), np.ones((1, 100)))[0] for seed in range(1, 51)]
     assert values.std() == pytest.approx(np.std(sets), rel=0.3)

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from preprocessing.contrast import ContrastConfig
 from preprocessing.errors import GroupsError
-from preprocessing.fitting import FEWEST, OUTLIER_FLOOR, fit_groups, fit_images, names_of
+from preprocessing.fitting import FEWEST, OUTLIER_FLOOR, Traits, fit_groups, fit_images, names_of
 from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.matching import Template
@@ -30,12 +30,16 @@ def fields(discs):
     }
 
 
+def fit_profiles(profiles, *arguments):
+    return fit_groups([Traits(profile) for profile in profiles], *arguments)
+
+
 def greys_of(groups):
     return np.stack([template.greys for template in groups.templates])
 
 
 def test_three_contrasts_are_found_and_named_in_their_order(fields):
-    groups = fit_groups([p for profiles in fields.values() for p in profiles])
+    groups = fit_profiles([p for profiles in fields.values() for p in profiles])
     assert groups.names == ("low", "medium", "high")
     for name, profiles in fields.items():
         assert [groups.assign(p).group for p in profiles] == [name] * len(profiles)
@@ -43,13 +47,13 @@ def test_three_contrasts_are_found_and_named_in_their_order(fields):
 
 def test_the_order_of_the_images_does_not_matter(fields):
     profiles = [p for group in fields.values() for p in group]
-    first, second = fit_groups(profiles), fit_groups(profiles[::-1])
+    first, second = fit_profiles(profiles), fit_profiles(profiles[::-1])
     assert first.names == second.names
     np.testing.assert_allclose(greys_of(first), greys_of(second))
 
 
 def test_gain_offset_and_depth_do_not_move_an_image_to_another_group(discs, fields):
-    groups = fit_groups([p for profiles in fields.values() for p in profiles])
+    groups = fit_profiles([p for profiles in fields.values() for p in profiles])
     for name, height in CONTRASTS.items():
         pixels = discs(99, cells=25, height=height, noise=5)
         for moved in (pixels * np.uint16(16), pixels.astype(np.float32) * 0.01 - 3):
@@ -59,7 +63,7 @@ def test_gain_offset_and_depth_do_not_move_an_image_to_another_group(discs, fiel
 def test_every_template_has_one_brightness_and_one_reach(fields):
     bright = [p for profiles in fields.values() for p in profiles]
     dark = [QuantileProfile(255 - p.levels[::-1]) for p in fields["high"]]
-    groups = fit_groups([*bright, *dark])
+    groups = fit_profiles([*bright, *dark])
     assert len(groups.names) > 1
     greys = greys_of(groups)
     np.testing.assert_allclose(greys[:, QUANTILES // 2], 0.5)
@@ -68,7 +72,7 @@ def test_every_template_has_one_brightness_and_one_reach(fields):
 
 
 def test_an_image_unlike_all_is_an_outlier_and_one_like_them_is_not(discs, fields):
-    groups = fit_groups([p for profiles in fields.values() for p in profiles])
+    groups = fit_profiles([p for profiles in fields.values() for p in profiles])
     alike = discs(77, cells=25, height=CONTRASTS["high"], noise=5)
     dark = 255 - discs(77, cells=60, height=170, noise=2)
     assert not groups.assign(profile_of(alike)).outlier
@@ -76,13 +80,13 @@ def test_an_image_unlike_all_is_an_outlier_and_one_like_them_is_not(discs, field
 
 
 def test_mode_single_has_one_template_for_all(fields):
-    groups = fit_groups([p for profiles in fields.values() for p in profiles], "single")
+    groups = fit_profiles([p for profiles in fields.values() for p in profiles], "single")
     assert (groups.mode, groups.names) == ("single", ("all",))
     assert greys_of(groups).shape == (1, QUANTILES)
 
 
 def test_mode_none_has_no_template(fields):
-    groups = fit_groups(fields["low"], "none")
+    groups = fit_profiles(fields["low"], "none")
     assert groups.mode == "none"
     assert groups.template_of("all") is None
 
@@ -93,12 +97,12 @@ def test_mode_none_has_no_template(fields):
 )
 def test_few_images_make_few_groups(fields, images, names):
     mixed = [fields[name][i] for i in range(3) for name in ("low", "high")]
-    assert fit_groups(mixed[:images]).names == names
+    assert fit_profiles(mixed[:images]).names == names
 
 
 def test_images_all_alike_make_one_group(discs):
     one = profile_of(discs())
-    groups = fit_groups([one] * 20)
+    groups = fit_profiles([one] * 20)
     assert groups.names == ("all",)
     assert groups.limits[0] == OUTLIER_FLOOR
     assert not groups.assign(one).outlier
@@ -106,7 +110,7 @@ def test_images_all_alike_make_one_group(discs):
 
 def test_a_group_too_small_joins_its_neighbour(fields):
     profiles = [*fields["low"], *fields["medium"], *fields["high"][: FEWEST - 1]]
-    groups = fit_groups(profiles)
+    groups = fit_profiles(profiles)
     assert groups.names == ("low", "high")
     assert {groups.assign(p).group for p in fields["low"]} == {"low"}
     assert {groups.assign(p).group for p in fields["high"]} == {"high"}
@@ -114,17 +118,17 @@ def test_a_group_too_small_joins_its_neighbour(fields):
 
 def test_constant_images_are_left_out_and_alone_make_no_groups(discs, fields):
     constant = profile_of(np.full((8, 8), 30, np.uint8))
-    with_it = fit_groups([*fields["low"], constant])
-    assert with_it.sha256 == fit_groups(fields["low"]).sha256
-    assert fit_groups([constant] * 4).mode == "none"
-    assert fit_groups([]).mode == "none"
+    with_it = fit_profiles([*fields["low"], constant])
+    assert with_it.sha256 == fit_profiles(fields["low"]).sha256
+    assert fit_profiles([constant] * 4).mode == "none"
+    assert fit_profiles([]).mode == "none"
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(arrays(np.uint8, (3, 4)), min_size=1, max_size=14))
 def test_any_set_of_images_gives_groups_that_take_each_of_them(images):
     profiles = [profile_of(pixels) for pixels in images]
-    groups = fit_groups(profiles)
+    groups = fit_profiles(profiles)
     assert 1 <= len(groups.names) <= 3
     for profile in profiles:
         assignment = groups.assign(profile)
@@ -134,7 +138,7 @@ def test_any_set_of_images_gives_groups_that_take_each_of_them(images):
 
 def test_the_medoid_template_is_the_shape_of_one_image(fields):
     profiles = fields["medium"]
-    (template,) = fit_groups(profiles, ContrastConfig("single", "medoid")).templates
+    (template,) = fit_profiles(profiles, ContrastConfig("single", "medoid")).templates
     shapes = [p.shape / np.abs(p.shape).max() for p in profiles]
     assert min(np.abs(2 * template.greys - 1 - shape).max() for shape in shapes) < 1e-9
 
@@ -142,7 +146,7 @@ def test_the_medoid_template_is_the_shape_of_one_image(fields):
 def test_each_group_takes_the_named_image_nearest_to_it(discs, fields):
     named = [histogram_of(discs(40, cells=25, height=h, noise=5)) for h in (140, 12)]
     everything = [p for profiles in fields.values() for p in profiles]
-    groups = fit_groups(everything, ContrastConfig("groups", "image"), named)
+    groups = fit_profiles(everything, ContrastConfig("groups", "image"), named)
     greys = {name: groups.template_of(name).greys for name in groups.names}
     np.testing.assert_array_equal(greys["high"], Template.of(named[0]).greys)
     np.testing.assert_array_equal(greys["low"], Template.of(named[1]).greys)
@@ -151,7 +155,7 @@ def test_each_group_takes_the_named_image_nearest_to_it(discs, fields):
 @pytest.mark.parametrize("named", [[], [np.zeros((4, 4), np.uint8)]])
 def test_an_image_template_without_an_image_is_refused(fields, named):
     with pytest.raises(GroupsError, match="Name an image"):
-        fit_groups(
+        fit_profiles(
             fields["low"], ContrastConfig(template="image"), [histogram_of(p) for p in named]
         )
 
@@ -163,9 +167,9 @@ def test_as_many_groups_as_asked_for_are_made_and_four_are_numbered(discs):
         for height in heights
         for seed in range(6)
     ]
-    assert fit_groups(profiles, ContrastConfig(groups=2)).names == ("low", "high")
+    assert fit_profiles(profiles, ContrastConfig(groups=2)).names == ("low", "high")
     assert names_of(4) == ("1", "2", "3", "4")
-    assert len(fit_groups(profiles, ContrastConfig(groups=4)).names) in (3, 4)
+    assert len(fit_profiles(profiles, ContrastConfig(groups=4)).names) in (3, 4)
 
 
 @pytest.mark.parametrize("mode", ["none", "single", "groups", "flat"])

@@ -20,6 +20,10 @@ def profiles(discs):
     return [profile_of(discs(s, height=h)) for h in (10, 40, 140) for s in range(4)]
 
 
+def fit_profiles(profiles, *arguments):
+    return fit_groups([Traits(profile) for profile in profiles], *arguments)
+
+
 CONFIGS = [
     *(ContrastConfig(mode) for mode in ("none", "single", "groups", "flat")),
     ContrastConfig("groups", "medoid", groups=5, strength=0.5, gain_limit=3.0, rank="middle"),
@@ -45,7 +49,7 @@ def test_saved_groups_come_back_as_they_were(profiles, discs, tmp_path, config):
 
 def test_other_templates_and_another_treatment_have_another_hash(profiles):
     configs = [ContrastConfig(strength=s, template=t) for s in (0.5, 1) for t in TEMPLATES]
-    assert len({fit_groups(profiles, config).sha256 for config in configs}) == len(configs)
+    assert len({fit_profiles(profiles, config).sha256 for config in configs}) == len(configs)
 
 
 def test_without_groups_every_image_is_in_the_one_group_called_all(profiles):
@@ -55,7 +59,7 @@ def test_without_groups_every_image_is_in_the_one_group_called_all(profiles):
 
 def test_a_missing_a_damaged_and_a_foreign_file_are_refused(profiles, tmp_path):
     path = tmp_path / "groups.npz"
-    fit_groups(profiles).save(path)
+    fit_profiles(profiles).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     np.savez(tmp_path / "foreign.npz", weights=np.zeros(3))
@@ -76,5 +80,5 @@ def test_a_file_with_a_pickle_in_it_is_refused(tmp_path):
 
 
 def _saved(profiles, path):
-    fit_groups(profiles).save(path)
+    fit_profiles(profiles).save(path)
     return path

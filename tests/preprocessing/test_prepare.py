@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.fitting import fit_groups
+from preprocessing.fitting import Traits, fit_groups
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import CONSTANT, UNLIKE_TRAINING, prepare
@@ -23,7 +23,7 @@ def record(pixels: np.ndarray) -> ImageRecord:
 @pytest.fixture
 def groups(discs):
     return fit_groups(
-        [profile_of(discs(s, cells=25, height=h)) for h in (10, 40, 140) for s in range(4)]
+        [Traits(profile_of(discs(s, cells=25, height=h))) for h in (10, 40, 140) for s in range(4)]
     )
 
 
@@ -52,7 +52,7 @@ def test_the_background_of_every_contrast_and_polarity_comes_out_at_one_grey(dis
 def test_bright_cells_stay_bright_and_dark_cells_dark(discs):
     bright = [discs(s, cells=25) for s in range(4)]
     dark = [255 - pixels for pixels in bright]
-    groups = fit_groups([profile_of(p) for p in bright + dark])
+    groups = fit_groups([Traits(profile_of(p)) for p in bright + dark])
     cells = bright[0] > 120
     for pixels, sign in ((bright[0], 1), (dark[0], -1)):
         seen = prepare(record(pixels), groups).pixels
