@@ -235,7 +235,9 @@ def test_an_unknown_class_stops_the_import_before_anything_is_done(
 ) -> None:
     xml = save_voc(folder.parent / "voc" / "a.xml", [Box(1, 1, 9, 9, "N")]).parent
     ways = "--map N=CLASS, or let .* --classes from-annotations"
-    with pytest.raises(BadRequest, match=f"Unknown class N.*known to the project are Cell, Debris.*{ways}"):
+    with pytest.raises(
+        BadRequest, match=f"Unknown class N.*known to the project are Cell, Debris.*{ways}"
+    ):
         import_folder(services, project, folder, xml)
     assert label_studio.kept == {}
     done = import_folder(services, project, folder, xml, mapping={"N": "Cell"})
