@@ -97,9 +97,10 @@ class Expected:
     def compare(self, truth: Truth) -> bool:
         """Follow what Label Studio has, and return whether that can be done."""
         self.gone = truth.gone
-        if truth.gone or truth.label_config == BAD_CONFIG:
+        if truth.gone:
             return False
-        self.label_config = truth.label_config
+        if truth.label_config != BAD_CONFIG:
+            self.label_config = truth.label_config
         for annotation in truth.annotations():
             self.record(annotation)
         self.delete(self.annotations.keys() - {a["id"] for a in truth.annotations()})

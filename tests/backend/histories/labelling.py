@@ -132,10 +132,10 @@ class Labelling(Playing):
         expected = steps[0][event["project"]["id"]]
         if config != BAD_CONFIG:
             expected.label_config = config
-            if "annotations" in event:
-                expected.delete(sent["id"] for sent in event["annotations"])
-            elif "annotation" in event:
-                expected.record(event["annotation"])
-                steps.append({id: one.copy() for id, one in steps[0].items()})
-                steps[1][event["project"]["id"]].open_due()
+        if "annotations" in event:
+            expected.delete(sent["id"] for sent in event["annotations"])
+        elif "annotation" in event:
+            expected.record(event["annotation"])
+            steps.append({id: one.copy() for id, one in steps[0].items()})
+            steps[1][event["project"]["id"]].open_due()
         return steps

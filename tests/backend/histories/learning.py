@@ -186,10 +186,7 @@ class Learning(Labelling, Looking):
         return states
 
     def _why_not_begun(self, project: int) -> str:
-        truth = self.truth(project)
-        if truth.gone:
-            return "cancelled"
-        return "failed" if truth.label_config == BAD_CONFIG else "begun"
+        return "cancelled" if self.truth(project).gone else "begun"
 
     def _ended(self, run: Run, now: Run, frozen: Expected) -> Expected:
         snapshot, ended = self._snapshot(now), frozen.copy()
