@@ -11,8 +11,9 @@ from typing import Any
 from label_studio_ml.model import LabelStudioMLBase
 
 from backend.learning.triggers import start_training
+from backend.numbers import project_number
 from backend.services import build_services
-from backend.serving.predictor import Answer, Predictor, project_number
+from backend.serving.predictor import Answer, Predictor
 from backend.serving.slot import Slot
 
 

@@ -166,12 +166,22 @@ def iou_matrix(first: Float32, second: Float32) -> Float64:
     -------
     Shape (N, M), in [0, 1]; 0 where a box has no area.
     """
-    boxes = first.astype(np.float64), second.astype(np.float64)
-    shared = _shared_px(*boxes, 0) * _shared_px(*boxes, 1)
-    areas = [np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1) for b in boxes]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    overlap: Float64 = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return overlap
+    return _iou(first[:, None], second[None, :])
+
+
+def iou_of_pairs(first: Float32, second: Float32) -> Float64:
+    """Return the intersection over union of boxes two by two, as :func:`iou_matrix` does.
+
+    Parameters
+    ----------
+    first, second
+        Shape (N, 4) each, xyxy in the same pixels.
+
+    Returns
+    -------
+    Shape (N,), in [0, 1]; 0 where a box has no area.
+    """
+    return _iou(first, second)
 
 
 def overlapping(first: Float32, second: Float32, iou: float) -> tuple[Int64, Int64, Float64]:
@@ -202,8 +212,18 @@ def overlapping(first: Float32, second: Float32, iou: float) -> tuple[Int64, Int
     return places[order], others[order], ious[order]
 
 
+def _iou(first: Float32, second: Float32) -> Float64:
+    """Return the intersection over union of boxes of shapes (…, 4) that are broadcast."""
+    boxes = first.astype(np.float64), second.astype(np.float64)
+    shared = _shared_px(*boxes, 0) * _shared_px(*boxes, 1)
+    areas = [np.prod(np.clip(b[..., 2:] - b[..., :2], 0, None), axis=-1) for b in boxes]
+    union = areas[0] + areas[1] - shared
+    overlap: Float64 = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return overlap
+
+
 def _shared_px(first: Float64, second: Float64, axis: int) -> Float64:
-    """Return how much of x (axis 0) or y (1) each two boxes share, shape (N, M)."""
-    low = np.maximum(first[:, None, axis], second[None, :, axis])
-    high = np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
+    """Return how much of x (axis 0) or y (1) boxes share with one another."""
+    low = np.maximum(first[..., axis], second[..., axis])
+    high = np.minimum(first[..., axis + 2], second[..., axis + 2])
     return np.asarray(np.clip(high - low, 0, None))

@@ -207,8 +207,8 @@ def _without_classes(version: ModelVersion, classes: Sequence[str]) -> list[str]
 
 
 def _draw(report: EvaluationReport, title: str, picture: Path) -> None:
+    from backend.datasets.pictures import write_picture
     from backend.datasets.report_figures import draw_report
-    from backend.datasets.writing import write_picture
 
     write_picture(picture, draw_report(report, title))
     say(f"Drawn in {picture}")

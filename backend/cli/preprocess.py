@@ -67,7 +67,8 @@ def fit(
     """
     from backend.datasets.contrast import fit_folder, picture_of
     from backend.datasets.pairing import find_images, others_in
-    from backend.datasets.writing import partial_file, write_picture
+    from backend.datasets.pictures import write_picture
+    from backend.datasets.writing import partial_file
 
     picture = _picture_beside(out)
     kind, named = _template(template or ["barycentre"])
@@ -89,7 +90,7 @@ def fit(
 
 def _picture_beside(out: Path) -> Path:
     """Return where the picture of groups goes: never over what is no picture of ours."""
-    from backend.datasets.writing import is_picture
+    from backend.datasets.pictures import is_picture
 
     picture = out.with_suffix(PNG)
     if out.suffix != NPZ:
@@ -132,7 +133,7 @@ def figure(
     """Draw images before and after matching, each with its histogram."""
     from backend.datasets import histogram_figures
     from backend.datasets.naming import shown
-    from backend.datasets.writing import write_picture
+    from backend.datasets.pictures import write_picture
     from preprocessing.groups import ContrastGroups
     from preprocessing.images import read_image
 

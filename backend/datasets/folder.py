@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from backend.datasets.classes import check_classes, classes_of, notes_on_alike, notes_on_mapping
 from backend.datasets.drawn import Truth
 from backend.datasets.naming import composed
 from backend.datasets.pairing import (
@@ -109,7 +109,7 @@ def labelled_folder(
     on_progress
         Called with the number of images done and the number of all.
     whose, or_else
-        See :func:`check_classes`.
+        See :func:`backend.datasets.classes.check_classes`.
 
     Raises
     ------
@@ -208,69 +208,6 @@ def _renamed(truth: Truth, mapping: Mapping[str, str]) -> Truth:
     return replace(truth, boxes=boxes)
 
 
-def check_classes(
-    boxes: Iterable[Box], allowed: Sequence[str] | None, or_else: str = "", whose: str = ""
-) -> None:
-    """Raise BadRequest when a box has a class that is not allowed; None allows all.
-
-    Parameters
-    ----------
-    or_else
-        What else can be done about it than to rename the class.
-    whose
-        Who knows the classes that are allowed, such as a version's id.
-    """
-    unknown = [label for label in classes_of(boxes) if label not in (allowed or ())]
-    if allowed is None or not unknown:
-        return
-    maps = " ".join(_map(label, _meant(label, allowed)) for label in unknown)
-    noun, each = ("class", "it") if len(unknown) == 1 else ("classes", "each")
-    known = f"known to {whose}" if whose else "known"
-    raise BadRequest(
-        f"Unknown {noun} {', '.join(unknown)}: {known} are {', '.join(allowed) or 'none'}. Name "
-        f"a known class for {each} with {maps}{or_else and f', or {or_else}'}."
-    )
-
-
-def _map(old: str, new: str) -> str:
-    return f"--map {shlex.quote(f'{old}={new}')}"
-
-
-def _meant(label: str, allowed: Sequence[str]) -> str:
-    """Return the class that a label is likely meant to be; ``CLASS`` where nobody can say."""
-    alike = (each for each in allowed if _compared(each) == _compared(label))
-    return next(alike, allowed[0] if len(allowed) == 1 else "CLASS")
-
-
-def _compared(label: str) -> str:
-    return "".join(label.split()).casefold()
-
-
-def notes_on_alike(classes: Sequence[str]) -> list[str]:
-    """Return a sentence on each few classes that differ in case or blanks alone.
-
-    Parameters
-    ----------
-    classes
-        Most frequent first: what the others are likely meant to be.
-    """
-    groups = defaultdict[str, list[str]](list)
-    for label in classes:
-        groups[_compared(label)].append(label)
-    return [
-        f"classes {', '.join(group)} differ in case or blanks alone: {len(group)} classes, unless "
-        f"joined with {' '.join(_map(label, group[0]) for label in group[1:])}"
-        for group in groups.values()
-        if len(group) > 1
-    ]
-
-
-def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
-    """Return the classes of the boxes, most frequent first, those of equal number by name."""
-    counts = Counter(box.label for box in boxes)
-    return tuple(sorted(counts, key=lambda label: (-counts[label], label)))
-
-
 @dataclass
 class _Reading:
     """A labelled folder while it is read, image by image."""
@@ -320,19 +257,11 @@ class _Reading:
     def _notes_on_all(self) -> list[str]:
         """Say what is odd about classes, and which images will teach that they have no cell."""
         boxes = [box for image in self.kept.values() for box in image.boxes]
-        notes = [*self._notes_on_mapping(), *notes_on_alike(classes_of(boxes))]
+        notes = notes_on_mapping(self.mapping, self.drawn) + notes_on_alike(classes_of(boxes))
         if empty := [image.name for image in self.kept.values() if not image.boxes]:
             what = f"{counted(len(empty), 'image')} without a box, taken as without cells"
             notes.append(_naming(empty, NAMED_AT_MOST, before=f"{what}: "))
         return notes
-
-    def _notes_on_mapping(self) -> list[str]:
-        unused = {old: new for old, new in self.mapping.items() if old not in self.drawn}
-        if not unused:
-            return []
-        maps = " ".join(_map(old, new) for old, new in unused.items())
-        known = ", ".join(label for label, _ in self.drawn.most_common()) or "no class"
-        return [f"{maps} renames nothing: the annotations have {known}"]
 
 
 def _nothing_usable(images: Path, annotations: Path, notes: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from backend.datasets.folder import check_classes, classes_of, read_truth
+from backend.datasets.classes import check_classes, classes_of
+from backend.datasets.folder import read_truth
 from backend.datasets.labels import with_classes
 from backend.datasets.pairing import (
     TruthSource,

@@ -12,8 +12,8 @@ from typing import Protocol
 from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
 from backend.datasets.drawn import Truth
 from backend.datasets.naming import RESULTS, composed, shown, well_named
+from backend.datasets.pictures import is_picture
 from backend.datasets.voc import VocSource
-from backend.datasets.writing import is_picture
 from backend.errors import BadRequest
 from model.wording import counted, first_of
 from preprocessing.images import IMAGE_SUFFIXES

@@ -22,9 +22,10 @@ from backend.datasets.pairing import (
     shortened,
     to_look_at,
 )
+from backend.datasets.pictures import write_picture
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.voc import write_voc
-from backend.datasets.writing import alone_in, write_picture
+from backend.datasets.writing import alone_in
 from backend.errors import BadRequest
 from model.boxes import CELL
 from model.loaded import LoadedVersion

@@ -11,8 +11,6 @@ import io
 import os
 import secrets
 import shutil
-import struct
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,18 +23,6 @@ _PARTIAL = ".partial"
 _OPTION = {"version": "--model", "cell diameter": "--cell-diameter", "scores": "--scores"}
 #: What follows from the version, and needs no word where that is another.
 _OF_VERSION = {"threshold", "classes"}
-
-#: Where a PNG's signature and first chunk, which is always the same, end.
-_FIRST_CHUNK_END = 33
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    check = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + check
-
-
-#: Marks a picture for people, which shows images and is none.
-_SIGNED = _chunk(b"tEXt", b"Software\0Cytoloop")
 
 
 @contextmanager
@@ -77,20 +63,6 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` whole or not at all."""
     with partial_file(path) as partial:
         partial.write_bytes(content)
-
-
-def write_picture(path: Path, png: bytes) -> None:
-    """Write a PNG for people, marked as a picture of ours: see :func:`is_picture`."""
-    write_whole(path, png[:_FIRST_CHUNK_END] + _SIGNED + png[_FIRST_CHUNK_END:])
-
-
-def is_picture(path: Path) -> bool:
-    """Tell whether a file is what :func:`write_picture` wrote: no image to look for cells in."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_FIRST_CHUNK_END + len(_SIGNED)).endswith(_SIGNED)
-    except OSError:  # told when it is read
-        return False
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> bytes:

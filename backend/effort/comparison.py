@@ -9,14 +9,12 @@ import numpy as np
 
 from backend.actions import Actions
 from backend.labelstudio.results import DrawnBox
-from model.boxes import Boolean, Float32, iou_matrix
+from model.boxes import Boolean, Float32, iou_matrix, iou_of_pairs
 
 #: Edges nearer than this are the same: what the page rounds or a finger jogs is no correction.
 SAME_PX = 0.5
 #: From this overlap on a box lies on another.
 COVERED_IOU = 0.5
-#: Pairs of boxes whose IoU is read off one matrix, which grows with the square of their number.
-_AT_ONCE = 64
 
 Pair = tuple[DrawnBox, DrawnBox]
 
@@ -106,13 +104,8 @@ def _contradicts(served: DrawnBox, submitted: DrawnBox) -> bool:
 
 
 def _overlaps(pairs: Sequence[Pair]) -> tuple[float, ...]:
-    """Return the IoU of each pair; of a few at once, which is many times faster than one by one."""
-    overlaps: list[float] = []
-    for start in range(0, len(pairs), _AT_ONCE):
-        some = pairs[start : start + _AT_ONCE]
-        before, after = (edges_px(boxes) for boxes in zip(*some, strict=True))
-        overlaps += np.diagonal(iou_matrix(before, after)).tolist()
-    return tuple(overlaps)
+    before, after = (edges_px([pair[side] for pair in pairs]) for side in (0, 1))
+    return tuple(iou_of_pairs(before, after).tolist())
 
 
 def covered(boxes: Sequence[DrawnBox], by: Sequence[DrawnBox]) -> Boolean:

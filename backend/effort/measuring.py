@@ -13,7 +13,7 @@ from backend.actions import Actions
 from backend.effort.comparison import Comparison, compare, is_from_prediction
 from backend.effort.faults import let_stand, not_drawn
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import DrawnBoxes, of_cells, to_drawn_boxes
+from backend.labelstudio.results import of_cells, to_drawn_boxes
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.corrections import Correction
@@ -161,8 +161,11 @@ def _measured(
 def _compared(
     submitted: Sequence[Mapping[str, Any]], served: StoredPrediction | None, image: StoredImage
 ) -> Comparison:
-    drawn = DrawnBoxes(image.width, image.height)
-    return compare(drawn.of(served.regions if served else ()), drawn.of(submitted))
+    size = image.width, image.height
+    return compare(
+        to_drawn_boxes(served.regions if served else (), *size),
+        to_drawn_boxes(submitted, *size),
+    )
 
 
 def _watched(

@@ -9,7 +9,7 @@ from flask import Blueprint
 from backend.effort.report import effort_of
 from backend.http.auth import require_password
 from backend.http.parts import parts
-from backend.serving.predictor import project_number
+from backend.numbers import project_number
 
 effort = Blueprint("effort", __name__)
 effort.before_request(require_password)

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request, send_file
 from backend.datasets.export import export_counts, export_voc
 from backend.http.auth import require_password
 from backend.http.parts import parts
-from backend.serving.predictor import project_number
+from backend.numbers import project_number
 from backend.store.projects import Project
 
 exports = Blueprint("exports", __name__, url_prefix="/projects/<int:project_id>/export")

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from backend.errors import NotFound
 from backend.http.auth import has_password, require_password
 from backend.http.parts import parts
-from backend.serving.predictor import number_of, project_number
+from backend.numbers import number_of, project_number
 from backend.signing import KEY, is_key
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png, read_image

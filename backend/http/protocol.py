@@ -14,7 +14,8 @@ from backend.http.bodies import json_body
 from backend.http.overview import overview_of
 from backend.http.parts import parts
 from backend.learning.triggers import start_training
-from backend.serving.predictor import number_of, project_number, tasks_of
+from backend.numbers import number_of, project_number
+from backend.serving.predictor import tasks_of
 from model.policy import Policy
 
 health = Blueprint("health", __name__)

@@ -9,7 +9,7 @@ from flask import Blueprint, request
 from backend.http.auth import require_password
 from backend.http.parts import parts
 from backend.learning import triggers
-from backend.serving.predictor import number_of, project_number
+from backend.numbers import number_of, project_number
 
 runs = Blueprint("runs", __name__, url_prefix="/runs")
 runs.before_request(require_password)

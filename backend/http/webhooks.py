@@ -15,8 +15,8 @@ from backend.http.bodies import json_body
 from backend.http.parts import parts
 from backend.learning.reconcile import follow_config
 from backend.learning.triggers import after_correction, start_training
+from backend.numbers import number_of
 from backend.services import Services
-from backend.serving.predictor import number_of
 from backend.store.annotations import Annotation
 from backend.store.runs import Run
 

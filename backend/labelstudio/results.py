@@ -97,41 +97,12 @@ class DrawnBox:
 
 def to_drawn_boxes(regions: Sequence[Mapping[str, Any]], width: int, height: int) -> list[DrawnBox]:
     """Read the boxes as :func:`to_boxes` does, each with its region's id and origin."""
-    return DrawnBoxes(width, height).of(regions)
-
-
-class DrawnBoxes:
-    """Reads what was drawn on one image, a region that comes again unchanged once.
-
-    Most of an annotation's are a prediction's as they were.
-
-    Parameters
-    ----------
-    width, height
-        Size in pixels of the image that was kept.
-    """
-
-    def __init__(self, width: int, height: int) -> None:
-        self._size = width, height
-        self._read: dict[str, tuple[list[Any], Box]] = {}
-
-    def of(self, regions: Sequence[Mapping[str, Any]]) -> list[DrawnBox]:
-        """Read the boxes as :func:`to_drawn_boxes` does."""
-        drawn = []
-        for region in regions:
-            name = str(region.get("id"))
-            with suppress(_LeftOut):
-                box = self._box(name, region)
-                drawn.append(DrawnBox(name, box, str(region.get("origin") or "")))
-        return drawn
-
-    def _box(self, name: str, region: Mapping[str, Any]) -> Box:
-        told = [region.get(key) for key in _BOX]
-        before, box = self._read.get(name, (None, None))
-        if box is None or before != told:
-            box, _ = _box(region, *self._size)
-            self._read[name] = told, box
-        return box
+    drawn = []
+    for region in regions:
+        with suppress(_LeftOut):
+            box, _ = _box(region, width, height)
+            drawn.append(DrawnBox(str(region.get("id")), box, str(region.get("origin") or "")))
+    return drawn
 
 
 def of_cells(
@@ -345,8 +316,6 @@ def _on_grid(px: float) -> float:
     return round(px * STEPS_PER_PX) / STEPS_PER_PX
 
 
-#: What of a region its box comes from.
-_BOX = ("value", "type", "image_rotation", "score")
 # A brush stroke is a run-length code of the whole image: reported and left out.
 _OUTLINES: dict[str, Callable[[Mapping[str, Any], float, float], list[Point]]] = {
     "rectanglelabels": _rectangle,

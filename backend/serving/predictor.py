@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from backend import metrics
 from backend.effort.watch import show, show_blank, watched_as
 from backend.errors import BackendError, BadRequest
 from backend.labelstudio.interface import LabellingInterface
+from backend.numbers import NUMBERS_END
 from backend.services import Services
 from backend.serving.errors import NotReady
 from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
@@ -31,8 +31,6 @@ log = structlog.get_logger(__name__)
 #: again. A prediction with an empty ``result`` says "no cells here" and is stored.
 Answer = dict[str, Any] | list[Any]
 NOTHING: list[Any] = []
-#: Ids and pages are below this, as PostgreSQL keeps them.
-NUMBERS_END = 2**31
 
 
 class Predictor:
@@ -152,31 +150,6 @@ def _default_class(project: Project, version: ModelVersion) -> str:
     """
     has_all = version.classes and set(version.classes) <= set(project.classes)
     return "" if has_all else project.default_class
-
-
-def project_number(project: object) -> int:
-    """Return the project's id: the number before the dot in ``"1.1795529967"``.
-
-    Raises
-    ------
-    BadRequest
-        It is something else.
-    """
-    return number_of(str(project).partition(".")[0], "project")
-
-
-def number_of(given: object, name: str) -> int:
-    """Return a number of a request, such as an id, that may be one of the store's.
-
-    Raises
-    ------
-    BadRequest
-        It is something else.
-    """
-    digits = str(given)
-    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) >= NUMBERS_END:
-        raise BadRequest(f'"{name}" is {repr(given)[:40]}, not a whole number below {NUMBERS_END}')
-    return int(digits)
 
 
 def tasks_of(payload: Mapping[str, Any]) -> list[Task]:

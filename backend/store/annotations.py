@@ -22,13 +22,12 @@ from sqlalchemy import (
 
 from backend.errors import BadRequest
 from backend.labelstudio.results import count_labels
+from backend.numbers import NUMBERS_END
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, now, projects, submits, tasks
 
 #: No page is open for longer: what is beyond is another unit, or a mistake.
 _LONGEST_S = 1e7
-#: The numbers of Label Studio's database, and of ours, are below.
-_NUMBERS_END = 2**31
 #: How many annotations are deleted in one transaction.
 _AT_ONCE = 1000
 
@@ -329,7 +328,7 @@ def annotation_of(row: Row[Any]) -> Annotation:
 
 def _number(told: Any) -> int:
     number = int(told)
-    if not 0 <= number < _NUMBERS_END:
+    if not 0 <= number < NUMBERS_END:
         raise ValueError(f"{number} is no number of Label Studio's")
     return number
 

@@ -1,5 +1,6 @@
 import hashlib
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,32 @@ from hypothesis import settings
 from PIL import Image
 
 from model.boxes import Box, Detections
+from model.config import DetectorConfig
 from model.examples import LabelledImage
+from model.registry import Registry
 from model.reports import AveragePrecision, CountReport, EvaluationReport, Stratum
+from model.versions import ModelVersion
 
 # How long an example takes says how busy the machine is, nothing about the property.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def version(name, **fields):
+    base = ModelVersion(name, "trained", ("Nucleus",), 0.4, DetectorConfig(scale=0.5))
+    return replace(base, **fields)
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return Registry(tmp_path / "registry")
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "trained.safetensors"
+    path.write_bytes(b"weights" * 1000)
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.boxes import Box, Detections, iou_matrix, overlapping, sides_of
+from model.boxes import Box, Detections, iou_matrix, iou_of_pairs, overlapping, sides_of
 from model.pairing import Pairs, any_class
 
 EDGES = st.tuples(*[st.integers(0, 30)] * 4).map(
@@ -47,6 +47,13 @@ def test_iou_is_symmetric_and_between_0_and_1(first, second):
     assert overlaps.shape == (len(first), len(second))
     assert ((overlaps >= 0) & (overlaps <= 1)).all()
     np.testing.assert_array_equal(overlaps, iou_matrix(second, first).T)
+
+
+@given(BOXES)
+def test_boxes_two_by_two_overlap_as_the_matrix_of_all_says(boxes):
+    others = boxes[::-1]
+    of_pairs = iou_of_pairs(boxes, others)
+    np.testing.assert_array_equal(of_pairs, np.diagonal(iou_matrix(boxes, others)))
 
 
 @given(BOXES, BOXES)

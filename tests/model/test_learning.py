@@ -34,11 +34,6 @@ pytestmark = pytest.mark.integration  # each trains for seconds
 
 
 @pytest.fixture
-def registry(tmp_path):
-    return Registry(tmp_path / "registry")
-
-
-@pytest.fixture
 def snapshot(cell_images):
     train = cell_images(3, shape=(64, 64), cells=4)
     held_out = cell_images(1, 200, "held-out", 4, (64, 64))

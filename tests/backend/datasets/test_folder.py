@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from backend.datasets.folder import labelled_folder
-from backend.datasets.writing import write_picture
+from backend.datasets.pictures import write_picture
 from backend.errors import BadRequest
 from model.boxes import Box
 

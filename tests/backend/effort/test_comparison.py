@@ -7,7 +7,7 @@ import pytest
 from backend.actions import Actions, Costs
 from backend.effort.comparison import compare
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import DrawnBox, DrawnBoxes, to_drawn_boxes, to_regions
+from backend.labelstudio.results import DrawnBox, to_drawn_boxes, to_regions
 from model.boxes import Box
 from tests.backend.conftest import LABEL_CONFIG
 
@@ -81,12 +81,11 @@ def test_what_was_served_comes_back_from_percent_as_it_was() -> None:
     assert compare(drawn, drawn).actions == Actions(kept=2)
 
 
-def test_a_region_that_comes_again_is_read_anew_where_its_box_may_be_another() -> None:
+def test_a_region_is_told_by_all_that_its_box_comes_from() -> None:
     interface = LabellingInterface.parse(LABEL_CONFIG)
     boxes = [Box(x, 5, x + 20, 25, "Cell", 0.9) for x in (10, 40, 70, 100, 130, 160)]
     served = to_regions(boxes, 200, 100, interface)
-    drawn = DrawnBoxes(200, 100)
-    before = drawn.of(served)
+    before = to_drawn_boxes(served, 200, 100)
     kept, moved, named, turned, gone, unsure = (
         region | {"value": dict(region["value"]), "origin": "prediction"} for region in served
     )
@@ -95,9 +94,7 @@ def test_a_region_that_comes_again_is_read_anew_where_its_box_may_be_another() -
     turned["image_rotation"] = 90
     gone["type"] = "brushlabels"
     del unsure["score"]
-    submitted = [kept, moved, named, turned, gone, unsure]
-    after = drawn.of(submitted)
-    assert after == to_drawn_boxes(submitted, 200, 100)
+    after = to_drawn_boxes([kept, moved, named, turned, gone, unsure], 200, 100)
     assert [box.id for box in after] == [r["id"] for r in (kept, moved, named, unsure)]
     assert {box.origin for box in after} == {"prediction"}
     assert compare(before, after).actions == Actions(kept=2, moved=1, relabelled=1, deleted=2)

@@ -16,8 +16,9 @@ from backend.datasets.known import known_images
 from backend.datasets.predicting import predict_into
 from backend.errors import BadLabelConfig, BadRequest
 from backend.labelstudio.results import to_boxes
+from backend.numbers import project_number
 from backend.services import Services
-from backend.serving.predictor import Predictor, project_number, tasks_of
+from backend.serving.predictor import Predictor, tasks_of
 from backend.serving.slot import Slot
 from model.examples import Side, is_reserved
 from model.policy import Policy

@@ -1,0 +1,89 @@
+"""The classes that annotations have, beside those that a version or a project knows."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from backend.errors import BadRequest
+from model.boxes import Box
+
+
+def check_classes(
+    boxes: Iterable[Box], allowed: Sequence[str] | None, or_else: str = "", whose: str = ""
+) -> None:
+    """Raise BadRequest when a box has a class that is not allowed; None allows all.
+
+    Parameters
+    ----------
+    or_else
+        What else can be done about it than to rename the class.
+    whose
+        Who knows the classes that are allowed, such as a version's id.
+    """
+    unknown = [label for label in classes_of(boxes) if label not in (allowed or ())]
+    if allowed is None or not unknown:
+        return
+    maps = " ".join(_map(label, _meant(label, allowed)) for label in unknown)
+    noun, each = ("class", "it") if len(unknown) == 1 else ("classes", "each")
+    known = f"known to {whose}" if whose else "known"
+    raise BadRequest(
+        f"Unknown {noun} {', '.join(unknown)}: {known} are {', '.join(allowed) or 'none'}. Name "
+        f"a known class for {each} with {maps}{or_else and f', or {or_else}'}."
+    )
+
+
+def notes_on_alike(classes: Sequence[str]) -> list[str]:
+    """Return a sentence on each few classes that differ in case or blanks alone.
+
+    Parameters
+    ----------
+    classes
+        Most frequent first: what the others are likely meant to be.
+    """
+    groups = defaultdict[str, list[str]](list)
+    for label in classes:
+        groups[_compared(label)].append(label)
+    return [
+        f"classes {', '.join(group)} differ in case or blanks alone: {len(group)} classes, unless "
+        f"joined with {' '.join(_map(label, group[0]) for label in group[1:])}"
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def notes_on_mapping(mapping: Mapping[str, str], drawn: Counter[str]) -> list[str]:
+    """Return a sentence on the old names of classes that no annotation has.
+
+    Parameters
+    ----------
+    drawn
+        How many boxes the annotations have of each class.
+    """
+    unused = {old: new for old, new in mapping.items() if old not in drawn}
+    if not unused:
+        return []
+    maps = " ".join(_map(old, new) for old, new in unused.items())
+    known = ", ".join(label for label, _ in drawn.most_common()) or "no class"
+    return [f"{maps} renames nothing: the annotations have {known}"]
+
+
+def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
+    """Return the classes of the boxes, most frequent first, those of equal number by name."""
+    counts = Counter(box.label for box in boxes)
+    return tuple(sorted(counts, key=lambda label: (-counts[label], label)))
+
+
+def _map(old: str, new: str) -> str:
+    return f"--map {shlex.quote(f'{old}={new}')}"
+
+
+def _meant(label: str, allowed: Sequence[str]) -> str:
+    """Return the class that a label is likely meant to be; ``CLASS`` where nobody can say."""
+    alike = (each for each in allowed if _compared(each) == _compared(label))
+    return next(alike, allowed[0] if len(allowed) == 1 else "CLASS")
+
+
+def _compared(label: str) -> str:
+    return "".join(label.split()).casefold()

@@ -1,0 +1,35 @@
+"""The numbers by which Label Studio and the store know things, as requests give them."""
+
+from __future__ import annotations
+
+import re
+
+from backend.errors import BadRequest
+
+#: Ids and pages are below this, as PostgreSQL keeps them.
+NUMBERS_END = 2**31
+
+
+def project_number(project: object) -> int:
+    """Return the project's id: the number before the dot in ``"1.1795529967"``.
+
+    Raises
+    ------
+    BadRequest
+        It is something else.
+    """
+    return number_of(str(project).partition(".")[0], "project")
+
+
+def number_of(given: object, name: str) -> int:
+    """Return a number of a request, such as an id, that may be one of the store's.
+
+    Raises
+    ------
+    BadRequest
+        It is something else.
+    """
+    digits = str(given)
+    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) >= NUMBERS_END:
+        raise BadRequest(f'"{name}" is {repr(given)[:40]}, not a whole number below {NUMBERS_END}')
+    return int(digits)
