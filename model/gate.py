@@ -168,13 +168,15 @@ def _began_as(images: Sequence[JudgedImage], champion: str) -> list[str]:
     if not images:
         return []
     began = Counter(image.began_as for image in images)
-    words = [
-        f"{began[name]} from boxes of {'the champion' if name == champion else name}"
+    shown = [
+        (began[name], f"with boxes of {'the champion' if name == champion else name}")
         for name in sorted(began, key=lambda name: -began[name])
         if name
     ]
-    drawn = [f"{began['']} from none"] if began[""] else []
-    return [f"their truth was made {', '.join(words + drawn)}"]
+    blank = [(began[""], "without boxes")] if began[""] else []
+    (number, first), *others = shown + blank
+    more = [f"{number} {how}" for number, how in others]
+    return [", ".join([f"{number} of these images opened {first}", *more])]
 
 
 def _ap50(gain: Gain) -> str:

@@ -159,7 +159,8 @@ def test_a_decision_says_which_boxes_the_truth_was_made_from():
     )
     assert decision.reasons[:2] == (
         "judged on 5 held-out images with 50 cells, 2 of them corrected beside the training",
-        "their truth was made 3 from boxes of the champion, 1 from boxes of older, 1 from none",
+        "3 of these images opened with boxes of the champion, 1 with boxes of older, "
+        "1 without boxes",
     )
     assert decision.images == tuple(images)
 

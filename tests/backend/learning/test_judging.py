@@ -135,7 +135,8 @@ def test_each_image_says_whose_boxes_its_truth_began_as(
             )
     decision = judged(services, project, snapshot)
     assert [image.began_as for image in decision.images] == ["classical-1", ""]
-    assert decision.reasons[1] == "their truth was made 1 from boxes of the champion, 1 from none"
+    opened = "1 of these images opened with boxes of the champion, 1 without boxes"
+    assert decision.reasons[1] == opened
 
 
 @pytest.mark.integration
