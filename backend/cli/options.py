@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backend.errors import BadRequest
+from backend.errors import BadRequest, BadSetting
+from model.devices import has_cuda
 
 if TYPE_CHECKING:
     from backend.services import Services
@@ -65,10 +66,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
 def settings_from(**chosen: Any) -> Settings:
-    """Return the settings of the environment, the options given taking precedence."""
+    """Return the settings of the environment, the options given taking precedence.
+
+    Raises
+    ------
+    BadSetting
+        One cannot be used, or a command with ``--device`` is to compute on a CUDA device and there
+        is none.
+    """
     from backend.settings import Settings
 
-    return Settings(**{name: value for name, value in chosen.items() if value is not None})
+    settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
+    if "device" in chosen and settings.device == "cuda" and not has_cuda():
+        raise BadSetting("There is no CUDA device for this process: take the device auto or cpu.")
+    return settings
 
 
 def services_from(home: Path | None, *, to_read: bool = False) -> Services:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from backend.datasets.classes import check_classes, classes_of
+from backend.datasets.classes import check_classes, classes_of, notes_on_alike, notes_on_mapping
 from backend.datasets.folder import read_truth
 from backend.datasets.labels import with_classes
 from backend.datasets.pairing import (
@@ -119,9 +120,13 @@ def import_folder(
     truth_of = _truth_of(files, annotations, done.notes)
     with locked(services.settings.home / f"importing-{project}.lock", on_wait):
         owner = services.projects.get(project)
-        boxes = [box for each in truth_of.values() for box in _renamed(each, mapping)]
+        drawn = [box for each in truth_of.values() for box in each.read().boxes]
+        if annotations:
+            done.notes += notes_on_mapping(mapping, Counter(box.label for box in drawn))
+        boxes = [Box(*box.xyxy_px, label=mapping.get(box.label, box.label)) for box in drawn]
         if classes_from_annotations and boxes:
             owner = _give_classes(services, owner, classes_of(boxes))
+            done.notes += notes_on_alike(classes_of(boxes))
         _check(owner, boxes)
         importer = _Importer(services, owner, truth_of, mapping, one_based, done)
         for number, path in enumerate(files):
@@ -144,11 +149,6 @@ def _truth_of(
     if not pairing.pairs:
         raise BadRequest(f"No annotation of {annotations} has the stem of an image.")
     return dict(pairing.pairs)
-
-
-def _renamed(annotation: TruthSource, mapping: Mapping[str, str]) -> Iterator[Box]:
-    for box in annotation.read().boxes:
-        yield Box(*box.xyxy_px, label=mapping.get(box.label, box.label))
 
 
 def _check(project: Project, boxes: list[Box]) -> None:

@@ -66,10 +66,13 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as a CSV file in UTF-8, whose lines end as on Unix."""
+    """Return rows as a CSV file in UTF-8, whose lines end as on Unix.
+
+    Half a character, which JSON may hold and UTF-8 cannot, is written as its escape.
+    """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8")
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 @contextmanager

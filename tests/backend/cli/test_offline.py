@@ -338,6 +338,18 @@ def test_a_start_that_was_chosen_by_the_images_that_judge_is_told(
     assert "chosen by the images that judge, for want of others: the figures fl" in again.stderr
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr("backend.cli.options.has_cuda", lambda: False)
+    (images := tmp_path / "none").mkdir()
+    words = (images, "--out", tmp_path / "out") if command == "predict" else truth_in(images)
+    refused = run(command, *words, "--device", "cuda")
+    assert refused.exit_code != 0
+    assert "no CUDA device for this process: take the device auto or cpu" in refused.stderr
+
+
 @pytest.mark.integration
 def test_a_training_that_was_stopped_goes_on_when_the_command_is_given_again(
     run: Run, cells: Path, home: Path, monkeypatch: pytest.MonkeyPatch

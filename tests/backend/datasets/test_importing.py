@@ -256,6 +256,19 @@ def test_the_project_can_take_its_classes_from_the_annotations(
     assert services.projects.get(project).classes == ("RBC", "WBC")
 
 
+def test_classes_that_differ_in_case_and_names_that_no_box_has_are_told(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    boxes = [Box(1, 1, 9, 9, "Debris"), Box(20, 20, 40, 40, "Debris"), Box(50, 1, 60, 9, "debris")]
+    xml = save_voc(folder.parent / "voc" / "a.xml", boxes).parent
+    done = import_folder(
+        services, project, folder, xml, mapping={"N": "Cell"}, classes_from_annotations=True
+    )
+    unused, alike = done.notes
+    assert unused == "--map N=Cell renames nothing: the annotations have Debris, debris"
+    assert "Debris, debris differ in case or blanks alone" in alike
+
+
 def test_a_project_that_cannot_show_imported_images_keeps_its_classes(
     services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
 ) -> None:

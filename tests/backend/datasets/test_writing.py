@@ -10,7 +10,7 @@ from PIL import Image
 from backend.datasets.counts import CountedImage, counts_csv
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.naming import UniqueNames
-from backend.datasets.writing import partial_file, partial_folder, require_empty
+from backend.datasets.writing import as_csv, partial_file, partial_folder, require_empty
 from backend.errors import BadRequest
 from model.boxes import Box
 
@@ -28,6 +28,12 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
         write_and_be_stopped()
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["counts.csv"]
+
+
+def test_half_a_character_is_written_as_its_escape() -> None:
+    assert as_csv([["name", "size"], ["é.png", "\ud800×100"]]).decode("utf-8") == (
+        "name,size\né.png,\\ud800×100\n"
+    )
 
 
 def test_a_folder_is_there_whole_or_not_at_all_and_takes_no_others_place(tmp_path: Path) -> None:
