@@ -12,8 +12,9 @@ an image, `time.process_time`, one thread, exported with the shipped caps, on th
 at their working scale, and on 1280×1024 laid with them at scale 1; beside, image by image in the
 same process, torchvision's fasterrcnn_resnet50_fpn in eager mode (unresized, and at its defaults,
 which resize) and the thesis' VGG-16 (see `references`). The lesser of two.
-`step`: CPU seconds of a fine-tuning step on a BCCD image, 640×480, one thread, against
-torchvision's, all of which learns.
+`step`: CPU seconds of a fine-tuning step on a BCCD image, 640×480, one thread, with the first
+layers kept, as where few images teach, and with all layers learning, against torchvision's, all of
+which learns.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from model.config import Backbone
 
 OURS = [name for name in MAPS if name != "vgg16"]
 LINES = "lines.jsonl"
+#: Which layers learn in a step: all, or all but the first.
+ALL, MOST = "all", "but the first"
 
 #: What a line is told apart from the others by.
 Key = dict[str, Any]
@@ -47,14 +50,16 @@ Trial = tuple[Key, Callable[[], dict[str, Any]]]
 
 
 def steps(options: argparse.Namespace) -> Iterator[Trial]:
-    for backbone in (UNRESIZED, *options.backbones):
-        yield {"kind": "step", "backbone": backbone}, partial(step, backbone)
+    yield {"kind": "step", "backbone": UNRESIZED, "learns": ALL}, trials.step_seconds_of_theirs
+    for backbone in options.backbones:
+        for learns in (MOST, ALL):
+            told = {"kind": "step", "backbone": backbone, "learns": learns}
+            yield told, partial(step, backbone, learns)
 
 
-def step(backbone: str) -> dict[str, Any]:
-    ours = None if backbone == UNRESIZED else cast("Backbone", backbone)
+def step(backbone: str, learns: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="cytoloop-backbones-") as folder:
-        return trials.step_seconds(ours, Path(folder))
+        return trials.step_seconds(cast("Backbone", backbone), learns == MOST, Path(folder))
 
 
 def learnings(options: argparse.Namespace) -> Iterator[Trial]:

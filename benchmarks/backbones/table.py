@@ -59,13 +59,15 @@ def image_times(lines: Sequence[Line]) -> str:
 
 def step_times(lines: Sequence[Line]) -> str:
     """Return median CPU seconds, and their part of torchvision's."""
-    medians = {line["backbone"]: float(np.median(line["seconds"])) for line in lines}
-    whole = medians.get(UNRESIZED)
+    medians = {
+        (line["backbone"], line["learns"]): float(np.median(line["seconds"])) for line in lines
+    }
+    whole = next((taken for (name, _), taken in medians.items() if name == UNRESIZED), None)
     rows = [
-        [name, f"{taken:.2f}", f"1/{whole / taken:.1f}" if whole else ""]
-        for name, taken in medians.items()
+        [name, learns, f"{taken:.2f}", f"1/{whole / taken:.1f}" if whole else ""]
+        for (name, learns), taken in medians.items()
     ]
-    return markdown(["backbone", "CPU s a step", "of torchvision"], rows)
+    return markdown(["backbone", "learns", "CPU s a step", "of torchvision"], rows)
 
 
 def _ratio(times: Sequence[float], others: Sequence[float]) -> str:

@@ -206,23 +206,24 @@ def mosaic(images: Sequence[Prepared], shape: tuple[int, int]) -> Prepared:
     return Prepared(canvas, 1.0, "all", 0.0, (), *shape)
 
 
-def step_seconds(backbone: Backbone | None, folder: Path) -> dict[str, Any]:
-    """Return the CPU seconds of a fine-tuning step on one image of 640×480, one thread.
-
-    Parameters
-    ----------
-    backbone
-        None: torchvision's fasterrcnn_resnet50_fpn, all of it learning, at its own settings but
-        for the size of the image.
-    """
-    torch.set_num_threads(1)
+def step_seconds(backbone: Backbone, keep_stem: bool, folder: Path) -> dict[str, Any]:
+    """Return the CPU seconds of a fine-tuning step on one image of 640×480, one thread."""
     real = real_images("bccd")
     images = spread(real.rest, STEPS + 1)
-    step: Callable[[], object]
-    if backbone:
-        step = _step_of_ours(backbone, images, real.classes, folder)
-    else:
-        step = _step_of_theirs(images, real.classes)
+    return _seconds_of(_step_of_ours(backbone, keep_stem, images, real.classes, folder))
+
+
+def step_seconds_of_theirs() -> dict[str, Any]:
+    """Return those of torchvision's fasterrcnn_resnet50_fpn, all of it learning.
+
+    It has its own settings but for the size of the image.
+    """
+    real = real_images("bccd")
+    return _seconds_of(_step_of_theirs(spread(real.rest, STEPS + 1), real.classes))
+
+
+def _seconds_of(step: Callable[[], object]) -> dict[str, Any]:
+    torch.set_num_threads(1)
     taken = []
     for _ in range(STEPS + 1):
         began = time.process_time()
@@ -232,11 +233,17 @@ def step_seconds(backbone: Backbone | None, folder: Path) -> dict[str, Any]:
 
 
 def _step_of_ours(
-    backbone: Backbone, images: Sequence[LabelledImage], classes: tuple[str, ...], folder: Path
+    backbone: Backbone,
+    keep_stem: bool,
+    images: Sequence[LabelledImage],
+    classes: tuple[str, ...],
+    folder: Path,
 ) -> Callable[[], float]:
     snapshot = DatasetSnapshot(tuple(replace(i, side="train") for i in images), classes)
     detector = resolve(DetectorConfig(backbone, scale=1.0), snapshot)
-    config = TrainConfig(iterations=STEPS + 1, batch=1, crop_px=0, contrast="none")
+    config = TrainConfig(
+        iterations=STEPS + 1, batch=1, crop_px=0, contrast="none", keep_stem=keep_stem
+    )
     start = FOLDER / WEIGHTS if backbone == DetectorConfig().backbone else None
     run = Pupil.of(detector, config, snapshot).training(folder, "cpu", "step", start)
     for number in range(len(images)):

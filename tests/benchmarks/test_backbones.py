@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.backbones.__main__ import LINES, found, learnings, speeds, steps
+from benchmarks.backbones.__main__ import ALL, LINES, MOST, found, learnings, speeds, steps
 from benchmarks.backbones.references import REFERENCES, Torchvision, settle, torchvision_resnet50
 from benchmarks.backbones.table import table
 from benchmarks.backbones.trials import mosaic
@@ -44,14 +44,18 @@ def test_the_table_gives_seeds_ranges_ratios_of_each_image_and_parts_of_a_step()
             learned("small", 0, 0.8),
             learned("small", 1, 0.9),
             {"kind": "speed", "data": "bccd", "view": "large", "scale": 1.0, "seconds": taken},
-            {"kind": "step", "backbone": REFERENCES[0], "seconds": [8.0, 9.0, 8.0]},
-            {"kind": "step", "backbone": "small", "seconds": [0.5, 0.4, 0.6]},
+            {"kind": "step", "backbone": REFERENCES[0], "learns": ALL, "seconds": [8.0, 9.0, 8.0]},
+            {"kind": "step", "backbone": "small", "learns": MOST, "seconds": [0.5, 0.4, 0.6]},
+            {"kind": "step", "backbone": "small", "learns": ALL, "seconds": [0.8, 0.8, 1.0]},
         ]
     )
     rows = [row for row in text.splitlines() if "small" in row]
     assert rows[0].split(" | ")[4:] == ["0.850 (0.800–0.900)", "0.700", "5.0%", "7.2 |"]
     assert rows[1].split(" | ")[3:] == ["1.500", "1/22.5", "1/22.5", "1/26.2 |"]
-    assert rows[2] == "| small | 0.50 | 1/16.0 |"
+    assert rows[2:] == [
+        "| small | but the first | 0.50 | 1/16.0 |",
+        "| small | all | 0.80 | 1/10.0 |",
+    ]
 
 
 def test_what_is_done_with_these_very_settings_is_not_done_again(
@@ -74,7 +78,9 @@ def test_speed_is_measured_of_the_starter_and_of_all_that_was_learned_together(
     keys = [key for key, _ in speeds(options)]
     assert [key["view"] for key in keys] == ["working", "large"] * 2
     assert keys[0]["backbones"] == ["small", "large"]
-    assert [key["backbone"] for key, _ in steps(options)] == [REFERENCES[0], "small", "large"]
+    assert [(key["backbone"], key["learns"]) for key, _ in steps(options)] == [
+        (REFERENCES[0], ALL), ("small", MOST), ("small", ALL), ("large", MOST), ("large", ALL)
+    ]  # fmt: skip
     assert "trained" not in keys[0]  # so that lines of before are found
     options.trained = "versions/{set}"
     assert [key["trained"] for key, _ in speeds(options)] == ["versions/{set}"] * 4
