@@ -191,12 +191,7 @@ class Settings(BaseSettings):
     @field_validator("milestones", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return tuple(int(number) for number in value.split(","))
-        except ValueError as error:
-            raise ValueError("it wants numbers such as 5,10,20") from error
+        return milestones_in(value) if isinstance(value, str) else value
 
     @field_validator("milestones")
     @classmethod
@@ -335,6 +330,20 @@ class Settings(BaseSettings):
             iterations=self.iterations or training.iterations,
             contrast=CONTRASTS[self.contrast] if self.contrast else training.contrast,
         )
+
+
+def milestones_in(text: str) -> tuple[int, ...]:
+    """Return the milestones of a text such as ``5,10,20``.
+
+    Raises
+    ------
+    ValueError
+        It holds something else.
+    """
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise ValueError("it wants numbers such as 5,10,20") from error
 
 
 def require_ascending(milestones: Sequence[int]) -> tuple[int, ...]:

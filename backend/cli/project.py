@@ -88,7 +88,7 @@ def project(
         services.registry.champion(str(chosen.id)).require_finds_scale()
     changes: dict[str, Any] = {}
     if milestones is not None:
-        changes["milestones"] = _numbers(milestones)
+        changes["milestones"] = _milestones(milestones)
     if default_class is not None:
         changes["default_class"] = default_class or None
     if blind is not None:
@@ -121,8 +121,10 @@ def _cell_diameter(services: Services, project: int) -> str:
     return f"{told:g} px" if told else "found in each image"
 
 
-def _numbers(text: str) -> tuple[int, ...] | None:
+def _milestones(text: str) -> tuple[int, ...] | None:
+    from backend.settings import milestones_in
+
     try:
-        return tuple(int(number) for number in text.split(",")) if text else None
+        return milestones_in(text) if text else None
     except ValueError as error:
-        raise BadRequest(f"--milestones wants numbers such as 5,10,20, not {text!r}.") from error
+        raise BadRequest(f"--milestones cannot be {text!r}: {error}.") from error
