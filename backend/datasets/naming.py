@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 #: By which a folder of results is known: of `predict`, `preprocess apply` and `export voc`.
 RESULTS = COUNTED, MATCHED, EXPORTED = "counts.json", "contrast.csv", "export.json"
+#: So that with its suffix and a number a name stays within the 255 bytes that systems allow.
+LONGEST_STEM_BYTES = 200
 UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 
 
@@ -45,7 +47,7 @@ class UniqueNames:
 
     Two names that differ only in their suffix, in upper and lower case or in how they write an
     umlaut count as the same, since their VOC files would overwrite each other somewhere; the second
-    is given a number.
+    is given a number. What is too long is cut.
 
     Parameters
     ----------
@@ -61,7 +63,8 @@ class UniqueNames:
         """Return a stem like the one of ``name`` that was not returned before."""
         # What Label Studio or a VOC file calls an image must never lead out of the export.
         base = PureWindowsPath(PurePosixPath(name).name).name
-        wanted = UNSAFE.sub("_", PurePosixPath(base).stem).strip(". ") or "image"
+        safe = UNSAFE.sub("_", PurePosixPath(base).stem).encode("utf-8", "ignore")
+        wanted = safe[:LONGEST_STEM_BYTES].decode("utf-8", "ignore").strip(". ") or "image"
         stem, number = wanted, self._last.get(_key(wanted), 1)
         while _key(stem) in self._taken:
             number += 1

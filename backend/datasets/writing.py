@@ -29,7 +29,7 @@ _OF_VERSION = {"threshold", "classes"}
 def partial_file(path: Path) -> Iterator[Path]:
     """Give a path to write to; it takes the place of ``path`` when all went well, else it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    partial = _beside(path)
     try:
         yield partial
         partial.replace(path)
@@ -48,7 +48,7 @@ def partial_folder(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    partial = _beside(path)
     partial.mkdir()
     try:
         yield partial
@@ -57,6 +57,11 @@ def partial_folder(path: Path) -> Iterator[Path]:
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Return a path of its own for what is not whole, without the name, which may be long."""
+    return path.with_name(f".{secrets.token_hex(8)}{_PARTIAL}")
 
 
 def write_whole(path: Path, content: bytes) -> None:

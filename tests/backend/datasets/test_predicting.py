@@ -251,6 +251,18 @@ def test_an_image_that_a_mac_packed_is_known_again_where_its_name_is_written_oth
     assert not any("is called" in note for note in told.notes)
 
 
+def test_images_whose_names_are_as_long_as_may_be_are_counted_under_shorter_ones(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    names = "b" * 251 + ".png", "细" * 83 + ".png"
+    long = [save_image(tmp_path / "in" / name, seed=n) for n, name in enumerate(names)]
+    for before in (0, 2):
+        told = predict_into(tmp_path / "out", long, version_of(Crowded()))
+        assert (told.images, told.before) == (2, before)
+    counted = [row["image"] for row in rows_in(tmp_path / "out")]
+    assert counted == ["b" * 200 + ".png", "细" * 66 + ".png"]
+
+
 def version_of(detector: Crowded) -> LoadedVersion:
     return LoadedVersion(classical_version(), ContrastGroups.none(), detector)
 

@@ -10,7 +10,13 @@ from PIL import Image
 from backend.datasets.counts import CountedImage, counts_csv
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.naming import UniqueNames
-from backend.datasets.writing import as_csv, partial_file, partial_folder, require_empty
+from backend.datasets.writing import (
+    as_csv,
+    partial_file,
+    partial_folder,
+    require_empty,
+    write_whole,
+)
 from backend.errors import BadRequest
 from model.boxes import Box
 
@@ -28,6 +34,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
         write_and_be_stopped()
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["counts.csv"]
+
+
+def test_a_name_as_long_as_a_file_may_have_is_written(tmp_path: Path) -> None:
+    target = tmp_path / ("b" * 255)
+    write_whole(target, b"whole")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
+    target.unlink()
+    with partial_folder(target):
+        pass
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_half_a_character_is_written_as_its_escape() -> None:
@@ -108,6 +124,8 @@ def test_a_folder_that_was_begun_is_gone_on_with_and_another_is_refused(tmp_path
         (["a.png", "a.png", "a-2.png", "a-2.png"], ["a", "a-2", "a-2-2", "a-2-3"]),
         (["..", "", "what?.png"], ["image", "image-2", "what_"]),
         (["\u00e4.png", "a\u0308.png"], ["\u00e4", "a\u0308-2"]),
+        (["b" * 245 + ".png", "b" * 244 + ".tif"], ["b" * 200, "b" * 200 + "-2"]),
+        (["细" * 80 + ".png", "x" + "细" * 80 + ".png"], ["细" * 66, "x" + "细" * 66]),
     ],
 )
 def test_every_image_gets_a_safe_stem_of_its_own(names: list[str], stems: list[str]) -> None:
