@@ -109,12 +109,17 @@ class Connection:
 
         Raises
         ------
+        LabelStudioMissing
+            It is no address.
         LabelStudioError
             The address is another host's.
         """
         if self._browser_url and path.startswith(f"{self._browser_url}/"):
             path = self.url + path.removeprefix(self._browser_url)
-        parts = urlsplit(path)
+        try:
+            parts = urlsplit(path)
+        except ValueError as error:
+            raise LabelStudioMissing(f"Nothing lies at {path[:80]!r}: {error}.") from error
         own = urlsplit(self.url)
         if parts.scheme or parts.netloc:
             if (parts.scheme, parts.netloc) != (own.scheme, own.netloc):

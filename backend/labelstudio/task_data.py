@@ -34,7 +34,7 @@ class TaskData:
         return cls(
             sha256 if isinstance(sha256, str) else "",
             _page(data.get("page")),
-            str(data.get("name") or ""),
+            _encodable(str(data.get("name") or "")),
         )
 
     def written(self, matched: str) -> dict[str, Any]:
@@ -57,12 +57,17 @@ def address_of(task: Mapping[str, Any], data_key: str) -> str:
         As in ``LabellingInterface``.
     """
     address = _data(task).get(data_key)
-    return address if isinstance(address, str) else ""
+    return _encodable(address) if isinstance(address, str) else ""
 
 
 def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
     data = task.get("data")
     return data if isinstance(data, Mapping) else {}
+
+
+def _encodable(text: str) -> str:
+    """Return a text that can be stored and sent: of half a character, which JSON has, a mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _page(page: Any) -> int:

@@ -79,8 +79,14 @@ def _fetch(services: Services, task: Task, data_key: str) -> bytes:
 
 
 def _name(address: str) -> str:
-    """Return the file's name in an address, without the eight digits Label Studio puts before."""
-    parts = urlsplit(address)
+    """Return the file's name in an address, without the eight digits Label Studio puts before.
+
+    Empty where it is no address.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
     path = parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
     name = PurePosixPath(path).name
     prefix, dash, rest = name.partition("-")

@@ -15,6 +15,12 @@ def test_what_an_import_writes_is_what_is_read() -> None:
     assert address_of(task, "matched") == "http://x/matched.png"
 
 
+def test_half_a_character_is_read_as_a_mark() -> None:
+    task = {"id": 1, "data": {"name": "a\ud800.tif", "image": "/data/\ud800.png"}}
+    assert TaskData.of(task).name == "a?.tif"
+    assert address_of(task, "image") == "/data/?.png"
+
+
 @pytest.mark.parametrize(
     "data", [None, "x", {}, {"sha256": 5, "page": "z07", "name": None, "image": ["a"]}]
 )

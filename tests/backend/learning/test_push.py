@@ -242,13 +242,19 @@ def test_a_push_in_which_an_image_was_not_looked_at_is_not_taken_for_done(
     assert services.projects.get(project).pushed is None
 
 
-@pytest.mark.parametrize("data", [{"image": "/data/empty.png"}, {"image": ""}])
+@pytest.mark.parametrize(
+    "data", [{"image": "/data/empty.png"}, {"image": ""}, {"image": "http://[x/y.png"}]
+)
 def test_an_image_that_is_none_does_not_have_its_project_pushed_for_ever(
     services: Services, project: int, label_studio: Any, data: dict[str, str]
 ) -> None:
     given = tasks(1, 2)
     given[1]["data"] = data
-    label_studio(given, {"/data/a.png": FIELD, "/data/empty.png": b""})
+    files, elsewhere = (
+        {"/data/a.png": FIELD, "/data/empty.png": b""},
+        services.label_studio.download,
+    )
+    label_studio(given).download = lambda path: files[path] if path in files else elsewhere(path)
     assert push(services, project, CLASSICAL_ID) == 1
     assert services.projects.get(project).pushed == "classical-1+t0.5"
 

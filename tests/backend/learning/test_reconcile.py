@@ -164,6 +164,18 @@ def test_an_image_that_cannot_be_had_is_said_and_holds_up_nothing(
     assert [reason.partition(":")[0] for reason in done.unreadable] == ["task 4", "task 5"]
 
 
+def test_an_image_whose_address_is_none_is_said_and_holds_up_nothing(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    fetched = services.label_studio.download  # the real one, which is away
+    odd = {**task, "id": 5, "data": {"image": "http://[x/y.png"}}
+    odd["annotations"] = [{**task["annotations"][0], "id": 6}]
+    label_studio([odd, task]).download = fetched
+    done = reconcile(services, project)
+    assert services.annotations.known(project) == {5: 4, 6: 5}
+    assert [reason.partition(":")[0] for reason in done.unreadable] == ["task 5", "task 4"]
+
+
 def test_with_label_studio_away_what_is_known_stays(
     services: Services, project: int, correct: Any
 ) -> None:

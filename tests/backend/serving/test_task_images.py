@@ -82,6 +82,19 @@ def test_an_image_is_called_what_the_user_calls_it(
     assert stored.name == name
 
 
+@pytest.mark.parametrize("data", [{"image": "http://[x/y.png"}, {"image": "/\ud800"}, {"image": 5}])
+def test_a_kept_image_without_a_name_that_can_be_read_is_called_by_its_hash_or_what_is_left(
+    services: Services, project: int, data: dict[str, Any]
+) -> None:
+    raw = services.images.keep(png())
+
+    stored = stored_task_image(
+        services, project, {"id": 4, "data": data | {"sha256": raw}}, "image"
+    )
+
+    assert stored.name in (raw[:12], "?")
+
+
 def test_a_sha256_that_is_not_kept_here_falls_back_to_what_label_studio_shows(
     services: Services, project: int, downloads: dict[str, Any]
 ) -> None:
