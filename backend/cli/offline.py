@@ -85,7 +85,8 @@ def train(
     settings.make_home()
     registry = settings.open_registry()
     champion = _to_begin_with(start, registry, settings) if start else None
-    wanted = [name.strip() for name in classes.split(",") if name.strip()] or None
+    names = (name.strip() for name in classes.split(","))
+    wanted = list(dict.fromkeys(filter(None, names))) or None
     folder = read_folder(images, annotations, mapping, wanted, one_based, whose="--classes")
     snapshot = snapshot_of(folder, tuple(wanted or folder.classes), settings)
     version = _learn(snapshot, registry, champion, settings)

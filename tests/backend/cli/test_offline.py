@@ -215,6 +215,7 @@ def test_predict_never_writes_over_what_is_there(run: Run, cells: Path) -> None:
         (("train", "--preset", "m99"), "preset cannot be 'm99': there are default, fast, m03"),
         (("train", "--map", "Nucleus"), "OLD=NEW"),
         (("train", "--classes", "WBC"), "Unknown class Nucleus: known to --classes are WBC."),
+        (("train", "--classes", "WBC, WBC,"), "Unknown class Nucleus: known to --classes are WBC."),
         (("train", "--start", "trained-x"), "no version trained-x"),
         (("train", "--start", CLASSICAL_ID), "classical-1 has no weights to go on from"),
         (("train", "--start", STARTER_ID, "--preset", "m06"), "of another architecture"),
