@@ -319,7 +319,11 @@ def _into_folder(out: Path, entries: Iterable[Entry]) -> None:
 
 
 def _into_zip(out: Path, entries: Iterable[Entry]) -> None:
-    with partial_file(out) as partial, zipfile.ZipFile(partial, "w") as archive:
+    # A zip knows no date before 1980: a file of an instrument without a clock gets that one.
+    with (
+        partial_file(out) as partial,
+        zipfile.ZipFile(partial, "w", strict_timestamps=False) as archive,
+    ):
         for name, content in entries:
             if isinstance(content, Path):  # images are compressed as they are
                 archive.write(content, name, compress_type=zipfile.ZIP_STORED)

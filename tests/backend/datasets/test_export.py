@@ -4,6 +4,7 @@ import csv
 import errno
 import fcntl
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,16 @@ def test_images_of_one_name_do_not_overwrite_each_other(
     assert sorted(images) == ["images/A-3.tif", "images/a-2.png", "images/a.png"]
     assert stems == {Path(name).stem for name in images}
     assert len(contents) == 3
+
+
+def test_an_image_file_of_before_1980_comes_into_the_zip(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.png", corrected=[CELL])
+    os.utime(services.images.path(sha256), (0, 0))
+    export_voc(services, project, tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.getinfo("images/a.png").date_time[0] == 1980
 
 
 def test_predictions_come_along_when_asked_for_and_say_so(
