@@ -20,6 +20,7 @@ from backend.datasets.pairing import (
     shortened,
 )
 from backend.errors import BadRequest, LabelStudioMissing
+from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.labelstudio.task_data import TaskData
@@ -120,7 +121,7 @@ def import_folder(
     truth_of = _truth_of(files, annotations, done.notes)
     with locked(services.settings.home / f"importing-{project}.lock", on_wait):
         owner = services.projects.get(project)
-        drawn = [box for each in truth_of.values() for box in each.read().boxes]
+        drawn = [box for each in truth_of.values() for box in each.read(one_based=one_based).boxes]
         if annotations:
             done.notes += notes_on_mapping(mapping, Counter(box.label for box in drawn))
         boxes = [Box(*box.xyxy_px, label=mapping.get(box.label, box.label)) for box in drawn]
@@ -185,7 +186,7 @@ class _Known:
 
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> Self:
-        return cls(int(task["id"]), bool(task["annotations"]))
+        return cls(int(task["id"]), is_labelled(task))
 
 
 class _Importer:
@@ -211,7 +212,7 @@ class _Importer:
         self._left_out, self._other_names = list[str](), list[str]()
         # Label Studio's own list, not the store's: a task may have been deleted there, or made
         # by an import that was interrupted before it was noted here.
-        # Not what each was ever predicted, which is megabytes.
+        # Of each task no more than is needed stays: what it was ever predicted is megabytes.
         self._tasks = {
             (data.sha256, data.page): _Known.of(task)
             for task in services.label_studio.tasks(project.id)

@@ -92,6 +92,32 @@ def test_a_second_import_brings_nothing_twice(
     assert services.annotations.corrected_count(project) == 1
 
 
+def test_a_task_that_was_skipped_alone_gets_the_boxes_of_its_annotation(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    import_folder(services, project, folder)
+    skipped = {"id": 7, "result": [], "was_cancelled": True}
+    moment = "2026-11-24T15:00:00Z"
+    label_studio.kept[1]["annotations"].append(
+        {**skipped, "created_at": moment, "updated_at": moment}
+    )
+    xml = save_voc(folder.parent / "voc" / "a.xml", [CELL]).parent
+    done = import_folder(services, project, folder, xml)
+    assert (done.annotated, done.notes) == (1, [])
+    (annotation,) = services.annotations.corrected(project)
+    assert (annotation.task, len(annotation.result)) == (1, 1)
+
+
+def test_the_class_of_a_box_that_is_one_pixel_wide_is_checked_before_anything_comes_in(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    table = folder.parent / "boxes.csv"
+    table.write_text("a.png,4,5,20,25,Cell\nb.jpg,4,5,4,25,Dust\n")
+    with pytest.raises(BadRequest, match="Unknown class Dust"):
+        import_folder(services, project, folder, table, one_based=True)
+    assert not label_studio.kept
+
+
 def test_of_files_with_the_same_bytes_one_is_counted_and_the_other_told_at_every_import(
     services: Services, label_studio: Any, project: int, folder: Path
 ) -> None:
