@@ -17,15 +17,15 @@ from backend.learning.failures import in_words
 from backend.learning.progress import Reporter
 from backend.learning.promoting import let_the_better_serve
 from backend.learning.reconcile import gone_in_words, reconcile
-from backend.learning.snapshots import NO_CLASS, build_snapshot, frozen
-from backend.learning.taken import project_folder, run_folder, snapshot_file, take
+from backend.learning.snapshots import NO_CLASS, build_snapshot, frozen, snapshot_file
+from backend.learning.taken import project_folder, run_folder, take
 from backend.services import Services
 from backend.store.mending import is_away
 from backend.store.runs import Run
 from model.errors import NothingToLearn, TrainingCancelled
 from model.examples import FEWEST_OF_FIVE, DatasetSnapshot
 from model.learning import make_candidate
-from model.progress import part_of
+from model.progress import ignore_note, part_of
 from model.versions import GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)
@@ -93,7 +93,7 @@ def sweep(services: Services) -> None:
     """Remove what is of no use any more in the folders of runs that ended.
 
     That is what trainings left while nobody worked on them, and what the runs froze. Of each
-    project the newest that can be read stays: by that it is chosen anew which boxes are shown
+    project the newest that can be used stays: by that it is chosen anew which boxes are shown
     (``show_anew``).
     """
     kept = set[int]()
@@ -101,20 +101,11 @@ def sweep(services: Services) -> None:
         if run.is_active:
             continue
         shutil.rmtree(_working(services, run.id), ignore_errors=True)
-        snapshot = snapshot_file(services.settings, run.id)
-        if run.snapshot and run.project not in kept and _is_readable(snapshot):
+        if run.project not in kept and frozen(services, run, ignore_note):
             kept.add(run.project)
         else:
             with suppress(OSError):
-                snapshot.unlink()
-
-
-def _is_readable(snapshot: Path) -> bool:
-    try:
-        DatasetSnapshot.load(snapshot)
-    except (OSError, ValueError, KeyError):
-        return False
-    return True
+                snapshot_file(services.settings, run.id).unlink()
 
 
 def _outcome(services: Services, run: Run, waiting: Run) -> Outcome:
@@ -170,15 +161,8 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
 
 def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
     """Return what a run that was cut off froze: it learns from that, not from what came since."""
-    path = snapshot_file(services.settings, run.id)
-    if run.snapshot is None or not path.exists():
-        return None
-    try:
-        snapshot = frozen(services, run.id)
-    except (ValueError, KeyError) as error:  # such as after a power cut: it is frozen anew
-        log.warning("run.snapshot_unreadable", run=run.id, reason=str(error))
-        return None
-    return snapshot if snapshot.sha256 == run.snapshot else None
+    snapshot = frozen(services, run, lambda why: log.warning("run.frozen_anew", reason=why))
+    return snapshot if snapshot and snapshot.sha256 == run.snapshot else None
 
 
 def _overtaken_by(services: Services, waiting: Run) -> Run | None:

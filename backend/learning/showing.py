@@ -12,7 +12,6 @@ from backend.actions import Costs
 from backend.effort.costing import measured_costs, seconds_of_right
 from backend.effort.measuring import measure
 from backend.learning.snapshots import frozen
-from backend.learning.taken import snapshot_file
 from backend.learning.triggers import push_champion
 from backend.services import Services
 from model.boxes import Boolean, Float32, Float64, Int64
@@ -228,14 +227,8 @@ def fewest_from(
 def _last_frozen(
     services: Services, project: int, on_note: Callable[[str], None]
 ) -> DatasetSnapshot | None:
-    for run in services.runs.all(project):
-        if not run.snapshot or not snapshot_file(services.settings, run.id).exists():
-            continue
-        try:
-            return frozen(services, run.id)
-        except (OSError, ValueError, KeyError) as error:
-            on_note(f"what run {run.id} froze cannot be read, so it chooses nothing: {error!r}")
-    return None
+    found = (frozen(services, run, on_note) for run in services.runs.all(project))
+    return next(filter(None, found), None)
 
 
 def _least_work(

@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 from backend.effort.believing import corrected_images
 from backend.errors import NotFound
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
-from backend.learning.taken import snapshot_file
+from backend.learning.taken import run_folder
 from backend.services import Services
+from backend.settings import Settings
 from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.projects import Project
+from backend.store.runs import Run
 from model.boxes import Box
 from model.examples import DatasetSnapshot, LabelledImage, Side, content_hash, decide_sides
 from model.label_guard import NONE_USABLE, ImageLabels, guard, summary, without
@@ -87,19 +90,33 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
     return DatasetSnapshot(tuple(labelled), chosen.classes)
 
 
-def frozen(services: Services, run_id: int) -> DatasetSnapshot:
+def snapshot_file(settings: Settings, run_id: int) -> Path:
+    """Return where a run keeps what it froze."""
+    return run_folder(settings, run_id) / "snapshot.json"
+
+
+def frozen(services: Services, run: Run, on_note: OnNote) -> DatasetSnapshot | None:
     """Return what a run froze, its images where this home keeps them: it may have been moved.
 
-    Raises
-    ------
-    ValueError, KeyError
-        The file is not what a run wrote.
-    OSError
-        It cannot be read.
+    Parameters
+    ----------
+    on_note
+        Told why what it froze cannot be used, such as after a power cut.
+
+    Returns
+    -------
+    None where it froze nothing, or its file or one of the raw files is gone or cannot be read.
     """
-    snapshot = DatasetSnapshot.load(snapshot_file(services.settings, run_id))
-    here = (replace(i, path=services.images.path(i.sha256)) for i in snapshot.images)
-    return replace(snapshot, images=tuple(here))
+    path = snapshot_file(services.settings, run.id)
+    if run.snapshot is None or not path.exists():
+        return None
+    try:
+        snapshot = DatasetSnapshot.load(path)
+        here = tuple(replace(i, path=services.images.path(i.sha256)) for i in snapshot.images)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        on_note(f"what run {run.id} froze cannot be used: {type(error).__name__}: {error}")
+        return None
+    return replace(snapshot, images=here)
 
 
 def labels_of(services: Services, project: int, on_note: OnNote) -> list[ImageLabels]:

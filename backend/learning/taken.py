@@ -39,11 +39,6 @@ def run_folder(settings: Settings, run_id: int) -> Path:
     return settings.runs_folder / str(run_id)
 
 
-def snapshot_file(settings: Settings, run_id: int) -> Path:
-    """Return where a run keeps what it froze."""
-    return run_folder(settings, run_id) / "snapshot.json"
-
-
 def project_folder(settings: Settings, project: int) -> Path:
     """Return what is held while a run of a project is worked on: one at a time learns for it."""
     return settings.runs_folder / f"project-{project}"

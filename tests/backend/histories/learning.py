@@ -11,7 +11,7 @@ from rq.job import Job
 
 from backend import jobs
 from backend.learning import triggers
-from backend.learning.taken import snapshot_file
+from backend.learning.snapshots import snapshot_file
 from backend.store.runs import Run
 from model.examples import DatasetSnapshot
 from tests.backend.histories.deaths import CHANGES

@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 from backend.learning import pipeline, promoting
 from backend.learning.pipeline import learn, sweep
 from backend.learning.progress import Reporter
-from backend.learning.snapshots import build_snapshot
-from backend.learning.taken import run_folder, snapshot_file
+from backend.learning.snapshots import build_snapshot, snapshot_file
+from backend.learning.taken import run_folder
 from backend.services import Services
 from backend.store.runs import Run, State
 from model.classical import CLASSICAL_ID
@@ -308,6 +308,34 @@ def test_a_run_that_was_cut_off_after_its_promotion_ends_as_promoted_whatever_ca
     services.runs.cut_off(services.runs.get(run.id), "was killed (SIGKILL)")
     end_with(services, project, 7, "promoted")
     assert learned(services, run).state == "promoted"
+
+
+def test_a_run_that_was_cut_off_goes_on_without_an_image_whose_raw_file_is_gone_since(
+    services: Services, project: int, correct_fields: Any
+) -> None:
+    correct_fields(range(3))
+    run = cut_off(services, project)
+    gone = services.images.of_task(project, 1)
+    assert gone is not None
+    services.images.path(gone.sha256).unlink()
+    ended = learned(services, run)
+    assert ended.state == "refused", ended.message
+    assert f"{gone.name} left out: its raw file is gone; import it again" in ended.notes
+
+
+def test_of_what_runs_froze_that_stays_of_which_no_raw_file_is_gone(
+    services: Services, project: int, correct_fields: Any
+) -> None:
+    runs = []
+    for tasks in (range(3), range(3, 6)):
+        correct_fields(tasks)
+        runs.append(cut_off(services, project).id)
+        services.runs.finish(runs[-1], "cancelled")
+    gone = services.images.of_task(project, 4)
+    assert gone is not None
+    services.images.path(gone.sha256).unlink()
+    sweep(services)
+    assert [snapshot_file(services.settings, run).exists() for run in runs] == [True, False]
 
 
 def test_what_runs_froze_goes_when_they_ended_but_for_the_newest_of_each_project(

@@ -155,7 +155,7 @@ def test_a_manager_has_what_counts_shown_and_the_open_tasks_get_it(
         assert connection.lrange(f"rq:queue:{PUSH}", 0, -1) == [f"{PUSH}-1-trained-1".encode()]
 
 
-def test_a_snapshot_that_cannot_be_read_gives_way_to_the_one_before(
+def test_a_snapshot_that_cannot_be_used_gives_way_to_the_one_before(
     services: Services, project: int, version: ModelVersion, snapshot: Any
 ) -> None:
     frozen, notes = snapshot(*["inner"] * 4), list[str]()
@@ -170,13 +170,14 @@ def test_a_snapshot_that_cannot_be_read_gives_way_to_the_one_before(
             file.write_text(text)
     show_anew(services, project, notes.append)
     assert services.registry.policy("1", version).shown_from is not None
-    assert [note.split(",")[0] for note in notes[:2]] == [
-        "what run 3 froze cannot be read",
-        "what run 2 froze cannot be read",
+    assert [note.split(":")[0] for note in notes[:2]] == [
+        "what run 3 froze cannot be used",
+        "what run 2 froze cannot be used",
     ]
     before = services.registry.champion_stamp("1")
-    (run_folder(services.settings, 1) / "snapshot.json").write_text("{")
+    frozen.images[0].path.unlink()
     show_anew(services, project, notes.append)
+    assert "run 1 froze cannot be used: NotFound: No raw image" in notes[-1]
     assert services.registry.champion_stamp("1") == before
 
 

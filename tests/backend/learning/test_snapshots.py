@@ -12,8 +12,7 @@ import tifffile
 
 from backend.datasets.known import known_images
 from backend.errors import NotFound
-from backend.learning.snapshots import build_snapshot, frozen, unseen_images
-from backend.learning.taken import snapshot_file
+from backend.learning.snapshots import build_snapshot, frozen, snapshot_file, unseen_images
 from backend.services import Services
 from model.boxes import Box
 from model.examples import Side
@@ -341,11 +340,16 @@ def test_what_was_frozen_is_found_in_a_home_that_was_moved(
 ) -> None:
     correct_fields(range(5))
     before = build_snapshot(services, project, [].append)
-    before.save(snapshot_file(services.settings, 1))
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    services.runs.freeze(run.id, before.sha256, 5, [])
+    before.save(snapshot_file(services.settings, run.id))
     home = services.settings.home.rename(tmp_path / "moved")
     there = replace(services, settings=services.settings.model_copy(update={"home": home}))
 
-    after = frozen(there, 1)
+    after = frozen(there, services.runs.get(run.id), [].append)
 
+    assert after is not None
     assert after.sha256 == before.sha256
     assert all(home in image.path.parents and image.path.is_file() for image in after.images)
