@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,11 +60,14 @@ def check(
     from the boxes that look wrong; exports have them as they were drawn. Exits with 1 when a box
     looks wrong or cannot be used.
     """
+    of_folder = {"--annotations": annotations, "--map": mapping, "--one-based": one_based}
     if images is None:
-        if annotations is not None:
-            raise BadRequest("--annotations needs the folder of its images: --images DIR")
+        _refuse("needs the folder of its images: --images DIR", of_folder)
         found = _of_project(home, project)
     else:
+        _refuse(
+            "looks at a project instead of a folder: leave out --images", {"--project": project}
+        )
         found = _of_folder(images, annotations or images, mapping, one_based)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
@@ -73,6 +77,13 @@ def check(
         say(MEANT)
     if found.aside or found.unusable:
         raise typer.Exit(ODD)
+
+
+def _refuse(why: str, options: Mapping[str, object]) -> None:
+    """Refuse the first option that was given."""
+    for name, given in options.items():
+        if given not in (None, False, []):
+            raise BadRequest(f"{name} {why}")
 
 
 def _of_project(home: Path | None, project: int | None) -> LabelCheck:

@@ -135,7 +135,18 @@ def test_labels_in_order_end_well(run: Run, cells: Path) -> None:
     assert result.stdout == "5 labelled images, 30 boxes: none looks wrong\n"
 
 
-def test_voc_files_without_their_images_are_refused(run: Run, cells: Path) -> None:
-    result = run("labels", "check", "--annotations", cells / "annotations")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--annotations", "voc"), "--annotations needs the folder of its images: --images DIR"),
+        (("--map", "N=Nucleus"), "--map needs the folder"),
+        (("--one-based",), "--one-based needs the folder"),
+        (("--images", ".", "--project", "1"), "--project looks at a project instead of a folder"),
+    ],
+)
+def test_an_option_that_would_be_of_no_effect_is_refused(
+    run: Run, words: tuple[str, ...], told: str
+) -> None:
+    result = run("labels", "check", *words)
     assert result.exit_code == 2
-    assert "--images DIR" in result.stderr
+    assert told in result.stderr
