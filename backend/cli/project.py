@@ -104,10 +104,11 @@ def project(
     except QueueError as error:  # it is chosen; the open tasks get their boxes later
         warn([str(error)])
     step = services.settings.milestone_step
+    beyond = f", then every {step}" if step else ""
     typer.echo(f"Project {now.id}: {now.title}")
     typer.echo(f"  classes        {', '.join(now.classes)}")
     typer.echo(f"  default class  {now.default_class}")
-    typer.echo(f"  milestones     {', '.join(map(str, now.milestones))}, then every {step}")
+    typer.echo(f"  milestones     {', '.join(map(str, now.milestones))}{beyond}")
     typer.echo(f"  held out       {'opened without boxes' if now.blind else 'opened with boxes'}")
     typer.echo(f"  boxes shown    {'for the least work' if now.least_work else 'as counted'}")
     typer.echo(f"  cell diameter  {_cell_diameter(services, now.id)}")

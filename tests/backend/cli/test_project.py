@@ -36,6 +36,13 @@ def test_milestones_and_default_class_are_shown_changed_and_given_back(run: Run)
     assert "default class  RBC" in back
 
 
+def test_without_a_step_after_the_last_milestone_none_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYTOLOOP_MILESTONE_STEP", "0")
+    assert "milestones     3, 5, 10, 20, 40, 80\n" in run("project").stdout
+
+
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
