@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli import choosing
-from backend.cli.options import AsJson, Home, services_from
+from backend.cli.options import LARGEST_NUMBER, AsJson, Home, services_from
 from backend.columns import aligned
 from model.wording import counted
 
@@ -40,7 +40,10 @@ def register(app: typer.Typer) -> None:
 
 def effort(
     project: Annotated[
-        int | None, typer.Argument(help="Number of the project.", show_default="the only one")
+        int | None,
+        typer.Argument(
+            min=0, max=LARGEST_NUMBER, help="Number of the project.", show_default="the only one"
+        ),
     ] = None,
     as_json: AsJson = False,
     home: Home = None,

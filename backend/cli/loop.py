@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from backend.cli.options import AsJson, Home, services_from, settings_from
+from backend.cli.options import LARGEST_NUMBER, AsJson, Home, services_from, settings_from
+from backend.errors import BadRequest
 from model.wording import counted
 
 if TYPE_CHECKING:
@@ -39,11 +41,26 @@ def up(
     run_loop(settings_from(home=home, port=port, label_studio_port=label_studio_port), images)
 
 
+def _require_address(told: str) -> str:
+    try:
+        urlsplit(told)
+    except ValueError as error:
+        raise BadRequest(
+            f"--url cannot be {told!r} ({error}): give the address of a Label Studio, such as "
+            "http://127.0.0.1:8080."
+        ) from error
+    return told
+
+
 def connect(
-    project: Annotated[int, typer.Option(help="Number of the project, as in its address.")],
+    project: Annotated[
+        int,
+        typer.Option(min=0, max=LARGEST_NUMBER, help="Number of the project, as in its address."),
+    ],
     url: Annotated[
         str,
         typer.Option(
+            callback=_require_address,
             help="Address of a Label Studio that runs.",
             envvar="CYTOLOOP_LABEL_STUDIO_URL",
             show_default="the one known",

@@ -11,7 +11,16 @@ import typer
 
 from backend.cli import choosing, figures
 from backend.cli.console import progress, say, warn
-from backend.cli.options import CellDiameter, Device, Home, Map, Model, OneBased, settings_from
+from backend.cli.options import (
+    LARGEST_NUMBER,
+    CellDiameter,
+    Device,
+    Home,
+    Map,
+    Model,
+    OneBased,
+    settings_from,
+)
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -29,7 +38,11 @@ Images = Annotated[Path, typer.Option(help="Folder of the images.")]
 ChampionOf = Annotated[
     int | None,
     typer.Option(
-        "--project", help="Take the champion of this project.", show_default="see --model"
+        "--project",
+        min=0,
+        max=LARGEST_NUMBER,
+        help="Take the champion of this project.",
+        show_default="see --model",
     ),
 ]
 Annotations = Annotated[

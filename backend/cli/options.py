@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backend.errors import BadRequest, BadSetting
+from backend.numbers import NUMBERS_END
 from model.devices import has_cuda
 
 if TYPE_CHECKING:
@@ -59,8 +60,17 @@ CellDiameter = Annotated[
         show_default="found in each image",
     ),
 ]
+#: The largest number that the store may give to a project or a run.
+LARGEST_NUMBER = NUMBERS_END - 1
 ProjectId = Annotated[
-    int | None, typer.Option("--project", help="Number of the project.", show_default="the only")
+    int | None,
+    typer.Option(
+        "--project",
+        min=0,
+        max=LARGEST_NUMBER,
+        help="Number of the project.",
+        show_default="the only",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 

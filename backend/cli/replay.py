@@ -10,7 +10,7 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import progress, say, warn
-from backend.cli.options import Device, Home, Map, OneBased, settings_from
+from backend.cli.options import LARGEST_NUMBER, Device, Home, Map, OneBased, settings_from
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -40,7 +40,11 @@ def replay(
     ] = 0,
     live: Annotated[
         int | None,
-        typer.Option(help="Play in this project of the running `cytoloop up`, over HTTP."),
+        typer.Option(
+            min=0,
+            max=LARGEST_NUMBER,
+            help="Play in this project of the running `cytoloop up`, over HTTP.",
+        ),
     ] = None,
     start: Annotated[
         str | None,

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli import console
-from backend.cli.options import AsJson, Home, services_from
+from backend.cli.options import LARGEST_NUMBER, AsJson, Home, services_from
 from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.services import Services
     from backend.store.runs import Run
 
-Number = Annotated[int, typer.Argument(help="Number of the run.")]
+Number = Annotated[int, typer.Argument(min=0, max=LARGEST_NUMBER, help="Number of the run.")]
 COLUMNS = ("run", "project", "at", "attempt", "state", "done", "AP50", "left", "what")
 FOLLOW_EVERY_S = 0.5
 
@@ -32,7 +32,10 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     project: Annotated[
-        int | None, typer.Option(help="Only those of this project.", show_default="all")
+        int | None,
+        typer.Option(
+            min=0, max=LARGEST_NUMBER, help="Only those of this project.", show_default="all"
+        ),
     ] = None,
     as_json: AsJson = False,
     home: Home = None,

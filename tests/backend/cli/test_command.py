@@ -23,6 +23,7 @@ from backend.cli.console import Commands, warn
 from backend.errors import BadRequest
 from model.errors import NothingToLearn
 from preprocessing.errors import UnreadableImage
+from tests.backend.cli.conftest import Run
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = (
@@ -98,6 +99,26 @@ def test_each_command_and_option_that_is_told_of_is_there(file: str, words: str)
     known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
     assert command.name != "cytoloop", f"{file}: there is no command {words}"
     assert named <= known, f"{file}: cytoloop {words}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runs", "show"),
+        ("runs", "cancel"),
+        ("runs", "retry"),
+        ("runs", "list", "--project"),
+        ("project", "--project"),
+        ("effort",),
+        ("connect", "--project"),
+        ("evaluate", "--images", ".", "--annotations", ".", "--project"),
+        ("replay", "--images", ".", "--annotations", ".", "--out", "out", "--live"),
+    ],
+)
+def test_a_number_that_the_store_cannot_hold_is_refused(run: Run, words: tuple[str, ...]) -> None:
+    result = run(*words, 2**31)
+    assert result.exit_code == 2
+    assert "2147483647" in result.stderr
 
 
 def failing(error: BaseException) -> typer.Typer:
