@@ -44,6 +44,18 @@ class Credentials:
     webhook_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
     @classmethod
+    def load(cls, settings: Settings) -> Credentials | None:
+        """Return what :meth:`load_or_create` does, None where none were made; nothing is written.
+
+        Raises
+        ------
+        BadSetting
+            The file is there and cannot be read.
+        """
+        told = _read(settings.home / FILE_NAME)
+        return cls(**told)._but_for(settings) if told else None
+
+    @classmethod
     def load_or_create(cls, settings: Settings) -> Credentials:
         """Return the kept credentials, the settings' own words taking precedence.
 
@@ -52,18 +64,21 @@ class Credentials:
         BadSetting
             The file is there and cannot be read.
         """
-        path = settings.home / FILE_NAME
-        told = _read(path) if path.exists() else None
-        kept = cls(**(told or {}))
-        if told is None or asdict(kept).keys() - told.keys():
+        told = _read(settings.home / FILE_NAME)
+        kept = cls(**told)
+        if asdict(kept).keys() - told.keys():
             kept.save(settings.home)  # what was made now holds for all who read it from now on
+        return kept._but_for(settings)
+
+    def _but_for(self, settings: Settings) -> Credentials:
+        """Return these, the settings' own words taking precedence."""
         chosen = {
             "label_studio_token": settings.label_studio_token,
             "label_studio_url": settings.label_studio_url,
             "backend_password": settings.backend_password,
             "webhook_secret": settings.webhook_secret,
         }
-        return replace(kept, **{name: value for name, value in chosen.items() if value})
+        return replace(self, **{name: value for name, value in chosen.items() if value})
 
     @property
     def home_id(self) -> str:
@@ -80,7 +95,12 @@ class Credentials:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Return what is kept, of which all may be missing but what Label Studio keeps too."""
+    """Return what is kept, of which all may be missing but what Label Studio keeps too.
+
+    Nothing where the file is not there.
+    """
+    if not path.exists():
+        return {}
     try:
         told = dict(**json.loads(path.read_text("utf-8")))
         if missing := _OF_LABEL_STUDIO - told.keys():

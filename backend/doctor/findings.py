@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import requests
 
-from backend.credentials import FILE_NAME, Credentials
+from backend.credentials import Credentials
 from backend.labelstudio.client import LabelStudio
 from backend.running.http import TIMEOUT_S, answers
 from backend.running.lock import Holder, holder
@@ -69,8 +69,7 @@ class Patient:
     @cached_property
     def credentials(self) -> Credentials | None:
         """The passwords and tokens; None where none were made yet."""
-        there = (self.settings.home / FILE_NAME).exists()
-        return Credentials.load_or_create(self.settings) if there else None
+        return Credentials.load(self.settings)
 
     @property
     def attached(self) -> str:

@@ -53,6 +53,20 @@ def test_a_damaged_file_is_named_and_stays_as_it_is(settings: Settings, text: st
     assert path.read_text() == text
 
 
+def test_who_only_reads_makes_and_keeps_nothing(settings: Settings) -> None:
+    assert Credentials.load(settings) is None
+    assert not settings.home.exists()
+    made = Credentials.load_or_create(settings)
+    assert Credentials.load(settings) == made
+    path = settings.home / FILE_NAME
+    path.write_text(json.dumps({"password": "p", "label_studio_token": "t"}))
+    before = path.read_bytes()
+    read = Credentials.load(settings.model_copy(update={"webhook_secret": "chosen"}))
+    assert read is not None
+    assert (read.password, read.webhook_secret) == ("p", "chosen")
+    assert path.read_bytes() == before
+
+
 def test_a_secret_that_was_deleted_to_get_another_is_made_once(settings: Settings) -> None:
     made = Credentials.load_or_create(settings)
     path = settings.home / FILE_NAME
