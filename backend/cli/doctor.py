@@ -12,6 +12,7 @@ from backend.errors import BadSetting
 
 if TYPE_CHECKING:  # too slow for --help
     from collections.abc import Iterator
+    from pathlib import Path
 
     from backend.doctor.findings import Finding
 
@@ -50,7 +51,7 @@ def doctor(
         raise typer.Exit(UNWELL)
 
 
-def _findings(home: object) -> Iterator[Finding]:
+def _findings(home: Path | None) -> Iterator[Finding]:
     from backend.doctor.examining import examine
     from backend.doctor.findings import fail
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import requests
 
@@ -35,8 +36,9 @@ def projects(patient: Patient) -> Iterator[Finding]:
         return
     connected = []
     try:
+        described = {each["id"]: each for each in patient.label_studio.projects()}
         for project in known:
-            findings = list(_connection(patient, project))
+            findings = list(_connection(patient, project, described.get(project.id)))
             connected += [project] if all(f.level == "ok" for f in findings) else []
             yield from findings
     except LabelStudioError as error:
@@ -47,10 +49,18 @@ def projects(patient: Patient) -> Iterator[Finding]:
         yield _round_trip(patient, connected[0])
 
 
-def _connection(patient: Patient, project: Project) -> Iterator[Finding]:
-    studio, about = patient.label_studio, f"Project {project.id}"
-    described = {each["id"]: each for each in studio.projects()}
-    if project.id not in described:
+def _connection(
+    patient: Patient, project: Project, described: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    """Look at one project.
+
+    Parameters
+    ----------
+    described
+        As Label Studio describes it; None where it knows none of this number.
+    """
+    about = f"Project {project.id}"
+    if described is None:
         says = f"{project.title!r} is not in Label Studio any more, or its token cannot see it"
         yield warn(about, says, "Nothing, if it was deleted there; what was learned is kept.")
         return
@@ -61,7 +71,7 @@ def _connection(patient: Patient, project: Project) -> Iterator[Finding]:
     else:
         yield ok(about, f"{project.title!r}: connected")
     try:
-        LabellingInterface.parse(described[project.id]["label_config"])
+        LabellingInterface.parse(described["label_config"])
     except BadLabelConfig as error:
         says = f"{project.title!r}: its label_config cannot be used; the one of before serves"
         yield warn(about, says, str(error))

@@ -95,7 +95,14 @@ def _put(patient: Patient) -> str:
 def _same_password(patient: Patient) -> Iterator[Finding]:
     """Look whether the server that answers is the one of this home."""
     address = web_address(patient.settings)
-    if patient.metrics().ok:
+    try:
+        answer = patient.metrics()
+    except requests.RequestException as error:
+        says = f"answers at {address}, but slowly ({error})"
+        log = patient.settings.logs_folder / "web.log"
+        yield warn("Cytoloop", says, f"Look again once it has less to do, or look into {log}.")
+        return
+    if answer.ok:
         yield ok("Cytoloop", f"answers at {address}")
         return
     yield fail(

@@ -16,9 +16,11 @@ class Connected:
 
     def __init__(self, patient: Patient, label_config: str) -> None:
         self._patient, self._label_config = patient, label_config
+        self.listed = 0
 
     def projects(self) -> list[dict[str, Any]]:
-        return [{"id": 1, "label_config": self._label_config}]
+        self.listed += 1
+        return [{"id": id, "label_config": self._label_config} for id in (1, 2)]
 
     def backends(self, project: int) -> list[dict[str, Any]]:
         return [{"url": self._patient.settings.backend_address}]
@@ -27,6 +29,16 @@ class Connected:
         hook = {"is_active": True, "send_payload": True, "send_for_all_actions": True}
         secret = {SECRET_HEADER: CREDENTIALS.webhook_secret}
         return [{"url": self._patient.settings.webhook_address, "headers": secret, **hook}]
+
+
+@pytest.mark.usefixtures("project")
+def test_the_projects_are_listed_once_for_all(services: Services) -> None:
+    services.projects.ensure(2, "proj2", LABEL_CONFIG)
+    patient = Patient(services.settings)
+    studio = Connected(patient, LABEL_CONFIG)
+    patient.__dict__.update(label_studio=studio, web_answers=False)
+    assert [found.level for found in projects(patient)] == ["ok", "ok"]
+    assert studio.listed == 1
 
 
 def found_with(services: Services, label_config: str) -> list[Finding]:

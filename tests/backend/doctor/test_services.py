@@ -4,10 +4,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+import requests
 from redis import Redis
 from rq import Queue, Worker
 
-from backend.credentials import Credentials
+from backend.credentials import FILE_NAME, Credentials
 from backend.doctor import services as looking
 from backend.doctor.examining import CHECKS, examine
 from backend.doctor.findings import Finding, Patient
@@ -82,6 +83,25 @@ def test_the_worker_of_another_program_on_this_redis_is_none_of_ours(settings: S
         theirs.register_birth()
         assert only(looking.worker(Patient(settings))).says.startswith("none:")
         assert not has_worker(settings.redis_address, CREDENTIALS.home_id)
+
+
+def test_a_server_that_gives_its_metrics_too_late_is_told_to_be_slow(away: Settings) -> None:
+    def late() -> requests.Response:
+        raise requests.ReadTimeout("read timeout=2.0")
+
+    patient = Patient(away)
+    patient.__dict__.update(web_answers=True, metrics=late)
+    found = only(looking.web(patient))
+    assert (found.level, "slowly (read timeout=2.0)" in found.says) == ("warn", True)
+    assert "web.log" in found.mend
+
+
+def test_what_is_missing_of_the_credentials_is_not_written(settings: Settings) -> None:
+    settings.home.mkdir()
+    kept = settings.home / FILE_NAME
+    kept.write_text('{"password": "p", "label_studio_token": "t"}')
+    list(examine(settings))
+    assert kept.read_text() == '{"password": "p", "label_studio_token": "t"}'
 
 
 def test_a_port_that_another_program_has_is_told(settings: Settings, taken_port: int) -> None:
