@@ -15,7 +15,6 @@ from backend.learning import push as pushing
 from backend.learning.triggers import push_champions, requeue_pending, take_up, take_up_killed
 from backend.logs import configure_logging
 from backend.services import Services, build_services
-from model.errors import ModelError
 from model.threads import wait_quietly
 
 log = structlog.get_logger(__name__)
@@ -86,7 +85,7 @@ def run_worker(burst: bool = False) -> None:
 
 def _push_on(services: Services) -> None:
     """Queue the pushes that are not done; what prevents it, the poll tells and tries again."""
-    with suppress(QueueError, ModelError):
+    with suppress(QueueError):
         push_champions(services)
 
 

@@ -97,14 +97,15 @@ class Champions:
 
     def all(self) -> dict[str, tuple[Change, ...]]:
         """Return the history of each project; see :meth:`history`."""
-        stems = sorted(path.stem for path in self.folder.glob("*.json"))
-        # A copy that somebody made ("7 copy.json") is of no project.
-        return {stem: self.history(stem) for stem in stems if PROJECT_NAME.fullmatch(stem)}
+        return {project: self.history(project) for project in self._projects()}
+
+    def broken(self) -> tuple[BrokenVersion, ...]:
+        """Return what is wrong with each pointer file that cannot be read."""
+        return tuple(each for each in self._each().values() if isinstance(each, BrokenVersion))
 
     def of(self, champion: str) -> tuple[str, ...]:
-        """Return the projects that a version serves, of those that have a pointer file."""
-        histories = self.all().items()
-        return tuple(p for p, history in histories if _served(history, self.first)[-1] == champion)
+        """Return the projects that a version serves, of those that have a readable pointer file."""
+        return tuple(project for project, id in self._each().items() if id == champion)
 
     def served(self) -> set[str]:
         """Return the ids that serve a project or can be rolled back to in one."""
@@ -193,6 +194,22 @@ class Champions:
             return served[-2]
 
         return self._change(project, "rolled back", to_the_one_before)
+
+    def _projects(self) -> list[str]:
+        """Return the projects that have a pointer file, in order."""
+        stems = sorted(path.stem for path in self.folder.glob("*.json"))
+        # A copy that somebody made ("7 copy.json") is of no project.
+        return [stem for stem in stems if PROJECT_NAME.fullmatch(stem)]
+
+    def _each(self) -> dict[str, str | BrokenVersion]:
+        """Return what serves each of them, or why that cannot be told."""
+        found: dict[str, str | BrokenVersion] = {}
+        for project in self._projects():
+            try:
+                found[project] = self.current(project)
+            except BrokenVersion as error:
+                found[project] = error
+        return found
 
     def _change(
         self,

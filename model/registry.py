@@ -131,6 +131,10 @@ class Registry:
         """Return what is wrong with each version that :meth:`list` left out."""
         return tuple(error for error in self._each() if isinstance(error, BrokenVersion))
 
+    def broken_champions(self) -> tuple[BrokenVersion, ...]:
+        """Return why it cannot be told of some projects which version serves them."""
+        return self._champions.broken()
+
     def record_decision(self, version_id: str, decision: GateDecision) -> ModelVersion:
         """Keep what the gate decided, and what it saw, with the version it decided on.
 
@@ -195,7 +199,10 @@ class Registry:
         return {change.champion for changes in histories for change in changes}
 
     def champion_of(self, version_id: str) -> tuple[str, ...]:
-        """Return the projects that a version serves, of those with a champion or policy chosen."""
+        """Return the projects that a version serves, of those with a champion or policy chosen.
+
+        Not those of which it cannot be told (see :meth:`broken_champions`).
+        """
         return self._champions.of(version_id)
 
     def promoted_in(self) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ def _print(found: Status) -> None:
 def _project_lines(project: ProjectStatus) -> list[str]:
     following = f"; learns next at {project.next_milestone}" if project.next_milestone else ""
     lines = [
-        f"champion   {project.champion}",
+        f"champion   {project.champion or 'cannot be read: cytoloop models list says why'}",
         f"corrected  {counted(project.corrected, 'image')}{following}",
     ]
     for run in project.runs:

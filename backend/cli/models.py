@@ -46,7 +46,7 @@ def list_(
     """
     registry = _registry(home)
     versions = registry.list(None if project is None else str(project))
-    warn(str(error) for error in registry.broken())
+    warn(str(error) for error in (*registry.broken(), *registry.broken_champions()))
     if as_json:
         typer.echo(json.dumps([version.to_json() for version in versions], indent=1))
     else:

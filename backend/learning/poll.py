@@ -8,18 +8,21 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import structlog
 
-from backend.errors import BackendError, LabelStudioMissing
+from backend.errors import BackendError, LabelStudioError, LabelStudioMissing
 from backend.learning.reconcile import follow, name_annotators, reconcile, reconcile_changes
 from backend.learning.triggers import after_correction, push_champion, take_up_lost
 from backend.services import Services
+from backend.store import mending
 from backend.store.projects import Project
+from model.errors import ModelError
 
 log = structlog.get_logger(__name__)
 
-#: How soon a Label Studio that is away, such as while it starts, is looked for again.
+#: How soon a Label Studio that is away, such as while it starts, or a database is looked for again.
 AWAY_S = 5.0
 #: How soon a push that failed is tried again, and a project that is gone looked for; how many times
 #: later each time after that, and how late at the most.
@@ -81,6 +84,7 @@ class Poll:
         self._services = services
         self._seen: dict[int, Seen] = {}
         self._problems: dict[int, str] = {}
+        self._is_away = False
         self._pushes: defaultdict[tuple[int, str], _Again] = defaultdict(_Again)
         self._gone: defaultdict[int, _Again] = defaultdict(_Again)
 
@@ -89,28 +93,24 @@ class Poll:
 
         Returns
         -------
-        Whether all could be looked at, but for projects that are gone from a Label Studio that
-        answers: these are looked for ever more rarely.
+        Whether Label Studio and the database answered. What else is wrong with a project is not
+        mended by looking again soon; one that is gone is looked for ever more rarely.
         """
-        well: list[bool] = []
-        problem = self._try(lambda: well.extend(self._look_at_all()))
+        self._is_away = False
+        problem = self._try(self._look_at_all)
+        is_well = not self._is_away
         self._said(
             0,
             problem
             or self._try(lambda: take_up_lost(self._services))
             or self._try(lambda: name_annotators(self._services)),
         )
-        return all(well) and not problem
+        return is_well
 
-    def _look_at_all(self) -> list[bool]:
-        return [self._look_at(project) for project in self._services.projects.all(gone=True)]
-
-    def _look_at(self, project: Project) -> bool:
-        if project.gone and not self._gone[project.id].is_due:
-            return True
-        problem = self._try(lambda: self._follow(project))
-        self._said(project.id, problem)
-        return not problem or project.id in self._gone
+    def _look_at_all(self) -> None:
+        for project in self._services.projects.all(gone=True):
+            if not project.gone or self._gone[project.id].is_due:
+                self._said(project.id, self._try(partial(self._follow, project)))
 
     def _follow(self, project: Project) -> None:
         try:
@@ -160,11 +160,18 @@ class Poll:
             again.count()
 
     def _try(self, look: Callable[[], object]) -> str:
+        """Look, and return what prevented it in words."""
         try:
             look()
-        except BackendError as error:
+        except LabelStudioMissing as error:
+            return str(error)
+        except (BackendError, ModelError) as error:
+            self._is_away |= isinstance(error, LabelStudioError)
             return str(error)
         except Exception as error:  # a door: one odd project must not end the poll over all
+            self._is_away |= mending.is_away(error)
+            if said := mending.in_words(error):
+                return said
             log.exception("poll.failed")
             return f"{type(error).__name__}: {error}"
         return ""

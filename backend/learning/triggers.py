@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -11,6 +12,7 @@ from backend.learning.taken import is_taken, project_folder, run_folder
 from backend.milestones import next_milestone
 from backend.services import Services
 from backend.store.runs import Run
+from model.errors import ModelError
 
 log = structlog.get_logger(__name__)
 
@@ -176,13 +178,16 @@ def take_up_lost(services: Services) -> list[Run]:
 def push_champions(services: Services) -> None:
     """Queue each project's champion's boxes for its open tasks where they lack them.
 
+    Of a project whose champion cannot be told the poll says so.
+
     Raises
     ------
     QueueError
         When Redis cannot be reached.
     """
     for project in services.projects.all():
-        push_champion(services, project.id)
+        with suppress(ModelError):
+            push_champion(services, project.id)
 
 
 def push_champion(services: Services, project: int) -> bool:

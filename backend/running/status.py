@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from backend.effort.measuring import champion_now
 from backend.milestones import upcoming_milestones
 from backend.queue import without_password
 from backend.running.http import answers
@@ -25,7 +26,13 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class ProjectStatus:
-    """One project: its champion, what was corrected, when it learns next, and its runs."""
+    """One project: its champion, what was corrected, when it learns next, and its runs.
+
+    Parameters
+    ----------
+    champion
+        Empty where it cannot be told.
+    """
 
     id: int
     title: str
@@ -65,7 +72,7 @@ def _project(services: Services, project: Project) -> ProjectStatus:
     return ProjectStatus(
         id=project.id,
         title=project.title,
-        champion=services.registry.champion_id(str(project.id)),
+        champion=champion_now(services, project.id),
         corrected=corrected,
         next_milestone=next(upcoming_milestones(services, project, corrected), None),
         runs=tuple(run.to_json() for run in services.runs.all(project.id)),

@@ -123,6 +123,23 @@ def test_a_champion_that_cannot_be_read_is_named_and_stops_no_command(
     assert "Removed 1 version" in run("models", "prune", "--keep", 0, "--yes").stdout
 
 
+def test_a_pointer_that_cannot_be_read_hides_neither_versions_nor_other_projects(
+    run: Run, home: Path, version: str, add_project: Callable[[int], None]
+) -> None:
+    for project in (7, 8):
+        add_project(project)
+        run("models", "promote", version, "--project", project)
+    pointer = home / "registry" / "champions" / "7.json"
+    pointer.write_text("{")
+
+    listed, shown = run("models", "list"), run("status")
+    assert (listed.exit_code, shown.exit_code) == (0, 0), listed.output + shown.output
+    assert f"{pointer} cannot be read" in listed.stderr
+    assert next(line for line in listed.stdout.splitlines() if version in line).endswith(" 8")
+    assert "champion   cannot be read: cytoloop models list says why" in shown.stdout
+    assert f"champion   {version}" in shown.stdout
+
+
 def test_one_of_several_projects_must_be_named(
     run: Run, version: str, add_project: Callable[[int], None]
 ) -> None:

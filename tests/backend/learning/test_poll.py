@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from redis import Redis
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from backend.effort.measuring import measure
 from backend.errors import LabelStudioMissing
@@ -379,7 +380,7 @@ def test_one_project_that_is_gone_holds_up_no_other(
     services.projects.ensure(0, "gone", services.projects.get(project).label_config)
     project_of = recorded.project
     recorded.project = lambda id: project_of(id) if id == project else {"title": "broken"}
-    assert not poll.look()
+    assert poll.look()
     assert len(runs_of(services, project)) == 1
 
 
@@ -448,6 +449,20 @@ def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rare
     assert queued == expected
 
 
+def test_a_champion_that_cannot_be_told_is_said_once_and_is_no_reason_to_look_soon(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    label_studio(corrected(1, 2, 3, 4, 5), FILES)
+    pointer = services.settings.registry_folder / "champions" / f"{project}.json"
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text("{")
+    with capture_logs() as logs:
+        assert [poll.look() for _ in range(2)] == [True, True]
+    (said,) = [line for line in logs if line["log_level"] in ("warning", "error")]
+    assert f"{pointer} cannot be read" in said["reason"]
+    assert len(runs_of(services, project)) == 1
+
+
 def test_with_label_studio_away_the_watch_goes_on(services: Services, project: int) -> None:
     poll = Poll(services)
     assert not poll.look()
@@ -488,6 +503,9 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_watch(
             raise OperationalError("SELECT", {}, Exception("database is locked"))
 
         away.setattr(services.projects, "all", broken)
-        assert not poll.look()
+        with capture_logs() as logs:
+            assert [poll.look() for _ in range(2)] == [False, False]
+        (said,) = logs
+        assert said["reason"].startswith("The database cannot be read or written")
     assert poll.look()
     assert services.annotations.corrected_count(project) == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from backend.learning.pipeline import learn
 from backend.learning.taken import is_taken, project_folder, run_folder, take
 from backend.learning.triggers import (
     after_correction,
+    push_champions,
     requeue_pending,
     start_training,
     take_up,
@@ -19,12 +21,14 @@ from backend.learning.triggers import (
 )
 from backend.queue import JobQueue
 from backend.services import Services
-from tests.backend.conftest import LEARN
+from model.classical import classical_version
+from preprocessing.groups import ContrastGroups
+from tests.backend.conftest import LABEL_CONFIG, LEARN, PUSH
 
 
-def queued(services: Services) -> list[str]:
+def queued(services: Services, queue: str = LEARN) -> list[str]:
     with Redis.from_url(services.settings.redis_address) as connection:
-        return [job.decode() for job in connection.lrange(f"rq:queue:{LEARN}", 0, -1)]
+        return [job.decode() for job in connection.lrange(f"rq:queue:{queue}", 0, -1)]
 
 
 def send_redis_away(services: Services) -> None:
@@ -215,3 +219,16 @@ def test_a_run_that_another_process_works_on_is_left_alone(
         assert free
         assert take_up(services) == []
     assert services.runs.get(run.id).state == "running"
+
+
+def test_a_champion_that_cannot_be_told_holds_up_the_push_of_no_other_project(
+    services: Services, project: int
+) -> None:
+    services.projects.ensure(2, "proj2", LABEL_CONFIG)
+    better = replace(classical_version(), id="trained-1", kind="trained")
+    services.registry.add(better, ContrastGroups.none(), weights=None)
+    for key in ("1", "2"):
+        services.registry.promote(key, better.id)
+    (services.settings.registry_folder / "champions" / "1.json").write_text("{")
+    push_champions(services)
+    assert queued(services, PUSH) == [f"{PUSH}-2-{better.id}"]
