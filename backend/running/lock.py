@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +14,8 @@ from backend.running.errors import AlreadyRunning
 from model.atomic import try_lock
 
 FILE_NAME = "up.lock"
+#: Who asks whether a home is held shares its lock, for less than a millisecond.
+TRIES, PAUSE_S = 20, 0.01
 
 
 @dataclass(frozen=True)
@@ -35,21 +38,33 @@ def hold(home: Path, label_studio: str, dashboard: str) -> Iterator[None]:
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / FILE_NAME).open("a+", encoding="utf-8") as file:
-        if not try_lock(file.fileno()):
+        if not _is_ours(file.fileno()):
             raise AlreadyRunning(_already_running(home, _read(home)))
         file.truncate(0)
         file.write(json.dumps(asdict(Holder(os.getpid(), label_studio, dashboard))))
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def holder(home: Path) -> Holder | None:
-    """Return who holds a home; None when nobody does."""
+    """Return who holds a home; None when nobody does, or it begins or ends this instant."""
     path = home / FILE_NAME
     if not path.exists():
         return None
     with path.open("a", encoding="utf-8") as file:
-        return None if try_lock(file.fileno()) else _read(home)
+        return None if try_lock(file.fileno(), shared=True) else _read(home)
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Take the lock, also after those who ask at this moment whether it is held."""
+    for _ in range(TRIES):
+        if try_lock(descriptor):
+            return True
+        time.sleep(PAUSE_S)
+    return False
 
 
 def _read(home: Path) -> Holder | None:

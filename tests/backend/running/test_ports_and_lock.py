@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,12 +15,13 @@ import pytest
 from backend.credentials import Credentials
 from backend.running.errors import AlreadyRunning, PortBusy, ProgramMissing, RunningError
 from backend.running.label_studio import environment, program
-from backend.running.lock import hold, holder
+from backend.running.lock import FILE_NAME, hold, holder
 from backend.running.loop import run_loop
 from backend.running.ports import is_free, require_free
 from backend.running.redis import redis_service
 from backend.settings import Settings
 from benchmarks.installation import free_port
+from model.atomic import try_lock
 
 
 @pytest.fixture
@@ -96,6 +100,18 @@ def test_a_home_is_free_again_after_its_holder(tmp_path: Path):
         by = holder(tmp_path)
     assert by is not None
     assert by.label_studio == "e"
+
+
+def test_who_asks_whether_a_home_is_held_is_not_taken_for_who_holds_it(tmp_path: Path):
+    with hold(tmp_path, "a", "b"):
+        pass
+    with (tmp_path / FILE_NAME).open() as asking:
+        assert asking.read() == ""
+        assert try_lock(asking.fileno(), shared=True)
+        assert holder(tmp_path) is None
+        threading.Timer(0.03, partial(fcntl.flock, asking, fcntl.LOCK_UN)).start()
+        with hold(tmp_path, "c", "d"):
+            assert holder(tmp_path) is not None
 
 
 def test_a_label_studio_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path):
