@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from backend.datasets.counts import CountedImage, rows_of, table_of
@@ -15,6 +16,8 @@ from backend.datasets.writing import require_as_begun, require_empty, write_whol
 from backend.errors import BadRequest
 
 TABLE, KEPT = "counts.csv", COUNTED
+#: After each write none follows for so many times as long as it took.
+REST = 20
 
 Row = tuple[object, ...]
 
@@ -46,8 +49,8 @@ class Entry:
 class Counts:
     """The table of counts in a folder of results, and beside it what a second call goes on from.
 
-    Both are written anew with each image, the table first: whoever is killed between them counts
-    that image again.
+    Both are written anew with each image, the table first; where that takes long, more rarely. What
+    a killed call had not written is counted again.
 
     Parameters
     ----------
@@ -77,6 +80,7 @@ class Counts:
         if self.entries:
             require_as_begun(out / TABLE, began, how)
         self._waiting = list(self.entries)
+        self._is_behind, self._rests_until_s = False, 0.0
 
     def claim(self, file: str, sha256: str | None = None) -> str | None:
         """Return the stem of an image that is counted, None for a new one; each stem but once.
@@ -109,8 +113,15 @@ class Counts:
         rows = tuple(rows_of(image, self._classes))
         entry = Entry(file, sha256, len(image.boxes), image.flags, rows)
         self.entries[stem] = entry
-        self.write()
+        self._is_behind = True
+        if monotonic() >= self._rests_until_s:
+            self.write()
         return entry
+
+    def catch_up(self) -> None:
+        """Write what is not written yet."""
+        if self._is_behind:
+            self.write()
 
     def forget_left_out(self, file: str) -> None:
         """Forget the rows of a file that could not be counted: it is looked at anew."""
@@ -123,10 +134,14 @@ class Counts:
 
     def write(self) -> None:
         """Write the table of all images, and what a second call goes on from."""
+        began_s = monotonic()
         rows = [row for entry in self.entries.values() for row in entry.rows]
         left_out = [row for each in self._left_out.values() for row in each]
         write_whole(self._out / TABLE, table_of(rows + left_out))
         self._keep()
+        ended_s = monotonic()
+        self._is_behind = False
+        self._rests_until_s = ended_s + REST * (ended_s - began_s)
 
     def _keep(self) -> None:
         images = {stem: vars(entry) for stem, entry in self.entries.items()}

@@ -6,7 +6,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 
 from backend.datasets.counting import TABLE, Counts, Entry
@@ -32,6 +31,7 @@ from model.loaded import LoadedVersion
 from model.policy import Policy
 from model.wording import LIMIT_REACHED, Naming, first_of
 from preprocessing.decoding import is_turned
+from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord
 
 ANNOTATIONS, DRAWN = "annotations", "drawn"
@@ -120,8 +120,8 @@ def predict_into(
 ) -> Predicted:
     """Write each image's VOC file, its picture with boxes, and the counts of all.
 
-    An image is counted as soon as its files are there. One that an earlier call has counted stays
-    as it is, while its VOC file is there.
+    An image that an earlier call has counted stays as it is, while its VOC file is there; so does
+    what is done where this call is stopped.
 
     Parameters
     ----------
@@ -141,10 +141,13 @@ def predict_into(
     """
     with alone_in(out):
         results = _Results(out, loaded, default_class, scores)
-        for done, path in enumerate(files):
-            if advance:
-                advance(done / len(files), path.name)
-            results.take(path)
+        try:
+            for done, path in enumerate(files):
+                if advance:
+                    advance(done / len(files), path.name)
+                results.take(path)
+        finally:
+            results.catch_up()
         return results.told()
 
 
@@ -163,7 +166,10 @@ class _Results:
         self._out, self._loaded = out, loaded
         self._default_class, self._scores = default_class, scores
         self._counts = Counts(out, how, classes)
-        self._names = UniqueNames(self._counts.entries)
+        entries = self._counts.entries
+        #: The stem under which each file was counted first, by its sha256.
+        self._first_of = {entry.sha256: stem for stem, entry in reversed(entries.items())}
+        self._names = UniqueNames(entries)
         self._notes, self._entries, self._before = list[str](), list[Entry](), 0
         self._reader, self._turned = ImageReader(), list[str]()
         #: The stems of the images at which the detector failed.
@@ -194,13 +200,17 @@ class _Results:
                 return
         name = self._named(path, stem)
         self._entries.append(entry)
-        if is_turned(path):
+        if _is_turned(path):
             self._turned.append(name)
         for flag in entry.flags:
             if flag.startswith(LIMIT_REACHED):
                 self._limited[flag].append(name)
             elif flag.startswith(SAME_FILE):
                 self._twins.append(f"{name} ({flag.removeprefix(SAME_FILE)})")
+
+    def catch_up(self) -> None:
+        """Write the counts of what is done."""
+        self._counts.catch_up()
 
     def _leave_out(self, path: Path, stem: str | None) -> None:
         """Give an image its rows, unless an earlier call counted it."""
@@ -232,11 +242,10 @@ class _Results:
 
     def _flag_of_twin(self, stem: str, sha256: str) -> tuple[str, ...]:
         """Return the flag of an image whose file was counted before under another name."""
-        entries = self._counts.entries
-        for other in takewhile(lambda other: other != stem, entries):  # the first has no flag
-            if entries[other].sha256 == sha256:
-                return (f"{SAME_FILE}{other}{Path(entries[other].file).suffix}",)
-        return ()
+        first = self._first_of.setdefault(sha256, stem)
+        if first == stem:
+            return ()
+        return (f"{SAME_FILE}{first}{Path(self._counts.entries[first].file).suffix}",)
 
     def told(self) -> Predicted:
         """Say what became of the images that were taken."""
@@ -259,6 +268,13 @@ class _Results:
         images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
         others = len(self._counts.entries) - images
         return Predicted(images, self._before, len(self._reader.left_out), cells, notes, others)
+
+
+def _is_turned(path: Path) -> bool:
+    try:
+        return is_turned(path)
+    except UnreadableImage:  # gone since, such as with its share: it is counted all the same
+        return False
 
 
 def _twins_note(twins: Sequence[str]) -> list[str]:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from backend.datasets import counting
 from backend.datasets.counting import KEPT, TABLE
 from backend.datasets.predicting import gather, predict_into
 from backend.datasets.writing import alone_in
@@ -35,8 +38,10 @@ class Crowded:
     stopped_at: int = 0
     by: BaseException = field(default_factory=KeyboardInterrupt)
     looked_at: int = 0
+    before_each: Callable[[], object] = lambda: None
 
     def detect(self, images: Sequence[Prepared]) -> list[Detections]:
+        self.before_each()
         self.looked_at += 1
         if self.looked_at == self.stopped_at:
             raise self.by
@@ -306,6 +311,29 @@ def test_what_was_done_before_a_stop_is_counted(stopped: Path) -> None:
             ("0.png", "1"),
             ("1.png", "1"),
         ]
+
+
+@pytest.mark.parametrize("stopped_at", [0, 5])
+def test_counts_that_take_long_to_write_are_not_written_with_each_image(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: int
+) -> None:
+    monkeypatch.setattr(counting, "monotonic", itertools.count().__next__)  # a second for a write
+    (out := tmp_path / "out").mkdir()
+    seen = list[int]()
+    crowded = Crowded(stopped_at=stopped_at)
+    crowded.before_each = lambda: seen.append(len(rows_in(out)) if (out / TABLE).exists() else 0)
+    with suppress(KeyboardInterrupt):
+        predict_into(out, files, version_of(crowded))
+    assert seen == [0, 1, 1, 1, 1]
+    assert len(rows_in(out)) == (4 if stopped_at else 5)
+
+
+def test_an_image_whose_share_drops_after_it_was_read_is_counted(
+    files: list[Path], tmp_path: Path
+) -> None:
+    crowded = Crowded(before_each=lambda: files[0].unlink(missing_ok=True))
+    told = predict_into(tmp_path / "out", files, version_of(crowded))
+    assert (told.images, told.left_out) == (5, 0)
 
 
 def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
