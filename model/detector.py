@@ -23,7 +23,7 @@ from model.backbones import ImageNet, build_backbone, folded
 from model.boxes import Detections
 from model.config import DetectorConfig, TrainConfig
 from model.detecting import as_detections
-from model.errors import BrokenVersion, NoSuchDevice
+from model.errors import BrokenVersion, NoSuchDevice, out_of_memory
 from model.heads import classify
 from model.pooling import BINS, RegionPool
 from model.proposals import propose
@@ -224,10 +224,14 @@ def load_detector(
     ------
     BrokenVersion
         When the file is missing or truncated, or its weights are of another architecture.
+    MemoryError
+        When there is too little memory to load them.
     """
-    module = build(config, classes)
     try:
+        module = build(config, classes)
         module.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
+        if out_of_memory(error):
+            raise MemoryError(f"{path} cannot be loaded: {error}") from error
         raise BrokenVersion(f"{path} holds no weights of this detector: {error}") from error
     return TorchDetector(module, config, classes, device)

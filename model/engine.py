@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from model.boxes import Detections
 from model.config import DetectorConfig
 from model.detecting import as_detections
-from model.errors import BrokenVersion
+from model.errors import BrokenVersion, out_of_memory
 from preprocessing.prepare import Prepared
 
 #: What goes into an exported detector and what comes out; see ``model.graph.Graph.forward``.
@@ -27,8 +29,6 @@ _ITS_ERRORS = tuple(
     for one in vars(onnxruntime_pybind11_state).values()
     if isinstance(one, type) and issubclass(one, Exception)
 )
-#: How it says that memory ran out.
-_FULL = "allocate memory"
 
 
 class OnnxDetector:
@@ -50,6 +50,8 @@ class OnnxDetector:
     ------
     BrokenVersion
         When the file is missing or truncated, or is no detector of ours.
+    MemoryError
+        When there is too little memory to load it.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class OnnxDetector:
         try:
             boxes, scores, labels, cut = self._session.run(OUTPUTS, taken)
         except _ITS_ERRORS as error:
-            raise (MemoryError if _FULL in str(error) else RuntimeError)(str(error)) from error
+            raise (MemoryError if out_of_memory(error) else RuntimeError)(str(error)) from error
         return as_detections(boxes, scores, labels, cut, self.config, self.classes)
 
 
@@ -98,15 +100,29 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@cache
+def _share_memory() -> None:
+    """Keep one arena for all detectors of this process; each would keep its own for ever."""
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    with suppress(*_ITS_ERRORS):  # there is one: another thread was sooner
+        onnxruntime.create_and_register_allocator(info, None)
+
+
 def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    _share_memory()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS_ONLY
     # Threads that wait by spinning would take the CPU from the training beside them.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common class, and each means the same here
+        if out_of_memory(error):
+            raise MemoryError(f"{path} cannot be loaded: {error}") from error
         raise BrokenVersion(f"{path} holds no exported detector: {error}") from error
     takes, gives = (
         tuple(node.name for node in nodes)

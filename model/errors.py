@@ -1,5 +1,21 @@
 """What can go wrong with a model."""
 
+#: What is said where no error of its own is raised: by the kernel, the allocators of C++, PyTorch
+#: and onnxruntime, CUDA, cuBLAS and oneDNN, which computes the convolutions on a CPU.
+_FULL = (
+    "allocate memory",
+    "bad_alloc",
+    "out of memory",
+    "ALLOC_FAILED",
+    "could not create a primitive",
+    "could not create a memory",
+)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that memory ran out, the processor's or the GPU's."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _FULL)
+
 
 class ModelError(Exception):
     """Base of this package's errors; the message says what to do."""

@@ -11,24 +11,8 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from model.data import Example
+from model.errors import out_of_memory
 from model.parallel import ALONE, Ranks
-
-# What is said where no error of its own is raised, by the allocator, CUDA, cuBLAS and oneDNN,
-# which computes the convolutions on a CPU.
-_FULL = (
-    "can't allocate memory",
-    "out of memory",
-    "ALLOC_FAILED",
-    "could not create a primitive",
-    "could not create a memory",
-)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Tell whether an error says that memory ran out, the processor's or the GPU's."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
-    )
 
 
 def gradient(

@@ -19,8 +19,8 @@ from model.batches import Batches, Source
 from model.config import TrainConfig
 from model.data import Example
 from model.detector import on_device
-from model.errors import MemoryTooSmall, TrainingDiverged
-from model.gradients import gradient, out_of_memory
+from model.errors import MemoryTooSmall, TrainingDiverged, out_of_memory
+from model.gradients import gradient
 from model.looks import Look, Looks
 from model.parallel import ALONE, Ranks
 from model.progress import OnProgress, Progress, ignore

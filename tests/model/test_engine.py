@@ -1,4 +1,7 @@
-"""What onnxruntime raises while an exported detector looks is told as others' errors are."""
+"""What onnxruntime raises is told as others' errors are, and it keeps memory but once."""
+
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -6,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from model.config import DetectorConfig
+from model.detector import load_detector
 from model.engine import FLOOR, INPUT, OUTPUTS, OnnxDetector
 from preprocessing.prepare import Prepared
 
@@ -44,3 +48,48 @@ def test_any_other_failure_is_an_error_while_it_ran(tmp_path):
     detector = failing(tmp_path / "model.onnx", "Reshape", [7, 7])
     with pytest.raises(RuntimeError, match="Reshape"):
         detector.detect([IMAGE])
+
+
+@pytest.mark.parametrize(
+    "said", ["std::bad_alloc", "pthread_create failed: Cannot allocate memory"]
+)
+def test_memory_too_small_for_loading_is_not_told_as_a_broken_version(tmp_path, monkeypatch, said):
+    def full(*_, **__):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("model.engine.onnxruntime.InferenceSession", full)
+    monkeypatch.setattr("model.detector.build", full)
+    with pytest.raises(MemoryError, match=said):
+        OnnxDetector(tmp_path / "model.onnx", DetectorConfig(), ("cell",))
+    with pytest.raises(MemoryError, match=said):
+        load_detector(tmp_path / "weights.safetensors", DetectorConfig(), ("cell",), "cpu")
+
+
+def test_several_detectors_share_the_memory_that_they_keep():
+    """In a process of its own: what others left free here could be taken."""
+    script = """
+import os
+import numpy as np
+from model.engine import OnnxDetector
+from model.starter import FOLDER
+from model.version_folder import read_version
+from preprocessing.prepare import Prepared
+
+def held():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+pixels = np.zeros((1024, 1024), np.float32)
+image = Prepared(pixels, 1.0, "all", 0.0, (), *pixels.shape)
+kept = []
+for _ in range(3):
+    config = read_version(FOLDER).detector
+    kept.append(OnnxDetector(FOLDER / "model.onnx", config, ("cell",), threads=1))
+    kept[-1].detect([image])
+    print(held())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    first, _, third = map(int, done.stdout.split())
+    assert third - first < 60
