@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backend.errors import BadLabelConfig
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.store.projects import Project
@@ -26,8 +27,18 @@ _ORDER = {"sampling": "Uniform sampling"}
 
 
 def make_project(services: Services, title: str) -> Project:
-    """Make a project in Label Studio with the configured labels, known to the store."""
-    label_config = services.settings.label_config.read_text("utf-8")
+    """Make a project in Label Studio with the configured labels, known to the store.
+
+    Raises
+    ------
+    BadLabelConfig
+        The configured file is no text, or its labels are not boxes on an image.
+    """
+    file = services.settings.label_config
+    try:
+        label_config = file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadLabelConfig(f"{file} cannot be read ({error}): save it as UTF-8.") from error
     LabellingInterface.parse(label_config)
     id = services.label_studio.create_project(title, label_config, **PROJECT_SETTINGS, **_ORDER)
     return services.projects.ensure(id, title, label_config)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.datasets.pairing import find_images
+from backend.errors import BadSetting
 from backend.services import Services
 from backend.store.projects import Project
 from model.atomic import write_json
@@ -40,9 +41,21 @@ class Alike:
 
 
 def known_folders(home: Path) -> dict[str, int]:
-    """Return the project of each folder that was opened, by its absolute path, the newest last."""
+    """Return the project of each folder that was opened, by its absolute path, the newest last.
+
+    Raises
+    ------
+    BadSetting
+        The file that keeps them is damaged.
+    """
     path = home / FOLDERS_FILE
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+    try:
+        kept = dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+        return {folder: int(project) for folder, project in kept.items()}
+    except (ValueError, TypeError) as error:
+        raise BadSetting(
+            f"{path} cannot be read ({error}): delete it; then name each folder anew by --images."
+        ) from error
 
 
 def keep_folder(home: Path, folder: Path, project: int) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.errors import BadRequest, LabelStudioError
+from backend.errors import BadLabelConfig, BadRequest, BadSetting, LabelStudioError
+from backend.running.attach import make_project
 from backend.running.errors import ServiceFailed
+from backend.running.folders import FOLDERS_FILE, known_folders
 from backend.running.loop import run_loop
 from backend.running.projects import DEMO_TITLE, open_projects
 from backend.running.terminal import Terminal
@@ -251,6 +253,23 @@ def test_projects_of_folders_that_a_lost_store_lacks_are_attached_again(
         assert opened(services) == [1]
     assert [project.id for project in services.projects.all()] == [1]
     assert len(studio.titles) == len(studio.imported) == 1
+
+
+@pytest.mark.parametrize("kept", ["{", "[1]", '{"/plates": "one"}', "\xff"])
+def test_folders_that_cannot_be_read_are_told_with_their_file(tmp_path: Path, kept: str) -> None:
+    (tmp_path / FOLDERS_FILE).write_text(kept, "latin-1")
+    with pytest.raises(BadSetting, match=rf"{FOLDERS_FILE} cannot be read .*: delete it"):
+        known_folders(tmp_path)
+
+
+def test_labels_that_are_no_utf_8_are_told_with_their_file(
+    services: Services, studio: Studio, tmp_path: Path
+) -> None:
+    file = tmp_path / "labels.xml"
+    file.write_text(LABEL_CONFIG.replace("Debris", "Trümmer"), "latin-1")
+    other = replace(services, settings=services.settings.model_copy(update={"label_config": file}))
+    with pytest.raises(BadLabelConfig, match=r"labels\.xml cannot be read .*: save it as UTF-8"):
+        make_project(other, "cells")
 
 
 def test_a_folder_that_was_moved_goes_on_with_its_project(
