@@ -30,7 +30,7 @@ PORTS_FILE = "ports.json"
 PORTS = ("port", "label_studio_port")
 #: An address to listen on, and none to ask at.
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
-_RELATIVE_SQLITE = re.compile(r"(?P<dialect>sqlite(\+\w+)?):///(?!/|:memory:|file:)(?P<file>.+)")
+_SQLITE = re.compile(r"(?P<dialect>sqlite(\+\w+)?)://(/(?P<file>.*))?")
 #: Never told, not even where they cannot be used.
 _SECRETS = ("backend_password", "webhook_secret", "redis_url")
 
@@ -144,6 +144,10 @@ class Settings(BaseSettings):
     @field_validator("backend_url", "browser_url", "label_studio_url", "label_studio_browser_url")
     @classmethod
     def _without_slash(cls, value: str) -> str:
+        try:
+            urlsplit(value).port  # noqa: B018 - raises where it is none
+        except ValueError as error:
+            raise ValueError(f"it is no address such as http://127.0.0.1:8080 ({error})") from error
         return value.rstrip("/")
 
     @field_validator("backend_user", "backend_password", "webhook_secret")
@@ -179,14 +183,19 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _of_one_file(cls, value: str, info: ValidationInfo) -> str:
-        if relative := _RELATIVE_SQLITE.fullmatch(value):
-            here, home = Path.cwd(), info.data.get("home", Path("/HOME"))
-            folder = here if (here / relative["file"]).exists() else home
+        named = _SQLITE.fullmatch(value)
+        if named is None or (file := named["file"] or "").startswith("/"):
+            return value
+        if not file or file.startswith((":memory:", "file:")):
             raise ValueError(
-                "each command would look for it in the folder where it is called, the loop in the "
-                f"home: write {relative['dialect']}:///{folder / relative['file']}"
+                f"it is one file for all processes: write {named['dialect']}:////data/cytoloop.db"
             )
-        return value
+        here, home = Path.cwd(), info.data.get("home", Path("/HOME"))
+        folder = here if (here / file).exists() else home
+        raise ValueError(
+            "each command would look for it in the folder where it is called, the loop in the "
+            f"home: write {named['dialect']}:///{folder / file}"
+        )
 
     @field_validator("milestones", mode="before")
     @classmethod
@@ -225,7 +234,10 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        try:
+            return value.expanduser().resolve()
+        except RuntimeError as error:
+            raise ValueError("nobody of that name has a folder here") from error
 
     @model_validator(mode="after")
     def _on_the_ports_of_its_home(self) -> Self:

@@ -39,6 +39,12 @@ from preprocessing.contrast import ContrastConfig
         ("BACKEND_PASSWORD", "Zählwerk", "cannot be what it is: .* ASCII"),
         ("BACKEND_USER", "lab:anna", "colon"),
         ("FIRST_VERSION", "trained-1", f"'{STARTER_ID}' or 'classical-1'"),
+        ("HOME", "~nosuch/cells", "nobody of that name has a folder here"),
+        ("BACKEND_URL", "http://[x", r"it is no address .* \(Invalid IPv6 URL\)"),
+        ("LABEL_STUDIO_URL", "http://lab:eight", "it is no address .*Port could not be cast"),
+        ("DATABASE_URL", "sqlite://", "write sqlite:////data/cytoloop.db"),
+        ("DATABASE_URL", "sqlite:///:memory:", "it is one file for all processes"),
+        ("DATABASE_URL", "sqlite+pysqlite:///file:/a.db?uri=true", r"write sqlite\+pysqlite:////"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named_with_what_it_may_be(
@@ -77,8 +83,7 @@ def test_a_database_that_would_be_another_in_each_folder_is_refused(tmp_path: Pa
     there = f"sqlite:///{tmp_path / 'data' / 'loop.db'}"
     with pytest.raises(BadSetting, match=f"the loop in the home: write {there}"):
         Settings(home=tmp_path, database_url="sqlite:///data/loop.db")
-    uri = f"sqlite:///file:{tmp_path}/loop.db?uri=true"
-    for url in (there, uri, "postgresql+psycopg://lab@localhost/cells"):
+    for url in (there, "postgresql+psycopg://lab@localhost/cells"):
         assert Settings(home=tmp_path, database_url=url).database_address == url
 
 
