@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 #: How what is told of a limit begins, in whatever it is written. Kept predictions, annotations and
 #: ``counts.json`` are known again by it: these words stay.
 LIMIT_REACHED = "limit reached"
+#: Of more names, or lines, the first are told and how many there are.
+NAMED_AT_MOST = 5
 # Several places lie on each cell, and the best are looked at: smaller images reach it as well.
 _CROWDED = (
     "more places look like cells than are looked at, so a few cells may be missing: look for cells "
@@ -42,8 +44,23 @@ class Naming(str):
         sentence.brief = brief
         return sentence
 
+    @classmethod
+    def of(
+        cls, names: Sequence[str], before: str = "", after: str = "", most: int = NAMED_AT_MOST
+    ) -> Naming:
+        """Return a sentence that is names between words, of which people are shown the first."""
+        whole, brief = ", ".join(names), shortened(names, most)
+        return cls(f"{before}{whole}{after}", f"{before}{brief}{after}")
 
-def first_of(lines: Sequence[str], most: int = 5) -> list[str]:
+
+def shortened(names: Iterable[str], most: int = NAMED_AT_MOST) -> str:
+    """Return the first names and how many more there are."""
+    all_names = list(names)
+    more = len(all_names) - most
+    return ", ".join(all_names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def first_of(lines: Sequence[str], most: int = NAMED_AT_MOST) -> list[str]:
     """Return the first of many lines, brief, and a last that says how many more there are."""
     more = len(lines) - most
     shown = [line.brief if isinstance(line, Naming) else line for line in lines[:most]]

@@ -66,7 +66,7 @@ def fit(
     Each group gets a template.
     """
     from backend.datasets.contrast import fit_folder, picture_of
-    from backend.datasets.pairing import find_images, others_in
+    from backend.datasets.finding import find_images, others_in
     from backend.datasets.pictures import write_picture
     from backend.datasets.writing import partial_file
 
@@ -112,7 +112,7 @@ def apply(
     Beside them contrast.csv tells of each its group, distance and flags.
     """
     from backend.datasets.contrast import TABLE, match_into
-    from backend.datasets.pairing import find_images, others_in
+    from backend.datasets.finding import find_images, others_in
     from preprocessing.groups import ContrastGroups
 
     if bits not in (8, 16):

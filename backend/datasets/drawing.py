@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from model.boxes import Box
-from preprocessing.images import Grey, encode_png, to_display
+from preprocessing.arrays import Grey
+from preprocessing.images import encode_png, to_display
 
 #: One for each class in turn: apart from one another also for the colour-blind (Okabe & Ito 2008).
 COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")

@@ -17,7 +17,7 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 #: past the border is less.
 LEAST_INSIDE = 0.5
 #: Boxes of one annotation that people are shown of those with one fate.
-NAMED_AT_MOST = 3
+BOXES_NAMED = 3
 
 #: What became of boxes, after their names: of one, and of several.
 Fate = tuple[str, str]
@@ -133,9 +133,7 @@ def of_annotation(title: str, notes: Iterable[str]) -> tuple[str, ...]:
 def _alike(fate: Fate, names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"{names[0]} {fate[0]}"
-    first, more = ", ".join(names[:NAMED_AT_MOST]), len(names) - NAMED_AT_MOST
-    brief = f"{first} and {more} more" if more > 0 else first
-    return Naming(f"{', '.join(names)} {fate[1]}", f"{brief} {fate[1]}")
+    return Naming.of(names, after=f" {fate[1]}", most=BOXES_NAMED)
 
 
 def _left_out(why: str) -> Fate:

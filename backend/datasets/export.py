@@ -14,7 +14,6 @@ from backend.datasets.counts import counts_csv
 from backend.datasets.drawn import EDGES
 from backend.datasets.known import SKIPPED, KnownImage, known_images
 from backend.datasets.naming import EXPORTED
-from backend.datasets.pairing import shortened
 from backend.datasets.rawfiles import page_as_tiff, told_of, turned_note
 from backend.datasets.voc import voc_bytes
 from backend.datasets.writing import as_csv, partial_file, partial_folder, write_whole
@@ -22,7 +21,7 @@ from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.boxes import Box
 from model.label_guard import SetAside, summary
-from model.wording import counted, first_of
+from model.wording import counted, first_of, shortened
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,26 +10,16 @@ from pathlib import Path
 
 from backend.datasets.classes import check_classes, classes_of, notes_on_alike, notes_on_mapping
 from backend.datasets.drawn import Truth
+from backend.datasets.finding import find_annotations, find_images, others_in
 from backend.datasets.naming import composed
-from backend.datasets.pairing import (
-    NAMED_AT_MOST,
-    TruthSource,
-    find_annotations,
-    find_images,
-    others_in,
-    pair,
-    shortened,
-)
+from backend.datasets.pairing import TruthSource, pair
+from backend.datasets.reading import ImageReader
 from backend.errors import BadRequest
 from model.boxes import Box
 from model.examples import LabelledImage
 from model.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, without
 from model.wording import Naming, counted, first_of
-from preprocessing.errors import UnreadableImage
-from preprocessing.images import ImageRecord, read_image
-
-#: Images that people are shown of those left out for one reason.
-LEFT_OUT_NAMED = 20
+from preprocessing.images import ImageRecord
 
 
 @dataclass(frozen=True)
@@ -136,57 +126,8 @@ def labelled_folder(
     return folder
 
 
-class ImageReader:
-    """Reads one image after the other, and keeps what is to be told of them."""
-
-    def __init__(self) -> None:
-        #: Why an image is left out, by its path.
-        self.left_out: dict[Path, str] = {}
-        self._stacks: list[str] = []
-
-    def read(self, path: Path) -> ImageRecord | None:
-        """Read the first page of an image; None when it cannot be read, and is left out."""
-        try:
-            record = read_image(path)
-        except UnreadableImage as error:
-            self.left_out[path] = str(error).removeprefix(f"{path.name}: ")
-            return None
-        if record.pages > 1:
-            self._stacks.append(path.name)
-        return record
-
-    @property
-    def notes(self) -> list[str]:
-        """What was left out, and of what the first page was taken: a ``Naming`` for all alike."""
-        names = defaultdict[str, list[str]](list)
-        for path, why in self.left_out.items():
-            names[why].append(path.name)
-        notes: list[str] = [
-            _naming(each, LEFT_OUT_NAMED, after=f" left out: {why}") for why, each in names.items()
-        ]
-        if stacks := self._stacks:
-            several = f"{counted(len(stacks), 'image')} with several pages, of which the first is"
-            notes.append(_naming(stacks, NAMED_AT_MOST, before=f"{several} taken: "))
-        return notes
-
-
-def _naming(names: Sequence[str], most: int, before: str = "", after: str = "") -> Naming:
-    whole, brief = ", ".join(names), shortened(names, most)
-    return Naming(f"{before}{whole}{after}", f"{before}{brief}{after}")
-
-
 def _from_one(box: Box) -> Box:
     return replace(box, xmin=box.xmin + 1, ymin=box.ymin + 1)
-
-
-def left_out_flag(why: str) -> str:
-    """Return the flag of an image that is left out: the cause, since advice is for who calls."""
-    return f"left out: {why.partition(';')[0]}"
-
-
-def page_flags(record: ImageRecord) -> tuple[str, ...]:
-    """Return the flag of the first page of several, of which the others are not looked at."""
-    return (f"first of {record.pages} pages",) if record.pages > 1 else ()
 
 
 def read_truth(
@@ -260,7 +201,7 @@ class _Reading:
         notes = notes_on_mapping(self.mapping, self.drawn) + notes_on_alike(classes_of(boxes))
         if empty := [image.name for image in self.kept.values() if not image.boxes]:
             what = f"{counted(len(empty), 'image')} without a box, taken as without cells"
-            notes.append(_naming(empty, NAMED_AT_MOST, before=f"{what}: "))
+            notes.append(Naming.of(empty, before=f"{what}: "))
         return notes
 
 

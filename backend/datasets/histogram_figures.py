@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from preprocessing.groups import ContrastGroups
-from preprocessing.images import Grey, ImageRecord, encode_png, to_display
+from preprocessing.arrays import Grey
+from preprocessing.images import ImageRecord, encode_png, to_display
 from preprocessing.prepare import prepare
 
 PANEL_PX, PAD_PX, TITLE_PX, TEXT_PX = 320, 16, 26, 15

@@ -9,16 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from backend.datasets.classes import check_classes, classes_of, notes_on_alike, notes_on_mapping
+from backend.datasets.finding import find_annotations, find_images, others_in
 from backend.datasets.folder import read_truth
 from backend.datasets.labels import with_classes
-from backend.datasets.pairing import (
-    TruthSource,
-    find_annotations,
-    find_images,
-    others_in,
-    pair,
-    shortened,
-)
+from backend.datasets.pairing import TruthSource, pair
 from backend.errors import BadRequest, LabelStudioMissing
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
@@ -32,6 +26,7 @@ from backend.store.projects import Project
 from model.atomic import locked
 from model.boxes import Box
 from model.label_guard import NONE_USABLE
+from model.wording import shortened
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, encode_png, read_image, to_display
 
@@ -325,8 +320,8 @@ class _Importer:
         self._services.label_studio.create_annotation(task, regions)
         made: list[dict[str, Any]] = self._services.label_studio.task(task)["annotations"]
         for values in made:
-            values = {"project": self._project, "task": task, **values}
-            self._services.annotations.record(Annotation.from_label_studio(values))
+            annotation = Annotation.from_label_studio(values, self._project, task)
+            self._services.annotations.record(annotation)
         self._done.annotated += 1
         return bool(made)
 

@@ -11,25 +11,18 @@ from pathlib import Path
 from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
-from backend.datasets.folder import ImageReader, page_flags
+from backend.datasets.finding import Others, find_images, leads_nowhere, others_in, to_look_at
 from backend.datasets.naming import UniqueNames, composed
-from backend.datasets.pairing import (
-    Others,
-    find_images,
-    leads_nowhere,
-    others_in,
-    shortened,
-    to_look_at,
-)
 from backend.datasets.pictures import write_picture
 from backend.datasets.rawfiles import turned_note
+from backend.datasets.reading import ImageReader, page_flags
 from backend.datasets.voc import write_voc
 from backend.datasets.writing import alone_in
 from backend.errors import BadRequest
 from model.boxes import CELL
 from model.loaded import LoadedVersion
 from model.policy import Policy
-from model.wording import LIMIT_REACHED, Naming, first_of
+from model.wording import LIMIT_REACHED, Naming, first_of, shortened
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord
@@ -278,10 +271,8 @@ def _is_turned(path: Path) -> bool:
 
 
 def _twins_note(twins: Sequence[str]) -> list[str]:
-    if not twins:
-        return []
     what = "counted again, each the same file as the one in brackets"
-    return [Naming(f"{what}: {', '.join(twins)}", f"{what}: {shortened(twins)}")]
+    return [Naming.of(twins, before=f"{what}: ")] if twins else []
 
 
 def _count(

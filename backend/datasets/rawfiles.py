@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from backend.datasets.pairing import shortened
+from model.wording import shortened
 from preprocessing.decoding import is_turned, open_flat
 from preprocessing.images import read_image
 

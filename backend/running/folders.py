@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.datasets.pairing import find_images
+from backend.datasets.finding import find_images
 from backend.errors import BadSetting
 from backend.services import Services
 from backend.store.projects import Project

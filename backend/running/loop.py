@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from backend.credentials import FILE_NAME, Credentials
-from backend.datasets.pairing import find_images
+from backend.datasets.finding import find_images
 from backend.running.label_studio import is_first_start, label_studio_service, require_same
 from backend.running.lock import hold
 from backend.running.ours import web_service, worker_service

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from model.wording import counted, first_of, limits_in_words
+from model.wording import Naming, counted, first_of, limits_in_words, shortened
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,13 @@ def test_of_many_lines_the_first_are_told_and_how_many_more_there_are():
     lines = ["a", "b", "c"]
     assert first_of(lines, 3) == lines
     assert first_of(lines, 1) == ["a", "and 2 more"]
+
+
+def test_of_many_names_the_first_are_told_and_all_are_known():
+    named = Naming.of(["a", "b", "c"], before="odd: ", after=" (look)", most=2)
+    assert named == "odd: a, b, c (look)"
+    assert first_of([named]) == ["odd: a, b and 1 more (look)"]
+    assert shortened(["a", "b"]) == "a, b"
 
 
 def test_only_where_boxes_are_lost_is_an_image_to_be_cut():

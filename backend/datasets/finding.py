@@ -1,0 +1,194 @@
+"""What a folder holds: images, annotations, and what is neither."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
+from backend.datasets.naming import RESULTS, shown, well_named
+from backend.datasets.pairing import TruthSource
+from backend.datasets.pictures import is_picture
+from backend.datasets.voc import VocSource
+from backend.errors import BadRequest
+from model.wording import counted, first_of, shortened
+from preprocessing.images import IMAGE_SUFFIXES
+
+ANNOTATION_SUFFIX = ".xml"
+#: What Windows, a Mac's zip and a Synology server put beside a person's files.
+_OF_SYSTEMS = {
+    "thumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "__macosx",
+    "@eadir",
+}
+
+
+def find_images(folder: Path, misnamed: list[str]) -> tuple[Path, ...]:
+    """Return the image files of a folder (not of its subfolders), in order of name.
+
+    A link that leads nowhere is among them: whoever reads it tells that it cannot be read.
+
+    Parameters
+    ----------
+    misnamed
+        Gets a sentence on each that is left out, since its name cannot be written or it is a
+        picture of ours.
+
+    Raises
+    ------
+    BadRequest
+        The folder is missing or holds no image.
+    """
+    missing = (
+        f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
+        "images in its subfolders are not looked for: give such a folder itself."
+    )
+    inside = [p for p in _listed(folder) if os.path.isfile(p) or leads_nowhere(p)]
+    left_out: list[str] = []
+    found = to_look_at((p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES), left_out)
+    return _required(found, missing, left_out, misnamed)
+
+
+def to_look_at(files: Iterable[Path], left_out: list[str]) -> list[Path]:
+    """Return the files in which to look for cells.
+
+    Parameters
+    ----------
+    left_out
+        Gets a sentence on each other: a picture of ours, or a name that cannot be written.
+    """
+    named = well_named(files, left_out)
+    ours = {path for path in named if path.suffix.lower() == ".png" and is_picture(path)}
+    left_out += [f"{path.name} left out: a picture that Cytoloop drew" for path in sorted(ours)]
+    return [path for path in named if path not in ours]
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Tell whether a path is a link to what is not there."""
+    return os.path.islink(path) and not os.path.exists(path)
+
+
+def find_annotations(
+    source: Path, notes: list[str], misnamed: list[str]
+) -> tuple[TruthSource, ...]:
+    """Return the annotations of a folder of VOC files, or of a CSV file, in order of name.
+
+    Parameters
+    ----------
+    notes
+        Gets a sentence on each line of a CSV file that is of no use.
+    misnamed
+        Gets a sentence on each VOC file that is left out, since its name cannot be written.
+
+    Raises
+    ------
+    BadRequest
+        The folder is missing or holds no XML file; the file is no CSV of boxes.
+    """
+    if source.suffix.lower() == CSV_SUFFIX and not source.is_dir():
+        return read_csv(source, notes)
+    missing = (
+        f"{source} holds no Pascal VOC file ({ANNOTATION_SUFFIX}); a CSV of boxes is given by "
+        "its own name."
+    )
+    inside = [path for path in _listed(source) if os.path.isfile(path)]
+    left_out: list[str] = []
+    found = well_named((p for p in inside if p.suffix.lower() == ANNOTATION_SUFFIX), left_out)
+    return tuple(map(VocSource, _required(found, missing, left_out, misnamed)))
+
+
+@dataclass(frozen=True)
+class Others:
+    """What lies in a folder of images and is not looked at.
+
+    Parameters
+    ----------
+    files
+        Those that are neither images nor XML.
+    folders
+        Those that may hold images.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    def notes(self, of_several: bool = False) -> list[str]:
+        """Return a sentence on the files, and one on the folders, where there are any.
+
+        Parameters
+        ----------
+        of_several
+            The one on the files says of which folder they are.
+        """
+        notes = []
+        if self.files:
+            what = counted(len(self.files), "other file")
+            where = f" in {self.folder}" if of_several else ""
+            notes.append(f"{what}{where} left out: {shortened(self.files)}")
+        if self.folders:
+            verb = "is" if len(self.folders) == 1 else "are"
+            what = f"{counted(len(self.folders), 'folder')} in {self.folder} {verb} not looked into"
+            notes.append(f"{what}: {shortened(self.folders)}")
+        return notes
+
+
+def others_in(folder: Path, given: Iterable[Path] = ()) -> Others:
+    """Return what lies in a folder of images and is not looked at.
+
+    Folders without images, and those of results of ours, are not worth a word.
+
+    Parameters
+    ----------
+    given
+        What is looked at by itself, such as the annotations.
+    """
+    known = {*IMAGE_SUFFIXES, ANNOTATION_SUFFIX}
+    used = {each for path in given for each in (path.resolve(), *path.resolve().parents)}
+    # Unlike pathlib's, os.path's take links that lead nowhere and what may not be looked at.
+    left = [path for path in _visible(folder) if Path(os.path.realpath(path)) not in used]
+    return Others(
+        folder,
+        tuple(shown(p.name) for p in left if os.path.isfile(p) and p.suffix.lower() not in known),
+        tuple(shown(p.name) for p in left if os.path.isdir(p) and _may_hold_images(p)),
+    )
+
+
+def _may_hold_images(folder: Path) -> bool:
+    """Tell whether a folder holds images or further folders, and no results of ours."""
+    try:
+        inside = _visible(folder)
+        if any(path.name in RESULTS for path in inside):
+            return False
+        return any(path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir() for path in inside)
+    except OSError:  # nobody may look, so nobody knows
+        return True
+
+
+def _required(
+    found: Sequence[Path], missing: str, left_out: Sequence[str], misnamed: list[str]
+) -> tuple[Path, ...]:
+    """Return what was found; where that is nothing, say what is missing."""
+    if not found:
+        raise BadRequest("\n  ".join([missing, *first_of(left_out)]))
+    misnamed += left_out
+    return tuple(found)
+
+
+def _listed(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        is_what = "no folder" if folder.exists() else "not there"
+        raise BadRequest(f"{folder} is {is_what}; give a folder that exists.")
+    return _visible(folder)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what a person has put into a folder, not what a file system did for itself."""
+    own = (path for path in folder.iterdir() if path.name.lower() not in _OF_SYSTEMS)
+    # Names that begin with a dot, too, are a file system's, such as the Mac's ._image.tif.
+    return sorted(path for path in own if not path.name.startswith("."))
