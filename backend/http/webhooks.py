@@ -50,7 +50,7 @@ def webhook() -> Json:
 
 
 def _record(services: Services, project: int, body: Json) -> Json:
-    annotations = [_annotation(project, sent) for sent in _sent(body)]
+    annotations = [Annotation.from_label_studio(sent, project) for sent in _sent(body)]
     new = sum(services.annotations.record(annotation) for annotation in annotations)
     return {"recorded": new, **_count(services, project)}
 
@@ -106,10 +106,6 @@ def _sent(body: Json) -> list[Json]:
     if not listed or not all(isinstance(one, dict) for one in listed):
         raise BadRequest("The event has no annotation; let the webhook send its payload")
     return listed
-
-
-def _annotation(project: int, sent: Json) -> Annotation:
-    return Annotation.from_label_studio({"project": project, **sent})
 
 
 HANDLERS: dict[str, Callable[[Services, int, Json], Json]] = {

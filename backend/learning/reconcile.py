@@ -197,8 +197,10 @@ def _record(
     seen.unreadable += [problem] if problem else []
     for task in tasks:
         seen.tasks.add(int(task["id"]))
+        # Those that cannot be read are there as well: what is known of them is not deleted.
+        told = (values.get("id") for values in task["annotations"])
+        seen.annotations |= {id for id in told if type(id) is int}
         annotations = _annotations(project, task, seen.unreadable)
-        seen.annotations |= {annotation.id for annotation in annotations}
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
         is_corrected = is_labelled(task)
         if is_corrected or int(task["id"]) in forgotten:
@@ -225,8 +227,7 @@ def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[
     annotations = []
     for values in task["annotations"]:
         try:
-            sent = {"project": project, "task": task["id"], **values}
-            annotations.append(Annotation.from_label_studio(sent))
+            annotations.append(Annotation.from_label_studio(values, project, task["id"]))
         except BadRequest as error:
             odd.append(f"task {task['id']}: annotation {values.get('id')} left out: {error}")
     return annotations

@@ -67,8 +67,15 @@ class Annotation:
     parent_prediction: int | None = None
 
     @classmethod
-    def from_label_studio(cls, values: Mapping[str, Any]) -> Self:
+    def from_label_studio(
+        cls, values: Mapping[str, Any], project: int, task: int | None = None
+    ) -> Self:
         """Read an annotation of a webhook or of the API.
+
+        Parameters
+        ----------
+        project, task
+            What it is of where it does not say so itself; events name the task.
 
         Raises
         ------
@@ -78,8 +85,8 @@ class Annotation:
         try:
             return cls(
                 id=_number(values["id"]),
-                project=_number(values["project"]),
-                task=_number(values["task"]),
+                project=_number(values.get("project", project)),
+                task=_number(values.get("task", task)),
                 result=tuple(dict(region) for region in values["result"] or ()),
                 created_at=_moment(values["created_at"]),
                 updated_at=_moment(values["updated_at"]),
@@ -334,7 +341,11 @@ def _number(told: Any) -> int:
 
 
 def _prediction(told: Any) -> int | None:
-    return None if told is None else _number(told)
+    """Return what names a prediction; what cannot be one of Label Studio's names none."""
+    try:
+        return _number(told)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _moment(told: Any) -> datetime:

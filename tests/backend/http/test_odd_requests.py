@@ -65,8 +65,6 @@ def test_an_odd_page_of_one_task_fails_no_other(
         {"updated_at": "0001-01-01T00:00:00+14:00"},
         {"updated_at": 5},
         {"lead_time": 10**400},
-        {"parent_prediction": {"id": 1}},
-        {"parent_prediction": 10**25},
         {"id": 10**25},
         {"task": 2**31},
         {"result": ["x"]},
@@ -87,7 +85,7 @@ def test_a_moment_of_another_zone_is_the_same_moment(payload: Any) -> None:
     sent = payload("ANNOTATION_CREATED-ui")["annotation"]
     elsewhere = {**sent, "updated_at": "2026-11-24T15:25:00+01:00"}
     same = {**sent, "updated_at": "2026-11-24T14:25:00Z"}
-    assert Annotation.from_label_studio(elsewhere) == Annotation.from_label_studio(same)
+    assert Annotation.from_label_studio(elsewhere, 1) == Annotation.from_label_studio(same, 1)
 
 
 def test_an_event_of_a_project_that_draws_no_boxes_any_more_is_recorded(

@@ -246,8 +246,7 @@ def test_an_update_is_taken_where_the_clock_of_label_studio_was_set_back(
     poll.look()
     updated = annotation_of(1, 20) | {"result": [{"id": "new"}]}
     recorded.given[0] = task_of(1, 20, updated)
-    event = {**updated, "project": project, "task": 1}
-    assert not services.annotations.record(Annotation.from_label_studio(event))
+    assert not services.annotations.record(Annotation.from_label_studio(updated, project, 1))
     for _ in range(2):
         poll.look()
     [held] = [a for a in services.annotations.corrected(project) if a.task == 1]
@@ -259,13 +258,11 @@ def test_an_event_that_comes_twice_or_after_a_deletion_has_no_task_asked_for(
     services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
     recorded = label_studio(corrected(1, 2), FILES)
-    services.annotations.record(
-        Annotation.from_label_studio({**annotation_of(9), "project": project, "task": 1})
-    )
+    services.annotations.record(Annotation.from_label_studio(annotation_of(9), project, 1))
     poll.look()
     for id in (1, 9):
-        event = {**annotation_of(id, id % 9), "project": project, "task": 1}
-        assert not services.annotations.record(Annotation.from_label_studio(event))
+        event = annotation_of(id, id % 9)
+        assert not services.annotations.record(Annotation.from_label_studio(event, project, 1))
     poll.look()
     assert recorded.asked == ["all"]
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from backend.errors import LabelStudioError
-from backend.learning.reconcile import reconcile
+from backend.learning.reconcile import reconcile, reconcile_changes
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
 from preprocessing.images import encode_png
@@ -221,3 +222,19 @@ def test_an_annotation_that_cannot_be_read_is_said_and_holds_up_no_other(
     assert services.annotations.known(project) == {5: 4}
     (said,) = done.unreadable
     assert said.startswith("task 4: annotation 6 left out: This is no annotation")
+
+
+def test_a_known_correction_whose_newest_form_cannot_be_read_stays_as_it_was(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    (before,) = services.annotations.corrected(project)
+    task["annotations"][0] |= {"result": ["x"], "updated_at": "2026-12-01T00:00:00Z"}
+    for look in (reconcile, partial(reconcile_changes, since=before.updated_at)):
+        (said,) = look(services, project).unreadable
+        assert said.startswith("task 4: annotation 5 left out")
+        assert services.annotations.corrected(project) == [before]
+    task["annotations"] = []
+    reconcile(services, project)
+    assert services.annotations.corrected(project) == []
