@@ -25,7 +25,7 @@ def matched_image(project_id: int, sha256: str) -> Response:
 
     ``?page=`` of a many-page file, ``?key=`` in place of the password (see ``backend.signing``).
     """
-    page = number_of(request.args.get("page", 0, type=int), "page")
+    page = number_of(request.args.get("page", 0), "page")
     _require_key_or_password(project_id, sha256, page)
     services = parts().services
     if services.images.get(project_number(project_id), sha256, page) is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 from flask import Flask, Response, jsonify, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from backend.errors import (
@@ -20,6 +21,7 @@ from backend.errors import (
 )
 from backend.http.errors import FromAnotherSite
 from backend.serving.errors import NotReady
+from backend.store import mending
 from model.errors import ModelError, VersionNotFound
 from preprocessing.errors import PreprocessingError
 
@@ -49,24 +51,32 @@ def answer_with_problems(app: Flask) -> None:
     for kind, status in STATUSES.items():
         app.register_error_handler(kind, _handler(status))
     app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(SQLAlchemyError, _store_problem)
     app.register_error_handler(Exception, _unexpected)
 
 
 def _handler(status: int) -> Callable[[Exception], Response]:
-    def handle(error: Exception) -> Response:
-        log.warning("http.problem", path=request.path, status=status, reason=str(error))
-        answer = _problem(str(error), status)
-        if status == 401:
-            answer.headers["WWW-Authenticate"] = 'Basic realm="Cytoloop"'
-        if status == 503:
-            answer.headers["Retry-After"] = "5"
-        return answer
+    return lambda error: _told(str(error), status)
 
-    return handle
+
+def _told(said: str, status: int) -> Response:
+    log.warning("http.problem", path=request.path, status=status, reason=said)
+    answer = _problem(said, status)
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = 'Basic realm="Cytoloop"'
+    if status == 503:
+        answer.headers["Retry-After"] = "5"
+    return answer
 
 
 def _http_problem(error: HTTPException) -> Response:
     return _problem(error.description or error.name, error.code or 500)
+
+
+def _store_problem(error: SQLAlchemyError) -> Response:
+    if said := mending.in_words(error):
+        return _told(said, 503 if mending.is_away(error) else 500)
+    return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> Response:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from flask.testing import FlaskClient
 from backend.http.parts import EXTENSION
 from backend.services import Services
 from model.starter import STARTER_ID
+from tests.backend.conftest import no_room
 
 pytestmark = pytest.mark.usefixtures("label_studio_files")
 
@@ -81,6 +84,28 @@ def test_an_error_inside_is_an_answer_without_its_inside(client: FlaskClient) ->
     assert answer.status_code == 500
     assert "log" in answer.json["error"]
     assert "NoneType" not in answer.json["error"]
+
+
+def test_a_disk_without_room_for_the_database_is_said(client: FlaskClient, project: int) -> None:
+    with no_room():
+        answer = client.post("/train", json={"project": project})
+
+    assert answer.status_code == 500
+    assert answer.json["error"].startswith("The database cannot be read or written (")
+    assert "make room on it" in answer.json["error"]
+
+
+def test_a_database_that_another_process_holds_is_to_be_asked_again(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    with services.engine.connect() as idle:
+        idle.exec_driver_sql("PRAGMA busy_timeout = 1")  # of the one connection that waits its turn
+    with closing(sqlite3.connect(services.settings.database_file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = client.post("/train", json={"project": project})
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "Another process holds it" in answer.json["error"]
 
 
 def test_versions_are_listed_by_the_names_they_are_served_with(client: FlaskClient) -> None:
@@ -224,6 +249,8 @@ def test_an_address_of_a_number_that_is_none_of_ours_is_refused(
 ) -> None:
     assert client.get(path.format(2**31)).status_code == 400
     assert client.get(path.format(9**30)).status_code == 400
+    if "?" in path:
+        assert client.get(path.format("abc")).status_code == 400
 
 
 def test_a_task_of_a_number_that_is_none_of_ours_is_refused(
