@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
-Boolean = NDArray[np.bool_]
+from preprocessing.arrays import Boolean as Boolean
+from preprocessing.arrays import Float32 as Float32
+from preprocessing.arrays import Float64 as Float64
+from preprocessing.arrays import Int64 as Int64
+
 AnyFloat = TypeVar("AnyFloat", np.float32, np.float64)
 
 #: The class of the boxes of a version that was never taught any.
@@ -132,6 +133,11 @@ def joined(found: Sequence[Detections]) -> tuple[Detections, Int64]:
         tuple(dict.fromkeys(cap for each in found for cap in each.caps_reached)),
     )
     return every, np.repeat(np.arange(len(found)), [len(each) for each in found])[order]
+
+
+def edges_of(boxes: Iterable[Box]) -> Float32:
+    """Return the edges of boxes as an array, shape (N, 4)."""
+    return np.array([box.xyxy_px for box in boxes], np.float32).reshape(-1, 4)
 
 
 def sides_of(xyxy_px: NDArray[AnyFloat], least_px: float = 0.0) -> NDArray[AnyFloat]:

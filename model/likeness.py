@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.boxes import Boolean, Float64
-from preprocessing.images import Grey
+from preprocessing.arrays import Boolean, Float64, Grey
 
 #: Fingerprints that differ in so many bits or fewer are of one field.
 MOST_BITS = 8

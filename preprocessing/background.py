@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocessing.arrays import Float32, Float64, Int64
+from preprocessing.arrays import Float32, Float64, Grey, Int64
+from preprocessing.blocks import row_blocks
 from preprocessing.contrast import ContrastConfig
-from preprocessing.decoding import Grey
-from preprocessing.histograms import BLOCK
 
 #: The background is a polynomial, at the end of the last of these degrees down and across: a
 #: vignette is of degree two, and what bends much faster may be a cell. Tiles full of cells are its
@@ -67,7 +66,7 @@ def even_out(pixels: Grey) -> Grey:
     darkest = np.float32(2 * flat_low - flat_high)
     result = np.empty(pixels.shape, np.uint16)
     all_columns = _places(np.arange(pixels.shape[1]), pixels.shape[1])
-    for rows in _row_blocks(pixels.shape):
+    for rows in row_blocks(pixels.shape):
         places = _places(np.arange(pixels.shape[0])[rows], pixels.shape[0])
         flat = evened(pixels[rows].astype(np.float32), places, all_columns)
         result[rows] = np.clip((flat - darkest) * scale, 0, FULL)
@@ -148,8 +147,3 @@ def _places(pixels: Int64, side: int) -> Float64:
 
 def _powers(places: Float64, count: int) -> Float64:
     return np.asarray(np.polynomial.legendre.legvander(places, count - 1))
-
-
-def _row_blocks(shape: tuple[int, ...]) -> list[slice]:
-    rows = max(BLOCK // shape[1], 1)
-    return [slice(start, start + rows) for start in range(0, shape[0], rows)]

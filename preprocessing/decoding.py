@@ -1,4 +1,4 @@
-"""From the bytes of a file to its grey, upright pixels: tifffile for TIFF, Pillow for the rest."""
+"""From the bytes of a file to its pixels: tifffile for TIFF, Pillow for the rest."""
 
 from __future__ import annotations
 
@@ -11,39 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from preprocessing.arrays import Float32
+from preprocessing.arrays import Grey, Pixels
 from preprocessing.errors import UnreadableImage
-from preprocessing.tiff import (
-    MAGIC,
-    ORIENTATION_TAG,
-    Pixels,
-    check_page,
-    checked_page,
-    colours_of,
-    of_channels,
-)
+from preprocessing.levels import grey_levels, luminance, upright
+from preprocessing.tiff import MAGIC, ORIENTATION_TAG, check_page, checked_page, colours_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-Grey = NDArray[np.uint8] | NDArray[np.uint16] | Float32
-
-#: Beyond this float32 tells not all whole numbers apart.
-MOST_EXACT = 2**24
 
 #: The orientations of an image that is not stored upright.
 _TURNED = range(2, 9)
 PNG_DEPTH_AT = 24
 _JPEG = b"\xff\xd8"
-MOST_SAMPLES = 4
-
-# Fixed-point weights of red, green and blue (ITU-R BT.601) as Pillow's mode L has them; their sum
-# is 2**16, so that 16-bit levels still fit an unsigned 32-bit sum.
-LUMINANCE = (19595, 38470, 7471)
-#: Rows that are weighted at once: of all, the sum would take more memory than the image.
-_STRIP_PX = 512
 
 
 def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
@@ -59,7 +39,7 @@ def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
             pixels, pages = _decode_tiff(source, page)
         else:
             pixels, pages = _decode_flat(source, page), 1
-        return _grey_levels(pixels), pages
+        return grey_levels(pixels), pages
 
 
 def why_refused(path: Path, page: int, name: str) -> str:
@@ -125,9 +105,9 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
 
     with tifffile.TiffFile(_stream(source)) as tiff:
         page = checked_page(tiff, number)
-        pixels = _luminance(colours_of(page))
-        upright = _upright(pixels, _orientation(page.tags.valueof(ORIENTATION_TAG)))
-        return upright, len(tiff.pages)
+        pixels = luminance(colours_of(page))
+        orientation = _orientation(page.tags.valueof(ORIENTATION_TAG))
+        return upright(pixels, orientation), len(tiff.pages)
 
 
 def _orientation(told: object) -> int:
@@ -177,7 +157,7 @@ def _decode_flat(source: Path | bytes, number: int) -> Pixels:
         if "exif" not in image.info:
             image.load()  # That of a PNG may stand behind its pixels.
         orientation = _orientation(_told_by_exif(image))
-        return _upright(_luminance(_flat_pixels(image, source)), orientation)
+        return upright(luminance(_flat_pixels(image, source)), orientation)
 
 
 def open_flat(source: Path | bytes) -> Image:
@@ -224,71 +204,3 @@ def _flat_pixels(image: Image, source: Path | bytes) -> Pixels:
     if image.mode in ("L", "LA", "RGB", "RGBA"):
         return np.asarray(image)
     return np.asarray(image.convert("L" if image.mode == "1" else "RGB"))
-
-
-def _luminance(pixels: Pixels) -> Pixels:
-    """Return shape (H, W) of pixels of shape (H, W) or (H, W, samples).
-
-    Grey that is written as colour comes back as it is. Of 8-bit colours the luminance has 16 bits,
-    256 to a level of white: rounded to 8 bits a picture in blue alone, such as a DAPI channel,
-    would keep 30 of its 256 levels.
-    """
-    if pixels.ndim == 2:
-        return pixels
-    samples = pixels.shape[2]
-    if samples > MOST_SAMPLES:
-        raise of_channels(samples)
-    if samples < 3 or all(np.array_equal(pixels[..., 0], pixels[..., s]) for s in (1, 2)):
-        return pixels[..., 0]
-    if pixels.dtype not in (np.uint8, np.uint16):
-        weights = np.array(LUMINANCE) / 2**16
-        return np.asarray(pixels[..., :3] @ weights)
-    shift = np.uint32(8 * pixels.dtype.itemsize)
-    grey = np.empty(pixels.shape[:2], np.uint16)
-    for top in range(0, len(pixels), _STRIP_PX):
-        strip = slice(top, top + _STRIP_PX)
-        grey[strip] = _weighted(pixels[strip], np.uint32(2**shift // 2)) >> shift
-    return grey
-
-
-def _weighted(pixels: Pixels, start: np.uint32) -> NDArray[np.uint32]:
-    total = np.full(pixels.shape[:2], start, np.uint32)
-    for sample, weight in enumerate(LUMINANCE):
-        total += pixels[..., sample] * np.uint32(weight)
-    return total
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo the turn and mirroring that the EXIF orientation, 1 to 8, tells of."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.T
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
-
-
-def _grey_levels(pixels: Pixels) -> Grey:
-    if pixels.size == 0:
-        raise UnreadableImage("it has no pixels.")
-    if pixels.dtype == np.bool_:
-        return np.where(pixels, np.uint8(255), np.uint8(0))
-    if pixels.dtype in (np.uint8, np.uint16):
-        return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
-    if pixels.dtype.kind not in "iuf":
-        raise UnreadableImage(f"pixels of type {pixels.dtype}; save it with 8 or 16 bits.")
-    levels = np.ascontiguousarray(pixels, dtype=np.float64)
-    if pixels.dtype.kind != "f" and np.abs(levels).max() > MOST_EXACT:
-        levels -= levels.min()
-    return _finite(levels.astype(np.float32))
-
-
-def _finite(pixels: Float32) -> Float32:
-    finite = np.isfinite(pixels)
-    if finite.all():
-        return pixels
-    if not finite.any():
-        raise UnreadableImage("not one of its pixels is a finite number.")
-    least, greatest = pixels[finite].min(), pixels[finite].max()
-    return np.nan_to_num(pixels, nan=least, neginf=least, posinf=greatest)

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocessing.arrays import Float64, Int64
+from preprocessing.arrays import Float64, Grey, Int64
+from preprocessing.blocks import BLOCK
 from preprocessing.contrast import Rank
-from preprocessing.decoding import Grey
-
-#: Pixels counted or looked up at once: numpy makes 8 bytes of each on the way, and what fits the
-#: processor's cache goes twice as fast.
-BLOCK = 2**18
 
 #: Of a float image so many pixels, at even ranks, stand for all: as many as 16 bits have levels.
 MOST_LEVELS = 2**16

@@ -10,18 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.decoding import Grey, decode
+from preprocessing.arrays import Grey
+from preprocessing.decoding import decode
 from preprocessing.histograms import histogram_of
 from preprocessing.matching import stretch
-
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "Grey",
-    "ImageRecord",
-    "encode_png",
-    "read_image",
-    "to_display",
-]
 
 #: Suffixes of the files that :func:`read_image` takes, lower case. The content decides, not the
 #: suffix: these serve to find images in a folder.

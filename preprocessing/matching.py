@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.arrays import Float32, Float64
+from preprocessing.arrays import Float32, Float64, Grey
+from preprocessing.blocks import BLOCK
 from preprocessing.contrast import ContrastConfig, Rank
-from preprocessing.decoding import Grey
-from preprocessing.histograms import BLOCK, Histogram
+from preprocessing.histograms import Histogram
 from preprocessing.quantiles import QuantileProfile
 
 #: What a constant image becomes: there is nothing to stretch.

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocessing.arrays import Float64
-from preprocessing.decoding import Grey
+from preprocessing.arrays import Float64, Grey
 from preprocessing.histograms import Histogram, histogram_of
 
 #: Quantiles of a profile; the k-th is at probability k / (QUANTILES - 1), the ends included.

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.arrays import Float32, Float64
-from preprocessing.decoding import Grey
-from preprocessing.histograms import BLOCK
+from preprocessing.arrays import Float32, Float64, Grey
+from preprocessing.blocks import row_blocks
 
 #: Octaves of detail: 1 pixel (mostly noise), 2, 4, 8 and 16 pixels.
 OCTAVES = 5
@@ -91,23 +90,18 @@ def _octave_energies(pixels: Grey) -> Float64:
 def _energy_across(levels: NDArray[Any]) -> float:
     """Return the mean square of the second differences along the rows."""
     total = 0.0
-    for start, rows in _row_blocks(levels):
-        block = levels[start : start + rows].astype(np.float32, copy=False)
+    for rows in row_blocks(levels.shape):
+        block = levels[rows].astype(np.float32, copy=False)
         total += _square_sum(block[:, :-2] + block[:, 2:] - 2 * block[:, 1:-1])
     return total / float(levels.shape[0] * (levels.shape[1] - 2))
 
 
 def _energy_down(levels: Float32) -> float:
     total = 0.0
-    for start, rows in _row_blocks(levels[2:]):
-        block = levels[start : start + rows + 2]
+    for rows in row_blocks(levels[2:].shape):
+        block = levels[rows.start : rows.stop + 2]
         total += _square_sum(block[:-2] + block[2:] - 2 * block[1:-1])
     return total / float((levels.shape[0] - 2) * levels.shape[1])
-
-
-def _row_blocks(levels: NDArray[Any]) -> list[tuple[int, int]]:
-    rows = max(BLOCK // levels.shape[1], 1)
-    return [(start, rows) for start in range(0, levels.shape[0], rows)]
 
 
 def _square_sum(values: NDArray[Any]) -> float:
@@ -118,10 +112,9 @@ def _halved(pixels: NDArray[Any]) -> Float32:
     """Return the means of blocks of 2 × 2, an odd last row or column left out."""
     height, width = (side // 2 for side in pixels.shape)
     result = np.empty((height, width), np.float32)
-    rows = max(BLOCK // width, 1)
-    for start in range(0, height, rows):
-        block = pixels[2 * start : 2 * min(start + rows, height), : 2 * width]
+    for rows in row_blocks(result.shape):
+        block = pixels[2 * rows.start : 2 * rows.stop, : 2 * width]
         pairs = np.add(block[0::2], block[1::2], dtype=np.float32)
-        means = np.add(pairs[:, 0::2], pairs[:, 1::2], out=result[start : start + rows])
+        means = np.add(pairs[:, 0::2], pairs[:, 1::2], out=result[rows])
         means *= np.float32(0.25)
     return result

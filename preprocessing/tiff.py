@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from preprocessing.arrays import Pixels
 from preprocessing.errors import UnreadableImage
+from preprocessing.levels import of_channels
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
-
-Pixels = NDArray[Any]
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION_TAG = 274
@@ -125,8 +124,3 @@ def colours_of(page: TiffPage) -> Pixels:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         return ~pixels if pixels.dtype.kind in "bu" else -pixels
     return pixels
-
-
-def of_channels(number: int) -> UnreadableImage:
-    """Return the refusal of a page of so many channels, of which one alone could be looked at."""
-    return UnreadableImage(f"{number} channels in one page; save the one to look at.")

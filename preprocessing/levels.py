@@ -1,0 +1,102 @@
+"""From a file's stored samples to grey, upright levels: colours, orientation, depth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preprocessing.arrays import Float32, Grey, Pixels
+from preprocessing.blocks import row_blocks
+from preprocessing.errors import UnreadableImage
+
+#: Beyond this float32 tells not all whole numbers apart.
+MOST_EXACT = 2**24
+MOST_SAMPLES = 4
+
+# Fixed-point weights of red, green and blue (ITU-R BT.601) as Pillow's mode L has them; their sum
+# is 2**16, so that 16-bit levels still fit an unsigned 32-bit sum.
+LUMINANCE = (19595, 38470, 7471)
+
+
+def luminance(pixels: Pixels) -> Pixels:
+    """Return shape (H, W) of pixels of shape (H, W) or (H, W, samples).
+
+    Grey that is written as colour comes back as it is. Of 8-bit colours the luminance has 16 bits,
+    256 to a level of white: rounded to 8 bits a picture in blue alone, such as a DAPI channel,
+    would keep 30 of its 256 levels.
+
+    Raises
+    ------
+    UnreadableImage
+        More samples than colours and alpha have.
+    """
+    if pixels.ndim == 2:
+        return pixels
+    samples = pixels.shape[2]
+    if samples > MOST_SAMPLES:
+        raise of_channels(samples)
+    if samples < 3 or all(np.array_equal(pixels[..., 0], pixels[..., s]) for s in (1, 2)):
+        return pixels[..., 0]
+    if pixels.dtype not in (np.uint8, np.uint16):
+        weights = np.array(LUMINANCE) / 2**16
+        return np.asarray(pixels[..., :3] @ weights)
+    shift = np.uint32(8 * pixels.dtype.itemsize)
+    grey = np.empty(pixels.shape[:2], np.uint16)
+    for rows in row_blocks(pixels.shape):
+        grey[rows] = _weighted(pixels[rows], np.uint32(2**shift // 2)) >> shift
+    return grey
+
+
+def of_channels(number: int) -> UnreadableImage:
+    """Return the refusal of a page of so many channels, of which one alone could be looked at."""
+    return UnreadableImage(f"{number} channels in one page; save the one to look at.")
+
+
+def _weighted(pixels: Pixels, start: np.uint32) -> NDArray[np.uint32]:
+    total = np.full(pixels.shape[:2], start, np.uint32)
+    for sample, weight in enumerate(LUMINANCE):
+        total += pixels[..., sample] * np.uint32(weight)
+    return total
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo the turn and mirroring that the EXIF orientation, 1 to 8, tells of."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.T
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def grey_levels(pixels: Pixels) -> Grey:
+    """Return the levels of stored ones, shape (H, W), as ``images.read_image`` says.
+
+    Raises
+    ------
+    UnreadableImage
+        No pixel at all, none that is finite, or levels that are no real numbers.
+    """
+    if pixels.size == 0:
+        raise UnreadableImage("it has no pixels.")
+    if pixels.dtype == np.bool_:
+        return np.where(pixels, np.uint8(255), np.uint8(0))
+    if pixels.dtype in (np.uint8, np.uint16):
+        return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
+    if pixels.dtype.kind not in "iuf":
+        raise UnreadableImage(f"pixels of type {pixels.dtype}; save it with 8 or 16 bits.")
+    levels = np.ascontiguousarray(pixels, dtype=np.float64)
+    if pixels.dtype.kind != "f" and np.abs(levels).max() > MOST_EXACT:
+        levels -= levels.min()
+    return _finite(levels.astype(np.float32))
+
+
+def _finite(pixels: Float32) -> Float32:
+    finite = np.isfinite(pixels)
+    if finite.all():
+        return pixels
+    if not finite.any():
+        raise UnreadableImage("not one of its pixels is a finite number.")
+    least, greatest = pixels[finite].min(), pixels[finite].max()
+    return np.nan_to_num(pixels, nan=least, neginf=least, posinf=greatest)
