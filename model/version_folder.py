@@ -51,7 +51,7 @@ def read_version(folder: Path) -> ModelVersion:
     Raises
     ------
     BrokenVersion
-        When its ``version.json`` cannot be read.
+        When its ``version.json`` cannot be read, or is of a version of another name.
     """
     return _read(folder)[0]
 
@@ -80,10 +80,13 @@ def load_version(folder: Path, device: str = "auto", engine: Engine = "auto") ->
 def _read(folder: Path) -> tuple[ModelVersion, dict[str, str]]:
     try:
         values: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-        hashes = values.pop("files")
-        return ModelVersion.from_json(values), hashes
+        hashes = {name: str(sha256) for name, sha256 in values.pop("files").items()}
+        version = ModelVersion.from_json(values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise _broken(folder, error) from error
+    if version.id != folder.name:
+        raise _broken(folder, f"its folder is of {version.id}, copied or renamed")
+    return version, hashes
 
 
 def _is_onnx(engine: Engine, device: str, is_exported: bool) -> bool:

@@ -149,9 +149,8 @@ class ModelVersion:
         return cls(
             **{
                 **values,
-                "classes": tuple(values["classes"]),
-                "lineage": tuple(values["lineage"]),
-                "notes": tuple(values["notes"]),
+                "threshold": float(values["threshold"]),
+                **{name: _listed(name, values) for name in ("classes", "lineage", "notes")},
                 "detector": maybe("detector", DetectorConfig.from_json),
                 "training": maybe("training", TrainConfig.from_json),
                 "report": maybe("report", EvaluationReport.from_json),
@@ -160,3 +159,9 @@ class ModelVersion:
                 "cell_sides_px": maybe("cell_sides_px", tuple),
             }
         )
+
+
+def _listed(name: str, values: dict[str, Any]) -> tuple[str, ...]:
+    if isinstance(values[name], str):
+        raise TypeError(f"{name} is a text, not a list of them")
+    return tuple(values[name])

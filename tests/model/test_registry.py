@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -115,6 +116,27 @@ def test_a_corrupt_description_is_named_and_hides_no_other_version(registry, wei
         registry.get("trained-1")
     assert [v.id for v in registry.list()] == ["classical-1", STARTER_ID, "trained-2"]
     assert "trained-1" in str(registry.broken()[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("files", []), ("threshold", "high"), ("threshold", None), ("classes", "cell")],
+)
+def test_a_description_of_the_wrong_kind_of_values_is_broken(registry, weights, name, value):
+    registry.add(version("trained-1"), NONE, weights)
+    path = registry.root / "versions" / "trained-1" / "version.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(BrokenVersion, match="trained-1 is broken"):
+        registry.load("trained-1")
+
+
+def test_a_version_in_a_folder_of_another_name_is_broken_and_no_second_one(registry, weights):
+    registry.add(version("trained-1"), NONE, weights)
+    folder = registry.root / "versions" / "trained-1"
+    shutil.copytree(folder, folder.with_name("trained-2"))
+    assert [v.id for v in registry.list()] == ["classical-1", STARTER_ID, "trained-1"]
+    with pytest.raises(BrokenVersion, match=r"trained-2 is broken.*is of trained-1"):
+        registry.promote("1", "trained-2")
 
 
 def test_a_description_of_a_newer_cytoloop_is_broken_rather_than_misread(registry, weights):
