@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.boxes import Float64, sides_of
+from model.boxes import Float64, edges_of, sides_of
 from model.config import DetectorConfig
-from model.errors import NothingToLearn
 from model.examples import DatasetSnapshot
 
 
@@ -73,14 +72,7 @@ def cell_sides(snapshot: DatasetSnapshot) -> Float64:
     NothingToLearn
         When there is not one box.
     """
-    edges = [b.xyxy_px for image in snapshot.of_side("train") for b in image.boxes]
-    sides = sides_of(np.array(edges, np.float64).reshape(-1, 4))
-    if not sides.any():
-        raise NothingToLearn(
-            f"none of the {len(snapshot.of_side('train'))} training images has a box:"
-            " correct at least one image with cells, then train again"
-        )
-    return sides[sides > 0]
+    return sides_of(edges_of(snapshot.cells_to_learn).astype(np.float64))
 
 
 def scale_for(sides: Float64, config: DetectorConfig) -> float:

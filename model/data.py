@@ -70,7 +70,7 @@ class Examples:
     Parameters
     ----------
     images
-        Those of the train side; boxes of a label that is not among ``classes`` are left out.
+        Those of the train side, each box of one of ``classes``.
     groups, scale
         As serving will have them.
     keep_bytes
@@ -139,10 +139,8 @@ class Examples:
 
     def _prepare(self, image: LabelledImage) -> Example:
         prepared = seen_at(prepare(image.read(), self._groups), self._scale)
-        known = [b for b in image.boxes if b.label in self._labels]
-        raw = np.array([b.xyxy_px for b in known], np.float32).reshape(-1, 4)
-        labels = np.array([self._labels[b.label] for b in known], np.int64)
-        edges, wide = inside(prepared.seen_from_raw(raw), prepared.seen_shape)
+        labels = np.array([self._labels[box.label] for box in image.boxes], np.int64)
+        edges, wide = inside(prepared.seen_from_raw(image.xyxy_px), prepared.seen_shape)
         return Example(_as_seen(prepared), edges[wide], labels[wide])
 
 

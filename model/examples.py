@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from model.atomic import new_file
-from model.boxes import Box, Float32
+from model.boxes import Box, Float32, edges_of
+from model.errors import NothingToLearn
 from preprocessing.images import ImageRecord, read_image
 
 Side = Literal["train", "inner", "held-out"]
@@ -55,7 +54,7 @@ class LabelledImage:
     @property
     def xyxy_px(self) -> Float32:
         """Shape (N, 4)."""
-        return np.array([b.xyxy_px for b in self.boxes], np.float32).reshape(-1, 4)
+        return edges_of(self.boxes)
 
     def to_json(self) -> dict[str, Any]:
         boxes = [[*b.xyxy_px, b.label] for b in self.boxes]
@@ -91,17 +90,45 @@ class DatasetSnapshot:
         In order of correction.
     classes
         The classes the detector is to know, in label order.
+
+    Raises
+    ------
+    ValueError
+        A box is of none of the classes: whoever makes a snapshot leaves it out, or knows its class.
     """
 
     images: tuple[LabelledImage, ...]
     classes: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        known = frozenset(self.classes)
+        for image in self.images:
+            if unknown := {box.label for box in image.boxes} - known:
+                raise ValueError(
+                    f"{image.name or image.sha256} has boxes of {', '.join(sorted(unknown))}, which"
+                    f" is none of the snapshot's classes ({', '.join(self.classes)})"
+                )
+
     def of_side(self, *sides: Side) -> tuple[LabelledImage, ...]:
         return tuple(i for i in self.images if i.side in sides)
 
-    def has_cells(self, image: LabelledImage) -> bool:
-        """Say whether an image has a box of these classes."""
-        return any(box.label in self.classes for box in image.boxes)
+    @property
+    def cells_to_learn(self) -> tuple[Box, ...]:
+        """The boxes of the train side that have an area.
+
+        Raises
+        ------
+        NothingToLearn
+            When there is not one.
+        """
+        images = self.of_side("train")
+        cells = tuple(b for i in images for b in i.boxes if b.width > 0 and b.height > 0)
+        if not cells:
+            raise NothingToLearn(
+                f"none of the {len(images)} training images has a box of {', '.join(self.classes)}:"
+                " correct at least one image with cells, then train again"
+            )
+        return cells
 
     def seen_elsewhere(self, lineage: Iterable[str]) -> set[str]:
         """Return the hashes of what a version has seen other than in this snapshot.

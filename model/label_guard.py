@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from model.boxes import Boolean, Box, Float64, overlapping, sides_of
+from model.boxes import Boolean, Box, Float64, edges_of, overlapping, sides_of
 from model.wording import counted
 
 Reason = Literal["one-pixel", "outside", "double", "size"]
@@ -168,7 +168,7 @@ def _thin(labels: ImageLabels) -> Found:
 def _doubles(labels: ImageLabels) -> Found:
     """Return what lies on an earlier box of its class that stays."""
     found: Found = {}
-    edges = np.array([box.xyxy_px for box in labels.boxes], np.float32).reshape(-1, 4)
+    edges = edges_of(labels.boxes)
     classes = np.array([box.label for box in labels.boxes])
     places, firsts, overlaps = overlapping(edges, edges, SAME_CELL_IOU)
     alike = (firsts < places) & (classes[firsts] == classes[places]) & (overlaps > SAME_CELL_IOU)
@@ -192,7 +192,7 @@ def _sizes(images: Sequence[ImageLabels], gone: set[tuple[int, int]]) -> dict[tu
     found = {}
     for places in by_class.values():
         boxes = [images[image].boxes[place] for image, place in places]
-        sizes = sides_of(np.array([box.xyxy_px for box in boxes]))
+        sizes = sides_of(edges_of(boxes).astype(np.float64))
         usual = float(np.median(sizes))
         for k in np.flatnonzero(_never_seen(sizes)).tolist():
             image, place = places[k]

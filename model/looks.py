@@ -137,15 +137,15 @@ def looks_for(
     # tells no gain.
     drawn = sorted(
         snapshot.of_side("inner"),
-        key=lambda image: (not snapshot.has_cells(image), image.sha256),
+        key=lambda image: (not image.boxes, image.sha256),
     )
     number, images = _affordable(drawn, detector.scale, training)
     parts: tuple[Prepared, ...] = ()
     if number < _FEWEST:
         number, chosen = _affordable_parts(drawn, training)
-        cut = [_part(image, groups, snapshot.classes, detector.scale, training) for image in chosen]
+        cut = [_part(image, groups, detector.scale, training) for image in chosen]
         parts, images = tuple(part for part, _ in cut), tuple(image for _, image in cut)
-    if number < _FEWEST or not any(map(snapshot.has_cells, images)):
+    if number < _FEWEST or not any(image.boxes for image in images):
         return None
     at = frozenset(round(training.iterations * (i + 1) / number) for i in range(number))
     return Looks(images, groups, snapshot.classes, detector, at, parts=parts)
@@ -180,23 +180,19 @@ def _affordable_parts(
 
 
 def _part(
-    image: LabelledImage,
-    groups: ContrastGroups,
-    classes: Sequence[str],
-    scale: float,
-    training: TrainConfig,
+    image: LabelledImage, groups: ContrastGroups, scale: float, training: TrainConfig
 ) -> tuple[Prepared, LabelledImage]:
     """Return the part about the cell that is nearest to the middle, and the cells in it."""
     whole = seen_at(prepare(image.read(), groups), scale)
-    boxes = [box for box in image.boxes if box.label in classes]
-    raw = np.array([box.xyxy_px for box in boxes], np.float32).reshape(-1, 4)
-    edges = whole.seen_from_raw(raw)
+    edges = whole.seen_from_raw(image.xyxy_px)
     tile = _about_a_cell(whole, edges, training.crop_px or max(whole.seen_shape))
     seen = cut_out(whole, tile)
     moved, kept = in_window(edges, tile.left, tile.top, seen.pixels.shape)
     inside = tuple(
         Box(xmin, ymin, xmax, ymax, box.label)
-        for box, (xmin, ymin, xmax, ymax), is_in in zip(boxes, moved.tolist(), kept, strict=True)
+        for box, (xmin, ymin, xmax, ymax), is_in in zip(
+            image.boxes, moved.tolist(), kept, strict=True
+        )
         if is_in
     )
     # A copy, so that the whole image is not kept with it.

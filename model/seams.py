@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Boolean, Detections, Float32, Float64, Int64, joined
+from model.boxes import Boolean, Detections, Float32, Float64, Int64, iou_of_pairs, joined
 
 #: Part of its own side by which a detector may miss an edge or a centre of a box.
 JITTER = 1 / 8
@@ -146,25 +146,16 @@ def _touch(box: Float32, boxes: Float32) -> Boolean:
     return np.asarray(in_x & (low_y < box[3]) & (high_y > box[1]))
 
 
-def _agree(box: Float32, window: Float32, boxes: Float32, windows: Float32) -> Float32:
+def _agree(box: Float32, window: Float32, boxes: Float32, windows: Float32) -> Float64:
     """Return the overlap of a box with others, shape (N,), in what both of their tiles show."""
     ours = _clipped(np.broadcast_to(box, boxes.shape), windows)
     theirs = _clipped(boxes, np.broadcast_to(window, windows.shape))
-    low = np.maximum(ours[:, :2], theirs[:, :2])
-    high = np.minimum(ours[:, 2:], theirs[:, 2:])
-    shared = _area(np.concatenate([low, high], axis=1))
-    union = _area(ours) + _area(theirs) - shared
-    overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return np.asarray(overlap, np.float32)
+    return iou_of_pairs(ours, theirs)
 
 
 def _clipped(boxes: Float32, windows: Float32) -> Float32:
     low = np.maximum(boxes[:, :2], windows[:, :2])
     return np.concatenate([low, np.minimum(boxes[:, 2:], windows[:, 2:])], axis=1)
-
-
-def _area(boxes: Float32) -> Float32:
-    return np.asarray(np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1))
 
 
 def _around(box: Float32, boxes: Float32) -> Float32:

@@ -17,7 +17,6 @@ from model.batches import helpers_for
 from model.config import DetectorConfig, TrainConfig
 from model.data import KEEP_BYTES, Examples
 from model.detector import build, pick_device
-from model.errors import NothingToLearn
 from model.examples import DatasetSnapshot
 from model.looks import looks_for
 from model.memory import keep_memory
@@ -84,7 +83,7 @@ def train(
     Raises
     ------
     NothingToLearn
-        When no training image has a box of the snapshot's classes.
+        When no training image has a box.
     TrainingDiverged
         When the loss became NaN or infinite before the first checkpoint.
     MemoryTooSmall
@@ -92,15 +91,9 @@ def train(
     ProcessLost
         When one of several processes ended by itself.
     """
-    images = snapshot.of_side("train")
-    cells = sum(box.label in snapshot.classes for image in images for box in image.boxes)
-    if not cells:
-        raise NothingToLearn(
-            f"none of the {len(images)} training images has a box of {', '.join(snapshot.classes)}:"
-            " correct at least one image with cells, then train again"
-        )
+    images, cells = len(snapshot.of_side("train")), len(snapshot.cells_to_learn)
     workdir.mkdir(parents=True, exist_ok=True)
-    steps = training.iterations or iterations_for(len(images), cells, begun=start is not None)
+    steps = training.iterations or iterations_for(images, cells, begun=start is not None)
     plan = replace(training, iterations=steps)
     task = _Task(snapshot, groups, detector, plan, start, tuple(start_classes), workdir, device)
     size = processes or processes_for(device, plan.batch)

@@ -41,11 +41,6 @@ def test_labels_count_from_one_since_zero_is_the_background(examples_of, cell_im
     assert set(example.labels) == {2}
 
 
-def test_boxes_of_an_unknown_class_are_left_out(examples_of, cell_images):
-    example = examples_of(cell_images(1, label="Debris"), classes=("Nucleus",))[0]
-    assert len(example.labels) == len(example.xyxy_px) == 0
-
-
 def test_pixels_lie_within_0_and_1(examples_of, cell_images):
     pixels = examples_of(cell_images(1))[0].pixels
     assert pixels.min() >= 0

@@ -1,6 +1,7 @@
 import hashlib
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,10 +160,15 @@ def test_another_box_side_or_class_is_another_snapshot():
     plain = DatasetSnapshot((image(),), ("Nucleus",))
     others = [
         DatasetSnapshot((image(side="inner"),), ("Nucleus",)),
-        DatasetSnapshot((image(label="WBC"),), ("Nucleus",)),
         DatasetSnapshot((image(),), ("Nucleus", "WBC")),
+        DatasetSnapshot((image(label="WBC"),), ("Nucleus", "WBC")),
     ]
     assert len({plain.sha256, *(other.sha256 for other in others)}) == 4
+
+
+def test_a_box_of_none_of_the_classes_is_in_no_snapshot():
+    with pytest.raises(ValueError, match=r"boxes of WBC.*classes \(Nucleus\)"):
+        DatasetSnapshot((image(label="WBC"),), ("Nucleus",))
 
 
 def test_a_snapshot_comes_back_from_its_file_as_it_was(tmp_path):
