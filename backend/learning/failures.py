@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 
-#: Signs of a cause: errno, and what libraries say that pass none on (SQLite, torch, safetensors).
-_FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left", "disk is full", "file write failed")
-_READ_ONLY = (errno.EROFS, errno.EACCES), ("read-only", "readonly database")
+from backend.store import mending
+
+#: Signs of a cause: errno, and what libraries say that pass none on (torch, safetensors).
+_FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left", "file write failed")
+_READ_ONLY = (errno.EROFS, errno.EACCES), ("read-only",)
 _MEMORY = (errno.ENOMEM,), ("out of memory", "can't allocate memory", "failed to allocate memory")
 #: RQ's words.
 _TOO_LONG = ("exceeded maximum timeout",)
@@ -17,6 +19,8 @@ def in_words(error: Exception) -> str:
 
     Whatever it was, the run can be tried again, and nothing half-written was kept.
     """
+    if of_store := mending.in_words(error):
+        return f"{of_store} Then try the run again."
     said = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
     if _shows(error, *_FULL):
         return f"The disk is full ({said}). Make room, then try the run again."

@@ -135,7 +135,7 @@ class Poll:
         return Seen(newest, known["task_number"], annotations, stored, project.late_events)
 
     def _stored(self, project: int) -> int:
-        return len(self._services.annotations.known(project))
+        return self._services.annotations.number(project)
 
     def _reconcile(self, project: int, now: Seen) -> int:
         """Bring the store up to date, and return how many annotations both have then."""

@@ -183,6 +183,11 @@ class Annotations:
         Returns
         -------
         How many were there, and are not any more.
+
+        Raises
+        ------
+        NotFound
+            When the project is not known.
         """
         sorted_ids = sorted(set(ids))
         # In parts, so that nobody waits for long who has something to write meanwhile.
@@ -217,6 +222,12 @@ class Annotations:
         )
         with self._engine.connect() as connection:
             return {row.id: row.task for row in connection.execute(query)}
+
+    def number(self, project: int) -> int:
+        """Return how many annotations of a project are there, skipped ones too."""
+        there = (annotations.c.project == project, annotations.c.deleted.is_(False))
+        with self._engine.connect() as connection:
+            return connection.scalar(select(func.count()).where(*there)) or 0
 
     def corrected(self, project: int) -> list[Annotation]:
         """Return one annotation for each corrected task: the newest that was not skipped.

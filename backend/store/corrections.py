@@ -124,7 +124,13 @@ class Corrections:
             return [annotation_of(row) for row in connection.execute(query)]
 
     def put(self, correction: Correction) -> None:
-        """Keep what an annotation did, in place of what was known of it."""
+        """Keep what an annotation did, in place of what was known of it.
+
+        Raises
+        ------
+        NotFound
+            When the project is not known.
+        """
         values = {k: v for k, v in vars(correction).items() if k not in _NOT_KEPT}
         values |= vars(correction.actions) | {"overlaps": list(correction.overlaps)}
         with writing(self._engine, correction.project) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,10 +126,22 @@ def writing(engine: Engine, project: int) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except IntegrityError as error:
-        raise NotFound(
-            f"Project {project} is not known to Cytoloop; open its Machine Learning settings in "
-            "Label Studio and press Validate, or run `cytoloop connect`."
-        ) from error
+        if not _lacks_what_is_referred_to(error):
+            raise
+        raise unknown_project(project) from error
+
+
+def unknown_project(id: int) -> NotFound:
+    """Return the error of a project that the store does not know."""
+    return NotFound(
+        f"Project {id} is not known to Cytoloop; attach it with "
+        f"`cytoloop connect --project {id}`, or press Validate in its Machine Learning settings."
+    )
+
+
+def _lacks_what_is_referred_to(error: IntegrityError) -> bool:
+    codes = (getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate"))
+    return any(code in (sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, "23503") for code in codes)
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -98,7 +98,13 @@ class Images:
     def add(
         self, project: int, sha256: str, page: int, name: str, width: int, height: int
     ) -> StoredImage:
-        """Make a kept file's page an image of a project; nothing changes when it is already."""
+        """Make a kept file's page an image of a project; nothing changes when it is already.
+
+        Raises
+        ------
+        NotFound
+            When the project is not known.
+        """
         with writing(self._engine, project) as connection:
             insert = upsert(connection, images).values(
                 project=project, sha256=sha256, page=page, name=name, width=width, height=height

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, func, select, update
 
-from backend.errors import BadRequest, NotFound
+from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 from backend.settings import Settings, require_ascending
 from backend.store.annotations import counting
-from backend.store.database import upsert
+from backend.store.database import unknown_project, upsert
 from backend.store.tables import annotations, projects
 from model.examples import FEWEST_OF_FIVE
 from model.strata import ContrastStrata
@@ -116,7 +116,7 @@ class Projects:
         """
         if row := self._found(id):
             return self._project(row)
-        raise _unknown(id)
+        raise unknown_project(id)
 
     def _found(self, id: int) -> Row[Any] | None:
         with self._engine.connect() as connection:
@@ -223,13 +223,6 @@ class Projects:
     def __len__(self) -> int:
         with self._engine.connect() as connection:
             return connection.scalar(select(func.count()).select_from(projects)) or 0
-
-
-def _unknown(id: int) -> NotFound:
-    return NotFound(
-        f"Project {id} is not known to Cytoloop; attach it with "
-        f"`cytoloop connect --project {id}`, or press Validate in its Machine Learning settings."
-    )
 
 
 def _ascending(milestones: Sequence[int] | None) -> list[int] | None:

@@ -335,7 +335,7 @@ class Runs:
         through = (runs.c.project == run.project, runs.c.state.in_(("promoted", "refused")))
         more = (runs.c.corrected > (run.corrected or 0), runs.c.started_at > run.started_at)
         query = select(runs).where(*through, *more)
-        found = self._read(query.order_by(runs.c.corrected.desc()))
+        found = self._read(query.order_by(runs.c.corrected.desc()).limit(1))
         return found[0] if found else None
 
     def judged(self, candidate: str, champion: str) -> Run | None:
@@ -345,7 +345,7 @@ class Runs:
         """
         refused = (runs.c.state == "refused") & (runs.c.champion == champion)
         through = (runs.c.candidate == candidate, (runs.c.state == "promoted") | refused)
-        found = self._read(select(runs).where(*through).order_by(runs.c.id.desc()))
+        found = self._read(select(runs).where(*through).order_by(runs.c.id.desc()).limit(1))
         return found[0] if found else None
 
     def _next_attempt(self, project: int, milestone: int) -> int:

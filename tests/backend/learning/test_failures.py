@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from model.starter import STARTER_ID
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 TORCH_FULL = RuntimeError("[enforce fail at inline_container.cc:671] . file write failed")
-SQLITE_FULL = OperationalError("UPDATE runs", {}, Exception("database or disk is full"))
+SQLITE_FULL = sqlite3.OperationalError("database or disk is full")
+SQLITE_FULL.sqlite_errorcode = sqlite3.SQLITE_FULL
 READ_ONLY = OSError(errno.EROFS, "Read-only file system")
 CUDA_FULL = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 ONNX_FULL = BrokenVersion(
@@ -33,7 +35,10 @@ ONNX_FULL = BrokenVersion(
     [
         (FULL, "The disk is full"),
         (TORCH_FULL, "The disk is full"),
-        (SQLITE_FULL, "The disk is full"),
+        (
+            OperationalError("UPDATE runs", {}, SQLITE_FULL),
+            "The database cannot be read or written (database or disk is full). Its disk is full",
+        ),
         (READ_ONLY, "The disk cannot be written to"),
         (MemoryError(), "The memory is full"),
         (CUDA_FULL, "The memory is full"),

@@ -146,11 +146,13 @@ def test_one_deleted_before_it_was_known_does_not_come_at_all(
 def test_a_doubled_deletion_is_counted_once(store: Annotations, annotated: Any) -> None:
     store.record(annotated(1, task=1))
     assert [store.delete(1, [1, 1]), store.delete(1, [1])] == [1, 0]
+    assert store.number(1) == 0
 
 
 def test_a_skipped_task_is_no_training_data(store: Annotations, payload: Any) -> None:
     values = payload("ANNOTATION_CREATED-cancelled")["annotation"]
     assert store.record(Annotation.from_label_studio(values, 1))
+    assert store.number(1) == len(store.known(1)) == 1
     assert store.corrected(1) == []
     assert store.corrected_count(1) == 0
 

@@ -15,9 +15,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.requirements import Requirement
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import IntegrityError
 
 from backend.errors import NotFound, StoreError
-from backend.store.database import MIGRATIONS, REVISION, open_database, open_to_read, revision_of
+from backend.store.database import (
+    MIGRATIONS,
+    REVISION,
+    open_database,
+    open_to_read,
+    revision_of,
+    writing,
+)
 from backend.store.images import Images
 from backend.store.tables import UtcDateTime, metadata
 from tests.backend.conftest import no_room
@@ -186,8 +194,16 @@ def test_processes_that_start_at_once_migrate_once(
     opened.dispose()
 
 
+def test_a_row_that_is_not_whole_is_not_taken_for_one_of_an_unknown_project(
+    engine: Engine,
+) -> None:
+    broken = metadata.tables["images"].insert().values(project=1, sha256="ab" * 32, page=0)
+    with pytest.raises(IntegrityError), writing(engine, 1) as connection:
+        connection.execute(broken)
+
+
 def test_rows_of_an_unknown_project_are_refused_with_what_to_do(engine: Engine) -> None:
-    with pytest.raises(NotFound, match=r"Project 9 .* `cytoloop connect`"):
+    with pytest.raises(NotFound, match=r"Project 9 .* `cytoloop connect --project 9`"):
         Images(engine, Path()).add(9, "0" * 64, 0, "a.tif", 4, 4)
 
 
