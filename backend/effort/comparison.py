@@ -9,7 +9,7 @@ import numpy as np
 
 from backend.actions import Actions
 from backend.labelstudio.results import DrawnBox
-from model.boxes import Boolean, Float32, iou_matrix, iou_of_pairs
+from model.boxes import Boolean, Float32, edges_of, iou_matrix, iou_of_pairs
 
 #: Edges nearer than this are the same: what the page rounds or a finger jogs is no correction.
 SAME_PX = 0.5
@@ -77,7 +77,7 @@ def is_from_prediction(origin: object) -> bool:
 
 def edges_px(boxes: Sequence[DrawnBox]) -> Float32:
     """Return the edges as an array, shape (N, 4)."""
-    return np.array([b.box.xyxy_px for b in boxes], np.float32).reshape(-1, 4)
+    return edges_of(each.box for each in boxes)
 
 
 def paired(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> list[Pair]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backend.actions import Actions
-from model.boxes import Box, Float32, iou_matrix
+from model.boxes import Box, Float32, edges_of, iou_matrix
 
 #: Overlap from which a served box is on a true one, whatever its class.
 PAIR_IOU = 0.5
@@ -74,7 +74,7 @@ def correct(
     name
         What tells the image from others, such as its hash: carelessness is drawn by it.
     """
-    pairs = pair(_edges(served), _edges(truth), PAIR_IOU)
+    pairs = pair(edges_of(served), edges_of(truth), PAIR_IOU)
     kept, actions = list[tuple[Box, int | None]](), Actions()
     for index, cell in sorted(pairs.items()):
         box, done = _treat(served[index], truth[cell])
@@ -131,9 +131,5 @@ def _treat(served: Box, cell: Box) -> tuple[Box, Actions]:
 
 def _good_enough(served: Box, cell: Box) -> bool:
     off = max(abs(a - b) for a, b in zip(served.xyxy_px, cell.xyxy_px, strict=True))
-    overlap = float(iou_matrix(_edges([served]), _edges([cell]))[0, 0])
+    overlap = float(iou_matrix(edges_of([served]), edges_of([cell]))[0, 0])
     return overlap >= KEEP_IOU or off <= KEEP_PX
-
-
-def _edges(boxes: Sequence[Box]) -> Float32:
-    return np.array([box.xyxy_px for box in boxes], np.float32).reshape(-1, 4)
