@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from preprocessing.groups import ContrastGroups
+from backend.datasets.drawing import COLOURS, INK, PAPER
 from preprocessing.arrays import Grey
+from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord, encode_png, to_display
 from preprocessing.prepare import prepare
 
 PANEL_PX, PAD_PX, TITLE_PX, TEXT_PX = 320, 16, 26, 15
 BINS = 128
-#: Apart from one another also for the colour-blind (Okabe & Ito 2008).
-BARS, CUMULATIVE, INK, PAPER = "#56B4E9", "#D55E00", "#222222", "#FFFFFF"
+BARS, CUMULATIVE = COLOURS[0], COLOURS[5]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from backend.datasets.drawing import COLOURS
+from backend.datasets.drawing import COLOURS, FAINT, INK, PAPER
 from model.reports import EvaluationReport
 from model.wording import counted
 from preprocessing.images import encode_png
@@ -18,7 +18,7 @@ LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 52, 20, 76, 44
 PANEL_PX = LEFT_PX + PLOT_PX + RIGHT_PX
 TEXT_PX = 12
 BAR_PX = 14
-INK, FAINT, LINE, PAPER = "#222222", "#bbbbbb", COLOURS[6], "#ffffff"
+LINE = COLOURS[6]
 
 
 @dataclass(frozen=True)

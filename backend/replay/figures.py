@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from backend.actions import KINDS, Actions
 from backend.columns import aligned
+from backend.datasets.drawing import COLOURS, FAINT, INK, PAPER
 from backend.replay.ledger import Row, effort_of_rows, recall_of_rows, seconds_a_cell
 from model.wording import counted
 
@@ -17,7 +18,7 @@ HEADINGS = ("learned from", "images", "cells", "actions/cell", "s/cell", *KINDS,
 #: Images averaged for a point of the curve.
 WINDOW = 5
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 380, 60, 20, 40, 50
-CURVE, FLOOR, FAINT, INK = "#0072B2", "#009E73", "#bbbbbb", "#222222"
+CURVE, FLOOR = COLOURS[6], COLOURS[2]
 
 
 def table_of(rows: Sequence[Row]) -> str:
@@ -55,7 +56,7 @@ def curve_svg(rows: Sequence[Row], title: str, floor: float | None = None) -> st
     )
     changes = (number for number, (a, b) in enumerate(pairwise(rows), 1) if a.served != b.served)
     parts = [
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{PAPER}"/>',
         _text(LEFT, TOP / 2, title + _left_out(rows)),
         *(plane.level(share, f"{share:g}", FAINT) for share in (0, 0.5, 1)),
         *(plane.upright(number) for number in changes),
