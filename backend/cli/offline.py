@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.folder import LabelledFolder
     from backend.settings import Settings
     from backend.store.projects import Project
-    from model.examples import DatasetSnapshot
+    from model.examples import DatasetSnapshot, LabelledImage
     from model.progress import Progress
     from model.registry import Registry
     from model.reports import EvaluationReport
@@ -188,13 +188,7 @@ def evaluate(
     folder = read_folder(
         images, annotations, mapping, known, one_based, whose=version.id, or_else=others
     )
-    seen = [image.name for image in folder.images if image.sha256 in version.lineage]
-    judged = [image for image in folder.images if not (unseen and image.name in seen)]
-    if not judged:
-        raise BadRequest(f"{version.id} has seen every image of {images}: give others.")
-    if seen:
-        fate = "left out" if unseen else "the figures flatter it"
-        warn([f"{version.id} learned from or was chosen by these, {fate}: {', '.join(seen)}"])
+    judged, seen = _judged(folder, version, unseen)
     loaded = registry.load(version.id, settings.device).told(diameter)
     classes = version.classes or folder.classes
     unnamed = _without_classes(version, classes)
@@ -208,6 +202,20 @@ def evaluate(
         typer.echo(figures.report_text(report))
     if picture:
         _draw(report, f"{version.id} on {counted(len(judged), 'image')} of {images}", picture)
+
+
+def _judged(
+    folder: LabelledFolder, version: ModelVersion, unseen: bool
+) -> tuple[list[LabelledImage], list[str]]:
+    """Return the images to judge a version by, and the names of those that it has seen."""
+    seen = [image.name for image in folder.images if image.sha256 in version.lineage]
+    judged = [image for image in folder.images if not (unseen and image.name in seen)]
+    if not judged:
+        raise BadRequest(f"{version.id} has seen every image of the folder: give others.")
+    if seen:
+        fate = "left out" if unseen else "the figures flatter it"
+        warn([f"{version.id} learned from or was chosen by these, {fate}: {', '.join(seen)}"])
+    return judged, seen
 
 
 def _without_classes(version: ModelVersion, classes: Sequence[str]) -> list[str]:
@@ -245,6 +253,7 @@ def predict(
     Each image gets a VOC file and a PNG with the boxes drawn; counts.csv tells the counts of all.
     Stopped and run again, it goes on with the images that are not done.
     """
+    from backend.datasets.counting import TABLE
     from backend.datasets.predicting import gather, predict_into
 
     settings = settings_from(home=home, device=device)
@@ -269,7 +278,7 @@ def predict(
         left_out += f", {counted(others, 'other file')} left out"
     more = counted(result.others, "image")
     held = f", which also holds {more} of earlier calls" if result.others else ""
-    typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / 'counts.csv'}{held}")
+    typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / TABLE}{held}")
 
 
 def read_folder(

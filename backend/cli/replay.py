@@ -82,7 +82,7 @@ def replay(
     from backend.datasets.writing import require_empty
     from backend.logs import configure_logging
     from backend.replay.correcting import Carelessness
-    from backend.replay.ledger import Ledger
+    from backend.replay.ledger import TABLE, kept_beside
     from backend.replay.playing import Play, in_drawn_order
 
     configure_logging("ERROR")  # what a run says is in the store; a failure is told here
@@ -91,23 +91,39 @@ def replay(
     if floor == 1:
         raise BadRequest("--floor cross-validates: it needs at least 2 folds, or 0 for none.")
     settings = settings_from(home=home, device=device)
-    require_empty(out, ("effort.csv", "effort.json"))
+    require_empty(out, (TABLE, kept_beside(Path(TABLE)).name))
     renamed = choosing.parse_mapping(mapping or [])
     folder = labelled_folder(images, annotations, renamed, one_based=one_based)
     warn(folder.notes)
     chosen = in_drawn_order(folder.images)[: number or None]
-    careless = Carelessness(misses, accepts, seed)
-    how = Play(carelessness=careless, mapping=renamed, one_based=one_based)
-    ledger, below = Ledger(out / "effort.csv"), Ledger(out / "floor.csv")
+    how = Play(Carelessness(misses, accepts, seed), renamed, one_based)
+    _tell(out, *_played(settings, out, chosen, folder.classes, how, live, lag, floor, start))
+
+
+def _played(
+    settings: Settings,
+    out: Path,
+    images: Sequence[LabelledImage],
+    classes: Sequence[str],
+    how: Play,
+    live: int | None,
+    lag: int,
+    folds: int,
+    start: str | None,
+) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Play all that is not played yet; return the rows of the images, and those of the floor."""
+    from backend.replay.ledger import FLOOR_TABLE, TABLE, Ledger
+
+    ledger, below = Ledger(out / TABLE), Ledger(out / FLOOR_TABLE)
     if live is None:
-        rows = _on_paper(settings, out, chosen, folder.classes, ledger, how, lag, start)
+        rows = _on_paper(settings, out, images, classes, ledger, how, lag, start)
     else:
-        rows = _live(settings, live, chosen, ledger, how, lag)
-    _show("Replaying", rows, len(chosen))
-    if floor:
-        rows = _floor(settings, out, chosen, folder.classes, below, how, floor, start)
-        _show("Floor", rows, len(chosen))
-    _tell(out, ledger.rows, below.rows)
+        rows = _live(settings, live, images, ledger, how, lag)
+    _show("Replaying", rows, len(images))
+    if folds:
+        rows = _floor(settings, out, images, classes, below, how, folds, start)
+        _show("Floor", rows, len(images))
+    return ledger.rows, below.rows
 
 
 def _on_paper(
@@ -181,12 +197,13 @@ def _show(title: str, rows: Iterator[Row], images: int) -> None:
 def _tell(out: Path, rows: Sequence[Row], floor: Sequence[Row]) -> None:
     from backend.datasets.writing import write_whole
     from backend.replay.figures import curve_svg, table_of
-    from backend.replay.ledger import effort_of_rows
+    from backend.replay.ledger import TABLE, effort_of_rows
 
     typer.echo(table_of(rows))
     if floor:
         typer.echo(f"\nfloor\n{table_of(floor)}")
     below = effort_of_rows(floor) if floor else None
     title = f"Actions a cell, image by image: {effort_of_rows(rows):.3f} over all"
-    write_whole(out / "curve.svg", curve_svg(rows, title, below).encode())
-    say(f"Written: {out / 'effort.csv'} and {out / 'curve.svg'}")
+    curve = out / "curve.svg"
+    write_whole(curve, curve_svg(rows, title, below).encode())
+    say(f"Written: {out / TABLE} and {curve}")

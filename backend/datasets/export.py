@@ -13,7 +13,7 @@ from backend.datasets.boxes_csv import write_csv
 from backend.datasets.counts import counts_csv
 from backend.datasets.drawn import EDGES
 from backend.datasets.known import SKIPPED, KnownImage, known_images
-from backend.datasets.naming import EXPORTED
+from backend.datasets.naming import ANNOTATIONS, EXPORTED
 from backend.datasets.rawfiles import page_as_tiff, told_of, turned_note
 from backend.datasets.voc import voc_bytes
 from backend.datasets.writing import as_csv, partial_file, partial_folder, write_whole
@@ -25,7 +25,7 @@ from model.wording import counted, first_of, shortened
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 
-ANNOTATIONS, IMAGES, CONTENTS = "annotations", "images", EXPORTED
+IMAGES, CONTENTS = "images", EXPORTED
 #: The boxes that look wrong to the label guard; they are exported all the same.
 WARNINGS = "warnings.csv"
 WARNING_COLUMNS = ("image", "class", *EDGES, "reason", "why")

@@ -12,7 +12,7 @@ from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.finding import Others, find_images, leads_nowhere, others_in, to_look_at
-from backend.datasets.naming import UniqueNames, composed
+from backend.datasets.naming import ANNOTATIONS, UniqueNames, composed
 from backend.datasets.pictures import write_picture
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.reading import ImageReader, page_flags
@@ -27,7 +27,7 @@ from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord
 
-ANNOTATIONS, DRAWN = "annotations", "drawn"
+DRAWN = "drawn"
 #: How the flag of an image begins that is counted twice.
 SAME_FILE = "same file as "
 

@@ -16,6 +16,8 @@ from backend.errors import BadRequest
 from backend.replay.correcting import Corrected
 from model.atomic import write_json
 
+#: The tables of a folder of results.
+TABLE, FLOOR_TABLE = "effort.csv", "floor.csv"
 #: Of the seconds in the table, which are also Label Studio's ``lead_time``.
 COSTS = Costs()
 
@@ -98,6 +100,11 @@ def row_of(
     )
 
 
+def kept_beside(table: Path) -> Path:
+    """Return the file that tells how the rows of a table are played."""
+    return table.with_suffix(".json")
+
+
 class Ledger:
     """The CSV file of a replay; a row is written whole, or not at all.
 
@@ -126,7 +133,7 @@ class Ledger:
         BadRequest
             They began otherwise.
         """
-        path = self._path.with_suffix(".json")
+        path = kept_beside(self._path)
         began: Mapping[str, object] = {"form": self.rows[0].form} if self.rows else {}
         if path.exists():
             began = json.loads(path.read_text("utf-8"))
