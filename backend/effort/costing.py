@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from dataclasses import astuple, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backend.actions import KINDS, Actions, Costs
 from backend.effort.tally import made_by_people
 from backend.store.corrections import Correction
-
-Float64 = NDArray[np.float64]
+from model.boxes import Float64
 
 #: How firmly an action is held at its assumed seconds, in images that are all that action.
 FIRMNESS = 2.0

@@ -27,7 +27,7 @@ class Opened:
     Parameters
     ----------
     prediction
-        Label Studio's id of it; None where there is no Label Studio.
+        Label Studio's id of it; in process the task's own.
     served
         Name of version and policy.
     learned
@@ -37,7 +37,7 @@ class Opened:
     regions: tuple[Region, ...]
     served: str
     learned: int
-    prediction: int | None = None
+    prediction: int
 
 
 class Desk(Protocol):
