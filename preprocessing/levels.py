@@ -12,6 +12,8 @@ from preprocessing.errors import UnreadableImage
 #: Beyond this float32 tells not all whole numbers apart.
 MOST_EXACT = 2**24
 MOST_SAMPLES = 4
+#: Depths that stay as they are; of all others the levels become float32.
+PLAIN = (np.uint8, np.uint16)
 
 # Fixed-point weights of red, green and blue (ITU-R BT.601) as Pillow's mode L has them; their sum
 # is 2**16, so that 16-bit levels still fit an unsigned 32-bit sum.
@@ -37,13 +39,11 @@ def luminance(pixels: Pixels) -> Pixels:
         raise of_channels(samples)
     if samples < 3 or all(np.array_equal(pixels[..., 0], pixels[..., s]) for s in (1, 2)):
         return pixels[..., 0]
-    if pixels.dtype not in (np.uint8, np.uint16):
-        weights = np.array(LUMINANCE) / 2**16
-        return np.asarray(pixels[..., :3] @ weights)
-    shift = np.uint32(8 * pixels.dtype.itemsize)
-    grey = np.empty(pixels.shape[:2], np.uint16)
+    is_plain = pixels.dtype in PLAIN
+    kind = np.uint16 if is_plain else np.result_type(pixels.dtype, np.float32)
+    grey: Pixels = np.empty(pixels.shape[:2], kind)
     for rows in row_blocks(pixels.shape):
-        grey[rows] = _weighted(pixels[rows], np.uint32(2**shift // 2)) >> shift
+        grey[rows] = (_weighted if is_plain else _weighted_exactly)(pixels[rows])
     return grey
 
 
@@ -52,11 +52,16 @@ def of_channels(number: int) -> UnreadableImage:
     return UnreadableImage(f"{number} channels in one page; save the one to look at.")
 
 
-def _weighted(pixels: Pixels, start: np.uint32) -> NDArray[np.uint32]:
-    total = np.full(pixels.shape[:2], start, np.uint32)
+def _weighted(pixels: Pixels) -> NDArray[np.uint32]:
+    shift = np.uint32(8 * pixels.itemsize)
+    total = np.full(pixels.shape[:2], 2**shift // 2, np.uint32)
     for sample, weight in enumerate(LUMINANCE):
         total += pixels[..., sample] * np.uint32(weight)
-    return total
+    return total >> shift
+
+
+def _weighted_exactly(pixels: Pixels) -> Pixels:
+    return np.asarray(pixels[..., :3] @ (np.array(LUMINANCE) / 2**16))
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -82,21 +87,30 @@ def grey_levels(pixels: Pixels) -> Grey:
         raise UnreadableImage("it has no pixels.")
     if pixels.dtype == np.bool_:
         return np.where(pixels, np.uint8(255), np.uint8(0))
-    if pixels.dtype in (np.uint8, np.uint16):
+    if pixels.dtype in PLAIN:
         return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
     if pixels.dtype.kind not in "iuf":
         raise UnreadableImage(f"pixels of type {pixels.dtype}; save it with 8 or 16 bits.")
-    levels = np.ascontiguousarray(pixels, dtype=np.float64)
-    if pixels.dtype.kind != "f" and np.abs(levels).max() > MOST_EXACT:
-        levels -= levels.min()
-    return _finite(levels.astype(np.float32))
+    if pixels.dtype.kind == "f":
+        return _finite(np.ascontiguousarray(pixels, np.float32))
+    least, greatest = pixels.min(), pixels.max()
+    if max(-int(least), int(greatest)) <= MOST_EXACT:
+        return np.ascontiguousarray(pixels, np.float32)
+    levels = np.empty(pixels.shape, np.float32)
+    for rows in row_blocks(pixels.shape):
+        # A difference too large for its type is right again once it is read without a sign.
+        levels[rows] = (pixels[rows] - least).view(f"u{pixels.itemsize}")
+    return levels
 
 
 def _finite(pixels: Float32) -> Float32:
-    finite = np.isfinite(pixels)
-    if finite.all():
+    if np.isfinite(pixels.min()) and np.isfinite(pixels.max()):
         return pixels
+    finite = np.isfinite(pixels)
     if not finite.any():
         raise UnreadableImage("not one of its pixels is a finite number.")
-    least, greatest = pixels[finite].min(), pixels[finite].max()
-    return np.nan_to_num(pixels, nan=least, neginf=least, posinf=greatest)
+    least = pixels.min(where=finite, initial=np.inf)
+    greatest = pixels.max(where=finite, initial=-np.inf)
+    levels: Float32 = np.fmax(pixels, least)  # of a number and none it is the number
+    np.minimum(levels, greatest, out=levels)
+    return levels

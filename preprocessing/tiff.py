@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION_TAG = 274
-#: A TIFF with more pixels a page is refused before it is decoded, since it would fill the memory:
-#: 20,000 × 20,000 pass. Pillow refuses PNG and JPEG of more than 179 million pixels by itself.
-MOST_PIXELS = 2**29
+#: A page with more samples, of which a pixel in colours has three, is refused before it is decoded,
+#: since it would fill the memory: 20,000 × 20,000 grey pixels pass, 13,000 × 13,000 in colours.
+#: Pillow refuses PNG and JPEG of more than 179 million pixels by itself.
+MOST_PAGE_SAMPLES = 2**29
 
 #: TIFF's number of grey, and of what more samples of a pixel are where they are its alpha.
 _GREY, _ALPHA = 1, (1, 2)
@@ -91,9 +92,11 @@ def _check_planes(tiff: TiffFile) -> None:
 
 
 def _check_content(page: TiffPage, file_size: int) -> None:
-    if page.imagelength * page.imagewidth * page.samplesperpixel > MOST_PIXELS:
+    pixels = page.imagelength * page.imagewidth
+    if pixels * page.samplesperpixel > MOST_PAGE_SAMPLES:
+        way_out = "cut it into tiles" + ", or save it as grey" * (pixels <= MOST_PAGE_SAMPLES)
         raise UnreadableImage(
-            f"{page.imagewidth} × {page.imagelength} pixels are too many; cut it into tiles."
+            f"{page.imagewidth} × {page.imagelength} pixels are too many; {way_out}."
         )
     channels = page.samplesperpixel - any(more in _ALPHA for more in page.extrasamples)
     if page.photometric == _GREY and channels > 1:
@@ -122,5 +125,5 @@ def colours_of(page: TiffPage) -> Pixels:
         colours: Pixels = np.moveaxis(page.colormap >> shift, 0, -1).astype(np.uint8)
         return colours[pixels]
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        return ~pixels if pixels.dtype.kind in "bu" else -pixels
+        return ~pixels if pixels.dtype.kind in "bui" else -pixels
     return pixels

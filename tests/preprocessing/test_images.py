@@ -49,7 +49,8 @@ def test_other_depths_become_float32_with_the_same_levels(discs, tiff, dtype):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "least"), [("uint32", 2_000_000_000), ("int32", -(2**31)), ("int64", 2**40)]
+    ("dtype", "least"),
+    [("uint32", 2_000_000_000), ("int32", -(2**31)), ("int64", 2**40), ("int64", 2**60)],
 )
 def test_levels_too_high_for_float32_keep_their_differences(discs, tiff, dtype, least):
     pixels = discs().astype(dtype) + np.array(least, dtype)
@@ -236,6 +237,14 @@ def test_a_tiff_in_which_white_is_zero_is_turned_to_light_at_high_levels(discs, 
     np.testing.assert_array_equal(image.pixels, 255 - pixels)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32"])
+def test_of_signed_levels_in_which_white_is_zero_the_least_becomes_the_greatest(tiff, dtype):
+    ends = np.iinfo(dtype)
+    levels = np.array([[ends.min, 0, ends.max]], dtype)
+    shown = read_image(tiff(levels, photometric="miniswhite")).pixels
+    assert (np.diff(shown[0]) < 0).all()
+
+
 @pytest.mark.parametrize("white", [255, 65535])
 def test_a_tiff_with_a_palette_has_its_levels_whether_the_map_has_8_or_16_bits(discs, tiff, white):
     pixels, grey = discs(), np.arange(256, dtype=np.uint16) * (white // 255)
@@ -392,7 +401,19 @@ def test_a_small_tiff_that_claims_to_be_huge_is_refused(tiff, tmp_path):
     with tifffile.TiffFile(path, mode="r+") as opened:
         for name in ("ImageWidth", "ImageLength"):
             opened.pages[0].tags[name].overwrite(65535)
-    with pytest.raises(UnreadableImage, match=r"bomb\.tif: 65535 × 65535 pixels are too many"):
+    with pytest.raises(
+        UnreadableImage, match=r"bomb\.tif: 65535 × 65535 pixels are too many; cut it into tiles\."
+    ):
+        read_image(path)
+
+
+def test_a_tiff_that_is_too_large_for_its_colours_alone_is_to_be_saved_as_grey(tiff, tmp_path):
+    path = tmp_path / "colours.tif"
+    path.write_bytes(tiff(np.zeros((16, 16, 3), np.uint8), photometric="rgb"))
+    with tifffile.TiffFile(path, mode="r+") as opened:
+        for name in ("ImageWidth", "ImageLength"):
+            opened.pages[0].tags[name].overwrite(14_000)
+    with pytest.raises(UnreadableImage, match=r"14000 × 14000 pixels.* or save it as grey"):
         read_image(path)
 
 
