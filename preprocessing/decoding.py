@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: The orientations of an image that is not stored upright.
 _TURNED = range(2, 9)
 PNG_DEPTH_AT = 24
+#: The parts of a PNG that tell its size, its EXIF, which may be written as text, and its end.
+_WORDS = (b"IHDR", b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"IEND")
 _JPEG = b"\xff\xd8"
 
 
@@ -85,15 +87,17 @@ def _is_tiff(source: Path | bytes) -> bool:
 
 
 def _head_of(source: Path | bytes, size: int = 4) -> bytes:
-    if isinstance(source, bytes):
-        return source[:size]
     try:
-        with source.open("rb") as file:
+        with _opened(source) as file:
             return file.read(size)
     except OSError as error:
         raise UnreadableImage(
             f"it cannot be opened ({error.strerror}); check its path and rights."
         ) from error
+
+
+def _opened(source: Path | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
 def _stream(source: Path | bytes) -> Path | io.BytesIO:
@@ -118,8 +122,7 @@ def _orientation(told: object) -> int:
 def is_turned(path: Path) -> bool:
     """Tell whether the first page is turned or mirrored to be upright.
 
-    Tools that ignore the tag which says so see another image than ``read_image`` gives. A PNG whose
-    tag stands behind its pixels is not told: to find it would be to decode them.
+    Tools that ignore the tag which says so see another image than ``read_image`` gives.
 
     Raises
     ------
@@ -134,29 +137,42 @@ def is_turned(path: Path) -> bool:
                 told = tiff.pages[0].aspage().tags.valueof(ORIENTATION_TAG)
         else:
             with open_flat(path) as image:
-                told = _told_by_exif(image)
+                told = _told_by_exif(image, path)
     return _orientation(told) in _TURNED
 
 
-def _told_by_exif(image: Image) -> object:
-    """Return what the orientation tag tells in what was read of a PNG or JPEG, decoding nothing.
+def _told_by_exif(image: Image, source: Path | bytes) -> object:
+    """Return what the orientation tag of a PNG or JPEG tells, decoding nothing.
 
     Of EXIF that cannot be parsed nothing: the pixels beside it may be whole.
     """
     from PIL import Image
 
     try:
+        if image.format == "PNG":
+            image = open_flat(_without_pixels(source))
         return Image.Image.getexif(image).get(ORIENTATION_TAG)
     except (SyntaxError, ValueError, struct.error):
         return None
 
 
+def _without_pixels(source: Path | bytes) -> bytes:
+    """Return a PNG of its words alone: those behind pixels Pillow finds by decoding these."""
+    with _opened(source) as file:
+        kept = [file.read(8)]
+        while len(head := file.read(8)) == 8:
+            size, kind = struct.unpack(">I4s", head)
+            if kind in _WORDS:
+                kept += head, file.read(size + 4)
+            else:
+                file.seek(size + 4, io.SEEK_CUR)
+    return b"".join(kept)
+
+
 def _decode_flat(source: Path | bytes, number: int) -> Pixels:
     check_page(number, 1)
     with open_flat(source) as image:
-        if "exif" not in image.info:
-            image.load()  # That of a PNG may stand behind its pixels.
-        orientation = _orientation(_told_by_exif(image))
+        orientation = _orientation(_told_by_exif(image, source))
         return upright(luminance(_flat_pixels(image, source)), orientation)
 
 

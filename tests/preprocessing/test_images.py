@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
@@ -287,6 +287,32 @@ def test_a_jpeg_from_a_camera_held_upright_is_turned(flat_file):
     assert image.pixels[16:].mean() < 10
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("words", ["exif", "xmp"])
+def test_the_turn_of_a_png_that_is_told_behind_its_pixels_is_found_without_decoding_them(
+    tmp_path, monkeypatch, dtype, words
+):
+    pixels = np.arange(6, dtype=dtype).reshape(2, 3) * 40
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    body = {
+        "exif": chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")),
+        "xmp": chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>'),
+    }[words]
+    content = imagecodecs.png_encode(pixels)
+    path = tmp_path / "turned.png"
+    path.write_bytes(content[:-12] + body + content[-12:])
+    np.testing.assert_array_equal(read_image(path).pixels, np.rot90(pixels, -1))
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    assert is_turned(path)
+
+
+def test_a_16_bit_png_is_decoded_once(monkeypatch):
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", None)
+    pixels = np.arange(6, dtype=np.uint16).reshape(2, 3) * 9000
+    np.testing.assert_array_equal(read_image(imagecodecs.png_encode(pixels)).pixels, pixels)
+
+
 def test_an_orientation_that_is_no_number_leaves_an_image_as_it_is_stored(tiff, flat_file):
     pixels = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
     a_byte = struct.pack("<HHHI4s4s", 1, ORIENTATION, 1, 1, b"\6", b"")
@@ -357,6 +383,11 @@ def test_a_jpeg_of_twelve_bits_is_told_as_one_that_is_not_read(discs, tmp_path, 
         read_image(path if as_file else path.read_bytes())
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a part of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UnreadableImage, match=r"gone\.tif: it cannot be opened"):
         read_image(tmp_path / "gone.tif")
@@ -375,11 +406,6 @@ def test_a_truncated_file_is_refused(discs, tiff, flat_file, kind):
 
 
 def test_a_small_png_that_claims_to_be_huge_is_refused_before_it_fills_the_memory():
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
     head = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
     with pytest.raises(UnreadableImage, match=r"179 million pixels.*cut it into tiles"):
