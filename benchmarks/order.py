@@ -28,7 +28,7 @@ from backend.logs import configure_logging
 from backend.replay.ledger import Ledger, effort_of_rows, seconds_a_cell
 from backend.replay.paper import PaperDesk, PaperServices, lay_out, paper_loop, start_from
 from backend.replay.playing import play
-from backend.serving.slot import Loaded
+from backend.serving.slot import Served
 from backend.settings import Settings
 from backend.store.projects import Project
 from benchmarks.beginning import keep_starter
@@ -43,27 +43,27 @@ from model.registry import Registry
 RANDOM = "random"
 
 #: How much an image is wanted next, by what serves and what it finds there.
-Wanted = Callable[[Loaded, Found], float]
+Wanted = Callable[[Served, Found], float]
 
 
-def uncertainty(loaded: Loaded, found: Found) -> float:
+def uncertainty(served: Served, found: Found) -> float:
     """As Label Studio's uncertainty sampling has it: scores near the threshold."""
-    return -loaded.policy.certainty(found.detections, found.prepared.group)
+    return -served.policy.certainty(found.detections, found.prepared.group)
 
 
-def corrections(loaded: Loaded, found: Found) -> float:
+def corrections(served: Served, found: Found) -> float:
     """How many boxes are expected to be wrong or missing, by their probabilities."""
     group = found.prepared.group
-    likely = loaded.policy.calibration.probabilities(found.detections.scores, group)
-    shown = loaded.policy.shown(found.detections, group).scores
+    likely = served.policy.calibration.probabilities(found.detections.scores, group)
+    shown = served.policy.shown(found.detections, group).scores
     return float((1 - shown).sum() + likely.sum() - shown.sum())
 
 
-def share_wrong(loaded: Loaded, found: Found) -> float:
+def share_wrong(served: Served, found: Found) -> float:
     """The same for each cell that is expected."""
     group = found.prepared.group
-    likely = loaded.policy.calibration.probabilities(found.detections.scores, group)
-    return corrections(loaded, found) / (1 + float(likely.sum()))
+    likely = served.policy.calibration.probabilities(found.detections.scores, group)
+    return corrections(served, found) / (1 + float(likely.sum()))
 
 
 #: Each order: by what, and whether contrast groups that were corrected less come first.
@@ -200,13 +200,13 @@ class Looked:
         return {image.sha256: self._look(image)[1] for image in images}
 
     def _look(self, image: LabelledImage) -> tuple[float, str]:
-        loaded = self._desk.loaded
-        if loaded.served_name != self._served:
-            self._served, self._kept = loaded.served_name, {}
+        served = self._desk.served
+        if served.name != self._served:
+            self._served, self._kept = served.name, {}
         if image.sha256 not in self._kept:
             name = self._desk.project.default_class
-            (found,) = loaded.version.find([image.read()], default_class=name)
-            self._kept[image.sha256] = self._wanted(loaded, found), found.prepared.group
+            (found,) = served.loaded.find([image.read()], default_class=name)
+            self._kept[image.sha256] = self._wanted(served, found), found.prepared.group
         return self._kept[image.sha256]
 
 

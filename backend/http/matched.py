@@ -30,7 +30,7 @@ def matched_image(project_id: int, sha256: str) -> Response:
     services = parts().services
     if services.images.get(project_number(project_id), sha256, page) is None:
         raise NotFound(f"Project {project_id} has no image {sha256[:64]} (page {page}).")
-    groups = parts().slot.current(str(project_id)).version.groups
+    groups = parts().slot.current(str(project_id)).loaded.groups
     answer, tag = Response(content_type="image/png"), _tag(groups, sha256, page)
     answer.set_etag(tag)
     # A promotion changes what the address shows: ask each time, send only when it did.

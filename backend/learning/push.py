@@ -47,7 +47,7 @@ def push(services: Services, project: int, version_id: str) -> int:
         When Label Studio cannot be reached, or takes none of many tasks in a row.
     """
     with closing(Slot(services.registry, services.settings.device)) as slot:
-        served = slot.current(str(project), wait_s=LOAD_S).served_name
+        served = slot.current(str(project), wait_s=LOAD_S).name
         pushing = _Push(services, project, Predictor(services, slot, LOAD_S), served)
         for task in most_useful_first(services.label_studio.unlabelled_tasks(project), served):
             if reason := _reason_to_stop(services, project, version_id, served):

@@ -13,7 +13,7 @@ from backend.replay.ledger import COSTS, Ledger, Row, row_of
 from backend.replay.paper import lay_out, paper_loop, start_from
 from backend.replay.playing import Play
 from backend.services import Services
-from backend.serving.slot import Loaded
+from backend.serving.slot import Served
 from backend.settings import Settings
 from backend.store.projects import Project
 from model.boxes import Box
@@ -69,9 +69,9 @@ def cross_validated(
                 continue
             snapshot = DatasetSnapshot(others, tuple(classes))
             taught, inner = _taught(services, begin, snapshot, fold), snapshot.of_side("inner")
-            loaded = served_as_in_the_loop(taught, inner, project.default_class)
+            served = served_as_in_the_loop(taught, inner, project.default_class)
             for image in judged:
-                row = _row(loaded, project, image, len(ledger.rows) + 1, len(others), how)
+                row = _row(served, project, image, len(ledger.rows) + 1, len(others), how)
                 ledger.add(row)
                 yield row
 
@@ -92,22 +92,22 @@ def all_teach(images: Sequence[LabelledImage], groups: Sequence[int]) -> tuple[L
 
 def served_as_in_the_loop(
     taught: LoadedVersion, inner: Sequence[LabelledImage], default_class: str
-) -> Loaded:
+) -> Served:
     """Return a version with the policy that a run would choose for it by its inner side.
 
     What a right box takes is what it takes the annotator there, beside the boxes that count.
     """
     inner = inner[-MOST_IMAGES:]
-    counted = Loaded.of(taught)
+    counted = Served.of(taught)
     if not tell_enough(inner):
         return counted
     done = Actions()
     for image in inner:
-        served = _served(counted, image, default_class)
-        done += correct(served, image.boxes, image.sha256).actions
+        shown = _shown(counted, image, default_class)
+        done += correct(shown, image.boxes, image.sha256).actions
     right_s = COSTS.seconds_of_right(done, sum(len(image.boxes) for image in inner))
     policy = of_least_work(taught, inner, default_class, COSTS, right_s)
-    return Loaded.of(taught, policy)
+    return Served.of(taught, policy)
 
 
 def _dealt(
@@ -130,19 +130,19 @@ def _taught(
         services.registry,
         workdir=services.settings.runs_folder / f"fold{fold}",
         champion=begin,
-        preset=services.settings.recipe,
+        recipe=services.settings.recipe,
         device=services.settings.device,
     )
     return services.registry.load(version.id, services.settings.device)
 
 
-def _served(loaded: Loaded, image: LabelledImage, default_class: str) -> list[Box]:
-    (found,) = loaded.version.find([image.read()], default_class=default_class)
-    return loaded.policy.shown(found.detections, found.prepared.group).boxes()
+def _shown(served: Served, image: LabelledImage, default_class: str) -> list[Box]:
+    (found,) = served.loaded.find([image.read()], default_class=default_class)
+    return served.policy.shown(found.detections, found.prepared.group).boxes()
 
 
 def _row(
-    loaded: Loaded,
+    served: Served,
     project: Project,
     image: LabelledImage,
     number: int,
@@ -150,13 +150,13 @@ def _row(
     how: Play,
 ) -> Row:
     interface = LabellingInterface.parse(project.label_config)
-    found = _served(loaded, image, project.default_class)
-    served = interface.named(found, project.default_class)
+    found = _shown(served, image, project.default_class)
+    shown = interface.named(found, project.default_class)
     return row_of(
         FORM,
         number,
         (image.name, image.sha256),
-        (loaded.served_name, learned),
-        correct(served, image.boxes, image.sha256, how.carelessness),
+        (served.name, learned),
+        correct(shown, image.boxes, image.sha256, how.carelessness),
         len(image.boxes),
     )

@@ -22,7 +22,7 @@ from backend.replay.outcomes import Outcomes
 from backend.replay.playing import Opened, Play, learned_from, play
 from backend.services import Services
 from backend.serving.predictor import Predictor
-from backend.serving.slot import Loaded, Slot
+from backend.serving.slot import Served, Slot
 from backend.settings import Settings
 from backend.store.annotations import Annotation
 from backend.store.database import open_database
@@ -106,7 +106,7 @@ class PaperDesk:
         self._serve(services.annotations.corrected_count(project.id))
 
     @property
-    def loaded(self) -> Loaded:
+    def served(self) -> Served:
         """What answers now."""
         return self._predictor.slot.current(str(self.project.id))
 
@@ -156,19 +156,19 @@ class PaperDesk:
     def _serve(self, corrected: int) -> None:
         self._outcome = self._outcomes.at(corrected - self._lag)
         registry, device = self._services.registry, self._services.settings.device
-        loaded = Loaded.of(registry.load(self._outcome.version, device), self._outcome.policy)
-        self._predictor = Predictor(self._services, _Fixed(self._services, loaded))
+        served = Served.of(registry.load(self._outcome.version, device), self._outcome.policy)
+        self._predictor = Predictor(self._services, _Fixed(self._services, served))
 
 
 class _Fixed(Slot):
     """Serves one version, whichever is champion."""
 
-    def __init__(self, services: Services, loaded: Loaded) -> None:
+    def __init__(self, services: Services, served: Served) -> None:
         super().__init__(services.registry, services.settings.device)
-        self._loaded = loaded
+        self._served = served
 
-    def current(self, project: str, wait_s: float = 0.0) -> Loaded:
-        return self._loaded
+    def current(self, project: str, wait_s: float = 0.0) -> Served:
+        return self._served
 
 
 @contextmanager

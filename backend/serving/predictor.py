@@ -15,7 +15,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.numbers import NUMBERS_END
 from backend.services import Services
 from backend.serving.errors import NotReady
-from backend.serving.slot import FIRST_LOAD_S, Loaded, Slot
+from backend.serving.slot import FIRST_LOAD_S, Served, Slot
 from backend.serving.task_images import Task, read_task_image
 from backend.store.projects import Project
 from model.examples import content_hash, is_reserved
@@ -65,12 +65,12 @@ class Predictor:
         # /predict does not say the project's title.
         project = self.services.projects.ensure(project_id, "", label_config)
         try:
-            loaded = self.slot.current(str(project_id), wait_s=self._first_load_s)
+            served = self.slot.current(str(project_id), wait_s=self._first_load_s)
         except NotReady as error:
             log.warning("predict.not_ready", project=project_id, reason=str(error))
             answers: list[Answer] = [NOTHING for _ in tasks]
         else:
-            answers = [self._answer(project, task, interface, loaded, deadline) for task in tasks]
+            answers = [self._answer(project, task, interface, served, deadline) for task in tasks]
         metrics.TASKS_UNANSWERED.inc(sum(not answer for answer in answers))
         return answers
 
@@ -79,37 +79,37 @@ class Predictor:
         project: Project,
         task: Task,
         interface: LabellingInterface,
-        loaded: Loaded,
+        served: Served,
         deadline: float,
     ) -> Answer:
-        said = log.bind(project=project.id, task=task.get("id"), version=loaded.served_name)
+        said = log.bind(project=project.id, task=task.get("id"), version=served.name)
         if time.monotonic() > deadline:
             said.warning("predict.out_of_time")
             return NOTHING
         try:
             image = read_task_image(self.services, project.id, task, interface.data_key)
-            default_class = _default_class(project, loaded.version.version)
-            found = loaded.version.find([image], default_class)[0]
+            default_class = _default_class(project, served.loaded.version)
+            found = served.loaded.find([image], default_class)[0]
         except (PreprocessingError, BackendError, OSError) as error:
             said.warning("predict.unreadable", reason=str(error))
             return NOTHING
         except (RuntimeError, ValueError, MemoryError):  # the detector: such as CUDA's memory
             said.exception("predict.failed")
             return NOTHING
-        return self._served(project, task, image, found, interface, loaded)
+        return self._shown(project, task, image, found, interface, served)
 
-    def _served(
+    def _shown(
         self,
         project: Project,
         task: Task,
         image: ImageRecord,
         found: Found,
         interface: LabellingInterface,
-        loaded: Loaded,
+        served: Served,
     ) -> Answer:
-        policy, group = loaded.policy, found.prepared.group
-        served = policy.shown(found.detections, group).boxes()
-        boxes = interface.named(served, _default_class(project, loaded.version.version))
+        policy, group = served.policy, found.prepared.group
+        boxes = policy.shown(found.detections, group).boxes()
+        boxes = interface.named(boxes, _default_class(project, served.loaded.version))
         size, name = (image.width, image.height), (project.id, int(task["id"]))
         if project.blind and self._is_held_out(project, image):
             shown = show_blank(boxes, size, interface)
@@ -125,7 +125,7 @@ class Predictor:
             *name,
             image.sha256,
             image.page,
-            loaded.served_name,
+            served.name,
             regions,
             score=score,
             contrast_group=group,
@@ -134,7 +134,7 @@ class Predictor:
             counted_from=policy.counted_probability(group),
         )
         metrics.PREDICTIONS.inc()
-        return {"result": regions, "score": score, "model_version": loaded.served_name}
+        return {"result": regions, "score": score, "model_version": served.name}
 
     def _is_held_out(self, project: Project, image: ImageRecord) -> bool:
         known = self.services.images.get(project.id, image.sha256, image.page)

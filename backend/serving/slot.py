@@ -31,33 +31,33 @@ Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Served:
     """What answers a request, from its first line to its last: one object, never changed.
 
     Parameters
     ----------
-    version
+    loaded
         Description, contrast groups and detector.
-    served_name
+    name
         What predictions are signed with: version and policy.
     """
 
-    version: LoadedVersion
+    loaded: LoadedVersion
     policy: Policy
-    served_name: str
+    name: str
 
     @classmethod
-    def of(cls, version: LoadedVersion, policy: Policy | None = None) -> Loaded:
-        policy = policy or Policy.of(version.version)
-        told = version.told(policy.cell_diameter_px)
-        return cls(told, policy, policy.served_name(version.version))
+    def of(cls, loaded: LoadedVersion, policy: Policy | None = None) -> Served:
+        policy = policy or Policy.of(loaded.version)
+        told = loaded.told(policy.cell_diameter_px)
+        return cls(told, policy, policy.served_name(loaded.version))
 
 
 @dataclass(frozen=True)
 class _Serving:
     """What serves a project, and the champion pointer for which it was loaded."""
 
-    loaded: Loaded
+    served: Served
     stamp: Stamp
     problem: str = ""
     since: float = field(default_factory=time.monotonic)
@@ -90,7 +90,7 @@ class Slot:
         # to 0.4 s at a time while they are mapped; every load after it lets requests through.
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
 
-    def current(self, project: str, wait_s: float = FIRST_LOAD_S) -> Loaded:
+    def current(self, project: str, wait_s: float = FIRST_LOAD_S) -> Served:
         """Return what serves a project; a new champion is loaded in the background meanwhile.
 
         Raises
@@ -108,7 +108,7 @@ class Slot:
                 serving = self._serving.get(project)
         if serving is None:
             raise NotReady("the version was replaced while it was being loaded; ask again")
-        return serving.loaded
+        return serving.served
 
     def name(self, project: str) -> str:
         """Return the name :meth:`current` signs with, at once; begins the load when needed."""
@@ -123,7 +123,7 @@ class Slot:
             if serving is not None and not serving.fits(stamp):
                 self._begin(project, stamp)
         if serving is not None:
-            return serving.loaded.served_name
+            return serving.served.name
         try:
             return self._registry.served_name(project)
         except ModelError:  # the load will say so, and the classical version will serve
@@ -139,7 +139,7 @@ class Slot:
     def loaded_names(self) -> dict[str, str]:
         """Return the served name of each loaded project."""
         with self._lock:
-            return {project: s.loaded.served_name for project, s in self._serving.items()}
+            return {project: s.served.name for project, s in self._serving.items()}
 
     def close(self) -> None:
         """Stop loading; what is loaded stays usable by whoever holds it."""
@@ -172,7 +172,7 @@ class Slot:
         finally:
             with self._lock:
                 del self._loading[project]
-        log.info("version.serving", project=project, version=serving.loaded.served_name)
+        log.info("version.serving", project=project, version=serving.served.name)
 
     def _serving_for(self, project: str, stamp: Stamp) -> _Serving:
         try:
@@ -181,13 +181,13 @@ class Slot:
             log.exception("version.load_failed", project=project)
             with self._lock:
                 before = self._serving.get(project)
-            loaded = before.loaded if before else Loaded.of(self._registry.load(CLASSICAL_ID))
-            return _Serving(loaded, stamp, problem=f"{type(error).__name__}: {error}")
+            served = before.served if before else Served.of(self._registry.load(CLASSICAL_ID))
+            return _Serving(served, stamp, problem=f"{type(error).__name__}: {error}")
 
-    def _champion(self, project: str) -> Loaded:
+    def _champion(self, project: str) -> Served:
         version = self._registry.champion(project)
         policy = self._registry.policy(project, version)
         with self._lock:
-            kept = [s.loaded.version for s in self._serving.values()]
+            kept = [s.served.loaded for s in self._serving.values()]
         same = next((loaded for loaded in kept if loaded.version.id == version.id), None)
-        return Loaded.of(same or self._registry.load(version.id, self._device), policy)
+        return Served.of(same or self._registry.load(version.id, self._device), policy)

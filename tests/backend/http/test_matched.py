@@ -126,7 +126,7 @@ class Served:
     """A loaded version of which only the contrast groups matter."""
 
     def __init__(self, groups: ContrastGroups) -> None:
-        self.version = self
+        self.loaded = self
         self.groups = groups
 
 

@@ -74,7 +74,7 @@ services = build_services()
 slot = Slot(services.registry, "cpu")
 slot.current("2")
 before = "torch" in sys.modules
-version = slot.current("1", wait_s=100).version
+version = slot.current("1", wait_s=100).loaded
 noise = np.random.default_rng(0).integers(0, 255, (256, 320)).astype(np.uint8)
 boxes = len(version.find([ImageRecord(noise, "00")])[0].detections)
 print(json.dumps([before, version.version.id, boxes > 0, "torch" in sys.modules]))

@@ -230,7 +230,7 @@ def test_a_detector_that_fails_on_an_image_costs_that_task_alone(
 ) -> None:
     trained("trained-a", (5, 5, 20, 25, 0.9, 0))
     registry.promote("1", "trained-a")
-    detector = predictor.slot.current("1").version.detector
+    detector = predictor.slot.current("1").loaded.detector
     answers = iter([failure, detector.detect([None])])  # type: ignore[list-item]
 
     def detect(images: Any) -> Any:

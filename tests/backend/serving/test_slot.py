@@ -25,10 +25,10 @@ def slot(registry: Registry) -> Iterator[Slot]:
 
 
 def test_before_anything_was_learned_the_classical_version_serves(slot: Slot) -> None:
-    loaded = slot.current("1")
+    served = slot.current("1")
 
-    assert loaded.version.version.id == CLASSICAL_ID
-    assert loaded.served_name == slot.name("1") == "classical-1+t0.5"
+    assert served.loaded.version.id == CLASSICAL_ID
+    assert served.name == slot.name("1") == "classical-1+t0.5"
 
 
 def test_a_new_champion_is_loaded_in_the_background_and_then_serves(
@@ -43,9 +43,9 @@ def test_a_new_champion_is_loaded_in_the_background_and_then_serves(
     meanwhile = slot.current("1")
     took = time.monotonic() - started
 
-    assert meanwhile.version.version.id == CLASSICAL_ID
+    assert meanwhile.loaded.version.id == CLASSICAL_ID
     assert took < 0.05
-    wait_until(lambda: slot.current("1").version.version.id == "trained-a")
+    wait_until(lambda: slot.current("1").loaded.version.id == "trained-a")
     assert slot.name("1") == "trained-a+t0.5"
 
 
@@ -61,7 +61,7 @@ def test_setup_is_named_at_once_while_the_first_load_goes_on(
     took = time.monotonic() - started
 
     assert took < 0.05
-    assert slot.current("1", wait_s=5).served_name == named
+    assert slot.current("1", wait_s=5).name == named
     assert registry.loads == ["trained-a"]
 
 
@@ -75,7 +75,7 @@ def test_a_first_load_that_takes_too_long_says_to_ask_again(
     with pytest.raises(NotReady, match="ask again"):
         slot.current("1", wait_s=0.02)
 
-    assert slot.current("1", wait_s=5).version.version.id == "trained-a"
+    assert slot.current("1", wait_s=5).loaded.version.id == "trained-a"
     assert registry.loads == ["trained-a"]
 
 
@@ -94,7 +94,7 @@ def test_a_broken_champion_leaves_the_one_before_serving_and_is_reported(
 
     assert "trained-b is broken" in slot.problem("1")
     for _ in range(3):
-        assert slot.current("1").version.version.id == "trained-a"
+        assert slot.current("1").loaded.version.id == "trained-a"
     assert registry.loads == ["trained-a", "trained-b"]
     registry.rollback("1")
     slot.current("1")
@@ -111,7 +111,7 @@ def test_a_first_champion_that_is_broken_leaves_the_classical_version_serving(
 
     named = slot.name("1")
 
-    assert named == slot.current("1").served_name == "classical-1+t0.5"
+    assert named == slot.current("1").name == "classical-1+t0.5"
     assert "trained-a is broken" in slot.problem("1")
 
 
@@ -154,7 +154,7 @@ def test_projects_of_one_champion_share_what_is_loaded(
     for project in ("1", "2"):
         registry.promote(project, "trained-a")
 
-    assert slot.current("1").version is slot.current("2").version
+    assert slot.current("1").loaded is slot.current("2").loaded
     assert registry.loads == ["trained-a"]
 
 
@@ -164,7 +164,7 @@ def test_the_project_not_asked_for_longest_gives_way(registry: Any) -> None:
             slot.current(project)
 
         assert set(slot.loaded_names()) == {"1", "3"}
-        assert slot.current("2").version.version.id == CLASSICAL_ID
+        assert slot.current("2").loaded.version.id == CLASSICAL_ID
 
 
 def test_who_looks_on_has_nothing_loaded_and_keeps_nothing(registry: Any, trained: Trained) -> None:
@@ -211,11 +211,11 @@ def test_no_request_fails_or_is_answered_by_two_versions_while_champions_change(
     def ask(mine: set[str]) -> None:
         try:
             while not done.is_set():
-                loaded = slot.current("1", wait_s=0)
+                served = slot.current("1", wait_s=0)
                 said = (
-                    loaded.version.version.id,
-                    loaded.version.detector.name,
-                    loaded.served_name.partition("+")[0],
+                    served.loaded.version.id,
+                    served.loaded.detector.name,
+                    served.name.partition("+")[0],
                 )
                 if len(set(said)) != 1:
                     mixed.append(said)
