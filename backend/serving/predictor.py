@@ -17,6 +17,7 @@ from backend.services import Services
 from backend.serving.errors import NotReady
 from backend.serving.slot import FIRST_LOAD_S, Served, Slot
 from backend.serving.task_images import Task, read_task_image
+from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
 from model.examples import content_hash, is_reserved
 from model.loaded import Found
@@ -121,17 +122,19 @@ class Predictor:
         if regions and limits:  # said where the annotator looks
             regions[0]["meta"] = {"text": list(limits)}
         score = round(policy.certainty(found.detections, group), 6)
-        self.services.predictions.add(
-            *name,
-            image.sha256,
-            image.page,
-            served.name,
-            regions,
-            score=score,
-            contrast_group=group,
-            flags=found.flags,
-            watch=shown.watch,
-            counted_from=policy.counted_probability(group),
+        self.services.predictions.put(
+            StoredPrediction(
+                *name,
+                image.sha256,
+                image.page,
+                served.name,
+                regions,
+                score,
+                group,
+                found.flags,
+                watch=shown.watch,
+                counted_from=policy.counted_probability(group),
+            )
         )
         metrics.PREDICTIONS.inc()
         return {"result": regions, "score": score, "model_version": served.name}

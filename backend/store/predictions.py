@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -74,11 +74,11 @@ class StoredPrediction:
     sha256: str
     page: int
     served: str
-    regions: tuple[dict[str, Any], ...]
-    score: float | None
-    contrast_group: str
-    flags: tuple[str, ...]
-    created_at: datetime
+    regions: Sequence[dict[str, Any]]
+    score: float | None = None
+    contrast_group: str = ""
+    flags: Sequence[str] = ()
+    created_at: datetime = field(default_factory=now)
     watch: Watch | None = None
     counted_from: float | None = None
 
@@ -92,7 +92,7 @@ class StoredPrediction:
     def found(self) -> tuple[dict[str, Any], ...]:
         """The regions as they were found, whatever was shown."""
         if self.watch is None:
-            return self.regions
+            return tuple(self.regions)
         planted = {region["id"] for region in self.watch.planted}
         shown = (region for region in self.regions if region["id"] not in planted)
         return (*shown, *self.watch.withheld)
@@ -109,41 +109,25 @@ class Predictions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(
-        self,
-        project: int,
-        task: int,
-        sha256: str,
-        page: int,
-        served: str,
-        regions: Sequence[dict[str, Any]],
-        *,
-        score: float | None = None,
-        contrast_group: str = "",
-        flags: Sequence[str] = (),
-        watch: Watch | None = None,
-        counted_from: float | None = None,
-    ) -> None:
+    def put(self, prediction: StoredPrediction) -> None:
         """Keep a prediction; a second one of the same version takes the place of the first.
 
         But one of this image with a planted fault stays: an annotation may have begun with it, and
         the fault in that is known by this alone.
+
+        Raises
+        ------
+        NotFound
+            When the project is not known.
         """
         values = {
-            "sha256": sha256,
-            "page": page,
-            "regions": list(regions),
-            "score": score,
-            "contrast_group": contrast_group,
-            "flags": list(flags),
-            "created_at": now(),
-            "watch": asdict(watch) if watch else None,
-            "counted_from": counted_from,
+            **vars(prediction),
+            "regions": list(prediction.regions),
+            "flags": list(prediction.flags),
+            "watch": asdict(prediction.watch) if prediction.watch else None,
         }
-        with writing(self._engine, project) as connection:
-            insert = upsert(connection, predictions).values(
-                project=project, task=task, served=served, **values
-            )
+        with writing(self._engine, prediction.project) as connection:
+            insert = upsert(connection, predictions).values(values)
             connection.execute(
                 insert.on_conflict_do_update(
                     index_elements=["project", "task", "served"],
@@ -151,7 +135,7 @@ class Predictions:
                     where=or_(
                         predictions.c.watch.is_(None),
                         predictions.c.watch["kind"].as_string() != "fault",
-                        not_(_is_of(sha256, page)),
+                        not_(_is_of(prediction.sha256, prediction.page)),
                     ),
                 )
             )

@@ -14,6 +14,7 @@ from backend.datasets.labels import label_config_of
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.annotations import Annotation
+from backend.store.predictions import StoredPrediction
 
 Run = Callable[..., Result]
 CONFIG = label_config_of(("Cell",))
@@ -45,7 +46,7 @@ def correct(services: Services, task: int, prediction: int | None, seconds: floa
     services.images.attach_task(3, f"{task:064}", 0, task)
     if prediction is not None:
         served = f"{services.registry.champion('3').id}+t0.5"
-        services.predictions.add(3, task, f"{task:064}", 0, served, [REGION])
+        services.predictions.put(StoredPrediction(3, task, f"{task:064}", 0, served, [REGION]))
     services.annotations.record(
         Annotation(
             *(task, 3, task, (REGION,), at, at),

@@ -17,6 +17,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
 from backend.store.annotations import Annotation
+from backend.store.predictions import StoredPrediction
 from model.boxes import Box
 from preprocessing.tiff import ORIENTATION_TAG
 
@@ -131,7 +132,9 @@ def put(
         services.images.attach_task(project, sha256, page, task)
         if predicted is not None:
             regions = to_regions(predicted, WIDTH, HEIGHT, interface)
-            services.predictions.add(project, task, sha256, page, "v1+0.5", regions, score=0.5)
+            services.predictions.put(
+                StoredPrediction(project, task, sha256, page, "v1+0.5", regions, score=0.5)
+            )
         if corrected is not None:
             result = tuple(to_regions(corrected, WIDTH, HEIGHT, interface))
             services.annotations.record(

@@ -15,6 +15,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
 from backend.store.annotations import Annotation
+from backend.store.predictions import StoredPrediction
 from model.boxes import Box
 from model.champions import Champions
 from model.classical import CLASSICAL_ID
@@ -61,7 +62,7 @@ def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_la
     sha256 = put(1, "a.png", corrected=[CELL], predicted=[CELL])
     later = to_regions([Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
     flags = ("limit reached: 1,000 cells",)
-    services.predictions.add(project, 1, sha256, 0, "v2+0.5", later, flags=flags)
+    services.predictions.put(StoredPrediction(project, 1, sha256, 0, "v2+0.5", later, flags=flags))
     export_counts(services, project, tmp_path / "counts.csv")
     assert ",Cell,corrected,1,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
 
@@ -110,7 +111,9 @@ def test_what_was_odd_about_a_prediction_is_told_with_its_counts(
 ) -> None:
     sha256, regions = put(1, "a.png"), to_regions([CELL], 64, 48, interface)
     flags = ("limit reached: 1,000 cells",)
-    services.predictions.add(project, 1, sha256, 0, "v1+0.5", regions, flags=flags)
+    services.predictions.put(
+        StoredPrediction(project, 1, sha256, 0, "v1+0.5", regions, flags=flags)
+    )
     export_counts(services, project, tmp_path / "counts.csv")
     rows = csv.DictReader((tmp_path / "counts.csv").read_text().splitlines())
     assert next(rows)["flags"] == flags[0]
@@ -126,11 +129,13 @@ def test_after_a_roll_back_the_champions_boxes_count_again(
     former, later = f"{CLASSICAL_ID}+t0.5", f"{STARTER_ID}+t0.4"
     services.registry.promote(key, CLASSICAL_ID)
     assert services.registry.served_name(key) == former
-    services.predictions.add(project, 1, shas[0], 0, former, one)
-    services.predictions.add(project, 1, shas[0], 0, f"{CLASSICAL_ID}+p0.22-4be09a", two)
+    services.predictions.put(StoredPrediction(project, 1, shas[0], 0, former, one))
+    services.predictions.put(
+        StoredPrediction(project, 1, shas[0], 0, f"{CLASSICAL_ID}+p0.22-4be09a", two)
+    )
     services.registry.promote(key, STARTER_ID)
     for task, sha256 in enumerate(shas, start=1):
-        services.predictions.add(project, task, sha256, 0, later, two)
+        services.predictions.put(StoredPrediction(project, task, sha256, 0, later, two))
     assert counted(services, project, tmp_path) == [("a.png", "2", later), ("b.png", "2", later)]
     services.registry.rollback(key)
     assert counted(services, project, tmp_path) == [("a.png", "1", former), ("b.png", "2", later)]
@@ -145,9 +150,9 @@ def test_an_image_counts_by_what_any_of_its_tasks_shows(
     one = to_regions([CELL], 64, 48, interface)
     two = to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
     champion = services.registry.served_name(str(project))
-    services.predictions.add(project, 2, sha256, 0, champion, two)
+    services.predictions.put(StoredPrediction(project, 2, sha256, 0, champion, two))
     assert counted(services, project, tmp_path) == [("a.png", "2", champion)]
-    services.predictions.add(project, 1, sha256, 0, "v1+t0.5", one)
+    services.predictions.put(StoredPrediction(project, 1, sha256, 0, "v1+t0.5", one))
     assert counted(services, project, tmp_path) == [("a.png", "2", champion)]
     services.images.forget_tasks(project, [2])
     assert counted(services, project, tmp_path) == [("a.png", "1", "v1+t0.5")]
@@ -158,7 +163,7 @@ def test_boxes_of_a_class_that_the_config_lost_count_as_the_default_one(
 ) -> None:
     sha256 = put(1, "a.png")
     former = to_regions([replace(CELL, label="Nucleus")], 64, 48, interface)
-    services.predictions.add(project, 1, sha256, 0, "v+t0.5", former)
+    services.predictions.put(StoredPrediction(project, 1, sha256, 0, "v+t0.5", former))
     export_counts(services, project, tmp_path / "counts.csv")
     rows = list(csv.DictReader((tmp_path / "counts.csv").read_text().splitlines()))
     default = services.projects.get(project).default_class
@@ -170,14 +175,16 @@ def test_what_another_image_of_the_tasks_number_was_found_to_hold_is_not_counted
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:
     former = to_regions([CELL], 64, 48, interface)
-    services.predictions.add(project, 1, "ab" * 32, 0, "v+t0.5", former)
+    services.predictions.put(StoredPrediction(project, 1, "ab" * 32, 0, "v+t0.5", former))
     put(1, "a.png")
     export_counts(services, project, tmp_path / "counts.csv")
     rows = list(csv.DictReader((tmp_path / "counts.csv").read_text().splitlines()))
     assert {row["count"] for row in rows} == {""}
     champion = services.registry.served_name(str(project))
-    services.predictions.add(project, 1, "ab" * 32, 0, champion, former)
-    services.predictions.add(project, 1, services.images.all(project)[0].sha256, 0, "w+t0.5", [])
+    services.predictions.put(StoredPrediction(project, 1, "ab" * 32, 0, champion, former))
+    services.predictions.put(
+        StoredPrediction(project, 1, services.images.all(project)[0].sha256, 0, "w+t0.5", [])
+    )
     assert counted(services, project, tmp_path)[0] == ("a.png", "0", "w+t0.5")
 
 
@@ -195,7 +202,7 @@ def test_the_champions_boxes_count_also_where_its_folder_cannot_be_read(
 ) -> None:
     sha256 = put(1, "a.png", predicted=[CELL])
     later = to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface)
-    services.predictions.add(project, 1, sha256, 0, "v2+t0.5", later)
+    services.predictions.put(StoredPrediction(project, 1, sha256, 0, "v2+t0.5", later))
     Champions(services.registry.root / "champions", CLASSICAL_ID).promote(str(project), "v1")
     assert counted(services, project, tmp_path) == [("a.png", "1", "v1+0.5")]
 
@@ -253,7 +260,7 @@ def test_boxes_that_were_drawn_blind_name_no_version(
     sha256 = put(1, "a.png")
     shown = show_blank([replace(CELL, score=0.95)], (64, 48), interface)
     kept = (project, 1, sha256, 0, "v1+0.5", shown.regions)
-    services.predictions.add(*kept, watch=shown.watch)
+    services.predictions.put(StoredPrediction(*kept, watch=shown.watch))
     drawn, after = tuple(to_regions([CELL], 64, 48, interface)), datetime(2099, 1, 1, tzinfo=UTC)
     services.annotations.record(Annotation(1, project, 1, drawn, after, after, lead_time=9.0))
     assert counted(services, project, tmp_path) == [("a.png", "1", "")]
@@ -266,7 +273,7 @@ def test_a_box_that_is_shown_to_save_work_alone_does_not_count(
     boxes = [replace(CELL, score=0.61), Box(30, 5, 40, 20, "Cell", 0.25)]
     regions = to_regions(boxes, 64, 48, interface)
     kept = (project, 1, sha256, 0, "v1+p0.20-4be09a", regions)
-    services.predictions.add(*kept, counted_from=0.6)
+    services.predictions.put(StoredPrediction(*kept, counted_from=0.6))
     export_counts(services, project, tmp_path / "counts.csv")
     assert ",Cell,predicted,1," in (tmp_path / "counts.csv").read_text()
     assert export_voc(services, project, tmp_path / "out", corrected_only=False).boxes == 1

@@ -12,6 +12,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
 from backend.store.annotations import Annotation
+from backend.store.predictions import StoredPrediction
 from model.boxes import Box
 from preprocessing.images import encode_png
 
@@ -31,14 +32,30 @@ def write(services: Services, project: int) -> Callable[..., list[dict[str, Any]
 def serve(services: Services, project: int, write: Any) -> Callable[..., list[dict[str, Any]]]:
     """Return what serves boxes on a task and returns their regions."""
 
-    def show(task: int, *boxes: Box, served: str = "classical-1+t0.5", group: str = "low") -> Any:
+    def show(
+        task: int,
+        *boxes: Box,
+        served: str = "classical-1+t0.5",
+        group: str = "low",
+        ago: timedelta = timedelta(),
+    ) -> Any:
         pixels = np.full((HEIGHT, WIDTH), task, np.uint8)
         sha256 = services.images.keep(encode_png(pixels))
         services.images.add(project, sha256, 0, f"image{task}.png", WIDTH, HEIGHT)
         services.images.attach_task(project, sha256, 0, task)
         regions = write(*boxes)
-        services.predictions.add(
-            project, task, sha256, 0, served, regions, score=0.5, contrast_group=group
+        services.predictions.put(
+            StoredPrediction(
+                project,
+                task,
+                sha256,
+                0,
+                served,
+                regions,
+                score=0.5,
+                contrast_group=group,
+                created_at=datetime.now(UTC) - ago,
+            )
         )
         return regions
 

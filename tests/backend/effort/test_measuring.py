@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from backend.effort.measuring import measure, started_from
 from backend.effort.report import effort_of
 from backend.effort.tally import Tally, made_by_people
 from backend.services import Services
-from backend.store import predictions, tables
+from backend.store import tables
 from model.boxes import Box
 from model.champions import Champions
 from model.classical import CLASSICAL_ID
@@ -82,15 +82,11 @@ def test_where_scores_agree_too_the_boxes_are_those_there_when_the_page_was_open
     project: int,
     serve: Any,
     submit: Any,
-    monkeypatch: pytest.MonkeyPatch,
     seconds: float,
     served: str,
     deleted: int,
 ) -> None:
-    hour = timedelta(hours=1)
-    monkeypatch.setattr(predictions, "now", lambda: datetime.now(UTC) - hour)
-    shown = serve(1, cell(10), cell(50), cell(90), served="v1+p0.22")
-    monkeypatch.setattr(predictions, "now", lambda: datetime.now(UTC))
+    shown = serve(1, cell(10), cell(50), cell(90), served="v1+p0.22", ago=timedelta(hours=1))
     serve(1, cell(10), cell(50), served="v1+p0.30")
     submit(1, shown[:2], lead_time=seconds)
     (found,) = measure(services, project)

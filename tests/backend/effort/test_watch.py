@@ -19,6 +19,7 @@ from backend.learning.snapshots import build_snapshot
 from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
+from backend.store.predictions import StoredPrediction
 from model.boxes import Box, iou_matrix
 from model.fields import EASY, generate_field
 from preprocessing.images import encode_png
@@ -99,16 +100,18 @@ def watched(services: Services, project: int, serve: Any) -> Any:
         serve(task, served="trained-0+t0.5")
         what = shown(kind, task, cells)
         sha256 = services.images.of_task(project, task).sha256  # type: ignore[union-attr]
-        services.predictions.add(
-            project,
-            task,
-            sha256,
-            0,
-            "trained-1+t0.5",
-            what.regions,
-            score=0.5,
-            contrast_group="low",
-            watch=what.watch,
+        services.predictions.put(
+            StoredPrediction(
+                project,
+                task,
+                sha256,
+                0,
+                "trained-1+t0.5",
+                what.regions,
+                score=0.5,
+                contrast_group="low",
+                watch=what.watch,
+            )
         )
         return what
 
@@ -374,7 +377,7 @@ def test_a_fault_of_the_image_that_had_a_tasks_number_before_is_not_undone_in_an
     services.images.add(project, sha256, 0, "another.png", 200, 100)
     services.images.attach_task(project, sha256, 0, 1)
     if is_shown:
-        services.predictions.add(project, 1, sha256, 0, served, [], score=0.5)
+        services.predictions.put(StoredPrediction(project, 1, sha256, 0, served, [], score=0.5))
     annotation, notes = submit(1, []), list[str]()
     ((_, believed),) = corrected_images(services, project, notes.append)
     assert (believed, notes) == (annotation, [])

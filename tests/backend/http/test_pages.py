@@ -17,6 +17,7 @@ from backend.running.status import status_of
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.annotations import Annotation
+from backend.store.predictions import StoredPrediction
 from model.champions import Champions
 from model.classical import CLASSICAL_ID
 from model.starter import STARTER_ID
@@ -212,7 +213,9 @@ def test_a_limit_that_was_reached_is_told_until_the_image_is_corrected_or_gone(
         services.images.add(project, sha256, 0, f"{task}.png", 64, 48)
         services.images.attach_task(project, sha256, 0, task)
         flags = limits_in_words(("detections_per_image",))
-        services.predictions.add(project, task, sha256, 0, "classical-1+t0.5", [], flags=flags)
+        services.predictions.put(
+            StoredPrediction(project, task, sha256, 0, "classical-1+t0.5", [], flags=flags)
+        )
     services.images.attach_task(project, f"{2:064x}", 0, 4)
 
     assert "In 3 images the limit" in client.get("/").text
@@ -311,7 +314,7 @@ def test_the_work_with_a_champion_that_cannot_be_read_is_told(
 ) -> None:
     services.images.add(project, "ab" * 32, 0, "a.png", 64, 48)
     services.images.attach_task(project, "ab" * 32, 0, 1)
-    services.predictions.add(project, 1, "ab" * 32, 0, "gone+t0.5", [])
+    services.predictions.put(StoredPrediction(project, 1, "ab" * 32, 0, "gone+t0.5", []))
     services.annotations.record(
         Annotation(1, project, 1, (), datetime.now(UTC), NOW, lead_time=9.0, parent_prediction=1)
     )

@@ -11,6 +11,7 @@ import tifffile
 from backend.learning.judging import ALL_ALIKE, judge
 from backend.learning.snapshots import build_snapshot
 from backend.services import Services
+from backend.store.predictions import StoredPrediction
 from model.classical import classical_version
 from model.examples import DatasetSnapshot
 from model.fields import EASY, HARD
@@ -130,8 +131,10 @@ def test_each_image_says_whose_boxes_its_truth_began_as(
         assert image is not None
         shown = [dict(region) for region in annotation.result]
         if annotation.task != 5:
-            services.predictions.add(
-                project, annotation.task, image.sha256, 0, "classical-1+t0.5", shown
+            services.predictions.put(
+                StoredPrediction(
+                    project, annotation.task, image.sha256, 0, "classical-1+t0.5", shown
+                )
             )
     decision = judged(services, project, snapshot)
     assert [image.began_as for image in decision.images] == ["classical-1", ""]

@@ -21,6 +21,7 @@ from backend.learning.poll import AGAIN_S, Poll, start_polling
 from backend.learning.taken import run_folder, take
 from backend.services import Services
 from backend.store.annotations import Annotation
+from backend.store.predictions import StoredPrediction
 from backend.store.runs import PROMOTING, Run
 from model.classical import classical_version
 from preprocessing.groups import ContrastGroups
@@ -422,7 +423,7 @@ def test_open_tasks_that_show_the_boxes_of_before_a_push_again_get_those_that_we
     served = services.registry.served_name(str(project))
     sha256 = add_image(1)
     if given:  # else it could not be looked at, and never will
-        services.predictions.add(project, 1, sha256, 0, served, [])
+        services.predictions.put(StoredPrediction(project, 1, sha256, 0, served, []))
     services.projects.set_pushed(project, served)
     label_studio([task_of(1, 1) | {"predictions": [{"id": 1, "model_version": "former+p"}]}], FILES)
     poll.look()

@@ -12,6 +12,7 @@ from backend.errors import LabelStudioError
 from backend.learning.reconcile import reconcile, reconcile_changes
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
+from backend.store.predictions import StoredPrediction
 from preprocessing.images import encode_png
 
 PNG = encode_png(np.zeros((480, 640), np.uint8))
@@ -99,7 +100,7 @@ def test_an_open_task_that_was_gone_for_a_while_shows_its_image_again(
     shown, other = ({**task, "id": id, "annotations": []} for id in (4, 5))
     recorded = label_studio([shown, other], {UPLOAD: PNG})
     image = stored_task_image(services, project, shown, "image")
-    services.predictions.add(project, 4, image.sha256, 0, "v1+p", [])
+    services.predictions.put(StoredPrediction(project, 4, image.sha256, 0, "v1+p", []))
     recorded.given.clear()
     reconcile(services, project)
     assert services.images.of_task(project, 4) is None

@@ -14,7 +14,7 @@ from backend.replay.ledger import Ledger
 from backend.replay.live import LiveDesk
 from backend.replay.playing import Play
 from backend.services import Services
-from backend.store.predictions import Watch
+from backend.store.predictions import StoredPrediction, Watch
 from backend.store.runs import State
 from model.classical import CLASSICAL_ID
 from model.policy import Policy
@@ -51,7 +51,9 @@ def test_no_replay_is_played_where_tasks_open_otherwise_than_served(
 ) -> None:
     blank = Watch("blank", (), 0, ())
     for task, watch in ((1, None), (2, blank)):
-        services.predictions.add(project, task, "0" * 64, 0, SERVED, [], watch=watch)
+        services.predictions.put(
+            StoredPrediction(project, task, "0" * 64, 0, SERVED, [], watch=watch)
+        )
     assert desk.open(1).served == SERVED
     with pytest.raises(BadRequest, match="Task 2 opens blind"):
         desk.open(2)
