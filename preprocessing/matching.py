@@ -1,7 +1,7 @@
 """Histogram matching: the image's grey levels moved so that its histogram becomes the template's.
 
 One monotone curve an image, a grey for each of its levels: looked up in a table for 8 and 16 bits,
-interpolated for floats.
+interpolated for floats, of which a mere stretch is a line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.arrays import Float32, Float64, Grey
-from preprocessing.blocks import BLOCK
+from preprocessing.blocks import BLOCK, row_blocks
 from preprocessing.contrast import ContrastConfig, Rank
 from preprocessing.histograms import Histogram
 from preprocessing.quantiles import QuantileProfile
@@ -58,8 +58,8 @@ def match(
 
     A level goes to where the template has the same share of pixels at or below it, as in
     ``skimage.exposure.match_histograms``; a constant image goes to the template's middle, where
-    scikit-image would send it to white. ``config`` may hold it back (``strength``, ``gain_limit``)
-    and choose the middle of a level's ranks instead.
+    scikit-image would send it to white. ``config`` may hold it back (``strength``, at 0 as far as
+    :func:`stretch`, and ``gain_limit``) and choose the middle of a level's ranks instead.
 
     Parameters
     ----------
@@ -91,16 +91,19 @@ def stretch(pixels: Grey, histogram: Histogram) -> Float32:
     -------
     Shape (H, W), in [0, 1].
     """
-    return _apply(pixels, histogram, stretched_greys(histogram))
+    if pixels.dtype.kind != "f":
+        return _apply(pixels, histogram, stretched_greys(histogram))
+    result = np.empty(pixels.shape, np.float32)
+    for rows in row_blocks(pixels.shape):
+        result[rows] = _stretched(pixels[rows], histogram)
+    return result
 
 
 def matched_greys(histogram: Histogram, template: Template, config: ContrastConfig) -> Float64:
     """Return the grey that each level of a histogram is matched to, shape (V,), in [0, 1]."""
     shares = histogram.shares(config.rank)
     greys = np.asarray(np.interp(shares, template.shares, template.greys))
-    if histogram.is_constant:
-        return greys
-    if config.gain_limit is not None:
+    if config.gain_limit is not None and not histogram.is_constant:
         greys = _limited(greys, histogram, config.gain_limit)
     if config.strength < 1:
         greys = (1 - config.strength) * stretched_greys(histogram) + config.strength * greys
@@ -109,10 +112,15 @@ def matched_greys(histogram: Histogram, template: Template, config: ContrastConf
 
 def stretched_greys(histogram: Histogram) -> Float64:
     """Return the grey that each level of a histogram is stretched to, shape (V,), in [0, 1]."""
+    return _stretched(histogram.levels, histogram)
+
+
+def _stretched(levels: NDArray[Any], histogram: Histogram) -> Float64:
     if histogram.is_constant:
-        return np.array([MIDDLE])
+        return np.full(levels.shape, MIDDLE)
     low, high = QuantileProfile.of(histogram).range
-    return np.asarray(np.clip((histogram.levels - low) / (high - low), 0, 1))
+    # In float64: the range of floats may be too large, or too small, for float32.
+    return np.asarray(np.clip((levels - np.float64(low)) / (high - low), 0, 1))
 
 
 def _limited(greys: Float64, histogram: Histogram, gain_limit: float) -> Float64:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from preprocessing.arrays import Float32, Float64
+from preprocessing.arrays import Float32, Float64, Grey
 from preprocessing.background import ground
-from preprocessing.groups import ContrastGroups
+from preprocessing.groups import ANY_SHARPNESS, ContrastGroups
 from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.matching import match, stretch
@@ -106,9 +106,9 @@ def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> P
     """Make of an image what a detector sees.
 
     Where the groups' mode wants it the background is evened out. Then the image is matched to the
-    template of its contrast group; without groups its own percentiles (0.1 % and 99.9 %) are
-    stretched to [0, 1]. Then it is resized, smoothed first where it shrinks. A constant image
-    becomes one grey; nothing that could be read is refused.
+    template of its contrast group; without groups, or with a strength of 0, its own percentiles
+    (0.1 % and 99.9 %) are stretched to [0, 1]. Then it is resized, smoothed first where it shrinks.
+    A constant image becomes one grey; nothing that could be read is refused.
 
     Parameters
     ----------
@@ -123,15 +123,15 @@ def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> P
     histogram = histogram_of(pixels)
     assignment = groups.assign(QuantileProfile.of(histogram))
     template = groups.template_of(assignment.group)
-    if template is None:
-        seen = stretch(pixels, histogram)
-    else:
-        seen = match(pixels, histogram, template, groups.config)
     marks = {
         UNLIKE_TRAINING: assignment.outlier,
         CONSTANT: histogram.is_constant,
-        OUT_OF_FOCUS: sharpness_of(image.pixels) < groups.least_sharpness,
+        OUT_OF_FOCUS: _is_out_of_focus(image.pixels, groups.least_sharpness),
     }
+    if template is None or not groups.config.strength:
+        seen = stretch(pixels, histogram)
+    else:
+        seen = match(pixels, histogram, template, groups.config)
     return Prepared(
         pixels=_resize(seen, scale),
         scale=scale,
@@ -181,6 +181,10 @@ def part_seen(prepared: Prepared, rows: slice, columns: slice) -> Prepared:
         raw_width=raw_width,
         enlargement=1.0,
     )
+
+
+def _is_out_of_focus(pixels: Grey, least_sharpness: float) -> bool:
+    return least_sharpness > ANY_SHARPNESS and sharpness_of(pixels) < least_sharpness
 
 
 def _edges(xyxy: ArrayLike) -> Float64:

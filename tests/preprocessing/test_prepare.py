@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import Traits, fit_groups
 from preprocessing.groups import ContrastGroups
+from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import CONSTANT, UNLIKE_TRAINING, prepare
 from preprocessing.quantiles import profile_of
@@ -75,6 +77,24 @@ def test_a_constant_image_of_any_size_is_one_grey_and_flagged(groups, dtype, sha
         assert min(prepared.pixels.shape) >= 1
         assert CONSTANT in prepared.flags
         np.testing.assert_allclose(prepared.pixels, 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_with_a_strength_of_0_images_are_stretched_whatever_the_template_constant_ones_too(
+    discs, dtype
+):
+    named = [histogram_of(discs(9, height=20))]
+    config = ContrastConfig(template="image", strength=0)
+    groups = fit_groups([Traits(profile_of(discs(s))) for s in range(4)], config, named)
+    for pixels in (discs(50), np.full((20, 30), 77)):
+        image = record(pixels.astype(dtype))
+        seen, stretched = (prepare(image, g).pixels for g in (groups, ContrastGroups.none()))
+        np.testing.assert_array_equal(seen, stretched)
+
+
+def test_sharpness_is_measured_only_where_something_is_known_of_it(discs, monkeypatch):
+    monkeypatch.setattr("preprocessing.prepare.sharpness_of", None)
+    assert prepare(record(discs()), ContrastGroups.none()).flags == ()
 
 
 def test_shrinking_smooths_first():
