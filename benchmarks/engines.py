@@ -34,7 +34,7 @@ from model.fields import EASY, HARD, generate_field
 from model.training import train
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png
-from preprocessing.prepare import Prepared, prepare
+from preprocessing.prepare import Prepared, prepare, rescaled
 
 #: Today's default, and others that are to be held against it.
 BACKBONES = [DetectorConfig().backbone, "mbv2_64", "r18_p34_64", "mbs8_64"]
@@ -108,7 +108,7 @@ def measure(
         export(eager, graph, [])
         exported = OnnxDetector(graph, eager.config, eager.classes, threads=1)
     for scale in dict.fromkeys((eager.config.scale, 1.0)):
-        images = [prepare(image.read(), NONE, scale) for image in judge]
+        images = [rescaled(prepare(image.read(), NONE), scale) for image in judge]
         high, wide = images[0].pixels.shape
         found = compare(eager, exported, images)
         print(f"{name:<10}{backbone:<13} {wide}×{high}, {len(judge)} images   {found}", flush=True)

@@ -22,7 +22,7 @@ from model.loaded import LoadedVersion
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import prepare
+from preprocessing.prepare import prepare, rescaled
 
 SIZES = ("1024x1280", "3000x4000", "6000x8000")
 WAYS = ("prepare", "prepare at scale 0.6", "classical", "torch", "torch at scale 3")
@@ -63,7 +63,7 @@ def looking(way: str) -> Callable[[ImageRecord], object]:
     """Return what is done with an image."""
     if way.startswith("prepare"):
         scale = 0.6 if way.endswith("0.6") else 1.0
-        return lambda image: prepare(image, ContrastGroups.none(), scale)
+        return lambda image: rescaled(prepare(image, ContrastGroups.none()), scale)
     if way == "classical":
         version = _classical_version()
     else:

@@ -20,7 +20,7 @@ from preprocessing.matching import stretch
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageRecord:
     """One image, grey and upright, at its own grey levels.
 

@@ -102,13 +102,13 @@ class Prepared:
         return np.array([self.width / self.raw_width, self.height / self.raw_height] * 2)
 
 
-def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> Prepared:
+def prepare(image: ImageRecord, groups: ContrastGroups) -> Prepared:
     """Make of an image what a detector sees.
 
     Where the groups' mode wants it the background is evened out. Then the image is matched to the
     template of its contrast group; without groups, or with a strength of 0, its own percentiles
-    (0.1 % and 99.9 %) are stretched to [0, 1]. Then it is resized, smoothed first where it shrinks.
-    A constant image becomes one grey; nothing that could be read is refused.
+    (0.1 % and 99.9 %) are stretched to [0, 1]. A constant image becomes one grey; nothing that
+    could be read is refused.
 
     Parameters
     ----------
@@ -116,8 +116,10 @@ def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> P
         As read by ``images.read_image``.
     groups
         The contrast groups of the model version, or ``ContrastGroups.none()``.
-    scale
-        Prepared pixels per raw pixel, above 0.
+
+    Returns
+    -------
+    At scale 1; see :func:`rescaled` and :func:`seen_at`.
     """
     pixels = ground(image.pixels, groups.config)
     histogram = histogram_of(pixels)
@@ -133,8 +135,8 @@ def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> P
     else:
         seen = match(pixels, histogram, template, groups.config)
     return Prepared(
-        pixels=_resize(seen, scale),
-        scale=scale,
+        pixels=seen,
+        scale=1.0,
         group=assignment.group,
         distance=assignment.distance,
         flags=tuple(flag for flag, is_set in marks.items() if is_set),
@@ -144,9 +146,9 @@ def prepare(image: ImageRecord, groups: ContrastGroups, scale: float = 1.0) -> P
 
 
 def rescaled(prepared: Prepared, scale: float) -> Prepared:
-    """Return the same image at another scale, prepared pixels per raw pixel.
+    """Return the same image at another scale: prepared pixels per raw pixel, above 0.
 
-    Sharp only where it shrinks, or was prepared at scale 1.
+    Smoothed first where it shrinks; sharp only where it does, or had scale 1.
     """
     if scale == prepared.scale:
         return prepared

@@ -36,7 +36,7 @@ from model.version_folder import EXPORTED, WEIGHTS, read_version
 from model.versions import ModelVersion
 from model.weights import save_weights
 from preprocessing.groups import ContrastGroups
-from preprocessing.prepare import Prepared, prepare
+from preprocessing.prepare import Prepared, prepare, rescaled
 
 LARGE = (1024, 1280)
 INNER_SHARE = 6
@@ -99,7 +99,7 @@ def _exported(pupil: Pupil, weights: Path) -> tuple[Detector, str]:
     """Return the engine that serves on a CPU, and why it is PyTorch where it is."""
     learned = load_detector(weights, pupil.detector, pupil.snapshot.classes)
     images = pupil.snapshot.images[:COMPARED_ON]
-    samples = [prepare(i.read(), pupil.groups, pupil.detector.scale) for i in images]
+    samples = [rescaled(prepare(i.read(), pupil.groups), pupil.detector.scale) for i in images]
     try:
         return export(learned, weights.with_name(EXPORTED), samples), ""
     except ExportFailed as error:
@@ -188,7 +188,7 @@ def folder_of(trial: dict[str, Any]) -> str:
 def seen(data: str, scale: float, judge: int) -> list[Prepared]:
     """Return images of a set's test side at this scale."""
     images = spread(real_images(data).test, judge)
-    return [prepare(image.read(), ContrastGroups.none(), scale) for image in images]
+    return [rescaled(prepare(image.read(), ContrastGroups.none()), scale) for image in images]
 
 
 def mosaic(images: Sequence[Prepared], shape: tuple[int, int]) -> Prepared:

@@ -17,7 +17,7 @@ from model.examples import LabelledImage
 from model.tiling import TILE_PX
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import prepare
+from preprocessing.prepare import prepare, rescaled
 
 #: Boxes about a cell never seen lie too far apart for votes: they cost AP50 (docs/starter.md).
 DETECTOR = DetectorConfig(
@@ -77,7 +77,7 @@ def field_example(seed: int) -> Example:
     image = ImageRecord(made.pixels, sha256="")
     anywhere = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.3), np.log(3))))
     scale = scale_for(sides, DETECTOR) if len(sides) else anywhere
-    prepared = prepare(image, ContrastGroups.none(), scale)
+    prepared = rescaled(prepare(image, ContrastGroups.none()), scale)
     edges = np.array([b.xyxy_px for b in made.boxes], np.float32).reshape(-1, 4)
     labels = np.ones(len(edges), np.int64)
     return Example(prepared.pixels.astype(np.float16), prepared.seen_from_raw(edges), labels)

@@ -7,7 +7,7 @@ from model.batches import Batches
 from model.config import TrainConfig
 from model.data import Examples, inside
 from preprocessing.groups import ContrastGroups
-from preprocessing.prepare import prepare
+from preprocessing.prepare import prepare, rescaled
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_an_enlarged_example_is_what_serving_sees_and_is_made_strip_by_strip(
 ):
     (image,) = cell_images(1, shape=(700, 600))
     example, peak = peak_of(lambda: examples_of([image], scale=3.0)[0])
-    whole = prepare(image.read(), ContrastGroups.none(), 3.0)
+    whole = rescaled(prepare(image.read(), ContrastGroups.none()), 3.0)
     np.testing.assert_array_equal(example.pixels, whole.pixels.astype(np.float16))
     np.testing.assert_allclose(example.xyxy_px, image.xyxy_px * 3, rtol=1e-5)
     assert peak < 4 * example.pixels.nbytes

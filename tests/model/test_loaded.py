@@ -13,7 +13,7 @@ from model.reports import Stratum
 from model.tiling import TiledDetector
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import prepare
+from preprocessing.prepare import prepare, rescaled
 
 IMAGE = ImageRecord(np.zeros((80, 100), np.uint8), "00")
 
@@ -53,7 +53,7 @@ def test_an_enlarged_image_is_seen_as_if_it_were_enlarged_whole(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     version, image = loaded([(7, 9, 40, 30)], scale=2.37), ImageRecord(pixels, "00")
     (found,) = version.find([image])
-    whole = prepare(image, ContrastGroups.none(), 2.37)
+    whole = rescaled(prepare(image, ContrastGroups.none()), 2.37)
     (expected,) = TiledDetector(Sees([(7, 9, 40, 30)])).detect([whole])
     boxes = whole.to_raw(expected.xyxy_px)
     np.testing.assert_allclose(found.detections.xyxy_px, boxes, atol=1e-3)

@@ -19,7 +19,7 @@ from model.examples import DatasetSnapshot
 from model.steps import CHECKPOINT, Training
 from model.training import train
 from preprocessing.groups import ContrastGroups
-from preprocessing.prepare import prepare
+from preprocessing.prepare import prepare, rescaled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -349,7 +349,7 @@ def test_six_small_images_teach_a_detector_to_find_cells(cell_images, tmp_path):
 
 def _ap50(detector, cell_images):
     images = cell_images(6, 100, side="held-out")
-    prepared = [prepare(image.read(), ContrastGroups.none(), 1.0) for image in images]
+    prepared = [prepare(image.read(), ContrastGroups.none()) for image in images]
     found = [
         d.moved_to(p.to_raw(d.xyxy_px))
         for d, p in zip(detector.detect(prepared), prepared, strict=True)
@@ -360,6 +360,6 @@ def _ap50(detector, cell_images):
 def test_pixels_reach_the_detector_as_serving_sends_them(cell_images):
     """Training keeps float16; the difference must be below one level of 8 bits."""
     (image,), groups = cell_images(1), ContrastGroups.none()
-    pixels = prepare(image.read(), groups, 0.8).pixels
+    pixels = rescaled(prepare(image.read(), groups), 0.8).pixels
     (example,) = Examples([image], groups, CLASSES, 0.8)
     np.testing.assert_allclose(example.pixels.astype(np.float32), pixels, rtol=0, atol=0.5 / 255)

@@ -360,6 +360,13 @@ def test_the_hash_is_of_the_raw_file_however_it_is_given(discs, tiff, tmp_path):
     assert read_image(path).sha256 == read_image(content).sha256 == expected
 
 
+def test_an_image_is_equal_to_itself_alone(tiff):
+    content = tiff(np.zeros((8, 9), np.uint8))
+    first, second = read_image(content), read_image(content)
+    assert {first, second, first} == {second, first}
+    assert first != second
+
+
 def test_one_pixel_is_an_image(tiff):
     image = read_image(tiff(np.array([[7]], np.uint8)))
     assert (image.height, image.width, int(image.pixels[0, 0])) == (1, 1, 7)

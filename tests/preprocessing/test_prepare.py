@@ -12,7 +12,7 @@ from preprocessing.fitting import Traits, fit_groups
 from preprocessing.groups import ContrastGroups
 from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import CONSTANT, UNLIKE_TRAINING, prepare
+from preprocessing.prepare import CONSTANT, UNLIKE_TRAINING, Prepared, prepare, rescaled
 from preprocessing.quantiles import profile_of
 
 DTYPES = ("uint8", "uint16", "float32")
@@ -20,6 +20,10 @@ DTYPES = ("uint8", "uint16", "float32")
 
 def record(pixels: np.ndarray) -> ImageRecord:
     return ImageRecord(pixels, sha256="")
+
+
+def stretched(pixels: np.ndarray) -> Prepared:
+    return prepare(record(pixels), ContrastGroups.none())
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def groups(discs):
 def test_pixels_are_float32_between_0_and_1_at_the_scale_asked_for(discs, groups, dtype, scale):
     image = record(discs().astype(dtype))
     for chosen in (groups, ContrastGroups.none()):
-        prepared = prepare(image, chosen, scale)
+        prepared = rescaled(prepare(image, chosen), scale)
         assert prepared.pixels.dtype == np.float32
         assert prepared.pixels.min() >= 0
         assert prepared.pixels.max() <= 1
@@ -73,7 +77,7 @@ def test_the_group_and_the_distance_travel_with_the_pixels(discs, groups):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (20, 30)])
 def test_a_constant_image_of_any_size_is_one_grey_and_flagged(groups, dtype, shape):
     for chosen in (groups, ContrastGroups.none()):
-        prepared = prepare(record(np.full(shape, 77, dtype)), chosen, scale=0.5)
+        prepared = rescaled(prepare(record(np.full(shape, 77, dtype)), chosen), 0.5)
         assert min(prepared.pixels.shape) >= 1
         assert CONSTANT in prepared.flags
         np.testing.assert_allclose(prepared.pixels, 0.5, atol=1e-6)
@@ -88,18 +92,17 @@ def test_with_a_strength_of_0_images_are_stretched_whatever_the_template_constan
     groups = fit_groups([Traits(profile_of(discs(s))) for s in range(4)], config, named)
     for pixels in (discs(50), np.full((20, 30), 77)):
         image = record(pixels.astype(dtype))
-        seen, stretched = (prepare(image, g).pixels for g in (groups, ContrastGroups.none()))
-        np.testing.assert_array_equal(seen, stretched)
+        np.testing.assert_array_equal(prepare(image, groups).pixels, stretched(image.pixels).pixels)
 
 
 def test_sharpness_is_measured_only_where_something_is_known_of_it(discs, monkeypatch):
     monkeypatch.setattr("preprocessing.prepare.sharpness_of", None)
-    assert prepare(record(discs()), ContrastGroups.none()).flags == ()
+    assert stretched(discs()).flags == ()
 
 
 def test_shrinking_smooths_first():
     stripes = np.tile(np.uint8([0, 200]), (60, 30))
-    seen = prepare(record(stripes), ContrastGroups.none(), scale=0.25).pixels
+    seen = rescaled(stretched(stripes), 0.25).pixels
     np.testing.assert_allclose(seen[2:-2, 2:-2], 0.5, atol=0.05)
 
 
@@ -108,7 +111,7 @@ def test_a_shrunk_or_grown_disc_lies_where_its_box_says():
     pixels = (((y - 40) ** 2 + (x - 100) ** 2 < 20**2) * 200).astype(np.uint8)
     box = np.array([[80.5, 20.5, 120.5, 60.5]])
     for scale in (0.37, 0.5, 2.0):
-        prepared = prepare(record(pixels), ContrastGroups.none(), scale)
+        prepared = rescaled(stretched(pixels), scale)
         rows, columns = np.nonzero(prepared.pixels > 0.5)
         seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         np.testing.assert_allclose(prepared.seen_from_raw(box)[0], seen, atol=1)
@@ -124,18 +127,18 @@ def test_a_shrunk_or_grown_disc_lies_where_its_box_says():
 def test_a_box_there_and_back_is_the_same_box(height, width, scale, corners):
     size = np.array([width, height, width, height])
     boxes = (np.array(corners).reshape(-1, 4) * size).astype(np.float32)
-    prepared = prepare(record(np.zeros((height, width), np.uint8)), ContrastGroups.none(), scale)
+    prepared = rescaled(stretched(np.zeros((height, width), np.uint8)), scale)
     there = prepared.seen_from_raw(boxes)
     assert there.shape == boxes.shape
     assert np.abs(prepared.to_raw(there) - boxes).max(initial=0) < 1e-3
 
 
 def test_a_box_over_the_edge_is_clipped_to_the_raw_image(discs):
-    prepared = prepare(record(discs()), ContrastGroups.none(), scale=0.5)
+    prepared = rescaled(stretched(discs()), 0.5)
     back = prepared.to_raw([[-3, -4, 1000, 20]])
     np.testing.assert_allclose(back, [[0, 0, 128, 40]])
 
 
 def test_a_scale_of_zero_is_refused(discs):
     with pytest.raises(ValueError, match="above 0"):
-        prepare(record(discs()), ContrastGroups.none(), scale=0)
+        rescaled(stretched(discs()), 0)
