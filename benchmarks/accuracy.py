@@ -104,7 +104,7 @@ def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
             registry,
             workdir=Path(workdir),
             champion=start,
-            preset=(DetectorConfig(), TrainConfig(iterations=plan.steps)),
+            recipe=(DetectorConfig(), TrainConfig(iterations=plan.steps)),
             device=device,
         )
     minutes, cpu_s = (time.perf_counter() - began) / 60, time.process_time() - cpu

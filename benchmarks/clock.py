@@ -21,7 +21,7 @@ from model.examples import DatasetSnapshot
 from model.loaded import LoadedVersion
 from model.steps import Training
 from model.versions import ModelVersion
-from model.weights import start_from
+from model.weights import Start, start_from
 from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups
 
@@ -111,7 +111,7 @@ class Pupil:
         torch.manual_seed(self.config.seed)
         module = build(self.detector, self.snapshot.classes, self.config, self.config.imagenet)
         if start:
-            start_from(module, start, (CELL,), self.snapshot.classes)
+            start_from(module, Start(start, (CELL,)), self.snapshot.classes)
             keep_stem(self.detector.backbone, module.backbone)
         images = self.snapshot.of_side("train")
         examples = Examples(images, self.groups, self.snapshot.classes, self.detector.scale)

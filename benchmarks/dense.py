@@ -109,7 +109,7 @@ def learn(
     config = resolve(DetectorConfig(refined=False), snapshot)
     groups = fit_images((image.read() for image in images), training.contrast)
     start = time.perf_counter()
-    weights = train(snapshot, groups, config, training, None, (), folder / "work", "cpu")
+    weights = train(snapshot, groups, config, training, None, folder / "work", "cpu").weights
     sizes = ", ".join(f"{size:g}" for size in config.anchor_sizes)
     print(f"{iterations} steps in {time.perf_counter() - start:.0f} s, anchors {sizes}", flush=True)
     every = replace(

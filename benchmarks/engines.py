@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.real_images import real_images, spread
 from model.anchors import MAPS, resolve
-from model.config import Backbone, DetectorConfig, TrainConfig
+from model.config import CONTRASTS, Backbone, DetectorConfig, TrainConfig
 from model.detecting import Detector
 from model.detector import TorchDetector, load_detector
 from model.engine import OnnxDetector
@@ -61,8 +61,8 @@ def learned(
     classes = tuple(sorted({box.label for image in images for box in image.boxes}))
     snapshot = DatasetSnapshot(tuple(replace(i, side="train") for i in images), classes)
     resolved = resolve(config, snapshot)
-    training = TrainConfig(iterations=iterations, crop_px=224, contrast="none")
-    weights = train(snapshot, NONE, resolved, training, None, (), folder, "cpu")
+    training = TrainConfig(iterations=iterations, crop_px=224, contrast=CONTRASTS["none"])
+    weights = train(snapshot, NONE, resolved, training, None, folder, "cpu").weights
     return load_detector(weights, resolved, classes, "cpu")
 
 

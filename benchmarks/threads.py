@@ -67,7 +67,7 @@ def steps() -> None:
         training = TrainConfig(iterations=STEPS)
         began, cpu = time.perf_counter(), time.process_time()
         groups = ContrastGroups.none()
-        train(snapshot, groups, detector, training, None, (), folder / "training", "cpu")
+        train(snapshot, groups, detector, training, None, folder / "training", "cpu")
         wall, used = time.perf_counter() - began, time.process_time() - cpu
     print(f"{wall / STEPS:6.2f} s a step, {used / STEPS:6.2f} s of CPU")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from preprocessing.contrast import Config, ContrastConfig, ContrastMode
+from preprocessing.contrast import Config, ContrastConfig
 
 Backbone = Literal["mbs8_64", "mbv2_64", "mbv2_half_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
 
@@ -16,6 +16,8 @@ class DetectorConfig(Config):
 
     Parameters
     ----------
+    backbone
+        Which network makes the maps (``model.backbones``).
     anchor_sizes
         Side lengths in pixels of the prepared image; empty: k-means on the training boxes.
     aspect_ratios
@@ -23,22 +25,30 @@ class DetectorConfig(Config):
     scale
         Prepared pixels per raw pixel; 0: found from the training boxes, or from the image itself
         by a version that was never taught the project's cells.
-    cell_px, small_cell_px
+    cell_px, small_cell_px, enlargement
         Where ``scale=0``: images are shrunk until their median cell has ``cell_px`` pixels a side,
         and enlarged, up to ``enlargement`` times, until it has ``small_cell_px``.
     rpn_pre_nms, rpn_post_nms
         Proposals kept before NMS (each level) and after it, when detecting.
+    rpn_nms_iou
+        IoU, in [0, 1], above which the lesser of two proposals goes.
     proposal_floor
         Objectness below which a proposal is not looked at, when detecting: half the time of an
         image with few cells, and no AP50 lost (0.723 against 0.719 on BCCD).
     detections_per_image
         Boxes kept of each look; torchvision's default of 100 would cut every dense image.
+    nms_iou
+        IoU, in [0, 1], above which the lesser of two boxes of a class goes.
     vote_iou
         A box is the mean of those that NMS takes for the same cell, as far as they overlap it by
         more than this; 0: it stays as it was found.
     refined
         Whether each box that was found is moved once more, closer about its cell
         (``model.refining``).
+    score_floor
+        Score, in [0, 1], below which a box is not kept at all.
+    head_features
+        Figures by which the head describes a region: the width of its two layers.
     turned_px
         An image of so many prepared pixels at the most that is seen whole is looked at in all four
         quarter turns (``model.turning``): by default half of 1280×1024.
@@ -104,12 +114,27 @@ class TrainConfig(Config):
     iterations
         Optimiser steps; 0: from the numbers of images and cells, and from what is begun with
         (see ``model.schedule.iterations_for``).
+    batch
+        Images that each step learns from.
+    learning_rate, weight_decay
+        The optimiser's; the rate at its highest.
+    warmup
+        Steps for which the rate rises; a quarter of all at the most.
+    gradient_clip
+        Length at which a gradient is cut; 0: never.
     rpn_proposals, rois_per_image
         Proposals kept and RoIs sampled an image in training: a lean head learns as well.
+    optimiser
+        PyTorch's AdamW or Adam.
+    box_overlap, rpn_overlap
+        IoU below which a region, or an anchor, is background, and from which on it is a cell; what
+        lies between teaches nothing.
+    crop_px
+        Side of the parts that are learned from, in pixels of the prepared image; 0: whole images.
     contrast
         What the detector sees: each image as it is (stretched), matched to one template, or to
-        its contrast group's, or that with its background evened out; by the mode's name, or with
-        every choice there is. By default images are sorted and flagged by groups, and stretched.
+        its contrast group's, or that with its background evened out. By default images are sorted
+        and flagged by groups, and stretched.
     zoom
         How much sizes are varied: by up to e to this, either way.
     astray
@@ -136,6 +161,8 @@ class TrainConfig(Config):
     imagenet
         Where ImageNet weights may come from at a first training: torch's cache when they lie
         there, the network too, or nowhere.
+    seed
+        Of all that is drawn by chance.
     """
 
     iterations: int = 0
@@ -150,7 +177,7 @@ class TrainConfig(Config):
     box_overlap: tuple[float, float] = (0.5, 0.5)
     rpn_overlap: tuple[float, float] = (0.3, 0.7)
     crop_px: int = 320
-    contrast: ContrastMode | ContrastConfig = STRETCHED_GROUPS
+    contrast: ContrastConfig = STRETCHED_GROUPS
     zoom: float = 0.2
     astray: float = 0.0
     tone: float = 0.3
@@ -165,9 +192,14 @@ class TrainConfig(Config):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
-        """Build from :meth:`to_json`'s dict; in one of before all layers learned."""
+        """Build from :meth:`to_json`'s dict; in one of before all layers learned.
+
+        And contrast was a mode's name, where nothing else of it was chosen.
+        """
         contrast = values.get("contrast")
-        if isinstance(contrast, dict):
+        if isinstance(contrast, str):
+            contrast = {"mode": contrast}
+        if contrast is not None:
             values = values | {"contrast": ContrastConfig.from_json(contrast)}
         return super().from_json({"keep_stem": False} | values)
 
@@ -191,7 +223,7 @@ _THESIS_TRAIN = TrainConfig(
     box_overlap=(0.1, 0.5),
     rpn_overlap=(0.3, 0.7),
     crop_px=0,
-    contrast="none",
+    contrast=CONTRASTS["none"],
     zoom=0.0,
     tone=0.0,
     invert=0.0,
@@ -210,10 +242,10 @@ PRESETS: dict[str, tuple[DetectorConfig, TrainConfig]] = {
     "m04": (replace(_THESIS, anchor_sizes=(32.0, 64.0, 128.0)), _THESIS_TRAIN),
     "m05": (
         replace(_THESIS, anchor_sizes=(32.0, 64.0, 128.0)),
-        replace(_THESIS_TRAIN, contrast="single"),
+        replace(_THESIS_TRAIN, contrast=CONTRASTS["single"]),
     ),
     "m06": (
         replace(_THESIS, anchor_sizes=(32.0, 64.0, 128.0)),
-        replace(_THESIS_TRAIN, contrast="groups"),
+        replace(_THESIS_TRAIN, contrast=CONTRASTS["groups"]),
     ),
 }

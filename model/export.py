@@ -19,7 +19,6 @@ from model.detector import TorchDetector
 from model.engine import FLOOR, INPUT, OUTPUTS, OnnxDetector
 from model.errors import ExportFailed
 from model.graph import Graph
-from model.tiling import TILE_PX, cut_out, middle
 from preprocessing.prepare import Prepared
 
 #: How far an exported detector may be from PyTorch: pixels of the prepared image, and score.
@@ -42,7 +41,7 @@ def export(detector: TorchDetector, path: Path, samples: Iterable[Prepared]) -> 
     ----------
     samples
         Prepared images to compare on, such as the detector learned from; of a large one its middle
-        tile is, as no more of it is ever looked at at once.
+        tile (``model.tiling.middle_tile``), as no more of it is ever looked at at once.
 
     Returns
     -------
@@ -76,8 +75,7 @@ def unpaired(one: Detections, other: Detections) -> int:
 def _compare(reference: Detector, exported: Detector, samples: Iterable[Prepared]) -> None:
     boxes = alone = 0
     for sample in samples:
-        seen = [cut_out(sample, middle(sample, TILE_PX))]
-        (one,), (other,) = reference.detect(seen), exported.detect(seen)
+        (one,), (other,) = reference.detect([sample]), exported.detect([sample])
         if one.caps_reached != other.caps_reached:
             raise ExportFailed(f"caps {other.caps_reached} instead of {one.caps_reached}")
         boxes += len(one) + len(other)

@@ -6,7 +6,7 @@ Importing this imports no torch; making a candidate does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from model.loaded import LoadedVersion
 from model.magnification import learned_sides, mixed
 from model.progress import OnProgress, Progress, ignore, part_of
 from model.registry import Registry
+from model.tiling import middle_tile
 from model.version_folder import EXPORTED
 from model.versions import ModelVersion
 from model.wording import counted
@@ -31,7 +32,7 @@ from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare, seen_at
 
 if TYPE_CHECKING:
-    from model.detector import TorchDetector
+    from model.training import Trained
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def make_candidate(
     workdir: Path,
     champion: ModelVersion | None = None,
     project: str | None = None,
-    preset: str | tuple[DetectorConfig, TrainConfig] = "default",
+    recipe: tuple[DetectorConfig, TrainConfig] = PRESETS["default"],
     device: str = "auto",
     with_report: bool = True,
     on_progress: OnProgress = ignore,
@@ -62,7 +63,7 @@ def make_candidate(
 
     Contrast groups, scale and anchors come from the train side alone. The threshold is
     chosen on the inner side, on the train side where there is no inner one (see
-    ``model.evaluation.counting_threshold``). Nothing is promoted.
+    ``model.counting.counting_threshold``). Nothing is promoted.
 
     Parameters
     ----------
@@ -70,10 +71,12 @@ def make_candidate(
         Where the training keeps its checkpoints: called again with the same folder after it was
         killed, the training goes on. The caller removes it in the end.
     champion
-        Its weights are the start where its architecture is the preset's; else those of the
+        Its weights are the start where its architecture is the recipe's; else those of the
         registry's first version, mostly the starter, are, and a note says so.
     project
         The project that the candidate is for.
+    recipe
+        What is built and how it is trained; what it leaves open is found.
     with_report
         Whether to judge the candidate on the held-out side, less what its start has seen; a gate
         will do so in any case.
@@ -93,37 +96,22 @@ def make_candidate(
     MemoryTooSmall
         When memory ran out with a single image in the network.
     """
-    from model.detector import load_detector
-    from model.training import train
-
-    detector, training = PRESETS[preset] if isinstance(preset, str) else preset
-    start = _start(registry, champion, detector)
-    notes = [*_begun(registry, champion, detector, start)]
-    detector = _resolve(detector, snapshot, start)
+    start = _start(registry, champion, recipe[0])
+    begun = _begun(registry, champion, recipe[0], start)
+    detector, training = _resolve(recipe[0], snapshot, start), recipe[1]
     on_progress(Progress("preparing", 0.0, message=_summary(snapshot)))
     groups = _fit_groups(snapshot, training)
-    weights = train(
-        snapshot,
-        groups,
-        detector,
-        _plan(training, snapshot, start, registry),
-        start.weights if start else None,
-        _known(start) if start else (),
-        workdir,
-        device,
-        part_of(on_progress, *_TRAINING),
-        notes.append,
-    )
-    id = registry.new_id("trained")
-    version = _described(id, project, snapshot, start, detector, training)
+    plan = _plan(training, snapshot, start, registry)
+    trained = _trained(snapshot, groups, detector, plan, start, workdir, device, on_progress)
+    version = _described(registry.new_id("trained"), project, snapshot, start, detector, training)
     on_progress(Progress("exporting", _TRAINING[1]))
-    learned = load_detector(weights, detector, snapshot.classes, device)
-    serving = _serving(learned, _samples(snapshot, groups, detector), workdir)
-    version = replace(version, notes=(*notes, *mixed(version.cell_sides_px), *serving.notes))
+    serving = _serving(trained.weights, snapshot, groups, detector, workdir, device)
+    notes = (*begun, *trained.notes, *mixed(version.cell_sides_px), *serving.notes)
+    version = replace(version, course=trained.course, notes=notes)
     loaded = _calibrated(LoadedVersion(version, groups, serving.detector), snapshot, on_progress)
     version = _judged(loaded, snapshot, start, on_progress) if with_report else loaded.version
     on_progress(Progress("storing", 1.0))
-    return registry.add(version, groups, weights, serving.exported)
+    return registry.add(version, groups, trained.weights, serving.exported)
 
 
 @dataclass(frozen=True)
@@ -131,6 +119,28 @@ class _Start:
     version: ModelVersion
     config: DetectorConfig
     weights: Path
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.version.classes or (CELL,)
+
+
+def _trained(
+    snapshot: DatasetSnapshot,
+    groups: ContrastGroups,
+    detector: DetectorConfig,
+    plan: TrainConfig,
+    start: _Start | None,
+    workdir: Path,
+    device: str,
+    on_progress: OnProgress,
+) -> Trained:
+    from model.training import train
+    from model.weights import Start
+
+    begun = Start(start.weights, start.classes) if start else None
+    told = part_of(on_progress, *_TRAINING)
+    return train(snapshot, groups, detector, plan, begun, workdir, device, told)
 
 
 def _start(
@@ -182,10 +192,6 @@ def _from_starter(version: ModelVersion, registry: Registry) -> bool:
     except (VersionNotFound, BrokenVersion):
         return False
     return version.kind == "starter"
-
-
-def _known(start: _Start) -> tuple[str, ...]:
-    return start.version.classes or (CELL,)
 
 
 def _resolve(
@@ -256,12 +262,20 @@ class _Serving:
     notes: tuple[str, ...] = ()
 
 
-def _serving(learned: TorchDetector, samples: Iterable[Prepared], workdir: Path) -> _Serving:
+def _serving(
+    weights: Path,
+    snapshot: DatasetSnapshot,
+    groups: ContrastGroups,
+    detector: DetectorConfig,
+    workdir: Path,
+    device: str,
+) -> _Serving:
+    from model.detector import load_detector
     from model.export import export
 
-    path = workdir / EXPORTED
+    learned, path = load_detector(weights, detector, snapshot.classes, device), workdir / EXPORTED
     try:
-        exported = export(learned, path, samples)
+        exported = export(learned, path, _samples(snapshot, groups, detector))
     except Exception as error:  # a door: the exporter may fail in any way, and PyTorch serves
         log.exception("the candidate was not exported")
         return _Serving(
@@ -274,7 +288,7 @@ def _samples(
     snapshot: DatasetSnapshot, groups: ContrastGroups, detector: DetectorConfig
 ) -> Iterator[Prepared]:
     for image in _some(snapshot.of_side("train"), _COMPARE_ON):
-        yield seen_at(prepare(image.read(), groups), detector.scale)
+        yield middle_tile(seen_at(prepare(image.read(), groups), detector.scale))
 
 
 def _calibrated(

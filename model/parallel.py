@@ -88,7 +88,7 @@ def processes_for(device: str, batch: int) -> int:
 
 
 @contextmanager
-def joined(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
+def accompanied(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
     """Let other processes do the same work beside this one, and end them with it.
 
     Parameters

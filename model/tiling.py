@@ -117,6 +117,11 @@ def middle(image: Prepared, side_px: int) -> Tile:
     return Tile(left, top, left + width, top + height)
 
 
+def middle_tile(image: Prepared) -> Prepared:
+    """Return what is looked at at once in the middle of an image: all of it, where it is small."""
+    return cut_out(image, middle(image, TILE_PX))
+
+
 def cut_out(image: Prepared, tile: Tile) -> Prepared:
     """Return what a tile shows of an image, enlarged as it is to be seen."""
     return part_seen(image, slice(tile.top, tile.bottom), slice(tile.left, tile.right))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torchvision.models.detection import FasterRCNN
@@ -18,14 +19,15 @@ from model.config import DetectorConfig, TrainConfig
 from model.data import KEEP_BYTES, Examples
 from model.detector import build, pick_device
 from model.examples import DatasetSnapshot
-from model.looks import looks_for
+from model.looks import Looks, looks_for
 from model.memory import keep_memory
-from model.parallel import Ranks, joined, processes_for
-from model.progress import OnProgress, ignore, ignore_note
+from model.parallel import Ranks, accompanied, processes_for
+from model.progress import OnProgress, ignore
 from model.schedule import iterations_for
 from model.steps import Training
 from model.version_folder import WEIGHTS
-from model.weights import save_weights, start_from
+from model.versions import Course
+from model.weights import Start, save_weights, start_from
 from preprocessing.groups import ContrastGroups
 
 log = logging.getLogger(__name__)
@@ -36,19 +38,33 @@ PREPARED = "prepared"
 _FORMAT = 4
 
 
+class Trained(NamedTuple):
+    """What a training has made.
+
+    Parameters
+    ----------
+    weights
+        Their file, in the training's folder.
+    notes
+        What whoever uses them should know, such as that memory ran out.
+    """
+
+    weights: Path
+    course: Course
+    notes: tuple[str, ...]
+
+
 def train(
     snapshot: DatasetSnapshot,
     groups: ContrastGroups,
     detector: DetectorConfig,
     training: TrainConfig,
-    start: Path | None,
-    start_classes: Sequence[str],
+    start: Start | None,
     workdir: Path,
     device: str = "auto",
     on_progress: OnProgress = ignore,
-    on_note: Callable[[str], None] = ignore_note,
     processes: int = 0,
-) -> Path:
+) -> Trained:
     """Train a detector on the train side of a snapshot.
 
     A training that was killed goes on from its last checkpoint in ``workdir`` when it is called
@@ -66,19 +82,12 @@ def train(
     ----------
     detector
         Resolved: scale and anchor sizes given.
-    start, start_classes
-        Weights to begin with, and the classes they know; None: from nothing, or from ImageNet
-        weights as ``training.imagenet`` says.
+    start
+        What it begins with; None: nothing, or ImageNet weights as ``training.imagenet`` says.
     workdir
         A folder of this training alone; made when absent.
-    on_note
-        Told at the end what whoever uses the weights should know, such as that memory ran out.
     processes
         That share each batch; 0: one for each CUDA device, if the device is left open.
-
-    Returns
-    -------
-    The file of the weights, in ``workdir``.
 
     Raises
     ------
@@ -95,18 +104,21 @@ def train(
     workdir.mkdir(parents=True, exist_ok=True)
     steps = training.iterations or iterations_for(images, cells, begun=start is not None)
     plan = replace(training, iterations=steps)
-    task = _Task(snapshot, groups, detector, plan, start, tuple(start_classes), workdir, device)
+    task = _Task(snapshot, groups, detector, plan, start, workdir, device)
     size = processes or processes_for(device, plan.batch)
     on = pick_device(device)
     with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
-        run = task.begin(Ranks(0, size))
+        run = task.begin(Ranks(0, size), looks_for(snapshot, groups, detector, plan))
         done = run.iteration == run.schedule.end
-        with joined(1 if done else size, task.help_with):
+        looking_at = run.looks.at if run.looks else None
+        with accompanied(1 if done else size, partial(task.help_with, looking_at)):
             run.go_on(on_progress)
     began = "" if start else imagenet_note(detector.backbone, training.imagenet)
-    for note in filter(None, (began, *run.notes)):
-        on_note(note)
-    return save_weights(run.module, workdir / WEIGHTS)
+    return Trained(
+        save_weights(run.module, workdir / WEIGHTS),
+        Course(run.iteration, start is not None and plan.keep_stem),
+        tuple(filter(None, (began, *run.notes))),
+    )
 
 
 @dataclass(frozen=True)
@@ -117,12 +129,11 @@ class _Task:
     groups: ContrastGroups
     detector: DetectorConfig
     training: TrainConfig
-    start: Path | None
-    start_classes: tuple[str, ...]
+    start: Start | None
     workdir: Path
     device: str
 
-    def begin(self, ranks: Ranks) -> Training:
+    def begin(self, ranks: Ranks, looks: Looks | None) -> Training:
         """Build the training, as far as its checkpoint goes."""
         keep_memory()
         snapshot, groups, detector = self.snapshot, self.groups, self.detector
@@ -143,30 +154,32 @@ class _Task:
             on,
             self.workdir,
             self._fingerprint,
-            looks_for(snapshot, groups, detector, self.training),
+            looks,
             ranks=ranks,
         )
         run.resume()
         return run
 
-    def help_with(self, ranks: Ranks) -> None:
-        """Take part in all steps, as another process than the first."""
-        self.begin(ranks).go_on(ignore)
+    def help_with(self, looking_at: frozenset[int] | None, ranks: Ranks) -> None:
+        """Take part in all steps, as another process than the first, which alone looks."""
+        looks = None
+        if looking_at is not None:
+            looks = Looks((), self.groups, self.snapshot.classes, self.detector, looking_at)
+        self.begin(ranks, looks).go_on(ignore)
 
     def _module(self) -> FasterRCNN:
         imagenet = "never" if self.start else self.training.imagenet
         module = build(self.detector, self.snapshot.classes, self.training, imagenet)
         if self.start:
-            known = self.snapshot.classes
-            taken = start_from(module, self.start, self.start_classes, known)
+            taken = start_from(module, self.start, self.snapshot.classes)
             if self.training.keep_stem:
                 keep_stem(self.detector.backbone, module.backbone)
-            log.info("starting from %s: %d tensors taken over", self.start, taken)
+            log.info("starting from %s: %d tensors taken over", self.start.weights, taken)
         return module
 
     @property
     def _fingerprint(self) -> str:
-        begun = hashlib.sha256(self.start.read_bytes()).hexdigest() if self.start else None
+        begun = hashlib.sha256(self.start.weights.read_bytes()).hexdigest() if self.start else None
         content = [
             _FORMAT,
             self.snapshot.sha256,

@@ -73,6 +73,22 @@ class GateDecision:
 
 
 @dataclass(frozen=True)
+class Course:
+    """How a training went: what its recipe leaves open.
+
+    Parameters
+    ----------
+    steps
+        Optimiser steps that were taken.
+    stem_kept
+        Whether the first layers stayed as they were in what it began with.
+    """
+
+    steps: int
+    stem_kept: bool
+
+
+@dataclass(frozen=True)
 class ModelVersion:
     """One version: weights, contrast groups and configuration, loaded and promoted together.
 
@@ -86,13 +102,31 @@ class ModelVersion:
         Names of the classes, in label order. A version that was never taught the project's
         classes (kinds classical and starter) has none and finds cells of any kind.
     threshold
-        Score from which a box is shown and counted.
+        Score, in [0, 1], from which a box counts.
+    detector
+        What it is built of, scale and anchors found; None: it is no Faster R-CNN.
+    training
+        The recipe of its training, as it was asked for; None: it had none that is known.
+    parent
+        Id of the version whose weights it began with; None: it began from nothing.
+    snapshot
+        sha256 of the ``DatasetSnapshot`` it learned from; None: it learned from none.
     lineage
         sha256 of every image that this version or one it started from learned from or was stopped,
         calibrated or chosen by.
+    report
+        What it is worth on the images that judged it; None: none did.
+    decision
+        The gate's; None: it was not asked.
+    created_at
+        When it was made: ISO 8601, UTC, to the second.
+    notes
+        What whoever uses it should know, in sentences.
     cell_sides_px
         The smallest and the largest side, in raw pixels, that is typical of an image that it
         learned from (``model.magnification``); None: not known.
+    course
+        How its training went; None: it had none, or one of before that was kept.
     """
 
     id: str
@@ -110,6 +144,7 @@ class ModelVersion:
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     notes: tuple[str, ...] = ()
     cell_sides_px: tuple[float, float] | None = None
+    course: Course | None = None
 
     @property
     def finds_scale(self) -> bool:
@@ -155,8 +190,9 @@ class ModelVersion:
                 "training": maybe("training", TrainConfig.from_json),
                 "report": maybe("report", EvaluationReport.from_json),
                 "decision": maybe("decision", GateDecision.from_json),
-                # Versions of before do not know it.
+                # Versions of before do not know these.
                 "cell_sides_px": maybe("cell_sides_px", tuple),
+                "course": maybe("course", lambda course: Course(**course)),
             }
         )
 

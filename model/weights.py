@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,13 @@ _HEAD, _REFINER = "roi_heads.box_head.", "roi_heads.refiner.head."
 _BACKGROUND = 1
 
 
+class Start(NamedTuple):
+    """Weights to begin with, and the classes that they know, in label order."""
+
+    weights: Path
+    classes: tuple[str, ...]
+
+
 def save_weights(module: nn.Module, path: Path) -> Path:
     """Write the weights, float32, as safetensors: a reader sees the whole file or none."""
     state = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
@@ -25,9 +33,7 @@ def save_weights(module: nn.Module, path: Path) -> Path:
     return path
 
 
-def start_from(
-    module: nn.Module, path: Path, start_classes: Sequence[str], classes: Sequence[str]
-) -> int:
+def start_from(module: nn.Module, start: Start, classes: Sequence[str]) -> int:
     """Take over the weights of another detector where name and shape are the same.
 
     In the box predictor the background and the classes that both know take over their rows. A new
@@ -38,7 +44,7 @@ def start_from(
     -------
     How many tensors were taken over, wholly or in part.
     """
-    given, own = load_file(path), module.state_dict()
+    given, own = load_file(start.weights), module.state_dict()
     heads = {name: tensor for name, tensor in given.items() if name.startswith(_HEAD)}
     given = {_REFINER + name.removeprefix(_HEAD): tensor for name, tensor in heads.items()} | given
     taken = {
@@ -48,7 +54,7 @@ def start_from(
     }
     for name in (n for n in own if n.startswith(_PREDICTOR) and n in given):
         if given[name].shape[1:] == own[name].shape[1:]:
-            taken[name] = _rows_of_known(own[name], given[name], start_classes, classes)
+            taken[name] = _rows_of_known(own[name], given[name], start.classes, classes)
     module.load_state_dict(taken, strict=False)
     return len(taken)
 

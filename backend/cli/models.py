@@ -65,6 +65,9 @@ def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> N
     typer.echo(
         f"learned     {counted(len(version.lineage), 'image')} seen, itself and those it comes from"
     )
+    if version.course:
+        kept = ", the first layers kept as they were" if version.course.stem_kept else ""
+        typer.echo(f"trained     in {counted(version.course.steps, 'step')}{kept}")
     for reason in version.decision.reasons if version.decision else ():
         typer.echo(f"gate        {reason}")
     if version.report:

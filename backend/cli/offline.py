@@ -148,7 +148,7 @@ def _learn(
             registry,
             champion=champion,
             project=None,
-            preset=settings.recipe,
+            recipe=settings.recipe,
             workdir=folder,
             device=settings.device,
             on_progress=on_progress,

@@ -146,7 +146,7 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
         workdir=_working(services, run.id),
         champion=services.registry.champion(str(run.project)),
         project=str(run.project),
-        preset=services.settings.recipe,
+        recipe=services.settings.recipe,
         device=services.settings.device,
         with_report=False,
         on_progress=part_of(report, FROZEN, LEARNED),

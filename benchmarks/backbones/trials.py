@@ -19,7 +19,7 @@ from benchmarks.engines import seconds
 from benchmarks.real_images import RealImages, real_images, spread
 from model.anchors import cell_sides, resolve, scale_for
 from model.boxes import CELL
-from model.config import Backbone, DetectorConfig, TrainConfig
+from model.config import CONTRASTS, Backbone, DetectorConfig, TrainConfig
 from model.data import Examples
 from model.detecting import Detector
 from model.detector import load_detector
@@ -31,6 +31,7 @@ from model.export import export
 from model.loaded import LoadedVersion
 from model.registry import Registry
 from model.starter import FOLDER, STARTER_ID
+from model.tiling import middle_tile
 from model.turning import TurningDetector
 from model.version_folder import EXPORTED, WEIGHTS, read_version
 from model.versions import ModelVersion
@@ -99,7 +100,9 @@ def _exported(pupil: Pupil, weights: Path) -> tuple[Detector, str]:
     """Return the engine that serves on a CPU, and why it is PyTorch where it is."""
     learned = load_detector(weights, pupil.detector, pupil.snapshot.classes)
     images = pupil.snapshot.images[:COMPARED_ON]
-    samples = [rescaled(prepare(i.read(), pupil.groups), pupil.detector.scale) for i in images]
+    samples = [
+        middle_tile(rescaled(prepare(i.read(), pupil.groups), pupil.detector.scale)) for i in images
+    ]
     try:
         return export(learned, weights.with_name(EXPORTED), samples), ""
     except ExportFailed as error:
@@ -242,7 +245,7 @@ def _step_of_ours(
     snapshot = DatasetSnapshot(tuple(replace(i, side="train") for i in images), classes)
     detector = resolve(DetectorConfig(backbone, scale=1.0), snapshot)
     config = TrainConfig(
-        iterations=STEPS + 1, batch=1, crop_px=0, contrast="none", keep_stem=keep_stem
+        iterations=STEPS + 1, batch=1, crop_px=0, contrast=CONTRASTS["none"], keep_stem=keep_stem
     )
     start = FOLDER / WEIGHTS if backbone == DetectorConfig().backbone else None
     run = Pupil.of(detector, config, snapshot).training(folder, "cpu", "step", start)

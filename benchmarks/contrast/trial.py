@@ -103,18 +103,17 @@ def _learn(
     from model.detector import load_detector
     from model.export import export
     from model.training import train
+    from model.weights import Start
 
     training = replace(
         TrainConfig(iterations=budget.iterations, crop_px=budget.crop_px, seed=trial.seed),
         **AUGMENTATIONS[trial.augmentation],
     )
     detector = resolve(budget.detector, snapshot)
-    known = (CELL,) if budget.start else ()
+    start = Start(budget.start, (CELL,)) if budget.start else None
     with tempfile.TemporaryDirectory() as folder:
-        weights = train(
-            snapshot, groups, detector, training, budget.start, known, Path(folder), "cpu"
-        )
-        learned = load_detector(weights, detector, (CELL,), "cpu")
+        done = train(snapshot, groups, detector, training, start, Path(folder), "cpu")
+        learned = load_detector(done.weights, detector, (CELL,), "cpu")
         quick = export(learned, Path(folder, EXPORTED), [])
     return LoadedVersion(ModelVersion("trial", "trained", (CELL,), 0.0, detector), groups, quick)
 

@@ -11,7 +11,7 @@ from benchmarks.real_images import any_cell, real_images
 from benchmarks.starter.many_looks import random_field
 from model.anchors import scale_for
 from model.boxes import CELL
-from model.config import DetectorConfig, TrainConfig
+from model.config import CONTRASTS, DetectorConfig, TrainConfig
 from model.data import Example, Examples
 from model.examples import LabelledImage
 from model.tiling import TILE_PX
@@ -39,7 +39,7 @@ TRAINING = TrainConfig(
     shade=0.4,
     blur=1.0,
     noise=0.05,
-    contrast="none",
+    contrast=CONTRASTS["none"],
     keep_stem=False,
 )
 #: How often an image of each set is looked at for one generated field: the small set is not lost.

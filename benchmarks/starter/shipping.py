@@ -27,6 +27,7 @@ from model.config import TrainConfig
 from model.detector import load_detector
 from model.export import export
 from model.starter import FOLDER, STARTER_ID, is_shipped
+from model.tiling import middle_tile
 from model.version_folder import EXPORTED, WEIGHTS, read_version, write_version
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
@@ -105,7 +106,8 @@ def recipe_in_words(training: TrainConfig, parent: str | None) -> str:
 def write(version: ModelVersion, weights: Path) -> None:
     """Export these weights and put the version where the package's starter is."""
     samples = [
-        prepare(spread(real_images(n).rest, 1)[0].read(), ContrastGroups.none()) for n in SETS
+        middle_tile(prepare(spread(real_images(n).rest, 1)[0].read(), ContrastGroups.none()))
+        for n in SETS
     ]
     with tempfile.TemporaryDirectory() as folder:
         own, exported = Path(folder, WEIGHTS), Path(folder, EXPORTED)

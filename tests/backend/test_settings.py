@@ -117,7 +117,7 @@ def test_the_recipe_is_the_preset_for_as_many_iterations_as_were_chosen(tmp_path
 
 
 def test_contrast_is_treated_as_was_chosen_and_else_by_the_presets_own_way(tmp_path: Path) -> None:
-    ways = {"default": CONTRASTS["stretch"], "m06": "groups"}
+    ways = {"default": CONTRASTS["stretch"], "m06": CONTRASTS["groups"]}
     for preset, way in ways.items():
         assert Settings(home=tmp_path, preset=preset).recipe[1].contrast == way
         half = Settings(home=tmp_path, preset=preset, contrast="groups-half").recipe[1].contrast

@@ -14,7 +14,7 @@ from model.atomic import new_file
 from model.batches import Batches
 from model.config import TrainConfig
 from model.data import Example
-from model.parallel import Ranks, joined
+from model.parallel import Ranks, accompanied
 from tests.conftest import wait_until
 
 
@@ -98,7 +98,7 @@ def make_ahead(folder, ranks):
 
 @pytest.mark.integration
 def test_another_rank_has_a_helper_of_its_own_that_makes_its_share(batches, tmp_path):
-    with joined(2, partial(make_ahead, tmp_path)):
+    with accompanied(2, partial(make_ahead, tmp_path)):
         Ranks(0, 2).most(0)  # waits for the other
     helpers, made = pickle.loads((tmp_path / "made").read_bytes())
     assert helpers == 1

@@ -14,7 +14,6 @@ from model.errors import BrokenVersion, ExportFailed
 from model.examples import DatasetSnapshot
 from model.export import export, unpaired
 from model.fields import EASY, HARD, generate_field
-from model.tiling import TILE_PX
 from model.training import train
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -49,12 +48,6 @@ def field(seed, shape, style=EASY):
     return prepare(image, ContrastGroups.none())
 
 
-def wide(side):
-    """A field of 40 rows, as wide as asked for."""
-    pixels = np.tile(field(1, (200, 200)).pixels[:40], side // 200 + 1)[:, :side]
-    return Prepared(pixels, 1.0, "all", 0.0, (), 40, side)
-
-
 def part_of_field(shape):
     height, width = shape
     pixels = field(1, (200, 200)).pixels[:height, :width]
@@ -63,18 +56,15 @@ def part_of_field(shape):
 
 @pytest.fixture(scope="module")
 def exporting(tmp_path_factory):
-    """Export with a small and a large sample.
-
-    Gives the file, and how many samples had been asked for at each look and the shape of each.
-    """
+    """Export with two samples; give the file, and how many had been asked for at each look."""
     path, asked, looks = tmp_path_factory.mktemp("exported") / "model.onnx", [], []
     detect = TorchDetector.detect
 
     def looked(self, images):
-        looks.extend((len(asked), (image.height, image.width)) for image in images)
+        looks.extend(len(asked) for _ in images)
         return detect(self, images)
 
-    samples = (asked.append(each) or each for each in (part_of_field((64, 64)), wide(2 * TILE_PX)))
+    samples = (asked.append(each) or each for each in map(part_of_field, [(64, 64), (40, 90)]))
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(TorchDetector, "detect", looked)
         export(fresh(config_of()), path, samples)
@@ -112,8 +102,8 @@ def test_after_some_training_the_exported_detector_finds_the_same(
     config = config_of(backbone)
     snapshot = DatasetSnapshot(tuple(cell_images(4)), CLASSES)
     training = TrainConfig(iterations=steps, batch=2, crop_px=96, imagenet="never")
-    weights = train(snapshot, ContrastGroups.none(), config, training, None, (), tmp_path, "cpu")
-    detector = load_detector(weights, config, CLASSES, "cpu")
+    done = train(snapshot, ContrastGroups.none(), config, training, None, tmp_path, "cpu")
+    detector = load_detector(done.weights, config, CLASSES, "cpu")
     images = [
         prepare(image.read(), ContrastGroups.none()) for image in cell_images(3, 20, cells=20)
     ]
@@ -213,12 +203,8 @@ def test_a_file_that_finds_something_else_is_not_kept(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_a_large_sample_no_more_than_a_tile_is_compared(exporting):
-    assert [shape for _, shape in exporting[1]] == [(64, 64), (40, TILE_PX)]
-
-
 def test_samples_are_asked_for_one_by_one(exporting):
-    assert [asked for asked, _ in exporting[1]] == [1, 2]
+    assert exporting[1] == [1, 2]
 
 
 def test_boxes_pair_within_half_a_pixel_and_a_hundredth_in_any_order(detections):

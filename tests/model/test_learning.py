@@ -9,24 +9,31 @@ import torch
 from model import gradients
 from model.boxes import Detections
 from model.classical import CLASSICAL_ID
-from model.config import DetectorConfig, TrainConfig
+from model.config import CONTRASTS, DetectorConfig, TrainConfig
 from model.detector import TorchDetector
 from model.engine import OnnxDetector
 from model.errors import NothingToLearn, TrainingCancelled
 from model.evaluation import evaluate_version
 from model.examples import DatasetSnapshot
-from model.learning import make_candidate, threshold_for
+from model.learning import _samples, make_candidate, threshold_for
 from model.loaded import LoadedVersion
 from model.progress import Progress, part_of
 from model.registry import Registry
 from model.starter import STARTER_ID
+from model.tiling import TILE_PX
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
 CLASSES = ("Nucleus",)
 PRESET = (
     DetectorConfig(head_features=32),
-    TrainConfig(iterations=3, batch=1, rois_per_image=16, rpn_proposals=50, contrast="single"),
+    TrainConfig(
+        iterations=3,
+        batch=1,
+        rois_per_image=16,
+        rpn_proposals=50,
+        contrast=CONTRASTS["single"],
+    ),
 )
 
 
@@ -42,9 +49,9 @@ def snapshot(cell_images):
 
 @pytest.fixture
 def make(registry, tmp_path):
-    def make(snapshot, name="work", preset=PRESET, **options):
+    def make(snapshot, name="work", recipe=PRESET, **options):
         return make_candidate(
-            snapshot, registry, workdir=tmp_path / name, preset=preset, device="cpu", **options
+            snapshot, registry, workdir=tmp_path / name, recipe=recipe, device="cpu", **options
         )
 
     return make
@@ -65,6 +72,15 @@ def test_a_candidate_knows_how_large_the_cells_were_and_that_they_were_not_of_on
     version = make(DatasetSnapshot((*small[1:], *large, *held_out), CLASSES))
     assert 12 < version.cell_sides_px[0] < 22 < version.cell_sides_px[1]
     assert "a project for each magnification" in version.notes[0]
+
+
+def test_of_a_large_image_the_middle_tile_alone_shows_whether_the_exported_file_is_right(
+    cell_images, tmp_path
+):
+    images = cell_images(1, shape=(40, 2 * TILE_PX))
+    config = DetectorConfig(scale=1.0)
+    (sample,) = _samples(DatasetSnapshot(tuple(images), CLASSES), ContrastGroups.none(), config)
+    assert sample.seen_shape == (40, TILE_PX)
 
 
 def test_importing_it_imports_no_torch():
@@ -235,7 +251,7 @@ def test_the_stem_stays_as_a_starter_had_it_whoever_learns_after_and_learns_wher
     training = PRESET[1]
     for first, stays in ((STARTER_ID, True), (CLASSICAL_ID, False)):
         registry = Registry(tmp_path / first, first)
-        preset = (DetectorConfig(), training) if stays else PRESET
+        recipe = (DetectorConfig(), training) if stays else PRESET
         champion = None
         for name in ("one", "two"):
             begun = champion or registry.get(first)
@@ -243,7 +259,7 @@ def test_the_stem_stays_as_a_starter_had_it_whoever_learns_after_and_learns_wher
                 snapshot,
                 registry,
                 workdir=tmp_path / first / name,
-                preset=preset,
+                recipe=recipe,
                 device="cpu",
                 champion=begun,
                 with_report=False,
@@ -251,6 +267,8 @@ def test_the_stem_stays_as_a_starter_had_it_whoever_learns_after_and_learns_wher
             if begun.id != CLASSICAL_ID:
                 before, after = (stem_of(registry, v)[0].weight for v in (begun, champion))
                 assert torch.equal(before, after) == stays
+                assert champion.course.stem_kept == stays
+            assert registry.get(champion.id).course.steps == training.iterations
 
 
 def test_many_images_teach_all_layers_from_the_starter_too(tmp_path, snapshot, monkeypatch):
@@ -261,7 +279,7 @@ def test_many_images_teach_all_layers_from_the_starter_too(tmp_path, snapshot, m
         snapshot,
         registry,
         workdir=tmp_path / "work",
-        preset=(DetectorConfig(), PRESET[1]),
+        recipe=(DetectorConfig(), PRESET[1]),
         device="cpu",
         champion=starter,
         with_report=False,
@@ -278,7 +296,7 @@ def test_a_training_whose_memory_ran_out_is_noted_in_the_version(make, snapshot,
 
     monkeypatch.setattr(gradients, "_loss", refuse_two)
     detector, training = PRESET
-    version = make(snapshot, preset=(detector, replace(training, batch=2)))
+    version = make(snapshot, recipe=(detector, replace(training, batch=2)))
     assert version.notes[0].startswith("memory ran out at iteration 0: since then 1 of a batch's 2")
 
 

@@ -149,15 +149,17 @@ def test_an_earlier_look_must_be_clearly_better_than_the_last(snapshot):
     assert with_seen(snapshot, 0.2, 0.6, 0.5).clearly_better() == Look(2, 0.6, 0.6)
 
 
-def run(snapshot, workdir, plan=PLAN, **options):
-    return train(snapshot, NONE, DETECTOR, plan, None, (), workdir, "cpu", **options)
+def run(snapshot, workdir, plan=PLAN, notes=(), **options):
+    done = train(snapshot, NONE, DETECTOR, plan, None, workdir, "cpu", **options)
+    notes += done.notes
+    return done.weights
 
 
 @pytest.fixture(scope="module")
 def whole(snapshot, tmp_path_factory):
     """Train to the end; give the weights and what was told."""
     told, notes = [], []
-    options = {"on_progress": told.append, "on_note": notes.append}
+    options = {"on_progress": told.append, "notes": notes}
     weights = run(snapshot, tmp_path_factory.mktemp("whole"), **options)
     assert notes == []  # else its weights are not the last, and those of others differ
     return weights, told
@@ -171,7 +173,7 @@ def test_a_training_that_gains_nothing_ends_sooner_and_says_so(snapshot, tmp_pat
         for image in snapshot.images
     ]
     hopeless = replace(snapshot, images=tuple(images))
-    run(hopeless, tmp_path, on_progress=seen.append, on_note=notes.append)
+    run(hopeless, tmp_path, on_progress=seen.append, notes=notes)
     assert (seen[-1].iteration, seen[-1].iterations, seen[-1].fraction) == (15, 15, 1.0)
     assert notes == [
         "no gain on the inner images since iteration 3: the training ends at 15 instead of 16"
@@ -245,7 +247,7 @@ def test_memory_that_runs_out_in_a_look_ends_the_looks_and_not_the_training(
 
     monkeypatch.setattr("model.training.looks_for", full)
     notes = []
-    weights, told = killed_and_resumed(snapshot, tmp_path, on_note=notes.append)
+    weights, told = killed_and_resumed(snapshot, tmp_path, notes=notes)
     assert weights.read_bytes() == whole[0].read_bytes()
     assert notes == [p.message for p in told if p.message]
     (note,) = notes

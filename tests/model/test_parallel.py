@@ -56,7 +56,7 @@ def test_memory_that_runs_out_in_another_process_has_run_out_in_this_one(snapsho
 
 
 def run(snapshot, workdir, **options):
-    return train(snapshot, NONE, DETECTOR, PLAN, None, (), workdir, "cpu", **options)
+    return train(snapshot, NONE, DETECTOR, PLAN, None, workdir, "cpu", **options).weights
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def test_a_few_steps_from_the_starter_name_its_cells(cell_images, tmp_path):
         registry,
         champion=registry.champion("1"),
         workdir=tmp_path / "work",
-        preset=(detector, replace(training, iterations=6, batch=2)),
+        recipe=(detector, replace(training, iterations=6, batch=2)),
         device="cpu",
     )
     assert candidate.parent == STARTER_ID

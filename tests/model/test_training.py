@@ -16,8 +16,10 @@ from model.detector import build, load_detector
 from model.errors import MemoryTooSmall, NothingToLearn, TrainingCancelled, TrainingDiverged
 from model.evaluation import evaluate
 from model.examples import DatasetSnapshot
+from model.parallel import Ranks
 from model.steps import CHECKPOINT, Training
-from model.training import train
+from model.training import _Task, train
+from model.weights import Start
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare, rescaled
 
@@ -34,10 +36,12 @@ def snapshot(cell_images):
     return DatasetSnapshot(tuple(cell_images(2, shape=(64, 64), cells=3)), CLASSES)
 
 
-def trained(training, snapshot, workdir, start=None, **options):
-    begun = (start, CLASSES) if start else (None, ())
+def trained(training, snapshot, workdir, start=None, notes=(), **options):
+    begun = Start(start, CLASSES) if start else None
     groups = ContrastGroups.none()
-    return train(snapshot, groups, DETECTOR, training, *begun, workdir, "cpu", **options)
+    done = train(snapshot, groups, DETECTOR, training, begun, workdir, "cpu", **options)
+    notes += done.notes
+    return done.weights
 
 
 @pytest.fixture
@@ -156,7 +160,7 @@ def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypat
     monkeypatch.setattr("model.schedule.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
     seen, notes = [], []
     explosive = replace(SHORT, iterations=9, gradient_clip=0.0)
-    path = learn(explosive, on_progress=seen.append, on_note=notes.append)
+    path = learn(explosive, on_progress=seen.append, notes=notes)
     assert all(torch.isfinite(t).all() for t in load_file(path).values())
     assert "were kept" in seen[-1].message
     assert notes == [seen[-1].message]
@@ -168,7 +172,7 @@ def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypat
 def test_a_loss_that_explodes_at_the_full_rate_keeps_what_the_warm_up_learned(learn, monkeypatch):
     monkeypatch.setattr("model.schedule.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
     notes = []
-    path = learn(replace(SHORT, iterations=9, gradient_clip=0.0), on_note=notes.append)
+    path = learn(replace(SHORT, iterations=9, gradient_clip=0.0), notes=notes)
     assert all(torch.isfinite(t).all() for t in load_file(path).values())
     assert notes[0].endswith("the weights of iteration 2 were kept")
 
@@ -183,6 +187,19 @@ def test_a_start_from_other_weights_begins_where_they_were(learn, learned):
 
 def stem_of(weights, begins=("backbone.body.0.", "backbone.body.3.")):
     return {name: t for name, t in load_file(weights).items() if name.startswith(begins)}
+
+
+def test_a_process_that_helps_is_told_when_the_first_looks_and_reads_no_image_for_it(
+    snapshot, tmp_path, monkeypatch
+):
+    begun = []
+    monkeypatch.setattr("model.training.looks_for", None)
+    monkeypatch.setattr("model.training.Training.go_on", lambda run, _: begun.append(run))
+    task = _Task(snapshot, ContrastGroups.none(), DETECTOR, SHORT, None, tmp_path, "cpu")
+    task.help_with(frozenset({2, 4}), Ranks(1, 2))
+    assert begun[0].looks.at == {2, 4}
+    task.help_with(None, Ranks(1, 2))
+    assert begun[1].looks is None
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -223,7 +240,7 @@ FOUR = replace(SHORT, batch=4)
 
 def test_memory_that_runs_out_halves_what_goes_through_at_a_time(learn, memory_for):
     parts, seen, notes = memory_for(1, from_part=2), [], []
-    learn(FOUR, on_progress=seen.append, on_note=notes.append)
+    learn(FOUR, on_progress=seen.append, notes=notes)
     assert parts == [4, 4, 4, 2, *[1] * 8]
     assert [note[:45] for note in notes] == [
         "memory ran out at iteration 2: since then 2 o",
@@ -258,7 +275,7 @@ def test_a_training_killed_after_memory_ran_out_goes_on_with_what_memory_allows(
     with pytest.raises(KeyboardInterrupt):
         learn(FOUR, workdir=tmp_path / "cut", on_progress=die)
     parts, notes = memory_for(4), []
-    assert equal(whole, learn(FOUR, workdir=tmp_path / "cut", on_note=notes.append))
+    assert equal(whole, learn(FOUR, workdir=tmp_path / "cut", notes=notes))
     assert parts == [2] * 4
     assert len(notes) == 1
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import PRESETS, DetectorConfig, TrainConfig
-from model.versions import GateDecision, ModelVersion
+from model.config import CONTRASTS, PRESETS, DetectorConfig, TrainConfig
+from model.versions import Course, GateDecision, ModelVersion
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -26,6 +26,7 @@ def test_a_version_comes_back_from_json_as_it_was(preset, report):
         decision=GateDecision(True, ("better",), judged, report(ap50=None)),
         notes=("no ImageNet weights",),
         cell_sides_px=(12.5, 20.0),
+        course=Course(360, True),
     )
     assert ModelVersion.from_json(json.loads(json.dumps(version.to_json()))) == version
 
@@ -57,9 +58,14 @@ def test_a_configuration_comes_back_from_json_as_it_was(config):
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
+def test_a_contrast_that_was_kept_by_its_name_alone_is_the_same():
+    for name in ("none", "single", "groups", "flat"):
+        assert TrainConfig.from_json({"contrast": name}).contrast == CONTRASTS[name]
+
+
 def test_the_thesis_models_differ_as_its_chapter_five_says():
     anchors = {name: PRESETS[name][0].anchor_sizes for name in ("m03", "m04", "m05", "m06")}
     assert anchors == {"m03": (64, 128, 256), **dict.fromkeys(("m04", "m05", "m06"), (32, 64, 128))}
     contrast = [PRESETS[name][1].contrast for name in ("m04", "m05", "m06")]
-    assert contrast == ["none", "single", "groups"]
+    assert contrast == [CONTRASTS[name] for name in ("none", "single", "groups")]
     assert replace(PRESETS["m03"][0], anchor_sizes=(32.0, 64.0, 128.0)) == PRESETS["m04"][0]

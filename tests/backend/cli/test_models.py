@@ -21,7 +21,7 @@ from model.classical import CLASSICAL_ID
 from model.policy import Policy
 from model.registry import Registry
 from model.starter import STARTER_ID
-from model.versions import ModelVersion
+from model.versions import Course, ModelVersion
 from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import no_room
 
@@ -32,7 +32,9 @@ CONFIG = label_config_of(("Nucleus",))
 @pytest.fixture
 def version(home: Path) -> str:
     """A version in the registry; of weights it has none, since nothing here loads it."""
-    made = ModelVersion("trained-1", "trained", ("Nucleus",), 0.5, lineage=("a" * 64,))
+    made = ModelVersion(
+        "trained-1", "trained", ("Nucleus",), 0.5, lineage=("a" * 64,), course=Course(360, True)
+    )
     return Registry(home / "registry").add(made, ContrastGroups.none(), None).id
 
 
@@ -49,7 +51,9 @@ def add_project(home: Path) -> Callable[[int], None]:
 def test_list_and_show_tell_what_there_is(run: Run, version: str) -> None:
     lines = run("models", "list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["version", CLASSICAL_ID, STARTER_ID, version]
-    assert "Nucleus" in run("models", "show", version).stdout
+    shown = run("models", "show", version).stdout
+    assert "Nucleus" in shown
+    assert "in 360 steps, the first layers kept as they were" in shown
     assert json.loads(run("models", "show", version, "--json").stdout)["id"] == version
     assert len(json.loads(run("models", "list", "--json").stdout)) == 3
 
