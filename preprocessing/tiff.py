@@ -20,6 +20,9 @@ ORIENTATION_TAG = 274
 #: since it would fill the memory: 20,000 × 20,000 grey pixels pass, 13,000 × 13,000 in colours.
 #: Pillow refuses PNG and JPEG of more than 179 million pixels by itself.
 MOST_PAGE_SAMPLES = 2**29
+#: Bytes of a page that are read at once: tifffile holds three times that beside the pixels, and
+#: would by itself read sixteen times as many.
+_READ_AT_ONCE = 2**24
 
 #: TIFF's number of grey, and of what more samples of a pixel are where they are its alpha.
 _GREY, _ALPHA = 1, (1, 2)
@@ -114,7 +117,7 @@ def colours_of(page: TiffPage) -> Pixels:
     space, packing = (getattr(n, "name", str(n)) for n in (page.photometric, page.compression))
     if page.photometric in _OTHER_COLOURS or (space == "YCBCR" and "JPEG" not in packing):
         raise UnreadableImage(f"its colours are {space}; save it as RGB or grey.")
-    pixels: Pixels = page.asarray()
+    pixels: Pixels = page.asarray(buffersize=_READ_AT_ONCE)
     if page.axes == "SYX":
         pixels = np.moveaxis(pixels, 0, -1)
     elif page.axes not in ("YX", "YXS"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import tracemalloc
 import warnings
 import zlib
 
@@ -18,7 +19,9 @@ from PIL import Image, PngImagePlugin
 
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
+from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png, read_image, to_display
+from preprocessing.prepare import prepare
 
 GREY_DTYPES = ("uint8", "uint16", "float32")
 ORIENTATION = 274
@@ -448,6 +451,22 @@ def test_a_tiff_that_is_too_large_for_its_colours_alone_is_to_be_saved_as_grey(t
             opened.pages[0].tags[name].overwrite(14_000)
     with pytest.raises(UnreadableImage, match=r"14000 × 14000 pixels.* or save it as grey"):
         read_image(path)
+
+
+def test_a_large_tiled_tiff_is_read_and_prepared_in_the_memory_that_its_pixels_fill(tmp_path):
+    side, path = 10_000, tmp_path / "slide.tif"
+    tile = np.random.default_rng(0).integers(0, 256, (500, 500), dtype=np.uint8)
+    tifffile.imwrite(path, np.tile(tile, (20, 20)), tile=(512, 512))
+    tracemalloc.start()
+    image = read_image(path)
+    read_peak = tracemalloc.get_traced_memory()[1]
+    prepared = prepare(image, ContrastGroups.none())
+    whole_peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert read_peak < 1.6 * side**2
+    assert whole_peak < 5.3 * side**2
+    np.testing.assert_array_equal(image.pixels[-500:, -500:], tile)
+    np.testing.assert_array_equal(prepared.pixels[-500:, -500:], prepared.pixels[:500, :500])
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
