@@ -31,9 +31,10 @@ from benchmarks.real_images import RealImages, real_images
 from benchmarks.sides import SETS
 from model.classical import CLASSICAL_ID
 from model.config import DetectorConfig, TrainConfig
-from model.examples import INNER_FROM, DatasetSnapshot, LabelledImage
+from model.examples import DatasetSnapshot, LabelledImage
 from model.learning import make_candidate
 from model.registry import Registry
+from model.sides import INNER_FROM
 from model.starter import STARTER_ID
 from model.versions import ModelVersion
 

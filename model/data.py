@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from model.atomic import new_file
 from model.boxes import Boolean, Float32, Int64
-from model.examples import LabelledImage, content_hash
+from model.examples import LabelledImage
+from model.sides import content_hash
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, part_seen, prepare, seen_at
 
@@ -29,7 +30,7 @@ _LEAST_FREE = 0.1
 _STRIP_PX = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
     """One image to learn from.
 
@@ -48,7 +49,7 @@ class Example:
     labels: Int64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Filed:
     """An example whose pixels are in a file, mapped anew each time: a map is an open file."""
 

@@ -344,7 +344,7 @@ def snapshot_of(
 
 def _too_few(images: int) -> str:
     """Say why so many images cannot be dealt to those that teach and those that judge."""
-    from model.examples import FEWEST_OF_FIVE
+    from model.sides import FEWEST_OF_FIVE
 
     if images < FEWEST_OF_FIVE:
         return (

@@ -14,7 +14,7 @@ from backend.settings import Settings, require_ascending
 from backend.store.annotations import counting
 from backend.store.database import unknown_project, upsert
 from backend.store.tables import annotations, projects
-from model.examples import FEWEST_OF_FIVE
+from model.sides import FEWEST_OF_FIVE
 from model.strata import ContrastStrata
 
 _UNCHANGED: Any = object()

@@ -6,13 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.boxes import Box
-from model.examples import (
-    DatasetSnapshot,
-    LabelledImage,
-    content_hash,
-    decide_sides,
-    is_reserved,
-)
+from model.examples import DatasetSnapshot, LabelledImage
+from model.sides import content_hash, decide_sides, is_reserved
 
 HASHES = st.lists(
     st.integers(0, 10**6).map(lambda n: hashlib.sha256(str(n).encode()).hexdigest()),
