@@ -8,11 +8,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Literal
-from urllib.error import URLError
-from urllib.parse import urlparse
-from urllib.request import urlopen
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +19,10 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.ops import Conv2dNormActivation
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
+from model.config import ImageNet
+from model.imagenet import imagenet_state, lacking
+
 log = logging.getLogger(__name__)
-
-#: Where ImageNet weights may come from: nowhere, torch's own cache, or the network too.
-ImageNet = Literal["never", "cached", "download"]
-
-_PROBE_S = 5.0
 
 
 class Pyramid(nn.Module):
@@ -182,7 +176,7 @@ def build_backbone(name: str, imagenet: ImageNet = "never") -> nn.Module:
     """
     recipe = _RECIPES[name]
     net = recipe.net(weights=None)
-    if imagenet != "never" and (state := _imagenet_state(recipe.imagenet, imagenet)) is not None:
+    if imagenet != "never" and (state := imagenet_state(recipe.imagenet, imagenet)) is not None:
         net.load_state_dict({name: state[name] for name in net.state_dict()})
         log.info("%s starts from torchvision's ImageNet weights", name)
     _make_grey(net)
@@ -256,37 +250,4 @@ def imagenet_note(name: str, where: ImageNet) -> str:
     where
         As :func:`build_backbone` was told.
     """
-    weights = _RECIPES[name].imagenet
-    if where == "never" or weights is None or (file := _cached(weights)).exists():
-        return ""
-    return (
-        f"the backbone began from random weights, not from ImageNet's: put {file.name} of"
-        f" torchvision into {file.parent} to begin from these"
-    )
-
-
-def _cached(weights: Any) -> Path:
-    return Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
-
-
-def _imagenet_state(weights: Any, where: ImageNet) -> dict[str, Tensor] | None:
-    if weights is None:
-        return None
-    cached = _cached(weights)
-    if not cached.exists() and where == "cached":
-        log.info("no ImageNet weights: %s is not in torch's cache; starting from nothing", cached)
-        return None
-    if not cached.exists() and not _reachable(weights.url):
-        log.warning("no ImageNet weights: %s cannot be reached; starting from nothing", weights.url)
-        return None
-    state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    return state
-
-
-def _reachable(url: str) -> bool:
-    # torch.hub downloads without a time limit; a network that is away shows itself here first.
-    try:
-        with urlopen(url, timeout=_PROBE_S):  # noqa: S310 - torchvision's own https address
-            return True
-    except (URLError, TimeoutError, OSError):
-        return False
+    return lacking(_RECIPES[name].imagenet, where)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from preprocessing.contrast import Config, ContrastConfig
 
 Backbone = Literal["mbs8_64", "mbv2_64", "mbv2_half_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
+#: Where ImageNet weights may come from: nowhere, torch's own cache, or the network too.
+ImageNet = Literal["never", "cached", "download"]
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class TrainConfig(Config):
     blur: float = 0.5
     noise: float = 0.03
     keep_stem: bool = True
-    imagenet: Literal["never", "cached", "download"] = "cached"
+    imagenet: ImageNet = "cached"
     seed: int = 0
 
     @classmethod

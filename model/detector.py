@@ -19,9 +19,9 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from model.anchors import MAPS, by_level
-from model.backbones import ImageNet, build_backbone, folded
+from model.backbones import build_backbone, folded
 from model.boxes import Detections
-from model.config import DetectorConfig, TrainConfig
+from model.config import DetectorConfig, ImageNet, TrainConfig
 from model.detecting import as_detections
 from model.errors import BrokenVersion, NoSuchDevice, out_of_memory
 from model.heads import classify
@@ -55,8 +55,8 @@ def build(
 ) -> FasterRCNN:
     """Build a detector with fresh weights, on the CPU.
 
-    Inside, label 0 is the background and ``classes`` begin at 1, as torchvision has it; only
-    :class:`TorchDetector` and ``model.data`` know.
+    Inside, label 0 is the background and ``classes`` begin at 1, as torchvision has it. What is
+    found counts them from 0 (``model.heads``).
 
     Parameters
     ----------
@@ -67,37 +67,41 @@ def build(
     imagenet
         Where the backbone's ImageNet weights may come from.
     """
-    training = training or TrainConfig()
-    levels = len(MAPS[config.backbone].strides)
     backbone = build_backbone(config.backbone, imagenet)
     channels: int = backbone.out_channels  # type: ignore[assignment]
+    strides = MAPS[config.backbone].strides
     module = FasterRCNN(
         backbone,
-        rpn_anchor_generator=_anchor_generator(config, levels),
-        rpn_pre_nms_top_n_train=2 * training.rpn_proposals,
-        rpn_post_nms_top_n_train=training.rpn_proposals,
-        rpn_pre_nms_top_n_test=config.rpn_pre_nms,
-        rpn_post_nms_top_n_test=config.rpn_post_nms,
-        rpn_nms_thresh=config.rpn_nms_iou,
-        rpn_bg_iou_thresh=training.rpn_overlap[0],
-        rpn_fg_iou_thresh=training.rpn_overlap[1],
+        rpn_anchor_generator=_anchor_generator(config, len(strides)),
         # A stride beyond the padding is the map made for the largest anchors, not pooled from.
-        box_roi_pool=RegionPool(
-            [stride for stride in MAPS[config.backbone].strides if stride <= PAD_TO]
-        ),
+        box_roi_pool=RegionPool([stride for stride in strides if stride <= PAD_TO]),
         box_head=TwoMLPHead(channels * BINS**2, config.head_features),
         box_predictor=FastRCNNPredictor(config.head_features, len(classes) + 1),
-        box_score_thresh=config.score_floor,
-        box_nms_thresh=config.nms_iou,
-        box_detections_per_img=config.detections_per_image,
-        box_bg_iou_thresh=training.box_overlap[0],
-        box_fg_iou_thresh=training.box_overlap[1],
-        box_batch_size_per_image=training.rois_per_image,
+        **_limits(config, training or TrainConfig()),
     )
     module.transform = OwnSize()
     if config.refined:
         module.roi_heads = _refining(module.roi_heads, config.head_features)
     return module
+
+
+def _limits(config: DetectorConfig, training: TrainConfig) -> dict[str, float]:
+    """Return what is kept, compared and sampled, by torchvision's names."""
+    return {
+        "rpn_pre_nms_top_n_train": 2 * training.rpn_proposals,
+        "rpn_post_nms_top_n_train": training.rpn_proposals,
+        "rpn_pre_nms_top_n_test": config.rpn_pre_nms,
+        "rpn_post_nms_top_n_test": config.rpn_post_nms,
+        "rpn_nms_thresh": config.rpn_nms_iou,
+        "rpn_bg_iou_thresh": training.rpn_overlap[0],
+        "rpn_fg_iou_thresh": training.rpn_overlap[1],
+        "box_score_thresh": config.score_floor,
+        "box_nms_thresh": config.nms_iou,
+        "box_detections_per_img": config.detections_per_image,
+        "box_bg_iou_thresh": training.box_overlap[0],
+        "box_fg_iou_thresh": training.box_overlap[1],
+        "box_batch_size_per_image": training.rois_per_image,
+    }
 
 
 def _refining(heads: RoIHeads, features: int) -> RefiningHeads:

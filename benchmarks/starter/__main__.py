@@ -111,7 +111,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.imagenet:
         state = imagenet_state(options.imagenet)
-        backbones._imagenet_state = lambda weights, where: state
+        backbones.imagenet_state = lambda weights, where: state  # type: ignore[attr-defined]
     figures = [without(name, options) for name in SETS if name in options.only]
     if WHOLE in options.only:
         training = recipe_of(options, options.iterations)

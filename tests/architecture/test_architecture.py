@@ -28,6 +28,7 @@ IMPORT_TORCH = {
         "gradients",
         "graph",
         "heads",
+        "imagenet",
         "looks",
         "parallel",
         "pooling",

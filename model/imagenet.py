@@ -1,0 +1,65 @@
+"""Where ImageNet weights come from: torch's cache, or the network."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlparse
+from urllib.request import urlopen
+
+import torch
+from torch import Tensor
+
+from model.config import ImageNet
+
+log = logging.getLogger(__name__)
+
+_PROBE_S = 5.0
+
+
+def lacking(weights: Any, where: ImageNet) -> str:
+    """Return in words that a network lacks the ImageNet weights there are of it; else nothing.
+
+    Parameters
+    ----------
+    weights
+        Those of torchvision for this network; None: there are none.
+    where
+        Where they might come from when it was built.
+    """
+    if where == "never" or weights is None or (file := _cached(weights)).exists():
+        return ""
+    return (
+        f"the backbone began from random weights, not from ImageNet's: put {file.name} of"
+        f" torchvision into {file.parent} to begin from these"
+    )
+
+
+def imagenet_state(weights: Any, where: ImageNet) -> dict[str, Tensor] | None:
+    """Return a network's ImageNet weights, None where they cannot be had; see :func:`lacking`."""
+    if weights is None:
+        return None
+    cached = _cached(weights)
+    if not cached.exists() and where == "cached":
+        log.info("no ImageNet weights: %s is not in torch's cache; starting from nothing", cached)
+        return None
+    if not cached.exists() and not _reachable(weights.url):
+        log.warning("no ImageNet weights: %s cannot be reached; starting from nothing", weights.url)
+        return None
+    state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    return state
+
+
+def _cached(weights: Any) -> Path:
+    return Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
+
+
+def _reachable(url: str) -> bool:
+    # torch.hub downloads without a time limit; a network that is away shows itself here first.
+    try:
+        with urlopen(url, timeout=_PROBE_S):  # noqa: S310 - torchvision's own https address
+            return True
+    except (URLError, TimeoutError, OSError):
+        return False
