@@ -33,7 +33,8 @@ from benchmarks.sides import SETS
 from model.anchors import resolve
 from model.boxes import CELL, Detections, Float32, Float64, iou_matrix
 from model.config import DetectorConfig, TrainConfig
-from model.evaluation import counting_threshold, evaluate, find_in
+from model.counting import counting_threshold
+from model.evaluation import evaluate, find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.fields import HIGH, LOW, MEDIUM, FieldStyle, generate_field
 from model.learning import make_candidate

@@ -31,14 +31,15 @@ from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
 from model.boxes import Box, Detections, Float32
 from model.calibration import calibrate
-from model.evaluation import AS_GOOD, counting_threshold, pairs_of
-from model.examples import DatasetSnapshot, LabelledImage, content_hash, decide_sides
+from model.counting import AS_GOOD, counting_threshold, pairs_of
+from model.examples import DatasetSnapshot, LabelledImage
 from model.learning import make_candidate
 from model.likeness import fingerprint_of, group_alike
 from model.loaded import LoadedVersion
 from model.pairing import Pairs
 from model.policy import Policy, saves_time_from
 from model.registry import Registry
+from model.sides import content_hash, decide_sides
 from model.starter import STARTER_ID
 from model.versions import ModelVersion
 

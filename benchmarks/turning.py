@@ -24,7 +24,8 @@ from benchmarks.beginning import keep_starter, newest_trained
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
 from model.config import DetectorConfig
-from model.evaluation import counting_threshold, evaluate, find_in
+from model.counting import counting_threshold
+from model.evaluation import evaluate, find_in
 from model.loaded import LoadedVersion
 from model.registry import Registry
 from model.starter import STARTER_ID

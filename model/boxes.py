@@ -53,7 +53,7 @@ class Box:
         return self.xmin, self.ymin, self.xmax, self.ymax
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Detections:
     """What a detector found in one image.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.boxes import Boolean, Detections, Float32, Int64
+from model.boxes import Boolean, Detections
 from model.calibration import reliability
 from model.counting import count_report
 from model.errors import NothingToLearn
@@ -27,11 +27,6 @@ from model.resampling import (
     resampled_mean_ap,
 )
 from model.strata import DENSITIES, by_stratum, density_of
-
-#: Where nothing can be learned from the examples: the middle of the scale.
-DEFAULT_THRESHOLD = 0.5
-#: F1 that a threshold may lack for the count to be right.
-AS_GOOD = 0.01
 
 
 def evaluate_version(
@@ -120,22 +115,48 @@ def judge(
     """
     if not truth:
         raise NothingToLearn("no image to judge on: correct at least three, one is then held out")
+    every, by_class = _every_pair(found, truth, classes)
+    report = replace(
+        _report(every, by_class, threshold, groups),
+        images=tuple(image.sha256 for image in truth),
+        caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
+    )
+    return Evidence(report, _with_cells(by_class))
+
+
+def _every_pair(
+    found: Sequence[Detections], truth: Sequence[LabelledImage], classes: Sequence[str]
+) -> tuple[list[Pairs], dict[str, list[Pairs]]]:
+    """Pair what was found with the true boxes at each of ``IOUS``: of any class, and of each."""
     merged = [any_class(each) for each in found]
     every = Pairs.at(merged, [image.xyxy_px for image in truth], IOUS)
-    paired = {
+    return every, {
         name: every if _is_only(name, found, merged, truth) else _paired(name, found, truth)
         for name in classes
     }
-    by_class = {name: average_precision(each) for name, each in paired.items()}
-    with_cells = tuple(each[0] for each in paired.values() if each[0].cells.any())
+
+
+def _with_cells(by_class: Mapping[str, Sequence[Pairs]]) -> tuple[Pairs, ...]:
+    """Return the pairs at IoU 0.5 of each class that has cells."""
+    return tuple(each[0] for each in by_class.values() if each[0].cells.any())
+
+
+def _report(
+    every: Sequence[Pairs],
+    by_class: Mapping[str, Sequence[Pairs]],
+    threshold: float,
+    groups: Sequence[str],
+) -> EvaluationReport:
+    """Return the figures that are read off pairs; see :func:`judge`."""
+    precisions = {name: average_precision(each) for name, each in by_class.items()}
     pairs = every[0]
-    shown = pairs.above(threshold)
-    predicted, true = shown.counts.tolist(), pairs.cells.tolist()
-    score = Score(int(shown.right.sum()), len(shown.scores), sum(true))
-    report = EvaluationReport(
-        mean=mean_precision(list(by_class.values())),
+    counted = pairs.above(threshold)
+    predicted, true = counted.counts.tolist(), pairs.cells.tolist()
+    score = Score(int(counted.right.sum()), len(counted.scores), sum(true))
+    return EvaluationReport(
+        mean=mean_precision(list(precisions.values())),
         any_class=average_precision(every),
-        by_class=by_class,
+        by_class=precisions,
         by_group=by_stratum(groups, every, predicted),
         by_density=by_stratum([density_of(n) for n in true], every, predicted, order=DENSITIES),
         threshold=threshold,
@@ -143,15 +164,13 @@ def judge(
         recall=score.recall,
         f1=score.f1,
         count=count_report(predicted, true),
+        images=(),
         thesis_map=thesis_precision(pairs),
-        intervals=_intervals(pairs, shown, with_cells),
+        intervals=_intervals(pairs, counted, _with_cells(by_class)),
         curve=_curve(pairs),
         counts=tuple(zip(predicted, true, strict=True)),
-        images=tuple(image.sha256 for image in truth),
         reliability=reliability(pairs.scores, pairs.right),
-        caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
     )
-    return Evidence(report, with_cells)
 
 
 def mean_of_classes(
@@ -159,35 +178,6 @@ def mean_of_classes(
 ) -> AveragePrecision:
     """Return the mean over the classes that have true boxes; None each where none has."""
     return mean_precision([average_precision(_paired(name, found, truth)) for name in classes])
-
-
-def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pairs:
-    """Pair boxes of any class with the true cells of each image, at IoU 0.5."""
-    return Pairs.of([any_class(each) for each in found], [image.xyxy_px for image in truth])
-
-
-def counting_threshold(
-    found: Sequence[Detections], truth: Sequence[LabelledImage], as_good: float = AS_GOOD
-) -> float:
-    """Return the score from which boxes count: of those with the best F1, where the count is right.
-
-    The best F1 alone is flat about its best and falls now on this side of the true count, now on
-    that. Of any class; half way to the next box below, so that a box a little less sure in another
-    image still shows; 0.5 where no box is right.
-
-    Parameters
-    ----------
-    as_good
-        F1 that it may lack; 0: the best F1 alone chooses.
-    """
-    pairs = pairs_of(found, truth)
-    if not pairs.right.any():
-        return DEFAULT_THRESHOLD
-    levels, counts, f1 = _by_score(pairs)
-    off = np.abs(counts - pairs.cells.sum())
-    best = int(np.where(f1 >= f1.max() - as_good, off, np.inf).argmin())
-    below = levels[best + 1] if best + 1 < len(levels) else 0.0
-    return float(levels[best] + below) / 2
 
 
 @dataclass(frozen=True)
@@ -238,7 +228,7 @@ def _is_of(found: Detections, name: str) -> Boolean:
     return np.isin(found.labels, [i for i, known in enumerate(found.classes) if known == name])
 
 
-def _intervals(pairs: Pairs, shown: Pairs, of_classes: Sequence[Pairs]) -> Intervals:
+def _intervals(pairs: Pairs, counted: Pairs, of_classes: Sequence[Pairs]) -> Intervals:
     if len(pairs.cells) < FEWEST_RESAMPLED:
         return Intervals()
     weights = draw_weights(len(pairs.cells))
@@ -247,7 +237,7 @@ def _intervals(pairs: Pairs, shown: Pairs, of_classes: Sequence[Pairs]) -> Inter
     return Intervals(
         any_class_ap50=any_class,
         mean_ap50=any_class if is_only else interval(resampled_mean_ap(of_classes, weights)),
-        count_error=interval(count_error(shown.counts, pairs.cells, weights)),
+        count_error=interval(count_error(counted.counts, pairs.cells, weights)),
     )
 
 
@@ -256,11 +246,3 @@ def _curve(pairs: Pairs) -> tuple[float, ...]:
         return ()
     curve = precision_curves(pairs, np.ones((1, len(pairs.cells))))[0]
     return tuple(curve.round(4).tolist())
-
-
-def _by_score(pairs: Pairs) -> tuple[Float32, Int64, Float32]:
-    """Return the distinct scores, descending, and number and F1 of the boxes from each up."""
-    scores, hits = pairs.scores, np.cumsum(pairs.right)
-    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
-    f1 = 2 * hits[last] / (last + 1 + pairs.cells.sum())
-    return scores[last], last + 1, f1.astype(np.float32)

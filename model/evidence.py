@@ -19,7 +19,7 @@ SURE = 0.95
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What one version found in the images that judge.
 
@@ -44,7 +44,7 @@ class Evidence:
         return predicted, true
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gain:
     """How far a candidate is above the champion in one figure.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from model.evidence import SURE, Evidence, Gain, ap50_gain, count_gain
 from model.resampling import RESAMPLES
-from model.strata import CONTRASTS, FEWEST_IMAGES
+from model.strata import FEWEST_IMAGES, STRATA
 from model.versions import GateDecision, JudgedImage
 from model.wording import counted
 
@@ -133,7 +133,7 @@ def _holds_in_strata(
 ) -> bool:
     """Look for a stratum of contrast with enough images in which the candidate is worse."""
     holds = True
-    for stratum in CONTRASTS:
+    for stratum in STRATA:
         rows = [row for row, image in enumerate(images) if image.stratum == stratum]
         if not rows:
             continue

@@ -16,9 +16,10 @@ import numpy as np
 from model.anchors import fits, near, resolve
 from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
+from model.counting import counting_threshold
 from model.detecting import Detector
 from model.errors import BrokenVersion, VersionNotFound
-from model.evaluation import counting_threshold, evaluate_version, find_in
+from model.evaluation import evaluate_version, find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.magnification import learned_sides, mixed

@@ -23,7 +23,7 @@ from preprocessing.images import ImageRecord
 from preprocessing.prepare import Prepared, prepare, seen_at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
     """What a version found in one image.
 

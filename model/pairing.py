@@ -12,7 +12,7 @@ from model.boxes import Boolean, Detections, Float32, Int64, overlapping
 IOU = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pairs:
     """The boxes found in many images, best score first, and which of them are right.
 

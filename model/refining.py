@@ -31,7 +31,7 @@ DOUBLED = 0.6
 _WEIGHTS = (20.0, 20.0, 10.0, 10.0)
 _BETA = 1 / 9
 
-Maps = dict[str, Tensor]
+Features = dict[str, Tensor]
 Shapes = Sequence[tuple[int, int]]
 
 
@@ -68,7 +68,9 @@ class Refiner(nn.Module):
         moved = clip(self.coder.decode_single(self.move(described), boxes), limits)
         return torch.where(large_enough(moved)[:, None], moved, boxes)
 
-    def loss(self, heads: RoIHeads, maps: Maps, shapes: Shapes, truth: Sequence[Tensor]) -> Tensor:
+    def loss(
+        self, heads: RoIHeads, features: Features, shapes: Shapes, truth: Sequence[Tensor]
+    ) -> Tensor:
         """Return how far off it leaves boxes about the true ones; the mean over the images.
 
         Parameters
@@ -80,7 +82,7 @@ class Refiner(nn.Module):
         """
         cells = [boxes[_drawn(len(boxes), boxes.device)].to(torch.float32) for boxes in truth]
         near = [_near(of_image, *shape) for of_image, shape in zip(cells, shapes, strict=True)]
-        found = self.move(self.head(heads.box_roi_pool(maps, near, list(shapes))))
+        found = self.move(self.head(heads.box_roi_pool(features, near, list(shapes))))
         wanted = torch.cat(self.coder.encode(cells, near))
         off = smooth_l1_loss(found, wanted, beta=_BETA, reduction="sum")
         return off / (BOXES * len(truth))
@@ -113,7 +115,7 @@ class RefiningHeads(RoIHeads):  # type: ignore[misc]
 
     def forward(
         self,
-        features: Maps,
+        features: Features,
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
         targets: list[dict[str, Tensor]] | None = None,

@@ -132,7 +132,7 @@ class EvaluationReport:
     by_class
         By the name of the class.
     threshold
-        Score from which a box is shown and counted.
+        Score, in [0, 1], from which a box counts.
     precision, recall, f1
         At ``threshold``, any class, IoU 0.5; in [0, 1].
     images

@@ -34,7 +34,7 @@ def warmup(config: TrainConfig) -> int:
     return min(config.warmup, config.iterations // 4)
 
 
-def rate(iteration: int, config: TrainConfig) -> float:
+def share_of_rate(iteration: int, config: TrainConfig) -> float:
     """Return the share of the learning rate at an iteration: linear warm-up, then half a cosine."""
     slow = warmup(config)
     if iteration < slow:
@@ -68,9 +68,9 @@ class Schedule:
         """Return the learning rate at an iteration."""
         full = self.config.learning_rate
         if self.cut is None:
-            return full * rate(iteration, self.config)
+            return full * share_of_rate(iteration, self.config)
         left = (self.end - iteration) / (self.end - self.cut)
-        return full * rate(self.cut, self.config) * left
+        return full * share_of_rate(self.cut, self.config) * left
 
     def shortened(self, iteration: int) -> Schedule:
         """Return it cut at an iteration, or as it is where it was cut before or none is saved."""

@@ -31,7 +31,7 @@ LEAST_PX = 96
 #: A box below this score does not tell a size.
 SURE = 0.25
 #: Nor does a proposal of less objectness: leaving it out saves half of the time or more.
-LIKELY = 0.3
+LEAST_OBJECTNESS = 0.3
 #: What has a larger part than this of a view's side may be the whole image, shrunk until it looks
 #: like a cell.
 MOST_SHARE = 0.5
@@ -82,7 +82,7 @@ def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> f
     Prepared pixels per raw pixel; None where next to nothing tells the size.
     """
     scales = np.array(list(looks(image, config)))
-    quick = detector.sparing(LIKELY) if isinstance(detector, Sparing) else detector
+    quick = detector.sparing(LEAST_OBJECTNESS) if isinstance(detector, Sparing) else detector
     seen = [_look(image, scale, quick, config) for scale in scales]
     if sum(len(sides) for sides, _ in seen) < FEWEST:
         return None

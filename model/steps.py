@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
+from model.atomic import new_file
 from model.backbones import to_learn
 from model.batches import Batches, Source
 from model.config import TrainConfig
@@ -25,7 +26,6 @@ from model.looks import Look, Looks
 from model.parallel import ALONE, Ranks
 from model.progress import OnProgress, Progress, ignore
 from model.schedule import Schedule, warmup
-from model.weights import load_checkpoint, save_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Training:
 
     def resume(self) -> None:
         """Take up the checkpoint in the folder, if it is this training's."""
-        state: Any = load_checkpoint(self.checkpoint)
+        state: Any = _load(self.checkpoint)
         if state is None or state["fingerprint"] != self.fingerprint:
             self.checkpoint.unlink(missing_ok=True)
             return
@@ -119,7 +119,7 @@ class Training:
             "seen": [tuple(look) for look in self.looks.seen] if self.looks else None,
             "best": self.looks.best if self.looks else {},
         }
-        save_checkpoint(self.checkpoint, state)
+        _save(self.checkpoint, state)
 
     def go_on(self, on_progress: OnProgress) -> None:
         """Take the steps that are left.
@@ -269,7 +269,7 @@ class Training:
     def _fall_back(self, on_progress: OnProgress) -> None:
         if not self.ranks.first:
             return
-        state: Any = load_checkpoint(self.checkpoint)
+        state: Any = _load(self.checkpoint)
         # One of before the first step only says what memory allows.
         if state is None or not state["iteration"]:
             raise TrainingDiverged(
@@ -290,3 +290,17 @@ class Training:
         done, end = self.iteration, self.schedule.end
         ap50 = self.looks.ap50 if self.looks else None
         return Progress("training", done / end, done, end, loss, message, ap50)
+
+
+def _save(path: Path, values: dict[str, object]) -> None:
+    """Write a training's state (weights, optimiser, iteration), whole or not at all."""
+    with new_file(path) as partial:
+        torch.save(values, partial)
+
+
+def _load(path: Path) -> dict[str, object] | None:
+    """Read a training's state; None when there is none. Tensors and plain values only."""
+    if not path.exists():
+        return None
+    values: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
+    return values

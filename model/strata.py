@@ -16,7 +16,7 @@ from model.reports import Stratum
 #: From so many images on a figure can be better or worse beyond noise, all together or in a part.
 FEWEST_IMAGES = 10
 #: The strata of contrast, from the faintest on.
-CONTRASTS = ("low", "medium", "high")
+STRATA = ("low", "medium", "high")
 #: Fewest true cells of an image for each class; fixed, so that sets and versions compare.
 DENSITIES = {"under 20 cells": 0, "20 to 60 cells": 20, "over 60 cells": 61}
 
@@ -42,7 +42,7 @@ class ContrastStrata:
 
     def name(self, contrast: float) -> str:
         """Return the stratum of an image: low, medium or high; low or high; by its contrast."""
-        names = CONTRASTS if len(self.limits) > 1 else (CONTRASTS[0], CONTRASTS[-1])
+        names = STRATA if len(self.limits) > 1 else (STRATA[0], STRATA[-1])
         return names[bisect_right(self.limits, contrast)]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -70,17 +69,3 @@ def _rows_of_known(
         if (known := name if name in start_classes else CELL) in start_classes:
             ours[i + _BACKGROUND] = theirs[start_classes.index(known) + _BACKGROUND]
     return ours.view(own.shape)
-
-
-def save_checkpoint(path: Path, values: dict[str, object]) -> None:
-    """Write a training's state (weights, optimiser, iteration), whole or not at all."""
-    with new_file(path) as partial:
-        torch.save(values, partial)
-
-
-def load_checkpoint(path: Path) -> dict[str, object] | None:
-    """Read a training's state; None when there is none. Tensors and plain values only."""
-    if not path.exists():
-        return None
-    values: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
-    return values

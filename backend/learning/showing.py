@@ -16,7 +16,8 @@ from backend.learning.triggers import push_champion
 from backend.services import Services
 from model.boxes import Boolean, Float32, Float64, Int64
 from model.calibration import calibrate, likely, reliability
-from model.evaluation import find_in, pairs_of
+from model.counting import pairs_of
+from model.evaluation import find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.pairing import Pairs

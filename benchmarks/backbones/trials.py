@@ -20,12 +20,13 @@ from benchmarks.real_images import RealImages, real_images, spread
 from model.anchors import cell_sides, resolve, scale_for
 from model.boxes import CELL
 from model.config import CONTRASTS, Backbone, DetectorConfig, TrainConfig
+from model.counting import counting_threshold
 from model.data import Examples
 from model.detecting import Detector
 from model.detector import load_detector
 from model.engine import OnnxDetector
 from model.errors import ExportFailed
-from model.evaluation import counting_threshold, evaluate, find_in
+from model.evaluation import evaluate, find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion

@@ -16,7 +16,8 @@ from benchmarks.real_images import any_cell, real_images, spread
 from model.anchors import resolve
 from model.boxes import CELL, Detections
 from model.config import DetectorConfig, TrainConfig
-from model.evaluation import counting_threshold, evaluate
+from model.counting import counting_threshold
+from model.evaluation import evaluate
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 from model.pairing import Pairs

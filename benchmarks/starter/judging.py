@@ -16,8 +16,9 @@ from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from model.boxes import CELL
 from model.classical import ClassicalDetector, classical_version
+from model.counting import counting_threshold
 from model.detector import load_detector
-from model.evaluation import counting_threshold, evaluate, find_in
+from model.evaluation import evaluate, find_in
 from model.examples import LabelledImage
 from model.export import export
 from model.loaded import LoadedVersion

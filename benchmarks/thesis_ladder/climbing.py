@@ -20,8 +20,9 @@ from benchmarks.thesis_ladder.rungs import Rung
 from benchmarks.thesis_ladder.sampling import sample_as_the_thesis
 from benchmarks.thesis_ladder.watch import Watch
 from model.anchors import resolve
+from model.counting import counting_threshold
 from model.errors import TrainingDiverged
-from model.evaluation import counting_threshold, evaluate, find_in
+from model.evaluation import evaluate, find_in
 from model.examples import DatasetSnapshot, LabelledImage
 from model.loaded import LoadedVersion
 

@@ -136,3 +136,10 @@ def test_boxes_of_a_large_image_are_compared_in_little_memory(peak_of):
     boxes = np.concatenate([corners, corners + rng.uniform(20, 40, (5000, 2))], axis=1)
     many = found(boxes, np.linspace(1, 0, 5000), rng.integers(0, 2, 5000))
     assert peak_of(lambda: any_class(many))[1] < 5_000_000
+
+
+def test_what_holds_arrays_is_compared_as_one_object_not_number_by_number():
+    one, other = found([(0, 0, 5, 5), (1, 1, 6, 6)], [0.9, 0.8]), found([(0, 0, 5, 5)] * 2, [1, 1])
+    assert one == one
+    assert one != other
+    assert Pairs.of([one], [one.xyxy_px]) != Pairs.of([other], [one.xyxy_px])

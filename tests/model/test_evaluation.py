@@ -16,9 +16,9 @@ from sklearn.metrics import average_precision_score
 
 from model.boxes import Detections
 from model.classical import classical_version
-from model.counting import count_report
+from model.counting import count_report, counting_threshold
 from model.errors import NothingToLearn
-from model.evaluation import counting_threshold, evaluate, judge, judge_version
+from model.evaluation import evaluate, judge, judge_version
 from model.loaded import LoadedVersion
 from model.pairing import Pairs
 from model.precision import IOUS, average_precision

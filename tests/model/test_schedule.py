@@ -1,7 +1,7 @@
 import pytest
 
 from model.config import TrainConfig
-from model.schedule import Schedule, iterations_for, rate
+from model.schedule import Schedule, iterations_for, share_of_rate
 
 CONFIG = TrainConfig(iterations=400, warmup=40, learning_rate=0.1)
 
@@ -21,7 +21,7 @@ def test_a_training_from_nothing_takes_longer_up_to_a_cap_of_its_own(images, cel
 
 
 def test_the_rate_warms_up_and_falls_to_nothing():
-    rates = [rate(i, CONFIG) for i in range(400)]
+    rates = [share_of_rate(i, CONFIG) for i in range(400)]
     assert rates[0] < 0.05
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) == 40
