@@ -157,7 +157,7 @@ def test_a_loss_that_explodes_at_once_is_an_error_that_says_what_to_do(learn):
 
 def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypatch, tmp_path):
     monkeypatch.setattr("model.steps._CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr("model.schedule.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
+    monkeypatch.setattr("model.schedule.share_of_rate", lambda i, config: 1e-3 if i < 3 else 1e33)
     seen, notes = [], []
     explosive = replace(SHORT, iterations=9, gradient_clip=0.0)
     path = learn(explosive, on_progress=seen.append, notes=notes)
@@ -170,7 +170,7 @@ def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypat
 
 
 def test_a_loss_that_explodes_at_the_full_rate_keeps_what_the_warm_up_learned(learn, monkeypatch):
-    monkeypatch.setattr("model.schedule.rate", lambda i, config: 1e-3 if i < 3 else 1e33)
+    monkeypatch.setattr("model.schedule.share_of_rate", lambda i, config: 1e-3 if i < 3 else 1e33)
     notes = []
     path = learn(replace(SHORT, iterations=9, gradient_clip=0.0), notes=notes)
     assert all(torch.isfinite(t).all() for t in load_file(path).values())

@@ -25,6 +25,7 @@ from backend.queue import LEARN, JobQueue, name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
 from model.classical import CLASSICAL_ID, classical_version
+from model.config import DetectorConfig, TrainConfig
 from model.examples import DatasetSnapshot
 from model.progress import Progress
 from model.registry import Registry
@@ -88,7 +89,13 @@ class Training:
     begun: int = 0
 
     def make_candidate(
-        self, snapshot: DatasetSnapshot, registry: Registry, *, project: str, **given: Any
+        self,
+        snapshot: DatasetSnapshot,
+        registry: Registry,
+        *,
+        project: str,
+        recipe: tuple[DetectorConfig, TrainConfig],
+        **given: Any,
     ) -> ModelVersion:
         self.begun += 1
         given["workdir"].mkdir(parents=True, exist_ok=True)
@@ -96,7 +103,7 @@ class Training:
         if self.meanwhile:
             self.meanwhile()
         given["on_progress"](Progress("storing", 0.9))
-        detector, training = given["preset"]
+        detector, training = recipe
         version = replace(
             classical_version(),
             id=f"trained-{self.begun}",

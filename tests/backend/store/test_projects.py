@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from sqlalchemy import Engine
 from backend.errors import BadLabelConfig, BadRequest, NotFound
 from backend.settings import Settings
 from backend.store.annotations import Annotations
-from backend.store.predictions import Predictions
+from backend.store.predictions import Predictions, StoredPrediction
 from backend.store.projects import Projects
+from backend.store.tables import now
 from model.strata import ContrastStrata
 from tests.backend.conftest import LABEL_CONFIG, asked_of
 
@@ -118,9 +120,10 @@ def test_milestones_that_do_not_ascend_are_refused(store: Projects, milestones: 
 def test_the_last_served_boxes_of_a_task_are_kept_as_they_were(engine: Engine) -> None:
     served = Predictions(engine)
     regions = [{"id": "r1", "value": {"x": 19.52194357366771}}]
-    served.add(1, 4, "a" * 64, 0, "classical-1+t", regions, score=0.3)
-    served.add(1, 4, "a" * 64, 0, "trained-1+t", [])
-    served.add(1, 4, "a" * 64, 0, "classical-1+t", regions, score=0.4)
+    first = StoredPrediction(1, 4, "a" * 64, 0, "classical-1+t", regions, score=0.3)
+    served.put(first)
+    served.put(replace(first, served="trained-1+t", regions=[], created_at=now()))
+    served.put(replace(first, score=0.4, created_at=now()))
     latest = served.last_shown(1, 4)
     assert latest is not None
     assert (latest.served, latest.score) == ("classical-1+t", 0.4)
