@@ -19,7 +19,7 @@ from backend.store.images import Images
 from backend.store.predictions import Predictions
 from backend.store.projects import Projects
 from backend.store.runs import Runs
-from model.registry import Registry
+from model.keeping.registry import Registry
 
 if TYPE_CHECKING:
     from backend.queue import JobQueue

@@ -16,10 +16,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import BadSetting
 from model.config import CONTRASTS, PRESETS, DetectorConfig, TrainConfig
-from model.starter import STARTER_ID, is_starter
+from model.keeping.starter import STARTER_ID, is_starter
 
 if TYPE_CHECKING:
-    from model.registry import Registry
+    from model.keeping.registry import Registry
 
 PREFIX = "CYTOLOOP_"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -317,7 +317,7 @@ class Settings(BaseSettings):
 
     def open_registry(self) -> Registry:
         """Return the versions that the home has, with what serves before the first training."""
-        from model.registry import Registry  # which most commands have no use for
+        from model.keeping.registry import Registry  # which most commands have no use for
 
         return Registry(self.registry_folder, self.first_version)
 

@@ -29,13 +29,13 @@ from benchmarks.beginning import id_of, keep_starter
 from benchmarks.lines import lines_of
 from benchmarks.real_images import RealImages, real_images
 from benchmarks.sides import SETS
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from model.config import DetectorConfig, TrainConfig
-from model.examples import DatasetSnapshot, LabelledImage
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
+from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.labels.sides import INNER_FROM
 from model.learning import make_candidate
-from model.registry import Registry
-from model.sides import INNER_FROM
-from model.starter import STARTER_ID
 from model.versions import ModelVersion
 
 INNER_SHARE = 6

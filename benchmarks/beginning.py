@@ -9,9 +9,9 @@ from pathlib import Path
 
 from benchmarks.starter.examples import DETECTOR
 from model.boxes import CELL
-from model.registry import Registry
-from model.starter import STARTER_ID
-from model.version_folder import EXPORTED, WEIGHTS
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
+from model.keeping.version_folder import EXPORTED, WEIGHTS
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
@@ -44,8 +44,8 @@ def keep_starter(made: Path, registry: Registry) -> ModelVersion:
     kept, own_id = {version.id: version for version in registry.list()}, id_of(made)
     if own_id in kept:
         return kept[own_id]
-    from model.detector import load_detector
-    from model.export import export
+    from model.rcnn.detector import load_detector
+    from model.rcnn.export import export
 
     learned = load_detector(made / WEIGHTS, DETECTOR, (CELL,), "cpu")
     threshold = registry.get(STARTER_ID).threshold

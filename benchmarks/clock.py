@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 from torchvision.models.detection import FasterRCNN
 
-from model.backbones import keep_stem
 from model.boxes import CELL
 from model.config import DetectorConfig, TrainConfig
-from model.data import Examples
-from model.detector import TorchDetector, build, pick_device
 from model.errors import TrainingDiverged
-from model.examples import DatasetSnapshot
-from model.loaded import LoadedVersion
-from model.steps import Training
+from model.labels.examples import DatasetSnapshot
+from model.looking.loaded import LoadedVersion
+from model.rcnn.backbones import keep_stem
+from model.rcnn.detector import TorchDetector, build, pick_device
+from model.rcnn.weights import Start, start_from
+from model.training.data import Examples
+from model.training.steps import Training
 from model.versions import ModelVersion
-from model.weights import Start, start_from
 from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups
 

@@ -30,17 +30,17 @@ from PIL import Image
 
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
-from model.anchors import resolve
 from model.boxes import CELL, Detections, Float32, Float64, iou_matrix
 from model.config import DetectorConfig, TrainConfig
-from model.counting import counting_threshold
-from model.evaluation import evaluate, find_in
-from model.examples import DatasetSnapshot, LabelledImage
-from model.fields import HIGH, LOW, MEDIUM, FieldStyle, generate_field
+from model.generated.fields import HIGH, LOW, MEDIUM, FieldStyle, generate_field
+from model.judging.counting import counting_threshold
+from model.judging.evaluation import evaluate, find_in
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
+from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.learning import make_candidate
-from model.loaded import LoadedVersion
-from model.registry import Registry
-from model.starter import STARTER_ID
+from model.looking.loaded import LoadedVersion
+from model.rcnn.anchors import resolve
 from model.versions import ModelVersion
 from preprocessing.fitting import fit_images
 
@@ -101,8 +101,8 @@ def learn(
     images: Sequence[LabelledImage], iterations: int, proposals: int, folder: Path
 ) -> LoadedVersion:
     """Train the default detector; return it with its NMS taken out."""
-    from model.detector import load_detector
-    from model.training import train
+    from model.rcnn.detector import load_detector
+    from model.training.train import train
 
     snapshot = DatasetSnapshot(tuple(images), (CELL,))
     training = TrainConfig(iterations=iterations, imagenet="never")

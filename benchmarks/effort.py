@@ -27,8 +27,8 @@ from benchmarks.beginning import keep_starter
 from benchmarks.installation import CYTOLOOP, Loop
 from benchmarks.real_images import link_folder
 from benchmarks.sides import SETS, data_folder
-from model.classical import CLASSICAL_ID
-from model.registry import Registry
+from model.classical.detector import CLASSICAL_ID
+from model.keeping.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,15 @@ import numpy as np
 import torch
 
 from benchmarks.real_images import real_images, spread
-from model.anchors import MAPS, resolve
 from model.config import CONTRASTS, Backbone, DetectorConfig, TrainConfig
-from model.detecting import Detector
-from model.detector import TorchDetector, load_detector
-from model.engine import OnnxDetector
-from model.examples import DatasetSnapshot, LabelledImage
-from model.export import export, unpaired
-from model.fields import EASY, HARD, generate_field
-from model.training import train
+from model.generated.fields import EASY, HARD, generate_field
+from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.rcnn.anchors import MAPS, resolve
+from model.rcnn.detecting import Detector
+from model.rcnn.detector import TorchDetector, load_detector
+from model.rcnn.engine import OnnxDetector
+from model.rcnn.export import export, unpaired
+from model.training.train import train
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png
 from preprocessing.prepare import Prepared, prepare, rescaled

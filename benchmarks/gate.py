@@ -12,13 +12,13 @@ import time
 
 import numpy as np
 
-from model.counting import count_report
-from model.evaluation import Score
-from model.evidence import Evidence
-from model.gate import decide
-from model.pairing import Pairs
+from model.judging.counting import count_report
+from model.judging.evaluation import Score
+from model.judging.evidence import Evidence
+from model.judging.gate import decide
+from model.judging.pairing import Pairs
+from model.judging.resampling import RESAMPLES
 from model.reports import AveragePrecision, EvaluationReport
-from model.resampling import RESAMPLES
 
 IMAGES = (1, 4, 9, 10, 20, 40)
 AHEAD = (-0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from model.config import DetectorConfig
-from model.loaded import LoadedVersion
+from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -72,7 +72,7 @@ def looking(way: str) -> Callable[[ImageRecord], object]:
 
 
 def _classical_version() -> LoadedVersion:
-    from model.classical import ClassicalDetector, classical_version
+    from model.classical.detector import ClassicalDetector, classical_version
 
     return LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
 
@@ -80,7 +80,7 @@ def _classical_version() -> LoadedVersion:
 def _torch_version(scale: float) -> LoadedVersion:
     import torch
 
-    from model.detector import TorchDetector, build
+    from model.rcnn.detector import TorchDetector, build
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -34,7 +34,7 @@ from backend.services import Services, build_services
 from backend.settings import Settings
 from benchmarks.installation import free_port, wait_for
 from model.config import DetectorConfig
-from model.engine import INPUT, OUTPUTS
+from model.rcnn.engine import INPUT, OUTPUTS
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png

@@ -20,9 +20,9 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from benchmarks.installation import Loop, wait_for
 from benchmarks.real_images import RealImages, link_folder, real_images, spread
-from model.classical import CLASSICAL_ID
-from model.evaluation import evaluate_version
-from model.registry import Registry
+from model.classical.detector import CLASSICAL_ID
+from model.judging.evaluation import evaluate_version
+from model.keeping.registry import Registry
 
 MILESTONES = (5, 10, 20)
 IMAGES = 24

@@ -34,11 +34,11 @@ from backend.store.projects import Project
 from benchmarks.beginning import keep_starter
 from benchmarks.real_images import RealImages, real_images, spread
 from benchmarks.sides import SETS
-from model.classical import CLASSICAL_ID
-from model.evaluation import evaluate_version
-from model.examples import LabelledImage
-from model.loaded import Found
-from model.registry import Registry
+from model.classical.detector import CLASSICAL_ID
+from model.judging.evaluation import evaluate_version
+from model.keeping.registry import Registry
+from model.labels.examples import LabelledImage
+from model.looking.loaded import Found
 
 RANDOM = "random"
 

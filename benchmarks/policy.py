@@ -30,17 +30,17 @@ from benchmarks.beginning import keep_starter
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
 from model.boxes import Box, Detections, Float32
-from model.calibration import calibrate
-from model.counting import AS_GOOD, counting_threshold, pairs_of
-from model.examples import DatasetSnapshot, LabelledImage
+from model.judging.calibration import calibrate
+from model.judging.counting import AS_GOOD, counting_threshold, pairs_of
+from model.judging.pairing import Pairs
+from model.judging.policy import Policy, saves_time_from
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
+from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.labels.likeness import fingerprint_of, group_alike
+from model.labels.sides import content_hash, decide_sides
 from model.learning import make_candidate
-from model.likeness import fingerprint_of, group_alike
-from model.loaded import LoadedVersion
-from model.pairing import Pairs
-from model.policy import Policy, saves_time_from
-from model.registry import Registry
-from model.sides import content_hash, decide_sides
-from model.starter import STARTER_ID
+from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
 
 MILESTONES = (5, 10, 20, 40)

@@ -22,9 +22,9 @@ from benchmarks.backbones.trials import LARGE, mosaic
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
 from model.config import DetectorConfig
-from model.engine import FLOOR, INPUT
-from model.starter import FOLDER
-from model.version_folder import EXPORTED
+from model.keeping.starter import FOLDER
+from model.keeping.version_folder import EXPORTED
+from model.rcnn.engine import FLOOR, INPUT
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from backend.datasets.folder import labelled_folder
 from benchmarks.sides import MANIFESTS, data_folder
 from model.boxes import CELL
-from model.examples import LabelledImage
+from model.labels.examples import LabelledImage
 
 
 @dataclass(frozen=True)

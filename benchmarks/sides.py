@@ -21,7 +21,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.likeness import fingerprint_of, group_alike
+from model.labels.likeness import fingerprint_of, group_alike
 from preprocessing.images import read_image
 
 MANIFESTS = Path(__file__).parent / "manifests"

@@ -2,8 +2,9 @@
 
 Starters that have not seen a set (`python -m benchmarks.starter --only SET`) look at images of its
 teaching side and at generated fields, whose cells have 7 to 200 pixels, and are asked for the
-scale (`model.sizing`). Printed: on which share of the images it was within a factor of 1.5 and of
-1.25 of the right one, and the CPU time of the search and of finding the cells at the right scale.
+scale (`model.looking.sizing`). Printed: on which share of the images it was within a factor of 1.5
+and of 1.25 of the right one, and the CPU time of the search and of finding the cells at the right
+scale.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from benchmarks.real_images import any_cell, real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from benchmarks.starter.many_looks import random_style
-from model.anchors import scale_for
 from model.boxes import CELL, Box, Float64
-from model.detecting import Detector
-from model.detector import load_detector
-from model.engine import OnnxDetector
-from model.export import export
-from model.fields import generate_field
-from model.sizing import at_found_scale
-from model.version_folder import EXPORTED, WEIGHTS
+from model.generated.fields import generate_field
+from model.keeping.version_folder import EXPORTED, WEIGHTS
+from model.looking.sizing import at_found_scale
+from model.rcnn.anchors import scale_for
+from model.rcnn.detecting import Detector
+from model.rcnn.detector import load_detector
+from model.rcnn.engine import OnnxDetector
+from model.rcnn.export import export
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import Prepared, prepare, rescaled

@@ -19,7 +19,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from benchmarks.installation import Loop, wait_for
 from model.boxes import Box
-from model.fields import HARD, generate_field
+from model.generated.fields import HARD, generate_field
 from preprocessing.images import encode_png
 
 PROJECT = 1

@@ -1,8 +1,8 @@
 """What a training step costs on a busy machine: `python -m benchmarks.threads`.
 
 The default detector trains a few steps on generated fields in a process of its own, while another
-keeps a core busy: with one thread, with threads that sleep at barriers (`model.threads`), and with
-threads that spin, OpenMP's own way.
+keeps a core busy: with one thread, with threads that sleep at barriers (`model.training.threads`),
+and with threads that spin, OpenMP's own way.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def steps() -> None:
     """Train a few steps and print what one took."""
     import tifffile
 
-    from model.anchors import resolve
     from model.config import DetectorConfig, TrainConfig
-    from model.examples import DatasetSnapshot, LabelledImage
-    from model.fields import MEDIUM, generate_field
-    from model.training import train
+    from model.generated.fields import MEDIUM, generate_field
+    from model.labels.examples import DatasetSnapshot, LabelledImage
+    from model.rcnn.anchors import resolve
+    from model.training.train import train
     from preprocessing.groups import ContrastGroups
 
     with tempfile.TemporaryDirectory() as name:

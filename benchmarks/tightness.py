@@ -23,12 +23,12 @@ import numpy as np
 from backend.actions import Actions, Costs
 from backend.replay.correcting import correct, pair
 from model.boxes import Detections, Float32, iou_matrix
-from model.detector import load_detector
-from model.evaluation import evaluate, find_in
-from model.examples import LabelledImage
-from model.loaded import LoadedVersion
-from model.policy import Policy
-from model.registry import Registry
+from model.judging.evaluation import evaluate, find_in
+from model.judging.policy import Policy
+from model.keeping.registry import Registry
+from model.labels.examples import LabelledImage
+from model.looking.loaded import LoadedVersion
+from model.rcnn.detector import load_detector
 from model.versions import ModelVersion
 
 IOUS = (0.75, 0.9)

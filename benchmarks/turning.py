@@ -24,11 +24,11 @@ from benchmarks.beginning import keep_starter, newest_trained
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
 from model.config import DetectorConfig
-from model.counting import counting_threshold
-from model.evaluation import evaluate, find_in
-from model.loaded import LoadedVersion
-from model.registry import Registry
-from model.starter import STARTER_ID
+from model.judging.counting import counting_threshold
+from model.judging.evaluation import evaluate, find_in
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
+from model.looking.loaded import LoadedVersion
 
 COLUMNS = ("set", "version", "looks", "AP50", "AP75", "count error", "CPU s")
 

@@ -19,7 +19,7 @@ class DetectorConfig(Config):
     Parameters
     ----------
     backbone
-        Which network makes the maps (``model.backbones``).
+        Which network makes the maps (``model.rcnn.backbones``).
     anchor_sizes
         Side lengths in pixels of the prepared image; empty: k-means on the training boxes.
     aspect_ratios
@@ -46,17 +46,17 @@ class DetectorConfig(Config):
         more than this; 0: it stays as it was found.
     refined
         Whether each box that was found is moved once more, closer about its cell
-        (``model.refining``).
+        (``model.rcnn.refining``).
     score_floor
         Score, in [0, 1], below which a box is not kept at all.
     head_features
         Figures by which the head describes a region: the width of its two layers.
     turned_px
         An image of so many prepared pixels at the most that is seen whole is looked at in all four
-        quarter turns (``model.turning``): by default half of 1280×1024.
+        quarter turns (``model.looking.turning``): by default half of 1280×1024.
     second_opinion
         Whether the classical detector is asked too about an image that is seen whole
-        (``model.second_opinion``): for a version that may meet cells of any kind.
+        (``model.looking.second_opinion``): for a version that may meet cells of any kind.
     """
 
     backbone: Backbone = "mbv2_half_64"
@@ -115,7 +115,7 @@ class TrainConfig(Config):
     ----------
     iterations
         Optimiser steps; 0: from the numbers of images and cells, and from what is begun with
-        (see ``model.schedule.iterations_for``).
+        (see ``model.training.schedule.iterations_for``).
     batch
         Images that each step learns from.
     learning_rate, weight_decay
@@ -148,7 +148,7 @@ class TrainConfig(Config):
         Share of the images whose dark and bright are exchanged, cells and background alike.
     optics
         Share of the images that are shown as another microscope might: in phase contrast, in
-        relief, by their rims, or through a filter drawn at random (see ``model.optics``).
+        relief, by their rims, or through a filter drawn at random (see ``model.generated.optics``).
     shade
         How much the light falls off across the image: from side to side, and towards the corners,
         up to this share of it each.

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.anchors import fits, near, resolve
 from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
-from model.counting import counting_threshold
-from model.detecting import Detector
 from model.errors import BrokenVersion, VersionNotFound
-from model.evaluation import evaluate_version, find_in
-from model.examples import DatasetSnapshot, LabelledImage
-from model.loaded import LoadedVersion
-from model.magnification import learned_sides, mixed
+from model.judging.counting import counting_threshold
+from model.judging.evaluation import evaluate_version, find_in
+from model.keeping.registry import Registry
+from model.keeping.version_folder import EXPORTED
+from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.looking.loaded import LoadedVersion
+from model.looking.magnification import learned_sides, mixed
+from model.looking.tiling import middle_tile
 from model.progress import OnProgress, Progress, ignore, part_of
-from model.registry import Registry
-from model.tiling import middle_tile
-from model.version_folder import EXPORTED
+from model.rcnn.anchors import fits, near, resolve
+from model.rcnn.detecting import Detector
 from model.versions import ModelVersion
 from model.wording import counted
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare, seen_at
 
 if TYPE_CHECKING:
-    from model.training import Trained
+    from model.training.train import Trained
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def make_candidate(
 
     Contrast groups, scale and anchors come from the train side alone. The threshold is
     chosen on the inner side, on the train side where there is no inner one (see
-    ``model.counting.counting_threshold``). Nothing is promoted.
+    ``model.judging.counting.counting_threshold``). Nothing is promoted.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def _trained(
     device: str,
     on_progress: OnProgress,
 ) -> Trained:
-    from model.training import train
-    from model.weights import Start
+    from model.rcnn.weights import Start
+    from model.training.train import train
 
     begun = Start(start.weights, start.classes) if start else None
     told = part_of(on_progress, *_TRAINING)
@@ -271,8 +271,8 @@ def _serving(
     workdir: Path,
     device: str,
 ) -> _Serving:
-    from model.detector import load_detector
-    from model.export import export
+    from model.rcnn.detector import load_detector
+    from model.rcnn.export import export
 
     learned, path = load_detector(weights, detector, snapshot.classes, device), workdir / EXPORTED
     try:

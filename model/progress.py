@@ -26,7 +26,8 @@ class Progress:
     message
         What a person should read, such as why a training stopped early.
     ap50
-        Of the last look at images that are not learned from (see ``model.looks``); None: none yet.
+        Of the last look at images that are not learned from (see ``model.training.looks``); None:
+        none yet.
     """
 
     stage: str

@@ -124,7 +124,7 @@ class ModelVersion:
         What whoever uses it should know, in sentences.
     cell_sides_px
         The smallest and the largest side, in raw pixels, that is typical of an image that it
-        learned from (``model.magnification``); None: not known.
+        learned from (``model.looking.magnification``); None: not known.
     course
         How its training went; None: it had none, or one of before that was kept.
     """

@@ -10,7 +10,7 @@ from PIL import Image
 
 from backend.datasets.voc import write_voc
 from model.boxes import Box
-from model.fields import Field
+from model.generated.fields import Field
 
 
 def write_labelled(

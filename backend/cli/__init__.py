@@ -27,7 +27,7 @@ from backend.cli import (
     replay,
     runs,
 )
-from model.threads import wait_quietly
+from model.training.threads import wait_quietly
 
 
 def make_app() -> typer.Typer:

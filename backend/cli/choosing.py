@@ -10,7 +10,7 @@ from backend.errors import BadRequest
 
 if TYPE_CHECKING:  # these import SQLAlchemy and numpy, too slow for --help
     from backend.store.projects import Project, Projects
-    from model.registry import Registry
+    from model.keeping.registry import Registry
     from model.versions import ModelVersion
 
 

@@ -106,7 +106,7 @@ def _of_folder(
 
 
 def _print(found: LabelCheck) -> None:
-    from model.label_guard import summary
+    from model.labels.label_guard import summary
 
     for one in found.aside:
         typer.echo(one.words)

@@ -17,7 +17,7 @@ from model.wording import counted
 if TYPE_CHECKING:  # too slow for --help
     from backend.services import Services
     from backend.store.projects import Project
-    from model.registry import Registry
+    from model.keeping.registry import Registry
     from model.versions import ModelVersion
 
 VersionId = Annotated[str, typer.Argument(help="Id of the version.")]

@@ -28,9 +28,9 @@ if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.folder import LabelledFolder
     from backend.settings import Settings
     from backend.store.projects import Project
-    from model.examples import DatasetSnapshot, LabelledImage
+    from model.keeping.registry import Registry
+    from model.labels.examples import DatasetSnapshot, LabelledImage
     from model.progress import Progress
-    from model.registry import Registry
     from model.reports import EvaluationReport
     from model.versions import ModelVersion
 
@@ -174,7 +174,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare a version's boxes with the true ones."""
-    from model.evaluation import evaluate_version
+    from model.judging.evaluation import evaluate_version
 
     if picture and picture.suffix.lower() != ".png":  # said before the work is done
         raise BadRequest(f"{picture} cannot be drawn: give the picture a name that ends in .png.")
@@ -319,8 +319,8 @@ def snapshot_of(
 ) -> DatasetSnapshot:
     """Return what a training on the folder sees, each image on its side for ever."""
     from backend.datasets.sides import FILE_NAME, with_sides
-    from model.examples import DatasetSnapshot
-    from model.label_guard import summary
+    from model.labels.examples import DatasetSnapshot
+    from model.labels.label_guard import summary
 
     if folder.aside:
         say(f"{summary(folder.aside)}: set aside, not learned from.")
@@ -344,7 +344,7 @@ def snapshot_of(
 
 def _too_few(images: int) -> str:
     """Say why so many images cannot be dealt to those that teach and those that judge."""
-    from model.sides import FEWEST_OF_FIVE
+    from model.labels.sides import FEWEST_OF_FIVE
 
     if images < FEWEST_OF_FIVE:
         return (

@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # too slow for --help
     from backend.replay.ledger import Ledger, Row
     from backend.replay.playing import Play
     from backend.settings import Settings
-    from model.examples import LabelledImage
-    from model.registry import Registry
+    from model.keeping.registry import Registry
+    from model.labels.examples import LabelledImage
 
 
 def register(app: typer.Typer) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from backend.datasets.folder import LabelledFolder
 from backend.learning.snapshots import fingerprint, labels_of
 from backend.services import Services
-from model.label_guard import ImageLabels, SetAside, guard
-from model.likeness import fingerprint_of, group_alike
+from model.labels.label_guard import ImageLabels, SetAside, guard
+from model.labels.likeness import fingerprint_of, group_alike
 
 #: Called with the number of images looked at, of all.
 OnProgress = Callable[[int, int], None]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from model.boxes import Box
-from model.label_guard import none_usable
+from model.labels.label_guard import none_usable
 from model.wording import Naming
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -50,7 +50,7 @@ class Truth:
 
     @property
     def is_lost(self) -> bool:
-        """See :func:`model.label_guard.none_usable`."""
+        """See :func:`model.labels.label_guard.none_usable`."""
         return none_usable(self.boxes, self.unusable)
 
 

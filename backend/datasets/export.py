@@ -20,7 +20,7 @@ from backend.datasets.writing import as_csv, partial_file, partial_folder, write
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
 from model.boxes import Box
-from model.label_guard import SetAside, summary
+from model.labels.label_guard import SetAside, summary
 from model.wording import counted, first_of, shortened
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage

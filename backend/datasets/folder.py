@@ -16,8 +16,8 @@ from backend.datasets.pairing import TruthSource, pair
 from backend.datasets.reading import ImageReader
 from backend.errors import BadRequest
 from model.boxes import Box
-from model.examples import LabelledImage
-from model.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, without
+from model.labels.examples import LabelledImage
+from model.labels.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, without
 from model.wording import Naming, counted, first_of
 from preprocessing.images import ImageRecord
 

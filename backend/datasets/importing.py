@@ -25,7 +25,7 @@ from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.atomic import locked
 from model.boxes import Box
-from model.label_guard import NONE_USABLE
+from model.labels.label_guard import NONE_USABLE
 from model.wording import shortened
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, encode_png, read_image, to_display

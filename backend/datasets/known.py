@@ -20,7 +20,7 @@ from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
 from model.errors import BrokenVersion
-from model.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, summary
+from model.labels.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, summary
 from preprocessing.images import IMAGE_SUFFIXES
 
 #: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.

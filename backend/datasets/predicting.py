@@ -20,8 +20,8 @@ from backend.datasets.voc import write_voc
 from backend.datasets.writing import alone_in
 from backend.errors import BadRequest
 from model.boxes import CELL
-from model.loaded import LoadedVersion
-from model.policy import Policy
+from model.judging.policy import Policy
+from model.looking.loaded import LoadedVersion
 from model.wording import LIMIT_REACHED, Naming, first_of, shortened
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage

@@ -10,9 +10,9 @@ from typing import Any
 
 from backend.errors import BadRequest
 from model.atomic import locked, write_json
-from model.examples import LabelledImage, Side
-from model.likeness import fingerprint_of, group_alike
-from model.sides import decide_sides
+from model.labels.examples import LabelledImage, Side
+from model.labels.likeness import fingerprint_of, group_alike
+from model.labels.sides import decide_sides
 
 FILE_NAME = "sides.json"
 
@@ -40,8 +40,8 @@ def with_sides(
     Images that the manifest does not know are decided in order of their hashes, so that the same
     folder gives the same sides anywhere; then they are written to it, so that images added to the
     folder later move none of the others. One that shows the field of an earlier image goes where
-    that went. One or two images more than fives wait (see ``model.sides.decide_sides``) and are
-    not returned.
+    that went. One or two images more than fives wait (see ``model.labels.sides.decide_sides``) and
+    are not returned.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from backend.services import Services
 from backend.store.corrections import Correction
 from backend.store.projects import Project
 from backend.store.runs import Run
-from model.policy import version_of
+from model.judging.policy import version_of
 
 #: Milestones looked ahead for the one from which on nothing more is saved.
 LOOKED_AHEAD = 40

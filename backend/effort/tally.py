@@ -11,7 +11,7 @@ from typing import Any, get_args
 from backend.actions import BY_HAND_S_PER_CELL, Actions
 from backend.store.corrections import Correction
 from backend.store.predictions import WatchKind
-from model.policy import version_of
+from model.judging.policy import version_of
 from model.reports import Interval
 
 #: IoU from which a served box is tight, and very tight.

@@ -16,7 +16,7 @@ from backend.http.parts import parts
 from backend.learning.triggers import start_training
 from backend.numbers import number_of, project_number
 from backend.serving.predictor import tasks_of
-from model.policy import Policy
+from model.judging.policy import Policy
 
 health = Blueprint("health", __name__)
 protocol = Blueprint("protocol", __name__)

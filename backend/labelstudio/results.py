@@ -12,7 +12,7 @@ from typing import Any
 
 from backend.labelstudio.interface import LabellingInterface
 from model.boxes import Box
-from model.label_guard import ImageLabels
+from model.labels.label_guard import ImageLabels
 from model.wording import LIMIT_REACHED, counted
 
 Region = dict[str, Any]

@@ -10,13 +10,13 @@ from backend.effort.measuring import started_from
 from backend.learning.snapshots import of_fields_untaught, unseen_images
 from backend.services import Services
 from backend.store.annotations import Annotation
-from model.evaluation import judge_version
-from model.evidence import Evidence
-from model.examples import DatasetSnapshot, LabelledImage
-from model.gate import decide
-from model.policy import version_of
+from model.judging.evaluation import judge_version
+from model.judging.evidence import Evidence
+from model.judging.gate import decide
+from model.judging.policy import version_of
+from model.judging.strata import FEWEST_IMAGES, ContrastStrata
+from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.progress import ignore_note
-from model.strata import FEWEST_IMAGES, ContrastStrata
 from model.versions import GateDecision, JudgedImage, ModelVersion
 from preprocessing.quantiles import profile_of
 

@@ -23,10 +23,10 @@ from backend.services import Services
 from backend.store.mending import is_away
 from backend.store.runs import Run
 from model.errors import NothingToLearn, TrainingCancelled
-from model.examples import DatasetSnapshot
+from model.labels.examples import DatasetSnapshot
+from model.labels.sides import FEWEST_OF_FIVE
 from model.learning import make_candidate
 from model.progress import ignore_note, part_of
-from model.sides import FEWEST_OF_FIVE
 from model.versions import GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from backend.learning.showing import show_least_work
 from backend.services import Services
 from backend.store.runs import PROMOTING, Run
 from model.errors import ChampionChanged
-from model.examples import DatasetSnapshot
+from model.labels.examples import DatasetSnapshot
 from model.reports import EvaluationReport
 from model.versions import GateDecision, ModelVersion
 

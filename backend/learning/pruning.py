@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backend.services import Services
-from model.pruning import superfluous
+from model.keeping.pruning import superfluous
 from model.versions import ModelVersion
 
 

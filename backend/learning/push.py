@@ -16,7 +16,7 @@ from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
 from backend.serving.task_images import read_task_image
-from model.policy import version_of
+from model.judging.policy import version_of
 from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)

@@ -15,13 +15,13 @@ from backend.learning.snapshots import frozen
 from backend.learning.triggers import push_champion
 from backend.services import Services
 from model.boxes import Boolean, Float32, Float64, Int64
-from model.calibration import calibrate, likely, reliability
-from model.counting import pairs_of
-from model.evaluation import find_in
-from model.examples import DatasetSnapshot, LabelledImage
-from model.loaded import LoadedVersion
-from model.pairing import Pairs
-from model.policy import Policy, saves_time_from
+from model.judging.calibration import calibrate, likely, reliability
+from model.judging.counting import pairs_of
+from model.judging.evaluation import find_in
+from model.judging.pairing import Pairs
+from model.judging.policy import Policy, saves_time_from
+from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.looking.loaded import LoadedVersion
 from model.progress import ignore_note
 from model.reports import calibration_error
 from model.versions import ModelVersion

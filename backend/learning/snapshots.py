@@ -20,11 +20,11 @@ from backend.store.images import StoredImage
 from backend.store.projects import Project
 from backend.store.runs import Run
 from model.boxes import Box
-from model.examples import DatasetSnapshot, LabelledImage, Side
-from model.label_guard import NONE_USABLE, ImageLabels, guard, summary, without
-from model.likeness import alike_to_any, fingerprint_of, group_alike
+from model.labels.examples import DatasetSnapshot, LabelledImage, Side
+from model.labels.label_guard import NONE_USABLE, ImageLabels, guard, summary, without
+from model.labels.likeness import alike_to_any, fingerprint_of, group_alike
+from model.labels.sides import content_hash, decide_sides
 from model.progress import ignore_note
-from model.sides import content_hash, decide_sides
 from model.wording import counted
 from preprocessing.decoding import why_refused
 from preprocessing.errors import UnreadableImage
@@ -63,7 +63,7 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
 
     Images get their side here, for ever; one that shows the field of an earlier one goes where that
     went. One or two that are left over from the last five have none yet; they wait for the next run
-    (see ``model.sides.decide_sides``).
+    (see ``model.labels.sides.decide_sides``).
 
     Parameters
     ----------

@@ -17,12 +17,12 @@ from backend.serving.slot import Served
 from backend.settings import Settings
 from backend.store.projects import Project
 from model.boxes import Box
-from model.examples import DatasetSnapshot, LabelledImage, Side
+from model.keeping.registry import Registry
+from model.labels.examples import DatasetSnapshot, LabelledImage, Side
+from model.labels.likeness import fingerprint_of, group_alike
+from model.labels.sides import content_hash, decide_sides
 from model.learning import make_candidate
-from model.likeness import fingerprint_of, group_alike
-from model.loaded import LoadedVersion
-from model.registry import Registry
-from model.sides import content_hash, decide_sides
+from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
 
 FORM = "floor"

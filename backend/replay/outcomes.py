@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from backend.services import Services
 from model.atomic import write_json
-from model.policy import Policy
+from model.judging.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from backend.settings import Settings
 from backend.store.annotations import Annotation
 from backend.store.database import open_database
 from backend.store.projects import Project
-from model.examples import LabelledImage
-from model.registry import Registry
+from model.keeping.registry import Registry
+from model.labels.examples import LabelledImage
 
 if TYPE_CHECKING:
     from backend.queue import JobQueue

@@ -16,8 +16,8 @@ from backend.services import Services
 from backend.settings import Settings
 from backend.store.projects import Project
 from model.boxes import Box
-from model.examples import LabelledImage
-from model.policy import version_of
+from model.judging.policy import version_of
+from model.labels.examples import LabelledImage
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,15 @@ import tifffile
 from PIL import Image
 
 from backend.datasets.voc import write_voc
-from model.fields import HIGH, LOW, MEDIUM, Field, FieldStyle, dark_on_bright, generate_field
+from model.generated.fields import (
+    HIGH,
+    LOW,
+    MEDIUM,
+    Field,
+    FieldStyle,
+    dark_on_bright,
+    generate_field,
+)
 
 FIELDS_A_GROUP = 8
 SHAPE = (512, 640)

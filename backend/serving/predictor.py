@@ -19,8 +19,8 @@ from backend.serving.slot import FIRST_LOAD_S, Served, Slot
 from backend.serving.task_images import Task, read_task_image
 from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
-from model.loaded import Found
-from model.sides import content_hash, is_reserved
+from model.labels.sides import content_hash, is_reserved
+from model.looking.loaded import Found
 from model.versions import ModelVersion
 from model.wording import limits_in_words
 from preprocessing.errors import PreprocessingError

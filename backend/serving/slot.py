@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import structlog
 
 from backend.serving.errors import NotReady
-from model.classical import CLASSICAL_ID, classical_version
+from model.classical.detector import CLASSICAL_ID, classical_version
 from model.errors import ModelError
-from model.loaded import LoadedVersion
-from model.policy import Policy
-from model.registry import Registry
+from model.judging.policy import Policy
+from model.keeping.registry import Registry
+from model.looking.loaded import LoadedVersion
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from backend.errors import NotFound
 from backend.store.database import upsert, writing
 from backend.store.tables import images, tasks
 from model.atomic import new_file
-from model.examples import Side
+from model.labels.examples import Side
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -36,7 +36,7 @@ class StoredImage:
     side
         None until a run has decided it, then fixed for ever.
     fingerprint
-        As ``model.likeness`` makes it; None until it is first asked for.
+        As ``model.labels.likeness`` makes it; None until it is first asked for.
     """
 
     project: int

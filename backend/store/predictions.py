@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, and_, exists, not_, o
 from backend.store.annotations import corrected_tasks
 from backend.store.database import upsert, writing
 from backend.store.tables import images, now, predictions, tasks
-from model.policy import version_of
+from model.judging.policy import version_of
 
 WatchKind = Literal["blank", "fault"]
 

@@ -14,8 +14,8 @@ from backend.settings import Settings, require_ascending
 from backend.store.annotations import counting
 from backend.store.database import unknown_project, upsert
 from backend.store.tables import annotations, projects
-from model.sides import FEWEST_OF_FIVE
-from model.strata import ContrastStrata
+from model.judging.strata import ContrastStrata
+from model.labels.sides import FEWEST_OF_FIVE
 
 _UNCHANGED: Any = object()
 

@@ -35,8 +35,8 @@ from benchmarks.backbones.references import UNRESIZED
 from benchmarks.backbones.table import table
 from benchmarks.lines import lines_of
 from benchmarks.sides import SETS
-from model.anchors import MAPS
 from model.config import Backbone
+from model.rcnn.anchors import MAPS
 
 OURS = [name for name in MAPS if name != "vgg16"]
 LINES = "lines.jsonl"

@@ -17,8 +17,8 @@ from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 
 from model.boxes import Detections
 from model.config import PRESETS
-from model.detecting import Detector
-from model.detector import TorchDetector, build
+from model.rcnn.detecting import Detector
+from model.rcnn.detector import TorchDetector, build
 from preprocessing.prepare import Prepared
 
 #: keras-frcnn's, and so the thesis': regions of an image that its classifier looked at.

@@ -17,26 +17,26 @@ from benchmarks.beginning import newest_trained
 from benchmarks.clock import Clock, Pupil
 from benchmarks.engines import seconds
 from benchmarks.real_images import RealImages, real_images, spread
-from model.anchors import cell_sides, resolve, scale_for
 from model.boxes import CELL
 from model.config import CONTRASTS, Backbone, DetectorConfig, TrainConfig
-from model.counting import counting_threshold
-from model.data import Examples
-from model.detecting import Detector
-from model.detector import load_detector
-from model.engine import OnnxDetector
 from model.errors import ExportFailed
-from model.evaluation import evaluate, find_in
-from model.examples import DatasetSnapshot, LabelledImage
-from model.export import export
-from model.loaded import LoadedVersion
-from model.registry import Registry
-from model.starter import FOLDER, STARTER_ID
-from model.tiling import middle_tile
-from model.turning import TurningDetector
-from model.version_folder import EXPORTED, WEIGHTS, read_version
+from model.judging.counting import counting_threshold
+from model.judging.evaluation import evaluate, find_in
+from model.keeping.registry import Registry
+from model.keeping.starter import FOLDER, STARTER_ID
+from model.keeping.version_folder import EXPORTED, WEIGHTS, read_version
+from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.looking.loaded import LoadedVersion
+from model.looking.tiling import middle_tile
+from model.looking.turning import TurningDetector
+from model.rcnn.anchors import cell_sides, resolve, scale_for
+from model.rcnn.detecting import Detector
+from model.rcnn.detector import load_detector
+from model.rcnn.engine import OnnxDetector
+from model.rcnn.export import export
+from model.rcnn.weights import save_weights
+from model.training.data import Examples
 from model.versions import ModelVersion
-from model.weights import save_weights
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare, rescaled
 

@@ -25,7 +25,7 @@ from benchmarks.lines import lines_of
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from model.config import DetectorConfig
-from model.version_folder import WEIGHTS
+from model.keeping.version_folder import WEIGHTS
 
 LINES = "trials.jsonl"
 

@@ -12,9 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.contrast.shifts import AS_IS, SHIFTS
 from benchmarks.contrast.treatments import TERCILES
 from benchmarks.contrast.trial import Trial, load_pairs
-from model.pairing import Pairs
+from model.judging.pairing import Pairs
+from model.judging.resampling import draw_weights, interval, resampled_ap
 from model.reports import Interval
-from model.resampling import draw_weights, interval, resampled_ap
 
 Line = dict[str, Any]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.boxes import Box
-from model.examples import LabelledImage
+from model.labels.examples import LabelledImage
 from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import fit_groups, fit_images, traits_of
 from preprocessing.groups import ContrastGroups

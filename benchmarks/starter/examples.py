@@ -9,12 +9,12 @@ import numpy as np
 
 from benchmarks.real_images import any_cell, real_images
 from benchmarks.starter.many_looks import random_field
-from model.anchors import scale_for
 from model.boxes import CELL
 from model.config import CONTRASTS, DetectorConfig, TrainConfig
-from model.data import Example, Examples
-from model.examples import LabelledImage
-from model.tiling import TILE_PX
+from model.labels.examples import LabelledImage
+from model.looking.tiling import TILE_PX
+from model.rcnn.anchors import scale_for
+from model.training.data import Example, Examples
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import prepare, rescaled

@@ -21,11 +21,11 @@ from torchvision.models.detection import FasterRCNN
 
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR, TRAINING, examples_for
-from model.batches import Batches
 from model.boxes import CELL
-from model.detector import DEVIATION, MEAN, build
-from model.version_folder import WEIGHTS
-from model.weights import save_weights
+from model.keeping.version_folder import WEIGHTS
+from model.rcnn.detector import DEVIATION, MEAN, build
+from model.rcnn.weights import save_weights
+from model.training.batches import Batches
 
 WIDE = replace(DETECTOR, backbone="mbv2_64")
 #: Windows that blocks are compared in, and how many places of their maps.

@@ -15,15 +15,15 @@ from benchmarks.real_images import any_cell, real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from model.boxes import CELL
-from model.classical import ClassicalDetector, classical_version
-from model.counting import counting_threshold
-from model.detector import load_detector
-from model.evaluation import evaluate, find_in
-from model.examples import LabelledImage
-from model.export import export
-from model.loaded import LoadedVersion
-from model.starter import STARTER_ID
-from model.version_folder import EXPORTED
+from model.classical.detector import ClassicalDetector, classical_version
+from model.judging.counting import counting_threshold
+from model.judging.evaluation import evaluate, find_in
+from model.keeping.starter import STARTER_ID
+from model.keeping.version_folder import EXPORTED
+from model.labels.examples import LabelledImage
+from model.looking.loaded import LoadedVersion
+from model.rcnn.detector import load_detector
+from model.rcnn.export import export
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from model.boxes import CELL
-from model.fields import Field, FieldStyle, generate_field
-from model.outlines import Outline
+from model.generated.fields import Field, FieldStyle, generate_field
+from model.generated.outlines import Outline
 
 SIDE_PX = 448
 #: Fewest and most cells of a field.

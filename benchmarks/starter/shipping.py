@@ -1,8 +1,8 @@
 """The starter's folder in the package: `python -m benchmarks.starter.shipping`.
 
-Alone it exports the shipped weights anew, and what is said of them stays: for when `model.graph`
-has become a quicker one, or the starters' configuration another. With a training's folder it ships
-that, with the figures of those that have not seen a set.
+Alone it exports the shipped weights anew, and what is said of them stays: for when
+`model.rcnn.graph` has become a quicker one, or the starters' configuration another. With a
+training's folder it ships that, with the figures of those that have not seen a set.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES
 from benchmarks.starter.judging import judge
 from model.boxes import CELL
 from model.config import TrainConfig
-from model.detector import load_detector
-from model.export import export
-from model.starter import FOLDER, STARTER_ID, is_shipped
-from model.tiling import middle_tile
-from model.version_folder import EXPORTED, WEIGHTS, read_version, write_version
+from model.keeping.starter import FOLDER, STARTER_ID, is_shipped
+from model.keeping.version_folder import EXPORTED, WEIGHTS, read_version, write_version
+from model.looking.tiling import middle_tile
+from model.rcnn.detector import load_detector
+from model.rcnn.export import export
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
@@ -47,7 +47,7 @@ def require_free_id() -> None:
     """End here when a starter of this id is shipped: projects know it by that name."""
     if is_shipped():
         raise SystemExit(
-            f"{STARTER_ID} is shipped already: give STARTER_ID in model/starter.py its next"
+            f"{STARTER_ID} is shipped already: give STARTER_ID in model/keeping/starter.py its next"
             " number, then run this again"
         )
 

@@ -32,8 +32,8 @@ from benchmarks.thesis_ladder.climbing import Climb, Course, records_of
 from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung, rungs
 from benchmarks.thesis_ladder.table import table
-from model.detector import pick_device
-from model.examples import DatasetSnapshot
+from model.labels.examples import DatasetSnapshot
+from model.rcnn.detector import pick_device
 
 INNER_SHARE = 6
 

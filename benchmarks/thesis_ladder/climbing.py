@@ -19,12 +19,12 @@ from benchmarks.thesis_ladder.record import COLUMNS, Record, record_csv
 from benchmarks.thesis_ladder.rungs import Rung
 from benchmarks.thesis_ladder.sampling import sample_as_the_thesis
 from benchmarks.thesis_ladder.watch import Watch
-from model.anchors import resolve
-from model.counting import counting_threshold
 from model.errors import TrainingDiverged
-from model.evaluation import evaluate, find_in
-from model.examples import DatasetSnapshot, LabelledImage
-from model.loaded import LoadedVersion
+from model.judging.counting import counting_threshold
+from model.judging.evaluation import evaluate, find_in
+from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.looking.loaded import LoadedVersion
+from model.rcnn.anchors import resolve
 
 #: When a training is looked at: shares of its time, close together where ours learns.
 SHARES = (1 / 60, 1 / 40, 1 / 30, 1 / 20, 1 / 15, 1 / 10, 0.15, *(i / 10 for i in range(2, 11)))

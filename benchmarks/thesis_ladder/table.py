@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.thesis_ladder.record import COLUMNS
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung
-from model.strata import DENSITIES, density_of
+from model.judging.strata import DENSITIES, density_of
 
 #: A detector of the thesis that ends below has learned too little to be compared with.
 VOID_BELOW = 0.30

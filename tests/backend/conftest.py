@@ -24,7 +24,7 @@ from backend.queue import name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.database import open_database
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 
 #: Of each installation, and the names of its queues.
 CREDENTIALS = Credentials(password="of the tests")

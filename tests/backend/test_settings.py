@@ -9,9 +9,9 @@ from sqlalchemy import make_url
 
 from backend.errors import BadSetting
 from backend.settings import PORTS_FILE, Settings
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from model.config import CONTRASTS, PRESETS
-from model.starter import STARTER_ID
+from model.keeping.starter import STARTER_ID
 from preprocessing.contrast import ContrastConfig
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks.contrast.table import ap50_lead
 from model.boxes import Int64
-from model.pairing import Pairs
+from model.judging.pairing import Pairs
+from model.judging.resampling import draw_weights, interval, resampled_ap
 from model.reports import Interval
-from model.resampling import draw_weights, interval, resampled_ap
 
 #: Of ten cells each image has so many found, among wrong boxes: some are hard, some are easy.
 FOUND = np.array([2, 9, 4, 10, 3, 8, 5, 7], np.int64)

@@ -7,7 +7,7 @@ from torch import nn
 from benchmarks.starter.examples import DETECTOR
 from benchmarks.starter.halving import WIDE, fewer, halve
 from model.boxes import CELL
-from model.detector import build
+from model.rcnn.detector import build
 
 
 def test_columns_that_others_make_up_for_are_left_out() -> None:

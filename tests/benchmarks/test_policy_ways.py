@@ -14,8 +14,8 @@ from benchmarks.policy import (
     work_of,
 )
 from model.boxes import Box, Detections, Float32
-from model.evaluation import evaluate
-from model.examples import LabelledImage
+from model.judging.evaluation import evaluate
+from model.labels.examples import LabelledImage
 
 
 def seen(right: Float32, false: Float32) -> Seen:

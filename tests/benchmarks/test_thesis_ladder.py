@@ -17,8 +17,8 @@ from benchmarks.thesis_ladder.sampling import sample_as_the_thesis
 from benchmarks.thesis_ladder.table import by_density, is_void, table, time_to_best
 from benchmarks.thesis_ladder.watch import LOSSES, Watch
 from model.config import DetectorConfig, TrainConfig
-from model.detector import build
-from model.examples import DatasetSnapshot
+from model.labels.examples import DatasetSnapshot
+from model.rcnn.detector import build
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 

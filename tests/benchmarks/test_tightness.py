@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.tightness import edge_offsets, gaining, moved
 from model.boxes import Box, Detections, Float32
-from model.examples import LabelledImage
+from model.labels.examples import LabelledImage
 
 SQUARE, ROUND = range(2)
 #: How far the boxes of a class lie to the right, in pixels: all alike; most a little, the rest to

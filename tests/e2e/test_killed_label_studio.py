@@ -17,7 +17,7 @@ from backend.pids import descendants
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.runs import Run
-from model.fields import HARD, generate_field
+from model.generated.fields import HARD, generate_field
 from tests.e2e.margin import with_margin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from model.fields import HARD, generate_field
+from model.generated.fields import HARD, generate_field
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

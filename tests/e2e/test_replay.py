@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from model.boxes import Box
-from model.fields import HARD, Field, FieldStyle, generate_field
+from model.generated.fields import HARD, Field, FieldStyle, generate_field
 from tests.e2e.margin import with_margin
 from tests.labelled import write_labelled
 

@@ -21,8 +21,8 @@ from backend.datasets.voc import read_voc
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from model.boxes import Box, iou_matrix
-from model.fields import HARD, generate_field
-from model.starter import STARTER_ID
+from model.generated.fields import HARD, generate_field
+from model.keeping.starter import STARTER_ID
 from tests.e2e.margin import with_margin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]

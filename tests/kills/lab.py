@@ -10,8 +10,8 @@ from pathlib import Path
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.store.runs import Run
-from model.classical import CLASSICAL_ID
-from model.fields import Field, FieldStyle, generate_field
+from model.classical.detector import CLASSICAL_ID
+from model.generated.fields import Field, FieldStyle, generate_field
 from preprocessing.images import encode_png
 from tests.backend.conftest import LABEL_CONFIG
 from tests.kills.installation import Installation, until

@@ -18,7 +18,13 @@ from backend.learning import poll as polling
 from tests.kills.stages import Stops, stop_learning, stop_pushing, stop_working
 
 PRELOADED = [
-    *("backend.app", "backend.jobs", "gunicorn.app.wsgiapp", "model.export", "model.training"),
+    *(
+        "backend.app",
+        "backend.jobs",
+        "gunicorn.app.wsgiapp",
+        "model.rcnn.export",
+        "model.training.train",
+    ),
     # What jobs import when they come to it.
     *("onnx", "skimage.measure", "skimage.segmentation", "skimage.transform"),
     *("sklearn.cluster", "sklearn.metrics"),

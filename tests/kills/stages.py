@@ -106,21 +106,21 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
 
     It stops in its training at the second step behind the first checkpoint, so that a step is lost.
     """
-    import model.export
     import model.learning
-    import model.steps
+    import model.rcnn.export
+    import model.training.steps
     from backend.learning import pipeline, promoting
 
     _stop_moves(stops)
-    model.steps._CHECKPOINT_EVERY = checkpoint_every
+    model.training.steps._CHECKPOINT_EVERY = checkpoint_every
     stops.before(pipeline, "reconcile", "snapshot")
     stops.before(
-        model.steps.Training,
+        model.training.steps.Training,
         "step",
         "training",
         lambda run, *_: run.iteration == checkpoint_every + 1,
     )
-    stops.before(model.export, "export", "export")
+    stops.before(model.rcnn.export, "export", "export")
     stops.before(model.learning, "threshold_for", "calibration")
     stops.before(promoting, "judge", "judging")
     stops.before(promoting, "show_least_work", "policy")

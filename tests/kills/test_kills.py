@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backend.store.runs import Run
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from preprocessing.images import read_image
 from tests.kills.installation import KINDS, PAUSE_S, until
 from tests.kills.lab import Lab

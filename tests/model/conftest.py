@@ -10,8 +10,8 @@ from PIL import Image
 
 from model.boxes import Box, Detections
 from model.config import DetectorConfig
-from model.examples import LabelledImage
-from model.registry import Registry
+from model.keeping.registry import Registry
+from model.labels.examples import LabelledImage
 from model.reports import AveragePrecision, CountReport, EvaluationReport, Stratum
 from model.versions import ModelVersion
 

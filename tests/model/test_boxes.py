@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.boxes import Box, Detections, iou_matrix, iou_of_pairs, overlapping, sides_of
-from model.pairing import Pairs, any_class
+from model.judging.pairing import Pairs, any_class
 
 EDGES = st.tuples(*[st.integers(0, 30)] * 4).map(
     lambda e: (min(e[0], e[2]), min(e[1], e[3]), max(e[0], e[2]), max(e[1], e[3]))

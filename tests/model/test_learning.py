@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from model import gradients
 from model.boxes import Detections
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from model.config import CONTRASTS, DetectorConfig, TrainConfig
-from model.detector import TorchDetector
-from model.engine import OnnxDetector
 from model.errors import NothingToLearn, TrainingCancelled
-from model.evaluation import evaluate_version
-from model.examples import DatasetSnapshot
+from model.judging.evaluation import evaluate_version
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
+from model.labels.examples import DatasetSnapshot
 from model.learning import _samples, make_candidate, threshold_for
-from model.loaded import LoadedVersion
+from model.looking.loaded import LoadedVersion
+from model.looking.tiling import TILE_PX
 from model.progress import Progress, part_of
-from model.registry import Registry
-from model.starter import STARTER_ID
-from model.tiling import TILE_PX
+from model.rcnn.detector import TorchDetector
+from model.rcnn.engine import OnnxDetector
+from model.training import gradients
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 
@@ -187,7 +187,7 @@ def test_a_candidate_is_judged_and_served_by_its_exported_file(make, registry, s
 def test_a_candidate_that_cannot_be_exported_is_served_by_pytorch_and_says_so(
     make, registry, snapshot, monkeypatch, caplog
 ):
-    monkeypatch.setattr("model.export.SCORE", -1.0)  # nothing is that near
+    monkeypatch.setattr("model.rcnn.export.SCORE", -1.0)  # nothing is that near
     version = make(snapshot)
     assert "boxes are not those that PyTorch finds" in version.notes[0]
     assert "not exported" in caplog.text

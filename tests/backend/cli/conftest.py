@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from typer.main import get_command
 
 from backend.cli import make_app
-from model.fields import EASY, generate_field
+from model.generated.fields import EASY, generate_field
 from tests.labelled import write_labelled
 
 Run = Callable[..., Result]

@@ -6,9 +6,9 @@ import pytest
 
 from backend.cli.choosing import Choice, choose_cell_diameter, choose_version
 from model.config import DetectorConfig
-from model.policy import Policy
-from model.registry import Registry
-from model.starter import STARTER_ID
+from model.judging.policy import Policy
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
 

@@ -16,11 +16,11 @@ from backend.datasets.labels import label_config_of
 from backend.services import build_services
 from backend.settings import Settings
 from model.atomic import locked
-from model.calibration import Calibration
-from model.classical import CLASSICAL_ID
-from model.policy import Policy
-from model.registry import Registry
-from model.starter import STARTER_ID
+from model.classical.detector import CLASSICAL_ID
+from model.judging.calibration import Calibration
+from model.judging.policy import Policy
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
 from model.versions import Course, ModelVersion
 from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import no_room

@@ -18,8 +18,8 @@ from PIL import Image, ImageColor
 
 from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc, write_voc
-from model.classical import CLASSICAL_ID
-from model.starter import STARTER_ID
+from model.classical.detector import CLASSICAL_ID
+from model.keeping.starter import STARTER_ID
 from tests.labelled import with_broken
 
 Run = Callable[..., Result]
@@ -355,7 +355,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
 def test_a_training_that_was_stopped_goes_on_when_the_command_is_given_again(
     run: Run, cells: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model.steps import Training
+    from model.training.steps import Training
 
     steps, whole = list[int](), Training.step
 

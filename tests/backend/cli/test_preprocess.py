@@ -10,8 +10,8 @@ import tifffile
 from click.testing import Result
 from PIL import Image
 
-from model.classical import CLASSICAL_ID
-from model.fields import EASY, generate_field
+from model.classical.detector import CLASSICAL_ID
+from model.generated.fields import EASY, generate_field
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import read_image
 from preprocessing.prepare import prepare

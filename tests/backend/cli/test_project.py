@@ -11,7 +11,7 @@ from backend.cli.choosing import Choice, choose_cell_diameter
 from backend.datasets.labels import label_config_of
 from backend.services import build_services
 from backend.settings import Settings
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from tests.backend.conftest import no_room
 
 Run = Callable[..., Result]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from tests.backend.cli.conftest import CELLS, Run
 
 

@@ -17,9 +17,9 @@ from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
 from model.boxes import Box
-from model.champions import Champions
-from model.classical import CLASSICAL_ID
-from model.starter import STARTER_ID
+from model.classical.detector import CLASSICAL_ID
+from model.keeping.champions import Champions
+from model.keeping.starter import STARTER_ID
 from tests.backend.datasets.conftest import CELL, NOW
 
 Put = Callable[..., str]

@@ -23,9 +23,9 @@ from backend.datasets.predicting import gather, predict_into
 from backend.datasets.writing import alone_in
 from backend.errors import BadRequest
 from model.boxes import Detections
-from model.classical import CLASSICAL_ID, classical_version
-from model.loaded import LoadedVersion
-from model.registry import Registry
+from model.classical.detector import CLASSICAL_ID, classical_version
+from model.keeping.registry import Registry
+from model.looking.loaded import LoadedVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared
 

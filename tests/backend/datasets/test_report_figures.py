@@ -10,8 +10,8 @@ from PIL import Image, ImageColor
 from backend.datasets.drawing import COLOURS
 from backend.datasets.report_figures import LINE, draw_report
 from model.boxes import Box, Detections
-from model.evaluation import judge
-from model.examples import LabelledImage
+from model.judging.evaluation import judge
+from model.labels.examples import LabelledImage
 from model.reports import EvaluationReport
 
 

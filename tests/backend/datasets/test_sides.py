@@ -12,8 +12,8 @@ import pytest
 
 from backend.datasets.sides import with_sides
 from backend.errors import BadRequest
-from model.examples import LabelledImage
-from model.fields import HARD, generate_field
+from model.generated.fields import HARD, generate_field
+from model.labels.examples import LabelledImage
 from preprocessing.images import encode_png
 
 Images = Callable[..., list[LabelledImage]]

@@ -16,9 +16,9 @@ from backend.effort.tally import Tally, made_by_people
 from backend.services import Services
 from backend.store import tables
 from model.boxes import Box
-from model.champions import Champions
-from model.classical import CLASSICAL_ID
-from model.starter import STARTER_ID
+from model.classical.detector import CLASSICAL_ID
+from model.keeping.champions import Champions
+from model.keeping.starter import STARTER_ID
 from tests.backend.conftest import asked_of, no_room
 from tests.backend.effort.conftest import cell
 

@@ -21,7 +21,7 @@ from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
 from backend.store.predictions import StoredPrediction
 from model.boxes import Box, iou_matrix
-from model.fields import EASY, generate_field
+from model.generated.fields import EASY, generate_field
 from preprocessing.images import encode_png
 from tests.backend.conftest import LABEL_CONFIG
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from backend.services import Services
-from model.examples import DatasetSnapshot
+from model.labels.examples import DatasetSnapshot
 from tests.backend.histories.expected import Expected
 from tests.backend.histories.studio import HEIGHT, WIDTH
 

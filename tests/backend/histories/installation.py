@@ -24,11 +24,11 @@ from backend.learning.poll import Poll
 from backend.queue import LEARN, JobQueue, name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
-from model.classical import CLASSICAL_ID, classical_version
+from model.classical.detector import CLASSICAL_ID, classical_version
 from model.config import DetectorConfig, TrainConfig
-from model.examples import DatasetSnapshot
+from model.keeping.registry import Registry
+from model.labels.examples import DatasetSnapshot
 from model.progress import Progress
-from model.registry import Registry
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
 from tests.backend.histories.deaths import Life

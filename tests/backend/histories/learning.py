@@ -13,7 +13,7 @@ from backend import jobs
 from backend.learning import triggers
 from backend.learning.snapshots import snapshot_file
 from backend.store.runs import Run
-from model.examples import DatasetSnapshot
+from model.labels.examples import DatasetSnapshot
 from tests.backend.histories.deaths import CHANGES
 from tests.backend.histories.expected import Expected, observed
 from tests.backend.histories.frozen import check_frozen

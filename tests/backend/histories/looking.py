@@ -10,7 +10,7 @@ from hypothesis.stateful import rule
 from backend.errors import BackendError, QueueError
 from backend.learning import triggers
 from backend.store.runs import PROMOTING, Run
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from tests.backend.histories.expected import MOST_KILLS, Expected, Stage
 from tests.backend.histories.playing import (
     PROJECTS,

@@ -13,7 +13,7 @@ from hypothesis.strategies import DataObject, SearchStrategy
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from model.boxes import Box
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from tests.backend.histories.expected import Expected, differences, observed
 from tests.backend.histories.installation import Place
 from tests.backend.histories.studio import CONFIGS, HEIGHT, WIDTH, Json, Truth

@@ -14,7 +14,7 @@ from backend.http.parts import EXTENSION
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.signing import key_of, matched_path
-from model.fields import EASY, generate_field
+from model.generated.fields import EASY, generate_field
 from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord, read_image

@@ -18,9 +18,9 @@ from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
-from model.champions import Champions
-from model.classical import CLASSICAL_ID
-from model.starter import STARTER_ID
+from model.classical.detector import CLASSICAL_ID
+from model.keeping.champions import Champions
+from model.keeping.starter import STARTER_ID
 from model.versions import GateDecision
 from model.wording import limits_in_words
 from tests.backend.conftest import LABEL_CONFIG, asked_of

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from backend.http.parts import EXTENSION
 from backend.services import Services
-from model.starter import STARTER_ID
+from model.keeping.starter import STARTER_ID
 from tests.backend.conftest import no_room
 
 pytestmark = pytest.mark.usefixtures("label_studio_files")

@@ -25,9 +25,9 @@ CLASSES = ("Cell", "Debris")
 
 def add_version(services: Services, folder: Path, version_id: str, exported: bool) -> ModelVersion:
     """Add fresh weights with a threshold that lets some of their boxes through."""
-    from model.detector import TorchDetector, build
-    from model.export import export
-    from model.weights import save_weights
+    from model.rcnn.detector import TorchDetector, build
+    from model.rcnn.export import export
+    from model.rcnn.weights import save_weights
 
     config = DetectorConfig(backbone="mbs8_64", anchor_sizes=(32.0,), scale=0.25)
     module, graph = build(config, CLASSES), folder / "model.onnx"

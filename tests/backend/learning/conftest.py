@@ -16,7 +16,7 @@ from backend.labelstudio.results import to_regions
 from backend.services import Services
 from backend.store.annotations import Annotation
 from model.boxes import Box
-from model.fields import HARD, Field, FieldStyle, generate_field
+from model.generated.fields import HARD, Field, FieldStyle, generate_field
 from preprocessing.images import encode_png
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -15,9 +15,9 @@ from backend.learning.pipeline import learn
 from backend.learning.taken import run_folder
 from backend.services import Services
 from backend.store.runs import Run
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from model.errors import BrokenVersion
-from model.starter import STARTER_ID
+from model.keeping.starter import STARTER_ID
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 TORCH_FULL = RuntimeError("[enforce fail at inline_container.cc:671] . file write failed")

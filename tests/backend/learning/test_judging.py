@@ -12,9 +12,9 @@ from backend.learning.judging import ALL_ALIKE, judge
 from backend.learning.snapshots import build_snapshot
 from backend.services import Services
 from backend.store.predictions import StoredPrediction
-from model.classical import classical_version
-from model.examples import DatasetSnapshot
-from model.fields import EASY, HARD
+from model.classical.detector import classical_version
+from model.generated.fields import EASY, HARD
+from model.labels.examples import DatasetSnapshot
 from model.versions import GateDecision, ModelVersion
 from tests.backend.learning.conftest import field_of
 

@@ -20,12 +20,12 @@ from backend.learning.snapshots import build_snapshot, snapshot_file
 from backend.learning.taken import run_folder
 from backend.services import Services
 from backend.store.runs import Run, State
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from model.errors import TrainingCancelled
-from model.examples import DatasetSnapshot
-from model.fields import EASY, HARD, FieldStyle, generate_field
+from model.generated.fields import EASY, HARD, FieldStyle, generate_field
+from model.keeping.starter import STARTER_ID
+from model.labels.examples import DatasetSnapshot
 from model.progress import Progress
-from model.starter import STARTER_ID
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import PUSH

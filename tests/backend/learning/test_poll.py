@@ -23,7 +23,7 @@ from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
 from backend.store.runs import PROMOTING, Run
-from model.classical import classical_version
+from model.classical.detector import classical_version
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png
 from tests.backend.conftest import LEARN, PUSH

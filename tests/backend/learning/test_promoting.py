@@ -12,10 +12,10 @@ from backend.learning import promoting
 from backend.learning.progress import Reporter
 from backend.services import Services
 from backend.store.runs import Run
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from model.errors import ChampionChanged, TrainingCancelled
-from model.examples import DatasetSnapshot
-from model.starter import STARTER_ID
+from model.keeping.starter import STARTER_ID
+from model.labels.examples import DatasetSnapshot
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
 

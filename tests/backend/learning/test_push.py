@@ -10,8 +10,8 @@ from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.learning.push import REFUSED_IN_A_ROW, push
 from backend.learning.taken import project_folder, take
 from backend.services import Services
-from model.classical import CLASSICAL_ID
-from model.fields import EASY, generate_field
+from model.classical.detector import CLASSICAL_ID
+from model.generated.fields import EASY, generate_field
 from preprocessing.images import encode_png
 
 FIELD = encode_png(generate_field(1, (96, 96), 6, EASY).pixels)

@@ -19,9 +19,9 @@ from backend.learning.showing import (
 )
 from backend.learning.taken import run_folder
 from backend.services import Services
-from model.calibration import Calibration
-from model.examples import DatasetSnapshot, LabelledImage, Side
-from model.policy import Policy
+from model.judging.calibration import Calibration
+from model.judging.policy import Policy
+from model.labels.examples import DatasetSnapshot, LabelledImage, Side
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import PUSH

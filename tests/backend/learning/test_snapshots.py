@@ -15,8 +15,8 @@ from backend.errors import NotFound
 from backend.learning.snapshots import build_snapshot, frozen, snapshot_file, unseen_images
 from backend.services import Services
 from model.boxes import Box
-from model.examples import Side
-from model.fields import HARD, generate_field
+from model.generated.fields import HARD, generate_field
+from model.labels.examples import Side
 
 A_BOX = Box(3.0, 4.0, 20.0, 30.0, "Cell")
 

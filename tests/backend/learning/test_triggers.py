@@ -21,7 +21,7 @@ from backend.learning.triggers import (
 )
 from backend.queue import JobQueue
 from backend.services import Services
-from model.classical import classical_version
+from model.classical.detector import classical_version
 from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import LABEL_CONFIG, LEARN, PUSH
 

@@ -18,7 +18,7 @@ from redis import Redis
 from backend.learning.triggers import after_correction
 from backend.services import Services
 from backend.store.runs import Run
-from model.fields import EASY
+from model.generated.fields import EASY
 from tests.backend.conftest import LEARN
 from tests.conftest import wait_until
 

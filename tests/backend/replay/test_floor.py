@@ -15,9 +15,9 @@ from backend.replay.ledger import Ledger
 from backend.replay.playing import Play
 from backend.settings import Settings
 from model.boxes import Box
-from model.examples import LabelledImage
-from model.loaded import LoadedVersion
-from model.policy import Policy
+from model.judging.policy import Policy
+from model.labels.examples import LabelledImage
+from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from tests.backend.serving.conftest import TEN_CELLS, StandIns, found_with_false_boxes

@@ -16,9 +16,9 @@ from backend.replay.playing import Play
 from backend.services import Services
 from backend.store.predictions import StoredPrediction, Watch
 from backend.store.runs import State
-from model.classical import CLASSICAL_ID
-from model.policy import Policy
-from model.starter import STARTER_ID
+from model.classical.detector import CLASSICAL_ID
+from model.judging.policy import Policy
+from model.keeping.starter import STARTER_ID
 
 SERVED = f"{STARTER_ID}+t0.4"
 FROM_STARTER = {"first_version": STARTER_ID}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from backend.replay.outcomes import Outcomes
 from backend.services import Services
-from model.policy import Policy
+from model.judging.policy import Policy
 
 
 def end_run(services: Services, project: int, corrected: int, shown_from: float) -> None:

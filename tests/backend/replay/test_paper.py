@@ -16,12 +16,12 @@ from backend.replay.ledger import Ledger, Row
 from backend.replay.paper import lay_out, paper_loop, play_on_paper, start_from
 from backend.replay.playing import Play, in_drawn_order
 from backend.settings import Settings
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from model.config import PRESETS
 from model.errors import VersionNotFound
-from model.fields import HARD, generate_field
-from model.registry import Registry
-from model.starter import STARTER_ID
+from model.generated.fields import HARD, generate_field
+from model.keeping.registry import Registry
+from model.keeping.starter import STARTER_ID
 from preprocessing.groups import ContrastGroups
 from tests.labelled import write_labelled
 

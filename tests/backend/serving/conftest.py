@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from model.boxes import Box, Detections
-from model.classical import CLASSICAL_ID
+from model.classical.detector import CLASSICAL_ID
 from model.errors import BrokenVersion
-from model.loaded import LoadedVersion
-from model.registry import Registry
+from model.keeping.registry import Registry
+from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared

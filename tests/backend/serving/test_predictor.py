@@ -20,9 +20,9 @@ from backend.numbers import project_number
 from backend.services import Services
 from backend.serving.predictor import Predictor, tasks_of
 from backend.serving.slot import Slot
-from model.examples import Side
-from model.policy import Policy
-from model.sides import is_reserved
+from model.judging.policy import Policy
+from model.labels.examples import Side
+from model.labels.sides import is_reserved
 from tests.backend.conftest import asked_of
 
 Trained = Callable[..., Any]

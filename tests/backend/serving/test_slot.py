@@ -10,9 +10,9 @@ import pytest
 
 from backend.serving.errors import NotReady
 from backend.serving.slot import Slot
-from model.classical import CLASSICAL_ID
-from model.policy import Policy
-from model.registry import Registry
+from model.classical.detector import CLASSICAL_ID
+from model.judging.policy import Policy
+from model.keeping.registry import Registry
 from tests.conftest import wait_until
 
 Trained = Callable[..., Any]

@@ -13,7 +13,7 @@ from backend.store.annotations import Annotations
 from backend.store.predictions import Predictions, StoredPrediction
 from backend.store.projects import Projects
 from backend.store.tables import now
-from model.strata import ContrastStrata
+from model.judging.strata import ContrastStrata
 from tests.backend.conftest import LABEL_CONFIG, asked_of
 
 

@@ -1,0 +1,1 @@
+"""The detector that has learned nothing: thresholds and shapes."""

@@ -1,0 +1,1 @@
+"""Generated fields of cells, with exact truth."""

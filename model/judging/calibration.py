@@ -1,0 +1,169 @@
+"""How likely a box of a score is right: a logistic curve over the scores, moved by contrast group.
+
+The curve is Platt's (1999) on the logit of the score: two figures, which a few images can tell,
+and rising everywhere, so that no ranking changes. Until boxes say otherwise the scores themselves
+are taken for probabilities; a group's curve is the project's. Both are left as far as there are
+boxes and images to speak for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from model.boxes import Boolean, Float32, Float64
+from model.judging.pairing import Pairs
+from model.reports import ReliabilityBin
+
+#: How firmly the scores are taken for probabilities: as by forty boxes near the middle. A box
+#: tells 1/4 of a unit of the offset there, and of the slope four times that, two logits away.
+_PRIOR = np.array([40.0, 10.0])
+#: Never flat or falling, whatever few boxes say: the order of the scores stays.
+_LEAST_SLOPE = 0.1
+#: A group of so many images is believed half of what moves it from the project's curve.
+SHRINKING_IMAGES = 10
+#: Bins of score in which what the scores say is held against what is so.
+BINS = 10
+#: Newton's steps at the most, and the last one's length: far below what is kept of a factor.
+_STEPS, _STILL = 50, 1e-9
+_ENDS = 1e-6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The probability that a box is right: σ(slope · logit(score) + offset + shift).
+
+    Parameters
+    ----------
+    shifts
+        By contrast group; 0 for any other.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+    shifts: dict[str, float] = field(default_factory=dict)
+
+    def probabilities(self, scores: Float32, group: str = "") -> Float32:
+        """Return the probability of each box of a contrast group, in the order of the scores."""
+        shift = self.offset + self.shifts.get(group, 0.0)
+        if (self.slope, shift) == (1.0, 0.0):
+            return scores
+        return _sigmoid(self.slope * _logit(scores) + shift).astype(np.float32)
+
+    def probability(self, score: float, group: str = "") -> float:
+        """Return the probability of a box of one score."""
+        return float(self.probabilities(np.array([score], np.float32), group)[0])
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        return cls(**values)
+
+
+def calibrate(pairs: Pairs, groups: Sequence[str]) -> Calibration:
+    """Fit the curve to the boxes of images that the version did not learn from.
+
+    Parameters
+    ----------
+    groups
+        The contrast group of each image.
+    """
+    logits = _logit(pairs.scores)
+    design = np.stack([logits, np.ones_like(logits)], axis=1)
+    known = np.zeros_like(logits)
+    slope, offset = _fitted(design, known, pairs.right, np.array([1.0, 0.0]), _PRIOR).tolist()
+    if slope < _LEAST_SLOPE:
+        slope, known = _LEAST_SLOPE, _LEAST_SLOPE * logits
+        (offset,) = _fitted(design[:, 1:], known, pairs.right, np.zeros(1), _PRIOR[1:]).tolist()
+    curve = slope * logits + offset
+    shifts = {group: _shift(curve, pairs, np.array(groups) == group) for group in set(groups)}
+    return Calibration(round(slope, 4), round(offset, 4), dict(sorted(shifts.items())))
+
+
+def reliability(scores: Float32, right: Boolean) -> tuple[ReliabilityBin, ...]:
+    """Return what the scores say and what is so, in bins of equal width; empty ones left out.
+
+    Parameters
+    ----------
+    scores, right
+        Shape (N,), of boxes in any order.
+    """
+    place = np.minimum((scores * BINS).astype(int), BINS - 1)
+    return tuple(
+        ReliabilityBin(float(scores[own].mean()), float(right[own].mean()), int(own.sum()))
+        for own in (place == number for number in range(BINS))
+        if own.any()
+    )
+
+
+def likely(calibration: Calibration, pairs: Pairs, groups: Sequence[str]) -> Float32:
+    """Return the probability of each box, in the order of the pairs' scores.
+
+    Parameters
+    ----------
+    groups
+        The contrast group of each image.
+    """
+    of_box = np.array(groups)[pairs.image]
+    found = np.zeros_like(pairs.scores)
+    for group in set(groups):
+        own = of_box == group
+        found[own] = calibration.probabilities(pairs.scores[own], group)
+    return found
+
+
+def _shift(curve: Float64, pairs: Pairs, of_group: Boolean) -> float:
+    """Return how far a group's curve is from the project's, less the fewer images it has."""
+    images = int(of_group.sum())
+    if images == len(of_group):
+        return 0.0
+    own = of_group[pairs.image]
+    design = np.ones((int(own.sum()), 1))
+    (shift,) = _fitted(design, curve[own], pairs.right[own], np.zeros(1), np.ones(1))
+    return round(float(shift) * images / (images + SHRINKING_IMAGES), 4)
+
+
+def _fitted(
+    design: Float64, known: Float64, right: Boolean, start: Float64, firmness: Float64
+) -> Float64:
+    """Return the factors of a logistic curve of the greatest likelihood, by Newton's steps.
+
+    Parameters
+    ----------
+    design, known
+        Shapes (N, K) and (N,): the curve is ``known`` and the design times the factors.
+    start, firmness
+        Shape (K,): where the factors are held, and how firmly.
+    """
+
+    def loss(factors: Float64) -> float:
+        curve = known + design @ factors
+        held = 0.5 * float(firmness @ (factors - start) ** 2)
+        return float((np.logaddexp(0, curve) - right * curve).sum()) + held
+
+    found = start
+    for _ in range(_STEPS):
+        chance = _sigmoid(known + design @ found)
+        downhill = design.T @ (chance - right) + firmness * (found - start)
+        bend = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(firmness)
+        step = np.linalg.solve(bend, downhill)
+        while loss(found - step) > loss(found) and np.abs(step).max() > _STILL:
+            step = step / 2
+        found = found - step
+        if np.abs(step).max() < _STILL:
+            break
+    return found
+
+
+def _logit(scores: Float32) -> Float64:
+    inside = np.clip(scores.astype(np.float64), _ENDS, 1 - _ENDS)
+    return np.log(inside / (1 - inside))
+
+
+def _sigmoid(values: Float64) -> Float64:
+    return 1 / (1 + np.exp(-values))

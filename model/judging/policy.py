@@ -1,0 +1,141 @@
+"""What is made of a version's detections: what counts, what is shown, how sure the version is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from model.boxes import Boolean, Detections
+from model.judging.calibration import Calibration
+from model.judging.pairing import any_class
+from model.versions import ModelVersion
+
+#: Boxes from this share of the threshold on are near enough to it to count as doubt.
+NEAR_MISS = 0.5
+
+
+def version_of(served_name: str) -> str:
+    """Return the id of the version that a served name begins with."""
+    return served_name.partition("+")[0]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is made of a version's detections; it can change without a new version.
+
+    Parameters
+    ----------
+    counted_from
+        Score from which a box counts, and is shown in any case: the version's own, by which it was
+        judged.
+    shown_from
+        Probability from which a box is shown; None: those that count are.
+    calibration
+        What turns scores into probabilities.
+    cell_diameter_px
+        What a version that would find the size of the cells by itself is told (see
+        ``model.looking.loaded``).
+    """
+
+    counted_from: float
+    shown_from: float | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+    cell_diameter_px: float | None = None
+
+    @classmethod
+    def of(cls, version: ModelVersion) -> Self:
+        """Return the policy of a version of which no more is known: what counts is shown."""
+        return cls(version.threshold)
+
+    @property
+    def id(self) -> str:
+        """The same for policies alone that are equal to six digits of what counts.
+
+        Such as ``t0.41`` or ``p0.21-4be09a``.
+        """
+        if self == Policy(self.counted_from):
+            return f"t{self.counted_from:.6g}"
+        content = self.to_json() | {"counted_from": f"{self.counted_from:.6g}"}
+        told = json.dumps(content, sort_keys=True).encode()
+        shown = "" if self.shown_from is None else f"{self.shown_from:.2f}"
+        return f"p{shown}-{hashlib.sha256(told).hexdigest()[:6]}"
+
+    @property
+    def is_told(self) -> bool:
+        """Whether images have told how likely its boxes are right."""
+        return self.calibration != Calibration()
+
+    def served_name(self, version: ModelVersion) -> str:
+        """Return the name that Label Studio knows a version with this policy by."""
+        return f"{version.id}+{self.id}"
+
+    def counted_probability(self, group: str = "") -> float:
+        """Return the probability from which a box of a contrast group counts."""
+        return self.calibration.probability(self.counted_from, group)
+
+    def shown(self, found: Detections, group: str = "") -> Detections:
+        """Return the boxes that the user sees, each with its probability for its score.
+
+        Where several classes claim one cell, it is the likeliest that is shown, and counts.
+
+        Parameters
+        ----------
+        group
+            The image's contrast group.
+        """
+        likely = self._likely(found, group)
+        return any_class(likely.where(self._is_shown(found, likely)))
+
+    def certainty(self, found: Detections, group: str = "") -> float:
+        """Return how sure the detector is of an image, in [0, 1]: the score of its prediction.
+
+        Label Studio's uncertainty sampling shows the lowest score first. It is the mean distance of
+        the scores from the threshold, as a share of the largest possible distance on that side,
+        over the shown boxes and the near misses. Where there is neither, the image is empty or all
+        to be drawn: it stands where one box would put it that is hardly a near miss.
+        """
+        threshold = self._threshold(group)
+        near = any_class(self._likely(found, group).above(NEAR_MISS * threshold))
+        scores = near.scores.astype(np.float64)
+        if not len(scores):
+            return 1 - NEAR_MISS
+        distance = np.abs(scores - threshold)
+        room = np.where(scores >= threshold, 1 - threshold, threshold)
+        return float(np.mean(distance / np.maximum(room, 1e-9)).clip(0, 1))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        return cls(**{**values, "calibration": Calibration.from_json(values["calibration"])})
+
+    def _threshold(self, group: str) -> float:
+        counted = self.counted_probability(group)
+        return counted if self.shown_from is None else min(self.shown_from, counted)
+
+    def _likely(self, found: Detections, group: str) -> Detections:
+        return replace(found, scores=self.calibration.probabilities(found.scores, group))
+
+    def _is_shown(self, found: Detections, likely: Detections) -> Boolean:
+        counts = found.scores >= self.counted_from
+        return counts if self.shown_from is None else counts | (likely.scores >= self.shown_from)
+
+
+def saves_time_from(add_s: float, delete_s: float, right_s: float) -> float:
+    """Return the probability of being right from which showing a box saves time on the average.
+
+    Shown, it costs ``right_s`` where it is right and ``delete_s`` where it is not; not shown, a
+    cell has to be drawn where it would have been right. Both are equal at the answer.
+
+    Parameters
+    ----------
+    right_s
+        Mean seconds spent on a box that is on a cell: a glance, or moving or naming it.
+    """
+    saved = add_s - right_s
+    return delete_s / (delete_s + saved) if saved > 0 else 1.0

@@ -1,0 +1,1 @@
+"""Labelled images: their boxes and sides, boxes that look odd, images of one field."""

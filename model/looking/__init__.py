@@ -1,0 +1,1 @@
+"""How a version looks at an image, whatever its detector is made of."""

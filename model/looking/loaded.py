@@ -1,0 +1,129 @@
+"""A version in memory, and the one path by which it looks at an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model.boxes import Detections
+from model.classical.detector import ClassicalDetector
+from model.looking.magnification import UNLIKE_SIZE, is_unlike
+from model.looking.second_opinion import SecondedDetector
+from model.looking.sizing import at_found_scale
+from model.looking.tiling import TiledDetector
+from model.looking.turning import TurningDetector
+from model.rcnn.anchors import scale_for
+from model.rcnn.detecting import Detector
+from model.versions import ModelVersion
+from model.wording import limits_in_words
+from preprocessing.groups import ContrastGroups
+from preprocessing.images import ImageRecord
+from preprocessing.prepare import Prepared, prepare, seen_at
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a version found in one image.
+
+    Parameters
+    ----------
+    prepared
+        The image as the detector saw it, though not enlarged yet, with its contrast group.
+    detections
+        In pixels of the raw image, clipped to it; scores descending.
+    is_unlike_size
+        Whether its cells are far from the size of those that the version learned from.
+    """
+
+    prepared: Prepared
+    detections: Detections
+    is_unlike_size: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What to know before trusting the boxes."""
+        size = (UNLIKE_SIZE,) if self.is_unlike_size else ()
+        return *self.prepared.flags, *size, *limits_in_words(self.detections.caps_reached)
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version with its contrast groups and its detector: loaded and swapped as one object.
+
+    Parameters
+    ----------
+    cell_diameter_px
+        Typical diameter of a cell in raw pixels, for a version that was never taught the project's
+        cells; None: it is found in each image (``model.looking.sizing``).
+    """
+
+    version: ModelVersion
+    groups: ContrastGroups
+    detector: Detector
+    cell_diameter_px: float | None = None
+
+    def told(self, cell_diameter_px: float | None) -> LoadedVersion:
+        """Return it with a typical diameter of the cells, or without."""
+        if cell_diameter_px == self.cell_diameter_px:
+            return self
+        return replace(self, cell_diameter_px=cell_diameter_px)
+
+    def find(self, images: Sequence[ImageRecord], default_class: str = "") -> list[Found]:
+        """Find the cells of each image: the one path of serving, evaluation and command line.
+
+        An image is prepared whole, since its contrast is that of the whole; one larger than
+        ``tiling.TILE_PX`` is then seen by tiles, each enlarged by itself where cells are small.
+
+        Parameters
+        ----------
+        default_class
+            What to call the boxes of a version that knows no classes; empty: as the detector does.
+        """
+        prepared = [self._prepared(image) for image in images]
+        detected = self._looking.detect(prepared)
+        return [
+            self._found(image, self._named(_in_raw_pixels(found, image), default_class))
+            for image, found in zip(prepared, detected, strict=True)
+        ]
+
+    def _prepared(self, image: ImageRecord) -> Prepared:
+        config, whole = self.version.detector, prepare(image, self.groups)
+        if config is None or config.scale:
+            return seen_at(whole, config.scale if config else 1.0)
+        if self.cell_diameter_px:
+            return seen_at(whole, scale_for(np.array([self.cell_diameter_px]), config))
+        return at_found_scale(whole, self.detector, config)
+
+    def _found(self, image: Prepared, detections: Detections) -> Found:
+        counted = detections.above(self.version.threshold).xyxy_px
+        return Found(image, detections, is_unlike(counted, self.version.cell_sides_px))
+
+    @property
+    def _looking(self) -> TiledDetector:
+        """The detector, looking as its configuration says: longer at what is seen whole."""
+        config, whole = self.version.detector, self.detector
+        if config:
+            whole = TurningDetector(whole, config.turned_px)
+        if config and config.second_opinion:
+            whole = SecondedDetector(whole, ClassicalDetector())
+        return TiledDetector(self.detector, self._largest_px, whole=whole)
+
+    @property
+    def _largest_px(self) -> float | None:
+        """Side of the largest cell that the detector looks for, in prepared pixels; None: any."""
+        sizes = self.version.detector.anchor_sizes if self.version.detector else ()
+        return max(sizes, default=None)
+
+    def _named(self, found: Detections, default_class: str) -> Detections:
+        if self.version.classes or not default_class:
+            return found
+        return replace(found, labels=np.zeros_like(found.labels), classes=(default_class,))
+
+
+def _in_raw_pixels(found: Detections, image: Prepared) -> Detections:
+    moved = found.moved_to(image.to_raw(found.xyxy_px))
+    # A box that lay wholly in the padding has no area once it is clipped to the image.
+    sides = moved.xyxy_px[:, 2:] - moved.xyxy_px[:, :2]
+    return moved.where(np.minimum(sides[:, 0], sides[:, 1]) > 0)

@@ -1,0 +1,52 @@
+"""Whether cells are of the size that a version learned from: it looks at all at one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.boxes import Float32, sides_of
+from model.labels.examples import LabelledImage
+
+#: Flag of an image whose cells are far larger or smaller than those of all images learned from.
+UNLIKE_SIZE = "unlike-size"
+#: So many cells tell the size that is typical of an image.
+FEWEST = 5
+#: Microscopes magnify by steps of 2: what differs by more than this is nearer to the next step.
+FAR = 1.5
+#: Sizes typical of images differ by less than this, unless their magnifications differ too.
+MIXED = 3.0
+
+
+def typical_side(xyxy_px: Float32) -> float | None:
+    """Return the median of √(width · height) of boxes, shape (N, 4); None: they are too few."""
+    if len(xyxy_px) < FEWEST:
+        return None
+    return float(np.median(sides_of(xyxy_px)))
+
+
+def learned_sides(images: Sequence[LabelledImage]) -> tuple[float, float] | None:
+    """Return the smallest and the largest side typical of an image; None where none tells it."""
+    sides = [side for image in images if (side := typical_side(image.xyxy_px))]
+    return (min(sides), max(sides)) if sides else None
+
+
+def is_unlike(xyxy_px: Float32, learned: tuple[float, float] | None) -> bool:
+    """Say whether the cells of an image are far from the size of all that were learned from."""
+    side = typical_side(xyxy_px)
+    if side is None or learned is None:
+        return False
+    smallest, largest = learned
+    return not smallest / FAR <= side <= largest * FAR
+
+
+def mixed(learned: tuple[float, float] | None) -> tuple[str, ...]:
+    """Return a note where what was learned from is of several magnifications."""
+    if learned is None or learned[1] <= MIXED * learned[0]:
+        return ()
+    return (
+        f"cells are typically {learned[0]:.0f} px large in one of the images learned from and"
+        f" {learned[1]:.0f} px in another, and all are looked at at one scale: a project for each"
+        " magnification would find more",
+    )

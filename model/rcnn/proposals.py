@@ -1,0 +1,115 @@
+"""What a detector takes for cells at first: the proposals of its RPN, for both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import nms
+
+from model.config import DetectorConfig
+from model.rcnn.heads import best_first, clip, of_size
+
+#: Objectness from which a proposal is more likely a cell than not. What a cap cuts below it is
+#: told to nobody: a young detector has thousands of faint proposals in every image.
+LIKELY = 0.5
+# torchvision's own least side of a proposal.
+_LEAST_PX = 1e-3
+
+
+def propose(
+    rpn: RegionProposalNetwork,
+    config: DetectorConfig,
+    maps: Sequence[Tensor],
+    padded: Sequence[int],
+    limits: Tensor,
+    floor: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the proposals of one image, best first.
+
+    torchvision's own, but that those below the floor are left out before they are sorted, decoded
+    or compared, that equal ones come in the order of the anchors (a young RPN has many), and that
+    what caps cut is told.
+
+    Parameters
+    ----------
+    maps
+        Of the backbone, each of shape (1, channels, H, W).
+    padded
+        Height and width of the image as the backbone saw it.
+    limits
+        Width and height of the image without its padding.
+    floor
+        Objectness below which a proposal is not looked at; no shape.
+
+    Returns
+    -------
+    Shape (N, 4), in pixels; and shape (2,): whether ``rpn_pre_nms`` and ``rpn_post_nms`` cut likely
+    cells.
+    """
+    objectness, deltas = rpn.head(maps)
+    kept, kept_scores, likely = [], [], []
+    for anchors, logits, moves in zip(_anchors(rpn, maps, padded), objectness, deltas, strict=True):
+        logits = logits[0].permute(1, 2, 0).reshape(-1)
+        scores = logits.sigmoid()
+        likely.append((scores >= LIKELY).sum() > config.rpn_pre_nms)
+        # Logits still differ where scores are all 1.
+        at = _best(logits, scores >= floor)[: config.rpn_pre_nms]
+        moves = moves[0].view(-1, 4, *moves.shape[2:]).permute(2, 3, 0, 1).reshape(-1, 4)
+        boxes = clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
+        boxes, best = of_size(_LEAST_PX, boxes, scores[at])
+        alone = _Alone.apply(boxes, best, config.rpn_nms_iou, config.rpn_post_nms)
+        kept.append(boxes[alone])
+        kept_scores.append(best[alone])
+    scores = torch.cat(kept_scores)
+    order = best_first(scores)[: config.rpn_post_nms]
+    full = (scores[order] >= LIKELY).sum() >= config.rpn_post_nms
+    return torch.cat(kept)[order], torch.stack([torch.stack(likely).any(), full])
+
+
+def _anchors(
+    rpn: RegionProposalNetwork, maps: Sequence[Tensor], padded: Sequence[int]
+) -> list[Tensor]:
+    generator = rpn.anchor_generator
+    grids = [level.shape[2:] for level in maps]
+    strides = [[side // cells for side, cells in zip(padded, g, strict=True)] for g in grids]
+    generator.set_cell_anchors(maps[0].dtype, maps[0].device)
+    anchors: list[Tensor] = generator.grid_anchors(grids, strides)
+    return anchors
+
+
+class _Alone(torch.autograd.Function):
+    """NMS that ends with the last box that can be kept.
+
+    torchvision's own is exported without an end, and compares each box with all that it left.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, boxes: Tensor, scores: Tensor, iou: float, most: int) -> Tensor:
+        alone: Tensor = nms(boxes, scores, iou)
+        return alone[:most]
+
+    @staticmethod
+    def symbolic(g: Any, boxes: Any, scores: Any, iou: float, most: int) -> Any:
+        def constant(value: Sequence[float], dtype: torch.dtype) -> Any:
+            return g.op("Constant", value_t=torch.tensor(value, dtype=dtype))
+
+        batch, classes = constant([0], torch.int64), constant([0, 1], torch.int64)
+        left = g.op(
+            "NonMaxSuppression",
+            g.op("Unsqueeze", boxes, batch),
+            g.op("Unsqueeze", scores, classes),
+            constant([most], torch.int64),
+            constant([iou], torch.float32),
+        )
+        at = g.op("Gather", left, constant([2], torch.int64), axis_i=1)
+        return g.op("Squeeze", at, constant([1], torch.int64))
+
+
+def _best(scores: Tensor, worth: Tensor) -> Tensor:
+    """Return where those are that are worth a look, best first."""
+    at = worth.nonzero()[:, 0]
+    return at[best_first(scores[at])]

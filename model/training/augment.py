@@ -1,0 +1,225 @@
+"""Variations that fit micrographs, where up is as good as down: none of them smears a box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from model.boxes import Boolean, Float32, Float64, sides_of
+from model.generated import optics
+from model.training.data import Example, inside
+
+_VISIBLE = 0.5
+#: How far astray a scale is, either way, and the sides that cells may still have to be found, in
+#: pixels of the prepared image: about what the anchors of a detector of any size span.
+_ASTRAY = (1.1, 1.8)
+_FINDABLE_PX = (14.0, 110.0)
+
+#: Percentiles of the levels that become black and white.
+_STRETCHED = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How far examples are varied; see the fields of the same names in ``TrainConfig``."""
+
+    crop_px: int
+    zoom: float = 0.0
+    astray: float = 0.0
+    tone: float = 0.0
+    invert: float = 0.0
+    optics: float = 0.0
+    shade: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+
+
+def vary(
+    examples: Sequence[Example], rng: np.random.Generator, variation: Variation, first: int = 0
+) -> list[Example]:
+    """Return a varied batch, or a share of one.
+
+    Each example is zoomed, cropped, flipped and toned by itself, and draws by itself: what becomes
+    of it does not depend on those beside it. A quarter turn is taken by all of a batch or by none,
+    since images of mixed orientation would be padded to a square.
+
+    Parameters
+    ----------
+    rng
+        Of the batch, new: all who make a share of it begin with the same.
+    first
+        The place in the batch of the first of the examples.
+    """
+    turned = bool(rng.random() < 0.5)
+    own = rng.spawn(first + len(examples))[first:]
+    return [
+        _varied(example, each, variation, turned)
+        for example, each in zip(examples, own, strict=True)
+    ]
+
+
+def _varied(
+    example: Example, rng: np.random.Generator, variation: Variation, turned: bool
+) -> Example:
+    cropped = _zoomed(example, rng, variation)
+    flipped = flip(cropped, across=rng.random() < 0.5, down=rng.random() < 0.5)
+    return _seen_otherwise(transpose(flipped) if turned else flipped, rng, variation)
+
+
+def _zoomed(example: Example, rng: np.random.Generator, variation: Variation) -> Example:
+    """Cut a window and bring it to ``crop_px``: the window is smaller the closer the look."""
+    if variation.astray and rng.random() < variation.astray:
+        factor = float(np.exp(rng.choice([-1, 1]) * rng.uniform(*_ASTRAY)))
+        return findable(_window(example, factor, rng, variation))
+    zoom = float(np.exp(rng.uniform(-variation.zoom, variation.zoom)))
+    return _window(example, zoom, rng, variation)
+
+
+def _window(
+    example: Example, zoom: float, rng: np.random.Generator, variation: Variation
+) -> Example:
+    side = variation.crop_px
+    cropped = crop(example, max(1, round(side / zoom)), rng) if side else example
+    return resized(cropped, zoom) if zoom != 1 else cropped
+
+
+def findable(example: Example) -> Example:
+    """Leave out the boxes of cells too small or too large to be found at this scale."""
+    sides = sides_of(example.xyxy_px)
+    kept = (sides >= _FINDABLE_PX[0]) & (sides <= _FINDABLE_PX[1])
+    return Example(example.pixels, example.xyxy_px[kept], example.labels[kept])
+
+
+def _seen_otherwise(example: Example, rng: np.random.Generator, variation: Variation) -> Example:
+    """Change how the cells look and leave them where they are."""
+    seen = example
+    if variation.optics and rng.random() < variation.optics:
+        seen = through_other_optics(seen, rng)
+    seen = tone(seen, rng, variation.tone)
+    if rng.random() < variation.invert:
+        seen = inverted(seen)
+    if variation.shade:
+        seen = shaded(seen, rng, variation.shade)
+    if variation.blur:
+        seen = blurred(seen, float(rng.uniform(0, variation.blur)))
+    if variation.noise:
+        seen = noisy(seen, rng, float(rng.uniform(0, variation.noise)))
+    return seen
+
+
+def flip(example: Example, across: bool, down: bool) -> Example:
+    """Mirror left to right (``across``), top to bottom (``down``), both or neither."""
+    pixels, xyxy = example.pixels, example.xyxy_px
+    height, width = pixels.shape
+    if across:
+        pixels = pixels[:, ::-1]
+        xyxy = np.stack([width - xyxy[:, 2], xyxy[:, 1], width - xyxy[:, 0], xyxy[:, 3]], axis=1)
+    if down:
+        pixels = pixels[::-1]
+        xyxy = np.stack([xyxy[:, 0], height - xyxy[:, 3], xyxy[:, 2], height - xyxy[:, 1]], axis=1)
+    return Example(pixels, xyxy, example.labels)
+
+
+def transpose(example: Example) -> Example:
+    """Swap rows and columns; with the flips this gives the quarter turns."""
+    return Example(example.pixels.T, example.xyxy_px[:, [1, 0, 3, 2]], example.labels)
+
+
+def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
+    """Cut a window of at most ``side`` pixels a side; boxes at least half visible stay.
+
+    Half of the windows are centred about a random box, so that sparse images show their cells.
+    """
+    height, width = example.pixels.shape
+    if height <= side and width <= side:
+        return example
+    left, top = _corner(example, side, rng)
+    pixels = example.pixels[top : top + side, left : left + side]
+    edges, kept = in_window(example.xyxy_px, left, top, pixels.shape)
+    return Example(pixels, edges[kept], example.labels[kept])
+
+
+def in_window(
+    xyxy_px: Float32, left: int, top: int, shape: tuple[int, ...]
+) -> tuple[Float32, Boolean]:
+    """Return boxes, shape (N, 4), in a window's pixels, and which are at least half visible."""
+    edges, wide = inside(xyxy_px - np.array([left, top] * 2, np.float32), shape)
+    return edges, wide & (_area(edges) >= _VISIBLE * _area(xyxy_px))
+
+
+def _corner(example: Example, side: int, rng: np.random.Generator) -> tuple[int, int]:
+    height, width = example.pixels.shape
+    room = np.array([max(width - side, 0), max(height - side, 0)])
+    corner = rng.integers(0, room + 1)
+    if len(example.xyxy_px) and rng.random() < 0.5:
+        box = example.xyxy_px[rng.integers(len(example.xyxy_px))]
+        centre = (box[:2] + box[2:]) / 2
+        corner = np.clip(centre - side / 2, 0, room).astype(int)
+    return int(corner[0]), int(corner[1])
+
+
+def _area(xyxy: Float32) -> Float32:
+    return (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+
+
+def tone(example: Example, rng: np.random.Generator, toning: float) -> Example:
+    """Change gain (about the mean) and gamma by up to ``toning``, as lamps and cameras do."""
+    gain, gamma = rng.uniform(-toning, toning) + 1, np.exp(rng.uniform(-toning, toning))
+    pixels = example.pixels.astype(np.float32)
+    mean = pixels.mean()
+    toned = np.clip(mean + (pixels - mean) * np.float32(gain), 0, 1) ** np.float32(gamma)
+    return Example(toned, example.xyxy_px, example.labels)
+
+
+def through_other_optics(example: Example, rng: np.random.Generator) -> Example:
+    """Show an example as another microscope might, stretched as every image is."""
+    seen = optics.of_another_microscope(example.pixels.astype(np.float64), rng)
+    low, high = np.percentile(seen, _STRETCHED)
+    return _with_levels(example, (seen - low) / max(high - low, 1e-6))
+
+
+def inverted(example: Example) -> Example:
+    """Exchange dark and bright."""
+    return Example(1 - example.pixels.astype(np.float32), example.xyxy_px, example.labels)
+
+
+def resized(example: Example, factor: float) -> Example:
+    """Enlarge or shrink an example, its boxes with it; smoothed where it shrinks."""
+    height, width = example.pixels.shape
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    picture = Image.fromarray(np.ascontiguousarray(example.pixels, np.float32))
+    pixels = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+    exact = np.array([size[0] / width, size[1] / height] * 2, np.float32)
+    edges, wide = inside(example.xyxy_px * exact, pixels.shape)
+    return Example(pixels, edges[wide], example.labels[wide])
+
+
+def shaded(example: Example, rng: np.random.Generator, most: float) -> Example:
+    """Dim the light from one side on, and towards the corners.
+
+    Each of the two falls off by up to ``most`` of the light: a corner may lose about twice that.
+    """
+    height, width = example.pixels.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    slope_x, slope_y, fall = rng.uniform(-most, most, 3) / 2
+    light = 1 + slope_x * x + slope_y * y - abs(fall) * (x**2 + y**2)
+    return _with_levels(example, example.pixels * (light / light.max()))
+
+
+def blurred(example: Example, sigma: float) -> Example:
+    """Put an example out of focus by a Gaussian of so many pixels."""
+    levels = ndimage.gaussian_filter(example.pixels.astype(np.float32), sigma)
+    return _with_levels(example, levels)
+
+
+def noisy(example: Example, rng: np.random.Generator, sigma: float) -> Example:
+    """Add a camera's noise of this standard deviation, in parts of the range of grey levels."""
+    return _with_levels(example, example.pixels + rng.normal(0, sigma, example.pixels.shape))
+
+
+def _with_levels(example: Example, levels: Float64 | Float32) -> Example:
+    return Example(np.clip(levels, 0, 1).astype(np.float32), example.xyxy_px, example.labels)

@@ -1,0 +1,169 @@
+"""Labelled images as a training sees them: prepared pixels, boxes and labels, read once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.atomic import new_file
+from model.boxes import Boolean, Float32, Int64
+from model.labels.examples import LabelledImage
+from model.labels.sides import content_hash
+from preprocessing.groups import ContrastGroups
+from preprocessing.prepare import Prepared, part_seen, prepare, seen_at
+
+log = logging.getLogger(__name__)
+
+#: Narrower boxes (in pixels of the prepared image) cannot be learned: slivers at the border.
+_NARROWEST_PX = 1.0
+#: Of prepared pixels in memory, by all processes of a training together.
+KEEP_BYTES = 1_000_000_000
+_LEAST_FREE = 0.1
+#: Rows that are enlarged at once: all of them would take several times an image's memory.
+_STRIP_PX = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image to learn from.
+
+    Parameters
+    ----------
+    pixels
+        Shape (H, W), float32 or float16, in [0, 1].
+    xyxy_px
+        Shape (N, 4), in pixels of ``pixels``, inside it.
+    labels
+        Shape (N,), in 1..K: torchvision's 0 is the background.
+    """
+
+    pixels: Float32 | NDArray[np.float16]
+    xyxy_px: Float32
+    labels: Int64
+
+
+@dataclass(frozen=True, eq=False)
+class _Filed:
+    """An example whose pixels are in a file, mapped anew each time: a map is an open file."""
+
+    path: Path
+    xyxy_px: Float32
+    labels: Int64
+
+    def read(self) -> Example:
+        return Example(np.load(self.path, mmap_mode="r"), self.xyxy_px, self.labels)
+
+
+class Examples:
+    """The examples of a training, prepared when first asked for.
+
+    Up to a gigabyte is kept in memory as float16, what is beyond that in files, so that memory
+    stays bounded however large the project grows. Where the disk is nearly full, or there is no
+    folder, an image is prepared each time anew.
+
+    Parameters
+    ----------
+    images
+        Those of the train side, each box of one of ``classes``.
+    groups, scale
+        As serving will have them.
+    keep_bytes
+        Of pixels, in memory.
+    folder
+        Where files may be; all who learn of the same images may share it.
+    least_free
+        Share of the folder's disk that stays free.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        groups: ContrastGroups,
+        classes: Sequence[str],
+        scale: float,
+        keep_bytes: int = KEEP_BYTES,
+        folder: Path | None = None,
+        least_free: float = _LEAST_FREE,
+    ) -> None:
+        self._images = images
+        self._groups = groups
+        self._labels = {name: i + 1 for i, name in enumerate(classes)}
+        self._scale = scale
+        self._room = keep_bytes
+        self._folder = folder
+        self._least_free = least_free
+        self._kept: dict[int, Example | _Filed] = {}
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Example:
+        if (there := self._kept.get(index)) is not None:
+            return there.read() if isinstance(there, _Filed) else there
+        example = self._prepare(self._images[index])
+        if kept := self._keep(example, self._images[index]):
+            self._kept[index] = kept
+        return example
+
+    def _keep(self, example: Example, image: LabelledImage) -> Example | _Filed | None:
+        """Return the example as it may stay, its pixels in memory or in a file; None: nowhere."""
+        if self._room >= example.pixels.nbytes:
+            self._room -= example.pixels.nbytes
+            return example
+        if self._folder is None:
+            return None
+        path = self._folder / self._file_name(image)
+        if not path.exists():
+            if not self._has_room(self._folder, example.pixels.nbytes):
+                log.warning("the disk is nearly full: a step prepares its images anew, slower")
+                self._folder = None
+                return None
+            with new_file(path) as partial, partial.open("wb") as file:
+                np.save(file, example.pixels)
+        return _Filed(path, example.xyxy_px, example.labels)
+
+    def _file_name(self, image: LabelledImage) -> str:
+        seen = f"{content_hash(image.sha256, image.page)} {self._groups.sha256} {self._scale}"
+        return f"{hashlib.sha256(seen.encode()).hexdigest()}.npy"
+
+    def _has_room(self, folder: Path, size: int) -> bool:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(folder)
+        return disk.free - size >= self._least_free * disk.total
+
+    def _prepare(self, image: LabelledImage) -> Example:
+        prepared = seen_at(prepare(image.read(), self._groups), self._scale)
+        labels = np.array([self._labels[box.label] for box in image.boxes], np.int64)
+        edges, wide = inside(prepared.seen_from_raw(image.xyxy_px), prepared.seen_shape)
+        return Example(_as_seen(prepared), edges[wide], labels[wide])
+
+
+def _as_seen(prepared: Prepared) -> NDArray[np.float16]:
+    """Return the pixels that a detector is to see, enlarged strip by strip."""
+    height, width = prepared.seen_shape
+    seen = np.empty((height, width), np.float16)
+    for top in range(0, height, _STRIP_PX):
+        rows = slice(top, min(top + _STRIP_PX, height))
+        seen[rows] = part_seen(prepared, rows, slice(0, width)).pixels
+    return seen
+
+
+def inside(xyxy_px: Float32, shape: tuple[int, ...]) -> tuple[Float32, Boolean]:
+    """Clip boxes, shape (N, 4), to an image of ``shape`` (H, W); say which are still wide enough.
+
+    Returns
+    -------
+    The clipped boxes, shape (N, 4), and shape (N,), bool.
+    """
+    height, width = shape[:2]
+    edges = np.clip(xyxy_px, 0, np.array([width, height, width, height], np.float32))
+    sides = edges[:, 2:] - edges[:, :2]
+    wide = sides.min(axis=1) >= _NARROWEST_PX if len(sides) else np.zeros(0, bool)
+    return edges.astype(np.float32), wide

@@ -1,0 +1,192 @@
+"""How a detector learns: AdamW, warm-up and cosine, for minutes, resumable at every checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torchvision.models.detection import FasterRCNN
+
+from model.config import DetectorConfig, TrainConfig
+from model.keeping.version_folder import WEIGHTS
+from model.labels.examples import DatasetSnapshot
+from model.progress import OnProgress, ignore
+from model.rcnn.backbones import imagenet_note, keep_stem
+from model.rcnn.detector import build, pick_device
+from model.rcnn.weights import Start, save_weights, start_from
+from model.training.batches import helpers_for
+from model.training.data import KEEP_BYTES, Examples
+from model.training.looks import Looks, looks_for
+from model.training.memory import keep_memory
+from model.training.parallel import Ranks, accompanied, processes_for
+from model.training.schedule import iterations_for
+from model.training.steps import Training
+from model.versions import Course
+from preprocessing.groups import ContrastGroups
+
+log = logging.getLogger(__name__)
+
+#: Folder of the images that memory has no room for.
+PREPARED = "prepared"
+#: Of the checkpoints; one of another format is not taken up.
+_FORMAT = 4
+
+
+class Trained(NamedTuple):
+    """What a training has made.
+
+    Parameters
+    ----------
+    weights
+        Their file, in the training's folder.
+    notes
+        What whoever uses them should know, such as that memory ran out.
+    """
+
+    weights: Path
+    course: Course
+    notes: tuple[str, ...]
+
+
+def train(
+    snapshot: DatasetSnapshot,
+    groups: ContrastGroups,
+    detector: DetectorConfig,
+    training: TrainConfig,
+    start: Start | None,
+    workdir: Path,
+    device: str = "auto",
+    on_progress: OnProgress = ignore,
+    processes: int = 0,
+) -> Trained:
+    """Train a detector on the train side of a snapshot.
+
+    A training that was killed goes on from its last checkpoint in ``workdir`` when it is called
+    again with the same snapshot and configuration, step for step as if nothing had happened (on
+    one CPU thread; more threads add in another order). When the loss becomes NaN or infinite, it
+    ends with the weights of the last checkpoint. When memory runs out, fewer images at a time go
+    through the network from then on; a step still learns from the whole batch. How many threads
+    it uses is the caller's choice (``torch.set_num_threads``); the caller's random state is left
+    alone.
+
+    Where there is an inner side it is looked at now and then: a training that gains no more ends
+    sooner, and weights that were clearly better than the last are kept (see
+    ``model.training.looks``).
+
+    Parameters
+    ----------
+    detector
+        Resolved: scale and anchor sizes given.
+    start
+        What it begins with; None: nothing, or ImageNet weights as ``training.imagenet`` says.
+    workdir
+        A folder of this training alone; made when absent.
+    processes
+        That share each batch; 0: one for each CUDA device, if the device is left open.
+
+    Raises
+    ------
+    NothingToLearn
+        When no training image has a box.
+    TrainingDiverged
+        When the loss became NaN or infinite before the first checkpoint.
+    MemoryTooSmall
+        When memory ran out with a single image in the network.
+    ProcessLost
+        When one of several processes ended by itself.
+    """
+    images, cells = len(snapshot.of_side("train")), len(snapshot.cells_to_learn)
+    workdir.mkdir(parents=True, exist_ok=True)
+    steps = training.iterations or iterations_for(images, cells, begun=start is not None)
+    plan = replace(training, iterations=steps)
+    task = _Task(snapshot, groups, detector, plan, start, workdir, device)
+    size = processes or processes_for(device, plan.batch)
+    on = pick_device(device)
+    with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
+        run = task.begin(Ranks(0, size), looks_for(snapshot, groups, detector, plan))
+        done = run.iteration == run.schedule.end
+        looking_at = run.looks.at if run.looks else None
+        with accompanied(1 if done else size, partial(task.help_with, looking_at)):
+            run.go_on(on_progress)
+    began = "" if start else imagenet_note(detector.backbone, training.imagenet)
+    return Trained(
+        save_weights(run.module, workdir / WEIGHTS),
+        Course(run.iteration, start is not None and plan.keep_stem),
+        tuple(filter(None, (began, *run.notes))),
+    )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be trained, as each of its processes is told."""
+
+    snapshot: DatasetSnapshot
+    groups: ContrastGroups
+    detector: DetectorConfig
+    training: TrainConfig
+    start: Start | None
+    workdir: Path
+    device: str
+
+    def begin(self, ranks: Ranks, looks: Looks | None) -> Training:
+        """Build the training, as far as its checkpoint goes."""
+        keep_memory()
+        snapshot, groups, detector = self.snapshot, self.groups, self.detector
+        torch.manual_seed(self.training.seed)
+        on = ranks.device(pick_device(self.device))
+        readers = ranks.size * max(1, helpers_for(on, ranks))
+        run = Training(
+            self._module(),
+            self.training,
+            Examples(
+                snapshot.of_side("train"),
+                groups,
+                snapshot.classes,
+                detector.scale,
+                keep_bytes=KEEP_BYTES // readers,
+                folder=self.workdir / PREPARED,
+            ),
+            on,
+            self.workdir,
+            self._fingerprint,
+            looks,
+            ranks=ranks,
+        )
+        run.resume()
+        return run
+
+    def help_with(self, looking_at: frozenset[int] | None, ranks: Ranks) -> None:
+        """Take part in all steps, as another process than the first, which alone looks."""
+        looks = None
+        if looking_at is not None:
+            looks = Looks((), self.groups, self.snapshot.classes, self.detector, looking_at)
+        self.begin(ranks, looks).go_on(ignore)
+
+    def _module(self) -> FasterRCNN:
+        imagenet = "never" if self.start else self.training.imagenet
+        module = build(self.detector, self.snapshot.classes, self.training, imagenet)
+        if self.start:
+            taken = start_from(module, self.start, self.snapshot.classes)
+            if self.training.keep_stem:
+                keep_stem(self.detector.backbone, module.backbone)
+            log.info("starting from %s: %d tensors taken over", self.start.weights, taken)
+        return module
+
+    @property
+    def _fingerprint(self) -> str:
+        begun = hashlib.sha256(self.start.weights.read_bytes()).hexdigest() if self.start else None
+        content = [
+            _FORMAT,
+            self.snapshot.sha256,
+            self.groups.sha256,
+            self.detector.to_json(),
+            self.training.to_json(),
+            begun,
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

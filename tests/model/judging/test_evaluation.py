@@ -1,0 +1,380 @@
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from sklearn.metrics import average_precision_score
+
+from model.boxes import Detections
+from model.classical.detector import classical_version
+from model.errors import NothingToLearn
+from model.judging.counting import count_report, counting_threshold
+from model.judging.evaluation import evaluate, judge, judge_version
+from model.judging.pairing import Pairs
+from model.judging.precision import IOUS, average_precision
+from model.judging.strata import density_of
+from model.looking.loaded import LoadedVersion
+from model.reports import AveragePrecision, EvaluationReport, Interval, Intervals, Stratum
+from preprocessing.groups import ContrastGroups
+
+CELL = (10, 10, 30, 30)
+OTHER = (50, 50, 70, 70)
+NOWHERE = (200, 200, 220, 220)
+NUCLEUS = ("Nucleus",)
+
+
+def by_pycocotools(found, truth):
+    """The reference: AP50, AP75 and AP with the caps lifted."""
+    true_boxes = [(image, box) for image, each in enumerate(truth, 1) for box in each]
+    reference = COCO()
+    reference.dataset = {
+        "images": [{"id": image} for image in range(1, len(truth) + 1)],
+        "categories": [{"id": 1}],
+        "annotations": [
+            {"id": n, "image_id": image, "category_id": 1, "iscrowd": 0, **coco_box(box)}
+            for n, (image, box) in enumerate(true_boxes, 1)
+        ],
+    }
+    results = [
+        {"image_id": image, "category_id": 1, "score": float(score), **coco_box(box)}
+        for image, each in enumerate(found, 1)
+        for box, score in zip(each.xyxy_px, each.scores, strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference.createIndex()
+        evaluation = COCOeval(reference, reference.loadRes(results), "bbox")
+        evaluation.params.maxDets = [1, 10, 3000]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    by_iou = evaluation.eval["precision"][:, :, 0, 0, -1].mean(axis=1)
+    return by_iou[0], by_iou[5], by_iou.mean()
+
+
+def coco_box(box):
+    left, top, right, bottom = map(float, box)
+    size = right - left, bottom - top
+    return {"bbox": [left, top, *size], "area": size[0] * size[1]}
+
+
+@pytest.mark.parametrize("cells", [3, 40, 150])
+def test_average_precision_is_that_of_pycocotools(cells, detections, field_of):
+    rng = np.random.default_rng(cells)
+    fields = [field_of(rng, cells) for _ in range(4)]
+    truth = [np.asarray(boxes, np.float32) for boxes, _ in fields]
+    found = [detections(rows) for _, rows in fields]
+    ours = average_precision(Pairs.at(found, truth, IOUS))
+    assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
+    assert 0 < ours.ap75 < ours.ap50 < 1
+
+
+def test_boxes_that_overlap_by_just_a_threshold_are_judged_as_by_pycocotools(detections):
+    truth = [np.array([(0, 0, 20, 10)], np.float32)] * 10
+    found = [detections([(0, 0, wide, 10, wide / 20)]) for wide in range(10, 20)]
+    ours = average_precision(Pairs.at(found, truth, IOUS))
+    assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
+
+
+def test_of_cells_that_it_overlaps_as_much_a_box_takes_the_one_that_pycocotools_takes(detections):
+    truth = [np.array([(0, 0, 10, 10), (4, 0, 14, 10)], np.float32)]
+    found = [detections([(2, 0, 12, 10, 0.9), (0, 0, 10, 10, 0.8)])]
+    ours = average_precision(Pairs.at(found, truth, IOUS))
+    assert (ours.ap50, ours.ap75, ours.ap) == pytest.approx(by_pycocotools(found, truth), abs=1e-6)
+    assert ours.ap50 == 1.0
+
+
+DENSE = """
+import resource
+import numpy as np
+from model.boxes import Detections
+from model.judging.pairing import Pairs
+from model.judging.precision import IOUS, average_precision
+
+cells = np.random.default_rng(0).uniform(0, 3000, (1500, 2)).astype(np.float32)
+truth = [np.concatenate([cells, cells + 30], axis=1)] * 10
+scores = np.linspace(1, 0, 1500, dtype=np.float32)
+found = [Detections(boxes + 1, scores, np.zeros(1500, np.int64), ("cell",)) for boxes in truth]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+average_precision(Pairs.at(found, truth, IOUS))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.integration
+def test_ten_images_of_fifteen_hundred_cells_are_judged_in_little_memory():
+    told = subprocess.run([sys.executable, "-c", DENSE], capture_output=True, text=True, check=True)
+    assert int(told.stdout) < 60_000
+
+
+def test_an_image_of_a_thousand_cells_is_judged_whole(detections, labelled):
+    corners = [(20 * (i % 40), 20 * (i // 40)) for i in range(1000)]
+    cells = [(x, y, x + 15, y + 15) for x, y in corners]
+    report = evaluate([detections([(*c, 0.9) for c in cells])], [labelled(cells)], NUCLEUS, 0.5)
+    assert report.any_class.ap50 == pytest.approx(1.0)
+    assert (report.f1, report.count.predicted, report.count.error) == (1.0, 1000, 0.0)
+
+
+def test_precision_recall_and_f1_are_of_the_boxes_above_the_threshold(detections, labelled):
+    found = detections([(*CELL, 0.9), (*NOWHERE, 0.8), (*OTHER, 0.3)])
+    report = evaluate([found], [labelled([CELL, OTHER])], NUCLEUS, threshold=0.5)
+    assert (report.precision, report.recall, report.f1) == (0.5, 0.5, 0.5)
+    assert evaluate([found], [labelled([CELL, OTHER])], NUCLEUS, threshold=0.2).recall == 1.0
+
+
+def test_each_class_is_judged_by_name_whatever_its_index(detections, labelled):
+    truth = labelled([(*CELL, "RBC"), (*OTHER, "WBC")])
+    found = detections([(*CELL, 0.9, "RBC"), (*OTHER, 0.8, "RBC")], classes=("WBC", "RBC"))
+    report = evaluate([found], [truth], ("RBC", "WBC"), 0.5)
+    assert report.by_class["RBC"].ap50 == pytest.approx(1.0)
+    assert report.by_class["WBC"].ap50 == 0.0
+    assert report.mean.ap50 == pytest.approx(0.5)
+    assert report.any_class.ap50 == pytest.approx(1.0)
+
+
+def test_the_mean_is_over_the_classes_that_have_cells(detections, labelled):
+    found = detections([(*CELL, 0.9, "RBC")], classes=("RBC", "WBC"))
+    report = evaluate([found], [labelled([(*CELL, "RBC")])], ("RBC", "WBC"), 0.5)
+    assert report.by_class["WBC"].ap50 is None
+    assert report.mean == report.by_class["RBC"]
+
+
+def test_two_classes_on_one_cell_count_once_for_any_class(detections, labelled):
+    found = detections([(*CELL, 0.9, "RBC"), (*CELL, 0.8, "WBC")], classes=("RBC", "WBC"))
+    report = evaluate([found], [labelled([(*CELL, "RBC")])], ("RBC", "WBC"), 0.5)
+    assert (report.count.predicted, report.precision) == (1, 1.0)
+
+
+def test_where_one_class_names_every_box_its_figures_are_those_of_any(detections, labelled):
+    found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8)]), detections([(*OTHER, 0.7)])]
+    truth = [labelled([CELL], "a"), labelled([CELL, OTHER], "b")]
+    judged = judge(found, truth, NUCLEUS, 0.5)
+    report = judged.report
+    assert report.by_class["Nucleus"] == report.mean == report.any_class
+    assert report.intervals.mean_ap50 == report.intervals.any_class_ap50
+    alone = Pairs.of(found, [image.xyxy_px for image in truth])
+    assert np.array_equal(judged.by_class[0].right, alone.right)
+
+
+def test_a_box_of_a_class_without_cells_counts_for_any_class_alone(detections, labelled):
+    found = detections([(*NOWHERE, 0.9, "WBC"), (*CELL, 0.8, "RBC")], classes=("RBC", "WBC"))
+    report = evaluate([found], [labelled([(*CELL, "RBC")])], ("RBC",), 0.5)
+    assert report.mean.ap50 == pytest.approx(1.0)
+    assert report.any_class.ap50 == pytest.approx(0.5)
+
+
+def test_each_contrast_group_of_ten_images_has_its_own_figures(detections, labelled):
+    hit, miss = detections([(*CELL, 0.9)]), detections([(*NOWHERE, 0.9), (*OTHER, 0.8)])
+    found, groups = [hit] * 10 + [miss] * 11, ["high"] * 10 + ["low"] * 11
+    truth = [labelled([CELL], str(number)) for number in range(21)]
+    strata = judge(found, truth, NUCLEUS, 0.5, groups).report.by_group
+    assert {name: s.any_class.ap50 for name, s in strata.items()} == pytest.approx(
+        {"high": 1.0, "low": 0.0}
+    )
+    assert {name: (s.images, s.count.error) for name, s in strata.items()} == {
+        "high": (10, 0.0),
+        "low": (11, 1.0),
+    }
+
+
+def test_a_group_of_fewer_than_ten_images_says_so_and_no_figure(detections, labelled):
+    truth = [labelled([CELL], str(number)) for number in range(9)]
+    judged = judge([detections([(*CELL, 0.9)])] * 9, truth, NUCLEUS, 0.5, ["low"] * 9)
+    assert judged.report.by_group == {"low": Stratum(9)}
+
+
+@pytest.mark.parametrize(
+    ("cells", "name"),
+    [
+        (0, "under 20 cells"),
+        (19, "under 20 cells"),
+        (20, "20 to 60 cells"),
+        (60, "20 to 60 cells"),
+        (61, "over 60 cells"),
+        (1000, "over 60 cells"),
+    ],
+)
+def test_the_density_of_an_image_is_its_number_of_true_cells(cells, name, detections, labelled):
+    truth = labelled([(20 * i, 0, 20 * i + 9, 9) for i in range(cells)])
+    assert density_of(cells) == name
+    assert list(evaluate([detections([])], [truth], (), 0.5).by_density) == [name]
+
+
+def test_the_report_keeps_each_images_counts_and_the_curve(detections, labelled):
+    found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8), (*OTHER, 0.7)]), detections([])]
+    truth = [labelled([CELL, OTHER], "a"), labelled([CELL, OTHER], "b")]
+    report = evaluate(found, truth, NUCLEUS, 0.75)
+    assert report.counts == ((2, 2), (0, 2))
+    assert (report.curve[0], report.curve[25], report.curve[50]) == (1.0, 1.0, 0.6667)
+    assert set(report.curve[51:]) == {0.0}
+    assert np.mean(report.curve) == pytest.approx(report.any_class.ap50, abs=1e-4)
+
+
+def test_without_a_cell_there_is_no_curve_and_no_interval_of_precision(detections, labelled):
+    report = evaluate([detections([(*CELL, 0.9)])] * 2, [labelled([]), labelled([])], NUCLEUS, 0.5)
+    assert (report.curve, report.thesis_map) == ((), None)
+    assert report.intervals.any_class_ap50 is report.intervals.mean_ap50 is None
+    assert report.intervals.count_error == Interval(2.0, 2.0)
+
+
+def test_the_thesis_map_is_scikit_learns_averaged_over_the_images(detections, labelled):
+    found = [
+        detections([(*CELL, 0.9), (*NOWHERE, 0.8), (*OTHER, 0.7)]),
+        detections([(*NOWHERE, 0.9)]),
+        detections([(*NOWHERE, 0.9)]),
+        detections([]),
+    ]
+    truth = [
+        labelled([CELL, OTHER, (90, 90, 99, 99)], "two of three found: the missed does not enter"),
+        labelled([CELL], "cells but no hit: 0"),
+        labelled([], "no cell: left out"),
+        labelled([CELL], "nothing found: 0"),
+    ]
+    first = average_precision_score([1, 0, 1], [0.9, 0.8, 0.7])
+    report = evaluate(found, truth, NUCLEUS, 0.5)
+    assert report.thesis_map == pytest.approx((first + 0 + 0) / 3)
+
+
+def test_an_image_without_cells_is_faultless_when_nothing_is_found(detections, labelled):
+    report = evaluate([detections([])], [labelled([])], NUCLEUS, 0.5)
+    assert (report.precision, report.recall, report.f1, report.count.error) == (1, 1, 1, 0)
+    assert report.mean.ap50 is report.any_class.ap50 is None
+
+
+def test_boxes_on_an_image_without_cells_are_errors(detections, labelled):
+    report = evaluate([detections([(*CELL, 0.9)] * 3)], [labelled([])], NUCLEUS, 0.5)
+    assert (report.precision, report.f1, report.count.error, report.count.bias) == (0, 0, 3, 3)
+
+
+def test_finding_nothing_where_there_are_cells_is_worth_nothing(detections, labelled):
+    report = evaluate([detections([])], [labelled([CELL, OTHER])], NUCLEUS, 0.5)
+    assert (report.precision, report.recall, report.f1, report.mean.ap) == (0, 0, 0, 0)
+    assert (report.count.error, report.count.bias) == (1, -1)
+
+
+def test_no_image_at_all_is_an_error_that_says_what_to_do():
+    with pytest.raises(NothingToLearn, match="correct at least three"):
+        evaluate([], [], NUCLEUS, 0.5)
+
+
+def test_counts_that_cancel_over_the_images_still_are_errors():
+    report = count_report(predicted=[12, 8, 1], true=[10, 10, 0])
+    assert (report.error, report.bias) == (pytest.approx(5 / 20), pytest.approx(1 / 20))
+    assert report.median_error == pytest.approx(0.2)
+
+
+def test_caps_that_were_reached_are_reported_once(detections, labelled):
+    found = replace(detections([(*CELL, 0.9)]), caps_reached=("detections_per_image",))
+    report = evaluate([found, found], [labelled([CELL]), labelled([CELL], "b")], NUCLEUS, 0.5)
+    assert report.caps_reached == ("detections_per_image",)
+
+
+def test_a_report_comes_back_from_json_as_it_was(detections, labelled):
+    found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8)])] * 12
+    truth = [labelled([CELL, OTHER], str(number)) for number in range(12)]
+    report = judge(found, truth, NUCLEUS, 0.5, ["low"] * 10 + ["high"] * 2).report
+    assert report.intervals.count_error
+    assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
+def test_a_report_of_before_there_were_strata_and_intervals_still_loads(detections, labelled):
+    report = evaluate([detections([(*CELL, 0.9)])], [labelled([CELL])], NUCLEUS, 0.5)
+    values = json.loads(json.dumps(report.to_json()))
+    for name in ("by_density", "thesis_map", "intervals", "curve", "counts"):
+        del values[name]
+    values["by_group"] = {"low": {"ap50": 0.5, "ap75": 0.4, "ap": None}}
+    old = EvaluationReport.from_json(values)
+    assert old.by_group == {"low": Stratum(None, AveragePrecision(0.5, 0.4, None))}
+    assert (old.by_density, old.thesis_map, old.intervals, old.curve, old.counts) == (
+        {},
+        None,
+        Intervals(),
+        (),
+        (),
+    )
+    assert EvaluationReport.from_json(json.loads(json.dumps(old.to_json()))) == old
+
+
+def test_the_best_threshold_lies_between_the_cells_and_the_rest(detections, labelled):
+    found = detections([(*CELL, 0.8), (*OTHER, 0.6), (*NOWHERE, 0.2)])
+    assert counting_threshold([found], [labelled([CELL, OTHER])]) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("rows", [[], [(*NOWHERE, 0.9)]])
+def test_where_no_box_is_right_the_threshold_is_a_half(rows, detections, labelled):
+    assert counting_threshold([detections(rows)], [labelled([CELL])]) == 0.5
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10**6))
+def test_no_other_threshold_has_a_clearly_better_f1(seed, detections, labelled, field_of):
+    rng = np.random.default_rng(seed)
+    truth, rows = field_of(rng, 12)
+    found, image = detections(rows), labelled(truth)
+
+    def f1(threshold):
+        return evaluate([found], [image], (), threshold).f1
+
+    best = f1(counting_threshold([found], [image]))
+    assert best >= max(f1(threshold) for threshold in np.linspace(0, 1, 21)) - 0.01 - 1e-6
+
+
+def test_of_thresholds_as_good_the_one_that_counts_right_is_taken(detections, labelled):
+    cells = [(20 * n, 0, 20 * n + 10, 10) for n in range(200)]
+    beside = [(20 * n, 50, 20 * n + 10, 60) for n in range(3)]
+    # Without the three false boxes F1 is 0.992; with them, as many as there are cells, 0.985.
+    rows = [(*cell, 0.9) for cell in cells[:197]] + [(*box, 0.5) for box in beside]
+    found, image = detections(rows), labelled(cells)
+    assert counting_threshold([found], [image]) == pytest.approx(0.25)
+    assert counting_threshold([found], [image], as_good=0.0) == pytest.approx(0.7)
+
+
+class Forgetting:
+    """Finds nothing, and knows how many of the images it was shown are still in memory."""
+
+    classes = NUCLEUS
+
+    def __init__(self):
+        self.shown, self.most = [], 0
+
+    def detect(self, images):
+        self.shown += [weakref.ref(image) for image in images]
+        self.most = max(self.most, sum(seen() is not None for seen in self.shown))
+        return [Detections.empty(NUCLEUS) for _ in images]
+
+
+def test_of_a_set_that_is_judged_no_more_than_two_images_are_in_memory(cell_images):
+    detector = Forgetting()
+    version = LoadedVersion(classical_version(), ContrastGroups.none(), detector)
+    judge_version(version, cell_images(5), NUCLEUS)
+    assert len(detector.shown) == 5
+    assert detector.most <= 2
+
+
+class CallingOtherwise:
+    """Finds each cell, and calls it as no class of the project is called."""
+
+    classes = ("cell",)
+
+    def __init__(self, truth):
+        self.truth = iter(truth)
+
+    def detect(self, images):
+        boxes = [next(self.truth).xyxy_px for _ in images]
+        return [
+            Detections(b, np.ones(len(b), np.float32), np.zeros(len(b), np.int64), self.classes)
+            for b in boxes
+        ]
+
+
+def test_a_version_that_calls_cells_otherwise_is_judged_by_the_name_it_is_served_under(cell_images):
+    images = cell_images(3)
+    version = LoadedVersion(classical_version(), ContrastGroups.none(), CallingOtherwise(images))
+    assert judge_version(version, images, NUCLEUS).report.mean.ap50 == 1.0

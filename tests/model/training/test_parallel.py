@@ -1,0 +1,111 @@
+import multiprocessing
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model.config import DetectorConfig, TrainConfig
+from model.errors import ProcessLost
+from model.labels.examples import DatasetSnapshot
+from model.rcnn.detector import build
+from model.training.data import Examples
+from model.training.gradients import gradient
+from model.training.parallel import Ranks, processes_for
+from model.training.steps import Training
+from model.training.train import train
+from preprocessing.groups import ContrastGroups
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CLASSES = ("Nucleus",)
+DETECTOR = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32)
+PLAN = TrainConfig(iterations=3, batch=2, warmup=2, rois_per_image=16, rpn_proposals=50)
+NONE = ContrastGroups.none()
+
+
+@pytest.fixture(scope="module")
+def snapshot(cell_images):
+    return DatasetSnapshot(tuple(cell_images(3, shape=(32, 32), cells=1)), CLASSES)
+
+
+def test_the_shares_of_a_batch_are_all_of_it_and_nearly_alike():
+    for size, batch in [(1, 4), (2, 4), (3, 4), (4, 4), (3, 5)]:
+        shares = [Ranks(rank, size).share(batch) for rank in range(size)]
+        assert [i for share in shares for i in share] == list(range(batch))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_on_a_cpu_and_on_a_gpu_that_was_chosen_one_process_trains():
+    assert processes_for("cpu", 4) == processes_for("cuda:0", 4) == 1
+    assert processes_for("auto", 4) == max(1, min(torch.cuda.device_count(), 4))
+
+
+def test_memory_that_runs_out_in_another_process_has_run_out_in_this_one(snapshot):
+    class Beside(Ranks):
+        def most(self, value):
+            return 1
+
+    module = build(DETECTOR, CLASSES).train()
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    batch = [Examples(snapshot.images, NONE, CLASSES, 1.0)[i] for i in range(2)]
+    with pytest.raises(MemoryError, match="another process"):
+        gradient(module, batch[:1], 2, 2, 0, torch.device("cpu"), Beside(0, 2))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in module.named_buffers())
+
+
+def run(snapshot, workdir, **options):
+    return train(snapshot, NONE, DETECTOR, PLAN, None, workdir, "cpu", **options).weights
+
+
+@pytest.fixture(scope="module")
+def by_two(snapshot, tmp_path_factory):
+    """Train by two processes; give the weights and the losses."""
+    losses = []
+    folder = tmp_path_factory.mktemp("two")
+    told = {"on_progress": lambda progress: losses.append(progress.loss)}
+    return run(snapshot, folder, processes=2, **told), losses
+
+
+@pytest.mark.integration
+def test_two_processes_learn_what_one_learns_in_two_parts(snapshot, by_two, tmp_path, monkeypatch):
+    monkeypatch.setattr("model.training.train.Training", partial(Training, at_once=1))
+    losses = []
+    alone = run(snapshot, tmp_path, on_progress=lambda progress: losses.append(progress.loss))
+    assert losses == pytest.approx(by_two[1], rel=1e-6)
+    one, two = load_file(alone), load_file(by_two[0])
+    # The same sums in the same order, statistics of BatchNorm included.
+    assert all(torch.allclose(one[name], two[name], rtol=1e-5, atol=1e-6) for name in one)
+
+
+@pytest.mark.integration
+def test_a_training_by_two_that_was_stopped_goes_on_as_if_nothing_had_happened(
+    snapshot, by_two, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("model.training.steps._CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr("model.training.steps._REPORT_EVERY", 2)
+
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(snapshot, tmp_path, processes=2, on_progress=stop)
+    assert multiprocessing.active_children() == []
+    assert run(snapshot, tmp_path, processes=2).read_bytes() == by_two[0].read_bytes()
+
+
+@pytest.mark.integration
+def test_a_process_that_is_killed_ends_the_training_by_an_error_that_says_what_to_do(
+    snapshot, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("model.training.steps._REPORT_EVERY", 1)
+
+    def kill(progress):
+        for other in multiprocessing.active_children():
+            other.kill()
+
+    with pytest.raises(ProcessLost, match=r"process 2 of the 2 .*exit code -9.*train again"):
+        run(snapshot, tmp_path, processes=2, on_progress=kill)
+    assert multiprocessing.active_children() == []
+    assert run(replace(snapshot), tmp_path).is_file()
