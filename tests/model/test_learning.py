@@ -1,6 +1,9 @@
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,11 +17,11 @@ from model.judging.evaluation import evaluate_version
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
 from model.labels.examples import DatasetSnapshot
-from model.learning import _samples, make_candidate, threshold_for
+from model.learning import _samples, _Serving, make_candidate, threshold_for
 from model.looking.loaded import LoadedVersion
 from model.looking.tiling import TILE_PX
 from model.progress import Progress, part_of
-from model.rcnn.detector import TorchDetector
+from model.rcnn.detector import TorchDetector, load_detector
 from model.rcnn.engine import OnnxDetector
 from model.training import gradients
 from model.versions import ModelVersion
@@ -37,10 +40,7 @@ PRESET = (
 )
 
 
-pytestmark = pytest.mark.integration  # each trains for seconds
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def snapshot(cell_images):
     train = cell_images(3, shape=(64, 64), cells=4)
     held_out = cell_images(1, 200, "held-out", 4, (64, 64))
@@ -57,12 +57,56 @@ def make(registry, tmp_path):
     return make
 
 
+class Made(NamedTuple):
+    """A candidate of the snapshot for project 7, which the classical version serves."""
+
+    root: Path
+    version: ModelVersion
+    told: list
+
+
+@pytest.fixture(scope="module")
+def made(snapshot, tmp_path_factory):
+    """Make one for all tests that only look at it or begin with it."""
+    folder, told = tmp_path_factory.mktemp("made"), []
+    registry = Registry(folder / "registry")
+    version = make_candidate(
+        snapshot,
+        registry,
+        workdir=folder / "work",
+        champion=registry.champion("7"),
+        project="7",
+        recipe=PRESET,
+        device="cpu",
+        on_progress=told.append,
+    )
+    return Made(registry.root, version, told)
+
+
+@pytest.fixture
+def candidate(made, registry):
+    """The candidate that was made, in the registry of this test."""
+    shutil.copytree(made.root, registry.root)
+    return made.version
+
+
+@pytest.fixture
+def unexported(monkeypatch):
+    """Let PyTorch serve: an export takes longer than all else, and not every test is about it."""
+
+    def serve(weights, snapshot, groups, detector, workdir, device):
+        return _Serving(load_detector(weights, detector, snapshot.classes, device).folded())
+
+    monkeypatch.setattr("model.learning._serving", serve)
+
+
 def hashes(snapshot, *sides):
     return [image.sha256 for image in snapshot.of_side(*sides)]
 
 
+@pytest.mark.integration
 def test_a_candidate_knows_how_large_the_cells_were_and_that_they_were_not_of_one_size(
-    make, cell_images
+    make, cell_images, unexported
 ):
     small, held_out = cell_images(3, shape=(64, 64), cells=5), cell_images(1, 200, "held-out", 5)
     large = [
@@ -113,8 +157,9 @@ def test_a_part_of_the_work_reports_as_its_share_of_the_whole():
     assert seen == [Progress("training", pytest.approx(0.4), 1, 2, 0.1)]
 
 
-def test_a_candidate_is_in_the_registry_with_all_that_is_known_of_it(make, registry, snapshot):
-    version = make(snapshot, project="7")
+@pytest.mark.integration
+def test_a_candidate_is_in_the_registry_with_all_that_is_known_of_it(candidate, registry, snapshot):
+    version = candidate
     assert registry.get(version.id) == version
     assert (version.kind, version.project, version.classes) == ("trained", "7", CLASSES)
     assert version.snapshot == snapshot.sha256
@@ -167,23 +212,24 @@ def test_of_many_inner_images_those_with_cells_are_looked_at(cell_images):
     assert threshold_for(sure_of(looked_at), snapshot) == pytest.approx(0.7)
 
 
-def test_the_loaded_candidate_is_what_was_reported(make, registry, snapshot):
-    version = make(snapshot)
-    loaded = registry.load(version.id, "cpu")
+@pytest.mark.integration
+def test_the_loaded_candidate_is_what_was_reported(candidate, registry, snapshot):
+    loaded = registry.load(candidate.id, "cpu")
     assert loaded.groups.mode == "single"
     again = evaluate_version(loaded, snapshot.of_side("held-out"), CLASSES)
-    assert again == version.report
+    assert again == candidate.report
 
 
-def test_a_candidate_is_judged_and_served_by_its_exported_file(make, registry, snapshot):
-    version = make(snapshot)
-    assert isinstance(registry.load(version.id, "cpu").detector, OnnxDetector)
-    by_torch = registry.load(version.id, "cpu", "torch").detector
+@pytest.mark.integration
+def test_a_candidate_is_judged_and_served_by_its_exported_file(candidate, registry):
+    assert isinstance(registry.load(candidate.id, "cpu").detector, OnnxDetector)
+    by_torch = registry.load(candidate.id, "cpu", "torch").detector
     assert isinstance(by_torch, TorchDetector)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in by_torch.module.modules())
-    assert version.notes == ()
+    assert candidate.notes == ()
 
 
+@pytest.mark.integration
 def test_a_candidate_that_cannot_be_exported_is_served_by_pytorch_and_says_so(
     make, registry, snapshot, monkeypatch, caplog
 ):
@@ -196,21 +242,21 @@ def test_a_candidate_that_cannot_be_exported_is_served_by_pytorch_and_says_so(
     assert evaluate_version(loaded, snapshot.of_side("held-out"), CLASSES) == version.report
 
 
-def test_without_held_out_images_there_is_no_report(make, snapshot):
-    version = make(replace(snapshot, images=snapshot.of_side("train")))
-    assert version.report is None
-
-
-def test_the_inner_side_is_part_of_the_lineage(make, snapshot, cell_images):
+@pytest.mark.integration
+def test_without_held_out_images_there_is_no_report_and_the_inner_side_is_part_of_the_lineage(
+    make, snapshot, cell_images, unexported
+):
     inner = cell_images(1, 300, "inner", 4, (64, 64))
-    version = make(replace(snapshot, images=(*snapshot.images, *inner)))
+    version = make(replace(snapshot, images=(*snapshot.of_side("train"), *inner)))
+    assert version.report is None
     assert inner[0].sha256 in version.lineage
 
 
+@pytest.mark.integration
 def test_a_candidate_begins_with_the_champion_and_inherits_its_lineage(
-    make, registry, snapshot, cell_images
+    make, registry, candidate, snapshot, cell_images, unexported
 ):
-    champion = make(snapshot)
+    champion = candidate
     more = (*cell_images(1, 400, "train", 4, (64, 64)), *snapshot.images)
     detector, training = PRESET
     still = (detector, replace(training, learning_rate=0.0, iterations=1))
@@ -222,11 +268,12 @@ def test_a_candidate_begins_with_the_champion_and_inherits_its_lineage(
     assert torch.equal(one.rpn.head.cls_logits.weight, other.rpn.head.cls_logits.weight)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("classes", [("Nucleus", "Platelet"), ("Platelet", "Nucleus")])
 def test_a_class_that_is_new_leaves_what_is_known_of_the_others(
-    make, registry, snapshot, cell_images, classes
+    make, registry, candidate, snapshot, cell_images, unexported, classes
 ):
-    champion = make(snapshot)
+    champion = candidate
     images = (*snapshot.images, *cell_images(1, 500, "train", 2, (64, 64), "Platelet"))
     detector, training = PRESET
     still = (detector, replace(training, learning_rate=0.0, iterations=1))
@@ -245,33 +292,44 @@ def stem_of(registry, version):
     return registry.load(version.id, "cpu", "torch").detector.module.backbone.body["0"]
 
 
-def test_the_stem_stays_as_a_starter_had_it_whoever_learns_after_and_learns_where_there_was_none(
-    tmp_path, snapshot
+@pytest.mark.integration
+def test_the_stem_stays_as_a_starter_had_it_whoever_learns_after(tmp_path, snapshot, unexported):
+    registry = Registry(tmp_path / "registry", STARTER_ID)
+    champion = registry.get(STARTER_ID)
+    for name in ("one", "two"):
+        begun = champion
+        champion = make_candidate(
+            snapshot,
+            registry,
+            workdir=tmp_path / name,
+            recipe=(DetectorConfig(), PRESET[1]),
+            device="cpu",
+            champion=begun,
+            with_report=False,
+        )
+        before, after = (stem_of(registry, v)[0].weight for v in (begun, champion))
+        assert torch.equal(before, after)
+        assert champion.course.stem_kept
+        assert registry.get(champion.id).course.steps == PRESET[1].iterations
+
+
+@pytest.mark.integration
+def test_the_stem_learns_where_there_was_no_starter(
+    make, registry, candidate, snapshot, unexported
 ):
-    training = PRESET[1]
-    for first, stays in ((STARTER_ID, True), (CLASSICAL_ID, False)):
-        registry = Registry(tmp_path / first, first)
-        recipe = (DetectorConfig(), training) if stays else PRESET
-        champion = None
-        for name in ("one", "two"):
-            begun = champion or registry.get(first)
-            champion = make_candidate(
-                snapshot,
-                registry,
-                workdir=tmp_path / first / name,
-                recipe=recipe,
-                device="cpu",
-                champion=begun,
-                with_report=False,
-            )
-            if begun.id != CLASSICAL_ID:
-                before, after = (stem_of(registry, v)[0].weight for v in (begun, champion))
-                assert torch.equal(before, after) == stays
-                assert champion.course.stem_kept == stays
-            assert registry.get(champion.id).course.steps == training.iterations
+    version = make(snapshot, champion=candidate, with_report=False)
+    assert version.parent == candidate.id
+    before, after = (stem_of(registry, v)[0].weight for v in (candidate, version))
+    assert not torch.equal(before, after)
+    for each in (candidate, version):
+        assert not each.course.stem_kept
+        assert registry.get(each.id).course.steps == PRESET[1].iterations
 
 
-def test_many_images_teach_all_layers_from_the_starter_too(tmp_path, snapshot, monkeypatch):
+@pytest.mark.integration
+def test_many_images_teach_all_layers_from_the_starter_too(
+    tmp_path, snapshot, monkeypatch, unexported
+):
     monkeypatch.setattr("model.learning._TEACH_ALL_LAYERS", len(snapshot.of_side("train")))
     registry = Registry(tmp_path / "registry", STARTER_ID)
     starter = registry.get(STARTER_ID)
@@ -288,7 +346,10 @@ def test_many_images_teach_all_layers_from_the_starter_too(tmp_path, snapshot, m
     assert not torch.equal(before, after)
 
 
-def test_a_training_whose_memory_ran_out_is_noted_in_the_version(make, snapshot, monkeypatch):
+@pytest.mark.integration
+def test_a_training_whose_memory_ran_out_is_noted_in_the_version(
+    make, snapshot, monkeypatch, unexported
+):
     def refuse_two(module, part, device, loss=gradients._loss):
         if len(part) > 1:
             raise MemoryError
@@ -300,8 +361,9 @@ def test_a_training_whose_memory_ran_out_is_noted_in_the_version(make, snapshot,
     assert version.notes[0].startswith("memory ran out at iteration 0: since then 1 of a batch's 2")
 
 
-def test_a_champion_of_another_architecture_is_no_start(make, snapshot):
-    champion = make(snapshot)
+@pytest.mark.integration
+def test_a_champion_of_another_architecture_is_no_start(make, candidate, snapshot, unexported):
+    champion = candidate
     detector, training = PRESET
     other = replace(detector, backbone="mbs8_64")
     without = replace(training, imagenet="never")
@@ -311,10 +373,11 @@ def test_a_champion_of_another_architecture_is_no_start(make, snapshot):
     assert version.notes == (f"begun from nothing, since {why}",)
 
 
+@pytest.mark.integration
 def test_images_that_the_start_has_seen_do_not_judge_unless_there_are_no_others(
-    make, snapshot, cell_images
+    make, candidate, snapshot, cell_images, unexported
 ):
-    champion = make(snapshot)
+    champion = candidate
     train, new = cell_images(3, 50, shape=(64, 64), cells=4), snapshot.of_side("held-out")
     seen = tuple(replace(image, side="held-out") for image in snapshot.of_side("train"))
     notes = []
@@ -331,8 +394,11 @@ def test_images_that_the_start_has_seen_do_not_judge_unless_there_are_no_others(
     ]
 
 
-def test_a_preset_keeps_its_own_anchors_and_scale_whatever_it_begins_with(make, snapshot):
-    champion = make(snapshot)
+@pytest.mark.integration
+def test_a_preset_keeps_its_own_anchors_and_scale_whatever_it_begins_with(
+    make, candidate, snapshot, unexported
+):
+    champion = candidate
     detector, training = PRESET
     chosen = replace(
         detector, anchor_sizes=(11.0, 14.0, 17.0, 21.0), scale=champion.detector.scale * 1.1
@@ -341,13 +407,15 @@ def test_a_preset_keeps_its_own_anchors_and_scale_whatever_it_begins_with(make, 
     assert (version.parent, version.detector) == (champion.id, chosen)
 
 
-def test_the_classical_champion_is_no_start(make, registry, snapshot):
-    assert make(snapshot, champion=registry.champion("7")).parent is None
+@pytest.mark.integration
+def test_the_classical_champion_is_no_start(candidate, registry):
+    assert registry.champion("7").id == CLASSICAL_ID
+    assert candidate.parent is None
 
 
-def test_progress_goes_from_nothing_to_all_and_never_back(make, snapshot):
-    seen = []
-    make(snapshot, on_progress=seen.append)
+@pytest.mark.integration
+def test_progress_goes_from_nothing_to_all_and_never_back(made):
+    seen = made.told
     fractions = [p.fraction for p in seen]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
@@ -356,7 +424,8 @@ def test_progress_goes_from_nothing_to_all_and_never_back(make, snapshot):
     assert "3 images with 12 cells" in seen[0].message
 
 
-def test_a_cancelled_candidate_leaves_no_version(make, registry, snapshot):
+@pytest.mark.integration
+def test_a_cancelled_candidate_leaves_no_version(make, registry, snapshot, unexported):
     def cancel(progress):
         if progress.stage == "evaluating":
             raise TrainingCancelled("stop")
