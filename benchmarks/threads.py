@@ -1,8 +1,8 @@
-"""What a training step costs on a busy machine: `python -m benchmarks.threads`.
+"""What a training step costs on an idle and on a busy machine: `python -m benchmarks.threads`.
 
-The default detector trains a few steps on generated fields in a process of its own, while another
-keeps a core busy: with one thread, with threads that sleep at barriers (`model.training.threads`),
-and with threads that spin, OpenMP's own way.
+The default detector trains a few steps on generated fields in a process of its own, alone and while
+another keeps a core busy: with one thread, with threads that sleep at barriers at once, that soon
+sleep (`model.training.threads`), and that spin, OpenMP's own way.
 """
 
 from __future__ import annotations
@@ -15,42 +15,54 @@ import tempfile
 import time
 from pathlib import Path
 
-STEPS = 12
+STEPS = 40
 LIMIT_S = 300
 WAYS = {
     "one thread": {"OMP_NUM_THREADS": "1"},
-    "sleeping threads": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "spinning threads": {"OMP_WAIT_POLICY": "ACTIVE"},
+    "asleep at once": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+    "soon asleep": {},
+    "spinning": {"OMP_WAIT_POLICY": "ACTIVE"},
 }
 
 
 def main() -> None:
-    """Measure each way beside a busy process and print wall and CPU seconds a step."""
+    """Measure each way and print wall and CPU seconds a step."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    print("alone")
+    measure()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        for name, variables in WAYS.items():
-            done = subprocess.run(
-                [sys.executable, "-c", "from benchmarks.threads import steps; steps()"],
-                env={**os.environ, **variables},
-                capture_output=True,
-                text=True,
-                timeout=LIMIT_S,
-                check=True,
-            )
-            print(f"{name:<18}{done.stdout.strip()}", flush=True)
+        print("beside a busy process")
+        measure()
     finally:
         busy.kill()
         busy.wait()
 
 
+def measure() -> None:
+    for name, variables in WAYS.items():
+        done = subprocess.run(
+            [sys.executable, "-c", "from benchmarks.threads import steps; steps()"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=True,
+        )
+        print(f"  {name:<16}{done.stdout.strip()}", flush=True)
+
+
 def steps() -> None:
     """Train a few steps and print what one took."""
+    from model.training.threads import wait_quietly
+
+    wait_quietly()  # before torch is loaded
     import tifffile
 
     from model.config import DetectorConfig, TrainConfig
     from model.generated.fields import MEDIUM, generate_field
     from model.labels.examples import DatasetSnapshot, LabelledImage
+    from model.progress import Progress
     from model.rcnn.anchors import resolve
     from model.training.train import train
     from preprocessing.groups import ContrastGroups
@@ -65,11 +77,16 @@ def steps() -> None:
         snapshot = DatasetSnapshot(tuple(images), ("Nucleus",))
         detector = resolve(DetectorConfig(), snapshot)
         training = TrainConfig(iterations=STEPS)
-        began, cpu = time.perf_counter(), time.process_time()
-        groups = ContrastGroups.none()
-        train(snapshot, groups, detector, training, None, folder / "training", "cpu")
-        wall, used = time.perf_counter() - began, time.process_time() - cpu
-    print(f"{wall / STEPS:6.2f} s a step, {used / STEPS:6.2f} s of CPU")
+        times: list[tuple[int, float, float]] = []
+
+        def on_progress(told: Progress) -> None:
+            times.append((told.iteration, time.perf_counter(), time.process_time()))
+
+        groups, work = ContrastGroups.none(), folder / "training"
+        train(snapshot, groups, detector, training, None, work, "cpu", on_progress)
+    # What comes before the first that is told makes room for all.
+    steps, wall, used = (end - begin for begin, end in zip(times[0], times[-1], strict=True))
+    print(f"{wall / steps:6.3f} s a step, {used / steps:6.3f} s of CPU")
 
 
 if __name__ == "__main__":
