@@ -42,7 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> LabelledFolder:
 @pytest.fixture
 def own(tmp_path: Path) -> Settings:
     """A home of its own, where a run takes seconds."""
-    return Settings(home=tmp_path / "home", milestones=(4,), iterations=2, device="cpu")
+    home = tmp_path / "home"
+    return Settings(home=home, milestones=(4,), iterations=2, preset="fast", device="cpu")
 
 
 def played(own: Settings, folder: LabelledFolder, ledger: Ledger, **more: int) -> Iterator[Row]:
