@@ -19,8 +19,6 @@ from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import Prepared, prepare
 
-pytestmark = pytest.mark.integration  # each exports a network and runs it
-
 SIZES = {1: (32.0, 64.0), 2: (12.0, 16.0, 20.0, 28.0), 5: (8.0, 16.0, 24.0, 32.0, 48.0)}
 CLASSES = ("A", "Nucleus")
 
@@ -94,6 +92,7 @@ def assert_same(detector, exported, images):
     return sum(len(one) for one, _ in pairs)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("backbone", "steps"), [("r18_p34_64", 25), ("mbs8_64", 70)])
 def test_after_some_training_the_exported_detector_finds_the_same(
     backbone, steps, cell_images, tmp_path
@@ -112,11 +111,13 @@ def test_after_some_training_the_exported_detector_finds_the_same(
     assert assert_same(detector, exported, [*images, *varied]) > 30
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("shape", [(1, 1), (17, 200), (64, 64), (131, 97)])
 def test_images_of_any_size_are_taken(pair, shape):
     assert assert_same(*pair, [part_of_field(shape)]) > 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("backbone", "spread"), [("resnet50_fpn", 1), ("vgg16", 20)])
 def test_the_large_backbones_are_exported_too(backbone, spread, tmp_path):
     """ResNet's maps are large when fresh: spread more, all scores would be 1, in no order.
@@ -128,6 +129,7 @@ def test_the_large_backbones_are_exported_too(backbone, spread, tmp_path):
     assert assert_same(detector, exported, [part_of_field((70, 50))]) > 0
 
 
+@pytest.mark.integration
 def test_an_image_without_cells_gives_no_boxes(tmp_path):
     detector = fresh(config_of())
     with torch.no_grad():
@@ -139,6 +141,7 @@ def test_an_image_without_cells_gives_no_boxes(tmp_path):
     assert found.caps_reached == ()
 
 
+@pytest.mark.integration
 def test_told_to_be_sparing_both_leave_out_the_same_proposals(pair):
     images, floor = [part_of_field((96, 128))], pair[0].config.proposal_floor
     sparing = [each.sparing(0.6) for each in pair]
@@ -146,6 +149,7 @@ def test_told_to_be_sparing_both_leave_out_the_same_proposals(pair):
     assert_same(pair[0], sparing[1].sparing(floor), images)
 
 
+@pytest.mark.integration
 def test_a_file_that_takes_no_floor_has_its_own(exported_file, tmp_path):
     fixed = onnx.load(exported_file)
     (floor,) = (given for given in fixed.graph.input if given.name == FLOOR)
@@ -157,10 +161,12 @@ def test_a_file_that_takes_no_floor_has_its_own(exported_file, tmp_path):
     assert assert_same(fresh(config_of()), of_before.sparing(0.6), [part_of_field((64, 64))]) > 0
 
 
+@pytest.mark.integration
 def test_no_images_give_no_detections(pair):
     assert pair[1].detect([]) == []
 
 
+@pytest.mark.integration
 def test_the_caps_that_are_reached_are_told(tmp_path):
     narrow = {"rpn_pre_nms": 50, "rpn_post_nms": 20, "detections_per_image": 7}
     detector = fresh(config_of(score_floor=0.0, **narrow))
@@ -170,6 +176,7 @@ def test_the_caps_that_are_reached_are_told(tmp_path):
     assert set(found.caps_reached) == set(narrow)
 
 
+@pytest.mark.integration
 def test_a_cap_that_cut_only_what_is_unlikely_is_not_told(tmp_path):
     detector = fresh(config_of(rpn_pre_nms=50, rpn_post_nms=20))
     with torch.no_grad():
@@ -179,6 +186,7 @@ def test_a_cap_that_cut_only_what_is_unlikely_is_not_told(tmp_path):
     assert exported.detect([part_of_field((96, 128))])[0].caps_reached == ()
 
 
+@pytest.mark.integration
 def test_batch_normalisation_is_folded_and_both_sides_are_free(pair, exported_file):
     graph = onnx.load(exported_file).graph
     norms = [m for m in pair[0].module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
@@ -188,6 +196,7 @@ def test_batch_normalisation_is_folded_and_both_sides_are_free(pair, exported_fi
     assert [side.dim_param for side in sides] == ["height", "width"]
 
 
+@pytest.mark.integration
 def test_nms_of_proposals_ends_with_the_last_that_can_be_kept(exported_file):
     graph = onnx.load(exported_file).graph
     made_by = {output: node for node in graph.node for output in node.output}
@@ -196,6 +205,7 @@ def test_nms_of_proposals_ends_with_the_last_that_can_be_kept(exported_file):
     assert most == [config_of().rpn_post_nms] * 2
 
 
+@pytest.mark.integration
 def test_a_file_that_finds_something_else_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(OnnxDetector, "detect", lambda self, images: [Detections.empty(CLASSES)])
     with pytest.raises(ExportFailed, match="boxes are not those"):
@@ -203,6 +213,7 @@ def test_a_file_that_finds_something_else_is_not_kept(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_samples_are_asked_for_one_by_one(exporting):
     assert exporting[1] == [1, 2]
 
@@ -216,6 +227,7 @@ def test_boxes_pair_within_half_a_pixel_and_a_hundredth_in_any_order(detections)
     assert unpaired(one, Detections.empty(("Nucleus",))) == 2
 
 
+@pytest.mark.integration
 def test_a_missing_truncated_or_foreign_file_is_a_broken_version(exported_file, tmp_path):
     path = tmp_path / "model.onnx"
     with pytest.raises(BrokenVersion, match="holds no exported detector"):
@@ -237,6 +249,7 @@ def test_a_detector_takes_as_many_threads_as_torch_would(monkeypatch):
     assert default_threads() >= 1
 
 
+@pytest.mark.integration
 def test_where_all_proposals_are_alike_both_take_the_same_ones(tmp_path):
     """A young RPN tells hardly one place from another, and a cap then cuts in their midst."""
     detector = fresh(config_of(rpn_pre_nms=500, rpn_post_nms=100))
