@@ -57,6 +57,7 @@ def test_a_job_that_failed_may_be_queued_again(services: Services, connection: R
     assert connection.lrange(f"rq:queue:{LEARN}", 0, -1) == [f"{LEARN}-7".encode()]
 
 
+@pytest.mark.integration
 def test_web_and_worker_that_queue_a_failed_job_at_once_queue_it_once(
     services: Services, connection: Redis
 ) -> None:

@@ -453,6 +453,7 @@ def test_a_tiff_that_is_too_large_for_its_colours_alone_is_to_be_saved_as_grey(t
         read_image(path)
 
 
+@pytest.mark.integration
 def test_a_large_tiled_tiff_is_read_and_prepared_in_the_memory_that_its_pixels_fill(tmp_path):
     side, path = 10_000, tmp_path / "slide.tif"
     tile = np.random.default_rng(0).integers(0, 256, (500, 500), dtype=np.uint8)

@@ -24,6 +24,7 @@ def rows_in(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.integration
 def test_a_replay_tells_what_each_image_cost_and_goes_on_when_it_is_run_again(
     run: Run, words: tuple[object, ...], tmp_path: Path
 ) -> None:

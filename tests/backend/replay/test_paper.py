@@ -112,6 +112,7 @@ def test_the_floor_judges_each_image_by_a_version_that_has_not_seen_it(
     assert list(cross_validated(*args)) == []
 
 
+@pytest.mark.integration
 def test_a_folder_that_has_gained_images_is_played_on(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:

@@ -312,6 +312,7 @@ def test_where_no_box_is_right_the_threshold_is_a_half(rows, detections, labelle
     assert counting_threshold([detections(rows)], [labelled([CELL])]) == 0.5
 
 
+@pytest.mark.integration
 @settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
 def test_no_other_threshold_has_a_clearly_better_f1(seed, detections, labelled, field_of):

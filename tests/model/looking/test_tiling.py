@@ -214,6 +214,7 @@ def _apart(rng):
     return boxes
 
 
+@pytest.mark.integration
 def test_a_detector_that_is_not_exact_counts_each_cell_once_all_the_same():
     truth = crowd()
     found = by_tiles(truth, jitter=0.08)

@@ -65,6 +65,7 @@ def test_memory_too_small_for_loading_is_not_told_as_a_broken_version(tmp_path, 
         load_detector(tmp_path / "weights.safetensors", DetectorConfig(), ("cell",), "cpu")
 
 
+@pytest.mark.integration
 def test_several_detectors_share_the_memory_that_they_keep():
     """In a process of its own: what others left free here could be taken."""
     script = """

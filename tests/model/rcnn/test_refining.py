@@ -137,6 +137,7 @@ def test_a_training_teaches_it_and_a_detector_asks_it(monkeypatch):
     assert np.array_equal(before.scores, after.scores)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("most", [40, 10_000])
 def test_the_cap_on_boxes_cuts_those_that_are_left_and_is_told(tmp_path, most):
     # Boxes of a cell come to one: had the cap cut before that, fewer were left and nothing told.
