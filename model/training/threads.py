@@ -7,7 +7,7 @@ import os
 WAIT_POLICY, SPINS = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
 #: Rounds of some nanoseconds in which GNU's OpenMP waits awake before it sleeps. With these few a
 #: step is a twelfth shorter on an idle machine than with none, and as long on a busy one; with ten
-#: times as many it is a fifth shorter and a third longer (`python -m benchmarks.threads`).
+#: times as many it is a fifth shorter and two fifths longer (`python -m benchmarks.threads`).
 _AWAKE = 300
 
 
