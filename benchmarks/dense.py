@@ -21,7 +21,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from PIL import Image
 
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
-from model.boxes import CELL, Detections, Float32, Float64, iou_matrix
+from model.boxes import CELL, Detections, iou_matrix
 from model.config import DetectorConfig, TrainConfig
 from model.generated.fields import HIGH, LOW, MEDIUM, FieldStyle, generate_field
 from model.judging.counting import counting_threshold
@@ -42,6 +42,7 @@ from model.learning import make_candidate
 from model.looking.loaded import LoadedVersion
 from model.rcnn.anchors import resolve
 from model.versions import ModelVersion
+from preprocessing.arrays import Float32, Float64
 from preprocessing.fitting import fit_images
 
 SHAPE, CELLS, DENSEST = (1024, 1280), 600, 1000
@@ -73,11 +74,11 @@ def main() -> None:
         for serving in shipped(taught, choose, folder):
             print(f"{serving.version.id}, as it serves")
             for images in judging:
-                judge(serving, images, {AS_IT_SERVES: serving.version.threshold})
+                judge(serving, images, AS_FOUND, {AS_IT_SERVES: serving.version.threshold})
         print("the default, not refined, its boxes before NMS")
         thresholds = choose_thresholds(version, choose)
         for images in judging:
-            judge(version, images, thresholds)
+            judge(version, images, WAYS, thresholds)
     print_ceiling()
 
 
@@ -161,29 +162,27 @@ def choose_thresholds(version: LoadedVersion, images: Sequence[LabelledImage]) -
 
 
 def judge(
-    version: LoadedVersion, images: Sequence[LabelledImage], thresholds: dict[str, float]
+    version: LoadedVersion,
+    images: Sequence[LabelledImage],
+    ways: Mapping[str, Way],
+    thresholds: Mapping[str, float],
 ) -> None:
     """Print a row for each way: AP50, F1, count error and bias, time of the way alone."""
     cells = [len(image.boxes) for image in images]
     print(f"{len(images)} fields of {min(cells)} to {max(cells)} cells, {overlapping(images)}")
     found = seen_by(version, images)
     print("  NMS             threshold  AP50    F1     count error  bias     ms an image")
-    for name, threshold in thresholds.items():
-        way = WAYS.get(name, as_it_is)
+    for name, way in ways.items():
         start = time.perf_counter()
         left = [way(each) for each in found]
         ms = 1000 * (time.perf_counter() - start) / len(images)
-        report = evaluate(left, images, (CELL,), threshold)
+        report = evaluate(left, images, (CELL,), thresholds[name])
         count = report.count
         print(
-            f"  {name:<14}  {threshold:9.2f}  {report.any_class.ap50:.3f}  {report.f1:.3f}"
+            f"  {name:<14}  {thresholds[name]:9.2f}  {report.any_class.ap50:.3f}  {report.f1:.3f}"
             f"  {count.error:10.2%}  {count.bias:+8.2%}  {ms:6.0f}",
             flush=True,
         )
-
-
-def as_it_is(found: Detections) -> Detections:
-    return found
 
 
 def hard(iou: float) -> Way:
@@ -220,6 +219,7 @@ def soft(sigma: float) -> Way:
     return way
 
 
+AS_FOUND: dict[str, Way] = {AS_IT_SERVES: lambda found: found}
 WAYS: dict[str, Way] = {
     **{f"hard {iou}": hard(iou) for iou in HARD},
     **{f"soft {sigma}": soft(sigma) for sigma in SIGMAS},

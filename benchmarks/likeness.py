@@ -18,8 +18,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.sides import SETS, data_folder
-from model.boxes import Float32, Float64, Int64
 from model.labels.likeness import MOST_BITS, fingerprint_of
+from preprocessing.arrays import Float32, Float64, Int64
 from preprocessing.images import read_image
 
 Change = Callable[[Float32], NDArray[Any]]

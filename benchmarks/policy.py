@@ -29,7 +29,7 @@ from backend.replay.correcting import correct
 from benchmarks.beginning import keep_starter
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
-from model.boxes import Box, Detections, Float32
+from model.boxes import Box, Detections
 from model.judging.calibration import calibrate
 from model.judging.counting import AS_GOOD, counting_threshold, pairs_of
 from model.judging.pairing import Pairs
@@ -42,6 +42,7 @@ from model.labels.sides import content_hash, decide_sides
 from model.learning import make_candidate
 from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
+from preprocessing.arrays import Float32
 
 MILESTONES = (5, 10, 20, 40)
 COMING = 40

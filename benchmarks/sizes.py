@@ -22,7 +22,7 @@ from benchmarks.real_images import any_cell, real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from benchmarks.starter.many_looks import random_style
-from model.boxes import CELL, Box, Float64
+from model.boxes import CELL, Box
 from model.generated.fields import generate_field
 from model.keeping.version_folder import EXPORTED, WEIGHTS
 from model.looking.sizing import at_found_scale
@@ -31,6 +31,7 @@ from model.rcnn.detecting import Detector
 from model.rcnn.detector import load_detector
 from model.rcnn.engine import OnnxDetector
 from model.rcnn.export import export
+from preprocessing.arrays import Float64
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import Prepared, prepare, rescaled

@@ -22,7 +22,7 @@ import numpy as np
 
 from backend.actions import Actions, Costs
 from backend.replay.correcting import correct, pair
-from model.boxes import Detections, Float32, iou_matrix
+from model.boxes import Detections, iou_matrix
 from model.judging.evaluation import evaluate, find_in
 from model.judging.policy import Policy
 from model.keeping.registry import Registry
@@ -30,6 +30,7 @@ from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.rcnn.detector import load_detector
 from model.versions import ModelVersion
+from preprocessing.arrays import Float32
 
 IOUS = (0.75, 0.9)
 #: Fewer boxes of a class say nothing of its edges.

@@ -9,10 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.arrays import Boolean as Boolean
-from preprocessing.arrays import Float32 as Float32
-from preprocessing.arrays import Float64 as Float64
-from preprocessing.arrays import Int64 as Int64
+from preprocessing.arrays import Boolean, Float32, Float64, Int64
 
 AnyFloat = TypeVar("AnyFloat", np.float32, np.float64)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from backend.actions import Actions
 from backend.labelstudio.results import DrawnBox
-from model.boxes import Boolean, Float32, edges_of, iou_matrix, iou_of_pairs
+from model.boxes import edges_of, iou_matrix, iou_of_pairs
+from preprocessing.arrays import Boolean, Float32
 
 #: Edges nearer than this are the same: what the page rounds or a finger jogs is no correction.
 SAME_PX = 0.5

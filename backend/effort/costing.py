@@ -10,7 +10,7 @@ import numpy as np
 from backend.actions import KINDS, Actions, Costs
 from backend.effort.tally import made_by_people
 from backend.store.corrections import Correction
-from model.boxes import Float64
+from preprocessing.arrays import Float64
 
 #: How firmly an action is held at its assumed seconds, in images that are all that action.
 FIRMNESS = 2.0

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from model.boxes import Float64
 from model.judging.resampling import SEED, draw_weights, interval
 from model.reports import Interval
+from preprocessing.arrays import Float64
 
 #: Corrections a cell that the next milestone must be expected to save for more labelling to pay
 #: by what is learned: two in a hundred cells.

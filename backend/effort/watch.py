@@ -17,7 +17,8 @@ import numpy as np
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import Region, to_regions
 from backend.store.predictions import Watch, WatchKind
-from model.boxes import Box, Float32, iou_matrix
+from model.boxes import Box, iou_matrix
+from preprocessing.arrays import Float32
 
 #: An image with fewer boxes is not watched: one that is missing would be too easy to see.
 FEWEST_BOXES = 3

@@ -14,7 +14,6 @@ from backend.effort.measuring import measure
 from backend.learning.snapshots import frozen
 from backend.learning.triggers import push_champion
 from backend.services import Services
-from model.boxes import Boolean, Float32, Float64, Int64
 from model.judging.calibration import calibrate, likely, reliability
 from model.judging.counting import pairs_of
 from model.judging.evaluation import find_in
@@ -25,6 +24,7 @@ from model.looking.loaded import LoadedVersion
 from model.progress import ignore_note
 from model.reports import calibration_error
 from model.versions import ModelVersion
+from preprocessing.arrays import Boolean, Float32, Float64, Int64
 
 #: The newest so many images are looked at: they are most like those to come.
 MOST_IMAGES = 40

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backend.actions import Actions
-from model.boxes import Box, Float32, edges_of, iou_matrix
+from model.boxes import Box, edges_of, iou_matrix
+from preprocessing.arrays import Float32
 
 #: Overlap from which a served box is on a true one, whatever its class.
 PAIR_IOU = 0.5

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.real_images import any_cell, real_images
 from benchmarks.starter.many_looks import random_field
-from model.boxes import CELL
+from model.boxes import CELL, edges_of
 from model.config import CONTRASTS, DetectorConfig, TrainConfig
 from model.labels.examples import LabelledImage
 from model.looking.tiling import TILE_PX
@@ -78,7 +78,7 @@ def field_example(seed: int) -> Example:
     anywhere = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.3), np.log(3))))
     scale = scale_for(sides, DETECTOR) if len(sides) else anywhere
     prepared = rescaled(prepare(image, ContrastGroups.none()), scale)
-    edges = np.array([b.xyxy_px for b in made.boxes], np.float32).reshape(-1, 4)
+    edges = edges_of(made.boxes)
     labels = np.ones(len(edges), np.int64)
     return Example(prepared.pixels.astype(np.float16), prepared.seen_from_raw(edges), labels)
 

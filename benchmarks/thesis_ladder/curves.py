@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from xml.sax.saxutils import escape
 
-from backend.datasets.drawing import COLOURS
+from backend.datasets.drawing import COLOURS, FAINT, INK, PAPER
 from benchmarks.thesis_ladder.record import COLUMNS, Record
 
 X = "elapsed_time"
 ACROSS, PLOT_PX, MARGIN_PX, TOP_PX = 4, 200, 50, 40
 STEP_PX = PLOT_PX + MARGIN_PX + 20
-INK, FAINT = "#222222", "#bbbbbb"
 
 #: Points of one line: minutes and value.
 Line = list[tuple[float, float]]
@@ -26,7 +25,7 @@ def draw_curves(series: Mapping[str, Sequence[Record]]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="11">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
         *_names(list(series)),
     ]
     for number, column in enumerate(columns):

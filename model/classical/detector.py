@@ -17,10 +17,11 @@ from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import watershed
 
-from model.boxes import CELL, Boolean, Detections, Float32, Float64, Int64
+from model.boxes import CELL, Detections
 from model.classical.nesting import choose, nest, paint
 from model.classical.regions import SMALLEST, Labels, Regions, View, noise_of, refine
 from model.versions import ModelVersion
+from preprocessing.arrays import Boolean, Float32, Float64, Int64
 from preprocessing.prepare import Prepared
 from preprocessing.resizing import resized
 

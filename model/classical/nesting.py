@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from skimage.measure import label
 
-from model.boxes import Boolean, Float64, Int64
 from model.classical.regions import Labels, Regions, View
+from preprocessing.arrays import Boolean, Float64, Int64
 
 EVEN_STEPS, QUANTILE_STEPS = 9, 7
 #: Thresholds closer than this part of the range give the same regions.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from model.boxes import Float64
+from preprocessing.arrays import Float64
 
 Labels = NDArray[np.int32]
 

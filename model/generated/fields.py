@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from model.boxes import Boolean, Box, Float64
+from model.boxes import Box
 from model.generated import optics, painting
 from model.generated.layout import Crowd, lay_out
 from model.generated.outlines import Outline
 from model.generated.painting import Disc
+from preprocessing.arrays import Boolean, Float64
 
 #: Rows and columns.
 _Extent = tuple[slice, slice]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Float64
 from model.generated.painting import Disc, Shape
+from preprocessing.arrays import Float64
 
 #: Part of a field that cells cover at most; in a more crowded one they are smaller.
 COVER = 0.32

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from model.boxes import Float64
+from preprocessing.arrays import Float64
 
 
 def haloed(levels: Float64, strength: float, width_px: float) -> Float64:

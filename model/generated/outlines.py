@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Float64
+from preprocessing.arrays import Float64
 
 #: Half a patch in mean radii, for outlines that stay within it.
 _PLAIN_REACH = 1.6

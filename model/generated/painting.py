@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from model.boxes import Boolean, Float64
 from model.generated.outlines import Outline, depths
+from preprocessing.arrays import Boolean, Float64
 
 Shape = tuple[int, int]
 

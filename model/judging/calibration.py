@@ -14,9 +14,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from model.boxes import Boolean, Float32, Float64
 from model.judging.pairing import Pairs
 from model.reports import ReliabilityBin
+from preprocessing.arrays import Boolean, Float32, Float64
 
 #: How firmly the scores are taken for probabilities: as by forty boxes near the middle. A box
 #: tells 1/4 of a unit of the offset there, and of the slope four times that, two logits away.

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.boxes import Detections, Float32, Int64
+from model.boxes import Detections
 from model.judging.pairing import Pairs, any_class
 from model.judging.resampling import count_error
 from model.labels.examples import LabelledImage
 from model.reports import CountReport
+from preprocessing.arrays import Float32, Int64
 
 #: Where nothing can be learned from the examples: the middle of the scale.
 DEFAULT_THRESHOLD = 0.5

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.boxes import Boolean, Detections
+from model.boxes import Detections
 from model.errors import NothingToLearn
 from model.judging.calibration import reliability
 from model.judging.counting import count_report
@@ -27,6 +27,7 @@ from model.judging.strata import DENSITIES, by_stratum, density_of
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.reports import AveragePrecision, EvaluationReport, Intervals
+from preprocessing.arrays import Boolean
 
 
 def evaluate_version(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Float64, Int64
 from model.judging.pairing import Pairs
 from model.judging.resampling import count_error, draw_weights, interval, resampled_mean_ap
 from model.reports import EvaluationReport, Interval
+from preprocessing.arrays import Float64, Int64
 
 #: Share of the resamples in which a gain, or a loss, is to be seen: asked to one side, since only
 #: what is better takes the champion's place.

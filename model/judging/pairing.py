@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Boolean, Detections, Float32, Int64, overlapping
+from model.boxes import Detections, overlapping
+from preprocessing.arrays import Boolean, Float32, Int64
 
 IOU = 0.5
 

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from model.boxes import Boolean, Detections
+from model.boxes import Detections
 from model.judging.calibration import Calibration
 from model.judging.pairing import any_class
 from model.versions import ModelVersion
+from preprocessing.arrays import Boolean
 
 #: Boxes from this share of the threshold on are near enough to it to count as doubt.
 NEAR_MISS = 0.5

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from model.boxes import Float32, Float64, Int64
 from model.judging.pairing import Pairs
 from model.reports import Interval
+from preprocessing.arrays import Float32, Float64, Int64
 
 RESAMPLES = 1000
 SEED = 20261124

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.atomic import new_file
-from model.boxes import Box, Float32, edges_of
+from model.boxes import Box, edges_of
 from model.errors import NothingToLearn
+from preprocessing.arrays import Float32
 from preprocessing.images import ImageRecord, read_image
 
 Side = Literal["train", "inner", "held-out"]

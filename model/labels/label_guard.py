@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from model.boxes import Boolean, Box, Float64, edges_of, overlapping, sides_of
+from model.boxes import Box, edges_of, overlapping, sides_of
 from model.wording import counted
+from preprocessing.arrays import Boolean, Float64
 
 Reason = Literal["one-pixel", "outside", "double", "size"]
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.boxes import Float32, sides_of
+from model.boxes import sides_of
 from model.labels.examples import LabelledImage
+from preprocessing.arrays import Float32
 
 #: Flag of an image whose cells are far larger or smaller than those of all images learned from.
 UNLIKE_SIZE = "unlike-size"

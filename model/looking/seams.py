@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.boxes import Boolean, Detections, Float32, Float64, Int64, iou_of_pairs, joined
+from model.boxes import Detections, iou_of_pairs, joined
+from preprocessing.arrays import Boolean, Float32, Float64, Int64
 
 #: Part of its own side by which a detector may miss an edge or a centre of a box.
 JITTER = 1 / 8

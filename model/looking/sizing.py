@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.boxes import Float64, sides_of
+from model.boxes import sides_of
 from model.config import DetectorConfig
 from model.looking.tiling import cut_out
 from model.looking.vantage import vantage
 from model.rcnn.anchors import scale_for
 from model.rcnn.detecting import Detector, Sparing
+from preprocessing.arrays import Float64
 from preprocessing.prepare import SIZE_UNKNOWN, Prepared, rescaled, seen_at
 
 #: Sides of cells in raw pixels, and how much each tells; shape (N,) each.

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.boxes import Detections, Int64, joined, overlapping
+from model.boxes import Detections, joined, overlapping
 from model.rcnn.detecting import Detector
+from preprocessing.arrays import Int64
 from preprocessing.prepare import Prepared
 
 QUARTERS = 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from model.boxes import Boolean, Float32
 from model.looking.seams import Tile
 from model.looking.tiling import middle
+from preprocessing.arrays import Boolean, Float32
 from preprocessing.prepare import Prepared, rescaled
 
 #: Pixels of a view, a side, that are taken together: little of noise is left, of a cell its edges.

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.boxes import Float64, edges_of, sides_of
+from model.boxes import edges_of, sides_of
 from model.config import DetectorConfig
 from model.labels.examples import DatasetSnapshot
+from preprocessing.arrays import Float64
 
 
 class Maps(NamedTuple):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from model.boxes import Boolean, Detections, Float32, Int64
+from model.boxes import Detections
 from model.config import DetectorConfig
+from preprocessing.arrays import Boolean, Float32, Int64
 from preprocessing.prepare import Prepared
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from model.boxes import Boolean, Float32, Float64, sides_of
+from model.boxes import sides_of
 from model.generated import optics
 from model.training.data import Example, inside
+from preprocessing.arrays import Boolean, Float32, Float64
 
 _VISIBLE = 0.5
 #: How far astray a scale is, either way, and the sides that cells may still have to be found, in

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.atomic import new_file
-from model.boxes import Boolean, Float32, Int64
 from model.labels.examples import LabelledImage
 from model.labels.sides import content_hash
+from preprocessing.arrays import Boolean, Float32, Int64
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, part_seen, prepare, seen_at
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from model.boxes import Box, Detections, Float32
+from model.boxes import Box, Detections
 from model.config import DetectorConfig, TrainConfig
 from model.judging.evaluation import find_in, mean_of_classes
 from model.labels.examples import DatasetSnapshot, LabelledImage
@@ -21,6 +21,7 @@ from model.looking.tiling import cut_out, middle
 from model.rcnn.detector import TorchDetector
 from model.training.augment import in_window
 from model.versions import ModelVersion
+from preprocessing.arrays import Float32
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare, seen_at
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.contrast.table import ap50_lead
-from model.boxes import Int64
 from model.judging.pairing import Pairs
 from model.judging.resampling import draw_weights, interval, resampled_ap
 from model.reports import Interval
+from preprocessing.arrays import Int64
 
 #: Of ten cells each image has so many found, among wrong boxes: some are hard, some are easy.
 FOUND = np.array([2, 9, 4, 10, 3, 8, 5, 7], np.int64)

@@ -13,9 +13,10 @@ from benchmarks.policy import (
     policies_of,
     work_of,
 )
-from model.boxes import Box, Detections, Float32
+from model.boxes import Box, Detections
 from model.judging.evaluation import evaluate
 from model.labels.examples import LabelledImage
+from preprocessing.arrays import Float32
 
 
 def seen(right: Float32, false: Float32) -> Seen:

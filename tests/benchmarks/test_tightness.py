@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.tightness import edge_offsets, gaining, moved
-from model.boxes import Box, Detections, Float32
+from model.boxes import Box, Detections
 from model.labels.examples import LabelledImage
+from preprocessing.arrays import Float32
 
 SQUARE, ROUND = range(2)
 #: How far the boxes of a class lie to the right, in pixels: all alike; most a little, the rest to
