@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from backend.store.images import Images
 from backend.store.predictions import Predictions
 from backend.store.projects import Projects
 from backend.store.runs import Runs
+from model.errors import BrokenVersion
 from model.keeping.registry import Registry
 
 if TYPE_CHECKING:
@@ -82,6 +84,12 @@ class Services:
     def config_problems(self) -> dict[int, str]:
         """Why a project's label_config could not be used when it was last asked for, by project."""
         return {}
+
+    def champion_now(self, project: int) -> str:
+        """Return the champion's id, also of one that cannot be read; empty where none is told."""
+        with suppress(BrokenVersion):
+            return self.registry.champion_id(str(project))
+        return ""
 
     @property
     def label_studio_for_browsers(self) -> str:

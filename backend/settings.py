@@ -144,11 +144,7 @@ class Settings(BaseSettings):
     @field_validator("backend_url", "browser_url", "label_studio_url", "label_studio_browser_url")
     @classmethod
     def _without_slash(cls, value: str) -> str:
-        try:
-            urlsplit(value).port  # noqa: B018 - raises where it is none
-        except ValueError as error:
-            raise ValueError(f"it is no address such as http://127.0.0.1:8080 ({error})") from error
-        return value.rstrip("/")
+        return address_in(value)
 
     @field_validator("backend_user", "backend_password", "webhook_secret")
     @classmethod
@@ -342,6 +338,21 @@ class Settings(BaseSettings):
             iterations=self.iterations or training.iterations,
             contrast=CONTRASTS[self.contrast] if self.contrast else training.contrast,
         )
+
+
+def address_in(text: str) -> str:
+    """Return an address without a slash at its end.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    try:
+        urlsplit(text).port  # noqa: B018 - raises where it is none
+    except ValueError as error:
+        raise ValueError(f"it is no address such as http://127.0.0.1:8080 ({error})") from error
+    return text.rstrip("/")
 
 
 def milestones_in(text: str) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -41,15 +40,13 @@ def up(
     run_loop(settings_from(home=home, port=port, label_studio_port=label_studio_port), images)
 
 
-def _require_address(told: str) -> str:
+def _address(told: str) -> str:
+    from backend.settings import address_in
+
     try:
-        urlsplit(told)
+        return address_in(told)
     except ValueError as error:
-        raise BadRequest(
-            f"--url cannot be {told!r} ({error}): give the address of a Label Studio, such as "
-            "http://127.0.0.1:8080."
-        ) from error
-    return told
+        raise BadRequest(f"--url cannot be {told!r}: {error}.") from error
 
 
 def connect(
@@ -60,7 +57,7 @@ def connect(
     url: Annotated[
         str,
         typer.Option(
-            callback=_require_address,
+            callback=_address,
             help="Address of a Label Studio that runs.",
             envvar="CYTOLOOP_LABEL_STUDIO_URL",
             show_default="the one known",

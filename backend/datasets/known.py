@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from backend.datasets.counts import CountedImage, Source
 from backend.datasets.naming import UniqueNames
 from backend.effort.believing import corrected_images
-from backend.effort.measuring import champion_now, measure, started_from
+from backend.effort.measuring import measure, started_from
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
 from backend.services import Services
@@ -184,7 +184,7 @@ def _champion(services: Services, project: int) -> str:
     """Return the name of what serves a project, its id alone where the version cannot be read."""
     with suppress(BrokenVersion):
         return services.registry.served_name(str(project))
-    return champion_now(services, project)
+    return services.champion_now(project)
 
 
 def _guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:

@@ -93,13 +93,6 @@ def started_from(
     return last if last and not last.regions and _is_drawn(services, annotation) else None
 
 
-def champion_now(services: Services, project: int) -> str:
-    """Return the id of the champion, also of one that cannot be read; empty where none is told."""
-    with suppress(BrokenVersion):
-        return services.registry.champion_id(str(project))
-    return ""
-
-
 def _champion_at(services: Services, project: int, moment: datetime) -> str:
     """Return the id of the version that served then; empty where that is not known."""
     with suppress(BrokenVersion):

@@ -11,7 +11,7 @@ from typing import Any
 from backend.actions import BY_HAND_S_PER_CELL, Costs
 from backend.effort.costing import measured_costs, without_breaks
 from backend.effort.forecasting import Forecast, ImageWork, forecast
-from backend.effort.measuring import champion_now, measure
+from backend.effort.measuring import measure
 from backend.effort.tally import Tally, Watchfulness, Work, made_by_people, tallies, work_of
 from backend.milestones import upcoming_milestones
 from backend.services import Services
@@ -114,7 +114,7 @@ def effort_of(services: Services, project: int) -> EffortReport:
         return names.get(correction.annotator, correction.annotator) or "unknown"
 
     made = without_breaks(made_by_people(known))
-    champion = champion_now(services, project)
+    champion = services.champion_now(project)
     work = work_of(made, champion)
     with_boxes = work.total.corrections
     watched = [c for c in known if c.watched]

@@ -10,7 +10,7 @@ import structlog
 from flask import Blueprint, render_template
 
 from backend.effort.costing import without_breaks
-from backend.effort.measuring import champion_now, measure
+from backend.effort.measuring import measure
 from backend.effort.tally import made_by_people, work_of
 from backend.effort.wording import work_lines
 from backend.http.auth import require_password
@@ -56,4 +56,4 @@ def _tried(read: Callable[[], Part], project: int) -> Part | None:
 
 def _work_lines(services: Services, view: ProjectOverview) -> list[tuple[str, str]]:
     made = without_breaks(made_by_people(measure(services, view.project.id)))
-    return work_lines(work_of(made, champion_now(services, view.project.id)))
+    return work_lines(work_of(made, services.champion_now(view.project.id)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from backend.effort.measuring import champion_now
 from backend.milestones import upcoming_milestones
 from backend.queue import without_password
 from backend.running.http import answers
@@ -72,7 +71,7 @@ def _project(services: Services, project: Project) -> ProjectStatus:
     return ProjectStatus(
         id=project.id,
         title=project.title,
-        champion=champion_now(services, project.id),
+        champion=services.champion_now(project.id),
         corrected=corrected,
         next_milestone=next(upcoming_milestones(services, project, corrected), None),
         runs=tuple(run.to_json() for run in services.runs.all(project.id)),

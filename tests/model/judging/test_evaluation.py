@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from sklearn.metrics import average_precision_score
@@ -17,7 +15,6 @@ from sklearn.metrics import average_precision_score
 from model.boxes import Detections
 from model.classical.detector import classical_version
 from model.errors import NothingToLearn
-from model.judging.counting import count_report, counting_threshold
 from model.judging.evaluation import evaluate, judge, judge_version
 from model.judging.pairing import Pairs
 from model.judging.precision import IOUS, average_precision
@@ -264,12 +261,6 @@ def test_no_image_at_all_is_an_error_that_says_what_to_do():
         evaluate([], [], NUCLEUS, 0.5)
 
 
-def test_counts_that_cancel_over_the_images_still_are_errors():
-    report = count_report(predicted=[12, 8, 1], true=[10, 10, 0])
-    assert (report.error, report.bias) == (pytest.approx(5 / 20), pytest.approx(1 / 20))
-    assert report.median_error == pytest.approx(0.2)
-
-
 def test_caps_that_were_reached_are_reported_once(detections, labelled):
     found = replace(detections([(*CELL, 0.9)]), caps_reached=("detections_per_image",))
     report = evaluate([found, found], [labelled([CELL]), labelled([CELL], "b")], NUCLEUS, 0.5)
@@ -300,41 +291,6 @@ def test_a_report_of_before_there_were_strata_and_intervals_still_loads(detectio
         (),
     )
     assert EvaluationReport.from_json(json.loads(json.dumps(old.to_json()))) == old
-
-
-def test_the_best_threshold_lies_between_the_cells_and_the_rest(detections, labelled):
-    found = detections([(*CELL, 0.8), (*OTHER, 0.6), (*NOWHERE, 0.2)])
-    assert counting_threshold([found], [labelled([CELL, OTHER])]) == pytest.approx(0.4)
-
-
-@pytest.mark.parametrize("rows", [[], [(*NOWHERE, 0.9)]])
-def test_where_no_box_is_right_the_threshold_is_a_half(rows, detections, labelled):
-    assert counting_threshold([detections(rows)], [labelled([CELL])]) == 0.5
-
-
-@pytest.mark.integration
-@settings(max_examples=25)
-@given(seed=st.integers(0, 10**6))
-def test_no_other_threshold_has_a_clearly_better_f1(seed, detections, labelled, field_of):
-    rng = np.random.default_rng(seed)
-    truth, rows = field_of(rng, 12)
-    found, image = detections(rows), labelled(truth)
-
-    def f1(threshold):
-        return evaluate([found], [image], (), threshold).f1
-
-    best = f1(counting_threshold([found], [image]))
-    assert best >= max(f1(threshold) for threshold in np.linspace(0, 1, 21)) - 0.01 - 1e-6
-
-
-def test_of_thresholds_as_good_the_one_that_counts_right_is_taken(detections, labelled):
-    cells = [(20 * n, 0, 20 * n + 10, 10) for n in range(200)]
-    beside = [(20 * n, 50, 20 * n + 10, 60) for n in range(3)]
-    # Without the three false boxes F1 is 0.992; with them, as many as there are cells, 0.985.
-    rows = [(*cell, 0.9) for cell in cells[:197]] + [(*box, 0.5) for box in beside]
-    found, image = detections(rows), labelled(cells)
-    assert counting_threshold([found], [image]) == pytest.approx(0.25)
-    assert counting_threshold([found], [image], as_good=0.0) == pytest.approx(0.7)
 
 
 class Forgetting:
