@@ -115,13 +115,6 @@ def test_a_lock_left_by_a_killed_process_keeps_no_webhook_waiting(
     assert services.queue.is_live(7)
 
 
-def test_the_reaper_waits_for_the_lock_of_a_killed_process(
-    services: Services, connection: Redis
-) -> None:
-    connection.set(f"cytoloop:jobs:{CREDENTIALS.home_id}", "of a killed process", px=1000)
-    services.queue.reap()
-
-
 def begin_job(connection: Redis, hostname: str, pid: int) -> str:
     """Let a worker begin the job that waits longest; return its entry among those begun."""
     queue = Queue(LEARN, connection=connection, serializer=JSONSerializer)
@@ -154,6 +147,20 @@ def test_the_job_of_a_dead_worker_is_not_live_after_the_reaper(
     assert time.monotonic() - began < 2
     assert not services.queue.is_live(7)
     assert Worker.all(connection=connection) == []
+
+
+def test_the_reaper_waits_for_the_lock_of_a_killed_process(
+    services: Services, connection: Redis
+) -> None:
+    services.queue.enqueue_learn(7)
+    begin_job(connection, socket.gethostname(), dead_pid())
+    lock = f"cytoloop:jobs:{CREDENTIALS.home_id}"
+    connection.set(lock, "of a killed process", px=1000)
+    held = [connection.exists(lock)]
+    services.queue.reap()
+    held.append(connection.exists(lock))
+    assert held == [1, 0]
+    assert not services.queue.is_live(7)
 
 
 def test_the_job_of_a_dead_worker_is_found_while_another_worker_is_busy(

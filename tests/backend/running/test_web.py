@@ -97,6 +97,8 @@ def test_up_runs_our_own_web_process_whatever_lies_in_the_home(
     supervisor = Supervisor(foreign, foreign / "logs", report)
     try:
         supervisor.start([web_service(free)])
+        assert answers(f"{free.address_here}/health")
+        assert (free.home / "cytoloop.db").exists()
     finally:
         supervisor.stop()
 
