@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 _NARROWEST_PX = 1.0
 #: Of prepared pixels in memory, by all processes of a training together.
 KEEP_BYTES = 1_000_000_000
-_LEAST_FREE = 0.1
+#: Of the disk that files of prepared pixels leave free: versions and checkpoints need room too.
+_LEAVE_BYTES = 2_000_000_000
 #: Rows that are enlarged at once: all of them would take several times an image's memory.
 _STRIP_PX = 512
 
@@ -78,8 +79,8 @@ class Examples:
         Of pixels, in memory.
     folder
         Where files may be; all who learn of the same images may share it.
-    least_free
-        Share of the folder's disk that stays free.
+    leave_bytes
+        Of the folder's disk that stay free.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Examples:
         scale: float,
         keep_bytes: int = KEEP_BYTES,
         folder: Path | None = None,
-        least_free: float = _LEAST_FREE,
+        leave_bytes: int = _LEAVE_BYTES,
     ) -> None:
         self._images = images
         self._groups = groups
@@ -98,7 +99,7 @@ class Examples:
         self._scale = scale
         self._room = keep_bytes
         self._folder = folder
-        self._least_free = least_free
+        self._leave_bytes = leave_bytes
         self._kept: dict[int, Example | _Filed] = {}
 
     def __len__(self) -> int:
@@ -135,8 +136,7 @@ class Examples:
 
     def _has_room(self, folder: Path, size: int) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
-        disk = shutil.disk_usage(folder)
-        return disk.free - size >= self._least_free * disk.total
+        return shutil.disk_usage(folder).free - size >= self._leave_bytes
 
     def _prepare(self, image: LabelledImage) -> Example:
         prepared = seen_at(prepare(image.read(), self._groups), self._scale)

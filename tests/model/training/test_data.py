@@ -65,7 +65,8 @@ def on_disk(examples_of, cell_images, tmp_path):
     images = cell_images(2)
 
     def make(**options):
-        return examples_of(images, **{"keep_bytes": 0, "folder": tmp_path, **options})
+        room = {"keep_bytes": 0, "folder": tmp_path, "leave_bytes": 0}
+        return examples_of(images, **{**room, **options})
 
     return make
 
@@ -100,7 +101,7 @@ def test_whoever_learns_of_the_same_images_shares_their_files(on_disk, tmp_path)
 
 def test_a_disk_that_is_nearly_full_is_not_filled(on_disk, tmp_path, caplog):
     caplog.set_level("WARNING")
-    examples = on_disk(least_free=1.0)
+    examples = on_disk(leave_bytes=10**18)
     np.testing.assert_array_equal(examples[0].pixels, examples[0].pixels)
     assert len(examples[1].pixels)
     assert not list(tmp_path.iterdir())
