@@ -5,15 +5,16 @@ not seen the set (`--start STARTERS/no_{set}`, by `benchmarks.starter`) or from 
 nothing`), on all images that may teach or on a few drawn ones, and judges it on the test side:
 mAP50 of the set's own classes, any class, and the error of its counts at the threshold that a run
 would choose. Of more than 20 images each sixth stops and chooses the threshold. What is to be
-chosen by it (`--steps`) is judged on teaching images that are set apart instead (`--apart`). A line
-of JSON each in OUT/lines.jsonl, and the version in OUT/versions; one that is there is not done
-again.
+chosen by it (`--steps`) is judged on teaching images that are set apart instead (`--apart`).
+`--preset fast` trains the other one that is offered. A line of JSON each in OUT/lines.jsonl, and
+the version in OUT/versions; one that is there is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from benchmarks.lines import lines_of
 from benchmarks.real_images import RealImages, real_images
 from benchmarks.sides import SETS
 from model.classical.detector import CLASSICAL_ID
-from model.config import DetectorConfig, TrainConfig
+from model.config import PRESETS
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
 from model.labels.examples import DatasetSnapshot, LabelledImage
@@ -43,7 +44,7 @@ LINES = "lines.jsonl"
 #: What a training begins with that begins with no weights.
 NOTHING = Path("nothing")
 #: What tells one training from another.
-KEY = ("set", "start", "teach", "draw", "apart", "steps")
+KEY = ("set", "start", "teach", "draw", "apart", "steps", "preset")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Plan:
         Teaching images that judge in place of the test side; 0: that does.
     steps
         0: as many as a run takes.
+    preset
+        What is built and how it is trained, as ``CYTOLOOP_PRESET`` says.
     """
 
     set: str
@@ -69,6 +72,7 @@ class Plan:
     draw: int
     apart: int
     steps: int
+    preset: str
 
     @property
     def key(self) -> list[object]:
@@ -76,7 +80,7 @@ class Plan:
             start = str(self.made or STARTER_ID)
         else:
             start = id_of(self.made)
-        return [self.set, start, self.teach, self.draw, self.apart, self.steps]
+        return [self.set, start, self.teach, self.draw, self.apart, self.steps, self.preset]
 
 
 def snapshot_of(data: RealImages, plan: Plan) -> DatasetSnapshot:
@@ -98,17 +102,18 @@ def _held_out(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
 def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
     """Train and judge once."""
     start = None if plan.made == NOTHING else _start(plan, registry)
-    began, cpu = time.perf_counter(), time.process_time()
+    began, cpu = time.perf_counter(), _cpu_s()
+    detector, training = PRESETS[plan.preset]
     with tempfile.TemporaryDirectory(prefix="cytoloop-accuracy-") as workdir:
         version = make_candidate(
             snapshot_of(real_images(plan.set), plan),
             registry,
             workdir=Path(workdir),
             champion=start,
-            recipe=(DetectorConfig(), TrainConfig(iterations=plan.steps)),
+            recipe=(detector, replace(training, iterations=plan.steps)),
             device=device,
         )
-    minutes, cpu_s = (time.perf_counter() - began) / 60, time.process_time() - cpu
+    minutes, cpu_s = (time.perf_counter() - began) / 60, _cpu_s() - cpu
     report = version.report
     assert report is not None
     return {
@@ -128,6 +133,12 @@ def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "notes": version.notes,
     }
+
+
+def _cpu_s() -> float:
+    """Return what this process and those that trained with it have used."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _start(plan: Plan, registry: Registry) -> ModelVersion:
@@ -157,6 +168,7 @@ def main() -> None:
     parser.add_argument("--start", help="starters/no_{set}: a starter without the set; nothing")
     parser.add_argument("--apart", type=int, default=0, help="teaching images that judge; 0: none")
     parser.add_argument("--steps", type=int, default=0, help="0: as many as a run takes")
+    parser.add_argument("--preset", default="default", choices=sorted(PRESETS))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -165,7 +177,9 @@ def main() -> None:
     for draw in range(options.draws):
         for name in options.sets:
             made = Path(options.start.format(set=name)) if options.start else None
-            plan = Plan(name, made, options.teach, draw, options.apart, options.steps)
+            plan = Plan(
+                name, made, options.teach, draw, options.apart, options.steps, options.preset
+            )
             if any([line[k] for k in KEY] == plan.key for line in lines_of(options.out / LINES)):
                 continue
             first = CLASSICAL_ID if made == NOTHING else STARTER_ID

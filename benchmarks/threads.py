@@ -2,7 +2,8 @@
 
 The default detector trains a few steps on generated fields in a process of its own, alone and while
 another keeps a core busy: with one thread, with threads that sleep at barriers at once, that soon
-sleep (`model.training.threads`), and that spin, OpenMP's own way.
+sleep (`model.training.threads`), and that spin, OpenMP's own way; and by two processes that share
+each batch and the threads, as in a training of some length (`model.training.parallel`).
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from pathlib import Path
 
 STEPS = 40
 LIMIT_S = 300
-WAYS = {
-    "one thread": {"OMP_NUM_THREADS": "1"},
-    "asleep at once": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
-    "soon asleep": {},
-    "spinning": {"OMP_WAIT_POLICY": "ACTIVE"},
+#: What the environment says, and how many processes train.
+WAYS: dict[str, tuple[dict[str, str], int]] = {
+    "one thread": ({"OMP_NUM_THREADS": "1"}, 1),
+    "asleep at once": ({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}, 1),
+    "soon asleep": ({}, 1),
+    "spinning": ({"OMP_WAIT_POLICY": "ACTIVE"}, 1),
+    "two processes": ({}, 2),
 }
 
 
 def main() -> None:
-    """Measure each way and print wall and CPU seconds a step."""
+    """Measure each way and print seconds a step."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print("alone")
     measure()
@@ -40,9 +43,9 @@ def main() -> None:
 
 
 def measure() -> None:
-    for name, variables in WAYS.items():
+    for name, (variables, processes) in WAYS.items():
         done = subprocess.run(
-            [sys.executable, "-c", "from benchmarks.threads import steps; steps()"],
+            [sys.executable, "-c", f"from benchmarks.threads import steps; steps({processes})"],
             env={**os.environ, **variables},
             capture_output=True,
             text=True,
@@ -52,8 +55,8 @@ def measure() -> None:
         print(f"  {name:<16}{done.stdout.strip()}", flush=True)
 
 
-def steps() -> None:
-    """Train a few steps and print what one took."""
+def steps(processes: int) -> None:
+    """Train a few steps and print what one took by the clock."""
     from model.training.threads import wait_quietly
 
     wait_quietly()  # before torch is loaded
@@ -77,16 +80,16 @@ def steps() -> None:
         snapshot = DatasetSnapshot(tuple(images), ("Nucleus",))
         detector = resolve(DetectorConfig(), snapshot)
         training = TrainConfig(iterations=STEPS)
-        times: list[tuple[int, float, float]] = []
+        times: list[tuple[int, float]] = []
 
         def on_progress(told: Progress) -> None:
-            times.append((told.iteration, time.perf_counter(), time.process_time()))
+            times.append((told.iteration, time.perf_counter()))
 
         groups, work = ContrastGroups.none(), folder / "training"
-        train(snapshot, groups, detector, training, None, work, "cpu", on_progress)
+        train(snapshot, groups, detector, training, None, work, "cpu", on_progress, processes)
     # What comes before the first that is told makes room for all.
-    steps, wall, used = (end - begin for begin, end in zip(times[0], times[-1], strict=True))
-    print(f"{wall / steps:6.3f} s a step, {used / steps:6.3f} s of CPU")
+    steps, wall = (end - begin for begin, end in zip(times[0], times[-1], strict=True))
+    print(f"{wall / steps:6.3f} s a step")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import torch
 from torchvision.models.detection import FasterRCNN
 
 from model.config import DetectorConfig, TrainConfig
+from model.errors import ProcessLost
 from model.keeping.version_folder import WEIGHTS
 from model.labels.examples import DatasetSnapshot
 from model.progress import OnProgress, ignore
@@ -88,7 +89,8 @@ def train(
     workdir
         A folder of this training alone; made when absent.
     processes
-        That share each batch; 0: one for each CUDA device, if the device is left open.
+        That share each batch; 0: as ``model.training.parallel.processes_for`` says. Where another
+        one ends by itself the training goes on alone, and a note says so.
 
     Raises
     ------
@@ -98,28 +100,33 @@ def train(
         When the loss became NaN or infinite before the first checkpoint.
     MemoryTooSmall
         When memory ran out with a single image in the network.
-    ProcessLost
-        When one of several processes ended by itself.
     """
     images, cells = len(snapshot.of_side("train")), len(snapshot.cells_to_learn)
     workdir.mkdir(parents=True, exist_ok=True)
     steps = training.iterations or iterations_for(images, cells, begun=start is not None)
     plan = replace(training, iterations=steps)
     task = _Task(snapshot, groups, detector, plan, start, workdir, device)
-    size = processes or processes_for(device, plan.batch)
+    size = processes or processes_for(device, plan.batch, plan.iterations)
     on = pick_device(device)
     with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
-        run = task.begin(Ranks(0, size), looks_for(snapshot, groups, detector, plan))
-        done = run.iteration == run.schedule.end
-        looking_at = run.looks.at if run.looks else None
-        with accompanied(1 if done else size, partial(task.help_with, looking_at)):
-            run.go_on(on_progress)
+        run = _carried_out(task, size, on_progress)
     began = "" if start else imagenet_note(detector.backbone, training.imagenet)
     return Trained(
         save_weights(run.module, workdir / WEIGHTS),
         Course(run.iteration, start is not None and plan.keep_stem),
         tuple(filter(None, (began, *run.notes))),
     )
+
+
+def _carried_out(task: _Task, size: int, on_progress: OnProgress) -> Training:
+    """Take all steps, alone from the last checkpoint on where another process ended by itself."""
+    try:
+        return task.carried_out(size, on_progress)
+    except ProcessLost as lost:
+        note = f"{lost}: the training went on alone, slower"
+        log.warning(note)
+    # Here the error is gone, and with it what its frames held.
+    return task.carried_out(1, on_progress, note)
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,18 @@ class _Task:
     start: Start | None
     workdir: Path
     device: str
+
+    def carried_out(self, size: int, on_progress: OnProgress, note: str = "") -> Training:
+        """Take all steps, by so many processes, from where the checkpoint is."""
+        run = self.begin(
+            Ranks(0, size), looks_for(self.snapshot, self.groups, self.detector, self.training)
+        )
+        run.notes = [*run.notes, *filter(None, [note])]
+        done = run.iteration == run.schedule.end
+        looking_at = run.looks.at if run.looks else None
+        with accompanied(1 if done else size, partial(self.help_with, looking_at)):
+            run.go_on(on_progress)
+        return run
 
     def begin(self, ranks: Ranks, looks: Looks | None) -> Training:
         """Build the training, as far as its checkpoint goes."""
