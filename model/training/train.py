@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: Folder of the images that memory has no room for.
 PREPARED = "prepared"
+#: A file that is there while several processes train.
+_TOGETHER = "together"
 #: Of the checkpoints; one of another format is not taken up.
 _FORMAT = 4
 
@@ -89,7 +93,8 @@ def train(
     workdir
         A folder of this training alone; made when absent.
     processes
-        That share each batch; 0: as ``model.training.parallel.processes_for`` says. Where another
+        That share each batch; 0: as ``model.training.parallel.processes_for`` says, on a CPU one
+        where several were killed: together they may have needed too much memory. Where another
         one ends by itself the training goes on alone, and a note says so.
 
     Raises
@@ -106,10 +111,11 @@ def train(
     steps = training.iterations or iterations_for(images, cells, begun=start is not None)
     plan = replace(training, iterations=steps)
     task = _Task(snapshot, groups, detector, plan, start, workdir, device)
-    size = processes or processes_for(device, plan.batch, plan.iterations)
     on = pick_device(device)
+    killed = on.type == "cpu" and (workdir / _TOGETHER).exists()
+    fit = 1 if killed else processes_for(device, plan.batch, plan.iterations)
     with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
-        run = _carried_out(task, size, on_progress)
+        run = _carried_out(task, processes or fit, on_progress)
     began = "" if start else imagenet_note(detector.backbone, training.imagenet)
     return Trained(
         save_weights(run.module, workdir / WEIGHTS),
@@ -127,6 +133,18 @@ def _carried_out(task: _Task, size: int, on_progress: OnProgress) -> Training:
         log.warning(note)
     # Here the error is gone, and with it what its frames held.
     return task.carried_out(1, on_progress, note)
+
+
+@contextmanager
+def _marked(file: Path, together: bool) -> Iterator[None]:
+    """Leave a file behind only where this process is killed while several train."""
+    file.unlink(missing_ok=True)
+    if together:
+        file.touch()
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -149,7 +167,8 @@ class _Task:
         run.notes = [*run.notes, *filter(None, [note])]
         done = run.iteration == run.schedule.end
         looking_at = run.looks.at if run.looks else None
-        with accompanied(1 if done else size, partial(self.help_with, looking_at)):
+        others = accompanied(1 if done else size, partial(self.help_with, looking_at))
+        with _marked(self.workdir / _TOGETHER, size > 1), others:
             run.go_on(on_progress)
         return run
 

@@ -1,4 +1,5 @@
 import multiprocessing
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -130,3 +131,26 @@ def test_a_training_whose_other_process_is_killed_goes_on_alone_and_says_so(
     assert note.endswith("went on alone, slower")
     one, two = load_file(trained.weights), load_file(by_two[0])
     assert all(torch.allclose(one[name], two[name], rtol=1e-5, atol=1e-6) for name in one)
+
+
+@pytest.mark.integration
+def test_a_training_that_was_killed_while_two_trained_goes_on_alone(
+    snapshot, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("model.training.train.processes_for", lambda *told: 2)
+    files, others = [], []
+
+    def look(progress):
+        files.append({file.name for file in tmp_path.iterdir()})
+        others.append(len(multiprocessing.active_children()))
+
+    def train_by(seed):
+        train(snapshot, NONE, DETECTOR, replace(PLAN, seed=seed), None, tmp_path, "cpu", look)
+
+    train_by(seed=0)
+    left_by_a_kill = files[-1] - {file.name for file in tmp_path.iterdir()}
+    for name in left_by_a_kill:
+        (tmp_path / name).touch()
+    train_by(seed=1)
+    train_by(seed=2)
+    assert others == [1, 0, 1]
