@@ -44,7 +44,7 @@ LINES = "lines.jsonl"
 #: What a training begins with that begins with no weights.
 NOTHING = Path("nothing")
 #: What tells one training from another.
-KEY = ("set", "start", "teach", "draw", "apart", "steps", "preset")
+KEY = ("set", "start", "teach", "draw", "apart", "steps", "preset", "threads")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Plan:
         0: as many as a run takes.
     preset
         What is built and how it is trained, as ``CYTOLOOP_PRESET`` says.
+    threads
+        Of two and more, two processes train.
     """
 
     set: str
@@ -73,6 +75,7 @@ class Plan:
     apart: int
     steps: int
     preset: str
+    threads: int
 
     @property
     def key(self) -> list[object]:
@@ -80,7 +83,8 @@ class Plan:
             start = str(self.made or STARTER_ID)
         else:
             start = id_of(self.made)
-        return [self.set, start, self.teach, self.draw, self.apart, self.steps, self.preset]
+        drawn = self.teach, self.draw, self.apart, self.steps
+        return [self.set, start, *drawn, self.preset, self.threads]
 
 
 def snapshot_of(data: RealImages, plan: Plan) -> DatasetSnapshot:
@@ -130,7 +134,7 @@ def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
         "minutes": minutes,
         "cpu_s": cpu_s,
         "device": device,
-        "threads": torch.get_num_threads(),
+        "parent": version.parent,
         "notes": version.notes,
     }
 
@@ -149,7 +153,7 @@ def shown(lines: Sequence[dict[str, Any]]) -> str:
     figures = "map50", "any_class", "any_class_ap75", "count_error", "count_bias", "count_median"
     rows = [
         [
-            *(str(line[k]) for k in KEY),
+            *(str(line.get(k, "")) for k in KEY),
             *(f"{line[f]:.3f}" if f in line else "" for f in figures),
             f"{line['minutes']:.1f}",
         ]
@@ -172,15 +176,18 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
+    if options.apart and not options.start:
+        parser.error("--apart judges by teaching images: --start with what has not seen them")
     torch.set_num_threads(options.threads)
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)  # onnxruntime's, which judges
     options.out.mkdir(parents=True, exist_ok=True)
     for draw in range(options.draws):
         for name in options.sets:
             made = Path(options.start.format(set=name)) if options.start else None
-            plan = Plan(
-                name, made, options.teach, draw, options.apart, options.steps, options.preset
-            )
-            if any([line[k] for k in KEY] == plan.key for line in lines_of(options.out / LINES)):
+            drawn = options.teach, draw, options.apart, options.steps
+            plan = Plan(name, made, *drawn, options.preset, options.threads)
+            lines = lines_of(options.out / LINES)
+            if any([line.get(k) for k in KEY] == plan.key for line in lines):
                 continue
             first = CLASSICAL_ID if made == NOTHING else STARTER_ID
             registry = Registry(options.out / "versions" / name, first)

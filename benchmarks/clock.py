@@ -105,13 +105,15 @@ class Pupil:
         Parameters
         ----------
         start
-            A starter's weights; all layers learn where there are none.
+            A starter's weights; all layers learn where there are none, and where the
+            configuration does not keep the first.
         """
         workdir.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.config.seed)
         module = build(self.detector, self.snapshot.classes, self.config, self.config.imagenet)
         if start:
             start_from(module, Start(start, (CELL,)), self.snapshot.classes)
+        if start and self.config.keep_stem:
             keep_stem(self.detector.backbone, module.backbone)
         images = self.snapshot.of_side("train")
         examples = Examples(images, self.groups, self.snapshot.classes, self.detector.scale)

@@ -107,6 +107,7 @@ def measure(
         graph = Path(folder) / "model.onnx"
         export(eager, graph, [])
         exported = OnnxDetector(graph, eager.config, eager.classes, threads=1)
+        eager = eager.folded()
     for scale in dict.fromkeys((eager.config.scale, 1.0)):
         images = [rescaled(prepare(image.read(), NONE), scale) for image in judge]
         high, wide = images[0].pixels.shape

@@ -12,9 +12,9 @@ an image, `time.process_time`, one thread, exported with the shipped caps, on th
 at their working scale, and on 1280×1024 laid with them at scale 1; beside, image by image in the
 same process, torchvision's fasterrcnn_resnet50_fpn in eager mode (unresized, and at its defaults,
 which resize) and the thesis' VGG-16 (see `references`). The lesser of two.
-`step`: CPU seconds of a fine-tuning step on a BCCD image, 640×480, one thread, with the first
-layers kept, as where few images teach, and with all layers learning, against torchvision's, all of
-which learns.
+`step`: CPU seconds of a fine-tuning step on a BCCD image, 640×480 as it is, one thread; of the
+default from the starter, with the first layers kept, as where few images teach, and with all layers
+learning, and of other backbones from nothing; against torchvision's, all of which learns.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ import torch
 from benchmarks.backbones import trials
 from benchmarks.backbones.references import UNRESIZED
 from benchmarks.backbones.table import table
+from benchmarks.beginning import newest_trained
 from benchmarks.lines import lines_of
 from benchmarks.sides import SETS
-from model.config import Backbone
+from model.config import Backbone, DetectorConfig
+from model.keeping.registry import Registry
 from model.rcnn.anchors import MAPS
 
 OURS = [name for name in MAPS if name != "vgg16"]
@@ -52,7 +54,7 @@ Trial = tuple[Key, Callable[[], dict[str, Any]]]
 def steps(options: argparse.Namespace) -> Iterator[Trial]:
     yield {"kind": "step", "backbone": UNRESIZED, "learns": ALL}, trials.step_seconds_of_theirs
     for backbone in options.backbones:
-        for learns in (MOST, ALL):
+        for learns in (MOST, ALL) if backbone == DetectorConfig().backbone else (ALL,):
             told = {"kind": "step", "backbone": backbone, "learns": learns}
             yield told, partial(step, backbone, learns)
 
@@ -68,9 +70,9 @@ def learnings(options: argparse.Namespace) -> Iterator[Trial]:
         for data in options.sets:
             for backbone in options.backbones:
                 told = {"data": data, "backbone": backbone, "seed": seed}
-                told |= {"minutes": options.minutes, "teach": options.teach}
+                told |= {name: getattr(options, name) for name in ("minutes", "teach", "threads")}
                 folder = options.out / trials.folder_of(told)
-                carry_out = partial(trials.learn, **told, threads=options.threads, folder=folder)
+                carry_out = partial(trials.learn, **told, folder=folder)
                 yield {"kind": "learn", **told}, carry_out
 
 
@@ -81,17 +83,18 @@ def speeds(options: argparse.Namespace) -> Iterator[Trial]:
         learned = [line for key in wanted if (line := found(key, lines_of(options.out / LINES)))]
         for view in ("working", "large"):
             told = {"data": data, "view": view}
-            measured = {"backbones": [line["backbone"] for line in learned]}
+            measured: Key = {"backbones": [line["backbone"] for line in learned]}
             measured |= {name: getattr(options, name) for name in ("minutes", "teach", "judge")}
-            if options.trained:
-                measured["trained"] = options.trained
+            trained = Path(options.trained.format(set=data)) if options.trained else None
+            if trained:
+                measured["trained"] = newest_trained(Registry(trained)).id
             carry_out = partial(
                 trials.image_seconds,
                 **told,
                 learned=learned,
                 judge=options.judge,
                 folder=options.out,
-                trained=Path(options.trained.format(set=data)) if options.trained else None,
+                trained=trained,
             )
             yield {"kind": "speed", **told, **measured}, carry_out
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from benchmarks.clock import Clock, Pupil
 from benchmarks.engines import seconds
 from benchmarks.real_images import RealImages, real_images, spread
 from model.boxes import CELL
-from model.config import CONTRASTS, Backbone, DetectorConfig, TrainConfig
+from model.config import CONTRASTS, PRESETS, Backbone, DetectorConfig, TrainConfig
 from model.errors import ExportFailed
 from model.judging.counting import counting_threshold
 from model.judging.evaluation import evaluate, find_in
@@ -35,6 +35,7 @@ from model.rcnn.detector import load_detector
 from model.rcnn.engine import OnnxDetector
 from model.rcnn.export import export
 from model.rcnn.weights import save_weights
+from model.training.augment import Variation
 from model.training.data import Examples
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
@@ -67,7 +68,7 @@ def learn(
     parts = max(1, len(rest) // INNER_SHARE)
     inner, train = rest[:parts], tuple(replace(i, side="train") for i in rest[parts:])
     snapshot = DatasetSnapshot(train, real.classes)
-    detector = resolve(DetectorConfig(backbone).looking_once, snapshot)
+    detector = resolve(replace(PRESETS["fast"][0], backbone=backbone), snapshot)
     pupil = Pupil.of(detector, TrainConfig(seed=seed), snapshot)
     now = time.perf_counter if torch.cuda.is_available() else time.process_time
     clock = Clock(pupil.training(folder, "auto", f"{minutes}"), minutes * MINUTE_S, now=now)
@@ -185,7 +186,7 @@ def working_scale(real: RealImages) -> float:
 
 def folder_of(trial: dict[str, Any]) -> str:
     """Return the name of a training's folder."""
-    budget = f"{trial['minutes']:g}min-{trial['teach']}"
+    budget = f"{trial['minutes']:g}min-{trial['teach']}-{trial['threads']}"
     return f"{trial['data']}-{trial['backbone']}-{trial['seed']}-{budget}"
 
 
@@ -246,7 +247,11 @@ def _step_of_ours(
     snapshot = DatasetSnapshot(tuple(replace(i, side="train") for i in images), classes)
     detector = resolve(DetectorConfig(backbone, scale=1.0), snapshot)
     config = TrainConfig(
-        iterations=STEPS + 1, batch=1, crop_px=0, contrast=CONTRASTS["none"], keep_stem=keep_stem
+        iterations=STEPS + 1,
+        batch=1,
+        contrast=CONTRASTS["none"],
+        keep_stem=keep_stem,
+        **asdict(Variation(crop_px=0)),  # the image as it is
     )
     start = FOLDER / WEIGHTS if backbone == DetectorConfig().backbone else None
     run = Pupil.of(detector, config, snapshot).training(folder, "cpu", "step", start)

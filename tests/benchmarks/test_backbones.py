@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,16 @@ from benchmarks.backbones.__main__ import ALL, LINES, MOST, found, learnings, sp
 from benchmarks.backbones.references import REFERENCES, Torchvision, settle, torchvision_resnet50
 from benchmarks.backbones.table import table
 from benchmarks.backbones.trials import mosaic
+from benchmarks.clock import Pupil
 from benchmarks.lines import lines_of
+from model.config import DetectorConfig, TrainConfig
+from model.keeping.starter import FOLDER
+from model.keeping.version_folder import WEIGHTS
+from model.labels.examples import DatasetSnapshot
+from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared
+
+NONE = ContrastGroups.none()
 
 
 def prepared(shape: tuple[int, int], level: float = 0.5) -> Prepared:
@@ -23,7 +32,7 @@ def prepared(shape: tuple[int, int], level: float = 0.5) -> Prepared:
 def learned(backbone: str, seed: int, ap50: float) -> dict[str, object]:
     told = {"kind": "learn", "data": "bccd", "backbone": backbone, "seed": seed}
     measured = {"ap50": ap50, "any_class": 0.7, "count_error": 0.05, "weights_bytes": 7_200_000}
-    return told | measured | {"minutes": 10.0, "teach": 0, "steps": 300}
+    return told | measured | {"minutes": 10.0, "teach": 0, "threads": 1, "steps": 300}
 
 
 @pytest.fixture
@@ -65,12 +74,13 @@ def test_what_is_done_with_these_very_settings_is_not_done_again(
     (options.out / LINES).write_text(json.dumps(line) + "\n")
     done = [bool(found(key, lines_of(options.out / LINES))) for key, _ in learnings(options)]
     assert done == [True] + [False] * 7
-    options.minutes = 5.0
-    assert not any(found(key, lines_of(options.out / LINES)) for key, _ in learnings(options))
+    for name, other in (("minutes", 5.0), ("threads", 2)):
+        changed = argparse.Namespace(**{**vars(options), name: other})
+        assert not any(found(key, lines_of(options.out / LINES)) for key, _ in learnings(changed))
 
 
 def test_speed_is_measured_of_the_starter_and_of_all_that_was_learned_together(
-    options: argparse.Namespace,
+    options: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [key["backbones"] for key, _ in speeds(options)] == [[]] * 4
     lines = [learned("small", 0, 0.8), learned("large", 0, 0.8), learned("large", 1, 0.8)]
@@ -78,12 +88,30 @@ def test_speed_is_measured_of_the_starter_and_of_all_that_was_learned_together(
     keys = [key for key, _ in speeds(options)]
     assert [key["view"] for key in keys] == ["working", "large"] * 2
     assert keys[0]["backbones"] == ["small", "large"]
-    assert [(key["backbone"], key["learns"]) for key, _ in steps(options)] == [
-        (REFERENCES[0], ALL), ("small", MOST), ("small", ALL), ("large", MOST), ("large", ALL)
-    ]  # fmt: skip
     assert "trained" not in keys[0]  # so that lines of before are found
     options.trained = "versions/{set}"
-    assert [key["trained"] for key, _ in speeds(options)] == ["versions/{set}"] * 4
+    newest = SimpleNamespace(id="trained-2")
+    monkeypatch.setattr("benchmarks.backbones.__main__.newest_trained", lambda registry: newest)
+    assert [key["trained"] for key, _ in speeds(options)] == ["trained-2"] * 4
+
+
+def test_a_step_is_measured_with_the_first_layers_kept_where_there_is_a_starter(
+    options: argparse.Namespace,
+) -> None:
+    default = DetectorConfig().backbone
+    options.backbones = [default, "large"]
+    assert [(key["backbone"], key["learns"]) for key, _ in steps(options)] == [
+        (REFERENCES[0], ALL), (default, MOST), (default, ALL), ("large", ALL)
+    ]  # fmt: skip
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kept", [True, False])
+def test_layers_that_are_kept_do_not_learn(kept: bool, tmp_path: Path) -> None:
+    config = DetectorConfig(scale=1.0, anchor_sizes=(16.0, 32.0, 64.0, 128.0))
+    pupil = Pupil(config, TrainConfig(keep_stem=kept), DatasetSnapshot((), ("N",)), NONE)
+    module = pupil.training(tmp_path, "cpu", "it", FOLDER / WEIGHTS).module
+    assert all(p.requires_grad for p in module.parameters()) != kept
 
 
 def test_a_mosaic_is_laid_with_images_of_any_size_side_by_side() -> None:
