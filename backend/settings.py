@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import BadSetting
 from model.config import CONTRASTS, PRESETS, DetectorConfig, TrainConfig
-from model.keeping.starter import STARTER_ID, is_starter
+from model.keeping.starter import STARTER_ID, StarterId, is_starter
 
 if TYPE_CHECKING:
     from model.keeping.registry import Registry
@@ -72,8 +72,8 @@ class Settings(BaseSettings):
         Class of the boxes of a version that does not know the project's classes.
     first_version
         The version that serves a project before its first training, and that this begins with:
-        ``starter-6``, whichever starter an older setting names, or ``classical-1``, which begins
-        from nothing.
+        ``starter-`` and a number, which means the shipped one whatever the number, or
+        ``classical-1``, which begins from nothing.
     preset, iterations, device
         What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of
         images), ``auto``, ``cpu`` or ``cuda``.
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     milestones: Annotated[tuple[int, ...], NoDecode] = (3, 5, 10, 20, 40, 80)
     milestone_step: int = Field(default=50, ge=0)
     default_class: str = ""
-    first_version: Literal["starter-6", "classical-1"] = STARTER_ID
+    first_version: Literal[StarterId, "classical-1"] = STARTER_ID
     preset: str = "default"
     iterations: int = Field(default=0, ge=0)
     contrast: str = ""

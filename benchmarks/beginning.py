@@ -38,8 +38,9 @@ def keep_starter(made: Path, registry: Registry) -> ModelVersion:
     Parameters
     ----------
     made
-        Its folder. Its boxes count from the shipped starter's threshold, which no set chose for
-        itself.
+        Its folder. Its boxes count from the shipped starter's threshold: the mean of three, each
+        chosen on the teaching side of one set (``benchmarks.starter.shipping``), so that a third of
+        it is this set's own choice.
     """
     kept, own_id = {version.id: version for version in registry.list()}, id_of(made)
     if own_id in kept:

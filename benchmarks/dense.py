@@ -129,7 +129,7 @@ def shipped(
     taught: Sequence[LabelledImage], choose: Sequence[LabelledImage], folder: Path
 ) -> Iterator[LoadedVersion]:
     """Yield the starter, and what a run makes of the images: trained, refined, exported."""
-    registry = Registry(folder / "registry")
+    registry = Registry(folder / "registry", STARTER_ID)
     yield registry.load(STARTER_ID, "cpu")
     inner = [replace(image, side="inner") for image in choose]
     snapshot = DatasetSnapshot((*taught, *inner), (CELL,))

@@ -29,6 +29,7 @@ from benchmarks.real_images import link_folder
 from benchmarks.sides import SETS, data_folder
 from model.classical.detector import CLASSICAL_ID
 from model.keeping.registry import Registry
+from model.labels.examples import LabelledImage
 
 
 @dataclass(frozen=True)
@@ -90,18 +91,22 @@ def over_http(name: str, out: Path, number: int) -> None:
     beside.mkdir(parents=True, exist_ok=True)
     config = beside / "label_config.xml"
     config.write_text(label_config_of(found.classes), "utf-8")
-    images = beside / "images"
-    if not images.exists():
-        link_folder(tuple(in_drawn_order(found.images)[: number or None]), images)
+    images = link_missing(in_drawn_order(found.images)[: number or None], beside / "images")
     own = {"CYTOLOOP_LABEL_CONFIG": str(config.resolve()), "CYTOLOOP_WATCH_SHARE": "0"}
     loop = Loop(beside / "home", FROM_NOTHING | own)
     loop.home.mkdir(exist_ok=True)
-    loop.up("--images", str(images))
     try:
+        loop.up("--images", str(images))
         words = ("--images-played", str(number), "--out", str(out), "--live", "1")
         print(loop.run("replay", *truth_of(name), *words))
     finally:
         loop.stop()
+
+
+def link_missing(images: Sequence[LabelledImage], folder: Path) -> Path:
+    """Link the images that a folder has not yet: more may be asked for than were before."""
+    missing = [image for image in images if not (folder / image.path.name).is_symlink()]
+    return link_folder(tuple(missing), folder)
 
 
 def truth_of(name: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ One process plays one set in one order (`--sets bccd --orders random --seeds 0`)
 side by side with the same `--out`; run again it goes on. `--table` compares every order with the
 random one, paired by seed. `--start starters/no_{set}` begins with a starter that has not seen a
 set (`benchmarks.starter --only`); else the classical detector does, and trainings from nothing.
+With other settings it neither goes on nor takes what is done for done: choose another `--out`.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
+from backend.errors import BadRequest
 from backend.logs import configure_logging
-from backend.replay.ledger import Ledger, effort_of_rows, seconds_a_cell
+from backend.replay.ledger import TABLE, Ledger, effort_of_rows, seconds_a_cell
 from backend.replay.paper import PaperDesk, PaperServices, lay_out, paper_loop, start_from
-from backend.replay.playing import play
+from backend.replay.playing import Play, play
 from backend.serving.slot import Served
 from backend.settings import Settings
 from backend.store.projects import Project
-from benchmarks.beginning import keep_starter
+from benchmarks.beginning import id_of, keep_starter
 from benchmarks.real_images import RealImages, real_images, spread
 from benchmarks.sides import SETS
 from model.classical.detector import CLASSICAL_ID
@@ -104,23 +106,23 @@ def carry_out(name: str, order: str, seed: int, arguments: argparse.Namespace) -
     """Play one set in one order, and keep its figures as JSON."""
     out = arguments.out / f"{name}-{order}-{seed}"
     figures = out / "figures.json"
-    if figures.exists():
-        return
-    data = real_images(name)
-    images = drawn(data, seed, arguments.images)
-    ledger = Ledger(out / "effort.csv")
     settings = Settings(
         home=out / "home",
         first_version=CLASSICAL_ID,
         device="cpu",
         iterations=arguments.iterations,
     )
+    start = Path(arguments.start.format(set=name)) if arguments.start else None
+    ledger = begun(out, settings, start, arguments)
+    if figures.exists():
+        return
+    data = real_images(name)
+    images = drawn(data, seed, arguments.images)
     with paper_loop(settings) as services:
         project = lay_out(services, images, data.classes, name)
-        if arguments.start:
+        if start:
             kept_in = Registry(out / "starter")
-            start = keep_starter(Path(arguments.start.format(set=name)), kept_in)
-            start_from(services, project, start.id, kept_in)
+            start_from(services, project, keep_starter(start, kept_in).id, kept_in)
         desk = PaperDesk(services, project)
         ordered = in_order(desk, images, ORDERS[order], ledger)
         for row in play(desk, islice(ordered, arguments.corrected), ledger):
@@ -139,6 +141,27 @@ def carry_out(name: str, order: str, seed: int, arguments: argparse.Namespace) -
         "judged": judged,
     }
     figures.write_text(json.dumps(made), "utf-8")
+
+
+def begun(
+    out: Path, settings: Settings, start: Path | None, arguments: argparse.Namespace
+) -> Ledger:
+    """Return the rows of a play; end where they were begun otherwise than is asked for now."""
+    out.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(out / TABLE)
+    how = Play().chosen(
+        PaperDesk.form,
+        settings,
+        start=id_of(start) if start else CLASSICAL_ID,
+        images=arguments.images,
+        corrected=arguments.corrected or "all",
+        judge=arguments.judge,
+    )
+    try:
+        ledger.keep_to(how)
+    except BadRequest as error:
+        raise SystemExit(str(error)) from error
+    return ledger
 
 
 def drawn(data: RealImages, seed: int, number: int) -> list[LabelledImage]:

@@ -8,7 +8,8 @@ threshold that turns out best, by the truth of those images, of 30 and those tha
 
 `--start starters/no_{set}` begins with a starter that has not seen a set (`benchmarks.starter
 --only`) and plays all images. Without it the shipped one begins, and only the images that it has
-not learned from are played: its test sides. Run again with the same `--out`, it goes on.
+not learned from are played: its test sides. Run again with the same `--out`, it goes on; what began
+with another starter, or by another recipe, is trained and found anew.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from benchmarks.beginning import keep_starter
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
 from model.boxes import Box, Detections
+from model.config import PRESETS
 from model.judging.calibration import calibrate
-from model.judging.counting import AS_GOOD, counting_threshold, pairs_of
+from model.judging.counting import counting_threshold, pairs_of
 from model.judging.pairing import Pairs
 from model.judging.policy import Policy, saves_time_from
 from model.keeping.registry import Registry
@@ -93,11 +95,20 @@ def find(name: str, seed: int, arguments: argparse.Namespace) -> None:
         snapshot = DatasetSnapshot(with_sides(images[:number]), classes)
         champion = learned(registry, snapshot, champion, out / "training")
         path = out / f"{number}.json"
-        if not path.exists():
+        if not is_of(path, champion):
+            for later in (out / f"{after}.json" for after in MILESTONES if after >= number):
+                later.unlink(missing_ok=True)  # of a version that went on from another
             coming = images[number : number + COMING]
             found = found_in(registry.load(champion.id, "cpu"), snapshot, coming)
             path.write_text(json.dumps({"version": champion.to_json(), "found": found}), "utf-8")
         print(name, seed, number, champion.id, flush=True)
+
+
+def is_of(path: Path, version: ModelVersion) -> bool:
+    """Say whether a file holds what this very version finds."""
+    if not path.exists():
+        return False
+    return bool(json.loads(path.read_text("utf-8"))["version"]["id"] == version.id)
 
 
 def drawn(
@@ -122,18 +133,23 @@ def with_sides(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
 def learned(
     registry: Registry, snapshot: DatasetSnapshot, champion: ModelVersion, workdir: Path
 ) -> ModelVersion:
-    made = [version for version in registry.list() if version.snapshot == snapshot.sha256]
-    return (
-        made[-1]
-        if made
-        else make_candidate(
-            snapshot,
-            registry,
-            workdir=workdir / snapshot.sha256[:12],
-            champion=champion,
-            device="cpu",
-            with_report=False,
-        )
+    """Return what today's default recipe makes of a snapshot and a champion; train it at need."""
+    made = [
+        version
+        for version in registry.list()
+        if version.snapshot == snapshot.sha256
+        and version.parent == champion.id
+        and version.is_by(*PRESETS["default"])
+    ]
+    if made:
+        return made[-1]
+    return make_candidate(
+        snapshot,
+        registry,
+        workdir=workdir / snapshot.sha256[:12],
+        champion=champion,
+        device="cpu",
+        with_report=False,
     )
 
 
@@ -197,18 +213,23 @@ class Work:
 def play(kept: dict[str, Any]) -> dict[str, Work]:
     """Return what each way of showing boxes takes in the coming images."""
     parts = {part: [_seen(each) for each in seen] for part, seen in kept["found"].items()}
-    policies = policies_of(parts)
+    policies = policies_of(parts, ModelVersion.from_json(kept["version"]).threshold)
     return {name: work_of(policy, parts["coming"]) for name, policy in policies.items()}
 
 
-def policies_of(parts: dict[str, list[Seen]]) -> dict[str, Policy]:
-    """Return each way of showing a version's boxes."""
+def policies_of(parts: dict[str, list[Seen]], counted: float) -> dict[str, Policy]:
+    """Return each way of showing a version's boxes.
+
+    Parameters
+    ----------
+    counted
+        The version's own threshold, which its training chose.
+    """
     inner = parts["inner"]
     known = inner or parts["train"]
-    counted = threshold_of(known)
     right_s = _seconds_of_right(Policy(counted), known)
     least = saves_time_from(COSTS.add_s, COSTS.delete_s, right_s)
-    best_f1 = Policy(threshold_of(known, as_good=0.0))
+    best_f1 = Policy(best_f1_threshold(known))
     plain = {HALF: Policy(0.5), BEST_F1: best_f1, COUNTED: Policy(counted)}
     ways = plain | {
         "as scored": Policy(counted, least),
@@ -231,10 +252,10 @@ def fitted(counted: float, least: float, seen: Sequence[Seen]) -> Policy:
     return Policy(counted, least, calibration)
 
 
-def threshold_of(seen: Sequence[Seen], as_good: float = AS_GOOD) -> float:
-    """Return the threshold that a training chooses; with 0 for ``as_good`` that of the best F1."""
+def best_f1_threshold(seen: Sequence[Seen]) -> float:
+    """Return the threshold of the best F1, however far off the count is."""
     found, images = [one.found for one in seen], [one.image for one in seen]
-    return counting_threshold(found, images, as_good)
+    return counting_threshold(found, images, as_good=0.0)
 
 
 def best_afterwards(coming: Sequence[Seen], others: Sequence[Policy]) -> Policy:

@@ -6,11 +6,16 @@ set as `benchmarks.starter.judging` does, `--trained 'OUT/versions/{set}'` the v
 the classical detector's opinion. Printed: AP50 and AP75 of any class, count error at the threshold
 that a starter's way of looking chose on the set's teaching side, or at the trained version's own,
 and CPU seconds an image. Of several trained versions the newest is judged.
+
+The set's test side judges. With `--teaching` images of its teaching side do: of these none that a
+version has learned from or was chosen by, and none that chooses a threshold. Where there are too
+few for both, half of them choose and half judge.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,14 +26,16 @@ import torch
 
 from backend.columns import aligned
 from benchmarks.beginning import keep_starter, newest_trained
-from benchmarks.real_images import real_images, spread
+from benchmarks.real_images import RealImages, real_images, spread
 from benchmarks.sides import SETS
 from model.config import DetectorConfig
 from model.judging.counting import counting_threshold
 from model.judging.evaluation import evaluate, find_in
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
+from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
+from model.versions import ModelVersion
 
 COLUMNS = ("set", "version", "looks", "AP50", "AP75", "count error", "CPU s")
 
@@ -57,14 +64,42 @@ SECONDED = (
 )
 
 
+def choosing_and_judging(
+    version: ModelVersion, data: RealImages, number: int, teaching: bool
+) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
+    """Return the images that choose a starter's threshold, and those that judge a version.
+
+    No image is among both, and a version has seen none of them. A trained version has a threshold
+    of its own: nothing chooses for it.
+
+    Parameters
+    ----------
+    number
+        Of each, where there are so many.
+    teaching
+        Whether images of the teaching side judge.
+    """
+    seen, chooses = set(version.lineage), version.kind == "starter"
+    new = tuple(image for image in data.rest if image.sha256 not in seen)
+    if not teaching:
+        return spread(new, number) if chooses else (), spread(data.test, number)
+    if not chooses:
+        return (), spread(new, number)
+    both = spread(new, 2 * number)
+    return both[: len(both) // 2], both[len(both) // 2 :]
+
+
 def rows_of(
     name: str, loaded: LoadedVersion, ways: Sequence[Way], options: argparse.Namespace
 ) -> Iterator[tuple[str, ...]]:
     """Judge a version by each way of looking."""
     data = real_images(name)
-    test = spread(data.rest if options.teaching else data.test, options.judge)
-    # What a version has learned from tells no threshold: it keeps its own.
-    unseen = spread(data.rest, options.judge) if loaded.version.kind == "starter" else ()
+    unseen, test = choosing_and_judging(loaded.version, data, options.judge, options.teaching)
+    if not test:
+        raise SystemExit(
+            f"{loaded.version.id} has seen all teaching images of {name}: leave out --teaching, or"
+            " judge one that was trained with some --apart (benchmarks.accuracy)"
+        )
     for way in ways:
         looking = way.of(loaded)
         least = counting_threshold(find_in(looking, unseen)[0], unseen) if unseen else None
@@ -100,9 +135,10 @@ def main() -> None:
     parser.add_argument("--trained", help="registries with a trained version: OUT/versions/{set}")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--judge", type=int, default=24, help="images of each set")
-    parser.add_argument("--teaching", action="store_true", help="judge by teaching images")
+    parser.add_argument("--teaching", action="store_true", help="judge by unseen teaching images")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # onnxruntime's, for each version that is loaded
     rows = []
     for kept, judge in ((options.starters, starters), (options.trained, trained)):
         for row in judge(kept, options) if kept else ():

@@ -113,7 +113,8 @@ def _learn(
     detector = resolve(budget.detector, snapshot)
     start = Start(budget.start, (CELL,)) if budget.start else None
     with tempfile.TemporaryDirectory() as folder:
-        done = train(snapshot, groups, detector, training, start, Path(folder), "cpu")
+        # Alone: a second process would not know of what ``as_treated`` changes in this one.
+        done = train(snapshot, groups, detector, training, start, Path(folder), "cpu", processes=1)
         learned = load_detector(done.weights, detector, (CELL,), "cpu")
         quick = export(learned, Path(folder, EXPORTED), [])
     return LoadedVersion(ModelVersion("trial", "trained", (CELL,), 0.0, detector), groups, quick)

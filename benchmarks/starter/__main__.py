@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -120,9 +121,18 @@ def main() -> None:
             ship(weights, figures, training, options.parent)
         else:
             print(
-                f"{weights} is not shipped: give STARTER_ID in model/keeping/starter.py its next"
-                " number, then `python -m benchmarks.starter.shipping` ships it"
+                f"{weights} is not shipped: give StarterId in model/keeping/starter.py its next"
+                f" number, then this ships it:\n{how_to_ship(options)}"
             )
+
+
+def how_to_ship(options: argparse.Namespace) -> str:
+    """Return the command that ships what was trained, with the figures of those without a set."""
+    all_here = set(SETS) <= set(options.only)
+    without = options.out if all_here else Path("FOLDER_OF_THOSE_WITHOUT_A_SET")
+    words = [str(options.out / WHOLE), "--without", str(without / "no_{set}")]
+    words += ["--parent", options.parent] if options.parent else []
+    return shlex.join(["python", "-m", "benchmarks.starter.shipping", *words])
 
 
 def options_of() -> argparse.Namespace:

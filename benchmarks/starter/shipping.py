@@ -47,7 +47,7 @@ def require_free_id() -> None:
     """End here when a starter of this id is shipped: projects know it by that name."""
     if is_shipped():
         raise SystemExit(
-            f"{STARTER_ID} is shipped already: give STARTER_ID in model/keeping/starter.py its next"
+            f"{STARTER_ID} is shipped already: give StarterId in model/keeping/starter.py its next"
             " number, then run this again"
         )
 
@@ -144,6 +144,8 @@ def main() -> None:
     parser.add_argument("--judge", type=int, default=24, help="test images of each set")
     options = parser.parse_args()
     if not options.folder:
+        if not is_shipped():
+            parser.error(f"no {STARTER_ID} is shipped yet: name the folder of its training")
         write(replace(read_version(FOLDER), detector=DETECTOR), FOLDER / WEIGHTS)
         return
     if not options.without:

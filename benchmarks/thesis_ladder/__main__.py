@@ -9,7 +9,7 @@ of the VGG models, and their anchors, for a CPU. `--minutes` is the time of each
 A folder for each model holds record.csv (the thesis' own columns), curves.svg, counts.csv (found
 against true of each image) and marks.jsonl, all brought up to date at each mark; the folder above
 holds curves.svg of all and table.md. Stopped and called again it goes on at the last mark; another
-setting begins anew. `--table` only prints.
+setting, device or number of threads begins anew. `--table` only prints, wherever it was trained.
 
 Not as in the thesis, and printed with the table: see `benchmarks.thesis_ladder.rungs.DEVIATIONS`.
 A model of the thesis that ends under AP50 0.30 is void, and the table says so.
@@ -33,7 +33,6 @@ from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung, rungs
 from benchmarks.thesis_ladder.table import table
 from model.labels.examples import DatasetSnapshot
-from model.rcnn.detector import pick_device
 
 INNER_SHARE = 6
 
@@ -79,7 +78,7 @@ def main() -> None:
     judged_on = (
         f"{options.set}: {len(images.snapshot.images)} images teach, {len(images.inner)} choose the"
         f" threshold, {len(images.judge)} judge; {options.minutes:g} minutes each, VGG models at"
-        f" scale {options.scale:g}, {pick_device(options.device)}, {options.threads} threads."
+        f" scale {options.scale:g}."
     )
     print(judged_on, "Not as in the thesis:", *DEVIATIONS, sep="\n  ", flush=True)
     where = options.out / options.set

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torchvision.models.detection import FasterRCNN
 
 from backend.datasets.writing import write_whole
@@ -25,6 +26,7 @@ from model.judging.evaluation import evaluate, find_in
 from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.rcnn.anchors import resolve
+from model.rcnn.detector import pick_device
 
 #: When a training is looked at: shares of its time, close together where ours learns.
 SHARES = (1 / 60, 1 / 40, 1 / 30, 1 / 20, 1 / 15, 1 / 10, 0.15, *(i / 10 for i in range(2, 11)))
@@ -59,6 +61,8 @@ class Climb:
     ----------
     folder
         The model's own: record.csv, curves.svg, counts.csv, marks.jsonl, checkpoint.
+    device
+        As ``pick_device`` takes it.
     """
 
     rung: Rung
@@ -76,13 +80,19 @@ class Climb:
         content = json.dumps([told, self.course.snapshot.sha256, images], sort_keys=True)
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
+    @property
+    def here(self) -> dict[str, Any]:
+        """Where steps are taken now. Time is what is given, so a training ends where it began."""
+        return {"device": str(pick_device(self.device)), "threads": torch.get_num_threads()}
+
     def go(self) -> list[dict[str, Any]]:
         """Train to the end, or to where the loss is no number; return a line for each mark."""
-        lines = self.lines()
+        lines = self.lines_from_here()
         if lines and "result" in lines[-1]:
             return lines
         pupil = Pupil.of(self.detector, self.rung.training, self.course.snapshot)
-        run = pupil.training(self.folder, self.device, self.fingerprint)
+        checkpoint = f"{self.fingerprint} {json.dumps(self.here)}"
+        run = pupil.training(self.folder, self.device, checkpoint)
         if self.detector.backbone == "vgg16":
             sample_as_the_thesis(run.module, run.config.box_overlap)
         if lines and run.iteration < lines[-1]["iteration"]:
@@ -127,6 +137,7 @@ class Climb:
         row = (*means, sum(means[2:]), minutes, report.thesis_map)
         line = {
             "fingerprint": self.fingerprint,
+            **self.here,
             "iteration": clock.training.iteration,
             "cpu_s": clock.cpu_s,
             "ap50": report.mean.ap50,
@@ -143,9 +154,14 @@ class Climb:
         return [int((each.scores >= THESIS_SCORE).sum()) for each in found]
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return what was done already of this very training."""
+        """Return what was done already of this very training, wherever it was."""
         lines = lines_of(self.folder / MARKS)
         return [line for line in lines if line["fingerprint"] == self.fingerprint]
+
+    def lines_from_here(self) -> list[dict[str, Any]]:
+        """Return what was done on this device with as many threads: what it can go on from."""
+        here = self.here
+        return [line for line in self.lines() if all(line.get(k) == v for k, v in here.items())]
 
     def _write(self, lines: Sequence[dict[str, Any]]) -> None:
         records = records_of(lines)

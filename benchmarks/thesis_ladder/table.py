@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.thesis_ladder.record import COLUMNS
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung
 from model.judging.strata import DENSITIES, density_of
+from model.wording import counted
 
 #: A detector of the thesis that ends below has learned too little to be compared with.
 VOID_BELOW = 0.30
@@ -22,7 +23,7 @@ def table(climbs: Climbs, ladder: Mapping[str, Rung], judged_on: str) -> str:
     """Return all tables, and in what the models deviate from the thesis'."""
     done = {name: lines for name, lines in climbs.items() if lines and "result" in lines[-1]}
     parts = [
-        judged_on,
+        f"{judged_on} {trained_on(done)}",
         _models(done, ladder),
         "The thesis' record, its last row:",
         _records(done),
@@ -34,6 +35,21 @@ def table(climbs: Climbs, ladder: Mapping[str, Rung], judged_on: str) -> str:
         "\n".join(f"- {text}" for text in DEVIATIONS),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def trained_on(climbs: Climbs) -> str:
+    """Say on what the models took their steps, each by itself where they differ."""
+    on = {name: _where(lines[-1]) for name, lines in climbs.items()}
+    if len(set(on.values())) <= 1:
+        return f"Trained on {next(iter(on.values()), 'nothing yet')}."
+    told = "; ".join(f"{name} on {where}" for name, where in on.items())
+    return f"Not all trained on the same, so that their times do not compare: {told}."
+
+
+def _where(line: Mapping[str, Any]) -> str:
+    if "device" not in line:
+        return "a device that is not known"
+    return f"{line['device']}, {counted(line['threads'], 'thread')}"
 
 
 def is_void(rung: Rung, ap50: float | None) -> bool:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
-STARTER_ID: Final = "starter-6"
+#: The one starter that is shipped, by its number; a setting takes no other.
+StarterId = Literal["starter-6"]
+STARTER_ID: Final[StarterId] = get_args(StarterId)[0]
 
 #: A version's folder like those of a registry.
 FOLDER = Path(__file__).parents[1] / "shipped" / STARTER_ID

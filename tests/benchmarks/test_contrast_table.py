@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.contrast.table import ap50_lead
+from benchmarks.contrast.shifts import AS_IS, SHIFTS
+from benchmarks.contrast.table import Line, ap50_lead, over_sets_table
 from model.judging.pairing import Pairs
 from model.judging.resampling import draw_weights, interval, resampled_ap
 from model.reports import Interval
@@ -36,3 +37,15 @@ def test_a_gain_is_judged_image_by_image() -> None:
 def test_a_gain_over_other_images_is_refused() -> None:
     with pytest.raises(ValueError, match="same images"):
         ap50_lead([pairs(FOUND)], [pairs(FOUND[1:])])
+
+
+def line(data: str, seed: int, ap50: float) -> Line:
+    """Return a trial's line; with contrast shifted its AP50 is 0.1 lower."""
+    ap = {shift: ap50 if shift == AS_IS else ap50 - 0.1 for shift in SHIFTS}
+    return {"data": data, "augmentation": "mild", "treatment": "raw", "seed": seed, "ap50": ap}
+
+
+def test_over_sets_each_weighs_the_same_where_a_seed_was_stopped_half_way() -> None:
+    lines = [line("bccd", 0, 0.9), line("bccd", 1, 0.7), line("usiigaci", 0, 0.4)]
+    (row,) = over_sets_table(lines).splitlines()[2:]
+    assert row == "| mild | raw | 3 | 0.600 | 0.500 | 0.100 |"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -9,12 +10,19 @@ import pytest
 import torch
 
 from benchmarks.clock import ENDLESS, Pupil, marks_s, planned
-from benchmarks.thesis_ladder.climbing import marks_ahead, times_of, within_the_thesis_limits
+from benchmarks.thesis_ladder.climbing import (
+    MARKS,
+    Climb,
+    Course,
+    marks_ahead,
+    times_of,
+    within_the_thesis_limits,
+)
 from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.record import COLUMNS, Record, record_csv
-from benchmarks.thesis_ladder.rungs import DEVIATIONS, rungs
+from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung, rungs
 from benchmarks.thesis_ladder.sampling import sample_as_the_thesis
-from benchmarks.thesis_ladder.table import by_density, is_void, table, time_to_best
+from benchmarks.thesis_ladder.table import by_density, is_void, table, time_to_best, trained_on
 from benchmarks.thesis_ladder.watch import LOSSES, Watch
 from model.config import DetectorConfig, TrainConfig
 from model.labels.examples import DatasetSnapshot
@@ -30,7 +38,8 @@ def record(minutes, thesis_map=0.5):
 
 
 def line(minutes, ap50, iteration=10, **more):
-    return {"record": vars(record(minutes)), "ap50": ap50, "iteration": iteration, **more}
+    on = {"device": "cpu", "threads": 2}
+    return {"record": vars(record(minutes)), "ap50": ap50, "iteration": iteration, **on, **more}
 
 
 def finished(minutes, ap50, counts=((8, 10), (70, 80)), thesis=(9, 50)):
@@ -112,6 +121,7 @@ def test_the_table_says_void_counts_by_density_and_when_ours_was_as_good():
     }
     text = table(climbs, ladder, "judged on 2 images")
     rows = {row.split(" ")[1]: row for row in text.splitlines() if row.startswith("| m06 (")}
+    assert text.startswith("judged on 2 images Trained on cpu, 2 threads.")
     assert "VOID" in rows["m06"]
     assert "8.0 / 10.0 (1)" in text
     assert "70.0 / 80.0 (1)" in text
@@ -119,6 +129,22 @@ def test_the_table_says_void_counts_by_density_and_when_ours_was_as_good():
     assert "m06 at its best: AP50 0.200 after 30.00 min. default: after 1.00 min, 0.033" in text
     assert "| m03" not in text
     assert all(deviation in text for deviation in DEVIATIONS)
+
+
+def test_it_is_told_where_models_were_not_trained_on_the_same():
+    climbs = {"m06": [line(1, 0.5)], "default": [line(1, 0.5, device="cuda", threads=1)]}
+    assert "m06 on cpu, 2 threads; default on cuda, 1 thread." in trained_on(climbs)
+    assert trained_on({"m06": [line(1, 0.5)]}) == "Trained on cpu, 2 threads."
+
+
+def test_a_training_by_the_clock_goes_on_with_as_many_threads_alone_but_is_shown(tmp_path):
+    course = Course("fields", DatasetSnapshot((), ("N",)), (), ())
+    climb = Climb(Rung("ours", "", SMALL, TrainConfig()), course, 1.0, tmp_path, "cpu", print)
+    own = {"fingerprint": climb.fingerprint, "device": "cpu"}
+    lines = [line(1, 0.1, **own, threads=torch.get_num_threads() + more) for more in (0, 1)]
+    (tmp_path / MARKS).write_text("".join(json.dumps(each) + "\n" for each in lines), "utf-8")
+    assert climb.lines() == lines
+    assert climb.lines_from_here() == lines[:1]
 
 
 def test_a_best_that_ours_never_had_is_told():
