@@ -16,7 +16,7 @@ import numpy as np
 from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.errors import BrokenVersion, VersionNotFound
-from model.judging.counting import counting_threshold
+from model.judging.counting import between, counting_threshold
 from model.judging.evaluation import evaluate_version, find_in
 from model.keeping.registry import Registry
 from model.keeping.version_folder import EXPORTED
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 #: More images than these tell little more about a threshold, and cost time.
 _CALIBRATE_ON = 40
+#: Images that taught, which have a say in a threshold too, and as how many inner ones they weigh.
+_TAUGHT, _TAUGHT_WEIGH = 24, 8
 #: Images on which the exported detector must find what PyTorch finds.
 _COMPARE_ON = 3
 #: Images from which on the first layers learn too: it gains a little (docs/speed.md), and time is
@@ -63,8 +65,8 @@ def make_candidate(
     """Learn from a snapshot and add what came of it to the registry.
 
     Contrast groups, scale and anchors come from the train side alone. The threshold is
-    chosen on the inner side, on the train side where there is no inner one (see
-    ``model.judging.counting.counting_threshold``). Nothing is promoted.
+    chosen on the inner side, and on the train side where the inner one is small or missing (see
+    ``threshold_for``). Nothing is promoted.
 
     Parameters
     ----------
@@ -332,12 +334,18 @@ def _judged_on(new: int, held_out: int, start: _Start | None) -> tuple[str, ...]
 def threshold_for(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
     """Choose the score from which boxes count by images that do not judge.
 
-    By the inner side; by the train side too where no cell is in what is looked at of the inner
-    one, since images without one say nothing of how many boxes are right.
+    By the inner side, and held at what images that taught say, as if by eight of the inner ones:
+    a few say it badly (docs/evaluation.md). Where no cell is in what is looked at of the inner
+    side, both choose together, since images without one say nothing of how many boxes are right.
     """
-    images = _some(snapshot.of_side("inner"), _CALIBRATE_ON)
-    if not any(image.boxes for image in images):
-        images = _some_with_cells(snapshot.of_side("inner", "train"), _CALIBRATE_ON)
+    inner = _some(snapshot.of_side("inner"), _CALIBRATE_ON)
+    if not any(image.boxes for image in inner):
+        return _chosen(loaded, _some_with_cells(snapshot.of_side("inner", "train"), _CALIBRATE_ON))
+    taught = _chosen(loaded, _some_with_cells(snapshot.of_side("train"), _TAUGHT))
+    return between(_chosen(loaded, inner), len(inner), taught, _TAUGHT_WEIGH)
+
+
+def _chosen(loaded: LoadedVersion, images: Sequence[LabelledImage]) -> float:
     return counting_threshold(find_in(loaded, images)[0], images)
 
 

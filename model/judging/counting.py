@@ -17,6 +17,7 @@ from preprocessing.arrays import Float32, Int64
 DEFAULT_THRESHOLD = 0.5
 #: F1 that a threshold may lack for the count to be right.
 AS_GOOD = 0.01
+_SUREST = 1e-4
 
 
 def count_report(predicted: Sequence[int], true: Sequence[int]) -> CountReport:
@@ -63,6 +64,13 @@ def counting_threshold(
     best = int(np.where(f1 >= f1.max() - as_good, off, np.inf).argmin())
     below = levels[best + 1] if best + 1 < len(levels) else 0.0
     return float(levels[best] + below) / 2
+
+
+def between(threshold: float, weight: float, other: float, other_weight: float) -> float:
+    """Return the weighted mean of two thresholds, in logarithms of the odds."""
+    both = np.clip([threshold, other], _SUREST, 1 - _SUREST)
+    odds = np.average(np.log(both / (1 - both)), weights=[weight, other_weight])
+    return float(1 / (1 + np.exp(-odds)))
 
 
 def _by_score(pairs: Pairs) -> tuple[Float32, Int64, Float32]:

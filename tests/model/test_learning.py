@@ -173,32 +173,43 @@ def test_a_candidate_is_in_the_registry_with_all_that_is_known_of_it(candidate, 
 
 @dataclass
 class Sure:
-    """Finds each image's cells at 0.8 and something else at 0.6."""
+    """Finds each image's cells at 0.8, or as told, and something else 0.2 below."""
 
     truth: list
+    scores: list
     classes: tuple = CLASSES
 
     def detect(self, images):
         found = []
         for _ in images:
-            right = self.truth.pop(0)
+            right, score = self.truth.pop(0), self.scores.pop(0)
             edges = np.vstack([right, [[0, 0, 3, 3]]]).astype(np.float32)
-            scores = np.array([0.8] * len(right) + [0.6], np.float32)
+            scores = np.array([score] * len(right) + [score - 0.2], np.float32)
             found.append(Detections(edges, scores, np.zeros(len(edges), np.int64), self.classes))
         return found
 
 
-def sure_of(images):
+def sure_of(images, scores=()):
     """Return a version that finds the cells of these images, in this order."""
+    truth = [i.xyxy_px for i in images]
     detector = DetectorConfig(scale=1.0, turned_px=0)
     version = ModelVersion("v", "trained", CLASSES, 0.0, detector)
-    return LoadedVersion(version, ContrastGroups.none(), Sure([i.xyxy_px for i in images]))
+    return LoadedVersion(
+        version, ContrastGroups.none(), Sure(truth, [*scores] or [0.8] * len(truth))
+    )
 
 
 def test_an_inner_side_without_a_cell_chooses_the_threshold_beside_what_taught(cell_images):
     teach, empty = cell_images(2), cell_images(1, 90, "inner", 0)
     both = DatasetSnapshot((*teach, *empty), CLASSES)
     assert threshold_for(sure_of([*teach, *empty]), both) == pytest.approx(0.7)
+
+
+def test_few_inner_images_are_held_at_what_taught_as_if_by_eight_of_them(cell_images):
+    teach, inner = cell_images(2), cell_images(8, 90, "inner")
+    snapshot = DatasetSnapshot((*teach, *inner), CLASSES)
+    version = sure_of([*teach, *inner], [0.9] * 2 + [0.3] * 8)
+    assert threshold_for(version, snapshot) == pytest.approx(0.5)  # the middle of 0.8 and 0.2
 
 
 def test_of_many_inner_images_those_with_cells_are_looked_at(cell_images):

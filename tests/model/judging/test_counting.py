@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.judging.counting import count_report, counting_threshold
+from model.judging.counting import between, count_report, counting_threshold
 from model.judging.evaluation import evaluate
 
 CELL = (10, 10, 30, 30)
@@ -40,6 +40,13 @@ def test_no_other_threshold_has_a_clearly_better_f1(seed, detections, labelled, 
 
     best = f1(counting_threshold([found], [image]))
     assert best >= max(f1(threshold) for threshold in np.linspace(0, 1, 21)) - 0.01 - 1e-6
+
+
+def test_between_two_thresholds_is_a_mean_of_odds():
+    assert between(0.2, 1, 0.8, 1) == pytest.approx(0.5)
+    assert between(0.2, 1, 0.8, 3) == pytest.approx(2 / 3)
+    assert between(0.0, 1, 0.5, 1) < 0.02
+    assert between(0.3, 5, 0.9, 0) == pytest.approx(0.3)
 
 
 def test_of_thresholds_as_good_the_one_that_counts_right_is_taken(detections, labelled):
