@@ -93,20 +93,20 @@ def _end(services: Services, run: Run, outcome: Outcome) -> None:
 def sweep(services: Services) -> None:
     """Remove what is of no use any more in the folders of runs that ended.
 
-    That is what trainings left while nobody worked on them, and what the runs froze. Of each
-    project the newest that can be used stays: by that it is chosen anew which boxes are shown
-    (``show_anew``).
+    That is what trainings left while nobody worked on them, and what the runs froze before the
+    newest of each project that can be used: by that it is chosen anew which boxes are shown
+    (``show_anew``). What is newer stays too: its raw files may be back, as on a disk that is away.
     """
-    kept = set[int]()
+    usable = set[int]()
     for run in services.runs.all():
         if run.is_active:
             continue
         shutil.rmtree(_working(services, run.id), ignore_errors=True)
-        if run.project not in kept and frozen(services, run, ignore_note):
-            kept.add(run.project)
-        else:
+        if run.project in usable:
             with suppress(OSError):
                 snapshot_file(services.settings, run.id).unlink()
+        elif frozen(services, run, ignore_note):
+            usable.add(run.project)
 
 
 def _outcome(services: Services, run: Run, waiting: Run) -> Outcome:

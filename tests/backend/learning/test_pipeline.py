@@ -323,8 +323,8 @@ def test_a_run_that_was_cut_off_goes_on_without_an_image_whose_raw_file_is_gone_
     assert f"{gone.name} left out: its raw file is gone; import it again" in ended.notes
 
 
-def test_of_what_runs_froze_that_stays_of_which_no_raw_file_is_gone(
-    services: Services, project: int, correct_fields: Any
+def test_what_runs_froze_stays_from_the_newest_on_of_which_no_raw_file_is_gone(
+    services: Services, project: int, correct_fields: Any, tmp_path: Path
 ) -> None:
     runs = []
     for tasks in (range(3), range(3, 6)):
@@ -333,9 +333,13 @@ def test_of_what_runs_froze_that_stays_of_which_no_raw_file_is_gone(
         services.runs.finish(runs[-1], "cancelled")
     gone = services.images.of_task(project, 4)
     assert gone is not None
-    services.images.path(gone.sha256).unlink()
+    raw, away = services.images.path(gone.sha256), tmp_path / "away"
+    raw.rename(away)
     sweep(services)
-    assert [snapshot_file(services.settings, run).exists() for run in runs] == [True, False]
+    assert [snapshot_file(services.settings, run).exists() for run in runs] == [True, True]
+    away.rename(raw)
+    sweep(services)
+    assert [snapshot_file(services.settings, run).exists() for run in runs] == [False, True]
 
 
 def test_what_runs_froze_goes_when_they_ended_but_for_the_newest_of_each_project(
@@ -364,7 +368,7 @@ def test_what_runs_froze_goes_when_they_ended_but_for_the_newest_of_each_project
     assert services.runs.get(ended[2]).snapshot
     sweep(services)
     sweep(services)
-    assert [file.exists() for file in (*files, damaged)] == [False, True, True, False, False]
+    assert [file.exists() for file in (*files, damaged)] == [False, True, True, True, True]
     assert list(files[0].parent.iterdir()) == []
 
 
