@@ -1,6 +1,7 @@
 """What a starter is worth on a set: it finds the size of the cells by itself, image by image.
 
-`python -m benchmarks.starter.judging` says the same of the classical detector.
+`python -m benchmarks.starter.judging` says the same of the classical detector, and with `--without
+'WITHOUT/no_{set}'` of starters that have not seen a set.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from model.classical.detector import ClassicalDetector, classical_version
 from model.judging.counting import counting_threshold
 from model.judging.evaluation import evaluate, find_in
 from model.keeping.starter import STARTER_ID
-from model.keeping.version_folder import EXPORTED
+from model.keeping.version_folder import EXPORTED, WEIGHTS
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.rcnn.detector import load_detector
@@ -62,13 +63,19 @@ def _sides(name: str) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, .
 
 
 def main() -> None:
-    """Judge the classical detector."""
+    """Judge the classical detector, or starters."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--judge", type=int, default=24, help="test images of each set")
+    parser.add_argument("--without", help="WITHOUT/no_{set}: a starter that has not seen the set")
     options = parser.parse_args()
     classical = LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
     for name in SETS:
-        print(json.dumps(judged(classical, name, options.judge)), flush=True)
+        if options.without:
+            weights = Path(options.without.format(set=name)) / WEIGHTS
+            figures = judge(weights, name, options.judge)
+        else:
+            figures = judged(classical, name, options.judge)
+        print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":
