@@ -16,7 +16,13 @@ import numpy as np
 from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.errors import BrokenVersion, VersionNotFound
-from model.judging.counting import between, counting_threshold
+from model.judging.counting import (
+    DEFAULT_THRESHOLD,
+    between,
+    counting_threshold,
+    pairs_of,
+    threshold_of,
+)
 from model.judging.evaluation import evaluate_version, find_in
 from model.keeping.registry import Registry
 from model.keeping.version_folder import EXPORTED
@@ -60,6 +66,7 @@ def make_candidate(
     recipe: tuple[DetectorConfig, TrainConfig] = PRESETS["default"],
     device: str = "auto",
     with_report: bool = True,
+    spare_memory: bool = False,
     on_progress: OnProgress = ignore,
 ) -> ModelVersion:
     """Learn from a snapshot and add what came of it to the registry.
@@ -83,6 +90,8 @@ def make_candidate(
     with_report
         Whether to judge the candidate on the held-out side, less what its start has seen; a gate
         will do so in any case.
+    spare_memory
+        Train by one process, whatever would be sooner.
     on_progress
         May raise ``TrainingCancelled``, which ends the work without a candidate.
 
@@ -105,7 +114,9 @@ def make_candidate(
     on_progress(Progress("preparing", 0.0, message=_summary(snapshot)))
     groups = _fit_groups(snapshot, training)
     plan = _plan(training, snapshot, start, registry)
-    trained = _trained(snapshot, groups, detector, plan, start, workdir, device, on_progress)
+    told = part_of(on_progress, *_TRAINING)
+    made_by = snapshot, groups, detector, plan, start, workdir, device, told
+    trained = _trained(*made_by, spare_memory)
     version = _described(registry.new_id("trained"), project, snapshot, start, detector, training)
     on_progress(Progress("exporting", _TRAINING[1]))
     serving = _serving(trained.weights, snapshot, groups, detector, workdir, device)
@@ -137,13 +148,14 @@ def _trained(
     workdir: Path,
     device: str,
     on_progress: OnProgress,
+    spare_memory: bool,
 ) -> Trained:
     from model.rcnn.weights import Start
     from model.training.train import train
 
     begun = Start(start.weights, start.classes) if start else None
-    told = part_of(on_progress, *_TRAINING)
-    return train(snapshot, groups, detector, plan, begun, workdir, device, told)
+    where = workdir, device, on_progress
+    return train(snapshot, groups, detector, plan, begun, *where, spare_memory=spare_memory)
 
 
 def _start(
@@ -340,13 +352,19 @@ def threshold_for(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
     """
     inner = _some(snapshot.of_side("inner"), _CALIBRATE_ON)
     if not any(image.boxes for image in inner):
-        return _chosen(loaded, _some_with_cells(snapshot.of_side("inner", "train"), _CALIBRATE_ON))
-    taught = _chosen(loaded, _some_with_cells(snapshot.of_side("train"), _TAUGHT))
-    return between(_chosen(loaded, inner), len(inner), taught, _TAUGHT_WEIGH)
+        both = _some_with_cells(snapshot.of_side("inner", "train"), _CALIBRATE_ON)
+        return counting_threshold(find_in(loaded, both)[0], both)
+    taught = _some_with_cells(snapshot.of_side("train"), _TAUGHT)
+    by_inner, by_taught = _chosen(loaded, inner), _chosen(loaded, taught)
+    if by_inner is None or by_taught is None:
+        return next((t for t in (by_inner, by_taught) if t is not None), DEFAULT_THRESHOLD)
+    return between(by_inner, len(inner), by_taught, _TAUGHT_WEIGH)
 
 
-def _chosen(loaded: LoadedVersion, images: Sequence[LabelledImage]) -> float:
-    return counting_threshold(find_in(loaded, images)[0], images)
+def _chosen(loaded: LoadedVersion, images: Sequence[LabelledImage]) -> float | None:
+    """Choose by these images; None where no box is right."""
+    pairs = pairs_of(find_in(loaded, images)[0], images)
+    return threshold_of(pairs) if pairs.right.any() else None
 
 
 def _some_with_cells(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:

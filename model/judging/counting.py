@@ -57,8 +57,11 @@ def counting_threshold(
         F1 that it may lack; 0: the best F1 alone chooses.
     """
     pairs = pairs_of(found, truth)
-    if not pairs.right.any():
-        return DEFAULT_THRESHOLD
+    return threshold_of(pairs, as_good) if pairs.right.any() else DEFAULT_THRESHOLD
+
+
+def threshold_of(pairs: Pairs, as_good: float = AS_GOOD) -> float:
+    """Return the same of boxes that are paired, one of which is right at the least."""
     levels, counts, f1 = _by_score(pairs)
     off = np.abs(counts - pairs.cells.sum())
     best = int(np.where(f1 >= f1.max() - as_good, off, np.inf).argmin())

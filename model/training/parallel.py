@@ -23,13 +23,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.errors import ProcessLost
+from model.errors import ProcessLost, out_of_memory
 
 _MEETING = "meeting"
 _POLL_S = 0.1
 _END_S = 10.0
-#: On a CPU: BatchNorm should see more than one image of a batch in each.
+#: For another process to have ended after its connection has.
+_GONE_S = 5.0
 _ON_A_CPU = 2
+#: Images of a batch that each should have on a CPU: BatchNorm learns little of one.
+_FEWEST_EACH = 2
 #: Fewer steps are over before another process has loaded torch.
 _WORTH_STEPS = 100
 
@@ -67,7 +70,7 @@ class Ranks:
         if self.size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        dist.all_reduce(flat)
+        _reduce(flat, dist.ReduceOp.SUM)
         pieces = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, piece in zip(tensors, pieces, strict=True):
             tensor.copy_(piece.view(tensor.shape))
@@ -77,11 +80,32 @@ class Ranks:
         if self.size == 1:
             return value
         largest = torch.tensor(value)
-        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        _reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
+
+    @contextmanager
+    def all_threads(self) -> Iterator[None]:
+        """Use the threads of all processes in this one, while the others wait for it."""
+        own = torch.get_num_threads()
+        torch.set_num_threads(own * self.size)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(own)
 
 
 ALONE = Ranks()
+
+
+def _reduce(tensor: Tensor, how: dist.ReduceOp.RedOpType) -> None:
+    try:
+        dist.all_reduce(tensor, how)
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        raise ProcessLost(
+            f"the processes that trained together lost each other ({error})"
+        ) from error
 
 
 def processes_for(device: str, batch: int, steps: int) -> int:
@@ -103,12 +127,12 @@ def processes_for(device: str, batch: int, steps: int) -> int:
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return max(1, min(torch.cuda.device_count(), batch))
     if device in ("auto", "cpu") and steps >= _WORTH_STEPS:
-        return max(1, min(_ON_A_CPU, torch.get_num_threads(), batch // _ON_A_CPU))
+        return max(1, min(_ON_A_CPU, torch.get_num_threads(), batch // _FEWEST_EACH))
     return 1
 
 
 @contextmanager
-def accompanied(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
+def accompanied(size: int, work: Callable[[Ranks], None], device: torch.device) -> Iterator[None]:
     """Let other processes do the same work beside this one, and end them with it.
 
     All share the threads that this one has.
@@ -119,11 +143,13 @@ def accompanied(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
         Processes in all, this one included; with 1 none is started.
     work
         What each of the others does; it is pickled.
+    device
+        What trains, or one of those that do.
 
     Raises
     ------
     ProcessLost
-        When another process ended before this one had finished.
+        When another process ended before this one had finished, or cannot be reached.
     """
     if size == 1:
         yield
@@ -133,15 +159,15 @@ def accompanied(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
         threads = torch.get_num_threads()
         torch.set_num_threads(max(1, threads // size))
         try:
-            _start(others, size, work, Path(folder))
+            _start(others, size, work, Path(folder), device.type)
             _await(others, Path(folder))
-            with _group(Path(folder), Ranks(0, size)):
+            with _group(Path(folder), Ranks(0, size), device.type):
                 yield
             for other in others:  # as far, but for ending its own helpers
                 other.join(_END_S)
-        except RuntimeError as error:  # what adding up raises when another is gone
-            if lost := _lost(others):
-                raise lost from error
+        except ProcessLost as error:
+            if ended := _ended(others, _GONE_S):
+                raise ProcessLost(ended) from error
             raise
         finally:
             torch.set_num_threads(threads)
@@ -149,26 +175,26 @@ def accompanied(size: int, work: Callable[[Ranks], None]) -> Iterator[None]:
 
 
 def _start(
-    others: list[BaseProcess], size: int, work: Callable[[Ranks], None], folder: Path
+    others: list[BaseProcess], size: int, work: Callable[[Ranks], None], folder: Path, on: str
 ) -> None:
     """Start the others and add each to the list, so that whatever ends this ends them too."""
     # Spawned: a fork would share a CUDA that was begun already.
     context, threads = get_context("spawn"), torch.get_num_threads()
     for rank in range(1, size):
-        told = (Ranks(rank, size), work, folder, threads)
+        told = (Ranks(rank, size), work, folder, on, threads)
         # No daemon: those may have no processes, and each makes its share of the batches by some.
         other = context.Process(target=_join, args=told, daemon=False)
         other.start()
         others.append(other)
 
 
-def _join(ranks: Ranks, work: Callable[[Ranks], None], folder: Path, threads: int) -> None:
+def _join(ranks: Ranks, work: Callable[[Ranks], None], folder: Path, on: str, threads: int) -> None:
     """Be one of the others."""
     end_with_the_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's to hear
     torch.set_num_threads(threads)
     (folder / str(ranks.rank)).touch()
-    with _group(folder, ranks):
+    with _group(folder, ranks, on):
         work(ranks)
 
 
@@ -187,40 +213,43 @@ def _end_after_the_parent() -> None:
 def _await(others: Sequence[BaseProcess], folder: Path) -> None:
     """Wait until all are here: whoever joins first would wait long for one that never started."""
     while not all((folder / str(i + 1)).exists() for i in range(len(others))):
-        if lost := _lost(others):
-            raise lost
+        if ended := _ended(others, 0.0):
+            raise ProcessLost(ended)
         time.sleep(_POLL_S)
 
 
 @contextmanager
-def _group(folder: Path, ranks: Ranks) -> Iterator[None]:
+def _group(folder: Path, ranks: Ranks, on: str) -> Iterator[None]:
     if sys.platform == "linux":  # all are on this machine; no other needs to reach them
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    cuda = torch.cuda.is_available()
-    if cuda:
+    if on == "cuda":
         torch.cuda.set_device(ranks.rank % torch.cuda.device_count())
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if cuda else "gloo",
-        init_method=f"file://{folder / _MEETING}",
-        rank=ranks.rank,
-        world_size=ranks.size,
-    )
+    try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if on == "cuda" else "gloo",
+            init_method=f"file://{folder / _MEETING}",
+            rank=ranks.rank,
+            world_size=ranks.size,
+        )
+    except RuntimeError as error:
+        raise ProcessLost(f"processes cannot train together here ({error})") from error
     try:
         yield
     finally:
         dist.destroy_process_group()
 
 
-def _lost(others: Sequence[BaseProcess]) -> ProcessLost | None:
-    """Return an error that names the first process which ended by a failure, if one did."""
+def _ended(others: Sequence[BaseProcess], within_s: float) -> str:
+    """Say which process ended by a failure, if one did; empty where none has."""
+    until = time.monotonic() + within_s
     for rank, other in enumerate(others, 1):
-        other.join(_POLL_S)  # its connection is gone a moment before it is
+        other.join(max(_POLL_S, until - time.monotonic()))
         if other.exitcode:
-            return ProcessLost(
+            return (
                 f"process {rank + 1} of the {len(others) + 1} that trained together ended by itself"
                 f" (exit code {other.exitcode}; what it said is in the log)"
             )
-    return None
+    return ""
 
 
 def _end(others: Sequence[BaseProcess]) -> None:

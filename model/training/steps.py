@@ -172,7 +172,8 @@ class Training:
     def _looked(self, looks: Looks) -> bool:
         """Look, and say whether memory sufficed."""
         try:
-            looks.look(self.module, self.iteration, str(self.device))
+            with self.ranks.all_threads():
+                looks.look(self.module, self.iteration, str(self.device))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

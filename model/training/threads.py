@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 WAIT_POLICY, SPINS = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
-#: Rounds of some nanoseconds in which GNU's OpenMP waits awake before it sleeps. With these few a
-#: step takes 0.272 s instead of 0.316 on two idle cores, and 0.490 instead of 0.483 where one is
-#: busy (`python -m benchmarks.threads`); with ten times as many it was far longer there.
+#: Rounds of some nanoseconds in which GNU's OpenMP waits awake before it sleeps: a step is a little
+#: shorter on idle cores and hardly longer where one is busy (docs/speed.md); with ten times as many
+#: it was far longer there.
 _AWAKE = 300
 
 

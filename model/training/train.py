@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,7 @@ import torch
 from torchvision.models.detection import FasterRCNN
 
 from model.config import DetectorConfig, TrainConfig
-from model.errors import ProcessLost
+from model.errors import MemoryTooSmall, ProcessLost
 from model.keeping.version_folder import WEIGHTS
 from model.labels.examples import DatasetSnapshot
 from model.progress import OnProgress, ignore
@@ -37,8 +35,6 @@ log = logging.getLogger(__name__)
 
 #: Folder of the images that memory has no room for.
 PREPARED = "prepared"
-#: A file that is there while several processes train.
-_TOGETHER = "together"
 #: Of the checkpoints; one of another format is not taken up.
 _FORMAT = 4
 
@@ -69,16 +65,17 @@ def train(
     device: str = "auto",
     on_progress: OnProgress = ignore,
     processes: int = 0,
+    spare_memory: bool = False,
 ) -> Trained:
     """Train a detector on the train side of a snapshot.
 
     A training that was killed goes on from its last checkpoint in ``workdir`` when it is called
-    again with the same snapshot and configuration, step for step as if nothing had happened (on
-    one CPU thread; more threads add in another order). When the loss becomes NaN or infinite, it
-    ends with the weights of the last checkpoint. When memory runs out, fewer images at a time go
-    through the network from then on; a step still learns from the whole batch. How many threads
-    it uses is the caller's choice (``torch.set_num_threads``); the caller's random state is left
-    alone.
+    again with the same snapshot and configuration, step for step as if nothing had happened (by as
+    many processes, each of one CPU thread; others add in another order). When the loss becomes NaN
+    or infinite, it ends with the weights of the last checkpoint. When memory runs out, fewer images
+    at a time go through the network from then on; a step still learns from the whole batch. How
+    many threads it uses is the caller's choice (``torch.set_num_threads``); the caller's random
+    state is left alone.
 
     Where there is an inner side it is looked at now and then: a training that gains no more ends
     sooner, and weights that were clearly better than the last are kept (see
@@ -93,9 +90,11 @@ def train(
     workdir
         A folder of this training alone; made when absent.
     processes
-        That share each batch; 0: as ``model.training.parallel.processes_for`` says, on a CPU one
-        where several were killed: together they may have needed too much memory. Where another
-        one ends by itself the training goes on alone, and a note says so.
+        That share each batch; 0: as ``model.training.parallel.processes_for`` says. Where another
+        one ends by itself, or memory does not suffice for several, the training goes on alone, and
+        a note says so.
+    spare_memory
+        One process, whatever would be sooner.
 
     Raises
     ------
@@ -112,10 +111,9 @@ def train(
     plan = replace(training, iterations=steps)
     task = _Task(snapshot, groups, detector, plan, start, workdir, device)
     on = pick_device(device)
-    killed = on.type == "cpu" and (workdir / _TOGETHER).exists()
-    fit = 1 if killed else processes_for(device, plan.batch, plan.iterations)
     with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
-        run = _carried_out(task, processes or fit, on_progress)
+        size = processes or processes_for(device, plan.batch, plan.iterations)
+        run = _carried_out(task, 1 if spare_memory else size, on_progress)
     began = "" if start else imagenet_note(detector.backbone, training.imagenet)
     return Trained(
         save_weights(run.module, workdir / WEIGHTS),
@@ -125,26 +123,18 @@ def train(
 
 
 def _carried_out(task: _Task, size: int, on_progress: OnProgress) -> Training:
-    """Take all steps, alone from the last checkpoint on where another process ended by itself."""
+    """Take all steps; alone from the last checkpoint on where several cannot go on."""
     try:
         return task.carried_out(size, on_progress)
     except ProcessLost as lost:
         note = f"{lost}: the training went on alone, slower"
-        log.warning(note)
+    except MemoryTooSmall as error:
+        if size == 1:
+            raise
+        note = f"{error}; the training went on in one process"
     # Here the error is gone, and with it what its frames held.
+    log.warning(note)
     return task.carried_out(1, on_progress, note)
-
-
-@contextmanager
-def _marked(file: Path, together: bool) -> Iterator[None]:
-    """Leave a file behind only where this process is killed while several train."""
-    file.unlink(missing_ok=True)
-    if together:
-        file.touch()
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -161,14 +151,13 @@ class _Task:
 
     def carried_out(self, size: int, on_progress: OnProgress, note: str = "") -> Training:
         """Take all steps, by so many processes, from where the checkpoint is."""
-        run = self.begin(
-            Ranks(0, size), looks_for(self.snapshot, self.groups, self.detector, self.training)
-        )
+        looks = looks_for(self.snapshot, self.groups, self.detector, self.training)
+        run = self.begin(Ranks(0, size), looks)
         run.notes = [*run.notes, *filter(None, [note])]
         done = run.iteration == run.schedule.end
         looking_at = run.looks.at if run.looks else None
-        others = accompanied(1 if done else size, partial(self.help_with, looking_at))
-        with _marked(self.workdir / _TOGETHER, size > 1), others:
+        help_with = partial(self.help_with, looking_at)
+        with accompanied(1 if done else size, help_with, run.device):
             run.go_on(on_progress)
         return run
 

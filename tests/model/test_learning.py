@@ -208,7 +208,7 @@ def test_an_inner_side_without_a_cell_chooses_the_threshold_beside_what_taught(c
 def test_few_inner_images_are_held_at_what_taught_as_if_by_eight_of_them(cell_images):
     teach, inner = cell_images(2), cell_images(8, 90, "inner")
     snapshot = DatasetSnapshot((*teach, *inner), CLASSES)
-    version = sure_of([*teach, *inner], [0.9] * 2 + [0.3] * 8)
+    version = sure_of([*inner, *teach], [0.3] * 8 + [0.9] * 2)
     assert threshold_for(version, snapshot) == pytest.approx(0.5)  # the middle of 0.8 and 0.2
 
 

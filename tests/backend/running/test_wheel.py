@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,23 +15,27 @@ import pytest
 from model.keeping.starter import STARTER_ID
 
 ROOT = Path(__file__).resolve().parents[3]
-BUILT_FROM = (
-    *("pyproject.toml", "README.md", "LICENSE", "label_config.xml"),
-    *("preprocessing", "model", "backend"),
-)
 USED = """
 from pathlib import Path
-import backend
+import backend, model, preprocessing
 from backend.app import create_app
 from backend.settings import Settings
-from model.keeping.starter import FOLDER
 
-assert Path(backend.__file__).is_relative_to(Path.cwd() / "installed"), backend.__file__
-assert Settings().label_config.is_file()
+for package in backend, model, preprocessing:
+    assert Path(package.__file__).is_relative_to(Path.cwd() / "installed"), package.__file__
+settings = Settings()
+assert settings.label_config.is_file()
+starter = settings.open_registry().load(settings.first_version, "cpu").version
 visitor, known = create_app().test_client(), ("cytoloop", "known here")
 pages = "/", "/static/dashboard.css", "/static/dashboard.js", "/static/cytoloop.svg"
-print(FOLDER.name, *(visitor.get(page, auth=known).status_code for page in pages))
+print(starter.id, *(visitor.get(page, auth=known).status_code for page in pages))
 """
+
+
+def copied_by_the_dockerfile() -> list[str]:
+    """Return the files and folders of the checkout that an image is built of."""
+    copies = re.findall(r"^COPY (.+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    return [name for copy in copies for name in copy.split()[:-1]]
 
 
 def uv() -> str:
@@ -43,9 +48,9 @@ def uv() -> str:
 @pytest.mark.integration
 def test_a_wheel_has_the_starter_the_interface_and_the_page(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for name in BUILT_FROM:
+    source.mkdir()
+    for name in copied_by_the_dockerfile():
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        source.mkdir(exist_ok=True)
         copy(ROOT / name, source / name)
     built = [uv(), "build", "--wheel", "--out-dir", tmp_path / "dist", source]
     done = subprocess.run(built, capture_output=True, text=True, check=False)

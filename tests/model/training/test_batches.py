@@ -98,7 +98,7 @@ def make_ahead(folder, ranks):
 
 @pytest.mark.integration
 def test_another_rank_has_a_helper_of_its_own_that_makes_its_share(batches, tmp_path):
-    with accompanied(2, partial(make_ahead, tmp_path)):
+    with accompanied(2, partial(make_ahead, tmp_path), torch.device("cpu")):
         Ranks(0, 2).most(0)  # waits for the other
     helpers, made = pickle.loads((tmp_path / "made").read_bytes())
     assert helpers == 1

@@ -7,13 +7,15 @@ import torch
 from safetensors.torch import load_file
 
 from model.config import DetectorConfig, TrainConfig
+from model.errors import MemoryTooSmall, ProcessLost
 from model.labels.examples import DatasetSnapshot
+from model.progress import ignore
 from model.rcnn.detector import build
 from model.training.data import Examples
 from model.training.gradients import gradient
-from model.training.parallel import Ranks, processes_for
+from model.training.parallel import Ranks, _group, processes_for
 from model.training.steps import Training
-from model.training.train import train
+from model.training.train import _Task, train
 from preprocessing.groups import ContrastGroups
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -134,23 +136,65 @@ def test_a_training_whose_other_process_is_killed_goes_on_alone_and_says_so(
 
 
 @pytest.mark.integration
-def test_a_training_that_was_killed_while_two_trained_goes_on_alone(
-    snapshot, tmp_path, monkeypatch
-):
+def test_a_training_whose_other_process_fails_goes_on_alone(snapshot, by_two, tmp_path):
+    task = _Task(snapshot, NONE, DETECTOR, PLAN, None, tmp_path, "cpu")
+    with pytest.raises(ProcessLost, match=r"process 2 of the 2 .*exit code 1"):
+        Failing(**vars(task)).carried_out(2, ignore)
+    assert multiprocessing.active_children() == []
+    alone = task.carried_out(1, ignore).module.state_dict()
+    assert all(torch.isfinite(tensor).all() for tensor in alone.values())
+
+
+class Failing(_Task):
+    """A training whose other process ends by an error after it has joined."""
+
+    def help_with(self, looking_at, ranks):
+        raise ValueError("as if an image could not be read")
+
+
+def test_processes_that_cannot_meet_are_lost(snapshot, tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise RuntimeError("no such interface")
+
+    monkeypatch.setattr("torch.distributed.init_process_group", refuse)
+    lost = pytest.raises(ProcessLost, match=r"cannot train together here \(no such interface")
+    with lost, _group(tmp_path, Ranks(0, 2), "cpu"):
+        pass
+
+
+@pytest.mark.integration
+def test_a_training_that_is_to_spare_memory_takes_one_process(snapshot, tmp_path, monkeypatch):
     monkeypatch.setattr("model.training.train.processes_for", lambda *told: 2)
-    files, others = [], []
+    others = []
 
     def look(progress):
-        files.append({file.name for file in tmp_path.iterdir()})
         others.append(len(multiprocessing.active_children()))
 
-    def train_by(seed):
-        train(snapshot, NONE, DETECTOR, replace(PLAN, seed=seed), None, tmp_path, "cpu", look)
+    for seed, spare in ((0, False), (1, True)):
+        plan = replace(PLAN, seed=seed)
+        train(snapshot, NONE, DETECTOR, plan, None, tmp_path, "cpu", look, spare_memory=spare)
+    assert others == [1, 0]
 
-    train_by(seed=0)
-    left_by_a_kill = files[-1] - {file.name for file in tmp_path.iterdir()}
-    for name in left_by_a_kill:
-        (tmp_path / name).touch()
-    train_by(seed=1)
-    train_by(seed=2)
-    assert others == [1, 0, 1]
+
+@pytest.mark.integration
+def test_where_memory_is_too_small_for_two_one_goes_on(snapshot, tmp_path, monkeypatch):
+    tried = []
+
+    def too_small(task, size, on_progress, note=""):
+        tried.append(size)
+        if size > 1:
+            raise MemoryTooSmall("the memory ran out")
+        return whole(task, size, on_progress, note)
+
+    whole = _Task.carried_out
+    monkeypatch.setattr(_Task, "carried_out", too_small)
+    notes = trained_of(snapshot, tmp_path, processes=2).notes
+    assert tried == [2, 1]
+    assert "the memory ran out; the training went on in one process" in notes
+
+
+def test_a_look_uses_the_threads_of_all_processes():
+    own = torch.get_num_threads()
+    with Ranks(0, 2).all_threads():
+        assert torch.get_num_threads() == 2 * own
+    assert torch.get_num_threads() == own
