@@ -66,7 +66,7 @@ def make_candidate(
     recipe: tuple[DetectorConfig, TrainConfig] = PRESETS["default"],
     device: str = "auto",
     with_report: bool = True,
-    spare_memory: bool = False,
+    processes: int = 0,
     on_progress: OnProgress = ignore,
 ) -> ModelVersion:
     """Learn from a snapshot and add what came of it to the registry.
@@ -90,8 +90,8 @@ def make_candidate(
     with_report
         Whether to judge the candidate on the held-out side, less what its start has seen; a gate
         will do so in any case.
-    spare_memory
-        Train by one process, whatever would be sooner.
+    processes
+        That train; 0: as many as are soonest.
     on_progress
         May raise ``TrainingCancelled``, which ends the work without a candidate.
 
@@ -114,9 +114,8 @@ def make_candidate(
     on_progress(Progress("preparing", 0.0, message=_summary(snapshot)))
     groups = _fit_groups(snapshot, training)
     plan = _plan(training, snapshot, start, registry)
-    told = part_of(on_progress, *_TRAINING)
-    made_by = snapshot, groups, detector, plan, start, workdir, device, told
-    trained = _trained(*made_by, spare_memory)
+    on = workdir, device, part_of(on_progress, *_TRAINING), processes
+    trained = _trained(snapshot, groups, detector, plan, start, *on)
     version = _described(registry.new_id("trained"), project, snapshot, start, detector, training)
     on_progress(Progress("exporting", _TRAINING[1]))
     serving = _serving(trained.weights, snapshot, groups, detector, workdir, device)
@@ -148,14 +147,14 @@ def _trained(
     workdir: Path,
     device: str,
     on_progress: OnProgress,
-    spare_memory: bool,
+    processes: int,
 ) -> Trained:
     from model.rcnn.weights import Start
     from model.training.train import train
 
     begun = Start(start.weights, start.classes) if start else None
-    where = workdir, device, on_progress
-    return train(snapshot, groups, detector, plan, begun, *where, spare_memory=spare_memory)
+    on = workdir, device, on_progress, processes
+    return train(snapshot, groups, detector, plan, begun, *on)
 
 
 def _start(

@@ -150,7 +150,7 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
         recipe=services.settings.recipe,
         device=services.settings.device,
         with_report=False,
-        spare_memory=run.cut_offs > 0,  # what ended its process was most often the memory
+        processes=1 if run.cut_offs else 0,  # what ended its process was most often the memory
         on_progress=part_of(report, FROZEN, LEARNED),
     )
     services.runs.progress(run.id, candidate=candidate.id)

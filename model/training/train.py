@@ -65,7 +65,6 @@ def train(
     device: str = "auto",
     on_progress: OnProgress = ignore,
     processes: int = 0,
-    spare_memory: bool = False,
 ) -> Trained:
     """Train a detector on the train side of a snapshot.
 
@@ -93,8 +92,6 @@ def train(
         That share each batch; 0: as ``model.training.parallel.processes_for`` says. Where another
         one ends by itself, or memory does not suffice for several, the training goes on alone, and
         a note says so.
-    spare_memory
-        One process, whatever would be sooner.
 
     Raises
     ------
@@ -113,7 +110,7 @@ def train(
     on = pick_device(device)
     with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
         size = processes or processes_for(device, plan.batch, plan.iterations)
-        run = _carried_out(task, 1 if spare_memory else size, on_progress)
+        run = _carried_out(task, size, on_progress)
     began = "" if start else imagenet_note(detector.backbone, training.imagenet)
     return Trained(
         save_weights(run.module, workdir / WEIGHTS),

@@ -260,6 +260,24 @@ def end_with(services: Services, project: int, corrected: int, state: State) -> 
     services.runs.finish(run.id, state)
 
 
+def test_a_run_whose_process_was_killed_trains_by_one_and_one_that_was_stopped_by_as_many_as_before(
+    services: Services, project: int, correct_fields: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*args: Any, processes: int, **more: Any) -> Any:
+        asked.append(processes)
+        raise TrainingCancelled("it was about to learn")
+
+    asked = list[int]()
+    monkeypatch.setattr(pipeline, "make_candidate", stop)
+    correct_fields(range(5))
+    stopped = run_of(services, project)
+    services.runs.start(stopped.id)
+    assert services.runs.stopped(stopped.id)
+    assert learned(services, stopped).state == "cancelled"
+    assert learned(services, cut_off(services, project)).state == "cancelled"
+    assert asked == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("corrected", "state", "expected"),
     [

@@ -1,5 +1,4 @@
 import multiprocessing
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -160,20 +159,6 @@ def test_processes_that_cannot_meet_are_lost(snapshot, tmp_path, monkeypatch):
     lost = pytest.raises(ProcessLost, match=r"cannot train together here \(no such interface")
     with lost, _group(tmp_path, Ranks(0, 2), "cpu"):
         pass
-
-
-@pytest.mark.integration
-def test_a_training_that_is_to_spare_memory_takes_one_process(snapshot, tmp_path, monkeypatch):
-    monkeypatch.setattr("model.training.train.processes_for", lambda *told: 2)
-    others = []
-
-    def look(progress):
-        others.append(len(multiprocessing.active_children()))
-
-    for seed, spare in ((0, False), (1, True)):
-        plan = replace(PLAN, seed=seed)
-        train(snapshot, NONE, DETECTOR, plan, None, tmp_path, "cpu", look, spare_memory=spare)
-    assert others == [1, 0]
 
 
 @pytest.mark.integration
