@@ -26,9 +26,9 @@ from backend.replay.correcting import correct, pair
 from model.boxes import Detections, iou_matrix
 from model.judging.evaluation import evaluate, find_in
 from model.judging.policy import Policy
+from model.judging.thresholds import threshold_for
 from model.keeping.registry import Registry
 from model.labels.examples import DatasetSnapshot, LabelledImage
-from model.learning import threshold_for
 from model.looking.loaded import LoadedVersion
 from model.rcnn.detector import load_detector
 from model.versions import ModelVersion

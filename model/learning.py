@@ -6,27 +6,19 @@ Importing this imports no torch; making a candidate does.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
 from model.errors import BrokenVersion, VersionNotFound
-from model.judging.counting import (
-    DEFAULT_THRESHOLD,
-    between,
-    counting_threshold,
-    pairs_of,
-    threshold_of,
-)
-from model.judging.evaluation import evaluate_version, find_in
+from model.judging.evaluation import evaluate_version
+from model.judging.thresholds import threshold_for
 from model.keeping.registry import Registry
 from model.keeping.version_folder import EXPORTED
-from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.labels.examples import DatasetSnapshot, evenly
 from model.looking.loaded import LoadedVersion
 from model.looking.magnification import learned_sides, mixed
 from model.looking.tiling import middle_tile
@@ -43,10 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: More images than these tell little more about a threshold, and cost time.
-_CALIBRATE_ON = 40
-#: Images that taught, which have a say in a threshold too, and as how many inner ones they weigh.
-_TAUGHT, _TAUGHT_WEIGH = 24, 8
 #: Images on which the exported detector must find what PyTorch finds.
 _COMPARE_ON = 3
 #: Images from which on the first layers learn too: it gains a little (docs/speed.md), and time is
@@ -73,7 +61,7 @@ def make_candidate(
 
     Contrast groups, scale and anchors come from the train side alone. The threshold is
     chosen on the inner side, and on the train side where the inner one is small or missing (see
-    ``threshold_for``). Nothing is promoted.
+    ``model.judging.thresholds``). Nothing is promoted.
 
     Parameters
     ----------
@@ -301,7 +289,7 @@ def _serving(
 def _samples(
     snapshot: DatasetSnapshot, groups: ContrastGroups, detector: DetectorConfig
 ) -> Iterator[Prepared]:
-    for image in _some(snapshot.of_side("train"), _COMPARE_ON):
+    for image in evenly(snapshot.of_side("train"), _COMPARE_ON):
         yield middle_tile(seen_at(prepare(image.read(), groups), detector.scale))
 
 
@@ -340,40 +328,3 @@ def _judged_on(new: int, held_out: int, start: _Start | None) -> tuple[str, ...]
     if not new:
         return (f"{told} the images that judge, for want of others: the figures flatter it",)
     return (f"{told} {held_out - new} of the {held_out} images held out, which do not judge",)
-
-
-def threshold_for(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
-    """Choose the score from which boxes count by images that do not judge.
-
-    By the inner side, and held at what images that taught say, as if by eight of the inner ones:
-    a few say it badly (docs/evaluation.md). Where no cell is in what is looked at of the inner
-    side, both choose together, since images without one say nothing of how many boxes are right.
-    """
-    inner = _some(snapshot.of_side("inner"), _CALIBRATE_ON)
-    if not any(image.boxes for image in inner):
-        both = _some_with_cells(snapshot.of_side("inner", "train"), _CALIBRATE_ON)
-        return counting_threshold(find_in(loaded, both)[0], both)
-    taught = _some_with_cells(snapshot.of_side("train"), _TAUGHT)
-    by_inner, by_taught = _chosen(loaded, inner), _chosen(loaded, taught)
-    if by_inner is None or by_taught is None:
-        return next((t for t in (by_inner, by_taught) if t is not None), DEFAULT_THRESHOLD)
-    return between(by_inner, len(inner), by_taught, _TAUGHT_WEIGH)
-
-
-def _chosen(loaded: LoadedVersion, images: Sequence[LabelledImage]) -> float | None:
-    """Choose by these images; None where no box is right."""
-    pairs = pairs_of(find_in(loaded, images)[0], images)
-    return threshold_of(pairs) if pairs.right.any() else None
-
-
-def _some_with_cells(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:
-    """Return so many of the images with cells, and others where there are too few of these."""
-    known = sum(bool(image.boxes) for image in images)
-    first = sorted(images, key=lambda image: not image.boxes)
-    return _some(first[: max(known, number)], number)
-
-
-def _some(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:
-    if len(images) <= number:
-        return images
-    return [images[i] for i in np.linspace(0, len(images) - 1, number).astype(int)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from model.atomic import new_file
 from model.boxes import Box, edges_of
@@ -155,3 +157,10 @@ class DatasetSnapshot:
         values = json.loads(path.read_text(encoding="utf-8"))
         images = tuple(LabelledImage.from_json(i) for i in values["images"])
         return cls(images, tuple(values["classes"]))
+
+
+def evenly(images: Sequence[LabelledImage], number: int) -> Sequence[LabelledImage]:
+    """Return so many of the images, spread evenly over them; all where there are no more."""
+    if len(images) <= number:
+        return images
+    return [images[i] for i in np.linspace(0, len(images) - 1, number).astype(int)]

@@ -1,15 +1,13 @@
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 import torch
 
-from model.boxes import Detections
 from model.classical.detector import CLASSICAL_ID
 from model.config import CONTRASTS, DetectorConfig, TrainConfig
 from model.errors import NothingToLearn, TrainingCancelled
@@ -17,8 +15,7 @@ from model.judging.evaluation import evaluate_version
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
 from model.labels.examples import DatasetSnapshot
-from model.learning import _samples, _Serving, make_candidate, threshold_for
-from model.looking.loaded import LoadedVersion
+from model.learning import _samples, _Serving, make_candidate
 from model.looking.tiling import TILE_PX
 from model.progress import Progress, part_of
 from model.rcnn.detector import TorchDetector, load_detector
@@ -169,58 +166,6 @@ def test_a_candidate_is_in_the_registry_with_all_that_is_known_of_it(candidate, 
     assert version.detector.anchor_sizes
     assert 0 <= version.threshold <= 1
     assert version.decision is None
-
-
-@dataclass
-class Sure:
-    """Finds each image's cells at 0.8, or as told, and something else 0.2 below."""
-
-    truth: list
-    scores: list
-    classes: tuple = CLASSES
-
-    def detect(self, images):
-        found = []
-        for _ in images:
-            right, score = self.truth.pop(0), self.scores.pop(0)
-            edges = np.vstack([right, [[0, 0, 3, 3]]]).astype(np.float32)
-            scores = np.array([score] * len(right) + [score - 0.2], np.float32)
-            found.append(Detections(edges, scores, np.zeros(len(edges), np.int64), self.classes))
-        return found
-
-
-def sure_of(images, scores=()):
-    """Return a version that finds the cells of these images, in this order."""
-    truth = [i.xyxy_px for i in images]
-    detector = DetectorConfig(scale=1.0, turned_px=0)
-    version = ModelVersion("v", "trained", CLASSES, 0.0, detector)
-    return LoadedVersion(
-        version, ContrastGroups.none(), Sure(truth, [*scores] or [0.8] * len(truth))
-    )
-
-
-def test_an_inner_side_without_a_cell_chooses_the_threshold_beside_what_taught(cell_images):
-    teach, empty = cell_images(2), cell_images(1, 90, "inner", 0)
-    both = DatasetSnapshot((*teach, *empty), CLASSES)
-    assert threshold_for(sure_of([*teach, *empty]), both) == pytest.approx(0.7)
-
-
-def test_few_inner_images_are_held_at_what_taught_as_if_by_eight_of_them(cell_images):
-    teach, inner = cell_images(2), cell_images(8, 90, "inner")
-    snapshot = DatasetSnapshot((*teach, *inner), CLASSES)
-    version = sure_of([*inner, *teach], [0.3] * 8 + [0.9] * 2)
-    assert threshold_for(version, snapshot) == pytest.approx(0.5)  # the middle of 0.8 and 0.2
-
-
-def test_of_many_inner_images_those_with_cells_are_looked_at(cell_images):
-    teach, empty = cell_images(2, shape=(32, 32)), cell_images(59, 300, "inner", 0, (32, 32))
-    (known,) = cell_images(1, 90, "inner", 3, (32, 32))
-    inner = [*empty[:32], known, *empty[32:]]  # among which an even draw of forty passes it by
-    snapshot = DatasetSnapshot((*teach, *inner), CLASSES)
-    drawn = [inner[i] for i in np.linspace(0, 59, 40).astype(int)]
-    assert known not in drawn
-    looked_at = [*teach, known, *empty[:37]]
-    assert threshold_for(sure_of(looked_at), snapshot) == pytest.approx(0.7)
 
 
 @pytest.mark.integration
