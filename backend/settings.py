@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from backend.errors import BadSetting
 from model.config import CONTRASTS, PRESETS, DetectorConfig, TrainConfig
 from model.keeping.starter import STARTER_ID, StarterId, is_starter
+from model.labels.sides import FEWEST_OF_FIVE
 
 if TYPE_CHECKING:
     from model.keeping.registry import Registry
@@ -200,8 +201,8 @@ class Settings(BaseSettings):
 
     @field_validator("milestones")
     @classmethod
-    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        return require_ascending(value)
+    def _that_can_be_judged(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return require_milestones(value)
 
     @field_validator("first_version", mode="before")
     @classmethod
@@ -369,17 +370,22 @@ def milestones_in(text: str) -> tuple[int, ...]:
         raise ValueError("it wants numbers such as 5,10,20") from error
 
 
-def require_ascending(milestones: Sequence[int]) -> tuple[int, ...]:
+def require_milestones(milestones: Sequence[int]) -> tuple[int, ...]:
     """Return milestones as they are.
 
     Raises
     ------
     ValueError
-        One is below 1, or not above the one before.
+        One is not above the one before, or of so few images that none is held out.
     """
     chosen = tuple(milestones)
     if any(number < 1 for number in chosen) or any(a >= b for a, b in pairwise(chosen)):
-        raise ValueError(f"milestones must be ascending numbers from 1 on, not {list(chosen)}")
+        raise ValueError(f"milestones must be ascending numbers, not {list(chosen)}")
+    if chosen and chosen[0] < FEWEST_OF_FIVE:
+        raise ValueError(
+            f"of fewer than {FEWEST_OF_FIVE} corrected images none is held out to judge a candidate"
+            f" by, so a run at {chosen[0]} would be refused: begin with {FEWEST_OF_FIVE} or more"
+        )
     return chosen
 
 

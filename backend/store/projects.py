@@ -10,12 +10,11 @@ from sqlalchemy import Engine, Row, func, select, update
 
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
-from backend.settings import Settings, require_ascending
+from backend.settings import Settings, require_milestones
 from backend.store.annotations import counting
 from backend.store.database import unknown_project, upsert
 from backend.store.tables import annotations, projects
 from model.judging.strata import ContrastStrata
-from model.labels.sides import FEWEST_OF_FIVE
 
 _UNCHANGED: Any = object()
 
@@ -169,7 +168,7 @@ class Projects:
         """
         chosen: dict[str, Any] = {}
         if milestones is not _UNCHANGED:
-            chosen["milestones"] = _ascending(milestones)
+            chosen["milestones"] = _that_can_be_judged(milestones)
         if default_class is not _UNCHANGED:
             chosen["default_class"] = _one_of(default_class, self.get(id).classes)
         if blind is not _UNCHANGED:
@@ -225,17 +224,11 @@ class Projects:
             return connection.scalar(select(func.count()).select_from(projects)) or 0
 
 
-def _ascending(milestones: Sequence[int] | None) -> list[int] | None:
-    if milestones and 1 <= milestones[0] < FEWEST_OF_FIVE:
-        raise BadRequest(
-            f"Of fewer than {FEWEST_OF_FIVE} corrected images none is held out to judge a "
-            f"candidate by, so a run at {milestones[0]} would be refused: begin with "
-            f"{FEWEST_OF_FIVE} or more."
-        )
+def _that_can_be_judged(milestones: Sequence[int] | None) -> list[int] | None:
     try:
-        return list(require_ascending(milestones)) if milestones else None
+        return list(require_milestones(milestones)) if milestones else None
     except ValueError as error:
-        raise BadRequest(f"The {error}.") from error
+        raise BadRequest(f"These milestones cannot be used: {error}.") from error
 
 
 def _one_of(name: str | None, classes: tuple[str, ...]) -> str | None:

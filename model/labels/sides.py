@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from model.labels.examples import Side
+if TYPE_CHECKING:  # which loads numpy, and settings have no use for it
+    from model.labels.examples import Side
 
 #: Images are dealt by so many, and a last few like these from so many on.
 FIVE, FEWEST_OF_FIVE = 5, 3

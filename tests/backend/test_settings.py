@@ -23,6 +23,7 @@ from preprocessing.contrast import ContrastConfig
         ("PORT", "70000", "65535"),
         ("MILESTONES", "5,ten", "numbers such as 5,10,20"),
         ("MILESTONES", "20,10", "ascending"),
+        ("MILESTONES", "2,5", "a run at 2 would be refused: begin with 3 or more"),
         ("PRESET", "m99", "there are default, fast, m03"),
         ("CONTRAST", "matched", "there are stretch, none, single, groups, groups-half, flat"),
         ("ITERATIONS", "-3", "greater than or equal to 0"),
