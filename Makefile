@@ -6,7 +6,10 @@ PYTHONS := >=3.11,<3.13
 LABEL_STUDIO := label-studio==1.23.2
 
 UV = $(shell command -v uv || echo .uv/bin/uv)
-PIP_INSTALL = $(UV) pip install --constraint constraints.txt
+PIP_INSTALL = $(UV) pip install --compile-bytecode --constraint constraints.txt
+
+# Else each process would compile for itself what the one before has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run setup test soak unit starter check clean
 .DEFAULT_GOAL := help
@@ -66,8 +69,8 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(STUDIO)/.ready: constraints-label-studio.txt | $(STUDIO)/bin/python
 	@echo "Installing Label Studio"
-	@$(UV) pip install --no-config --constraint constraints-label-studio.txt \
-	  --python $(STUDIO)/bin/python "$(LABEL_STUDIO)"
+	@$(UV) pip install --compile-bytecode --no-config \
+	  --constraint constraints-label-studio.txt --python $(STUDIO)/bin/python "$(LABEL_STUDIO)"
 	@touch $@
 
 $(VENV)/bin/python $(STUDIO)/bin/python:
