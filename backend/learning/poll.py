@@ -75,9 +75,9 @@ class Poll:
     """Keeps the store as Label Studio has it, and the queue as the store has it.
 
     A look costs two small requests a project while nothing changes. At the first look, and where
-    tasks or annotations are fewer than they should be, the newest change is older than it was
-    (Label Studio was put back from a copy) or an event was older than what is known (its clock was
-    set back), all tasks are gone through; else those that changed since.
+    tasks or annotations are fewer than they should be, those made since counted in, the newest
+    change is older than it was (Label Studio was put back from a copy) or an event was older than
+    what is known (its clock was set back), all tasks are gone through; else those that changed.
     """
 
     def __init__(self, services: Services) -> None:
@@ -148,8 +148,9 @@ class Poll:
             and now.tasks >= before.tasks
             and now.late == before.late
         ):
-            reconcile_changes(self._services, project, before.newest)
-            if self._stored(project) == now.annotations:
+            changes = reconcile_changes(self._services, project, before.newest)
+            made = sum(moment > before.newest for moment in changes.made)
+            if (now.tasks, now.annotations) == (before.tasks + made, self._stored(project)):
                 return now.annotations
         return reconcile(self._services, project).kept
 

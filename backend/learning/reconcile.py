@@ -32,10 +32,13 @@ class Reconciled:
         project's label_config cannot be used.
     kept
         Annotations of the tasks that were looked at which the store has as well now.
+    made
+        When each of these tasks was made, so far as Label Studio says it.
     """
 
     unreadable: tuple[str, ...]
     kept: int
+    made: tuple[datetime, ...]
 
 
 def reconcile(services: Services, project: int) -> Reconciled:
@@ -158,6 +161,7 @@ class _Seen:
     """What came by, of a project's tasks."""
 
     tasks: set[int] = field(default_factory=set)
+    made: list[datetime] = field(default_factory=list)
     #: What served the boxes of each open task that has any.
     served: dict[int, set[str]] = field(default_factory=dict)
     annotations: set[int] = field(default_factory=set)
@@ -197,6 +201,8 @@ def _record(
     seen.unreadable += [problem] if problem else []
     for task in tasks:
         seen.tasks.add(int(task["id"]))
+        if made := task.get("created_at"):
+            seen.made.append(datetime.fromisoformat(made))
         # Those that cannot be read are there as well: what is known of them is not deleted.
         told = (values.get("id") for values in task["annotations"])
         seen.annotations |= {id for id in told if type(id) is int}
@@ -219,7 +225,7 @@ def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) ->
     deleted = services.annotations.delete(project, gone)
     log.info("reconciled", project=project, recorded=seen.recorded, deleted=deleted)
     kept = len(services.annotations.known(project).keys() & seen.annotations)
-    return Reconciled(tuple(seen.unreadable), kept)
+    return Reconciled(tuple(seen.unreadable), kept, tuple(seen.made))
 
 
 def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[Annotation]:

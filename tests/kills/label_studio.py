@@ -40,10 +40,12 @@ class StandIn:
             id = self._next_id()
             address = f"/data/upload/{id}.png"
             self._images[address] = png
+            at = _now()
             self.tasks[id] = {
                 "id": id,
                 "data": {"image": address},
-                "updated_at": _now(),
+                "created_at": at,
+                "updated_at": at,
                 "annotations": [],
                 "predictions": [],
             }

@@ -93,9 +93,9 @@ class Studio:
         return self.truths[id]
 
     def import_task(self, truth: Truth, image: int) -> int:
-        id = self._new_id()
-        data = {"image": f"/data/{image}.png"}
-        truth.tasks[id] = {"id": id, "data": data, "updated_at": self._now(), "annotations": []}
+        id, at = self._new_id(), self._now()
+        made = {"id": id, "created_at": at, "updated_at": at, "annotations": []}
+        truth.tasks[id] = {**made, "data": {"image": f"/data/{image}.png"}}
         return id
 
     def annotate(self, truth: Truth, task: int, result: list[Json], skipped: bool) -> None:

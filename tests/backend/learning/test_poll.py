@@ -34,11 +34,12 @@ FILES = {f"/data/{id}.png": encode_png(np.full((48, 64), id, np.uint8)) for id i
 
 
 def task_of(id: int, minute: int, *annotations: dict[str, Any]) -> dict[str, Any]:
-    at = (START + timedelta(minutes=minute)).isoformat()
+    """Return a task that was made in the minute of its id and changed in another."""
     return {
         "id": id,
         "data": {"image": f"/data/{id}.png"},
-        "updated_at": at,
+        "created_at": (START + timedelta(minutes=id)).isoformat(),
+        "updated_at": (START + timedelta(minutes=minute)).isoformat(),
         "annotations": annotations,
     }
 
@@ -127,6 +128,21 @@ def test_how_many_tasks_there_are_is_kept_with_those_that_were_never_seen(
     recorded.given.pop()
     poll.look()
     assert services.projects.get(project).tasks == 1
+
+
+def test_a_deleted_task_is_forgotten_also_where_as_many_came_in_meanwhile(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    recorded = label_studio(corrected(1, 2), FILES)
+    poll.look()
+    assert services.images.known_tasks(project) == {1, 2}
+    services.annotations.delete(project, [1])  # as its event told
+    recorded.given[:] = [*corrected(2), task_of(3, 3)]
+    poll.look()
+    assert services.images.known_tasks(project) == {2}
+    recorded.given.append(task_of(4, 4))
+    poll.look()
+    assert recorded.asked == ["all", "changed", "all", "changed"]
 
 
 def test_what_annotators_are_called_is_asked_for_once(
