@@ -320,24 +320,28 @@ def snapshot_of(
     """Return what a training on the folder sees, each image on its side for ever."""
     from backend.datasets.sides import FILE_NAME, with_sides
     from model.labels.examples import DatasetSnapshot
-    from model.labels.label_guard import summary
+    from model.labels.label_guard import NONE_USABLE, summary
+    from model.wording import Naming
 
+    guarded = folder.guarded
     if folder.aside:
         say(f"{summary(folder.aside)}: set aside, not learned from.")
+    if lost := sorted({i.name for i in folder.images} - {i.name for i in guarded}):
+        warn([Naming.of(lost, before=f"{counted(len(lost), 'image')} left out, {NONE_USABLE}: ")])
 
     with progress("Looking for images alike") as advance:
         sided = with_sides(
-            folder.guarded,
+            guarded,
             settings.home / FILE_NAME,
             on_progress=lambda done, total: advance(done / total, f"{done} of {total} images"),
         )
     snapshot = DatasetSnapshot(tuple(sided), classes)
     if not snapshot.of_side("train") or not snapshot.of_side("held-out"):
-        raise BadRequest(_too_few(len(folder.images)))
+        raise BadRequest(_too_few(len(guarded)))
     train, held_out = (len(snapshot.of_side(side)) for side in ("train", "held-out"))
     inner = len(sided) - train - held_out
     say(f"{counted(train, 'image')} to learn from, {held_out} held out, {inner} inner")
-    if waiting := len(folder.images) - len(sided):
+    if waiting := len(guarded) - len(sided):
         warn([f"{waiting} of the images wait for others to come: sides are dealt in fives"])
     return snapshot
 

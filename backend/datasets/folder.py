@@ -60,11 +60,12 @@ class LabelledFolder:
 
     @property
     def guarded(self) -> tuple[LabelledImage, ...]:
-        """The images without the boxes that look wrong: what may be learned from."""
-        left = without(self.labels, self.aside)
-        return tuple(
-            replace(image, boxes=boxes) for image, boxes in zip(self.images, left, strict=True)
-        )
+        """The images without the boxes that look wrong: what may be learned from.
+
+        One of which all do is not among them: it would pass for one without cells.
+        """
+        left = zip(self.images, without(self.labels, self.aside), strict=True)
+        return tuple(replace(image, boxes=boxes) for image, boxes in left if boxes is not None)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -76,14 +76,14 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
         When the project is not known.
     """
     chosen = services.projects.get(project)
-    examples = _learnable(services, project, on_note)
-    _decide(services, project, [example.image for example in examples], on_note)
+    guarded = _guarded(_learnable(services, project, on_note), project, on_note)
+    _decide(services, project, [example.image for example, _ in guarded], on_note)
     sides = {(i.sha256, i.page): i.side for i in services.images.all(project)}
     labelled = []
-    for example, boxes in zip(examples, _guarded(examples, project, on_note), strict=True):
+    for example, boxes in guarded:
         if side := sides[example.key]:
             labelled.append(_labelled(services, example, boxes, side))
-    if waiting := len(examples) - len(labelled):
+    if waiting := len(guarded) - len(labelled):
         on_note(
             f"{counted(waiting, 'corrected image')} left for the next run: of five, or of three "
             "that are left over, one is held out to judge"
@@ -157,7 +157,7 @@ def unseen_images(
     frozen = {(image.sha256, image.page) for image in snapshot.images}
     examples = _learnable(services, project, ignore_note, frozen)  # the snapshot has said it
     guarded = _guarded(examples, project, ignore_note)
-    unseen = [(e, boxes) for e, boxes in zip(examples, guarded, strict=True) if e.key not in frozen]
+    unseen = [(example, boxes) for example, boxes in guarded if example.key not in frozen]
     labelled = [_labelled(services, example, boxes, "held-out") for example, boxes in unseen]
     return of_fields_untaught(services, project, labelled)
 
@@ -262,10 +262,15 @@ def _decide(
     services.images.set_sides(project, new)
 
 
-def _guarded(examples: Sequence[_Example], project: int, on_note: OnNote) -> list[tuple[Box, ...]]:
-    """Return the boxes of each example that may be learned from."""
+def _guarded(
+    examples: Sequence[_Example], project: int, on_note: OnNote
+) -> list[tuple[_Example, tuple[Box, ...]]]:
+    """Return the examples with what may be learned from them; one of which nothing may is told."""
     labels = [example.labels for example in examples]
     aside = guard(labels)
+    left = list(zip(examples, without(labels, aside), strict=True))
+    for example in (example for example, boxes in left if boxes is None):
+        on_note(_left_out(example.image))
     if aside:
         on_note(
             f"{summary(aside)}: set aside, not learned from. "
@@ -274,7 +279,7 @@ def _guarded(examples: Sequence[_Example], project: int, on_note: OnNote) -> lis
     # The guard first: of many notes the last ones are only counted.
     for note in [*(one.words for one in aside), *_notes(examples)]:
         on_note(note)
-    return without(labels, aside)
+    return [(example, boxes) for example, boxes in left if boxes is not None]
 
 
 def _example(image: StoredImage, annotation: Annotation, project: Project) -> _Example:
@@ -291,5 +296,9 @@ def _example(image: StoredImage, annotation: Annotation, project: Project) -> _E
     labels = replace(labels, boxes=known, unusable=labels.unusable + unknown.total())
     told = [f"{image.name}: {note}" for note in notes]
     if labels.is_lost:
-        told = [f"{image.name} left out: {NONE_USABLE}", *told]
+        told = [_left_out(image), *told]
     return _Example(image, labels, tuple(told))
+
+
+def _left_out(image: StoredImage) -> str:
+    return f"{image.name} left out: {NONE_USABLE}"

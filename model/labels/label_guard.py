@@ -125,12 +125,21 @@ def guard(images: Sequence[ImageLabels]) -> tuple[SetAside, ...]:
     return tuple(sorted(found, key=lambda one: (one.image, one.place)))
 
 
-def without(images: Sequence[ImageLabels], aside: Sequence[SetAside]) -> list[tuple[Box, ...]]:
-    """Return each image's boxes less those that were set aside."""
+def without(
+    images: Sequence[ImageLabels], aside: Sequence[SetAside]
+) -> list[tuple[Box, ...] | None]:
+    """Return each image's boxes less those that were set aside; None where all of them were.
+
+    That is no image without cells, and nothing is to learn from it.
+    """
     gone = {(one.image, one.place) for one in aside}
-    return [
+    left = [
         tuple(box for place, box in enumerate(labels.boxes) if (image, place) not in gone)
         for image, labels in enumerate(images)
+    ]
+    return [
+        boxes if boxes or not labels.boxes else None
+        for labels, boxes in zip(images, left, strict=True)
     ]
 
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageColor
 
 from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc, write_voc
+from model.boxes import Box
 from model.classical.detector import CLASSICAL_ID
 from model.keeping.starter import STARTER_ID
 from tests.backend.cli.conftest import command as the_command
@@ -291,6 +292,21 @@ def test_too_few_images_to_hold_one_out_are_refused(run: Run, cells: Path, tmp_p
     result = run("train", "--images", tmp_path / "few", "--annotations", cells / "annotations")
     assert result.exit_code == 2
     assert "label at least three" in result.stderr
+
+
+def test_train_leaves_out_images_of_which_all_boxes_look_wrong(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(cells, tmp_path / "in")
+    parts = [Box(0.1, 0.2, 0.3, 0.4, "Nucleus")]  # of the image's sides
+    for number in (2, 3, 4):
+        path = tmp_path / "in" / "annotations" / f"field{number}.xml"
+        write_voc(path, f"field{number}.png", 160, 128, 1, parts)
+    result = run("train", *truth_in(tmp_path / "in"))
+    assert result.exit_code == 2
+    lost = "field2.png, field3.png, field4.png"
+    assert f"3 images left out, none of its boxes can be used: {lost}" in result.stderr
+    assert "2 images: too few to learn from some and judge on others" in result.stderr
 
 
 def test_many_images_of_one_field_are_told_to_show_too_few(

@@ -120,6 +120,11 @@ def test_what_is_set_aside_leaves_the_other_boxes_in_order() -> None:
     assert left == [(CELL, square(20)), images[1].boxes]
 
 
+def test_an_image_of_which_all_boxes_are_set_aside_is_no_image_without_cells() -> None:
+    images = [image(Box(0.2, 0.3, 0.4, 0.5, "Cell")), image()]
+    assert without(images, guard(images)) == [None, ()]
+
+
 def test_boxes_that_look_wrong_are_summed_up() -> None:
     assert summary(guard([image(CELL, CELL)])) == "1 box looks wrong (1 doubled)"
     several = guard([image(CELL, CELL, CELL, Box(5, 5, 6, 6, "Cell"))])
@@ -135,7 +140,7 @@ def test_whatever_is_drawn_no_two_boxes_on_one_cell_are_left(
 ) -> None:
     images = [image(*(Box(*each, label="Cell") for each in edges)), cells(40, seed=seed)]
     left = [
-        replace(drawn, boxes=boxes)
+        replace(drawn, boxes=boxes or ())
         for drawn, boxes in zip(images, without(images, guard(images)), strict=True)
     ]
     again = guard(left)
