@@ -9,9 +9,9 @@ import numpy as np
 
 from model.boxes import Detections
 from model.classical.detector import ClassicalDetector
-from model.looking.magnification import UNLIKE_SIZE, is_unlike
+from model.looking.magnification import FAR_FROM_FEW, UNLIKE_SIZE, is_unlike, typical_side
 from model.looking.second_opinion import SecondedDetector
-from model.looking.sizing import at_found_scale
+from model.looking.sizing import at_found_scale, find_side
 from model.looking.tiling import TiledDetector
 from model.looking.turning import TurningDetector
 from model.rcnn.anchors import scale_for
@@ -84,8 +84,8 @@ class LoadedVersion:
         prepared = [self._prepared(image) for image in images]
         detected = self._looking.detect(prepared)
         return [
-            self._found(image, self._named(_in_raw_pixels(found, image), default_class))
-            for image, found in zip(prepared, detected, strict=True)
+            self._found(raw, image, self._named(_in_raw_pixels(found, image), default_class))
+            for raw, image, found in zip(images, prepared, detected, strict=True)
         ]
 
     def _prepared(self, image: ImageRecord) -> Prepared:
@@ -96,9 +96,22 @@ class LoadedVersion:
             return seen_at(whole, scale_for(np.array([self.cell_diameter_px]), config))
         return at_found_scale(whole, self.detector, config)
 
-    def _found(self, image: Prepared, detections: Detections) -> Found:
-        counted = detections.above(self.version.threshold).xyxy_px
-        return Found(image, detections, is_unlike(counted, self.version.cell_sides_px))
+    def _found(self, raw: ImageRecord, image: Prepared, detections: Detections) -> Found:
+        return Found(image, detections, self._is_unlike_size(raw, detections))
+
+    def _is_unlike_size(self, raw: ImageRecord, detections: Detections) -> bool:
+        """Say whether an image's cells are far from the size of those that were learned from.
+
+        Where hardly any is found at the version's own scale, it looks at others too: it is blind to
+        cells that are far larger or smaller.
+        """
+        learned, config = self.version.cell_sides_px, self.version.detector
+        if learned is None or config is None:
+            return False
+        if side := typical_side(detections.above(self.version.threshold).xyxy_px):
+            return is_unlike(side, learned)
+        side = find_side(prepare(raw, self.groups), self.detector, config)
+        return is_unlike(side, learned, FAR_FROM_FEW)
 
     @property
     def _looking(self) -> TiledDetector:

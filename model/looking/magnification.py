@@ -16,6 +16,8 @@ UNLIKE_SIZE = "unlike-size"
 FEWEST = 5
 #: Microscopes magnify by steps of 2: what differs by more than this is nearer to the next step.
 FAR = 1.5
+#: The same of a size that few cells told, or none at the version's own scale.
+FAR_FROM_FEW = 2.0
 #: Sizes typical of images differ by less than this, unless their magnifications differ too.
 MIXED = 3.0
 
@@ -33,13 +35,10 @@ def learned_sides(images: Sequence[LabelledImage]) -> tuple[float, float] | None
     return (min(sides), max(sides)) if sides else None
 
 
-def is_unlike(xyxy_px: Float32, learned: tuple[float, float] | None) -> bool:
-    """Say whether the cells of an image are far from the size of all that were learned from."""
-    side = typical_side(xyxy_px)
-    if side is None or learned is None:
-        return False
+def is_unlike(side: float | None, learned: tuple[float, float], far: float = FAR) -> bool:
+    """Say whether the side typical of an image is far from all that were learned from."""
     smallest, largest = learned
-    return not smallest / FAR <= side <= largest * FAR
+    return side is not None and not smallest / far <= side <= largest * far
 
 
 def mixed(learned: tuple[float, float] | None) -> tuple[str, ...]:

@@ -64,7 +64,18 @@ def at_found_scale(image: Prepared, detector: Detector, config: DetectorConfig) 
 
 
 def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> float | None:
-    """Return the scale at which a detector should look at an image.
+    """Return the scale at which a detector should look at an image, as :func:`find_side` does.
+
+    Returns
+    -------
+    Prepared pixels per raw pixel; None where next to nothing tells the size.
+    """
+    side = find_side(image, detector, config)
+    return None if side is None else scale_for(np.array([side]), config)
+
+
+def find_side(image: Prepared, detector: Detector, config: DetectorConfig) -> float | None:
+    """Return how large the cells of an image are, typically.
 
     At each of several scales the detector looks at the image's middle, or where there is more to
     be seen. From too near the parts of a cell look like cells, from too far clumps do, but of
@@ -80,7 +91,7 @@ def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> f
 
     Returns
     -------
-    Prepared pixels per raw pixel; None where next to nothing tells the size.
+    √(width · height) in raw pixels; None where next to nothing tells the size.
     """
     scales = np.array(list(looks(image, config)))
     quick = detector.sparing(LEAST_OBJECTNESS) if isinstance(detector, Sparing) else detector
@@ -92,7 +103,7 @@ def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> f
     evidence = shown / np.maximum(could_show, FEWEST_LOOKS)
     if evidence.max() < LEAST_EVIDENCE:
         return None
-    return scale_for(SIDES[[evidence.argmax()]], config)
+    return float(SIDES[evidence.argmax()])
 
 
 def looks(image: Prepared, config: DetectorConfig) -> Iterator[float]:

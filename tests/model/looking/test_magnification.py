@@ -21,12 +21,11 @@ def test_a_few_cells_do_not_tell_what_is_typical_of_an_image(labelled):
     ("side", "unlike"), [(6, True), (9, False), (16, False), (28, False), (40, True)]
 )
 def test_cells_of_the_next_magnification_are_unlike_those_learned_from(side, unlike):
-    assert is_unlike(cells(side), (12.0, 20.0)) == unlike
+    assert is_unlike(side, (12.0, 20.0)) == unlike
 
 
 def test_nothing_is_unlike_where_the_size_is_not_known():
-    assert not is_unlike(cells(40), None)
-    assert not is_unlike(cells(40, 4), (12.0, 20.0))
+    assert not is_unlike(None, (12.0, 20.0))
 
 
 def test_images_of_several_magnifications_are_noted():

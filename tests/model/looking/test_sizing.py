@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from model.boxes import CELL, Detections
+from model.classical.detector import classical_version
 from model.config import DetectorConfig
+from model.looking.loaded import LoadedVersion
 from model.looking.sizing import UNSIZED_PX, at_found_scale, find_scale, looks
 from model.rcnn.anchors import scale_for
 from preprocessing.groups import ContrastGroups
@@ -55,9 +57,13 @@ class Sees:
         )
 
 
-def image(height=600, width=800):
+def raw(height=600, width=800):
     pixels = np.random.default_rng(0).integers(0, 255, (height, width)).astype(np.uint8)
-    return prepare(ImageRecord(pixels, ""), ContrastGroups.none())
+    return ImageRecord(pixels, "")
+
+
+def image(height=600, width=800):
+    return prepare(raw(height, width), ContrastGroups.none())
 
 
 @pytest.mark.parametrize("side", [8, 15, 40, 110, 250])
@@ -107,3 +113,18 @@ def test_the_looks_go_from_the_largest_scale_down_to_an_image_of_a_few_pixels():
     assert scales[0] == 3
     assert scales == sorted(scales, reverse=True)
     assert 96 <= 800 * scales[-1] < 96 * 1.6
+
+
+@pytest.mark.parametrize(
+    ("side", "pitch", "unlike"),
+    [(8, 12, True), (30, 400, False), (160, 200, True), (5000, 5000, False)],
+)
+def test_a_version_that_hardly_finds_a_cell_says_whether_there_are_others_of_another_size(
+    side, pitch, unlike
+):
+    """Of 5000 px there is none."""
+    at_two = replace(CONFIG, scale=2.0, turned_px=0)
+    learned = replace(classical_version(), cell_sides_px=(20.0, 25.0), detector=at_two)
+    (found,) = LoadedVersion(learned, ContrastGroups.none(), Sees(side, pitch)).find([raw()])
+    assert len(found.detections) < 5
+    assert found.is_unlike_size == unlike
