@@ -53,7 +53,7 @@ def looks(snapshot, iterations=16, **options):
 
 def with_seen(snapshot, *ap50, ap=()):
     seen = [Look(i + 1, *values) for i, values in enumerate(zip(ap50, ap or ap50, strict=True))]
-    return Looks(snapshot.images, NONE, CLASSES, DETECTOR, frozenset(), seen)
+    return Looks(snapshot.images * 20, NONE, CLASSES, DETECTOR, frozenset(), seen)
 
 
 def test_looks_are_as_many_and_at_as_many_images_as_a_part_of_the_training_pays_for(snapshot):
@@ -146,7 +146,10 @@ def test_boxes_that_get_tighter_are_a_gain_where_no_more_cells_are_found(snapsho
 def test_an_earlier_look_must_be_clearly_better_than_the_last(snapshot):
     assert with_seen(snapshot).clearly_better() is None
     assert with_seen(snapshot, 0.54, 0.5).clearly_better() is None
-    assert with_seen(snapshot, 0.2, 0.6, 0.5).clearly_better() == Look(2, 0.6, 0.6)
+    better = with_seen(snapshot, 0.2, 0.6, 0.5)
+    assert better.clearly_better() == Look(2, 0.6, 0.6)
+    of_few_cells = replace(better, images=snapshot.images)
+    assert of_few_cells.clearly_better() is None
 
 
 def run(snapshot, workdir, plan=PLAN, notes=(), **options):
