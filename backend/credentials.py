@@ -11,7 +11,7 @@ from pathlib import Path
 
 from backend.errors import BadSetting
 from backend.settings import Settings
-from model.atomic import new_file
+from model.atomic import locked, new_file
 
 FILE_NAME = "credentials.json"
 #: Label Studio keeps these as they were made.
@@ -67,8 +67,17 @@ class Credentials:
         told = _read(settings.home / FILE_NAME)
         kept = cls(**told)
         if asdict(kept).keys() - told.keys():
-            kept.save(settings.home)  # what was made now holds for all who read it from now on
+            kept = cls._completed(settings.home)
         return kept._but_for(settings)
+
+    @classmethod
+    def _completed(cls, home: Path) -> Credentials:
+        """Make what is missing, which then holds for all who read it from now on."""
+        path = home / FILE_NAME
+        with locked(path.with_suffix(".lock")):
+            kept = cls(**_read(path))  # again: another process may have made it meanwhile
+            kept.save(home)
+        return kept
 
     def _but_for(self, settings: Settings) -> Credentials:
         """Return these, the settings' own words taking precedence."""

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -22,6 +24,20 @@ def test_credentials_are_made_once_for_their_owner_alone_and_settings_take_prece
     chosen = settings.model_copy(update={"webhook_secret": "chosen"})
     assert Credentials.load_or_create(chosen).webhook_secret == "chosen"
     assert Credentials.load_or_create(settings).webhook_secret == made.webhook_secret
+
+
+def test_those_who_start_on_a_new_home_at_once_have_the_same_credentials(
+    settings: Settings,
+) -> None:
+    at_once = Barrier(4)
+
+    def start(_: int) -> Credentials:
+        at_once.wait()
+        return Credentials.load_or_create(settings)
+
+    with ThreadPoolExecutor(at_once.parties) as threads:
+        started = set(threads.map(start, range(at_once.parties)))
+    assert started == {Credentials.load(settings)}
 
 
 def test_a_home_is_made_for_its_owner_alone_and_one_that_is_there_stays_as_it_is(
