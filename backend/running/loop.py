@@ -10,6 +10,7 @@ from types import FrameType
 
 from backend.credentials import FILE_NAME, Credentials
 from backend.datasets.finding import find_images
+from backend.errors import BadSetting
 from backend.running.label_studio import is_first_start, label_studio_service, require_same
 from backend.running.lock import hold
 from backend.running.ours import web_service, worker_service
@@ -38,6 +39,8 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
     RunningError
         Such as PortBusy, ProgramMissing or ServiceFailed: each says what to do; whatever was
         started has been stopped.
+    BadSetting
+        Cytoloop and Label Studio are to listen on the same port.
     Refused
         The environment names another Label Studio than that of the home's projects.
     BadRequest
@@ -80,11 +83,17 @@ def _stages(settings: Settings, credentials: Credentials) -> Iterator[list[Servi
 
 
 def _require_free_ports(settings: Settings, attached: bool) -> None:
-    host = settings.host
-    require_free(host, settings.port, "Cytoloop", "--port", "CYTOLOOP_PORT")
-    if not attached:
-        option, variable = "--label-studio-port", "CYTOLOOP_LABEL_STUDIO_PORT"
-        require_free(host, settings.label_studio_port, "Label Studio", option, variable)
+    host, port = settings.host, settings.port
+    require_free(host, port, "Cytoloop", "--port", "CYTOLOOP_PORT")
+    if attached:
+        return
+    option, variable = "--label-studio-port", "CYTOLOOP_LABEL_STUDIO_PORT"
+    require_free(host, settings.label_studio_port, "Label Studio", option, variable)
+    if port == settings.label_studio_port:
+        raise BadSetting(
+            f"Cytoloop and Label Studio cannot both listen on port {port}: choose another for one "
+            f"of them, by --port (or CYTOLOOP_PORT) or {option} (or {variable})."
+        )
 
 
 def _hints(settings: Settings) -> dict[str, str]:

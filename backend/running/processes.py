@@ -102,10 +102,10 @@ class Process:
         ServiceFailed
             It ended or was not healthy in time; the message ends with the last lines of its log.
         """
+        if self.exit_code is not None:  # first: another may answer in its place
+            raise ServiceFailed(f"{self.service.label} {self.ending()}{self.last_words()}")
         if self.service.healthy(self.pid):
             return True
-        if self.exit_code is not None:
-            raise ServiceFailed(f"{self.service.label} {self.ending()}{self.last_words()}")
         if self.age_s > self.service.patience_s:
             patience = f"within {self.service.patience_s:.0f} s."
             raise ServiceFailed(

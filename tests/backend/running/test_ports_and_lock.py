@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from backend.credentials import Credentials
+from backend.errors import BadSetting
 from backend.running.errors import AlreadyRunning, PortBusy, ProgramMissing, RunningError
 from backend.running.label_studio import environment, program
 from backend.running.lock import FILE_NAME, hold, holder
@@ -71,6 +72,17 @@ def test_the_ports_that_up_was_given_hold_for_every_later_command(
 def test_a_port_that_is_busy_is_not_kept(settings: Settings, busy_port):
     with pytest.raises(PortBusy):
         run_loop(settings.model_copy(update={"port": busy_port}))
+
+    assert Settings(home=settings.home).port == 9090
+
+
+def test_one_port_for_cytoloop_and_our_own_label_studio_is_refused_and_not_kept(
+    settings: Settings,
+):
+    port = free_port()
+    one = {"label_studio_url": "", "port": port, "label_studio_port": port}
+    with pytest.raises(BadSetting, match=rf"both listen on port {port}: .* --label-studio-port"):
+        run_loop(settings.model_copy(update=one))
 
     assert Settings(home=settings.home).port == 9090
 

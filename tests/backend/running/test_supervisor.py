@@ -16,6 +16,7 @@ import pytest
 
 from backend.running import supervisor as supervisor_module
 from backend.running.errors import ServiceFailed
+from backend.running.processes import Process
 
 WITH_A_GRANDCHILD = """
 setsid sleep 60 &
@@ -36,6 +37,15 @@ def test_services_are_stopped_in_reverse_order_of_their_start(supervisor, report
 def test_a_service_that_ends_at_once_is_reported_with_the_end_of_its_log(supervisor, shell):
     with pytest.raises(ServiceFailed, match=r"Broken ended with 3\.[\s\S]*no such database"):
         supervisor.start([shell("broken", "echo no such database; exit 3")])
+
+
+def test_a_service_that_ended_is_not_up_though_another_answers_in_its_place(tmp_path, shell):
+    (tmp_path / "second").write_text("another's")
+    process = Process(shell("second", "exit 1"), tmp_path / "second.log", tmp_path)
+    while process.exit_code is None:
+        time.sleep(0.01)
+    with pytest.raises(ServiceFailed, match=r"Second ended with 1\."):
+        process.is_up()
 
 
 def test_a_service_that_never_answers_is_reported_in_time(supervisor, shell):
