@@ -37,7 +37,7 @@ FROZEN, LEARNED = 0.01, 0.96
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, as the store keeps it."""
+    """How a run ended, as the store keeps it; what is None is left there as it is."""
 
     state: Literal["promoted", "refused", "failed", "cancelled", "covered"]
     message: str
@@ -86,7 +86,8 @@ def _end(services: Services, run: Run, outcome: Outcome) -> None:
             raise
     # First of all this: it may have failed because the disk is full.
     shutil.rmtree(_working(services, run.id), ignore_errors=True)
-    services.runs.finish(run.id, **vars(outcome))
+    told = {name: value for name, value in vars(outcome).items() if value is not None}
+    services.runs.finish(run.id, **told)
     log.info("run.ended", run=run.id, state=outcome.state, candidate=outcome.candidate)
 
 

@@ -226,6 +226,22 @@ def test_after_a_roll_back_a_refused_candidate_is_judged_beside_what_serves_then
     assert len(beside) == 2
 
 
+def test_a_run_that_fails_while_it_judges_tells_still_what_it_compared(
+    services: Services, project: int, correct_fields: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(*args: Any) -> Any:
+        raise RuntimeError("the GPU is gone")
+
+    monkeypatch.setattr(promoting, "judge", judge)
+    correct_fields(range(5))
+    run = cut_off(services, project)
+    version = version_of(services, project, run)
+    failed = learned(services, run)
+    assert (failed.state, failed.candidate) == ("failed", version.id)
+    assert failed.champion == CLASSICAL_ID
+    assert services.runs.has_learned(project)
+
+
 def test_a_cancelled_run_is_left_alone(
     services: Services, project: int, correct_fields: Any
 ) -> None:
