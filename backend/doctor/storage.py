@@ -15,6 +15,7 @@ from backend.store.mending import is_damage, mend_of
 from backend.store.projects import Project, Projects
 from backend.store.runs import Runs
 from model.errors import ModelError
+from model.keeping.registry import Registry
 from model.wording import counted
 
 #: SQLite would play a log that is left over on whatever file stands beside it.
@@ -46,20 +47,30 @@ def store(patient: Patient) -> Iterator[Finding]:
 def versions(patient: Patient) -> Iterator[Finding]:
     """Look whether every version can be read, and every project's champion."""
     registry = patient.settings.open_registry()
-    broken = [str(error) for error in registry.broken()]
-    for each in broken:
-        yield warn("Versions", each, "Put its folder back from a copy, or remove it.")
+    found = [
+        warn("Versions", str(error), "Put its folder back from a copy, or remove it.")
+        for error in registry.broken()
+    ]
     for project in known_projects(patient) or ():
-        try:
-            registry.champion(str(project.id))
-        except ModelError as error:
-            yield fail(
-                "Versions",
-                f"the champion of project {project.id} cannot be read: {error}",
-                f"cytoloop models rollback --project {project.id}",
-            )
-    if not broken:
-        yield ok("Versions", f"{len(registry.list())} in {registry.root}")
+        found += _champion(registry, project.id)
+    yield from found or [ok("Versions", f"{len(registry.list())} in {registry.root}")]
+
+
+def _champion(registry: Registry, project: int) -> Iterator[Finding]:
+    """Look at a project's champion; it can be rolled back where it is known which one it is."""
+    try:
+        registry.champion_id(str(project))
+    except ModelError as error:
+        yield fail("Versions", f"which version serves project {project} is unknown", str(error))
+        return
+    try:
+        registry.champion(str(project))
+    except ModelError as error:
+        yield fail(
+            "Versions",
+            f"the champion of project {project} cannot be read: {error}",
+            f"cytoloop models rollback --project {project}",
+        )
 
 
 def known_projects(patient: Patient) -> list[Project] | None:

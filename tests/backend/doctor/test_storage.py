@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import text
@@ -13,6 +14,8 @@ from backend.services import Services
 from backend.settings import Settings
 from backend.store.database import open_database
 from backend.store.projects import Projects
+from model.classical.detector import CLASSICAL_ID
+from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import LABEL_CONFIG, no_room
 from tests.backend.doctor.conftest import only
 
@@ -107,11 +110,33 @@ def test_a_copy_put_back_as_is_told_is_what_is_read(services: Services, tmp_path
     engine.dispose()
 
 
-def test_a_champion_that_cannot_be_read_is_told(services: Services, project: int) -> None:
-    patient = Patient(services.settings)
+def test_a_champion_that_is_gone_is_told_and_the_one_before_serves_as_is_told(
+    services: Services, project: int
+) -> None:
+    registry, patient = services.registry, Patient(services.settings)
     assert [found.level for found in storage.versions(patient)] == ["ok"]
+    version = replace(registry.get(CLASSICAL_ID), id="trained-1", kind="trained")
+    registry.add(version, ContrastGroups.none(), None)
+    registry.promote(str(project), version.id)
+    shutil.rmtree(registry.root / "versions" / version.id)
+    found = only(storage.versions(patient))
+    assert (found.level, "not in the registry any more" in found.says) == ("fail", True)
+    assert found.mend == f"cytoloop models rollback --project {project}"
+    registry.rollback(str(project))
+    assert only(storage.versions(patient)).level == "ok"
+
+
+def test_where_it_is_unknown_what_serves_no_roll_back_is_advised(
+    services: Services, project: int
+) -> None:
     pointer = services.registry.root / "champions" / f"{project}.json"
     pointer.parent.mkdir(parents=True, exist_ok=True)
     pointer.write_text("torn", "utf-8")
-    levels = [found.level for found in storage.versions(patient)]
-    assert "fail" in levels
+    found = only(storage.versions(Patient(services.settings)))
+    assert (found.level, found.says) == (
+        "fail",
+        f"which version serves project {project} is unknown",
+    )
+    assert f"{pointer} cannot be read" in found.mend
+    assert "move it away, then choose a champion" in found.mend
+    assert "rollback" not in found.mend
