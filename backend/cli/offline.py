@@ -19,6 +19,7 @@ from backend.cli.options import (
     Map,
     Model,
     OneBased,
+    services_from,
     settings_from,
 )
 from backend.errors import BadRequest
@@ -366,6 +367,5 @@ def _project(settings: Settings, wanted: int | None) -> Project | None:
     """Return the project named; None when none was, so that no database is needed offline."""
     if wanted is None:
         return None
-    from backend.services import build_services
-
-    return choosing.choose_project(build_services(settings).projects, wanted)
+    services = services_from(settings.home, to_read=True)
+    return choosing.choose_project(services.projects, wanted)

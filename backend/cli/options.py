@@ -93,13 +93,24 @@ def settings_from(**chosen: Any) -> Settings:
 
 
 def services_from(home: Path | None, *, to_read: bool = False) -> Services:
-    """Return the parts of the installation in a home, which is made when absent.
+    """Return the parts of the installation in a home.
 
     Parameters
     ----------
     to_read
         As ``build_services`` has it.
+
+    Raises
+    ------
+    BadSetting
+        There is no such home: a mistyped one is not to be made.
     """
     from backend.services import build_services
 
-    return build_services(settings_from(home=home), to_read=to_read)
+    settings = settings_from(home=home)
+    if not settings.home.exists():
+        raise BadSetting(
+            f"There is no home at {settings.home}: `cytoloop up` makes one. If it is elsewhere, "
+            "correct --home or CYTOLOOP_HOME."
+        )
+    return build_services(settings, to_read=to_read)

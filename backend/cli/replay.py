@@ -10,7 +10,15 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import progress, say, warn
-from backend.cli.options import LARGEST_NUMBER, Device, Home, Map, OneBased, settings_from
+from backend.cli.options import (
+    LARGEST_NUMBER,
+    Device,
+    Home,
+    Map,
+    OneBased,
+    services_from,
+    settings_from,
+)
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -160,9 +168,8 @@ def _live(
 ) -> Iterator[Row]:
     from backend.replay.live import LiveDesk
     from backend.replay.playing import play
-    from backend.services import build_services
 
-    services = build_services(settings)
+    services = services_from(settings.home)
     desk = LiveDesk(services, services.projects.get(project), lag)
     ledger.keep_to(desk.chosen(how))
     return play(desk, images, ledger, how)

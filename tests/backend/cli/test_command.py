@@ -22,6 +22,7 @@ from backend.cli.choosing import parse_mapping
 from backend.cli.console import Commands, warn
 from backend.errors import BadRequest
 from model.errors import NothingToLearn
+from model.keeping.starter import STARTER_ID
 from preprocessing.errors import UnreadableImage
 from tests.backend.cli.conftest import Run
 
@@ -217,3 +218,31 @@ def test_a_mapping_without_two_names_is_refused(pair: str) -> None:
 
 def test_a_mapping_is_read() -> None:
     assert parse_mapping(["N=Nucleus", " a = b "]) == {"N": "Nucleus", "a": "b"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status",
+        "effort",
+        "project",
+        "export counts --out counts.csv",
+        "import .",
+        "labels check",
+        "runs list",
+        "runs retry 1",
+        "models rollback",
+        "models prune",
+        "predict . --out out --project 1",
+    ],
+)
+def test_a_home_that_is_not_there_is_named_and_not_made(run: Run, home: Path, words: str) -> None:
+    result = run(*words.split())
+    assert result.exit_code == 2
+    assert f"There is no home at {home}: `cytoloop up` makes one." in result.stderr
+    assert not home.exists()
+
+
+def test_versions_are_listed_and_nothing_is_made_where_no_home_is(run: Run, home: Path) -> None:
+    assert STARTER_ID in run("models", "list").stdout
+    assert not home.exists()

@@ -88,8 +88,9 @@ def test_counts_are_taken_out_from_a_home_on_a_full_disk(run: Run, tmp_path: Pat
     ],
 )
 def test_an_import_that_cannot_be_is_told(
-    run: Run, cells: Path, words: tuple[str, ...], message: str
+    run: Run, home: Path, cells: Path, words: tuple[str, ...], message: str
 ) -> None:
+    home.mkdir()
     result = run("import", cells / "images", *words)
     assert result.exit_code == 2
     assert message in result.stderr

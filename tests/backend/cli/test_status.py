@@ -13,8 +13,9 @@ from tests.backend.conftest import LABEL_CONFIG
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
 def test_status_says_what_is_away_and_shows_no_password(
-    run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
+    home.mkdir()
     monkeypatch.setenv("CYTOLOOP_REDIS_URL", "redis://lab:hunter2@127.0.0.1:1/0")
     result = run("status", *words)
     assert result.exit_code == 0, result.output
@@ -22,7 +23,8 @@ def test_status_says_what_is_away_and_shows_no_password(
     assert "hunter2" not in result.output
 
 
-def test_a_program_reads_the_status(run: Run) -> None:
+def test_a_program_reads_the_status(run: Run, home: Path) -> None:
+    home.mkdir()
     found = json.loads(run("status", "--json").stdout)
     assert {service["name"] for service in found["services"] if not service["answers"]} >= {"Redis"}
     assert found["projects"] == []
