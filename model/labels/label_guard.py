@@ -55,7 +55,7 @@ class ImageLabels:
     width, height
         In pixels.
     meant
-        Boxes that somebody said are meant as they are: these may be doubled and of any size.
+        Boxes that somebody said are meant as they are: these may be thin, doubled and of any size.
     unusable
         How many more were drawn, which cannot be used.
     """
@@ -162,11 +162,13 @@ Found = dict[int, tuple[Reason, str]]
 
 
 def _thin(labels: ImageLabels) -> Found:
-    """Return what has no size, or none inside the image."""
+    """Return what has no size, or none inside the image, unless it is meant and has some."""
     found: Found = {}
     for place, box in enumerate(labels.boxes):
         width = min(box.xmax, labels.width) - max(box.xmin, 0.0)
         height = min(box.ymax, labels.height) - max(box.ymin, 0.0)
+        if box in labels.meant and min(width, height) > 0:
+            continue
         if min(box.width, box.height) < THINNEST_PX:
             found[place] = "one-pixel", f"is {box.width:.3g} × {box.height:.3g} px: a click?"
         elif min(width, height) < THINNEST_PX:

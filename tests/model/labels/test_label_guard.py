@@ -79,10 +79,11 @@ def test_neighbours_that_overlap_are_two_cells() -> None:
     assert reasons(image(CELL, replace(CELL, xmin=13, xmax=33))) == []
 
 
-def test_a_box_that_is_meant_may_be_doubled_and_of_any_size_but_not_a_click() -> None:
-    giant, click = square(90), Box(5, 5, 5, 5, "Cell")
-    drawn = image(CELL, CELL, giant, click, meant=frozenset({CELL, giant, click}))
-    assert reasons(cells(), drawn) == ["one-pixel"]
+def test_a_box_that_is_meant_may_be_thin_doubled_and_of_any_size_but_not_a_click() -> None:
+    giant, thread, click = square(90), Box(5, 5, 6, 25, "Cell"), Box(5, 5, 5, 5, "Cell")
+    meant = frozenset({CELL, giant, thread, click})
+    found = guard([cells(), image(CELL, CELL, giant, thread, click, meant=meant)])
+    assert [(one.box, one.reason) for one in found] == [(click, "one-pixel")]
 
 
 def test_a_size_that_no_other_cell_has_is_set_aside() -> None:
