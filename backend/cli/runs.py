@@ -79,7 +79,7 @@ def cancel(number: Number, home: Home = None) -> None:
 def retry(number: Number, home: Home = None) -> None:
     """Try the milestone of a run that has ended again.
 
-    It learns from the corrections of now.
+    It learns from the corrections of now, by the preset that the loop was started with.
     """
     from backend.learning import triggers
 

@@ -139,7 +139,8 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
             "refused",
             report.message(
                 f"Nothing new: run {before.id} learned from the same corrections by the same "
-                f"recipe and ended as {before.state}. Correct more images first."
+                f"recipe and ended as {before.state}. Correct more images first, or start the loop "
+                f"anew with another CYTOLOOP_PRESET, then `cytoloop runs retry {run.id}`."
             ),
         )
     candidate = candidate or make_candidate(

@@ -223,6 +223,8 @@ def test_after_a_roll_back_a_refused_candidate_is_judged_beside_what_serves_then
     for _ in range(2):
         last = learned(services, run_of(services, project))
         assert last.message.startswith(f"Nothing new: run {again.id} learned")
+        assert "start the loop anew with another CYTOLOOP_PRESET" in last.message
+        assert f"cytoloop runs retry {last.id}" in last.message
     assert len(beside) == 2
 
 
