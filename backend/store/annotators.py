@@ -32,10 +32,8 @@ class Annotators:
             return set(connection.execute(query).scalars())
 
     def call(self, names: Mapping[str, str]) -> None:
-        """Keep the names of some, in place of those they had."""
+        """Keep the names of those who have none yet."""
         with self._engine.begin() as connection:
             for number, name in sorted(names.items()):  # in one order, so that none wait in a ring
                 insert = upsert(connection, annotators).values(number=number, name=name)
-                connection.execute(
-                    insert.on_conflict_do_update(index_elements=["number"], set_={"name": name})
-                )
+                connection.execute(insert.on_conflict_do_nothing())

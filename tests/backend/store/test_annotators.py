@@ -18,8 +18,8 @@ def test_the_name_of_each_annotator_is_asked_for_once(engine: Engine, annotated:
     assert store.names() == {"1": "ada@lab.org", "2": "2"}
 
 
-def test_an_annotator_may_be_called_otherwise_later(engine: Engine) -> None:
+def test_an_annotator_keeps_the_name_that_was_first_heard(engine: Engine) -> None:
     store = Annotators(engine)
-    store.call({"1": "1"})
     store.call({"1": "ada@lab.org"})
-    assert store.names() == {"1": "ada@lab.org"}
+    store.call({"1": "1", "2": "2"})
+    assert store.names() == {"1": "ada@lab.org", "2": "2"}
