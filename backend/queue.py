@@ -92,7 +92,7 @@ class JobQueue:
         """
         with self._changing(2 * LOCK_S):
             # In this order: a job that is taken meanwhile is seen waiting, or at work, or both.
-            waiting = {job_id for queue in self._queues for job_id in queue.job_ids}
+            waiting = {job_id for queue in self._queues.values() for job_id in queue.job_ids}
             workers = Worker.all(connection=self._redis, serializer=JSONSerializer)
             at_work = {worker.get_current_job_id() for worker in workers if not _buried(worker)}
             self._forget_all_but(waiting | at_work)
@@ -122,7 +122,7 @@ class JobQueue:
         """
         with self._reaching():
             worker = _Worker(
-                self._queues,
+                list(self._queues.values()),
                 connection=self._redis,
                 serializer=JSONSerializer,
                 log_job_description=False,
@@ -136,16 +136,17 @@ class JobQueue:
         return Redis.from_url(self._url, socket_connect_timeout=ANSWER_S, socket_timeout=ANSWER_S)
 
     @cached_property
-    def _queues(self) -> list[Queue]:
-        return [
-            Queue(
+    def _queues(self) -> dict[str, Queue]:
+        """The queues by their kinds, in the order in which they are worked on."""
+        return {
+            kind: Queue(
                 name_in(self._home_id, kind),
                 connection=self._redis,
                 serializer=JSONSerializer,
                 default_timeout=self._timeout_s,
             )
             for kind in (LEARN, PUSH)
-        ]
+        }
 
     def _learn(self, run_id: int) -> str:
         return f"{name_in(self._home_id, LEARN)}-{run_id}"
@@ -155,8 +156,7 @@ class JobQueue:
             if self._is_live(job_id):
                 return False
             self._forget(job_id)  # what remains of an earlier attempt
-            queue = self._queues[(LEARN, PUSH).index(kind)]
-            queue.enqueue_call(_door(kind), args=args, job_id=job_id, result_ttl=0)
+            self._queues[kind].enqueue_call(_door(kind), args=args, job_id=job_id, result_ttl=0)
             return True
 
     def _is_live(self, job_id: str) -> bool:
@@ -184,7 +184,7 @@ class JobQueue:
     def _job_ids(self) -> Iterator[str]:
         """Yield the ids of our jobs, whatever became of them; Redis may hold others' as well."""
         prefix = Job.redis_job_namespace_prefix
-        for queue in self._queues:
+        for queue in self._queues.values():
             for key in self._redis.scan_iter(f"{prefix}{queue.name}-*"):
                 yield key.decode().removeprefix(prefix)
 
