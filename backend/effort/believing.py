@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from backend.effort.faults import let_stand, lost
-from backend.effort.measuring import is_unseen, started_from
+from backend.effort.measuring import is_unseen, started_from, submitted_boxes
+from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import DrawnBox, to_drawn_boxes
 from backend.services import Services
 from backend.store.annotations import Annotation
@@ -35,6 +36,7 @@ def corrected_images(
     -------
     In the order in which the images were first corrected.
     """
+    interface = LabellingInterface.parse(services.projects.get(project).label_config)
     counting: dict[tuple[str, int], tuple[StoredImage, Annotation]] = {}
     watched, images = services.predictions.watched_tasks(project), services.images.of_tasks(project)
     for annotation in services.annotations.corrected(project):
@@ -44,8 +46,9 @@ def corrected_images(
                 "(open the task once), or cannot be read"
             )
             continue
-        is_watched = annotation.task in watched
-        believed = _believed(services, annotation, image, on_note) if is_watched else annotation
+        believed: Annotation | None = annotation
+        if annotation.task in watched:
+            believed = _believed(services, annotation, image, interface, on_note)
         before = counting.get((image.sha256, image.page))
         if believed and (before is None or before[1].updated_at < believed.updated_at):
             counting[image.sha256, image.page] = image, believed
@@ -53,18 +56,22 @@ def corrected_images(
 
 
 def _believed(
-    services: Services, annotation: Annotation, image: StoredImage, on_note: Callable[[str], None]
+    services: Services,
+    annotation: Annotation,
+    image: StoredImage,
+    interface: LabellingInterface,
+    on_note: Callable[[str], None],
 ) -> Annotation | None:
     began = started_from(services, annotation, (image.sha256, image.page))
     if began is None or began.watch is None:
         return annotation
+    submitted = submitted_boxes(annotation, image, interface)
     if began.watch.kind != "fault":
-        if not is_unseen(annotation, began, image):
+        if not is_unseen(annotation, submitted, began, image):
             return annotation
         on_note(f"{image.name} left out: it was accepted without being opened, and held no boxes")
         return None
     size = image.width, image.height
-    submitted = to_drawn_boxes(annotation.result, *size)
     left = let_stand(submitted, began.watch, size)
     missing = lost(submitted, to_drawn_boxes(began.regions, *size), began.watch, size)
     _tell(image, left, missing, on_note)

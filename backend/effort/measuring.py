@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from backend.actions import Actions
 from backend.effort.comparison import Comparison, compare, is_from_prediction
 from backend.effort.faults import let_stand, not_drawn
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import of_cells, to_drawn_boxes
+from backend.labelstudio.results import DrawnBox, of_cells, to_drawn_boxes
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.corrections import Correction
@@ -118,25 +118,43 @@ def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, 
     return len(kept), sum(served[str(region.get("id"))] == region.get("score") for region in kept)
 
 
-def is_unseen(annotation: Annotation, served: StoredPrediction, image: StoredImage) -> bool:
+def submitted_boxes(
+    annotation: Annotation, image: StoredImage, interface: LabellingInterface
+) -> list[DrawnBox]:
+    """Return what was drawn on the image that is counted, and not on another of the task."""
+    return to_drawn_boxes(of_cells(annotation.result, interface), image.width, image.height)
+
+
+def is_unseen(
+    annotation: Annotation,
+    submitted: Sequence[DrawnBox],
+    served: StoredPrediction,
+    image: StoredImage,
+) -> bool:
     """Say whether boxes became an annotation without a page, by an action on many tasks.
 
     Label Studio's then names its prediction, holds just that, and took no time.
+
+    Parameters
+    ----------
+    submitted
+        Its :func:`submitted_boxes`.
     """
     if annotation.lead_time is not None or annotation.parent_prediction is None:
         return False
-    return _compared(annotation.result, served, image).actions.number == 0
+    return _compared(submitted, served, image).actions.number == 0
 
 
 def _measured(
     services: Services, annotation: Annotation, image: StoredImage, interface: LabellingInterface
 ) -> Correction:
+    submitted = submitted_boxes(annotation, image, interface)
     served = started_from(services, annotation, (image.sha256, image.page))
-    if served and is_unseen(annotation, served, image):
+    if served and is_unseen(annotation, submitted, served, image):
         served = None
     by_person = served is not None or _is_drawn(services, annotation)
-    cells = of_cells(annotation.result, interface)
-    compared = _compared(cells, served, image) if by_person else _imported(cells)
+    imported = Comparison(Actions(), len(submitted), (), 0)
+    compared = _compared(submitted, served, image) if by_person else imported
     return Correction(
         annotation=annotation.id,
         project=annotation.project,
@@ -147,28 +165,24 @@ def _measured(
         served=served.served if served else "",
         contrast_group=served.contrast_group if served else "",
         **vars(compared),
-        **_watched(annotation, served, image),
+        **_watched(submitted, served, image),
     )
 
 
 def _compared(
-    submitted: Sequence[Mapping[str, Any]], served: StoredPrediction | None, image: StoredImage
+    submitted: Sequence[DrawnBox], served: StoredPrediction | None, image: StoredImage
 ) -> Comparison:
-    size = image.width, image.height
-    return compare(
-        to_drawn_boxes(served.regions if served else (), *size),
-        to_drawn_boxes(submitted, *size),
-    )
+    before = to_drawn_boxes(served.regions if served else (), image.width, image.height)
+    return compare(before, submitted)
 
 
 def _watched(
-    annotation: Annotation, served: StoredPrediction | None, image: StoredImage
+    submitted: Sequence[DrawnBox], served: StoredPrediction | None, image: StoredImage
 ) -> dict[str, Any]:
     """Return what became of the boxes that were withheld and planted, where any were."""
     if served is None or served.watch is None:
         return {}
     size = image.width, image.height
-    submitted = to_drawn_boxes(annotation.result, *size)
     return {
         "watched": served.watch.kind,
         "hidden": served.watch.telling,
@@ -176,7 +190,3 @@ def _watched(
         "planted": len(served.watch.planted),
         "accepted": len(let_stand(submitted, served.watch, size)),
     }
-
-
-def _imported(cells: Sequence[Mapping[str, Any]]) -> Comparison:
-    return Comparison(Actions(), len(cells), (), 0)

@@ -50,7 +50,7 @@ def test_what_many_corrections_share_is_read_once(
     with asked_of(services.engine) as statements:
         found = corrected_images(services, project, print)
     assert [image.name for image, _ in found] == [f"image{task}.png" for task in range(1, 6)]
-    assert len(statements) == 3
+    assert len(statements) == 4
 
 
 def test_boxes_stored_while_the_page_was_open_are_not_taken_for_those_it_showed(

@@ -166,6 +166,30 @@ def test_what_an_annotator_did_about_a_fault_is_believed(
     assert ["put back" in note for note in told] == [True]
 
 
+def test_what_was_drawn_on_another_image_of_the_task_makes_no_fault_good_nor_lets_it_stand(
+    services: Services, project: int, watched: Any, submit: Any
+) -> None:
+    beside = LABEL_CONFIG.replace("</View>", '<Image name="beside" value="$beside"/></View>')
+    services.projects.ensure(project, "", beside)
+    what = watched(1, "fault")
+    (gone,), (false,) = what.watch.withheld, what.watch.planted
+    right = [region for region in what.regions if region["id"] != false["id"]]
+    elsewhere = [
+        {**region, "id": f"beside-{k}", "to_name": "beside"}
+        for k, region in enumerate([gone, false])
+    ]
+    submit(1, [*right, *elsewhere])
+    (correction,) = measure(services, project)
+    assert (correction.drawn, correction.accepted) == (0, 0)
+    notes: list[str] = []
+    ((_, believed),) = corrected_images(services, project, notes.append)
+    assert [region["id"] for region in believed.result if region not in elsewhere] == [
+        *(region["id"] for region in right),
+        gone["id"],
+    ]
+    assert [region for region in believed.result if region in elsewhere] == elsewhere
+
+
 def test_a_fault_is_known_though_its_task_is_answered_again_without_one(
     services: Services, project: int, watched: Any, serve: Any, submit: Any
 ) -> None:
