@@ -96,8 +96,8 @@ def gather(paths: Collection[Path]) -> Gathered:
             found = find_images(path, misnamed)
             others.append(others_in(path, paths))
         for file in found:
-            # Unlike pathlib's, it takes links that lead in a circle.
-            files.setdefault(os.path.realpath(file), file)
+            # Of the folder, since links to one file are images of their own, as copies are.
+            files.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)
     if not files:
         raise BadRequest("\n  ".join(["There is no image to look at:", *first_of(misnamed)]))
     return Gathered(tuple(files.values()), tuple(misnamed), tuple(others))

@@ -215,6 +215,17 @@ def test_a_file_that_is_named_twice_is_looked_at_once(
     assert gather([path, again, tmp_path]).files == (path,)
 
 
+def test_links_to_one_file_count_each_and_are_flagged_as_copies_are(
+    files: list[Path], tmp_path: Path
+) -> None:
+    files[0].with_name("link.png").symlink_to(files[0])
+    (tmp_path / "folder").symlink_to(files[0].parent)
+    given = gather([files[0].parent, tmp_path / "folder"]).files
+    assert [path.name for path in given] == [*(path.name for path in files), "link.png"]
+    told = predict_into(tmp_path / "out", given, version_of(Crowded()))
+    assert told.notes[0].endswith("the same file as the one in brackets: link.png (0.png)")
+
+
 def test_a_file_whose_name_is_no_utf8_is_left_out_and_told_to_be_renamed(
     save_image: Callable[..., Path], tmp_path: Path
 ) -> None:
