@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +30,14 @@ class Entry:
 
     Parameters
     ----------
-    file, sha256
-        Name and hash of the raw file, by which the image is known again.
+    file, folder, sha256
+        Name, place and hash of the raw file, by which the image is known again.
     rows
         Its rows of the table.
     """
 
     file: str
+    folder: str
     sha256: str
     cells: int
     flags: tuple[str, ...]
@@ -42,8 +45,36 @@ class Entry:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Entry:
-        rows = tuple(tuple(row) for row in values["rows"])
-        return cls(**{**values, "rows": rows, "flags": tuple(values["flags"])})
+        changed = {"rows": _rows(values), "flags": tuple(values["flags"])}
+        return cls(**{"folder": "", **values, **changed})  # once it was not kept
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One image that cannot be counted, until its file is looked at anew."""
+
+    file: str
+    folder: str
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LeftOut:
+        return cls(**{**values, "rows": _rows(values)})
+
+    def is_of(self, path: Path) -> bool:
+        """Tell whether it is of this file, which may have been moved since."""
+        if composed(self.file) != composed(path.name):
+            return False
+        moved = not os.path.lexists(os.path.join(self.folder, self.file))
+        return moved or self.folder == _folder_of(path)
+
+
+def _rows(values: Mapping[str, Any]) -> tuple[Row, ...]:
+    return tuple(tuple(row) for row in values["rows"])
+
+
+def _folder_of(path: Path) -> str:
+    return os.path.realpath(path.parent)  # unlike pathlib's, it takes links that lead in a circle
 
 
 class Counts:
@@ -71,47 +102,65 @@ class Counts:
         self._out, self._how, self._classes = out, how, classes
         #: By the stem that the image has in the folder.
         self.entries: dict[str, Entry] = {}
-        #: Rows of the images that cannot be counted, by the composed name of their files.
-        self._left_out: dict[str, list[Row]] = {}
+        #: By the stem of the name that the image has in the table.
+        self._left_out: dict[str, LeftOut] = {}
         if (out / KEPT).exists():
             began, self.entries, self._left_out = _read(out / KEPT)
         else:
             require_empty(out)
         if self.entries:
             require_as_begun(out / TABLE, began, how)
-        self._waiting = list(self.entries)
+        #: The stems of earlier calls' images that this one has not taken, by names of files.
+        self._waiting = defaultdict[str, list[str]](list)
+        for stem, entry in self.entries.items():
+            self._waiting[composed(entry.file)].append(stem)
+        #: Folder and name of each file that this call has taken.
+        self._taken = set[tuple[str, str]]()
         self._is_behind, self._rests_until_s = False, 0.0
 
-    def claim(self, file: str, sha256: str | None = None) -> str | None:
+    @property
+    def stems(self) -> list[str]:
+        """The stems that are given to images, counted or not."""
+        return [*self.entries, *self._left_out]
+
+    def claim(self, path: Path, sha256: str | None = None) -> str | None:
         """Return the stem of an image that is counted, None for a new one; each stem but once.
 
         Parameters
         ----------
         sha256
-            None: the file cannot be read, and is known by its name alone.
+            None: the file cannot be read, and is known by its place alone.
         """
-        for stem in self._waiting:
-            entry = self.entries[stem]
-            if composed(entry.file) == composed(file) and sha256 in (None, entry.sha256):
-                self._waiting.remove(stem)
-                return stem
-        return None
+        named, folder = self._waiting[composed(path.name)], _folder_of(path)
+        claimed = [stem for stem in named if self.entries[stem].folder == folder]
+        if sha256 is not None:  # its folder may have been moved, or be a copy
+            claimed = [s for s in (*claimed, *named) if self.entries[s].sha256 == sha256]
+        if not claimed:
+            return None
+        named.remove(claimed[0])
+        self._take(path, folder)
+        return claimed[0]
 
     def replaced(self) -> list[str]:
         """Return the stems of earlier images whose file holds another content now."""
-        file_of = {stem: composed(entry.file) for stem, entry in self.entries.items()}
-        taken = {file for stem, file in file_of.items() if stem not in self._waiting}
-        return [stem for stem in self._waiting if file_of[stem] in taken]
+        return [
+            stem
+            for name, stems in self._waiting.items()
+            for stem in stems
+            if (self.entries[stem].folder, name) in self._taken
+        ]
 
     def begin(self) -> None:
         """Make the folder one that a second call goes on with, before anything else is in it."""
         if not (self._out / KEPT).exists():
             self._keep()
 
-    def add(self, stem: str, file: str, sha256: str, image: CountedImage) -> Entry:
+    def add(self, stem: str, path: Path, sha256: str, image: CountedImage) -> Entry:
         """Count an image, all files of which are there."""
         rows = tuple(rows_of(image, self._classes))
-        entry = Entry(file, sha256, len(image.boxes), image.flags, rows)
+        folder = _folder_of(path)
+        entry = Entry(path.name, folder, sha256, len(image.boxes), image.flags, rows)
+        self._take(path, folder)
         self.entries[stem] = entry
         self._is_behind = True
         if monotonic() >= self._rests_until_s:
@@ -123,20 +172,26 @@ class Counts:
         if self._is_behind:
             self.write()
 
-    def forget_left_out(self, file: str) -> None:
-        """Forget the rows of a file that could not be counted: it is looked at anew."""
-        self._left_out.pop(composed(file), None)
+    def _take(self, path: Path, folder: str) -> None:
+        self._taken.add((folder, composed(path.name)))
+        if stem := self.left_out_stem(path):
+            del self._left_out[stem]
 
-    def leave_out(self, file: str, name: str, why: str) -> None:
+    def left_out_stem(self, path: Path) -> str | None:
+        """Return the stem that an image has by now that could not be counted."""
+        return next((stem for stem, each in self._left_out.items() if each.is_of(path)), None)
+
+    def leave_out(self, stem: str, path: Path, name: str, why: str) -> None:
         """Give an image that cannot be counted its rows, until its file is looked at anew."""
         image = CountedImage(name, 0, 0, (), "none", flags=(left_out_flag(why),))
-        self._left_out.setdefault(composed(file), []).extend(rows_of(image, self._classes))
+        rows = tuple(rows_of(image, self._classes))
+        self._left_out[stem] = LeftOut(path.name, _folder_of(path), rows)
 
     def write(self) -> None:
         """Write the table of all images, and what a second call goes on from."""
         began_s = monotonic()
         rows = [row for entry in self.entries.values() for row in entry.rows]
-        left_out = [row for each in self._left_out.values() for row in each]
+        left_out = [row for each in self._left_out.values() for row in each.rows]
         write_whole(self._out / TABLE, table_of(rows + left_out))
         self._keep()
         ended_s = monotonic()
@@ -145,17 +200,20 @@ class Counts:
 
     def _keep(self) -> None:
         images = {stem: vars(entry) for stem, entry in self.entries.items()}
-        values = {"how": dict(self._how), "images": images, "left out": self._left_out}
+        left_out = {stem: vars(each) for stem, each in self._left_out.items()}
+        values = {"how": dict(self._how), "images": images, "left out": left_out}
         kept = json.dumps(values)
         write_whole(self._out / KEPT, kept.encode())
 
 
-def _read(path: Path) -> tuple[Mapping[str, object], dict[str, Entry], dict[str, list[Row]]]:
+def _read(path: Path) -> tuple[Mapping[str, object], dict[str, Entry], dict[str, LeftOut]]:
     try:
         kept = json.loads(path.read_text("utf-8"))
         entries = {stem: Entry.from_json(values) for stem, values in kept["images"].items()}
         left_out = {
-            file: [tuple(row) for row in rows] for file, rows in kept.get("left out", {}).items()
+            stem: LeftOut.from_json(values)
+            for stem, values in kept.get("left out", {}).items()
+            if isinstance(values, dict)  # once they were rows alone
         }
         return dict(kept["how"]), entries, left_out
     except (ValueError, KeyError, TypeError, AttributeError) as error:

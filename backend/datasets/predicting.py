@@ -162,7 +162,7 @@ class _Results:
         entries = self._counts.entries
         #: The stem under which each file was counted first, by its sha256.
         self._first_of = {entry.sha256: stem for stem, entry in reversed(entries.items())}
-        self._names = UniqueNames(entries)
+        self._names = UniqueNames(self._counts.stems)
         self._notes, self._entries, self._before = list[str](), list[Entry](), 0
         self._reader, self._turned = ImageReader(), list[str]()
         #: The stems of the images at which the detector failed.
@@ -172,15 +172,14 @@ class _Results:
 
     def take(self, path: Path) -> None:
         """Look at an image, unless it is done; one that cannot be read or looked at is told."""
-        self._counts.forget_left_out(path.name)
         if (record := self._reader.read(path)) is None:
             return
-        stem = self._counts.claim(path.name, record.sha256)
+        stem = self._counts.claim(path, record.sha256)
         if stem and _voc(self._out, stem).exists():
             self._before += 1
             entry = self._counts.entries[stem]
         else:
-            stem = stem or self._names.stem(path.name)
+            stem = stem or self._new_stem(path)
             try:
                 entry = self._find(stem, path, record)
             except (RuntimeError, MemoryError) as error:  # the detector: such as full memory
@@ -210,12 +209,16 @@ class _Results:
         if stem in self._counts.entries:
             return
         why = self._reader.left_out[path]
-        if stem is None and self._counts.claim(path.name) is not None:
+        if stem is None and self._counts.claim(path) is not None:
             stays = "it cannot be read any more; its earlier count stays"
             self._reader.left_out[path] = f"{stays} ({why})"
             return
-        name = self._named(path, stem or self._names.stem(path.name))
-        self._counts.leave_out(path.name, name, why)
+        stem = stem or self._new_stem(path)
+        self._counts.leave_out(stem, path, self._named(path, stem), why)
+
+    def _new_stem(self, path: Path) -> str:
+        """Return the stem of an image that is not counted, which its row may have by now."""
+        return self._counts.left_out_stem(path) or self._names.stem(path.name)
 
     def _named(self, path: Path, stem: str) -> str:
         """Return what an image is called in the results, and tell where that is another name."""
@@ -231,7 +234,7 @@ class _Results:
         counted = replace(counted, flags=flags)
         self._counts.begin()
         _write(self._out, stem, record, counted, self._scores)
-        return self._counts.add(stem, path.name, record.sha256, counted)
+        return self._counts.add(stem, path, record.sha256, counted)
 
     def _flag_of_twin(self, stem: str, sha256: str) -> tuple[str, ...]:
         """Return the flag of an image whose file was counted before under another name."""

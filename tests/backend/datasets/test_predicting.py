@@ -166,11 +166,52 @@ def test_a_damaged_file_beside_a_counted_one_of_its_name_has_its_row(
         assert named == [("0.png", "1"), ("0-2.png", "")]
 
 
-def test_counts_of_before_left_out_images_were_kept_are_gone_on_with(
-    stopped: Path, files: list[Path]
+def test_a_damaged_file_of_a_name_that_another_folder_has_keeps_its_row_in_further_calls(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    good, torn = (save_image(tmp_path / folder / "a.png", seed=n) for n, folder in enumerate("xy"))
+    torn.write_bytes(torn.read_bytes()[:100])
+    predict_into(tmp_path / "out", [good, torn], version_of(Crowded()))
+    before = contents(tmp_path / "out")
+    with pytest.raises(BadRequest, match=r"None of the images .*\n  a\.png left out: damaged or"):
+        predict_into(tmp_path / "out", [torn], version_of(Crowded()))
+    predict_into(tmp_path / "out", [good], version_of(Crowded()))
+    assert contents(tmp_path / "out") == before
+    torn.parent.rename(tmp_path / "moved")
+    save_image(tmp_path / "moved" / "a.png", seed=2)
+    predict_into(tmp_path / "out", [tmp_path / "moved" / "a.png"], version_of(Crowded()))
+    named = [(row["image"], row["count"]) for row in rows_in(tmp_path / "out")]
+    assert named == [("a.png", "1"), ("a-2.png", "1")]
+
+
+def test_images_of_one_name_in_several_folders_are_not_taken_for_ones_that_changed(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    pair = [save_image(tmp_path / folder / "a.png", seed=n) for n, folder in enumerate("xy")]
+    predict_into(tmp_path / "out", pair, version_of(Crowded()))
+    told = predict_into(tmp_path / "out", pair[1:], version_of(Crowded()))
+    assert (told.before, told.others) == (1, 1)
+    assert not any("another image" in note for note in told.notes)
+
+
+def test_of_copies_in_several_folders_each_is_known_again_by_its_own(
+    files: list[Path], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(tmp_path / "in", tmp_path / "copy") / files[0].name
+    predict_into(tmp_path / "out", [files[0], copy], version_of(Crowded()))
+    told = predict_into(tmp_path / "out", [copy], version_of(Crowded()))
+    assert f"{copy} is called 0-2.png in {tmp_path / 'out'}" in told.notes[-1]
+
+
+@pytest.mark.parametrize("left_out", [{}, {"left out": {"4.png": [["4.png"]]}}])
+def test_counts_of_before_folders_and_left_out_images_were_kept_are_gone_on_with(
+    stopped: Path, files: list[Path], left_out: dict[str, object]
 ) -> None:
     kept = json.loads((stopped / KEPT).read_text())
     del kept["left out"]
+    for image in kept["images"].values():
+        del image["folder"]
+    kept |= left_out
     (stopped / KEPT).write_text(json.dumps(kept))
     assert predict_into(stopped, files, version_of(Crowded())).before == 2
 
