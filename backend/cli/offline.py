@@ -175,10 +175,11 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare a version's boxes with the true ones."""
+    from backend.datasets.pictures import require_picture_place
     from model.judging.evaluation import evaluate_version
 
-    if picture and picture.suffix.lower() != ".png":  # said before the work is done
-        raise BadRequest(f"{picture} cannot be drawn: give the picture a name that ends in .png.")
+    if picture:
+        require_picture_place(picture)
     settings = settings_from(home=home, device=device)
     registry = settings.open_registry()
     owner = _project(settings, project)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # too slow for --help
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the images.", metavar="DIR")]
 GroupsFile = Annotated[Path, typer.Option("--groups", help="The file that `preprocess fit` wrote.")]
-PNG, NPZ = ".png", ".npz"
+NPZ = ".npz"
 #: The kinds of template that need no image named.
 _COMPUTED = tuple(kind for kind in get_args(TemplateKind) if kind != "image")
 
@@ -89,14 +89,24 @@ def fit(
 
 
 def _picture_beside(out: Path) -> Path:
-    """Return where the picture of groups goes: never over what is no picture of ours."""
-    from backend.datasets.pictures import is_picture
+    """Return where the picture of groups goes; neither replaces what is not ours."""
+    from backend.datasets.pictures import PNG, require_picture_place
+    from backend.datasets.writing import require_no_folder
+    from preprocessing.errors import GroupsError
+    from preprocessing.groups import ContrastGroups
 
-    picture = out.with_suffix(PNG)
+    require_no_folder(out)
     if out.suffix != NPZ:
         raise BadRequest(f"--out {out}: groups are kept as {NPZ}, such as {out.with_suffix(NPZ)}.")
-    if picture.exists() and not is_picture(picture):
-        raise BadRequest(f"The picture of the groups would replace {picture}: name another --out.")
+    try:
+        if out.exists():
+            ContrastGroups.load(out)
+    except GroupsError as error:
+        raise BadRequest(
+            f"The groups would replace {out}, which holds none: name another --out."
+        ) from error
+    picture = out.with_suffix(PNG)
+    require_picture_place(picture)
     return picture
 
 
@@ -133,12 +143,11 @@ def figure(
     """Draw images before and after matching, each with its histogram."""
     from backend.datasets import histogram_figures
     from backend.datasets.naming import shown
-    from backend.datasets.pictures import write_picture
+    from backend.datasets.pictures import require_picture_place, write_picture
     from preprocessing.groups import ContrastGroups
     from preprocessing.images import read_image
 
-    if out.suffix.lower() != PNG:
-        raise BadRequest(f"{out} is no PNG: call the figure {out.with_suffix(PNG).name}.")
+    require_picture_place(out)
     loaded = ContrastGroups.load(groups)
     rows = [
         histogram_figures.before_and_after(shown(path.name), read_image(path), loaded)

@@ -6,8 +6,10 @@ import struct
 import zlib
 from pathlib import Path
 
-from backend.datasets.writing import write_whole
+from backend.datasets.writing import require_no_folder, write_whole
+from backend.errors import BadRequest
 
+PNG = ".png"
 #: Where a PNG's signature and first chunk, which is always the same, end.
 _FIRST_CHUNK_END = 33
 
@@ -24,6 +26,23 @@ _SIGNED = _chunk(b"tEXt", b"Software\0Cytoloop")
 def write_picture(path: Path, png: bytes) -> None:
     """Write a PNG for people, marked as a picture of ours: see :func:`is_picture`."""
     write_whole(path, png[:_FIRST_CHUNK_END] + _SIGNED + png[_FIRST_CHUNK_END:])
+
+
+def require_picture_place(path: Path) -> None:
+    """Refuse, before the work, a place where no picture of ours can go.
+
+    Raises
+    ------
+    BadRequest
+        It is not named as a PNG, or what is there is no picture of ours, such as a raw image.
+    """
+    require_no_folder(path)
+    if path.suffix.lower() != PNG:
+        raise BadRequest(f"{path} is no PNG: call the picture {path.with_suffix(PNG).name}.")
+    if path.exists() and not is_picture(path):
+        raise BadRequest(
+            f"The picture would replace {path}, which Cytoloop did not draw: name another place."
+        )
 
 
 def is_picture(path: Path) -> bool:

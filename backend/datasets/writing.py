@@ -106,6 +106,18 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def require_no_folder(path: Path) -> None:
+    """Refuse a folder where a file is to go.
+
+    Raises
+    ------
+    BadRequest
+        It is one.
+    """
+    if path.is_dir():
+        raise BadRequest(f"{path} is a folder: name a file.")
+
+
 def require_empty(out: Path, begun: Collection[str] = ()) -> None:
     """Refuse a folder that holds something: nobody's own files are ever overwritten.
 

@@ -101,12 +101,16 @@ def test_images_without_a_cell_are_judged_too(run: Run, tmp_path: Path) -> None:
     assert "images            1" in result.stdout
 
 
-def test_a_picture_of_another_format_is_refused_before_the_work(run: Run, cells: Path) -> None:
-    words = truth_in(cells)
-    result = run("evaluate", *words, "--picture", "worth.pdf")
-    assert result.exit_code == 2
-    assert "ends in .png" in result.stderr
-    assert "Reading" not in result.stderr
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_work(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "raw.png")
+    cases = {"worth.pdf": "is no PNG: call the picture worth.png", "raw.png": "would replace"}
+    for name, said in cases.items():
+        result = run("evaluate", *truth_in(cells), "--picture", tmp_path / name)
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert "Reading" not in result.stderr
 
 
 def test_predict_writes_boxes_pictures_and_counts(run: Run, cells: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,6 +200,8 @@ def test_bad_input_is_one_line_that_says_what_to_do(
         "is a file: give": ("apply", mixed, "--groups", groups, "--out", mixed / "clear0.png"),
         "--bits is 8 or 16": ("apply", mixed, "--groups", groups, *out, "--bits", 12),
         "is no PNG": ("figure", mixed / "clear0.png", "--groups", groups, "--out", "f.jpg"),
+        "a folder: name a file": ("figure", mixed / "clear0.png", "--groups", groups, "--out", "."),
+        ". is a folder: name": ("fit", mixed, "--out", "."),
         "copy it again": ("figure", mixed / "torn.tif", "--groups", groups),
     }
     for said, words in cases.items():
@@ -209,6 +212,23 @@ def test_bad_input_is_one_line_that_says_what_to_do(
     assert not (tmp_path / "o").exists()
 
 
+def test_figure_replaces_no_raw_image(run: Run, mixed: Path, groups: Path, tmp_path: Path) -> None:
+    raw = shutil.copy(mixed / "clear0.png", tmp_path / "raw.png")
+    result = run("preprocess", "figure", mixed / "clear1.png", "--groups", groups, "--out", raw)
+    assert f"would replace {raw}, which Cytoloop did not draw: name another" in result.stderr
+    assert raw.read_bytes() == (mixed / "clear0.png").read_bytes()
+
+
+def test_fit_replaces_no_file_that_holds_no_groups(run: Run, mixed: Path, tmp_path: Path) -> None:
+    own = tmp_path / "mine.npz"
+    np.savez(own, levels=np.arange(3))
+    before = own.read_bytes()
+    result = run("preprocess", "fit", mixed, "--out", own)
+    assert f"would replace {own}, which holds none: name another --out" in result.stderr
+    assert "Reading" not in result.stderr
+    assert own.read_bytes() == before
+
+
 @pytest.mark.parametrize("out", ["plate.npz", "plate.png", "groups"])
 def test_fit_writes_over_no_image_of_the_user(run: Run, tmp_path: Path, out: str) -> None:
     Image.fromarray(generate_field(0, (64, 64), 4, EASY).pixels).save(tmp_path / "plate.png")
@@ -217,8 +237,8 @@ def test_fit_writes_over_no_image_of_the_user(run: Run, tmp_path: Path, out: str
         for name in before:
             (tmp_path / name).touch()
         result = run("preprocess", "fit", tmp_path, "--out", tmp_path / out)
-        assert result.exit_code != 0
-        assert "--out" in result.stderr
+        assert result.exit_code == 2
+        assert "would replace" in result.stderr or "groups are kept as" in result.stderr
         assert (tmp_path / "plate.png").read_bytes() == raw
         assert {path.name for path in tmp_path.iterdir()} == {"plate.png", *before}
 
