@@ -105,7 +105,7 @@ def choose_cell_diameter(registry: Registry, choice: Choice, wanted: float | Non
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:
-    """Read ``N=Nucleus`` pairs.
+    """Read ``N=Nucleus`` pairs; of several ``=`` the last parts old from new.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
     """
     mapping = {}
     for pair in pairs:
-        old, _, new = (part.strip() for part in pair.partition("="))
+        old, _, new = (part.strip() for part in pair.rpartition("="))
         if not old or not new:
             raise BadRequest(f"--map wants OLD=NEW, such as N=Nucleus, not {pair!r}.")
         mapping[old] = new

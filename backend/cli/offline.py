@@ -61,7 +61,11 @@ def train(
     images: Images,
     annotations: Annotations,
     classes: Annotated[
-        str, typer.Option(help="The classes to learn, A,B; those of the VOC files if not given.")
+        str,
+        typer.Option(
+            help="The classes to learn, A,B; those of the VOC files if not given. One whose name "
+            "has a comma is renamed with --map.",
+        ),
     ] = "",
     mapping: Map = None,
     one_based: OneBased = False,

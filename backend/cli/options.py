@@ -20,7 +20,10 @@ Home = Annotated[
 ]
 Map = Annotated[
     list[str] | None,
-    typer.Option("--map", help="Rename a class, OLD=NEW, such as N=Nucleus. May be repeated."),
+    typer.Option(
+        "--map",
+        help="Rename a class, OLD=NEW (the last = parts them), such as N=Nucleus. May be repeated.",
+    ),
 ]
 OneBased = Annotated[
     bool, typer.Option("--one-based", help="The annotations count pixels from 1, inclusive.")

@@ -217,7 +217,8 @@ def test_a_mapping_without_two_names_is_refused(pair: str) -> None:
 
 
 def test_a_mapping_is_read() -> None:
-    assert parse_mapping(["N=Nucleus", " a = b "]) == {"N": "Nucleus", "a": "b"}
+    read = parse_mapping(["N=Nucleus", " a = b ", "CD4=hi=Nucleus"])
+    assert read == {"N": "Nucleus", "a": "b", "CD4=hi": "Nucleus"}
 
 
 @pytest.mark.parametrize(
