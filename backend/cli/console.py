@@ -59,8 +59,10 @@ def _instead(error: UnicodeError) -> tuple[str, int]:
 
 
 def _in_words(error: Exception) -> str | None:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}; see to that, or name another place."
+    if isinstance(error, OSError) and error.strerror:
+        if error.filename:
+            return f"{error.filename}: {error.strerror}; see to that, or name another place."
+        return f"{error.strerror}; see to that, then give the command again."
     if isinstance(error, EXPECTED):
         return str(error)
     if "sqlalchemy" not in sys.modules:  # too slow for --help

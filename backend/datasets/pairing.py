@@ -103,7 +103,7 @@ def _require_readable(annotations: Sequence[TruthSource]) -> None:
     for each in annotations:
         try:
             each.read()
-        except (BadRequest, OSError) as error:
+        except BadRequest as error:
             broken.append(str(error))
     if len(broken) == 1:
         raise BadRequest(broken[0])

@@ -66,7 +66,7 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
     Raises
     ------
     BadRequest
-        The file is no XML, or no VOC annotation.
+        The file cannot be read, is no XML, or no VOC annotation.
     """
     root = _annotation(path)
     notes: list[str] = []
@@ -86,6 +86,11 @@ def _annotation(path: Path) -> ET.Element:
     except (ET.ParseError, ValueError, LookupError) as error:
         raise BadRequest(
             f"{path} is no readable XML ({error}): mend it, or move it away to leave it out."
+        ) from error
+    except OSError as error:
+        raise BadRequest(
+            f"{path} cannot be read ({error.strerror}): check its rights, or move it away to leave "
+            "it out."
         ) from error
     if root.tag != "annotation":
         raise BadRequest(

@@ -27,12 +27,20 @@ _OF_VERSION = {"threshold", "classes"}
 
 @contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it takes the place of ``path`` when all went well, else it goes."""
+    """Give a path to write to; it takes the place of ``path`` when all went well, else it goes.
+
+    Raises
+    ------
+    BadRequest
+        ``path`` is a folder.
+    """
+    require_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path)
     try:
-        yield partial
-        partial.replace(path)
+        with _told_of(path, partial):
+            yield partial
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -49,14 +57,27 @@ def partial_folder(path: Path) -> Iterator[Path]:
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path)
-    partial.mkdir()
     try:
-        yield partial
-        with suppress(FileNotFoundError):
-            path.rmdir()
-        partial.rename(path)
+        with _told_of(path, partial):
+            partial.mkdir()
+            yield partial
+            with suppress(FileNotFoundError):
+                path.rmdir()
+            partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _told_of(path: Path, partial: Path) -> Iterator[None]:
+    """Let an error name ``path``: a full disk names no file, and nobody knows what lies beside."""
+    try:
+        yield
+    except OSError as error:
+        is_ours = error.filename is None or str(error.filename).startswith(str(partial))
+        if error.errno is None or not is_ours:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _beside(path: Path) -> Path:

@@ -140,6 +140,7 @@ def failing(error: BaseException) -> typer.Typer:
         NothingToLearn("do this"),
         UnreadableImage("do this"),
         PermissionError(13, "do this", "/x"),
+        OSError(28, "do this"),
     ],
 )
 def test_an_error_of_ours_is_one_line_and_exit_code_2(error: Exception) -> None:
@@ -148,6 +149,7 @@ def test_an_error_of_ours_is_one_line_and_exit_code_2(error: Exception) -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("Error: ")
     assert "do this" in result.stderr
+    assert "Errno" not in result.stderr
     assert result.stderr.count("\n") == 1
 
 

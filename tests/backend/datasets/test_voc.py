@@ -171,3 +171,11 @@ def test_a_size_that_is_not_the_images_is_noted(tmp_path: Path) -> None:
 def test_what_is_no_voc_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadRequest, match=r"a\.xml.*move it away"):
         read_voc(written(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").symlink_to("/proc/self/mem")  # whose beginning nobody may read
+    with pytest.raises(
+        BadRequest, match=r"a\.xml cannot be read \(Input/output error\): check its"
+    ):
+        read_voc(tmp_path / "a.xml")

@@ -46,6 +46,30 @@ def test_a_name_as_long_as_a_file_may_have_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_folder_in_the_place_of_a_file_is_told_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path, Path()):
+        with pytest.raises(BadRequest, match=f"{path} is a folder: name a file"):
+            write_whole(path, b"whole")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_names_the_place_that_was_asked_for(tmp_path: Path) -> None:
+    def fill_the_disk() -> None:
+        with Path("/dev/full").open("wb", buffering=0) as file:
+            file.write(b"more")
+
+    place = tmp_path / "counts"
+    with pytest.raises(OSError, match=f"No space left on device: '{place}'$"), partial_file(place):
+        fill_the_disk()
+    with pytest.raises(OSError, match=f"'{place}'$"), partial_folder(place) as partial:
+        partial.read_bytes()
+    with pytest.raises(OSError, match=f"'{place}.png'$"), partial_file(place):
+        place.with_suffix(".png").read_bytes()
+
+
 def test_half_a_character_is_written_as_its_escape() -> None:
     assert as_csv([["name", "size"], ["é.png", "\ud800×100"]]).decode("utf-8") == (
         "name,size\né.png,\\ud800×100\n"
