@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
-from backend.datasets.naming import RESULTS, shown, well_named
+from backend.datasets.naming import RESULTS, shown, visible_in, well_named
 from backend.datasets.pairing import TruthSource
 from backend.datasets.pictures import is_picture
 from backend.datasets.voc import VocSource
@@ -17,15 +17,6 @@ from model.wording import counted, first_of, shortened
 from preprocessing.images import IMAGE_SUFFIXES
 
 ANNOTATION_SUFFIX = ".xml"
-#: What Windows, a Mac's zip and a Synology server put beside a person's files.
-_OF_SYSTEMS = {
-    "thumbs.db",
-    "desktop.ini",
-    "$recycle.bin",
-    "system volume information",
-    "__macosx",
-    "@eadir",
-}
 
 
 def find_images(folder: Path, misnamed: list[str]) -> tuple[Path, ...]:
@@ -151,7 +142,7 @@ def others_in(folder: Path, given: Iterable[Path] = ()) -> Others:
     known = {*IMAGE_SUFFIXES, ANNOTATION_SUFFIX}
     used = {each for path in given for each in (path.resolve(), *path.resolve().parents)}
     # Unlike pathlib's, os.path's take links that lead nowhere and what may not be looked at.
-    left = [path for path in _visible(folder) if Path(os.path.realpath(path)) not in used]
+    left = [path for path in visible_in(folder) if Path(os.path.realpath(path)) not in used]
     return Others(
         folder,
         tuple(shown(p.name) for p in left if os.path.isfile(p) and p.suffix.lower() not in known),
@@ -162,7 +153,7 @@ def others_in(folder: Path, given: Iterable[Path] = ()) -> Others:
 def _may_hold_images(folder: Path) -> bool:
     """Tell whether a folder holds images or further folders, and no results of ours."""
     try:
-        inside = _visible(folder)
+        inside = visible_in(folder)
         if any(path.name in RESULTS for path in inside):
             return False
         return any(path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir() for path in inside)
@@ -184,11 +175,4 @@ def _listed(folder: Path) -> list[Path]:
     if not folder.is_dir():
         is_what = "no folder" if folder.exists() else "not there"
         raise BadRequest(f"{folder} is {is_what}; give a folder that exists.")
-    return _visible(folder)
-
-
-def _visible(folder: Path) -> list[Path]:
-    """Return what a person has put into a folder, not what a file system did for itself."""
-    own = (path for path in folder.iterdir() if path.name.lower() not in _OF_SYSTEMS)
-    # Names that begin with a dot, too, are a file system's, such as the Mac's ._image.tif.
-    return sorted(path for path in own if not path.name.startswith("."))
+    return visible_in(folder)

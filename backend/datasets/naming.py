@@ -14,6 +14,15 @@ RESULTS = COUNTED, MATCHED, EXPORTED = "counts.json", "contrast.csv", "export.js
 LONGEST_STEM_BYTES = 200
 #: The folder of the VOC files beside results.
 ANNOTATIONS = "annotations"
+#: What Windows, a Mac's zip and a Synology server put beside a person's files.
+_OF_SYSTEMS = {
+    "thumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "__macosx",
+    "@eadir",
+}
 UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 
 
@@ -25,6 +34,13 @@ def composed(name: str) -> str:
 def shown(name: str) -> str:
     """Return a name as it can be printed: bytes that are no UTF-8 as in ``Pr\\xfcfung.png``."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def visible_in(folder: Path) -> list[Path]:
+    """Return what a person has put into a folder, not what a file system did for itself."""
+    own = (path for path in folder.iterdir() if path.name.lower() not in _OF_SYSTEMS)
+    # Names that begin with a dot, too, are a file system's, such as the Mac's ._image.tif.
+    return sorted(path for path in own if not path.name.startswith("."))
 
 
 def well_named(paths: Iterable[Path], notes: list[str]) -> list[Path]:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from backend.datasets.naming import visible_in
 from backend.errors import BadRequest
 from model.atomic import try_lock
 
@@ -142,7 +143,8 @@ def require_no_folder(path: Path) -> None:
 def require_empty(out: Path, begun: Collection[str] = ()) -> None:
     """Refuse a folder that holds something: nobody's own files are ever overwritten.
 
-    What a process left that was killed while it wrote is nothing.
+    What a process left that was killed while it wrote is nothing, nor is what a file system put
+    there for itself.
 
     Parameters
     ----------
@@ -156,7 +158,7 @@ def require_empty(out: Path, begun: Collection[str] = ()) -> None:
     """
     if out.is_file():
         raise BadRequest(f"{out} is a file: give a new folder.")
-    names = {path.name for path in out.iterdir() if path.suffix != _PARTIAL} if out.is_dir() else ()
+    names = {path.name for path in visible_in(out)} if out.is_dir() else set()
     if names and not names & set(begun):
         raise BadRequest(f"{out} holds files already: give a new folder, nothing is overwritten.")
 
