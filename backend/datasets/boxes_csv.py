@@ -150,7 +150,8 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     except FileNotFoundError as error:
         raise BadRequest(f"{path} is not there; give a CSV file that is.") from error
     except UnicodeDecodeError as error:
-        raise BadRequest(f"{path} is no UTF-8 ({error}): save it as UTF-8 text.") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise BadRequest(f"{path} is no UTF-8 (line {line}): save it as UTF-8 text.") from error
     first = text.partition("\n")[0]
     reader = csv.reader(
         io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ","

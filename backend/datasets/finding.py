@@ -81,7 +81,9 @@ def find_annotations(
     BadRequest
         The folder is missing or holds no XML file; the file is no CSV of boxes.
     """
-    if source.suffix.lower() == CSV_SUFFIX and not source.is_dir():
+    is_csv = source.suffix.lower() == CSV_SUFFIX
+    is_voc = source.suffix.lower() == ANNOTATION_SUFFIX
+    if not source.is_dir() and (is_csv or (source.is_file() and not is_voc)):
         return read_csv(source, notes)
     missing = (
         f"{source} holds no Pascal VOC file ({ANNOTATION_SUFFIX}); a CSV of boxes is given by "

@@ -135,7 +135,7 @@ def test_a_csv_without_a_usable_line_or_of_another_encoding_is_refused(
 ) -> None:
     with pytest.raises(BadRequest, match=r"no line with a box(.|\n)*line 2 left out"):
         read(NAMES, "a.png,1")
-    with pytest.raises(BadRequest, match="save it as UTF-8"):
+    with pytest.raises(BadRequest, match=r"boxes\.csv is no UTF-8 \(line 2\): save it as UTF-8"):
         read(NAMES, "Größe.png,64,48,N,1,2,3,4", encoding="latin-1")
     with pytest.raises(BadRequest, match="is not there"):
         read_csv(tmp_path / "none.csv", [])

@@ -356,3 +356,14 @@ def test_files_whose_names_are_no_utf8_are_left_out_and_told_to_be_renamed(
         r"1 other file left out: Pr\xfcfung.txt",
     )
     assert folder.unusable == 0
+
+
+def test_lines_of_boxes_are_read_from_a_file_of_any_name(tmp_path: Path, save_image: Save) -> None:
+    save_image(tmp_path / "images" / "a.png")
+    (tmp_path / "annotate.txt").write_text("a.png,4,5,20,25,N\n")
+    folder = labelled_folder(tmp_path / "images", tmp_path / "annotate.txt")
+    assert folder.images[0].boxes == (CELL,)
+    for name, said in (("a.xml", "is no folder"), ("b.csv", "is not there; give a CSV file")):
+        (tmp_path / "a.xml").touch()
+        with pytest.raises(BadRequest, match=said):
+            labelled_folder(tmp_path / "images", tmp_path / name)

@@ -112,7 +112,9 @@ def test_an_empty_folder_is_taken_through_a_link_and_from_within(
     assert (within / "a.xml").read_text() == "whole"
 
 
-def test_what_a_killed_write_or_a_file_system_left_does_not_make_a_folder_somebodys(tmp_path: Path) -> None:
+def test_what_a_killed_write_or_a_file_system_left_does_not_make_a_folder_somebodys(
+    tmp_path: Path,
+) -> None:
     with partial_file(tmp_path / "counts.csv") as partial:
         left = tmp_path / partial.name
         partial.write_text("half")
