@@ -123,8 +123,9 @@ class DatasetSnapshot:
         images = self.of_side("train")
         cells = tuple(b for i in images for b in i.boxes if b.width > 0 and b.height > 0)
         if not cells:
+            of_these = f" of {', '.join(self.classes)}" if self.classes else ""
             raise NothingToLearn(
-                f"none of the {len(images)} training images has a box of {', '.join(self.classes)}:"
+                f"none of the {len(images)} training images has a box{of_these}:"
                 " correct at least one image with cells, then train again"
             )
         return cells

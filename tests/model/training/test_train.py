@@ -146,8 +146,10 @@ def test_images_without_cells_are_learned_from_as_negatives(learn, cell_images):
 
 def test_a_snapshot_without_a_box_to_learn_is_refused(learn, cell_images):
     images = cell_images(1, 70, cells=0)
-    with pytest.raises(NothingToLearn, match="Nucleus"):
+    with pytest.raises(NothingToLearn, match="has a box of Nucleus: correct"):
         learn(snapshot=DatasetSnapshot(tuple(images), CLASSES))
+    with pytest.raises(NothingToLearn, match="has a box: correct"):  # nobody named a class
+        learn(snapshot=DatasetSnapshot(tuple(images), ()))
 
 
 def test_a_loss_that_explodes_at_once_is_an_error_that_says_what_to_do(learn):
