@@ -243,7 +243,10 @@ def _draw(report: EvaluationReport, title: str, picture: Path) -> None:
 
 
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    paths: Annotated[
+        # What cannot be read is left out by the reader, and ends no call.
+        list[Path], typer.Argument(help="Images, or folders of images.", readable=False)
+    ],
     out: Annotated[
         Path, typer.Option(help="A folder for the results: new, empty, or begun before.")
     ],

@@ -136,7 +136,9 @@ def apply(
 
 
 def figure(
-    images: Annotated[list[Path], typer.Argument(help="A row for each image.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path], typer.Argument(help="A row for each image.", metavar="IMAGE...", readable=False)
+    ],
     groups: GroupsFile,
     out: Annotated[Path, typer.Option(help="The figure.")] = Path("figure.png"),
 ) -> None:

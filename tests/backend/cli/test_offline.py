@@ -142,6 +142,20 @@ def test_a_name_that_is_no_utf8_does_not_end_predict(run: Run, cells: Path, tmp_
     assert counted(tmp_path / "out" / "counts.csv") == 1
 
 
+def test_a_file_that_may_not_be_read_does_not_end_predict(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    lock = shutil.copy(cells / "images" / "field0.png", tmp_path / "lock.png")
+    lock.chmod(0)
+    if os.access(lock, os.R_OK):
+        pytest.skip("root may read all")
+    words = ("--out", tmp_path / "out", "--model", CLASSICAL_ID)
+    result = run("predict", cells / "images" / "field1.png", lock, *words)
+    assert result.exit_code == 0, result.output
+    assert "Note: lock.png left out: it cannot be opened (Permission denied)" in result.stderr
+    assert " in 1 image, 1 left out: " in result.stdout
+
+
 def test_predict_tells_images_that_it_left_out_before_files_that_are_none(
     run: Run, cells: Path, tmp_path: Path
 ) -> None:
