@@ -73,10 +73,18 @@ def _failures_named(name: str) -> Iterator[None]:
             "cut the image into tiles."
         ) from error
     except Exception as error:  # broad: decoders raise anything on damaged foreign bytes
-        raise UnreadableImage(
-            f"{name}: damaged or incomplete ({error or type(error).__name__}); copy the file "
-            "again from the microscope, or save it anew as TIFF or PNG."
-        ) from error
+        raise UnreadableImage(f"{name}: {_why_undecodable(error)}") from error
+
+
+def _why_undecodable(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be read ({error.strerror}); check the disk or the share it lies on."
+    # Pillow's words on a file that is cut off say no more, and are others for each.
+    why = "" if isinstance(error, OSError) else f" ({error or type(error).__name__})"
+    return (
+        f"damaged or incomplete{why}; copy the file again from the microscope, or save it anew as "
+        "TIFF or PNG."
+    )
 
 
 def _is_tiff(source: Path | bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import struct
@@ -226,6 +227,31 @@ def test_memory_that_runs_out_is_not_called_a_damaged_file(tiff, monkeypatch):
     monkeypatch.setattr(tifffile.TiffPage, "asarray", full)
     with pytest.raises(UnreadableImage, match=r"memory is full \(Unable to allocate 549 MiB\)"):
         read_image(content)
+
+
+def test_a_disk_that_fails_is_not_called_a_damaged_file(tiff, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    content = tiff(np.zeros((8, 9), np.uint8))
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", fail)
+    with pytest.raises(
+        UnreadableImage, match=r"cannot be read \(Input/output error\); check the d"
+    ):
+        read_image(content)
+
+
+def test_files_that_are_cut_off_at_several_places_are_told_alike(flat_file):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    said = set()
+    for kind in ("PNG", "JPEG"):
+        content = flat_file(noise, kind)
+        for end in (100, len(content) // 3, len(content) // 2):
+            with pytest.raises(UnreadableImage) as told:
+                read_image(content[:end])
+            said.add(str(told.value))
+    assert len(said) == 1
+    assert "damaged or incomplete; copy the file again" in said.pop()
 
 
 def test_a_hash_that_is_known_is_not_made_again(tiff):
