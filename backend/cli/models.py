@@ -59,9 +59,18 @@ def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> N
     if as_json:
         typer.echo(json.dumps(version.to_json(), indent=1))
         return
-    for name in ("id", "kind", "project", "parent", "classes", "created_at", "detector", "notes"):
-        value = getattr(version, name)
-        typer.echo(f"{name:<11} {', '.join(value) if isinstance(value, tuple) else value or '–'}")
+    shown = {
+        "id": version.id,
+        "kind": version.kind,
+        "project": version.project,
+        "parent": version.parent,
+        "classes": _classes(version),
+        "created_at": version.created_at,
+        "detector": version.detector and f"Faster R-CNN on {version.detector.backbone}",
+        "notes": ", ".join(version.notes),
+    }
+    for name, value in shown.items():
+        typer.echo(f"{name:<11} {value or '–'}")
     typer.echo(
         f"learned     {counted(len(version.lineage), 'image')} seen, itself and those it comes from"
     )
@@ -178,12 +187,16 @@ def _registry(home: Any) -> Registry:
     return settings_from(home=home).open_registry()
 
 
+def _classes(version: ModelVersion) -> str:
+    return ", ".join(version.classes) or "any"
+
+
 def _row(version: ModelVersion, registry: Registry) -> tuple[str, ...]:
     decided = version.decision
     return (
         version.id,
         version.project or "any",
-        ", ".join(version.classes) or "any",
+        _classes(version),
         figures.ap50_text(version.report),
         "–" if decided is None else "promoted" if decided.promoted else "refused",
         ", ".join(registry.champion_of(version.id)) or "–",

@@ -56,6 +56,8 @@ def test_list_and_show_tell_what_there_is(run: Run, version: str) -> None:
     assert "in 360 steps, the first layers kept as they were" in shown
     assert json.loads(run("models", "show", version, "--json").stdout)["id"] == version
     assert len(json.loads(run("models", "list", "--json").stdout)) == 3
+    starter = run("models", "show", STARTER_ID).stdout.splitlines()
+    assert {"classes     any", "detector    Faster R-CNN on mbv2_half_64"} < set(starter)
 
 
 def test_promote_and_rollback_move_the_only_projects_champion(
