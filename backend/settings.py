@@ -389,12 +389,22 @@ def require_milestones(milestones: Sequence[int]) -> tuple[int, ...]:
     return chosen
 
 
+#: How what pydantic says is said here.
+_PLAINLY = {
+    "Input should be": "it must be",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
+
+
 def _in_words(error: ValidationError) -> str:
     return " ".join(_fault_in_words(**fault) for fault in error.errors())
 
 
 def _fault_in_words(loc: tuple[int | str, ...], msg: str, input: object, **_: object) -> str:
     said = msg.removeprefix("Value error, ")
+    for theirs, ours in _PLAINLY.items():
+        said = said.replace(theirs, ours)
     if not loc:  # no setting of its own
         return f"{said}."
     name = str(loc[0])

@@ -26,9 +26,9 @@ from preprocessing.contrast import ContrastConfig
         ("MILESTONES", "2,5", "a run at 2 would be refused: begin with 3 or more"),
         ("PRESET", "m99", "there are default, fast, m03"),
         ("CONTRAST", "matched", "there are stretch, none, single, groups, groups-half, flat"),
-        ("ITERATIONS", "-3", "greater than or equal to 0"),
-        ("WATCH_SHARE", "7", "less than or equal to 1"),
-        ("DEVICE", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("ITERATIONS", "-3", "iterations cannot be '-3': it must be at least 0"),
+        ("WATCH_SHARE", "7", "it must be at most 1"),
+        ("DEVICE", "gpu", "device cannot be 'gpu': it must be 'auto', 'cpu' or 'cuda'"),
         ("REDIS_URL", "localhost", "begins with redis://"),
         ("REDIS_URL", "redis://localhost:99999/0", "its port or an option is none"),
         (
