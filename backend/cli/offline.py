@@ -252,7 +252,12 @@ def predict(
     ],
     model: Model = None,
     project: ChampionOf = None,
-    scores: Annotated[bool, typer.Option("--scores", help="Draw each box's score.")] = False,
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores", help="Draw the scores of boxes that are wide enough to read them."
+        ),
+    ] = False,
     cell_diameter: CellDiameter = None,
     device: Device = None,
     home: Home = None,
