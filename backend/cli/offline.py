@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,10 +23,11 @@ from backend.cli.options import (
     services_from,
     settings_from,
 )
-from backend.errors import BadRequest
+from backend.errors import BadRequest, NotFound
 from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
+    from backend.cli.choosing import Choice
     from backend.datasets.folder import LabelledFolder
     from backend.settings import Settings
     from backend.store.projects import Project
@@ -278,7 +280,7 @@ def predict(
     version = choice.version
     gathered = gather(paths)
     loaded = registry.load(version.id, settings.device).told(diameter)
-    name = owner.default_class if owner else settings.default_class
+    name = _default_class(settings, owner, choice)
     with progress("Finding cells") as advance:
         result = predict_into(
             out, gathered.files, loaded, default_class=name, scores=scores, advance=advance
@@ -293,6 +295,17 @@ def predict(
     more = counted(result.others, "image")
     held = f", which also holds {more} of earlier calls" if result.others else ""
     typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / TABLE}{held}")
+
+
+def _default_class(settings: Settings, owner: Project | None, choice: Choice) -> str:
+    """Return what the boxes of a version without classes are called: what its project calls them.
+
+    No database is needed where the version has classes, or comes with no project.
+    """
+    if owner is None and choice.project is not None and not choice.version.classes:
+        with suppress(NotFound, ValueError):  # of a registry that came without its database
+            owner = _project(settings, int(choice.project))
+    return owner.default_class if owner else settings.default_class
 
 
 def read_folder(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +112,17 @@ def test_offline_too_a_version_is_told_what_its_project_was_told(run: Run, home:
     assert choose_cell_diameter(registry, Choice(starter, "3"), None) == 40
     assert choose_cell_diameter(registry, Choice(starter, "3"), 25) == 25
     assert choose_cell_diameter(registry, Choice(starter, None), None) is None
+
+
+@pytest.mark.parametrize(("project", "called"), [("3", "RBC"), ("7", "cell"), ("old", "cell")])
+def test_offline_too_boxes_are_called_as_the_project_does_whose_champion_is_taken(
+    run: Run, home: Path, cells: Path, tmp_path: Path, project: str, called: str
+) -> None:
+    build_services(Settings(home=home)).registry.promote(project, CLASSICAL_ID)
+    told = run("predict", cells / "images" / "field0.png", "--out", tmp_path / "out")
+    assert f"the champion of project {project}, the only one" in told.stderr
+    with (tmp_path / "out" / "counts.csv").open(newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == [called]
 
 
 def test_boxes_are_shown_for_the_least_work_unless_told_otherwise(run: Run) -> None:
