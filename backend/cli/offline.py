@@ -283,7 +283,7 @@ def predict(
     name = _default_class(settings, owner, choice)
     with progress("Finding cells") as advance:
         result = predict_into(
-            out, gathered.files, loaded, default_class=name, scores=scores, advance=advance
+            out, gathered.files, loaded, name, scores, advance, unnamed=gathered.unnamed
         )
     warn([*gathered.misnamed, *result.notes, *gathered.notes_on_others])
     cells, looked_at = counted(result.cells, "cell"), counted(result.images, "image")

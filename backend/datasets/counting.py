@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One image that cannot be counted, until its file is looked at anew."""
+    """One image that cannot be counted, until its file is looked at anew or gone."""
 
     file: str
     folder: str
@@ -65,8 +65,16 @@ class LeftOut:
         """Tell whether it is of this file, which may have been moved since."""
         if composed(self.file) != composed(path.name):
             return False
-        moved = not os.path.lexists(os.path.join(self.folder, self.file))
-        return moved or self.folder == _folder_of(path)
+        return self.folder == _folder_of(path) or not self._is_there
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its folder is there without it, such as after it was renamed."""
+        return os.path.isdir(self.folder) and not self._is_there
+
+    @property
+    def _is_there(self) -> bool:
+        return os.path.lexists(os.path.join(self.folder, self.file))
 
 
 def _rows(values: Mapping[str, Any]) -> tuple[Row, ...]:
@@ -215,6 +223,7 @@ def _read(path: Path) -> tuple[Mapping[str, object], dict[str, Entry], dict[str,
             for stem, values in kept.get("left out", {}).items()
             if isinstance(values, dict)  # once they were rows alone
         }
+        left_out = {stem: each for stem, each in left_out.items() if not each.is_gone}
         return dict(kept["how"]), entries, left_out
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequest(

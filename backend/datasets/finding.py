@@ -39,10 +39,15 @@ def find_images(folder: Path, misnamed: list[str]) -> tuple[Path, ...]:
         f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
         "images in its subfolders are not looked for: give such a folder itself."
     )
-    inside = [p for p in _listed(folder) if os.path.isfile(p) or leads_nowhere(p)]
     left_out: list[str] = []
-    found = to_look_at((p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES), left_out)
+    found = to_look_at(images_in(folder), left_out)
     return _required(found, missing, left_out, misnamed)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the image files of a folder, those too that :func:`find_images` leaves out."""
+    inside = [p for p in _listed(folder) if os.path.isfile(p) or leads_nowhere(p)]
+    return [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def to_look_at(files: Iterable[Path], left_out: list[str]) -> list[Path]:

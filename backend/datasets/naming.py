@@ -36,6 +36,11 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def is_utf8(name: str) -> bool:
+    """Tell whether a name can be written to a table or a VOC file."""
+    return shown(name) == name
+
+
 def visible_in(folder: Path) -> list[Path]:
     """Return what a person has put into a folder, not what a file system did for itself."""
     own = (path for path in folder.iterdir() if path.name.lower() not in _OF_SYSTEMS)
@@ -53,7 +58,7 @@ def well_named(paths: Iterable[Path], notes: list[str]) -> list[Path]:
     """
     kept = []
     for path in paths:
-        if shown(path.name) == path.name:
+        if is_utf8(path.name):
             kept.append(path)
         else:
             notes.append(f"{shown(path.name)} left out: its name is no UTF-8: rename it")

@@ -11,8 +11,15 @@ from pathlib import Path
 from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
-from backend.datasets.finding import Others, find_images, leads_nowhere, others_in, to_look_at
-from backend.datasets.naming import ANNOTATIONS, UniqueNames, composed
+from backend.datasets.finding import (
+    Others,
+    find_images,
+    images_in,
+    leads_nowhere,
+    others_in,
+    to_look_at,
+)
+from backend.datasets.naming import ANNOTATIONS, UniqueNames, composed, is_utf8, shown
 from backend.datasets.pictures import write_picture
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.reading import ImageReader, page_flags
@@ -63,12 +70,15 @@ class Gathered:
     misnamed
         A sentence on each that is left out, since its name cannot be written or it is a picture of
         ours.
+    unnamed
+        Those of them whose name cannot be written.
     others
         What lies beside the images of each folder.
     """
 
     files: tuple[Path, ...]
     misnamed: tuple[str, ...]
+    unnamed: tuple[Path, ...]
     others: tuple[Others, ...]
 
     @property
@@ -87,20 +97,22 @@ def gather(paths: Collection[Path]) -> Gathered:
         A path is not there, a folder is without images, or all are left out.
     """
     files, misnamed, others = dict[str, Path](), list[str](), list[Others]()
+    unnamed = list[Path]()
     for path in paths:
         if path.is_file() or leads_nowhere(path):
-            found: Iterable[Path] = to_look_at([path], misnamed)
+            given, found = [path], to_look_at([path], misnamed)
         elif not path.exists():
             raise BadRequest(f"{path} is not there; give an image or a folder that exists.")
         else:
-            found = find_images(path, misnamed)
+            given, found = images_in(path), [*find_images(path, misnamed)]
             others.append(others_in(path, paths))
+        unnamed += [file for file in given if not is_utf8(file.name)]
         for file in found:
             # Of the folder, since links to one file are images of their own, as copies are.
             files.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)
     if not files:
         raise BadRequest("\n  ".join(["There is no image to look at:", *first_of(misnamed)]))
-    return Gathered(tuple(files.values()), tuple(misnamed), tuple(others))
+    return Gathered(tuple(files.values()), tuple(misnamed), tuple(unnamed), tuple(others))
 
 
 def predict_into(
@@ -110,6 +122,7 @@ def predict_into(
     default_class: str = "",
     scores: bool = False,
     advance: Callable[[float, str], None] | None = None,
+    unnamed: Sequence[Path] = (),
 ) -> Predicted:
     """Write each image's VOC file, its picture with boxes, and the counts of all.
 
@@ -125,6 +138,8 @@ def predict_into(
         What to call the boxes of a version that knows no classes.
     advance
         Called with the fraction done and the name of the image.
+    unnamed
+        What is left out since its name cannot be written, and gets its row.
 
     Raises
     ------
@@ -139,6 +154,7 @@ def predict_into(
                 if advance:
                     advance(done / len(files), path.name)
                 results.take(path)
+            results.leave_out_unnamed(unnamed)
         finally:
             results.catch_up()
         return results.told()
@@ -215,6 +231,14 @@ class _Results:
             return
         stem = stem or self._new_stem(path)
         self._counts.leave_out(stem, path, self._named(path, stem), why)
+
+    def leave_out_unnamed(self, paths: Iterable[Path]) -> None:
+        """Give images whose name cannot be written their rows, by the name that is shown."""
+        for path in paths:
+            name = shown(path.name)
+            writable = name.replace("\\", "_")
+            stem = self._counts.left_out_stem(path) or self._names.stem(writable)
+            self._counts.leave_out(stem, path, name, "its name is no UTF-8")
 
     def _new_stem(self, path: Path) -> str:
         """Return the stem of an image that is not counted, which its row may have by now."""

@@ -282,6 +282,28 @@ def test_a_file_whose_name_is_no_utf8_is_left_out_and_told_to_be_renamed(
         gather([odd.parent])
 
 
+def test_a_file_whose_name_is_no_utf8_has_its_row_until_it_is_renamed(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    save_image(tmp_path / "in" / "a.png")
+    for seed, folder in enumerate(("in", "more"), start=1):
+        save_image(tmp_path / folder / "new.png", seed).rename(
+            odd := tmp_path / folder / os.fsdecode(b"Pr\xfcfung.png")
+        )
+    for _ in range(2):
+        gathered = gather([tmp_path / "in", odd])
+        predict_into(
+            tmp_path / "out", gathered.files, version_of(Crowded()), unnamed=gathered.unnamed
+        )
+        found = [(row["image"], row["count"], row["flags"]) for row in rows_in(tmp_path / "out")]
+        left_out = (r"Pr\xfcfung.png", "", "left out: its name is no UTF-8")
+        assert [row[:2] for row in found[:1]] + found[1:] == [("a.png", "1"), left_out, left_out]
+    renamed = odd.rename(odd.with_name("Prüfung.png"))
+    predict_into(tmp_path / "out", [renamed], version_of(Crowded()))
+    named = [(row["image"], row["count"]) for row in rows_in(tmp_path / "out")]
+    assert named == [("a.png", "1"), ("Prüfung.png", "1"), (r"Pr\xfcfung.png", "")]
+
+
 def test_folders_that_are_given_themselves_are_not_told_as_left_out(
     save_image: Callable[..., Path], tmp_path: Path
 ) -> None:
