@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,9 @@ _NARROWEST_PX = 1.0
 KEEP_BYTES = 1_000_000_000
 #: Of the disk that files of prepared pixels leave free: versions and checkpoints need room too.
 _LEAVE_BYTES = 2_000_000_000
-#: Rows that are enlarged at once: all of them would take several times an image's memory.
-_STRIP_PX = 512
+#: Rows that are enlarged at once: all of them would take several times an image's memory, and
+#: more of them more time.
+_STRIP_PX = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +67,9 @@ class _Filed:
 class Examples:
     """The examples of a training, prepared when first asked for.
 
-    Up to a gigabyte is kept in memory as float16, what is beyond that in files, so that memory
-    stays bounded however large the project grows. Where the disk is nearly full, or there is no
-    folder, an image is prepared each time anew.
+    Up to a gigabyte is kept in memory as float16, what is beyond that in files, written strip by
+    strip, so that memory stays bounded however large the project grows. Where the disk is nearly
+    full, or there is no folder, an image is prepared each time anew.
 
     Parameters
     ----------
@@ -108,27 +110,36 @@ class Examples:
     def __getitem__(self, index: int) -> Example:
         if (there := self._kept.get(index)) is not None:
             return there.read() if isinstance(there, _Filed) else there
-        example = self._prepare(self._images[index])
-        if kept := self._keep(example, self._images[index]):
-            self._kept[index] = kept
+        image = self._images[index]
+        prepared = seen_at(prepare(image.read(), self._groups), self._scale)
+        boxes = self._boxes(image, prepared)
+        size = math.prod(prepared.seen_shape) * np.dtype(np.float16).itemsize
+        if size > self._room and (path := self._filed(image, prepared, size)):
+            self._kept[index] = filed = _Filed(path, *boxes)
+            return filed.read()
+        example = Example(_as_seen(prepared), *boxes)
+        if size <= self._room:
+            self._room -= size
+            self._kept[index] = example
         return example
 
-    def _keep(self, example: Example, image: LabelledImage) -> Example | _Filed | None:
-        """Return the example as it may stay, its pixels in memory or in a file; None: nowhere."""
-        if self._room >= example.pixels.nbytes:
-            self._room -= example.pixels.nbytes
-            return example
+    def _boxes(self, image: LabelledImage, prepared: Prepared) -> tuple[Float32, Int64]:
+        labels = np.array([self._labels[box.label] for box in image.boxes], np.int64)
+        edges, wide = inside(prepared.seen_from_raw(image.xyxy_px), prepared.seen_shape)
+        return edges[wide], labels[wide]
+
+    def _filed(self, image: LabelledImage, prepared: Prepared, size: int) -> Path | None:
+        """Return the file of an image's pixels, written where it is not there; None: no room."""
         if self._folder is None:
             return None
         path = self._folder / self._file_name(image)
         if not path.exists():
-            if not self._has_room(self._folder, example.pixels.nbytes):
+            if not self._has_room(self._folder, size):
                 log.warning("the disk is nearly full: a step prepares its images anew, slower")
                 self._folder = None
                 return None
-            with new_file(path) as partial, partial.open("wb") as file:
-                np.save(file, example.pixels)
-        return _Filed(path, example.xyxy_px, example.labels)
+            _write(path, prepared)
+        return path
 
     def _file_name(self, image: LabelledImage) -> str:
         seen = f"{content_hash(image.sha256, image.page)} {self._groups.sha256} {self._scale}"
@@ -138,21 +149,31 @@ class Examples:
         folder.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(folder).free - size >= self._leave_bytes
 
-    def _prepare(self, image: LabelledImage) -> Example:
-        prepared = seen_at(prepare(image.read(), self._groups), self._scale)
-        labels = np.array([self._labels[box.label] for box in image.boxes], np.int64)
-        edges, wide = inside(prepared.seen_from_raw(image.xyxy_px), prepared.seen_shape)
-        return Example(_as_seen(prepared), edges[wide], labels[wide])
-
 
 def _as_seen(prepared: Prepared) -> NDArray[np.float16]:
-    """Return the pixels that a detector is to see, enlarged strip by strip."""
+    """Return the pixels that a detector is to see."""
+    seen = np.empty(prepared.seen_shape, np.float16)
+    for rows, pixels in _strips(prepared):
+        seen[rows] = pixels
+    return seen
+
+
+def _write(path: Path, prepared: Prepared) -> None:
+    """Write what :func:`_as_seen` returns as ``np.save`` would, without ever holding it whole."""
+    kind = np.lib.format.dtype_to_descr(np.dtype(np.float16))
+    header = {"descr": kind, "fortran_order": False, "shape": prepared.seen_shape}
+    with new_file(path) as partial, partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for _, pixels in _strips(prepared):
+            pixels.tofile(file)
+
+
+def _strips(prepared: Prepared) -> Iterator[tuple[slice, NDArray[np.float16]]]:
+    """Yield rows that a detector is to see, each strip enlarged by itself, and where they are."""
     height, width = prepared.seen_shape
-    seen = np.empty((height, width), np.float16)
     for top in range(0, height, _STRIP_PX):
         rows = slice(top, min(top + _STRIP_PX, height))
-        seen[rows] = part_seen(prepared, rows, slice(0, width)).pixels
-    return seen
+        yield rows, part_seen(prepared, rows, slice(0, width)).pixels.astype(np.float16)
 
 
 def inside(xyxy_px: Float32, shape: tuple[int, ...]) -> tuple[Float32, Boolean]:

@@ -83,6 +83,16 @@ def test_an_example_without_room_in_memory_is_prepared_once_and_read_from_a_file
     assert examples[0].pixels.shape == (2, 3)
 
 
+def test_an_enlarged_example_goes_to_its_file_without_ever_being_whole_in_memory(
+    examples_of, cell_images, peak_of, tmp_path
+):
+    images, scale = cell_images(1, shape=(700, 600)), 3.0
+    room = {"keep_bytes": 0, "folder": tmp_path, "leave_bytes": 0}
+    filed, peak = peak_of(lambda: examples_of(images, scale=scale, **room)[0])
+    np.testing.assert_array_equal(filed.pixels, examples_of(images, scale=scale)[0].pixels)
+    assert peak < 0.7 * filed.pixels.nbytes
+
+
 def test_an_example_in_a_file_keeps_none_open(on_disk):
     examples = on_disk()
     before = len(list(Path("/proc/self/fd").iterdir()))
