@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,9 @@ from preprocessing.errors import UnreadableImage
 
 #: Beyond this float32 tells not all whole numbers apart.
 MOST_EXACT = 2**24
+#: A float beyond is no level, as the -3.4e38 that marks pixels without data: float32 would not hold
+#: sums and differences of such levels.
+MOST = np.float64(1e37)
 MOST_SAMPLES = 4
 #: Depths that stay as they are; of all others the levels become float32.
 PLAIN = (np.uint8, np.uint16)
@@ -81,7 +86,7 @@ def grey_levels(pixels: Pixels) -> Grey:
     Raises
     ------
     UnreadableImage
-        No pixel at all, none that is finite, or levels that are no real numbers.
+        No pixel at all, none that is a finite level, or levels that are no real numbers.
     """
     if pixels.size == 0:
         raise UnreadableImage("it has no pixels.")
@@ -92,7 +97,7 @@ def grey_levels(pixels: Pixels) -> Grey:
     if pixels.dtype.kind not in "iuf":
         raise UnreadableImage(f"pixels of type {pixels.dtype}; save it with 8 or 16 bits.")
     if pixels.dtype.kind == "f":
-        return _finite(np.ascontiguousarray(pixels, np.float32))
+        return _of_floats(pixels)
     least, greatest = pixels.min(), pixels.max()
     if max(-int(least), int(greatest)) <= MOST_EXACT:
         return np.ascontiguousarray(pixels, np.float32)
@@ -103,14 +108,30 @@ def grey_levels(pixels: Pixels) -> Grey:
     return levels
 
 
-def _finite(pixels: Float32) -> Float32:
-    if np.isfinite(pixels.min()) and np.isfinite(pixels.max()):
-        return pixels
-    finite = np.isfinite(pixels)
-    if not finite.any():
-        raise UnreadableImage("not one of its pixels is a finite number.")
-    least = pixels.min(where=finite, initial=np.inf)
-    greatest = pixels.max(where=finite, initial=-np.inf)
-    levels: Float32 = np.fmax(pixels, least)  # of a number and none it is the number
-    np.minimum(levels, greatest, out=levels)
+def _of_floats(pixels: NDArray[np.floating[Any]]) -> Float32:
+    least, greatest = float(pixels.min()), float(pixels.max())
+    all_are_levels = least >= -MOST and greatest <= MOST
+    if all_are_levels and pixels.itemsize <= 4:
+        return np.ascontiguousarray(pixels, np.float32)
+    if not all_are_levels:
+        least, greatest = _range(pixels)
+    is_far = pixels.itemsize > 4 and max(-least, greatest) > MOST_EXACT
+    levels = np.empty(pixels.shape, np.float32)
+    for rows in row_blocks(pixels.shape):
+        known = np.fmax(pixels[rows], least)  # of a number and none it is the number
+        levels[rows] = np.minimum(known, greatest) - (least if is_far else 0)
     return levels
+
+
+def _range(pixels: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Return the least and the greatest of the pixels that are levels."""
+    are_levels = pixels >= -MOST
+    are_levels &= pixels <= MOST
+    if not are_levels.any():
+        raise UnreadableImage(
+            f"not one of its pixels is a finite number within ±{MOST:.0e}; save it with 8 or 16"
+            " bits."
+        )
+    least = pixels.min(where=are_levels, initial=np.inf)
+    greatest = pixels.max(where=are_levels, initial=-np.inf)
+    return float(least), float(greatest)

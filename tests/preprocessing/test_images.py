@@ -18,11 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from preprocessing.contrast import ContrastConfig
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
+from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png, read_image, to_display
 from preprocessing.prepare import prepare
+from preprocessing.sharpness import sharpness_of
 
 GREY_DTYPES = ("uint8", "uint16", "float32")
 ORIENTATION = 274
@@ -54,7 +57,14 @@ def test_other_depths_become_float32_with_the_same_levels(discs, tiff, dtype):
 
 @pytest.mark.parametrize(
     ("dtype", "least"),
-    [("uint32", 2_000_000_000), ("int32", -(2**31)), ("int64", 2**40), ("int64", 2**60)],
+    [
+        ("uint32", 2_000_000_000),
+        ("int32", -(2**31)),
+        ("int64", 2**40),
+        ("int64", 2**60),
+        ("float64", 1e9),
+        ("float64", -1e15),
+    ],
 )
 def test_levels_too_high_for_float32_keep_their_differences(discs, tiff, dtype, least):
     pixels = discs().astype(dtype) + np.array(least, dtype)
@@ -376,9 +386,26 @@ def test_pixels_that_are_no_number_become_the_nearest_finite_end(tiff):
     np.testing.assert_array_equal(read_image(tiff(pixels)).pixels, expected)
 
 
-def test_an_image_without_one_finite_pixel_is_refused(tiff):
-    with pytest.raises(UnreadableImage, match="finite"):
-        read_image(tiff(np.full((4, 4), np.nan, np.float32)))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pixels_without_data_and_beyond_float32_become_the_nearest_end_too(tiff, dtype):
+    far = 3e38 if dtype == np.float32 else 1e300
+    no_data = np.finfo(np.float32).min
+    pixels = np.array([[no_data, 1.0], [5.0, far], [-far, 3.0]], dtype)
+    np.testing.assert_array_equal(read_image(tiff(pixels)).pixels, [[1, 1], [5, 5], [1, 3]])
+
+
+@pytest.mark.parametrize("mode", ["groups", "flat"])
+def test_the_highest_and_lowest_levels_that_are_read_can_be_prepared(tiff, mode):
+    levels = np.random.default_rng(0).uniform(-3e38, 3e38, (64, 64)).astype(np.float32)
+    image = read_image(tiff(levels))
+    assert np.ptp(prepare(image, fit_images([image], ContrastConfig(mode=mode))).pixels) > 0.5
+    assert np.isfinite(sharpness_of(image.pixels))
+
+
+@pytest.mark.parametrize(("dtype", "level"), [(np.float32, np.nan), (np.float64, 1e39)])
+def test_an_image_without_one_level_is_refused(tiff, dtype, level):
+    with pytest.raises(UnreadableImage, match="a finite number within"):
+        read_image(tiff(np.full((4, 4), level, dtype)))
 
 
 def test_the_hash_is_of_the_raw_file_however_it_is_given(discs, tiff, tmp_path):
