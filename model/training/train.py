@@ -21,7 +21,7 @@ from model.progress import OnProgress, ignore
 from model.rcnn.backbones import imagenet_note, keep_stem
 from model.rcnn.detector import build, pick_device
 from model.rcnn.weights import Start, save_weights, start_from
-from model.training.batches import helpers_for
+from model.training.batches import helpers_for, too_large
 from model.training.data import KEEP_BYTES, Examples
 from model.training.looks import Looks, looks_for
 from model.training.memory import keep_memory
@@ -102,9 +102,9 @@ def train(
     MemoryTooSmall
         When memory ran out with a single image in the network.
     """
-    images, cells = len(snapshot.of_side("train")), len(snapshot.cells_to_learn)
+    images, cells = snapshot.of_side("train"), len(snapshot.cells_to_learn)
     workdir.mkdir(parents=True, exist_ok=True)
-    steps = training.iterations or iterations_for(images, cells, begun=start is not None)
+    steps = training.iterations or iterations_for(len(images), cells, begun=start is not None)
     plan = replace(training, iterations=steps)
     task = _Task(snapshot, groups, detector, plan, start, workdir, device)
     on = pick_device(device)
@@ -115,7 +115,7 @@ def train(
     return Trained(
         save_weights(run.module, workdir / WEIGHTS),
         Course(run.iteration, start is not None and plan.keep_stem),
-        tuple(filter(None, (began, *run.notes))),
+        tuple(filter(None, (began, too_large(images, detector.scale, plan), *run.notes))),
     )
 
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from model.atomic import new_file
+from model.boxes import Box
 from model.config import TrainConfig
-from model.training.batches import Batches
+from model.labels.examples import LabelledImage
+from model.training.batches import Batches, too_large
 from model.training.data import Example
 from model.training.parallel import Ranks, accompanied
 from tests.conftest import wait_until
@@ -141,3 +143,23 @@ def test_a_process_that_may_start_none_makes_its_batches_itself(batches):
     process.start()
     assert made.get(timeout=60) == 3
     process.join()
+
+
+def test_cells_that_no_part_of_an_image_shows_as_labelled_are_told():
+    def told(*sides, scale=2.0, **changes):
+        boxes = tuple(Box(5.0, 5.0, 5.0 + side, 5.0 + side, "Nucleus") for side in sides)
+        images = [LabelledImage(Path("a.png"), "a", boxes), LabelledImage(Path("b.png"), "b", ())]
+        return too_large(images, scale, TrainConfig(**{"crop_px": 40, "zoom": 0.5} | changes))
+
+    assert told() == told(10, 33, 0.1) == told(900, crop_px=0) == ""
+    assert told(10, 900, 300).startswith("not learned: 2 cells far larger")
+    assert "(33 px)" in told(900)
+    for side in (30, 40, 50, 60):
+        drawn = Batches([_field(2 * side)], TrainConfig(crop_px=40, zoom=0.5, batch=60))[0]
+        assert bool(told(side)) != any(len(each.labels) for each in drawn)
+
+
+def _field(side):
+    """An image with one cell of this side in its middle."""
+    edges = np.array([[20, 20, 20 + side, 20 + side]], np.float32)
+    return Example(np.zeros((side + 40, side + 40), np.float32), edges, np.array([1]))
