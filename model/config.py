@@ -79,11 +79,6 @@ class DetectorConfig(Config):
     turned_px: int = 655_360
     second_opinion: bool = False
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> DetectorConfig:
-        """Build from :meth:`to_json`'s dict; in one of before, what came later is not done."""
-        return super().from_json({"vote_iou": 0.0, "refined": False, "turned_px": 0} | values)
-
     @property
     def looking_once(self) -> DetectorConfig:
         """The same, but each image is looked at upright alone, and nobody else is asked."""
@@ -194,16 +189,8 @@ class TrainConfig(Config):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainConfig:
-        """Build from :meth:`to_json`'s dict; in one of before all layers learned.
-
-        And contrast was a mode's name, where nothing else of it was chosen.
-        """
-        contrast = values.get("contrast")
-        if isinstance(contrast, str):
-            contrast = {"mode": contrast}
-        if contrast is not None:
-            values = values | {"contrast": ContrastConfig.from_json(contrast)}
-        return super().from_json({"keep_stem": False} | values)
+        contrast = ContrastConfig.from_json(values["contrast"])
+        return super().from_json(values | {"contrast": contrast})
 
 
 _THESIS = DetectorConfig(

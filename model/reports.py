@@ -56,7 +56,7 @@ class Intervals:
     count_error
         Of Σ|predicted − true| / Σ true.
 
-    All are None of fewer than two images, and in reports that were made before there were any.
+    All are None of fewer than two images.
     """
 
     any_class_ap50: Interval | None = None
@@ -75,19 +75,17 @@ class Stratum:
     Parameters
     ----------
     images
-        How many there are; None in reports that were made before it was kept.
+        How many there are.
     any_class, count
         None where the images are too few to say anything.
     """
 
-    images: int | None
+    images: int
     any_class: AveragePrecision | None = None
     count: CountReport | None = None
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Stratum:
-        if "ap50" in values:  # as it was kept before strata had counts
-            return cls(None, AveragePrecision(**values))
         precision, count = values["any_class"], values["count"]
         return cls(
             values["images"],
@@ -182,7 +180,7 @@ class EvaluationReport:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> EvaluationReport:
         def each(name: str, build: Any) -> dict[str, Any]:
-            return {key: build(value) for key, value in values.get(name, {}).items()}
+            return {key: build(value) for key, value in values[name].items()}
 
         return cls(
             **{
@@ -195,9 +193,9 @@ class EvaluationReport:
                 "count": CountReport(**values["count"]),
                 "images": tuple(values["images"]),
                 "caps_reached": tuple(values["caps_reached"]),
-                "intervals": Intervals.from_json(values.get("intervals", {})),
-                "curve": tuple(values.get("curve", ())),
-                "counts": tuple((p, t) for p, t in values.get("counts", ())),
-                "reliability": tuple(ReliabilityBin(**b) for b in values.get("reliability", ())),
+                "intervals": Intervals.from_json(values["intervals"]),
+                "curve": tuple(values["curve"]),
+                "counts": tuple((p, t) for p, t in values["counts"]),
+                "reliability": tuple(ReliabilityBin(**b) for b in values["reliability"]),
             }
         )

@@ -49,8 +49,7 @@ class GateDecision:
     candidate, champion
         Their reports on the same images.
     images
-        What is known of these, in the same order; empty in decisions that were made before it was
-        kept.
+        What is known of these, in the same order.
     """
 
     promoted: bool
@@ -68,7 +67,7 @@ class GateDecision:
             name: EvaluationReport.from_json(values[name]) if values[name] else None
             for name in ("candidate", "champion")
         }
-        images = tuple(JudgedImage(**image) for image in values.get("images", ()))
+        images = tuple(JudgedImage(**image) for image in values["images"])
         return cls(values["promoted"], tuple(values["reasons"]), **reports, images=images)
 
 
@@ -126,7 +125,7 @@ class ModelVersion:
         The smallest and the largest side, in raw pixels, that is typical of an image that it
         learned from (``model.looking.magnification``); None: not known.
     course
-        How its training went; None: it had none, or one of before that was kept.
+        How its training went; None: it had none that is known.
     """
 
     id: str
@@ -179,7 +178,7 @@ class ModelVersion:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ModelVersion:
         def maybe(name: str, build: Any) -> Any:
-            return build(values[name]) if values.get(name) is not None else None
+            return build(values[name]) if values[name] is not None else None
 
         return cls(
             **{
@@ -190,7 +189,6 @@ class ModelVersion:
                 "training": maybe("training", TrainConfig.from_json),
                 "report": maybe("report", EvaluationReport.from_json),
                 "decision": maybe("decision", GateDecision.from_json),
-                # Versions of before do not know these.
                 "cell_sides_px": maybe("cell_sides_px", tuple),
                 "course": maybe("course", lambda course: Course(**course)),
             }

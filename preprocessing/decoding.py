@@ -44,23 +44,6 @@ def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
         return grey_levels(pixels), pages
 
 
-def why_refused(path: Path, page: int, name: str) -> str:
-    """Return what :func:`decode` would raise, as far as a TIFF tells before its pixels; else "".
-
-    So an image can be left out that was taken in before its kind was refused.
-    """
-    try:
-        with _failures_named(name):
-            if _is_tiff(path):
-                import tifffile
-
-                with tifffile.TiffFile(path) as tiff:
-                    checked_page(tiff, page)
-    except UnreadableImage as error:
-        return str(error)
-    return ""
-
-
 @contextmanager
 def _failures_named(name: str) -> Iterator[None]:
     try:

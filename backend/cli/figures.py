@@ -57,7 +57,7 @@ def _count(count: CountReport, likely: Interval | None) -> str:
 
 
 def _stratum(part: Stratum) -> str:
-    images = "" if part.images is None else counted(part.images, "image")
+    images = counted(part.images, "image")
     if part.any_class is None:
         return f"{images}: too few to say"
     error = f"count error {part.count.error:.1%}" if part.count else ""

@@ -26,7 +26,6 @@ from model.labels.likeness import alike_to_any, fingerprint_of, group_alike
 from model.labels.sides import content_hash, decide_sides
 from model.progress import ignore_note
 from model.wording import counted
-from preprocessing.decoding import why_refused
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import read_image
 
@@ -228,13 +227,12 @@ def _lost(services: Services, image: StoredImage, is_whole: Callable[[str], bool
     All of it is read for that, as the training then does, which takes several times as long.
     """
     try:
-        path = services.images.path(image.sha256)
+        services.images.path(image.sha256)
     except NotFound:
         return f"{image.name} left out: its raw file is gone; import it again"
     if not is_whole(image.sha256):
         return f"{image.name} left out: its raw file is damaged; import it again"
-    why = why_refused(path, image.page, image.name)
-    return why and f"left out: {why}"
+    return ""
 
 
 def _notes(examples: Sequence[_Example]) -> list[str]:

@@ -53,7 +53,7 @@ class _Pointer:
     def from_json(cls, values: dict[str, Any]) -> _Pointer:
         return cls(
             tuple(Change(**change) for change in values["history"]),
-            {id: Policy.from_json(kept) for id, kept in values.get("policies", {}).items()},
+            {id: Policy.from_json(kept) for id, kept in values["policies"].items()},
         )
 
 

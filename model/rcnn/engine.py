@@ -83,10 +83,8 @@ class OnnxDetector:
     def _detect(self, image: Prepared) -> Detections:
         pixels = np.ascontiguousarray(image.pixels, np.float32)
         given = {INPUT: pixels, FLOOR: np.array(self._floor, np.float32)}
-        # In files of before one could tell it the floor is a part of the file.
-        taken = {node.name: given[node.name] for node in self._session.get_inputs()}
         try:
-            boxes, scores, labels, cut = self._session.run(OUTPUTS, taken)
+            boxes, scores, labels, cut = self._session.run(OUTPUTS, given)
         except _ITS_ERRORS as error:
             raise (MemoryError if out_of_memory(error) else RuntimeError)(str(error)) from error
         return as_detections(boxes, scores, labels, cut, self.config, self.classes)
@@ -128,6 +126,6 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
         tuple(node.name for node in nodes)
         for nodes in (session.get_inputs(), session.get_outputs())
     )
-    if takes not in ((INPUT, FLOOR), (INPUT,)) or gives != OUTPUTS:
+    if takes != (INPUT, FLOOR) or gives != OUTPUTS:
         raise BrokenVersion(f"{path} is no detector of ours: it takes {takes} and gives {gives}")
     return session

@@ -17,8 +17,3 @@ from preprocessing.contrast import ContrastConfig
 def test_every_choice_comes_back_from_json(contrast):
     training = TrainConfig(contrast=contrast)
     assert TrainConfig.from_json(json.loads(json.dumps(training.to_json()))) == training
-
-
-def test_a_modes_name_is_read_as_the_mode_by_itself():
-    named = TrainConfig().to_json() | {"contrast": "flat"}
-    assert TrainConfig.from_json(named).contrast == ContrastConfig("flat")

@@ -58,11 +58,6 @@ def test_a_configuration_comes_back_from_json_as_it_was(config):
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-def test_a_contrast_that_was_kept_by_its_name_alone_is_the_same():
-    for name in ("none", "single", "groups", "flat"):
-        assert TrainConfig.from_json({"contrast": name}).contrast == CONTRASTS[name]
-
-
 def test_the_thesis_models_differ_as_its_chapter_five_says():
     anchors = {name: PRESETS[name][0].anchor_sizes for name in ("m03", "m04", "m05", "m06")}
     assert anchors == {"m03": (64, 128, 256), **dict.fromkeys(("m04", "m05", "m06"), (32, 64, 128))}

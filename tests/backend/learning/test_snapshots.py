@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 
 from backend.datasets.known import known_images
 from backend.errors import NotFound
@@ -227,24 +225,6 @@ def test_an_image_of_which_nothing_drawn_can_be_used_neither_teaches_nor_judges(
     assert unseen_images(services, project, snapshot) == []
     correct([3], regions(A_BOX), id=99)
     assert [image.sha256 for image in unseen_images(services, project, snapshot)] == [hashes[3]]
-
-
-def test_an_image_that_was_taken_in_before_its_kind_was_refused_is_left_out_and_told(
-    services: Services, project: int, add_image: Any, correct: Any
-) -> None:
-    hashes = [add_image(task) for task in range(4)]
-    with io.BytesIO() as file:
-        pixels = np.zeros((48, 64, 2), np.uint8)
-        tifffile.imwrite(file, pixels, photometric="minisblack", planarconfig="contig")
-        refused = services.images.keep(file.getvalue())
-    services.images.add(project, refused, 0, "image0.png", 64, 48)
-    services.images.attach_task(project, refused, 0, 0)
-    correct(range(4))
-    notes: list[str] = []
-    snapshot = build_snapshot(services, project, notes.append)
-    assert [image.sha256 for image in snapshot.images] == hashes[1:]
-    said = "image0.png: 2 channels in one page; save the one to look at."
-    assert notes == [f"left out: {said}"]
 
 
 def test_an_image_whose_raw_file_is_gone_or_damaged_is_left_out_until_it_is_imported_again(

@@ -20,7 +20,7 @@ from model.judging.pairing import Pairs
 from model.judging.precision import IOUS, average_precision
 from model.judging.strata import density_of
 from model.looking.loaded import LoadedVersion
-from model.reports import AveragePrecision, EvaluationReport, Interval, Intervals, Stratum
+from model.reports import EvaluationReport, Interval, Stratum
 from preprocessing.groups import ContrastGroups
 
 CELL = (10, 10, 30, 30)
@@ -273,24 +273,6 @@ def test_a_report_comes_back_from_json_as_it_was(detections, labelled):
     report = judge(found, truth, NUCLEUS, 0.5, ["low"] * 10 + ["high"] * 2).report
     assert report.intervals.count_error
     assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
-
-
-def test_a_report_of_before_there_were_strata_and_intervals_still_loads(detections, labelled):
-    report = evaluate([detections([(*CELL, 0.9)])], [labelled([CELL])], NUCLEUS, 0.5)
-    values = json.loads(json.dumps(report.to_json()))
-    for name in ("by_density", "thesis_map", "intervals", "curve", "counts"):
-        del values[name]
-    values["by_group"] = {"low": {"ap50": 0.5, "ap75": 0.4, "ap": None}}
-    old = EvaluationReport.from_json(values)
-    assert old.by_group == {"low": Stratum(None, AveragePrecision(0.5, 0.4, None))}
-    assert (old.by_density, old.thesis_map, old.intervals, old.curve, old.counts) == (
-        {},
-        None,
-        Intervals(),
-        (),
-        (),
-    )
-    assert EvaluationReport.from_json(json.loads(json.dumps(old.to_json()))) == old
 
 
 class Forgetting:

@@ -120,7 +120,13 @@ def test_a_corrupt_description_is_named_and_hides_no_other_version(registry, wei
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("files", []), ("threshold", "high"), ("threshold", None), ("classes", "cell")],
+    [
+        ("files", []),
+        ("threshold", "high"),
+        ("threshold", None),
+        ("classes", "cell"),
+        ("of_a_newer_cytoloop", 1),
+    ],
 )
 def test_a_description_of_the_wrong_kind_of_values_is_broken(registry, weights, name, value):
     registry.add(version("trained-1"), NONE, weights)

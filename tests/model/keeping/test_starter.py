@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from model.keeping.starter import FOLDER, STARTER_ID, is_shipped
 from model.labels.examples import DatasetSnapshot
 from model.learning import make_candidate
 from model.looking.tiling import TILE_PX
+from model.versions import ModelVersion
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import SIZE_UNKNOWN
 
@@ -36,6 +38,13 @@ def test_the_starter_says_what_it_is_made_of(starter):
     assert len(starter.version.lineage) > 300
     said = " ".join(starter.version.notes)
     assert all(word in said for word in ("MIT", "CC0", "benchmarks.starter", "AP50"))
+
+
+def test_the_starter_is_described_as_versions_are_written():
+    described = json.loads((FOLDER / "version.json").read_text("utf-8"))
+    del described["files"]
+    written = ModelVersion.from_json(described).to_json()
+    assert json.loads(json.dumps(written)) == described
 
 
 def test_the_starter_is_served_without_torch(starter):

@@ -12,7 +12,7 @@ from model.generated.fields import EASY, HARD, generate_field
 from model.labels.examples import DatasetSnapshot
 from model.rcnn.anchors import MAPS
 from model.rcnn.detector import TorchDetector, build, load_detector
-from model.rcnn.engine import FLOOR, OnnxDetector, default_threads
+from model.rcnn.engine import OnnxDetector, default_threads
 from model.rcnn.export import export, unpaired
 from model.training.train import train
 from preprocessing.groups import ContrastGroups
@@ -147,18 +147,6 @@ def test_told_to_be_sparing_both_leave_out_the_same_proposals(pair):
     sparing = [each.sparing(0.6) for each in pair]
     assert 0 < assert_same(*sparing, images) < assert_same(*pair, images)
     assert_same(pair[0], sparing[1].sparing(floor), images)
-
-
-@pytest.mark.integration
-def test_a_file_that_takes_no_floor_has_its_own(exported_file, tmp_path):
-    fixed = onnx.load(exported_file)
-    (floor,) = (given for given in fixed.graph.input if given.name == FLOOR)
-    fixed.graph.input.remove(floor)
-    value = np.array(config_of().proposal_floor, np.float32)
-    fixed.graph.initializer.append(onnx.numpy_helper.from_array(value, FLOOR))
-    onnx.save(fixed, tmp_path / "model.onnx")
-    of_before = OnnxDetector(tmp_path / "model.onnx", config_of(), CLASSES)
-    assert assert_same(fresh(config_of()), of_before.sparing(0.6), [part_of_field((64, 64))]) > 0
 
 
 @pytest.mark.integration

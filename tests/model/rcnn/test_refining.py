@@ -5,7 +5,6 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from model.config import DetectorConfig
 from model.rcnn.detector import TorchDetector, build
 from model.rcnn.export import export
 from model.rcnn.heads import LEAST_BOX_PX
@@ -166,12 +165,6 @@ def test_from_weights_without_it_its_head_begins_as_the_box_head(tmp_path):
         heads.refiner.head.fc6.weight += 1
     start_from(again, Start(save_weights(new, tmp_path / "new"), ("Cell",)), ("Cell",))
     assert torch.equal(again.roi_heads.refiner.head.fc6.weight, heads.refiner.head.fc6.weight)
-
-
-def test_a_version_of_before_has_none():
-    values = DetectorConfig().to_json()
-    del values["refined"]
-    assert not DetectorConfig.from_json(values).refined
 
 
 def test_of_boxes_that_come_to_one_cell_the_best_alone_is_left():
