@@ -26,11 +26,11 @@ from model.boxes import CELL, Box
 from model.generated.fields import generate_field
 from model.keeping.version_folder import EXPORTED, WEIGHTS
 from model.looking.sizing import at_found_scale
-from model.rcnn.anchors import scale_for
 from model.rcnn.detecting import Detector
 from model.rcnn.detector import load_detector
 from model.rcnn.engine import OnnxDetector
 from model.rcnn.export import export
+from model.rcnn.scale import scale_for
 from preprocessing.arrays import Float64
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord

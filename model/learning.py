@@ -23,8 +23,9 @@ from model.looking.loaded import LoadedVersion
 from model.looking.magnification import learned_sides, mixed
 from model.looking.tiling import middle_tile
 from model.progress import OnProgress, Progress, ignore, part_of
-from model.rcnn.anchors import fits, near, resolve
+from model.rcnn.anchors import fits, resolve
 from model.rcnn.detecting import Detector
+from model.rcnn.scale import near
 from model.versions import ModelVersion
 from model.wording import counted
 from preprocessing.groups import ContrastGroups

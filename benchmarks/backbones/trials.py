@@ -29,11 +29,12 @@ from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.looking.tiling import middle_tile
 from model.looking.turning import TurningDetector
-from model.rcnn.anchors import cell_sides, resolve, scale_for
+from model.rcnn.anchors import cell_sides, resolve
 from model.rcnn.detecting import Detector
 from model.rcnn.detector import load_detector
 from model.rcnn.engine import OnnxDetector
 from model.rcnn.export import export
+from model.rcnn.scale import scale_for
 from model.rcnn.weights import save_weights
 from model.training.augment import Variation
 from model.training.data import Examples

@@ -13,7 +13,7 @@ from model.boxes import CELL, edges_of
 from model.config import CONTRASTS, DetectorConfig, TrainConfig
 from model.labels.examples import LabelledImage
 from model.looking.tiling import TILE_PX
-from model.rcnn.anchors import scale_for
+from model.rcnn.scale import scale_for
 from model.training.data import Example, Examples
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord

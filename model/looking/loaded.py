@@ -14,8 +14,8 @@ from model.looking.second_opinion import SecondedDetector
 from model.looking.sizing import at_found_scale, find_side
 from model.looking.tiling import TiledDetector
 from model.looking.turning import TurningDetector
-from model.rcnn.anchors import scale_for
 from model.rcnn.detecting import Detector
+from model.rcnn.scale import scale_for
 from model.versions import ModelVersion
 from model.wording import limits_in_words
 from preprocessing.groups import ContrastGroups

@@ -15,8 +15,8 @@ from model.boxes import sides_of
 from model.config import DetectorConfig
 from model.looking.tiling import cut_out
 from model.looking.vantage import vantage
-from model.rcnn.anchors import scale_for
 from model.rcnn.detecting import Detector, Sparing
+from model.rcnn.scale import scale_for
 from preprocessing.arrays import Float64
 from preprocessing.prepare import SIZE_UNKNOWN, Prepared, rescaled, seen_at
 

@@ -1,4 +1,4 @@
-"""The sizes a detector looks for, found from the training boxes: scale and anchors."""
+"""The sizes that a detector looks for, from the training boxes, and which weights fit them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from model.boxes import edges_of, sides_of
 from model.config import DetectorConfig
 from model.labels.examples import DatasetSnapshot
+from model.rcnn.scale import scale_for
 from preprocessing.arrays import Float64
 
 
@@ -39,9 +40,6 @@ MAPS = {
     "vgg16": Maps((16,), sizes=3),
 }
 
-SMALLEST_CELL_PX = 8.0
-#: Scales that differ by no more than this factor are about the same.
-NEAR = 1.25
 _APART = 1.2
 _COARSE_STRIDE = 32
 _ROUNDS = 50
@@ -74,20 +72,6 @@ def cell_sides(snapshot: DatasetSnapshot) -> Float64:
         When there is not one box.
     """
     return sides_of(edges_of(snapshot.cells_to_learn).astype(np.float64))
-
-
-def scale_for(sides: Float64, config: DetectorConfig) -> float:
-    """Return the scale at which cells of these sides, in raw pixels, are looked for.
-
-    The median cell gets ``small_cell_px`` to ``cell_px`` pixels: a smaller one has too few cells of
-    the feature maps to itself (enlarging nuclei of 16 pixels to 32 took AP50 from 0.58 to 0.74), a
-    larger one costs time. Never so low that the small cells (the 5th percentile) would fall below
-    ``SMALLEST_CELL_PX``.
-    """
-    small, median = np.percentile(sides, [5, 50])
-    shrunk = max(min(1.0, config.cell_px / median), min(1.0, SMALLEST_CELL_PX / small))
-    enlarged = min(config.enlargement, max(1.0, config.small_cell_px / median))
-    return round(float(shrunk * enlarged), 4)
 
 
 def anchor_sizes(sides: Float64, backbone: str) -> tuple[float, ...]:
@@ -161,9 +145,3 @@ def _architecture(config: DetectorConfig) -> tuple[str, int, int]:
 
 def _sizes_a_map(config: DetectorConfig) -> int:
     return len(by_level(config.anchor_sizes, len(MAPS[config.backbone].strides))[0])
-
-
-def near(config: DetectorConfig, other: DetectorConfig) -> bool:
-    """Say whether two configurations look at images at about the same scale."""
-    low, high = sorted((config.scale, other.scale))
-    return high <= NEAR * low

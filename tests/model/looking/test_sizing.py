@@ -8,7 +8,7 @@ from model.classical.detector import classical_version
 from model.config import DetectorConfig
 from model.looking.loaded import LoadedVersion
 from model.looking.sizing import UNSIZED_PX, at_found_scale, find_scale, looks
-from model.rcnn.anchors import scale_for
+from model.rcnn.scale import scale_for
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import SIZE_UNKNOWN, prepare

@@ -14,9 +14,7 @@ from model.rcnn.anchors import (
     by_level,
     fits,
     kmeans,
-    near,
     resolve,
-    scale_for,
 )
 
 sides = st.lists(st.floats(2, 400), min_size=1, max_size=200).map(np.array)
@@ -28,27 +26,6 @@ def snapshot_of(labelled):
         return DatasetSnapshot((labelled(rows, side=side),), ("Nucleus",))
 
     return make
-
-
-CELLS = DetectorConfig(cell_px=32, small_cell_px=24, enlargement=3)
-
-
-def test_the_scale_brings_the_median_cell_to_the_wanted_size():
-    assert scale_for(np.full(9, 64.0), CELLS) == 0.5
-
-
-def test_cells_of_a_good_size_are_left_at_it():
-    assert scale_for(np.full(9, 28.0), CELLS) == 1.0
-
-
-def test_small_cells_are_enlarged_but_not_without_end():
-    assert scale_for(np.full(9, 12.0), CELLS) == 2.0
-    assert scale_for(np.full(9, 3.0), CELLS) == 3.0
-
-
-def test_the_scale_keeps_the_small_cells_among_large_ones():
-    mixed = np.array([20.0] * 10 + [320.0] * 90)
-    assert scale_for(mixed, CELLS) == pytest.approx(8 / 20)
 
 
 def test_kmeans_finds_the_sizes_that_the_cells_have():
@@ -96,12 +73,6 @@ def test_only_the_train_side_decides_the_sizes(snapshot_of, labelled):
 def test_a_snapshot_without_a_box_says_what_to_do(snapshot_of):
     with pytest.raises(NothingToLearn, match="correct at least one image with cells"):
         resolve(DetectorConfig(), snapshot_of([(5, 5, 5, 5)]))
-
-
-def test_configurations_are_near_when_they_look_at_about_the_same_scale():
-    one = DetectorConfig(scale=0.5, anchor_sizes=(20.0, 30.0))
-    assert near(one, replace(one, scale=0.6))
-    assert not near(one, replace(one, scale=1.0))
 
 
 def test_weights_fit_another_scale_but_not_another_backbone():
