@@ -16,6 +16,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from model.boxes import Detections
@@ -23,6 +24,7 @@ from model.config import DetectorConfig, ImageNet, TrainConfig
 from model.errors import BrokenVersion, NoSuchDevice, out_of_memory
 from model.rcnn.anchors import MAPS, by_level
 from model.rcnn.backbones import build_backbone, folded
+from model.rcnn.cut import CutProposing
 from model.rcnn.detecting import as_detections
 from model.rcnn.heads import classify
 from model.rcnn.pooling import BINS, RegionPool
@@ -80,6 +82,7 @@ def build(
         **_limits(config, training or TrainConfig()),
     )
     module.transform = OwnSize()
+    module.rpn = _proposing(module.rpn)
     if config.refined:
         module.roi_heads = _refining(module.roi_heads, config.head_features)
     return module
@@ -102,6 +105,22 @@ def _limits(config: DetectorConfig, training: TrainConfig) -> dict[str, float]:
         "box_fg_iou_thresh": training.box_overlap[1],
         "box_batch_size_per_image": training.rois_per_image,
     }
+
+
+def _proposing(rpn: RegionProposalNetwork) -> CutProposing:
+    """Return proposals that learn nothing of cells which a window cuts, else the same."""
+    matcher, sampler = rpn.proposal_matcher, rpn.fg_bg_sampler
+    return CutProposing(
+        rpn.anchor_generator,
+        rpn.head,
+        fg_iou_thresh=matcher.high_threshold,
+        bg_iou_thresh=matcher.low_threshold,
+        batch_size_per_image=sampler.batch_size_per_image,
+        positive_fraction=sampler.positive_fraction,
+        pre_nms_top_n=rpn._pre_nms_top_n,
+        post_nms_top_n=rpn._post_nms_top_n,
+        nms_thresh=rpn.nms_thresh,
+    )
 
 
 def _refining(heads: RoIHeads, features: int) -> RefiningHeads:

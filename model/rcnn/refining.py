@@ -17,6 +17,7 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
 
+from model.rcnn.cut import whole
 from model.rcnn.heads import Boxes, apart, clip, large_enough
 
 #: Boxes that it learns from, of each image with cells.
@@ -122,7 +123,7 @@ class RefiningHeads(RoIHeads):  # type: ignore[misc]
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
         found, losses = super().forward(features, proposals, image_shapes, targets)
         if targets is not None and self.training:
-            truth = [target["boxes"] for target in targets]
+            truth = [whole(target)["boxes"] for target in targets]
             losses["loss_refiner"] = self.refiner.loss(self, features, image_shapes, truth)
         return found, losses
 

@@ -11,10 +11,15 @@ from scipy import ndimage
 
 from model.boxes import sides_of
 from model.generated import optics
+from model.rcnn.cut import CUT
 from model.training.data import Example, inside
 from preprocessing.arrays import Boolean, Float32, Float64
 
+#: Share of a cell that must be seen in a window for its box to be learned.
 _VISIBLE = 0.5
+#: Windows begin up to this share of their side beyond an image's edge, were there anything, and
+#: are moved back inside: else hardly one would end where the image does.
+_BEYOND = 0.25
 #: How far astray a scale is, either way, and the sides that cells may still have to be found, in
 #: pixels of the prepared image: about what the anchors of a detector of any size span.
 _ASTRAY = (1.1, 1.8)
@@ -89,9 +94,9 @@ def _window(
 
 
 def findable(example: Example) -> Example:
-    """Leave out the boxes of cells too small or too large to be found at this scale."""
+    """Leave out the boxes of cells too small or too large to be found at this scale, or cut."""
     sides = sides_of(example.xyxy_px)
-    kept = (sides >= _FINDABLE_PX[0]) & (sides <= _FINDABLE_PX[1])
+    kept = (sides >= _FINDABLE_PX[0]) & (sides <= _FINDABLE_PX[1]) & (example.labels != CUT)
     return Example(example.pixels, example.xyxy_px[kept], example.labels[kept])
 
 
@@ -131,7 +136,7 @@ def transpose(example: Example) -> Example:
 
 
 def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
-    """Cut a window of at most ``side`` pixels a side; boxes at least half visible stay.
+    """Cut a window of at most ``side`` pixels a side; boxes less than half visible become ``CUT``.
 
     Half of the windows are centred about a random box, so that sparse images show their cells.
     """
@@ -140,22 +145,24 @@ def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
         return example
     left, top = _corner(example, side, rng)
     pixels = example.pixels[top : top + side, left : left + side]
-    edges, kept = in_window(example.xyxy_px, left, top, pixels.shape)
-    return Example(pixels, edges[kept], example.labels[kept])
+    edges, wide, visible = in_window(example.xyxy_px, left, top, pixels.shape)
+    labels = np.where(visible, example.labels, CUT)
+    return Example(pixels, edges[wide], labels[wide])
 
 
 def in_window(
     xyxy_px: Float32, left: int, top: int, shape: tuple[int, ...]
-) -> tuple[Float32, Boolean]:
-    """Return boxes, shape (N, 4), in a window's pixels, and which are at least half visible."""
+) -> tuple[Float32, Boolean, Boolean]:
+    """Return boxes, shape (N, 4), in a window's pixels; which are in it, and at least half so."""
     edges, wide = inside(xyxy_px - np.array([left, top] * 2, np.float32), shape)
-    return edges, wide & (_area(edges) >= _VISIBLE * _area(xyxy_px))
+    return edges, wide, wide & (_area(edges) >= _VISIBLE * _area(xyxy_px))
 
 
 def _corner(example: Example, side: int, rng: np.random.Generator) -> tuple[int, int]:
     height, width = example.pixels.shape
     room = np.array([max(width - side, 0), max(height - side, 0)])
-    corner = rng.integers(0, room + 1)
+    beyond = np.minimum(round(_BEYOND * side), room)
+    corner = np.clip(rng.integers(-beyond, room + beyond + 1), 0, room)
     if len(example.xyxy_px) and rng.random() < 0.5:
         box = example.xyxy_px[rng.integers(len(example.xyxy_px))]
         centre = (box[:2] + box[2:]) / 2

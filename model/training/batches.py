@@ -113,7 +113,7 @@ def too_large(images: Sequence[LabelledImage], scale: float, config: TrainConfig
     boxes = np.concatenate([image.xyxy_px for image in images]) * np.float32(scale)
     boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).max(axis=1) > side]
     to_middle = side / 2 - (boxes[:, :2] + boxes[:, 2:]) / 2
-    _, shown = in_window(boxes + np.tile(to_middle, 2), 0, 0, (side, side))
+    *_, shown = in_window(boxes + np.tile(to_middle, 2), 0, 0, (side, side))
     if shown.all():
         return ""
     return (

@@ -44,7 +44,8 @@ class Example:
     xyxy_px
         Shape (N, 4), in pixels of ``pixels``, inside it.
     labels
-        Shape (N,), in 1..K: torchvision's 0 is the background.
+        Shape (N,), in 1..K: torchvision's 0 is the background. ``model.rcnn.cut.CUT``: of a cell
+        of which too little is seen.
     """
 
     pixels: Float32 | NDArray[np.float16]

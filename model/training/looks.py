@@ -191,7 +191,7 @@ def _part(
     edges = whole.seen_from_raw(image.xyxy_px)
     tile = _about_a_cell(whole, edges, training.crop_px or max(whole.seen_shape))
     seen = cut_out(whole, tile)
-    moved, kept = in_window(edges, tile.left, tile.top, seen.pixels.shape)
+    moved, _, kept = in_window(edges, tile.left, tile.top, seen.pixels.shape)
     inside = tuple(
         Box(xmin, ymin, xmax, ymax, box.label)
         for box, (xmin, ymin, xmax, ymax), is_in in zip(

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.rcnn.cut import CUT
 from model.training.augment import (
     Variation,
     blurred,
@@ -55,15 +56,16 @@ def test_a_batch_keeps_one_orientation(seed):
 
 
 @given(seed=st.integers(0, 2**32))
-def test_a_crop_is_no_larger_than_asked_and_keeps_what_is_half_visible(seed):
+def test_a_crop_is_no_larger_than_asked_and_tells_cells_of_which_less_than_half_is_seen(seed):
     whole = marked()
     window = crop(whole, 32, np.random.default_rng(seed))
     assert max(window.pixels.shape) <= 32
     assert (window.xyxy_px >= 0).all()
     assert (window.xyxy_px <= 32).all()
-    sides = window.xyxy_px[:, 2:] - window.xyxy_px[:, :2]
-    full = whole.xyxy_px[window.labels - 1]
-    assert (sides.prod(axis=1) >= 0.5 * (full[:, 2:] - full[:, :2]).prod(axis=1)).all()
+    assert_boxes_lie_on_the_cells(window)  # what is left of a cell has its box too
+    told, full = window.labels != CUT, areas(whole.xyxy_px)
+    assert (areas(window.xyxy_px[told]) >= 0.5 * full[window.labels[told] - 1]).all()
+    assert (areas(window.xyxy_px[~told]) < 0.5 * full.max()).all()
 
 
 def test_a_crop_leaves_a_small_image_alone():
@@ -71,10 +73,25 @@ def test_a_crop_leaves_a_small_image_alone():
     assert crop(example, 60, np.random.default_rng(0)) is example
 
 
+def areas(xyxy_px):
+    return (xyxy_px[:, 2:] - xyxy_px[:, :2]).prod(axis=1)
+
+
+def test_windows_end_where_the_image_does_as_often_as_elsewhere():
+    """Of a place in the middle of an image as few windows end within two pixels."""
+    image, rng = marked(100, 400, ()), np.random.default_rng(0)
+    image.pixels[:] = np.arange(400)
+    windows = [crop(image, 100, rng).pixels for _ in range(400)]
+    at_the_edge, in_the_middle = (
+        sum(abs(window[0, 0] - place) <= 2 for window in windows) for place in (0, 150)
+    )
+    assert at_the_edge > 10 * max(1, in_the_middle) / 2
+
+
 def test_half_of_the_crops_look_at_a_cell_of_a_sparse_image():
     sparse = marked(500, 500, ((240, 240, 250, 250),))
     rng = np.random.default_rng(0)
-    seen = [len(crop(sparse, 50, rng).labels) for _ in range(100)]
+    seen = [np.sum(crop(sparse, 50, rng).labels != CUT) for _ in range(100)]
     assert sum(seen) > 35
 
 
@@ -124,7 +141,7 @@ def test_a_closer_or_farther_look_brings_cells_to_another_size_and_boxes_with_th
     assert max(varied.pixels.shape) <= 101
     for xmin, ymin, xmax, ymax in varied.xyxy_px:
         whole = varied.pixels[round(ymin) + 1 : round(ymax) - 1, round(xmin) + 1 : round(xmax) - 1]
-        assert whole.min() > 0.5
+        assert (whole > 0.5).all()
         assert xmax - xmin <= 40 * np.exp(zoom) + 2
 
 
