@@ -57,7 +57,8 @@ def poll(app: Flask) -> None:
     """Have the app look now and then for what Label Studio's events did not tell."""
     with app.app_context():
         services = parts().services
-    start_polling(services, services.settings.poll_s)
+    # Registered last, done first: a look would hold the store open when it is closed.
+    atexit.register(start_polling(services, services.settings.poll_s))
 
 
 def _queue_what_waits(services: Services) -> None:

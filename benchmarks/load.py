@@ -34,7 +34,7 @@ from backend.services import Services, build_services
 from backend.settings import Settings
 from benchmarks.installation import free_port, wait_for
 from model.config import DetectorConfig
-from model.rcnn.engine import INPUT, OUTPUTS
+from model.rcnn.engine import FLOOR, INPUT, OUTPUTS
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png
@@ -224,8 +224,11 @@ def _write_detector(path: Path, boxes: list[Edges]) -> None:
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
         for name, a in zip(OUTPUTS, found, strict=True)
     ]
-    image = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["height", "width"])
-    graph = helper.make_graph(nodes, "known boxes", [image], outputs)
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in ((INPUT, ["height", "width"]), (FLOOR, []))
+    ]
+    graph = helper.make_graph(nodes, "known boxes", inputs, outputs)
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
 

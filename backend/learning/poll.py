@@ -27,6 +27,8 @@ AWAY_S = 5.0
 #: How soon a push that failed is tried again, and a project that is gone looked for; how many times
 #: later each time after that, and how late at the most.
 AGAIN_S, LATER, LATEST_S = 5.0, 4.0, 600.0
+#: How long a web process that is told to end waits for a look: less than it is given itself.
+LAST_LOOK_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -184,12 +186,12 @@ class Poll:
         self._problems[project] = problem
 
 
-def start_polling(services: Services, every_s: float) -> threading.Event:
+def start_polling(services: Services, every_s: float) -> Callable[[], None]:
     """Look at once and every so many seconds, in a thread of its own; 0: never.
 
     Returns
     -------
-    Set it to end the poll.
+    Ends the poll, and waits a moment for a look that it is at: that holds the store open.
     """
     ended = threading.Event()
 
@@ -199,6 +201,12 @@ def start_polling(services: Services, every_s: float) -> threading.Event:
         while not ended.wait(every_s if well else min(AWAY_S, every_s)):
             well = looking.look()
 
+    def end() -> None:
+        ended.set()
+        if thread.is_alive():
+            thread.join(LAST_LOOK_S)
+
+    thread = threading.Thread(target=poll, name="poll", daemon=True)
     if every_s > 0:
-        threading.Thread(target=poll, name="poll", daemon=True).start()
-    return ended
+        thread.start()
+    return end

@@ -483,21 +483,25 @@ def test_with_label_studio_away_the_watch_goes_on(services: Services, project: i
     assert services.projects.get(project).gone is False
 
 
-def test_the_watch_looks_at_once_and_ends_when_told(
+def test_the_watch_looks_at_once_and_ends_when_told_with_the_look_that_it_is_at(
     services: Services, project: int, label_studio: Any
 ) -> None:
     recorded = label_studio(corrected(1), FILES)
-    looked = threading.Event()
+    looked, go_on = threading.Event(), threading.Event()
     asked = recorded.newest_change
 
     def newest_change(id: int) -> Any:
         looked.set()
+        assert go_on.wait(10)
         return asked(id)
 
     recorded.newest_change = newest_change
-    ended = start_polling(services, every_s=60)
+    end = start_polling(services, every_s=60)
     assert looked.wait(10)
-    ended.set()
+    threading.Timer(0.1, go_on.set).start()
+    end()
+    assert not [thread for thread in threading.enumerate() if thread.name == "poll"]
+    assert services.annotations.corrected_count(project) == 1
 
 
 def test_a_watch_every_zero_seconds_is_none(services: Services) -> None:
