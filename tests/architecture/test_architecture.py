@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from backend.running.label_studio import TESTED
@@ -68,6 +69,7 @@ def test_only_the_detector_and_its_training_import_torch_when_imported():
     assert importing == IMPORT_TORCH
 
 
+@pytest.mark.integration
 def test_web_and_the_workers_parent_start_without_torch(tmp_path):
     heavy = {"torch", "torchvision", "label_studio_ml"}
     script = f"import sys, backend.wsgi, backend.jobs; print({heavy} & sys.modules.keys())"

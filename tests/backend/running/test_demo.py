@@ -12,6 +12,8 @@ from backend.datasets.voc import read_voc
 from backend.running.demo import FIELDS_A_GROUP, MICROGRAPH, SHAPE, demo_fields, write_demo
 from preprocessing.images import read_image
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -20,7 +22,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.integration
 def test_there_are_three_groups_of_fields_and_a_real_micrograph(demo):
     names = sorted(path.name for path in (demo / "images").iterdir())
     for group in ("low", "medium", "high"):
