@@ -45,8 +45,7 @@ class Entry:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Entry:
-        changed = {"rows": _rows(values), "flags": tuple(values["flags"])}
-        return cls(**{"folder": "", **values, **changed})  # once it was not kept
+        return cls(**{**values, "rows": _rows(values), "flags": tuple(values["flags"])})
 
 
 @dataclass(frozen=True)
@@ -218,13 +217,9 @@ def _read(path: Path) -> tuple[Mapping[str, object], dict[str, Entry], dict[str,
     try:
         kept = json.loads(path.read_text("utf-8"))
         entries = {stem: Entry.from_json(values) for stem, values in kept["images"].items()}
-        left_out = {
-            stem: LeftOut.from_json(values)
-            for stem, values in kept.get("left out", {}).items()
-            if isinstance(values, dict)  # once they were rows alone
-        }
-        left_out = {stem: each for stem, each in left_out.items() if not each.is_gone}
-        return dict(kept["how"]), entries, left_out
+        left_out = {stem: LeftOut.from_json(each) for stem, each in kept["left out"].items()}
+        there = {stem: each for stem, each in left_out.items() if not each.is_gone}
+        return dict(kept["how"]), entries, there
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequest(
             f"{path} does not say what was counted ({error!r}): give another --out."

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from backend.errors import BadRequest
 from model.atomic import locked, write_json
@@ -23,11 +22,6 @@ class _Entry:
 
     side: Side | None
     fingerprint: str
-
-    @classmethod
-    def from_json(cls, value: Any) -> _Entry:
-        # Before there were fingerprints a side stood alone.
-        return cls(**value) if isinstance(value, dict) else cls(value, "")
 
 
 def with_sides(
@@ -74,7 +68,7 @@ def _read(manifest: Path) -> dict[str, _Entry]:
         return {}
     try:
         kept = json.loads(manifest.read_text("utf-8"))
-        return {sha256: _Entry.from_json(value) for sha256, value in kept.items()}
+        return {sha256: _Entry(**value) for sha256, value in kept.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadRequest(
             f"{manifest} cannot be read ({error}): it says which images teach and which judge."

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import os
 import shutil
 import unicodedata
@@ -200,19 +199,6 @@ def test_of_copies_in_several_folders_each_is_known_again_by_its_own(
     predict_into(tmp_path / "out", [files[0], copy], version_of(Crowded()))
     told = predict_into(tmp_path / "out", [copy], version_of(Crowded()))
     assert f"{copy} is called 0-2.png in {tmp_path / 'out'}" in told.notes[-1]
-
-
-@pytest.mark.parametrize("left_out", [{}, {"left out": {"4.png": [["4.png"]]}}])
-def test_counts_of_before_folders_and_left_out_images_were_kept_are_gone_on_with(
-    stopped: Path, files: list[Path], left_out: dict[str, object]
-) -> None:
-    kept = json.loads((stopped / KEPT).read_text())
-    del kept["left out"]
-    for image in kept["images"].values():
-        del image["folder"]
-    kept |= left_out
-    (stopped / KEPT).write_text(json.dumps(kept))
-    assert predict_into(stopped, files, version_of(Crowded())).before == 2
 
 
 def rows_in(out: Path) -> list[dict[str, str]]:

@@ -77,19 +77,6 @@ def test_an_image_between_one_that_teaches_and_one_held_out_teaches(
     assert sided.side == "train"
 
 
-def test_a_manifest_of_before_fingerprints_keeps_its_sides_and_gets_them(
-    tmp_path: Path, images: Images
-) -> None:
-    manifest = tmp_path / "sides.json"
-    old = {image.sha256: "held-out" for image in images(5)}
-    manifest.write_text(json.dumps(old))
-    sided = with_sides(images(5) + images(5, dimmer=1), manifest)
-    assert Counter(image.side for image in sided) == {"held-out": 10}
-    kept = json.loads(manifest.read_text("utf-8"))
-    assert {sha: value["side"] for sha, value in kept.items() if sha in old} == old
-    assert all(len(value["fingerprint"]) == 16 for value in kept.values())
-
-
 def test_folders_that_have_nothing_alike_do_not_count_for_one_another(
     tmp_path: Path, images: Images
 ) -> None:
