@@ -46,14 +46,14 @@ def main() -> None:
             idle = {name: timed(ask) for name, ask in asks.items()}
             start_training(loop)
             busy = {name: timed(ask) for name, ask in asks.items()}
-            still = loop.status()["projects"][0]["runs"][0]["state"]
+            states = [run["state"] for run in loop.status()["projects"][0]["runs"]]
         finally:
             loop.stop()
     print(f"{'':<10}{'idle, ms':^27}{'while training, ms':^27}{'ratio':^27}")
     print(f"{'':<10}" + "".join(f"{name:>9}" for name in QUANTILES) * 3)
     for name in asks:
         print(f"{name:<10}{figures(idle[name], busy[name])}")
-    print(f"load {load:.1f} before it began; at the end the run was {still}")
+    print(f"load {load:.1f} before it began; at the end the runs were {', '.join(states)}")
 
 
 def figures(idle: Sequence[float], busy: Sequence[float]) -> str:
