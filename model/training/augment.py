@@ -11,8 +11,10 @@ from scipy import ndimage
 
 from model.boxes import sides_of
 from model.generated import optics
+from model.labels.examples import LabelledImage
 from model.rcnn.cut import CUT
 from model.training.data import Example, inside
+from model.wording import counted
 from preprocessing.arrays import Boolean, Float32, Float64
 
 #: Share of a cell that must be seen in a window for its box to be learned.
@@ -156,6 +158,29 @@ def in_window(
     """Return boxes, shape (N, 4), in a window's pixels; which are in it, and at least half so."""
     edges, wide = inside(xyxy_px - np.array([left, top] * 2, np.float32), shape)
     return edges, wide, wide & (_area(edges) >= _VISIBLE * _area(xyxy_px))
+
+
+def too_large(images: Sequence[LabelledImage], scale: float, variation: Variation) -> str:
+    """Say how many cells are too large for any part that is learned from; empty: not one.
+
+    Parameters
+    ----------
+    scale
+        At which the images are learned from.
+    """
+    if not variation.crop_px:
+        return ""
+    side = round(variation.crop_px * np.exp(variation.zoom))
+    boxes = np.concatenate([image.xyxy_px for image in images]) * np.float32(scale)
+    boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).max(axis=1) > side]
+    to_middle = side / 2 - (boxes[:, :2] + boxes[:, 2:]) / 2
+    *_, shown = in_window(boxes + np.tile(to_middle, 2), 0, 0, (side, side))
+    if shown.all():
+        return ""
+    return (
+        f"not learned: {counted(int((~shown).sum()), 'cell')} far larger than the parts of images"
+        f" that are learned from ({side / scale:.0f} px); such are to be drawn by hand"
+    )
 
 
 def _corner(example: Example, side: int, rng: np.random.Generator) -> tuple[int, int]:

@@ -5,9 +5,8 @@ Of several processes that train together each makes its share, and no more.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import count
 from multiprocessing import current_process
@@ -18,11 +17,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from model.config import TrainConfig
-from model.labels.examples import LabelledImage
-from model.training.augment import Variation, in_window, vary
+from model.training.augment import Variation, vary
 from model.training.data import Example
 from model.training.parallel import ALONE, Ranks, end_with_the_parent
-from model.wording import counted
 
 #: Processes that make the batches of one GPU ahead. A CPU that trains has no core to spare.
 _HELPERS = 4
@@ -97,26 +94,3 @@ def _as_it_is(batch: list[Example]) -> list[Example]:
 def variation_of(config: TrainConfig) -> Variation:
     """Return how far a training varies its examples."""
     return Variation(**{field.name: getattr(config, field.name) for field in fields(Variation)})
-
-
-def too_large(images: Sequence[LabelledImage], scale: float, config: TrainConfig) -> str:
-    """Say how many cells are too large for any part that is learned from; empty: not one.
-
-    Parameters
-    ----------
-    scale
-        At which the images are learned from.
-    """
-    if not config.crop_px:
-        return ""
-    side = round(config.crop_px * math.exp(config.zoom))
-    boxes = np.concatenate([image.xyxy_px for image in images]) * np.float32(scale)
-    boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).max(axis=1) > side]
-    to_middle = side / 2 - (boxes[:, :2] + boxes[:, 2:]) / 2
-    *_, shown = in_window(boxes + np.tile(to_middle, 2), 0, 0, (side, side))
-    if shown.all():
-        return ""
-    return (
-        f"not learned: {counted(int((~shown).sum()), 'cell')} far larger than the parts of images"
-        f" that are learned from ({side / scale:.0f} px); such are to be drawn by hand"
-    )

@@ -21,7 +21,8 @@ from model.progress import OnProgress, ignore
 from model.rcnn.backbones import imagenet_note, keep_stem
 from model.rcnn.detector import build, pick_device
 from model.rcnn.weights import Start, save_weights, start_from
-from model.training.batches import helpers_for, too_large
+from model.training.augment import too_large
+from model.training.batches import helpers_for, variation_of
 from model.training.data import KEEP_BYTES, Examples
 from model.training.looks import Looks, looks_for
 from model.training.memory import keep_memory
@@ -112,10 +113,11 @@ def train(
         size = processes or processes_for(device, plan.batch, plan.iterations)
         run = _carried_out(task, size, on_progress)
     began = "" if start else imagenet_note(detector.backbone, training.imagenet)
+    unlearned = too_large(images, detector.scale, variation_of(plan))
     return Trained(
         save_weights(run.module, workdir / WEIGHTS),
         Course(run.iteration, start is not None and plan.keep_stem),
-        tuple(filter(None, (began, too_large(images, detector.scale, plan), *run.notes))),
+        tuple(filter(None, (began, unlearned, *run.notes))),
     )
 
 

@@ -15,7 +15,8 @@ from model.boxes import Box
 from model.config import TrainConfig
 from model.labels.examples import LabelledImage
 from model.rcnn.cut import CUT
-from model.training.batches import Batches, too_large
+from model.training.augment import Variation, too_large
+from model.training.batches import Batches
 from model.training.data import Example
 from model.training.parallel import Ranks, accompanied
 from tests.conftest import wait_until
@@ -150,7 +151,7 @@ def test_cells_that_no_part_of_an_image_shows_as_labelled_are_told():
     def told(*sides, scale=2.0, **changes):
         boxes = tuple(Box(5.0, 5.0, 5.0 + side, 5.0 + side, "Nucleus") for side in sides)
         images = [LabelledImage(Path("a.png"), "a", boxes), LabelledImage(Path("b.png"), "b", ())]
-        return too_large(images, scale, TrainConfig(**{"crop_px": 40, "zoom": 0.5} | changes))
+        return too_large(images, scale, Variation(**{"crop_px": 40, "zoom": 0.5} | changes))
 
     assert told() == told(10, 33, 0.1) == told(900, crop_px=0) == ""
     assert told(10, 900, 300).startswith("not learned: 2 cells far larger")
