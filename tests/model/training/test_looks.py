@@ -138,6 +138,12 @@ def test_it_gains_until_three_looks_in_a_row_brought_nothing(snapshot):
     assert with_seen(snapshot, 0.3, 0.5, 0.4, 0.5, 0.5).without_gain_since() == 2
 
 
+def test_a_few_cells_do_not_end_a_training(snapshot):
+    no_gain = with_seen(snapshot, 0.5, 0.5, 0.5, 0.5)
+    assert no_gain.without_gain_since() == 1
+    assert replace(no_gain, images=snapshot.images).without_gain_since() is None
+
+
 def test_boxes_that_get_tighter_are_a_gain_where_no_more_cells_are_found(snapshot):
     tighter = with_seen(snapshot, 0.8, 0.8, 0.8, 0.8, ap=(0.40, 0.42, 0.44, 0.46))
     assert tighter.without_gain_since() is None
@@ -172,7 +178,7 @@ def whole(snapshot, tmp_path_factory):
 def test_a_training_that_gains_nothing_ends_sooner_and_says_so(snapshot, tmp_path):
     seen, notes = [], []
     images = [
-        image if image.side == "train" else replace(image, boxes=(Box(0, 0, 2, 2, "Nucleus"),))
+        image if image.side == "train" else replace(image, boxes=(Box(0, 0, 2, 2, "Nucleus"),) * 30)
         for image in snapshot.images
     ]
     hopeless = replace(snapshot, images=tuple(images))
