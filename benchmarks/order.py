@@ -38,6 +38,7 @@ from benchmarks.real_images import RealImages, real_images, spread
 from benchmarks.sides import SETS
 from model.classical.detector import CLASSICAL_ID
 from model.judging.evaluation import evaluate_version
+from model.judging.policy import NEAR_MISS
 from model.keeping.registry import Registry
 from model.labels.examples import LabelledImage
 from model.looking.loaded import Found
@@ -48,9 +49,22 @@ RANDOM = "random"
 Wanted = Callable[[Served, Found], float]
 
 
+def served_order(served: Served, found: Found) -> float:
+    """As *Uncertainty sampling* has it: by the scores of the predictions that are served."""
+    group = found.prepared.group
+    return -served.policy.certainty(found.detections, group, served.loaded.groups.rarity(group))
+
+
 def uncertainty(served: Served, found: Found) -> float:
-    """As Label Studio's uncertainty sampling has it: scores near the threshold."""
-    return -served.policy.certainty(found.detections, found.prepared.group)
+    """How near the probabilities are to the one from which boxes are shown."""
+    policy, group = served.policy, found.prepared.group
+    counted = policy.counted_probability(group)
+    threshold = counted if policy.shown_from is None else min(policy.shown_from, counted)
+    likely = policy.calibration.probabilities(found.detections.scores, group)
+    near = likely[likely >= NEAR_MISS * threshold]
+    room = np.where(near >= threshold, 1 - threshold, threshold)
+    distance = np.abs(near - threshold) / np.maximum(room, 1e-9)
+    return -float(distance.mean()) if len(near) else NEAR_MISS - 1
 
 
 def corrections(served: Served, found: Found) -> float:
@@ -71,6 +85,7 @@ def share_wrong(served: Served, found: Found) -> float:
 #: Each order: by what, and whether contrast groups that were corrected less come first.
 ORDERS: dict[str, tuple[Wanted, bool] | None] = {
     RANDOM: None,
+    "served": (served_order, False),
     "uncertainty": (uncertainty, False),
     "corrections": (corrections, False),
     "diverse": (corrections, True),

@@ -120,6 +120,7 @@ def _groups_of(
         templates=tuple(_template(own, config, named) for own in members),
         limits=np.maximum(OUTLIER_FACTOR * _farthest(shapes, centres), OUTLIER_FLOOR),
         least_sharpness=sharp,
+        members=tuple(len(own) for own in members),
     )
 
 

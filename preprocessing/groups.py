@@ -24,7 +24,7 @@ ALL = "all"
 #: No image is out of focus where nobody knows how sharp images are.
 ANY_SHARPNESS = float("-inf")
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class ContrastGroups:
         Shape (G,): the distance from which an image is an outlier.
     least_sharpness
         See ``sharpness.least_sharpness``; minus infinity where nobody knows.
+    members
+        How many images each group was fitted on.
     """
 
     config: ContrastConfig
@@ -73,6 +75,7 @@ class ContrastGroups:
     templates: tuple[Template, ...]
     limits: Float64
     least_sharpness: float = ANY_SHARPNESS
+    members: tuple[int, ...] = ()
 
     @classmethod
     def none(cls, least_sharpness: float = ANY_SHARPNESS) -> ContrastGroups:
@@ -98,6 +101,16 @@ class ContrastGroups:
         """Return the template of a group; None where images are only stretched."""
         return None if self.mode == "none" else self.templates[self.names.index(group)]
 
+    def rarity(self, group: str) -> float:
+        """Return how many times rarer an image of a group was than one of the mean group.
+
+        Among those fitted on, one more of each counted.
+        """
+        if not self.members:
+            return 1.0
+        mean = sum(self.members) / len(self.members)
+        return (mean + 1) / (self.members[self.names.index(group)] + 1)
+
     @property
     def sha256(self) -> str:
         """Hex hash of all that decides what ``prepare`` makes of pixels."""
@@ -120,6 +133,7 @@ class ContrastGroups:
                 template_greys=np.concatenate([[], *(t.greys for t in self.templates)]),
                 limits=self.limits,
                 least_sharpness=np.float64(self.least_sharpness),
+                members=np.array(self.members, np.int64),
             )
 
     @classmethod
@@ -161,10 +175,11 @@ def _from_arrays(arrays: dict[str, NDArray[Any]]) -> ContrastGroups:
     centres = arrays["centres"].astype(np.float64)
     templates = _templates(arrays)
     limits = arrays["limits"].astype(np.float64)
+    members = tuple(int(number) for number in arrays["members"])
     if (centres.shape, len(templates), limits.shape) != ((groups, QUANTILES), groups, (groups,)):
         raise ValueError(f"{len(templates)} templates, shape {centres.shape} for {groups} groups")
     return ContrastGroups(
-        config, names, centres, templates, limits, float(arrays["least_sharpness"])
+        config, names, centres, templates, limits, float(arrays["least_sharpness"]), members
     )
 
 

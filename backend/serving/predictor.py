@@ -121,7 +121,8 @@ class Predictor:
         limits = limits_in_words(found.detections.caps_reached)
         if regions and limits:  # said where the annotator looks
             regions[0]["meta"] = {"text": list(limits)}
-        score = round(policy.certainty(found.detections, group), 6)
+        weight = served.loaded.groups.rarity(group)
+        score = round(policy.certainty(found.detections, group, weight), 6)
         self.services.predictions.put(
             StoredPrediction(
                 *name,

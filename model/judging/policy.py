@@ -91,22 +91,31 @@ class Policy:
         likely = self._likely(found, group)
         return any_class(likely.where(self._is_shown(found, likely)))
 
-    def certainty(self, found: Detections, group: str = "") -> float:
-        """Return how sure the detector is of an image, in [0, 1]: the score of its prediction.
+    def certainty(self, found: Detections, group: str = "", weight: float = 1.0) -> float:
+        """Return how little an image is expected to need, in (0, 1]: the score of its prediction.
 
-        Label Studio's uncertainty sampling shows the lowest score first. It is the mean distance of
-        the scores from the threshold, as a share of the largest possible distance on that side,
-        over the shown boxes and the near misses. Where there is neither, the image is empty or all
-        to be drawn: it stands where one box would put it that is hardly a near miss.
+        Label Studio's uncertainty sampling shows the lowest score first: 1 / (1 + corrections).
+
+        Parameters
+        ----------
+        weight
+            How many times its corrections are worth those of another image, such as of a contrast
+            group that few were corrected of.
         """
-        threshold = self._threshold(group)
-        near = any_class(self._likely(found, group).above(NEAR_MISS * threshold))
-        scores = near.scores.astype(np.float64)
-        if not len(scores):
-            return 1 - NEAR_MISS
-        distance = np.abs(scores - threshold)
-        room = np.where(scores >= threshold, 1 - threshold, threshold)
-        return float(np.mean(distance / np.maximum(room, 1e-9)).clip(0, 1))
+        return 1 / (1 + weight * self.corrections(found, group))
+
+    def corrections(self, found: Detections, group: str = "") -> float:
+        """Return how many boxes of an image are expected to be wrong, or missing.
+
+        Each by its probability: those that are shown may be wrong, near misses right. Where there
+        is neither, the image is empty or all to be drawn: it stands as if one box were wrong.
+        """
+        near = any_class(self._likely(found, group).above(NEAR_MISS * self._threshold(group)))
+        if not len(near):
+            return 1.0
+        shown = self.shown(found, group).scores.sum(dtype=np.float64)
+        wrong = len(self.shown(found, group)) - shown
+        return float(wrong + near.scores.sum(dtype=np.float64) - shown)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

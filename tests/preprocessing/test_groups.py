@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,7 @@ def test_saved_groups_come_back_as_they_were(profiles, discs, tmp_path, config):
     assert loaded.config.mode == config.mode
     assert loaded.sha256 == groups.sha256
     assert loaded.least_sharpness == groups.least_sharpness > -100
+    assert loaded.members == groups.members
     assert len(loaded.templates) == len(groups.templates)
     for name in ("centres", "limits"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(groups, name))
@@ -55,6 +58,17 @@ def test_other_templates_and_another_treatment_have_another_hash(profiles):
 def test_without_groups_every_image_is_in_the_one_group_called_all(profiles):
     assignment = ContrastGroups.none().assign(profiles[0])
     assert (assignment.group, assignment.distance, assignment.outlier) == ("all", 0, False)
+
+
+def test_a_group_of_which_few_were_fitted_is_rarer_than_the_others(profiles):
+    fitted = profiles[:4] + profiles[4:8] * 3
+    groups = fit_profiles(fitted, "groups")
+    held = Counter(groups.assign(profile).group for profile in fitted)
+    assert dict(zip(groups.names, groups.members, strict=True)) == held
+    mean = 16 / len(groups.names)
+    assert {n: groups.rarity(n) for n in held} == {n: (mean + 1) / (held[n] + 1) for n in held}
+    assert fit_profiles(profiles, "single").rarity("all") == 1
+    assert ContrastGroups.none().rarity("all") == 1
 
 
 def test_a_missing_a_damaged_and_a_foreign_file_are_refused(profiles, tmp_path):

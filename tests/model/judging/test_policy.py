@@ -34,28 +34,40 @@ def test_boxes_from_the_threshold_on_are_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sure", "doubtful"),
-    [((0.99, 0.98), (0.6, 0.55)), ((0.95,), (0.95, 0.45)), ((), (0.3,)), ((0.1,), (0.48,))],
+    ("less", "more"),
+    [((0.99, 0.98), (0.6, 0.55)), ((0.95,), (0.95, 0.45)), ((0.9,) * 10, (0.9,) * 20)],
 )
-def test_the_more_doubtful_of_two_images_has_the_lower_score(
-    sure: tuple[float, ...], doubtful: tuple[float, ...]
+def test_the_more_an_image_is_expected_to_need_the_lower_is_its_score(
+    less: tuple[float, ...], more: tuple[float, ...]
 ) -> None:
     policy = Policy(0.5)
 
-    assert policy.certainty(found(*doubtful)) < policy.certainty(found(*sure)) <= 1
+    assert 0 < policy.certainty(found(*more)) < policy.certainty(found(*less)) <= 1
 
 
-def test_hopeless_candidates_do_not_make_an_image_look_sure() -> None:
+def test_what_is_shown_may_be_wrong_and_a_near_miss_may_be_a_cell() -> None:
+    policy = Policy(0.5)
+
+    assert policy.corrections(found(0.9, 0.6, 0.3)) == pytest.approx(0.1 + 0.4 + 0.3)
+    assert policy.certainty(found(0.9, 0.6, 0.3)) == pytest.approx(1 / 1.8)
+
+
+def test_hopeless_candidates_do_not_make_an_image_look_laborious() -> None:
     policy = Policy(0.5)
 
     assert policy.certainty(found(0.55, *[0.03] * 200)) == policy.certainty(found(0.55))
 
 
-def test_an_image_in_which_nothing_was_found_is_between_the_doubtful_and_the_sure() -> None:
-    nothing = Policy(0.4).certainty(found())
+def test_an_image_in_which_nothing_was_found_stands_as_if_one_box_were_wrong() -> None:
+    assert Policy(0.4).corrections(found()) == 1
+    assert Policy(0.4).corrections(found(0.19)) == 1
 
-    assert Policy(0.4).certainty(found(0.45, 0.38)) < nothing < Policy(0.4).certainty(found(0.9))
-    assert nothing == Policy(0.4).certainty(found(0.19))
+
+def test_an_image_that_weighs_twice_stands_as_if_twice_as_much_were_to_be_corrected() -> None:
+    policy = Policy(0.5)
+
+    twice = policy.certainty(found(0.8), weight=2)
+    assert twice == pytest.approx(policy.certainty(found(0.8, 0.8)))
 
 
 FITTED = Policy(0.6, 0.3, Calibration(0.5, -0.2, {"low": 1.0}))
@@ -78,7 +90,7 @@ def test_of_two_classes_on_one_cell_the_likelier_alone_is_shown_and_tells_how_su
     rivals = replace(found(0.55, 0.35), labels=np.array([0, 1]), classes=("Healthy", "Unhealthy"))
     lenient = Policy(0.5, 0.22)
     assert [box.label for box in lenient.shown(rivals).boxes()] == ["Healthy"]
-    assert lenient.certainty(rivals) == lenient.certainty(alone)
+    assert lenient.corrections(rivals) == pytest.approx(lenient.corrections(alone))
 
 
 @given(seed=st.integers(0, 10**6), counted_from=st.sampled_from([0.1, 0.5, 0.8]))
