@@ -203,7 +203,7 @@ def evaluate(
     warn(unnamed)
     report = evaluate_version(loaded, judged, classes)
     if as_json:
-        notes = [*folder.notes, *unnamed]
+        notes = [*folder.notes, *folder.notes_on_aside, *unnamed]
         extra: dict[str, Any] = {"version": version.id, "seen": seen, "notes": notes}
         typer.echo(json.dumps(extra | report.to_json(), indent=1))
     else:
@@ -216,8 +216,11 @@ def _judged(
     folder: LabelledFolder, version: ModelVersion, unseen: bool
 ) -> tuple[list[LabelledImage], list[str]]:
     """Return the images to judge a version by, and the names of those that it has seen."""
-    seen = [image.name for image in folder.images if image.sha256 in version.lineage]
-    judged = [image for image in folder.images if not (unseen and image.name in seen)]
+    images = folder.guarded
+    if not images:
+        raise BadRequest("All boxes of all images look wrong: there is nothing to judge by.")
+    seen = [image.name for image in images if image.sha256 in version.lineage]
+    judged = [image for image in images if not (unseen and image.name in seen)]
     if not judged:
         raise BadRequest(f"{version.id} has seen every image of the folder: give others.")
     if seen:
@@ -334,11 +337,19 @@ def read_folder(
             or_else=or_else,
         )
     if tell:
-        warn([*folder.notes, *(one.words for one in folder.aside_as_annotated)])
+        _tell_what_is_odd(folder)
     boxes = counted(sum(len(image.boxes) for image in folder.images), "box")
     known = ", ".join(folder.classes) or "no class"
     say(f"{counted(len(folder.images), 'image')}, {boxes}: {known}")
     return folder
+
+
+def _tell_what_is_odd(folder: LabelledFolder) -> None:
+    from model.labels.label_guard import summary
+
+    warn([*folder.notes, *folder.notes_on_aside])
+    if folder.aside:
+        say(f"{summary(folder.aside)}: set aside, neither learned from nor judged by.")
 
 
 def snapshot_of(
@@ -347,15 +358,8 @@ def snapshot_of(
     """Return what a training on the folder sees, each image on its side for ever."""
     from backend.datasets.sides import FILE_NAME, with_sides
     from model.labels.examples import DatasetSnapshot
-    from model.labels.label_guard import NONE_USABLE, summary
-    from model.wording import Naming
 
     guarded = folder.guarded
-    if folder.aside:
-        say(f"{summary(folder.aside)}: set aside, not learned from.")
-    if lost := sorted({i.name for i in folder.images} - {i.name for i in guarded}):
-        warn([Naming.of(lost, before=f"{counted(len(lost), 'image')} left out, {NONE_USABLE}: ")])
-
     with progress("Looking for images alike") as advance:
         sided = with_sides(
             guarded,

@@ -60,12 +60,21 @@ class LabelledFolder:
 
     @property
     def guarded(self) -> tuple[LabelledImage, ...]:
-        """The images without the boxes that look wrong: what may be learned from.
+        """The images without the boxes that look wrong: what may be learned from and judged by.
 
         One of which all do is not among them: it would pass for one without cells.
         """
         left = zip(self.images, without(self.labels, self.aside), strict=True)
         return tuple(replace(image, boxes=boxes) for image, boxes in left if boxes is not None)
+
+    @property
+    def notes_on_aside(self) -> tuple[str, ...]:
+        """The images of which all boxes look wrong, and each box that does, in sentences."""
+        kept = {image.name for image in self.guarded}
+        lost = [image.name for image in self.images if image.name not in kept]
+        before = f"{counted(len(lost), 'image')} left out, {NONE_USABLE}: "
+        named = (Naming.of(lost, before=before),) if lost else ()
+        return *named, *(one.words for one in self.aside_as_annotated)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -82,6 +82,33 @@ def test_evaluate_names_all_images_that_were_left_out_in_its_json_and_the_first_
     assert f"Note: {', '.join(names[:20])} and 5 more left out: " in result.stderr
 
 
+def test_evaluate_judges_by_what_train_would_learn_from_and_tells_the_same(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    truth, click = tmp_path / "annotations", Box(5, 5, 6, 40, "Nucleus")
+    (tmp_path / "images").mkdir()
+    cell = read_voc(cells / "annotations" / "field0.xml").boxes[0]
+    for name, boxes in (("field0", [cell, click, cell]), ("field1", [click])):
+        shutil.copy(cells / "images" / f"{name}.png", tmp_path / "images")
+        write_voc(truth / f"{name}.xml", f"{name}.png", 160, 128, 1, boxes)
+    judged = run("evaluate", *truth_in(tmp_path), "--model", CLASSICAL_ID, "--json")
+    assert judged.exit_code == 0, judged.output
+    figures = json.loads(judged.stdout)
+    assert (len(figures["images"]), figures["count"]["true"]) == (1, 1)
+    lost, *odd = figures["notes"]
+    assert lost == "1 image left out, none of its boxes can be used: field1.png"
+    assert len(odd) == 3
+    learned = run("train", *truth_in(tmp_path))
+    assert "1 image: too few to learn from some" in learned.stderr
+    for said in (lost, *odd, "3 boxes look wrong (2 thinner than two pixels, 1 doubled): set as"):
+        assert said in judged.stderr
+        assert said in learned.stderr
+    (truth / "field0.xml").unlink()
+    alone = run("evaluate", *truth_in(tmp_path), "--model", CLASSICAL_ID)
+    assert alone.exit_code == 2
+    assert "All boxes of all images look wrong: there is nothing to judge by" in alone.stderr
+
+
 def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path: Path) -> None:
     words = truth_in(cells)
     result = run("evaluate", *words, "--picture", tmp_path / "new" / "worth.png")
