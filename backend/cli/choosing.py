@@ -105,7 +105,7 @@ def choose_cell_diameter(registry: Registry, choice: Choice, wanted: float | Non
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:
-    """Read ``N=Nucleus`` pairs; of several ``=`` the last parts old from new.
+    """Read ``N=Nucleus`` pairs; the last ``==`` parts old from new, or ``=`` where there is none.
 
     Raises
     ------
@@ -114,7 +114,8 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
     """
     mapping = {}
     for pair in pairs:
-        old, _, new = (part.strip() for part in pair.rpartition("="))
+        between = "==" if "==" in pair else "="
+        old, _, new = (part.strip() for part in pair.rpartition(between))
         if not old or not new:
             raise BadRequest(f"--map wants OLD=NEW, such as N=Nucleus, not {pair!r}.")
         mapping[old] = new

@@ -22,7 +22,8 @@ Map = Annotated[
     list[str] | None,
     typer.Option(
         "--map",
-        help="Rename a class, OLD=NEW (the last = parts them), such as N=Nucleus. May be repeated.",
+        help="Rename a class, OLD=NEW, such as N=Nucleus; where a name has an = itself, OLD==NEW. "
+        "May be repeated.",
     ),
 ]
 OneBased = Annotated[

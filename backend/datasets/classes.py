@@ -25,7 +25,7 @@ def check_classes(
     unknown = [label for label in classes_of(boxes) if label not in (allowed or ())]
     if allowed is None or not unknown:
         return
-    maps = " ".join(_map(label, _meant(label, allowed)) for label in unknown)
+    maps = " ".join(map_option(label, _meant(label, allowed)) for label in unknown)
     noun, each = ("class", "it") if len(unknown) == 1 else ("classes", "each")
     known = f"known to {whose}" if whose else "known"
     raise BadRequest(
@@ -47,7 +47,7 @@ def notes_on_alike(classes: Sequence[str]) -> list[str]:
         groups[_compared(label)].append(label)
     return [
         f"classes {', '.join(group)} differ in case or blanks alone: {len(group)} classes, unless "
-        f"joined with {' '.join(_map(label, group[0]) for label in group[1:])}"
+        f"joined with {' '.join(map_option(label, group[0]) for label in group[1:])}"
         for group in groups.values()
         if len(group) > 1
     ]
@@ -64,7 +64,7 @@ def notes_on_mapping(mapping: Mapping[str, str], drawn: Counter[str]) -> list[st
     unused = {old: new for old, new in mapping.items() if old not in drawn}
     if not unused:
         return []
-    maps = " ".join(_map(old, new) for old, new in unused.items())
+    maps = " ".join(map_option(old, new) for old, new in unused.items())
     known = ", ".join(label for label, _ in drawn.most_common()) or "no class"
     return [f"{maps} renames nothing: the annotations have {known}"]
 
@@ -75,8 +75,10 @@ def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
     return tuple(sorted(counts, key=lambda label: (-counts[label], label)))
 
 
-def _map(old: str, new: str) -> str:
-    return f"--map {shlex.quote(f'{old}={new}')}"
+def map_option(old: str, new: str) -> str:
+    """Return the option that renames a class, as a shell takes it."""
+    between = "==" if "=" in old + new else "="
+    return f"--map {shlex.quote(f'{old}{between}{new}')}"
 
 
 def _meant(label: str, allowed: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
+from backend.datasets.classes import map_option
 from backend.datasets.drawing import COLOURS
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
@@ -53,12 +54,12 @@ def label_config_of(classes: Sequence[str]) -> str:
 def _require_unlike_shown(control: ET.Element, classes: Sequence[str]) -> None:
     """Refuse classes that would look like another: Label Studio shows values, and keeps aliases."""
     for label in control.iter("Label"):
-        alias, value = label.get("alias"), label.get("value")
+        alias, value = label.get("alias"), label.get("value", "")
         if alias and value in classes:
             raise BadRequest(
                 f"The project's labels show the class {alias} as {value}, which no second class "
-                f"can be called: name it with --map {value}={alias}, or write another value into "
-                "that Label (Settings, Labelling Interface)."
+                f"can be called: name it with {map_option(value, alias)}, or write another "
+                "value into that Label (Settings, Labelling Interface)."
             )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from backend import cli
 from backend.cli import make_app
 from backend.cli.choosing import parse_mapping
 from backend.cli.console import Commands, warn
+from backend.datasets.classes import map_option
 from backend.errors import BadRequest
 from model.errors import NothingToLearn
 from model.keeping.starter import STARTER_ID
@@ -221,6 +223,12 @@ def test_a_mapping_without_two_names_is_refused(pair: str) -> None:
 def test_a_mapping_is_read() -> None:
     read = parse_mapping(["N=Nucleus", " a = b ", "CD4=hi=Nucleus"])
     assert read == {"N": "Nucleus", "a": "b", "CD4=hi": "Nucleus"}
+
+
+@pytest.mark.parametrize("old", ["N", "R bc", "CD4=hi", "CD4="])
+@pytest.mark.parametrize("new", ["Nucleus", "Ki67=pos", "T cell"])
+def test_a_mapping_that_a_message_names_is_read_as_it_was_meant(old: str, new: str) -> None:
+    assert parse_mapping(shlex.split(map_option(old, new))[1:]) == {old: new}
 
 
 @pytest.mark.parametrize(
