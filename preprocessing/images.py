@@ -55,9 +55,9 @@ def read_image(source: Path | bytes, page: int = 0, sha256: str = "") -> ImageRe
     TIFF (8 and 16 bit, float, many pages, tiled, BigTIFF, OME), PNG (8 and 16 bit) and JPEG. Colour
     becomes luminance (ITU-R BT.601, as Pillow's mode L, but of 16 bits); alpha is ignored;
     signed, 32-bit and 64-bit levels become float32, counted from the least on where float32 would
-    make neighbours one (above 2²⁴). Of float levels NaN and what is below -1e37 (-inf, and what GIS
-    tools write where there are no data) become the least other level, what is above 1e37 the
-    greatest.
+    make neighbours one (above 2²⁴; of 64-bit floats also where they differ little). Of float levels
+    NaN and what is below -1e37 (-inf, and what GIS tools write where there are no data) become the
+    least other level, what is above 1e37 the greatest.
 
     Parameters
     ----------

@@ -16,6 +16,9 @@ MOST_EXACT = 2**24
 #: A float beyond is no level, as the -3.4e38 that marks pixels without data: float32 would not hold
 #: sums and differences of such levels.
 MOST = np.float64(1e37)
+#: A range this many times smaller than its levels would be left fewer steps by float32 than 16 bits
+#: have.
+FAR = 2**8
 MOST_SAMPLES = 4
 #: Depths that stay as they are; of all others the levels become float32.
 PLAIN = (np.uint8, np.uint16)
@@ -115,7 +118,8 @@ def _of_floats(pixels: NDArray[np.floating[Any]]) -> Float32:
         return np.ascontiguousarray(pixels, np.float32)
     if not all_are_levels:
         least, greatest = _range(pixels)
-    is_far = pixels.itemsize > 4 and max(-least, greatest) > MOST_EXACT
+    far = min(MOST_EXACT, FAR * (greatest - least))
+    is_far = pixels.itemsize > 4 and max(-least, greatest) > far
     levels = np.empty(pixels.shape, np.float32)
     for rows in row_blocks(pixels.shape):
         known = np.fmax(pixels[rows], least)  # of a number and none it is the number

@@ -72,6 +72,14 @@ def test_levels_too_high_for_float32_keep_their_differences(discs, tiff, dtype, 
     np.testing.assert_array_equal(image.pixels, pixels - pixels.min())
 
 
+@pytest.mark.parametrize(("least", "unit"), [(1, 1e-9), (-273.15, 1e-6), (1e6, 1e-3)])
+def test_levels_of_64_bits_that_differ_little_keep_their_differences(discs, tiff, least, unit):
+    pixels = discs()
+    image = read_image(tiff(least + unit * pixels))
+    expected = unit * (pixels - float(pixels.min()))
+    np.testing.assert_allclose(image.pixels, expected, rtol=0, atol=unit / 1000)
+
+
 def test_each_page_of_a_stack_can_be_read_and_is_counted(discs, tiff, tmp_path):
     stack = np.stack([discs(seed) for seed in range(3)])
     path = tmp_path / "stack.tif"
