@@ -37,7 +37,9 @@ def up(
     """
     from backend.running.loop import run_loop
 
-    run_loop(settings_from(home=home, port=port, label_studio_port=label_studio_port), images)
+    # No device is an option of it: that of the environment is looked for before all is started.
+    chosen = {"port": port, "label_studio_port": label_studio_port, "device": None}
+    run_loop(settings_from(home=home, **chosen), images)
 
 
 def _address(told: str) -> str:

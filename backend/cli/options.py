@@ -85,8 +85,8 @@ def settings_from(**chosen: Any) -> Settings:
     Raises
     ------
     BadSetting
-        One cannot be used, or a command with ``--device`` is to compute on a CUDA device and there
-        is none.
+        One cannot be used, or a command that names its ``device``, None too, is to compute on a
+        CUDA device and there is none.
     """
     from backend.settings import Settings
 

@@ -254,6 +254,17 @@ def test_a_home_that_is_not_there_is_named_and_not_made(run: Run, home: Path, wo
     assert not home.exists()
 
 
+def test_a_loop_whose_device_is_not_there_is_not_started(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.cli.options.has_cuda", lambda: False)
+    monkeypatch.setenv("CYTOLOOP_DEVICE", "cuda")
+    refused = run("up")
+    assert refused.exit_code == 2
+    assert "no CUDA device for this process: take the device auto or cpu" in refused.stderr
+    assert not home.exists()
+
+
 def test_versions_are_listed_and_nothing_is_made_where_no_home_is(run: Run, home: Path) -> None:
     assert STARTER_ID in run("models", "list").stdout
     assert not home.exists()
