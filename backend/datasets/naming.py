@@ -23,7 +23,7 @@ _OF_SYSTEMS = {
     "__macosx",
     "@eadir",
 }
-UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+UNSAFE = re.compile(r'[\x00-\x1f\ufffe\uffff<>:"/\\|?*]')
 
 
 def composed(name: str) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 from backend.datasets.counts import CountedImage, counts_csv
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.naming import UniqueNames
+from backend.datasets.voc import read_voc, write_voc
 from backend.datasets.writing import (
     as_csv,
     partial_file,
@@ -160,6 +161,14 @@ def test_a_folder_that_was_begun_is_gone_on_with_and_another_is_refused(tmp_path
 def test_every_image_gets_a_safe_stem_of_its_own(names: list[str], stems: list[str]) -> None:
     unique = UniqueNames()
     assert [unique.stem(name) for name in names] == stems
+
+
+def test_a_voc_file_is_read_whatever_is_in_the_name_that_its_image_had(tmp_path: Path) -> None:
+    unique = UniqueNames()
+    for point in (*range(1, 0xA1), 0x2028, 0xFEFF, 0xFFFE, 0xFFFF, 0x1F9EC):
+        name = f"{unique.stem(f'a{chr(point)}b.png')}.png"
+        write_voc(tmp_path / "a.xml", name, 8, 8, 1, [])
+        assert read_voc(tmp_path / "a.xml").name == name
 
 
 def test_many_images_of_one_name_are_numbered_without_each_number_being_tried_anew() -> None:
