@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.database import open_database
 from model.classical.detector import CLASSICAL_ID
+from tests.conftest import wait_until
 
 #: Of each installation, and the names of its queues.
 CREDENTIALS = Credentials(password="of the tests")
@@ -93,14 +93,14 @@ def redis_url() -> Iterator[str]:
 
 def _wait_for(socket: Path) -> None:
     with redis.Redis(unix_socket_path=str(socket)) as connection:
-        for _ in range(200):
-            try:
-                connection.ping()
-            except redis.ConnectionError:
-                time.sleep(0.02)
-            else:
-                return
-    raise TimeoutError("redis-server did not start within 4 s")
+        wait_until(lambda: _answers(connection))
+
+
+def _answers(connection: redis.Redis) -> bool:
+    try:
+        return bool(connection.ping())
+    except redis.ConnectionError:
+        return False
 
 
 @pytest.fixture

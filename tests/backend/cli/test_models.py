@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +23,7 @@ from model.keeping.starter import STARTER_ID
 from model.versions import Course, ModelVersion
 from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import no_room
+from tests.conftest import wait_until
 
 Run = Callable[..., Result]
 CONFIG = label_config_of(("Nucleus",))
@@ -282,6 +282,12 @@ def test_prune_leaves_what_came_into_use_while_the_list_was_read_and_goes_on(
     assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3", "trained-4"]
 
 
+def is_waited_for(lock: Path) -> bool:
+    """Tell whether somebody waits for a lock that another holds, by the kernel's own list."""
+    held = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and f":{lock.stat().st_ino} " in line for line in held)
+
+
 def test_prune_goes_on_over_a_version_that_another_one_removes_at_the_same_time(
     run: Run, home: Path, versions: list[str]
 ) -> None:
@@ -289,7 +295,7 @@ def test_prune_goes_on_over_a_version_that_another_one_removes_at_the_same_time(
     with ThreadPoolExecutor() as pool:
         with locked(root / "removing.lock"):
             pruning = pool.submit(run, "models", "prune", "--keep", 0, "--yes")
-            time.sleep(0.5)
+            wait_until(lambda: is_waited_for(root / "removing.lock"))
             shutil.rmtree(root / "versions" / "trained-1")
         told = pruning.result()
     assert (told.exit_code, "trained-1 not removed: " in told.stderr) == (0, True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from backend.running.processes import Service
 from backend.running.supervisor import Supervisor
+from tests.conftest import wait_until
 
 
 class Remembered:
@@ -67,7 +67,12 @@ def shell(tmp_path: Path) -> Callable[..., Service]:
 
 @pytest.fixture
 def written_pid(tmp_path: Path) -> Callable[[str], int]:
-    return lambda name: int((tmp_path / name).read_text())
+    def read(name: str) -> int:
+        file = tmp_path / name
+        wait_until(lambda: file.read_text().strip() != "")  # it is written anew after a restart
+        return int(file.read_text())
+
+    return read
 
 
 def is_alive(pid: int) -> bool:
@@ -79,13 +84,10 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def ends() -> Callable[[int], bool]:
-    """Tell whether a process ends within five seconds."""
+def ends() -> Callable[[int], None]:
+    """Wait until a process has ended, before it would by itself."""
 
-    def wait(pid: int) -> bool:
-        until = time.monotonic() + 5
-        while is_alive(pid) and time.monotonic() < until:
-            time.sleep(0.02)
-        return not is_alive(pid)
+    def wait(pid: int) -> None:
+        wait_until(lambda: not is_alive(pid), seconds=50)
 
     return wait

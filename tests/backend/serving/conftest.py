@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,22 +47,23 @@ class KnownDetector:
 
 @dataclass
 class StandIns(Registry):
-    """A real registry whose trained versions need no torch: a load takes as long as told."""
+    """A real registry whose trained versions need no torch, and load when they may."""
 
     root: Path
-    load_s: float = 0.0
+    may_load: threading.Event = field(default_factory=threading.Event)
     broken: set[str] = field(default_factory=set)
     loads: list[str] = field(default_factory=list)
     found: dict[str, Detections] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__(self.root)
+        self.may_load.set()
 
     def load(self, version_id: str, device: str = "auto") -> LoadedVersion:
         self.loads.append(version_id)
         if version_id == CLASSICAL_ID:
             return super().load(version_id, device)
-        time.sleep(self.load_s)
+        assert self.may_load.wait(60)
         if version_id in self.broken:
             raise BrokenVersion(f"{version_id} is broken")
         found = self.found.get(version_id, Detections.empty(("Cell",)))

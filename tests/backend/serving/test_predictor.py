@@ -46,7 +46,7 @@ def _png(pixels: Any) -> bytes:
 @pytest.fixture
 def predictor(services: Services, registry: Any) -> Iterator[Predictor]:
     with closing(Slot(registry, "cpu")) as slot:
-        yield Predictor(services, slot, first_load_s=5)
+        yield Predictor(services, slot, first_load_s=60)
 
 
 @pytest.fixture
@@ -210,11 +210,12 @@ def test_while_the_first_version_loads_tasks_are_asked_again_in_their_number(
 ) -> None:
     trained("trained-a")
     registry.promote("1", "trained-a")
-    registry.load_s = 0.2
+    registry.may_load.clear()
     unanswered = "cytoloop_tasks_unanswered_total"
     before = REGISTRY.get_sample_value(unanswered)
     with closing(Slot(registry, "cpu")) as slot:
         answers = Predictor(services, slot, first_load_s=0.01).predict(1, [task(1)] * 3, config)
+        registry.may_load.set()
 
     assert answers == [[], [], []]
     assert REGISTRY.get_sample_value(unanswered) == (before or 0) + 3

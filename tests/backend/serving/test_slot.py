@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,15 +36,11 @@ def test_a_new_champion_is_loaded_in_the_background_and_then_serves(
 ) -> None:
     slot.current("1")
     trained("trained-a")
-    registry.load_s = 0.2
+    registry.may_load.clear()
     registry.promote("1", "trained-a")
 
-    started = time.monotonic()
-    meanwhile = slot.current("1")
-    took = time.monotonic() - started
-
-    assert meanwhile.loaded.version.id == CLASSICAL_ID
-    assert took < 0.05
+    assert slot.current("1").loaded.version.id == CLASSICAL_ID
+    registry.may_load.set()
     wait_until(lambda: slot.current("1").loaded.version.id == "trained-a")
     assert slot.name("1") == "trained-a+t0.5"
 
@@ -54,14 +50,12 @@ def test_setup_is_named_at_once_while_the_first_load_goes_on(
 ) -> None:
     trained("trained-a")
     registry.promote("1", "trained-a")
-    registry.load_s = 0.3
+    registry.may_load.clear()
 
-    started = time.monotonic()
     named = slot.name("1")
-    took = time.monotonic() - started
 
-    assert took < 0.05
-    assert slot.current("1", wait_s=5).name == named
+    registry.may_load.set()
+    assert slot.current("1", wait_s=60).name == named
     assert registry.loads == ["trained-a"]
 
 
@@ -70,12 +64,13 @@ def test_a_first_load_that_takes_too_long_says_to_ask_again(
 ) -> None:
     trained("trained-a")
     registry.promote("1", "trained-a")
-    registry.load_s = 0.3
+    registry.may_load.clear()
 
     with pytest.raises(NotReady, match="ask again"):
         slot.current("1", wait_s=0.02)
 
-    assert slot.current("1", wait_s=5).loaded.version.id == "trained-a"
+    registry.may_load.set()
+    assert slot.current("1", wait_s=60).loaded.version.id == "trained-a"
     assert registry.loads == ["trained-a"]
 
 
@@ -173,9 +168,9 @@ def test_who_looks_on_has_nothing_loaded_and_keeps_nothing(registry: Any, traine
         registry.promote(project, f"trained-{project}")
     with closing(Slot(registry, "cpu", capacity=2)) as slot:
         for project in ("1", "2"):
-            slot.current(project, wait_s=5)
+            slot.current(project, wait_s=60)
         seen = [slot.peek(project) for project in ("3", "2", "1")]
-        slot.current("3", wait_s=5)
+        slot.current("3", wait_s=60)
 
         assert seen == ["trained-3+t0.5", "trained-2+t0.5", "trained-1+t0.5"]
         assert set(slot.loaded_names()) == {"2", "3"}
@@ -200,7 +195,6 @@ def test_no_request_fails_or_is_answered_by_two_versions_while_champions_change(
     ids = [f"trained-{letter}" for letter in "abcdef"]
     for id in ids:
         trained(id)
-    registry.load_s = 0.01
     registry.promote("1", ids[0])
     slot.current("1")
     done = threading.Event()
@@ -223,17 +217,18 @@ def test_no_request_fails_or_is_answered_by_two_versions_while_champions_change(
         except Exception as error:
             failed.append(error)
 
+    def was_seen_by_all(id: str) -> bool:
+        return bool(failed) or all(id in mine for mine in seen)
+
     threads = [threading.Thread(target=ask, args=(mine,)) for mine in seen]
     for thread in threads:
         thread.start()
-    for turn in range(12):
-        registry.promote("1", ids[turn % len(ids)])
-        time.sleep(0.02)
-    wait_until(lambda: slot.name("1") == f"{ids[11 % len(ids)]}+t0.5")
+    for id in (*ids, *ids):  # the second time without a pause
+        registry.promote("1", id)
+        wait_until(partial(was_seen_by_all, id))
     done.set()
     for thread in threads:
         thread.join()
 
     assert failed == []
     assert mixed == []
-    assert all(len(mine) > 1 for mine in seen)
