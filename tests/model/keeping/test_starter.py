@@ -1,13 +1,17 @@
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from model.boxes import iou_matrix
+from benchmarks.real_images import any_cell, real_images, spread
+from model.boxes import CELL, iou_matrix
 from model.classical.detector import CLASSICAL_ID
 from model.config import PRESETS
 from model.generated.fields import LOW, MEDIUM, dark_on_bright, generate_field
+from model.judging.evaluation import evaluate_version
 from model.keeping.registry import Registry
 from model.keeping.starter import FOLDER, STARTER_ID, is_shipped
 from model.labels.examples import DatasetSnapshot
@@ -20,6 +24,13 @@ from preprocessing.prepare import SIZE_UNKNOWN
 pytestmark = pytest.mark.integration  # each looks with the shipped weights
 
 MOST_BYTES = 15_000_000
+DATA = Path(os.environ.get("CYTOLOOP_DATA", "/nonexistent"))
+
+
+def real(name):
+    if not (DATA / name).is_dir():
+        pytest.skip(f"CYTOLOOP_DATA with the folder {name} is not set")
+    return real_images(name)
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +149,31 @@ def test_the_starter_sees_no_cells_in_the_noise_of_a_faint_image(starter, polari
     truth = np.array([box.xyxy_px for box in made.boxes], np.float32)
     assert (iou_matrix(truth, boxes).max(axis=0) > 0.3).all()
     assert len(boxes) >= 23
+
+
+@pytest.mark.parametrize("name", ["bccd", "dsb2018", "usiigaci"])
+def test_the_starter_finds_most_cells_of_real_images_that_it_has_not_seen(starter, name):
+    images = any_cell(spread(real(name).test, 6))
+    assert not {image.sha256 for image in images} & set(starter.version.lineage)
+    assert evaluate_version(starter, images, (CELL,)).recall >= 0.5
+
+
+def test_ten_real_images_that_teach_do_not_make_the_starter_worse(starter, tmp_path):
+    data = real("bccd")
+    chosen = spread(data.rest, 16)
+    teach = [replace(image, side="train") for image in chosen[:10]]
+    judge = [replace(image, side="held-out") for image in chosen[10:]]
+    detector, training = PRESETS["default"]
+    registry = Registry(tmp_path / "registry", STARTER_ID)
+    learned = make_candidate(
+        DatasetSnapshot((*teach, *judge), data.classes),
+        registry,
+        champion=registry.champion("1"),
+        workdir=tmp_path / "work",
+        recipe=(detector, replace(training, iterations=15)),
+        device="cpu",
+    )
+    assert learned.parent == STARTER_ID
+    assert learned.report is not None
+    before = evaluate_version(starter, any_cell(judge), (CELL,)).any_class.ap50
+    assert learned.report.any_class.ap50 > before - 0.05
