@@ -187,6 +187,27 @@ def iou_of_pairs(first: Float32, second: Float32) -> Float64:
     return _iou(first, second)
 
 
+class FromLeft:
+    """Boxes in order from left to right: those near a place are found without a look at all.
+
+    Parameters
+    ----------
+    xyxy_px
+        Shape (N, 4).
+    """
+
+    def __init__(self, xyxy_px: Float32) -> None:
+        edges = xyxy_px.astype(np.float64)
+        self._order = np.argsort(edges[:, 0], kind="stable")
+        self._lefts = edges[self._order, 0]
+        self._widest = (edges[:, 2] - edges[:, 0]).max(initial=0)
+
+    def near(self, left: float, right: float) -> Int64:
+        """Return the rows of all boxes that reach between two x, and of some that end before."""
+        start, end = np.searchsorted(self._lefts, (left - self._widest, right))
+        return self._order[start:end]
+
+
 def overlapping(first: Float32, second: Float32, iou: float) -> tuple[Int64, Int64, Float64]:
     """Return the pairs of boxes that overlap by ``iou``, above 0, or more.
 
@@ -203,16 +224,17 @@ def overlapping(first: Float32, second: Float32, iou: float) -> tuple[Int64, Int
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float64))]
     # From left to right, so that few boxes are near those of a part.
     rows = max(1, min(_ROWS_AT_ONCE, _PAIRS_AT_ONCE // max(1, len(second))))
-    across = np.argsort(first[:, 0], kind="stable")
+    across, others = np.argsort(first[:, 0], kind="stable"), FromLeft(second)
     for part in np.split(across, range(rows, len(first), rows)):
         left, right = first[part, 0].min(initial=np.inf), first[part, 2].max(initial=-np.inf)
-        near = np.flatnonzero((second[:, 2] > left) & (second[:, 0] < right))
+        near = others.near(left, right)
+        near = near[second[near, 2] > left]
         overlaps = iou_matrix(first[part], second[near])
         row, column = np.nonzero(overlaps >= iou)
         found.append((part[row], near[column], overlaps[row, column]))
-    places, others, ious = (np.concatenate(each) for each in zip(*found, strict=True))
-    order = np.lexsort((others, places))
-    return places[order], others[order], ious[order]
+    places, partners, ious = (np.concatenate(each) for each in zip(*found, strict=True))
+    order = np.lexsort((partners, places))
+    return places[order], partners[order], ious[order]
 
 
 def _iou(first: Float32, second: Float32) -> Float64:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from model.boxes import Detections, iou_of_pairs, joined
+from model.boxes import Detections, FromLeft, iou_of_pairs, joined
 from preprocessing.arrays import Boolean, Float32, Float64, Int64
 
 #: Part of its own side by which a detector may miss an edge or a centre of a box.
@@ -65,6 +66,10 @@ class _Seen:
     tile: Int64
     windows: Float32
     cut: Boolean
+
+    @cached_property
+    def from_left(self) -> FromLeft:
+        return FromLeft(self.found.xyxy_px)
 
 
 def merge(tiles: Sequence[Tile], found: Sequence[Detections]) -> Detections:
@@ -131,7 +136,9 @@ def _grow(row: int, seen: _Seen, left: Boolean, tiles: int) -> tuple[Float32, li
     other = np.arange(tiles) != seen.tile[row]
     taken: list[int] = []
     while True:
-        near = np.flatnonzero(left & _touch(box, seen.found.xyxy_px) & other[seen.tile])
+        near = seen.from_left.near(box[0], box[2])
+        near = near[left[near] & other[seen.tile[near]]]
+        near = near[_touch(box, seen.found.xyxy_px[near])]
         same = near[_agree(box, window, seen.found.xyxy_px[near], seen.windows[near]) >= SAME]
         taken += same.tolist()
         if not len(same) or not seen.cut[row]:

@@ -2,7 +2,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.boxes import Box, Detections, iou_matrix, iou_of_pairs, overlapping, sides_of
+from model.boxes import (
+    Box,
+    Detections,
+    FromLeft,
+    iou_matrix,
+    iou_of_pairs,
+    overlapping,
+    sides_of,
+)
 from model.judging.pairing import Pairs, any_class
 
 EDGES = st.tuples(*[st.integers(0, 30)] * 4).map(
@@ -63,6 +71,15 @@ def test_the_pairs_that_overlap_are_those_of_the_whole_matrix(first, second):
     pairs = overlapping(first, second, 0.5)
     for one, other in zip(pairs, (rows, columns, overlaps[rows, columns]), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_of_many_boxes_only_those_about_a_place_are_looked_at():
+    lefts = np.random.default_rng(0).uniform(0, 1000, 1000)
+    boxes = np.stack([lefts, lefts * 0, lefts + 15, lefts * 0 + 15], axis=1).astype(np.float32)
+    near = FromLeft(boxes).near(400, 410)
+    reaching = np.flatnonzero((boxes[:, 0] < 410) & (boxes[:, 2] > 400))
+    assert set(reaching) <= set(near)
+    assert len(near) < 60
 
 
 def test_six_thousand_boxes_of_two_classes_are_compared_in_little_memory(peak_of):
