@@ -113,9 +113,9 @@ class Policy:
         near = any_class(self._likely(found, group).above(NEAR_MISS * self._threshold(group)))
         if not len(near):
             return 1.0
-        shown = self.shown(found, group).scores.sum(dtype=np.float64)
-        wrong = len(self.shown(found, group)) - shown
-        return float(wrong + near.scores.sum(dtype=np.float64) - shown)
+        shown = self.shown(found, group).scores.astype(np.float64)
+        missed = near.scores.sum(dtype=np.float64) - shown.sum()
+        return float((1 - shown).sum() + missed)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
