@@ -54,6 +54,7 @@ class StandIns(Registry):
     broken: set[str] = field(default_factory=set)
     loads: list[str] = field(default_factory=list)
     found: dict[str, Detections] = field(default_factory=dict)
+    groups: ContrastGroups = field(default_factory=ContrastGroups.none)
 
     def __post_init__(self) -> None:
         super().__init__(self.root)
@@ -68,7 +69,7 @@ class StandIns(Registry):
             raise BrokenVersion(f"{version_id} is broken")
         found = self.found.get(version_id, Detections.empty(("Cell",)))
         detector = KnownDetector(version_id, found)
-        return LoadedVersion(self.get(version_id), ContrastGroups.none(), detector)
+        return LoadedVersion(self.get(version_id), self.groups, detector)
 
 
 @pytest.fixture

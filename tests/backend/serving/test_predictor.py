@@ -23,6 +23,8 @@ from backend.serving.slot import Slot
 from model.judging.policy import Policy
 from model.labels.examples import Side
 from model.labels.sides import is_reserved
+from preprocessing.fitting import fit_images
+from preprocessing.images import read_image
 from tests.backend.conftest import asked_of
 
 Trained = Callable[..., Any]
@@ -140,6 +142,23 @@ def test_a_trained_version_gives_its_own_classes_and_the_boxes_above_its_thresho
         ((40, 40, 60, 60), "Cell"),
     ]
     assert answer["model_version"] == "trained-a+t0.5"
+
+
+def test_of_images_with_the_same_boxes_one_of_a_rare_contrast_group_comes_first(
+    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+) -> None:
+    y, x = np.mgrid[:120, :160]
+    usual, rare = field_of_cells(), _png((x + y).astype(np.uint8))
+    registry.groups = fit_images([read_image(usual)] * 9 + [read_image(rare)] * 3)
+    trained("trained-a", (5, 5, 20, 25, 0.9, 1), (40, 40, 60, 60, 0.6, 0))
+    registry.promote("1", "trained-a")
+
+    answers = predictor.predict(1, [task(1, usual), task(2, rare)], config)
+
+    assert sorted(registry.groups.members) == [3, 9]
+    assert [len(answer["result"]) for answer in answers] == [2, 2]
+    # 0.5 corrections are expected: 7/10 and 7/4 times as many.
+    assert [answer["score"] for answer in answers] == pytest.approx([1 / 1.35, 1 / 1.875], abs=1e-6)
 
 
 def test_two_classes_on_one_cell_are_one_box_on_the_page_in_exports_and_on_the_command_line(
