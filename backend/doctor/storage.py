@@ -10,7 +10,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.doctor.findings import REPORT, START, Finding, Patient, fail, ok, warn
-from backend.store.database import NEWER, REVISION, other_revision, revision_of
+from backend.store.database import ANOTHER, REVISION, is_of_another, other_revision, revision_of
 from backend.store.mending import is_damage, mend_of
 from backend.store.projects import Project, Projects
 from backend.store.runs import Runs
@@ -109,11 +109,11 @@ def _left_behind(patient: Patient, url: URL) -> Iterator[Finding]:
 
 def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:
     revision = revision_of(engine)
-    if revision is None:
-        yield warn("Store", f"{where} has no tables of Cytoloop", START)
+    if is_of_another(revision):
+        yield fail("Store", other_revision(where, revision), ANOTHER)
         return
     if revision != REVISION:
-        yield _other_revision(where, revision)
+        yield warn("Store", f"{where} lacks tables that the next start makes", START)
         return
     if engine.dialect.name == "sqlite" and (damage := _damage(engine)):
         yield fail("Store", f"{where} is damaged: {damage}", _restore(engine.url))
@@ -122,13 +122,6 @@ def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:
     active = sum(run.is_active for run in Runs(engine).all())
     waiting = f", {active} waiting or running" if active else ""
     yield ok("Store", f"{where}, revision {revision}: {counted(projects, 'project')}{waiting}")
-
-
-def _other_revision(where: str, revision: str) -> Finding:
-    says = other_revision(where, revision)
-    if revision < REVISION:
-        return warn("Store", says, "The next start brings it up to date: cytoloop up.")
-    return fail("Store", says, NEWER)
 
 
 def _mend(url: URL, error: SQLAlchemyError) -> str:

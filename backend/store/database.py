@@ -29,9 +29,14 @@ from backend.store.mending import DOCTOR, mend_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-#: The newest migration; a test holds it to what `migrations` says.
-REVISION = "0013"
-NEWER = "A newer Cytoloop made it: install that one again."
+#: The migrations, oldest first; a test holds them to what `migrations` says.
+REVISIONS = ("first_tables",)
+REVISION = REVISIONS[-1]
+ANOTHER = (
+    "Another Cytoloop made it: install that one again. Or stop the loop, move the database away "
+    "(of SQLite also what lies beside it, -wal and -shm) and start: what Label Studio holds is "
+    "fetched again."
+)
 
 BUSY_TIMEOUT_MS = 15_000
 ADVISORY_LOCK = 20260911
@@ -48,16 +53,16 @@ def open_database(url: str) -> Engine:
     Raises
     ------
     StoreError
-        The address is none, or nothing that can be read is there: such as what a newer Cytoloop
+        The address is none, or nothing that can be read is there: such as what another Cytoloop
         made.
     """
     engine = _connect(url)
     where = engine.url.render_as_string(hide_password=True)
     try:
         revision = revision_of(engine)
-        if revision is not None and revision > REVISION:
+        if is_of_another(revision):
             engine.dispose()
-            raise StoreError(f"{other_revision(where, revision)}. {NEWER}")
+            raise StoreError(f"{other_revision(where, revision)}. {ANOTHER}")
         if revision != REVISION:
             with _one_at_a_time(engine):
                 _migrate(engine)
@@ -174,8 +179,13 @@ def revision_of(engine: Engine) -> str | None:
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def other_revision(where: str, revision: str) -> str:
-    """Say that a database has seen other migrations than this Cytoloop has."""
+def is_of_another(revision: str | None) -> bool:
+    """Tell whether a database has seen migrations that this Cytoloop has not."""
+    return revision not in (None, *REVISIONS)
+
+
+def other_revision(where: str, revision: str | None) -> str:
+    """Say which migrations a database has seen, and which this Cytoloop has."""
     return f"{where} has tables of revision {revision}, this Cytoloop wants {REVISION}"
 
 

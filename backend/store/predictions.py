@@ -66,7 +66,7 @@ class StoredPrediction:
     watch
         None where the boxes were shown as they were found.
     counted_from
-        Score from which a box counts; None where all that was found does.
+        Score from which a box counts; by 0 all that was found does.
     """
 
     project: int
@@ -80,13 +80,12 @@ class StoredPrediction:
     flags: Sequence[str] = ()
     created_at: datetime = field(default_factory=now)
     watch: Watch | None = None
-    counted_from: float | None = None
+    counted_from: float = 0.0
 
     @property
     def counted(self) -> tuple[dict[str, Any], ...]:
         """The regions that count where nobody corrected them."""
-        limit = self.counted_from
-        return tuple(r for r in self.found if limit is None or r.get("score", 1.0) >= limit)
+        return tuple(r for r in self.found if r.get("score", 1.0) >= self.counted_from)
 
     @property
     def found(self) -> tuple[dict[str, Any], ...]:

@@ -186,7 +186,7 @@ predictions = Table(
     Column("flags", JSON, nullable=False, default=list),
     Column("created_at", UtcDateTime, nullable=False, default=now),
     Column("watch", JSON(none_as_null=True)),
-    Column("counted_from", Float),
+    Column("counted_from", Float, nullable=False, default=0.0),
     UniqueConstraint("project", "task", "served"),
     # An open dashboard asks for flags again and again; SQLite would go through all boxes to them.
     Index("ix_predictions_flags", "project", "served", "task", "flags").ddl_if(dialect="sqlite"),

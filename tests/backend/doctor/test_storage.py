@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from backend.doctor import storage
-from backend.doctor.findings import Finding, Patient
+from backend.doctor.findings import Patient
 from backend.doctor.projects import projects as projects_of
 from backend.services import Services
 from backend.settings import Settings
@@ -18,12 +18,6 @@ from model.classical.detector import CLASSICAL_ID
 from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import LABEL_CONFIG, no_room
 from tests.backend.doctor.conftest import only
-
-
-def at_revision(services: Services, revision: str) -> Finding:
-    with services.engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
-    return only(storage.store(Patient(services.settings)))
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -40,19 +34,23 @@ def test_a_store_says_what_it_holds(services: Services, project: int) -> None:
     assert found.says.endswith("1 project, 1 waiting or running")
 
 
-def test_an_old_store_is_migrated_by_the_next_start_and_not_by_the_doctor(
-    services: Services, project: int
-) -> None:
-    found = at_revision(services, "0001")
-    assert (found.level, "cytoloop up" in found.mend) == ("warn", True)
-    assert "revision 0001" in at_revision(services, "0001").says
-    assert storage.known_projects(Patient(services.settings)) is None
+def test_tables_are_made_by_the_next_start_and_not_by_the_doctor(tmp_path: Path) -> None:
+    (tmp_path / "cytoloop.db").touch()
+    patient = Patient(Settings(home=tmp_path))
+    for _ in range(2):
+        found = only(storage.store(patient))
+        assert (found.level, "cytoloop up" in found.mend) == ("warn", True)
+    assert storage.known_projects(patient) is None
 
 
-def test_a_store_of_a_newer_cytoloop_is_refused(services: Services) -> None:
-    found = at_revision(services, "9999")
-    assert found.level == "fail"
-    assert "newer" in found.mend
+def test_a_store_of_another_cytoloop_is_refused(services: Services, project: int) -> None:
+    with services.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0013'"))
+    patient = Patient(services.settings)
+    found = only(storage.store(patient))
+    assert (found.level, "revision 0013" in found.says) == ("fail", True)
+    assert "Another Cytoloop made it" in found.mend
+    assert storage.known_projects(patient) is None
 
 
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:

@@ -5,23 +5,37 @@ from alembic import op
 
 from backend.store.tables import UtcDateTime
 
-revision = "0001"
+revision = "first_tables"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+TABLES = (
+    "projects",
+    "images",
+    "tasks",
+    "annotations",
+    "annotators",
+    "submits",
+    "corrections",
+    "predictions",
+    "runs",
+)
+
 
 def upgrade() -> None:
     """Make the tables of an empty database."""
-    _projects_and_images()
+    _projects()
+    _images()
     _annotations()
+    _corrections()
     _predictions()
     _runs()
 
 
 def downgrade() -> None:
     """Remove them all, with what they hold."""
-    for table in ("runs", "predictions", "annotations", "tasks", "images", "projects"):
+    for table in reversed(TABLES):
         op.drop_table(table)
 
 
@@ -33,7 +47,11 @@ def _project_of(table: str) -> list[sa.schema.SchemaItem]:
     ]
 
 
-def _projects_and_images() -> None:
+def _counts(*names: str) -> list[sa.Column[int]]:
+    return [sa.Column(name, sa.Integer, nullable=False) for name in names]
+
+
+def _projects() -> None:
     op.create_table(
         "projects",
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
@@ -42,8 +60,18 @@ def _projects_and_images() -> None:
         sa.Column("milestones", sa.JSON),
         sa.Column("default_class", sa.Text),
         sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("gone", sa.Boolean, nullable=False),
+        sa.Column("pushed", sa.Text),
+        sa.Column("strata", sa.JSON),
+        sa.Column("blind", sa.Boolean, nullable=False),
+        sa.Column("least_work", sa.Boolean, nullable=False),
+        sa.Column("late_events", sa.Integer, nullable=False),
+        sa.Column("tasks", sa.Integer),
         sa.PrimaryKeyConstraint("id", name="pk_projects"),
     )
+
+
+def _images() -> None:
     op.create_table(
         "images",
         sa.Column("id", sa.Integer, nullable=False),
@@ -55,6 +83,7 @@ def _projects_and_images() -> None:
         sa.Column("height", sa.Integer, nullable=False),
         sa.Column("side", sa.String(16)),
         sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("fingerprint", sa.String(16)),
         sa.PrimaryKeyConstraint("id", name="pk_images"),
         sa.UniqueConstraint("project", "sha256", "page", name="uq_images_project_sha256_page"),
     )
@@ -80,6 +109,7 @@ def _annotations() -> None:
         sa.Column("was_cancelled", sa.Boolean, nullable=False),
         sa.Column("deleted", sa.Boolean, nullable=False),
         sa.Column("annotator", sa.Text),
+        sa.Column("updated_by", sa.Text),
         sa.Column("lead_time", sa.Float),
         sa.Column("parent_prediction", sa.Integer),
         sa.Column("created_at", UtcDateTime, nullable=False),
@@ -87,6 +117,39 @@ def _annotations() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_annotations"),
     )
     op.create_index("ix_annotations_project_task", "annotations", ["project", "task"])
+    op.create_table(
+        "annotators",
+        sa.Column("number", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_annotators"),
+    )
+
+
+def _corrections() -> None:
+    op.create_table(
+        "submits",
+        sa.Column("annotation", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("submitted_at", UtcDateTime, nullable=False),
+        sa.Column("lead_time", sa.Float),
+        sa.PrimaryKeyConstraint("annotation", "submitted_at", name="pk_submits"),
+    )
+    op.create_table(
+        "corrections",
+        sa.Column("annotation", sa.Integer, autoincrement=False, nullable=False),
+        *_project_of("corrections"),
+        sa.Column("submitted_at", UtcDateTime, nullable=False),
+        sa.Column("annotator", sa.Text, nullable=False),
+        sa.Column("start", sa.String(16), nullable=False),
+        sa.Column("served", sa.Text, nullable=False),
+        sa.Column("contrast_group", sa.Text, nullable=False),
+        *_counts("kept", "moved", "relabelled", "deleted", "added", "cells"),
+        sa.Column("overlaps", sa.JSON, nullable=False),
+        *_counts("doubts"),
+        sa.Column("watched", sa.String(16), nullable=False),
+        *_counts("hidden", "drawn", "planted", "accepted"),
+        sa.PrimaryKeyConstraint("annotation", name="pk_corrections"),
+    )
+    op.create_index("ix_corrections_project", "corrections", ["project"])
 
 
 def _predictions() -> None:
@@ -103,9 +166,15 @@ def _predictions() -> None:
         sa.Column("contrast_group", sa.Text, nullable=False),
         sa.Column("flags", sa.JSON, nullable=False),
         sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("watch", sa.JSON),
+        sa.Column("counted_from", sa.Float, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_predictions"),
         sa.UniqueConstraint("project", "task", "served", name="uq_predictions_project_task_served"),
     )
+    # PostgreSQL keeps large values beside its rows, and indexes no JSON.
+    if op.get_bind().dialect.name == "sqlite":
+        columns = ["project", "served", "task", "flags"]
+        op.create_index("ix_predictions_flags", "predictions", columns)
 
 
 def _runs() -> None:
@@ -113,8 +182,7 @@ def _runs() -> None:
         "runs",
         sa.Column("id", sa.Integer, nullable=False),
         *_project_of("runs"),
-        sa.Column("milestone", sa.Integer, nullable=False),
-        sa.Column("attempt", sa.Integer, nullable=False),
+        *_counts("milestone", "attempt"),
         sa.Column("trigger", sa.String(16), nullable=False, quote=True),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("stage", sa.String(32), nullable=False),
@@ -124,6 +192,14 @@ def _runs() -> None:
         sa.Column("champion", sa.Text),
         sa.Column("snapshot", sa.String(64)),
         sa.Column("decision", sa.JSON),
+        sa.Column("corrected", sa.Integer),
+        sa.Column("notes", sa.JSON, nullable=False),
+        *_counts("iteration", "iterations"),
+        sa.Column("loss", sa.Float),
+        sa.Column("ap50", sa.Float),
+        sa.Column("seconds_left", sa.Float),
+        *_counts("cut_offs"),
+        sa.Column("cut_off_at", sa.Float, nullable=False),
         sa.Column("created_at", UtcDateTime, nullable=False),
         sa.Column("started_at", UtcDateTime),
         sa.Column("finished_at", UtcDateTime),
