@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
-from backend.datasets.naming import RESULTS, shown, visible_in, well_named
+from backend.datasets.listing import visible_in
+from backend.datasets.naming import RESULTS, shown, well_named
 from backend.datasets.pairing import TruthSource
 from backend.datasets.pictures import is_picture
 from backend.datasets.voc import VocSource

@@ -14,15 +14,6 @@ RESULTS = COUNTED, MATCHED, EXPORTED = "counts.json", "contrast.csv", "export.js
 LONGEST_STEM_BYTES = 200
 #: The folder of the VOC files beside results.
 ANNOTATIONS = "annotations"
-#: What Windows, a Mac's zip and a Synology server put beside a person's files.
-_OF_SYSTEMS = {
-    "thumbs.db",
-    "desktop.ini",
-    "$recycle.bin",
-    "system volume information",
-    "__macosx",
-    "@eadir",
-}
 UNSAFE = re.compile(r'[\x00-\x1f\ufffe\uffff<>:"/\\|?*]')
 
 
@@ -39,13 +30,6 @@ def shown(name: str) -> str:
 def is_utf8(name: str) -> bool:
     """Tell whether a name can be written to a table or a VOC file."""
     return shown(name) == name
-
-
-def visible_in(folder: Path) -> list[Path]:
-    """Return what a person has put into a folder, not what a file system did for itself."""
-    own = (path for path in folder.iterdir() if path.name.lower() not in _OF_SYSTEMS)
-    # Names that begin with a dot, too, are a file system's, such as the Mac's ._image.tif.
-    return sorted(path for path in own if not path.name.startswith("."))
 
 
 def well_named(paths: Iterable[Path], notes: list[str]) -> list[Path]:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from backend.datasets.naming import visible_in
+from backend.datasets.listing import visible_in
 from backend.errors import BadRequest
 from model.atomic import try_lock
 
