@@ -87,7 +87,7 @@ def replay(
     edge within 2 px, else moved to the truth. Other boxes are deleted, other cells drawn.
     """
     from backend.datasets.folder import labelled_folder
-    from backend.datasets.writing import require_empty
+    from backend.datasets.result_folder import require_empty
     from backend.logs import configure_logging
     from backend.replay.correcting import Carelessness
     from backend.replay.ledger import TABLE, kept_beside

@@ -13,9 +13,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from backend.datasets import histogram_figures
-from backend.datasets.naming import MATCHED, UniqueNames
+from backend.datasets.naming import UniqueNames
 from backend.datasets.reading import ImageReader, left_out_flag, page_flags
-from backend.datasets.writing import as_csv, require_empty, write_whole
+from backend.datasets.result_folder import MATCHED, require_empty
+from backend.datasets.writing import as_csv, write_whole
 from backend.errors import BadRequest
 from model.wording import counted, first_of
 from preprocessing.background import ground

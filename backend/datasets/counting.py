@@ -12,9 +12,10 @@ from time import monotonic
 from typing import Any
 
 from backend.datasets.counts import CountedImage, rows_of, table_of
-from backend.datasets.naming import COUNTED, composed
+from backend.datasets.naming import composed
 from backend.datasets.reading import left_out_flag
-from backend.datasets.writing import require_as_begun, require_empty, write_whole
+from backend.datasets.result_folder import COUNTED, require_as_begun, require_empty
+from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
 
 TABLE, KEPT = "counts.csv", COUNTED

@@ -13,8 +13,8 @@ from backend.datasets.boxes_csv import write_csv
 from backend.datasets.counts import counts_csv
 from backend.datasets.drawn import EDGES
 from backend.datasets.known import SKIPPED, KnownImage, known_images
-from backend.datasets.naming import ANNOTATIONS, EXPORTED
 from backend.datasets.rawfiles import page_as_tiff, told_of, turned_note
+from backend.datasets.result_folder import ANNOTATIONS, EXPORTED
 from backend.datasets.voc import voc_bytes
 from backend.datasets.writing import as_csv, partial_file, partial_folder, write_whole
 from backend.errors import BadRequest, NotFound

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from backend.datasets.boxes_csv import CSV_SUFFIX, read_csv
 from backend.datasets.listing import visible_in
-from backend.datasets.naming import RESULTS, shown, well_named
+from backend.datasets.naming import shown, well_named
 from backend.datasets.pairing import TruthSource
 from backend.datasets.pictures import is_picture
+from backend.datasets.result_folder import RESULTS
 from backend.datasets.voc import VocSource
 from backend.errors import BadRequest
 from model.wording import counted, first_of, shortened

@@ -8,12 +8,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-#: By which a folder of results is known: of `predict`, `preprocess apply` and `export voc`.
-RESULTS = COUNTED, MATCHED, EXPORTED = "counts.json", "contrast.csv", "export.json"
 #: So that with its suffix and a number a name stays within the 255 bytes that systems allow.
 LONGEST_STEM_BYTES = 200
-#: The folder of the VOC files beside results.
-ANNOTATIONS = "annotations"
 UNSAFE = re.compile(r'[\x00-\x1f\ufffe\uffff<>:"/\\|?*]')
 
 

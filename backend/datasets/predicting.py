@@ -19,12 +19,12 @@ from backend.datasets.finding import (
     others_in,
     to_look_at,
 )
-from backend.datasets.naming import ANNOTATIONS, UniqueNames, composed, is_utf8, shown
+from backend.datasets.naming import UniqueNames, composed, is_utf8, shown
 from backend.datasets.pictures import write_picture
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.reading import ImageReader, page_flags
+from backend.datasets.result_folder import ANNOTATIONS, alone_in
 from backend.datasets.voc import write_voc
-from backend.datasets.writing import alone_in
 from backend.errors import BadRequest
 from model.boxes import CELL
 from model.judging.policy import Policy

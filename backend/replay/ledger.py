@@ -11,7 +11,8 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 from backend.actions import Actions, Costs
-from backend.datasets.writing import require_as_begun, write_whole
+from backend.datasets.result_folder import require_as_begun
+from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
 from backend.replay.correcting import Corrected
 from model.atomic import write_json

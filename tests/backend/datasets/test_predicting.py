@@ -19,7 +19,7 @@ from PIL import Image
 from backend.datasets import counting
 from backend.datasets.counting import KEPT, TABLE
 from backend.datasets.predicting import gather, predict_into
-from backend.datasets.writing import alone_in
+from backend.datasets.result_folder import alone_in
 from backend.errors import BadRequest
 from model.boxes import Detections
 from model.classical.detector import CLASSICAL_ID, classical_version

@@ -1,25 +1,16 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from backend.datasets.counts import CountedImage, counts_csv
-from backend.datasets.drawing import draw_boxes
-from backend.datasets.naming import UniqueNames
-from backend.datasets.voc import read_voc, write_voc
 from backend.datasets.writing import (
     as_csv,
     partial_file,
     partial_folder,
-    require_empty,
     write_whole,
 )
 from backend.errors import BadRequest
-from model.boxes import Box
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -111,101 +102,3 @@ def test_an_empty_folder_is_taken_through_a_link_and_from_within(
     with partial_folder(Path()) as partial:
         (partial / "a.xml").write_text("whole")
     assert (within / "a.xml").read_text() == "whole"
-
-
-def test_what_a_killed_write_or_a_file_system_left_does_not_make_a_folder_somebodys(
-    tmp_path: Path,
-) -> None:
-    with partial_file(tmp_path / "counts.csv") as partial:
-        left = tmp_path / partial.name
-        partial.write_text("half")
-    left.write_text("half")
-    (tmp_path / "counts.csv").unlink()
-    require_empty(tmp_path)
-    for name in (".DS_Store", "Thumbs.db"):
-        (tmp_path / name).touch()
-    require_empty(tmp_path)
-    (tmp_path / "own.csv").touch()
-    with pytest.raises(BadRequest, match="holds files already"):
-        require_empty(tmp_path)
-    with pytest.raises(BadRequest, match=r"own\.csv is a file: give a new folder"):
-        require_empty(tmp_path / "own.csv")
-
-
-def test_a_folder_that_was_begun_is_gone_on_with_and_another_is_refused(tmp_path: Path) -> None:
-    begun, other = tmp_path / "begun", tmp_path / "other"
-    for path in (begun / "effort.csv", begun / "more.txt", other / "more.txt"):
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    require_empty(begun, ["effort.csv", "home"])
-    require_empty(tmp_path / "new", ["effort.csv", "home"])
-    with pytest.raises(BadRequest, match="holds files already"):
-        require_empty(other, ["effort.csv", "home"])
-
-
-@pytest.mark.parametrize(
-    ("names", "stems"),
-    [
-        (["a.png", "a.tif", "b.png"], ["a", "a-2", "b"]),
-        (["A.png", "a.png"], ["A", "a-2"]),
-        (["a-2.png", "a.png", "a.tif"], ["a-2", "a", "a-3"]),
-        (["../../etc/passwd.png", "C:\\x\\y.tif"], ["passwd", "y"]),
-        (["a.png", "a-2.png", "A.png", "a.tif"], ["a", "a-2", "A-3", "a-4"]),
-        (["a.png", "a.png", "a-2.png", "a-2.png"], ["a", "a-2", "a-2-2", "a-2-3"]),
-        (["..", "", "what?.png"], ["image", "image-2", "what_"]),
-        (["\u00e4.png", "a\u0308.png"], ["\u00e4", "a\u0308-2"]),
-        (["b" * 245 + ".png", "b" * 244 + ".tif"], ["b" * 200, "b" * 200 + "-2"]),
-        (["细" * 80 + ".png", "x" + "细" * 80 + ".png"], ["细" * 66, "x" + "细" * 66]),
-    ],
-)
-def test_every_image_gets_a_safe_stem_of_its_own(names: list[str], stems: list[str]) -> None:
-    unique = UniqueNames()
-    assert [unique.stem(name) for name in names] == stems
-
-
-def test_a_voc_file_is_read_whatever_is_in_the_name_that_its_image_had(tmp_path: Path) -> None:
-    unique = UniqueNames()
-    for point in (*range(1, 0xA1), 0x2028, 0xFEFF, 0xFFFE, 0xFFFF, 0x1F9EC):
-        name = f"{unique.stem(f'a{chr(point)}b.png')}.png"
-        write_voc(tmp_path / "a.xml", name, 8, 8, 1, [])
-        assert read_voc(tmp_path / "a.xml").name == name
-
-
-def test_many_images_of_one_name_are_numbered_without_each_number_being_tried_anew() -> None:
-    unique, tried = UniqueNames(), []
-
-    class Watched(set[str]):
-        def __contains__(self, key: object) -> bool:
-            tried.append(key)
-            return super().__contains__(key)
-
-    unique._taken = Watched()
-    assert [unique.stem("a.png") for _ in range(500)][-1] == "a-500"
-    assert len(tried) < 1500
-
-
-def test_counts_have_a_row_for_each_class_and_a_density_per_thousand_pixels() -> None:
-    boxes = (Box(0, 0, 5, 5, "N"), Box(5, 5, 9, 9, "N"))
-    seen = CountedImage("a.png", 100, 50, boxes, "corrected", "v1", "anna@lab", ("odd", "cut"))
-    empty = CountedImage("b,c.png", 100, 50, (), "predicted", "v1")
-    unknown = CountedImage("d.png", 100, 50, (), "none")
-    assert counts_csv([seen, empty, unknown], ["N", "M"]).decode().splitlines() == [
-        "image,class,source,count,density_per_1000_px,model_version,annotator,flags",
-        "a.png,N,corrected,2,0.4,v1,anna@lab,odd; cut",
-        "a.png,M,corrected,0,0,v1,anna@lab,odd; cut",
-        '"b,c.png",N,predicted,0,0,v1,,',
-        '"b,c.png",M,predicted,0,0,v1,,',
-        "d.png,N,none,,,,,",
-        "d.png,M,none,,,,,",
-    ]
-
-
-def test_a_drawn_box_lies_on_the_pixels_it_covers() -> None:
-    png = draw_boxes(np.zeros((20, 30), np.uint16), [Box(3, 4, 10, 12, "N", 0.5)], scores=True)
-    with Image.open(io.BytesIO(png)) as image:
-        lit = np.ptp(np.asarray(image), axis=2) > 0  # all else is grey
-    rows, columns = np.nonzero(lit)
-    assert (columns.min(), columns.max() + 1) == (3, 10)
-    assert (rows.min(), rows.max() + 1) == (4, 12)
-    assert lit.shape == (20, 30)
-    assert not lit[6, 6]
