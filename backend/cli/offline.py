@@ -273,7 +273,8 @@ def predict(
     Stopped and run again, it goes on with the images that are not done.
     """
     from backend.datasets.counting import TABLE
-    from backend.datasets.predicting import gather, predict_into
+    from backend.datasets.gathering import gather
+    from backend.datasets.predicting import predict_into
 
     settings = settings_from(home=home, device=device)
     registry = settings.open_registry()

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
-from backend.datasets.finding import (
-    Others,
-    find_images,
-    images_in,
-    leads_nowhere,
-    others_in,
-    to_look_at,
-)
-from backend.datasets.naming import UniqueNames, composed, is_utf8, shown
+from backend.datasets.naming import UniqueNames, composed, shown
 from backend.datasets.pictures import write_picture
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.reading import ImageReader, page_flags
@@ -59,60 +50,6 @@ class Predicted:
     cells: int
     notes: tuple[str, ...]
     others: int = 0
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """The image files that paths name.
-
-    Parameters
-    ----------
-    misnamed
-        A sentence on each that is left out, since its name cannot be written or it is a picture of
-        ours.
-    unnamed
-        Those of them whose name cannot be written.
-    others
-        What lies beside the images of each folder.
-    """
-
-    files: tuple[Path, ...]
-    misnamed: tuple[str, ...]
-    unnamed: tuple[Path, ...]
-    others: tuple[Others, ...]
-
-    @property
-    def notes_on_others(self) -> list[str]:
-        """What lies beside the images, in sentences; of which folder, where there are several."""
-        several = len(self.others) > 1
-        return [note for each in self.others for note in each.notes(several)]
-
-
-def gather(paths: Collection[Path]) -> Gathered:
-    """Return the image files that the paths name: files as they are, of folders their images.
-
-    Raises
-    ------
-    BadRequest
-        A path is not there, a folder is without images, or all are left out.
-    """
-    files, misnamed, others = dict[str, Path](), list[str](), list[Others]()
-    unnamed = list[Path]()
-    for path in paths:
-        if path.is_file() or leads_nowhere(path):
-            given, found = [path], to_look_at([path], misnamed)
-        elif not path.exists():
-            raise BadRequest(f"{path} is not there; give an image or a folder that exists.")
-        else:
-            given, found = images_in(path), [*find_images(path, misnamed)]
-            others.append(others_in(path, paths))
-        unnamed += [file for file in given if not is_utf8(file.name)]
-        for file in found:
-            # Of the folder, since links to one file are images of their own, as copies are.
-            files.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)
-    if not files:
-        raise BadRequest("\n  ".join(["There is no image to look at:", *first_of(misnamed)]))
-    return Gathered(tuple(files.values()), tuple(misnamed), tuple(unnamed), tuple(others))
 
 
 def predict_into(

@@ -18,7 +18,8 @@ from PIL import Image
 
 from backend.datasets import counting
 from backend.datasets.counting import KEPT, TABLE
-from backend.datasets.predicting import gather, predict_into
+from backend.datasets.gathering import gather
+from backend.datasets.predicting import predict_into
 from backend.datasets.result_folder import alone_in
 from backend.errors import BadRequest
 from model.boxes import Detections
@@ -233,14 +234,6 @@ def test_the_counts_name_each_image_as_its_files_do_and_how_many_were_left_out(
     assert written == {"a", "a-2"}
 
 
-def test_a_file_that_is_named_twice_is_looked_at_once(
-    save_image: Callable[..., Path], tmp_path: Path
-) -> None:
-    path = save_image(tmp_path / "a.png")
-    again = tmp_path.parent / tmp_path.name / ".." / tmp_path.name / "a.png"
-    assert gather([path, again, tmp_path]).files == (path,)
-
-
 def test_links_to_one_file_count_each_and_are_flagged_as_copies_are(
     files: list[Path], tmp_path: Path
 ) -> None:
@@ -250,22 +243,6 @@ def test_links_to_one_file_count_each_and_are_flagged_as_copies_are(
     assert [path.name for path in given] == [*(path.name for path in files), "link.png"]
     told = predict_into(tmp_path / "out", given, version_of(Crowded()))
     assert told.notes[0].endswith("the same file as the one in brackets: link.png (0.png)")
-
-
-def test_a_file_whose_name_is_no_utf8_is_left_out_and_told_to_be_renamed(
-    save_image: Callable[..., Path], tmp_path: Path
-) -> None:
-    good = save_image(tmp_path / "in" / "Prüfung.png")
-    odd = good.with_name(os.fsdecode(b"Pr\xfcfung.png"))  # out of an old zip: Latin-1
-    shutil.copy(good, odd)
-    told = (r"Pr\xfcfung.png left out: its name is no UTF-8: rename it",)
-    for gathered in (gather([good, odd]), gather([odd.parent])):
-        assert (gathered.files, gathered.misnamed) == ((good,), told)
-    with pytest.raises(BadRequest, match=r"no image to look at:\n  Pr.xfcfung.png left out"):
-        gather([odd])
-    good.unlink()
-    with pytest.raises(BadRequest, match=r"holds no image(.|\n)*Pr.xfcfung.png left out"):
-        gather([odd.parent])
 
 
 def test_a_file_whose_name_is_no_utf8_has_its_row_until_it_is_renamed(
@@ -288,19 +265,6 @@ def test_a_file_whose_name_is_no_utf8_has_its_row_until_it_is_renamed(
     predict_into(tmp_path / "out", [renamed], version_of(Crowded()))
     named = [(row["image"], row["count"]) for row in rows_in(tmp_path / "out")]
     assert named == [("a.png", "1"), ("Prüfung.png", "1"), (r"Pr\xfcfung.png", "")]
-
-
-def test_folders_that_are_given_themselves_are_not_told_as_left_out(
-    save_image: Callable[..., Path], tmp_path: Path
-) -> None:
-    for place in ("top.png", "plate1/a.png", "plate2/a.png", "plate2/run1/a.png"):
-        save_image(tmp_path / place)
-    (tmp_path / "field.webp").touch()
-    gathered = gather([tmp_path, tmp_path / "plate2" / "run1"])
-    assert gathered.notes_on_others == [
-        f"1 other file in {tmp_path} left out: field.webp",
-        f"1 folder in {tmp_path} is not looked into: plate1",
-    ]
 
 
 def test_an_image_that_a_mac_packed_is_known_again_where_its_name_is_written_otherwise(
@@ -563,11 +527,6 @@ def test_pictures_of_ours_are_not_looked_at_even_where_they_are_named(
     assert gathered.misnamed == ("0.png left out: a picture that Cytoloop drew",)
     with pytest.raises(BadRequest, match=r"0\.png left out: a picture that Cytoloop drew"):
         gather([drawn.parent])
-
-
-def test_what_is_not_there_is_told_to_be_an_image_or_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match=r"a\.png is not there; give an image or a folder that ex"):
-        gather([tmp_path / "a.png"])
 
 
 def test_a_place_that_can_be_no_folder_is_told_in_words(files: list[Path]) -> None:
