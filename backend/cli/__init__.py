@@ -18,14 +18,16 @@ from backend.cli import (
     data,
     doctor,
     effort,
+    evaluate,
     labels,
     loop,
     models,
-    offline,
+    predict,
     preprocess,
     project,
     replay,
     runs,
+    train,
 )
 from model.training.threads import wait_quietly
 
@@ -50,7 +52,9 @@ def make_app() -> typer.Typer:
         replay,
         data,
         labels,
-        offline,
+        train,
+        evaluate,
+        predict,
         preprocess,
         models,
     ):

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.cli.console import say
+from backend.cli.options import services_from
 from backend.errors import BadRequest
 
 if TYPE_CHECKING:  # these import SQLAlchemy and numpy, too slow for --help
+    from backend.settings import Settings
     from backend.store.projects import Project, Projects
     from model.keeping.registry import Registry
     from model.versions import ModelVersion
@@ -33,6 +35,14 @@ def choose_project(projects: Projects, wanted: int | None) -> Project:
         raise BadRequest("There is no project yet: `cytoloop up` makes one, `connect` takes one.")
     names = ", ".join(f"{project.id} ({project.title})" for project in known)
     raise BadRequest(f"There are several projects: {names}. Choose one with --project ID.")
+
+
+def named_project(settings: Settings, wanted: int | None) -> Project | None:
+    """Return the project named; None when none was, so that no database is needed offline."""
+    if wanted is None:
+        return None
+    services = services_from(settings.home, to_read=True)
+    return choose_project(services.projects, wanted)
 
 
 @dataclass(frozen=True)
@@ -102,21 +112,3 @@ def choose_cell_diameter(registry: Registry, choice: Choice, wanted: float | Non
     if choice.project is None:
         return None
     return registry.policy(choice.project, choice.version).cell_diameter_px
-
-
-def parse_mapping(pairs: list[str]) -> dict[str, str]:
-    """Read ``N=Nucleus`` pairs; the last ``==`` parts old from new, or ``=`` where there is none.
-
-    Raises
-    ------
-    BadRequest
-        A pair has not the form OLD=NEW.
-    """
-    mapping = {}
-    for pair in pairs:
-        between = "==" if "==" in pair else "="
-        old, _, new = (part.strip() for part in pair.rpartition(between))
-        if not old or not new:
-            raise BadRequest(f"--map wants OLD=NEW, such as N=Nucleus, not {pair!r}.")
-        mapping[old] = new
-    return mapping

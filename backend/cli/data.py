@@ -9,7 +9,7 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import progress, say, warn
-from backend.cli.options import Home, Map, OneBased, ProjectId, services_from
+from backend.cli.options import Home, Map, OneBased, ProjectId, parse_mapping, services_from
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -66,7 +66,7 @@ def import_(
             id,
             folder,
             annotations,
-            choosing.parse_mapping(mapping or []),
+            parse_mapping(mapping or []),
             pages=pages,
             one_based=one_based,
             classes_from_annotations=classes == FROM_ANNOTATIONS,

@@ -11,7 +11,7 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import progress, say
-from backend.cli.offline import read_folder
+from backend.cli.folder import read_folder
 from backend.cli.options import AsJson, Home, Map, OneBased, ProjectId, services_from
 from backend.errors import BadRequest
 from model.wording import counted

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Home = Annotated[
     Path | None, typer.Option(help="Where everything is kept.", show_default="~/.cytoloop")
 ]
+Images = Annotated[Path, typer.Option(help="Folder of the images.")]
+Annotations = Annotated[
+    Path, typer.Option(help="Folder of their Pascal VOC files, of equal stems; or a CSV of boxes.")
+]
 Map = Annotated[
     list[str] | None,
     typer.Option(
@@ -26,6 +30,26 @@ Map = Annotated[
         "May be repeated.",
     ),
 ]
+
+
+def parse_mapping(pairs: list[str]) -> dict[str, str]:
+    """Read ``N=Nucleus`` pairs; the last ``==`` parts old from new, or ``=`` where there is none.
+
+    Raises
+    ------
+    BadRequest
+        A pair has not the form OLD=NEW.
+    """
+    mapping = {}
+    for pair in pairs:
+        between = "==" if "==" in pair else "="
+        old, _, new = (part.strip() for part in pair.rpartition(between))
+        if not old or not new:
+            raise BadRequest(f"--map wants OLD=NEW, such as N=Nucleus, not {pair!r}.")
+        mapping[old] = new
+    return mapping
+
+
 OneBased = Annotated[
     bool, typer.Option("--one-based", help="The annotations count pixels from 1, inclusive.")
 ]
@@ -74,6 +98,16 @@ ProjectId = Annotated[
         max=LARGEST_NUMBER,
         help="Number of the project.",
         show_default="the only",
+    ),
+]
+ChampionOf = Annotated[
+    int | None,
+    typer.Option(
+        "--project",
+        min=0,
+        max=LARGEST_NUMBER,
+        help="Take the champion of this project.",
+        show_default="see --model",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]

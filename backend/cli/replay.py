@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli import choosing
 from backend.cli.console import progress, say, warn
 from backend.cli.options import (
     LARGEST_NUMBER,
     Device,
     Home,
+    Images,
     Map,
     OneBased,
+    parse_mapping,
     services_from,
     settings_from,
 )
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(
-    images: Annotated[Path, typer.Option(help="Folder of the images.")],
+    images: Images,
     annotations: Annotated[
         Path, typer.Option(help="Folder of their VOC files, or a CSV of boxes: the truth.")
     ],
@@ -100,7 +101,7 @@ def replay(
         raise BadRequest("--floor cross-validates: it needs at least 2 folds, or 0 for none.")
     settings = settings_from(home=home, device=device)
     require_empty(out, (TABLE, kept_beside(Path(TABLE)).name))
-    renamed = choosing.parse_mapping(mapping or [])
+    renamed = parse_mapping(mapping or [])
     folder = labelled_folder(images, annotations, renamed, one_based=one_based)
     warn(folder.notes)
     chosen = in_drawn_order(folder.images)[: number or None]

@@ -17,6 +17,13 @@ from tests.labelled import write_labelled
 
 Run = Callable[..., Result]
 CELLS = 6
+#: The generated cells have another name in the files than in the project.
+NAMED = ("--map", "Nucleus=Cell")
+SHORT = (*NAMED, "--device", "cpu")
+
+
+def truth_in(cells: Path) -> tuple[str | Path, ...]:
+    return ("--images", cells / "images", "--annotations", cells / "annotations")
 
 
 @cache

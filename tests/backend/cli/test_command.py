@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,14 +18,13 @@ from typer.testing import CliRunner
 
 from backend import cli
 from backend.cli import make_app
-from backend.cli.choosing import parse_mapping
 from backend.cli.console import Commands, warn
-from backend.datasets.classes import map_option
 from backend.errors import BadRequest
+from model.classical.detector import CLASSICAL_ID
 from model.errors import NothingToLearn
 from model.keeping.starter import STARTER_ID
 from preprocessing.errors import UnreadableImage
-from tests.backend.cli.conftest import Run
+from tests.backend.cli.conftest import Run, truth_in
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = (
@@ -214,23 +212,6 @@ def test_long_lists_of_notes_are_cut_and_say_so(capsys: pytest.CaptureFixture[st
     assert lines[-1] == "Note: and 5 more"
 
 
-@pytest.mark.parametrize("pair", ["N", "N=", "=Nucleus", ""])
-def test_a_mapping_without_two_names_is_refused(pair: str) -> None:
-    with pytest.raises(BadRequest, match="OLD=NEW"):
-        parse_mapping([pair])
-
-
-def test_a_mapping_is_read() -> None:
-    read = parse_mapping(["N=Nucleus", " a = b ", "CD4=hi=Nucleus"])
-    assert read == {"N": "Nucleus", "a": "b", "CD4=hi": "Nucleus"}
-
-
-@pytest.mark.parametrize("old", ["N", "R bc", "CD4=hi", "CD4="])
-@pytest.mark.parametrize("new", ["Nucleus", "Ki67=pos", "T cell"])
-def test_a_mapping_that_a_message_names_is_read_as_it_was_meant(old: str, new: str) -> None:
-    assert parse_mapping(shlex.split(map_option(old, new))[1:]) == {old: new}
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -268,3 +249,31 @@ def test_a_loop_whose_device_is_not_there_is_not_started(
 def test_versions_are_listed_and_nothing_is_made_where_no_home_is(run: Run, home: Path) -> None:
     assert STARTER_ID in run("models", "list").stdout
     assert not home.exists()
+
+
+def test_a_place_where_nothing_can_be_written_is_told_without_the_words_of_the_system(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    words = ("predict", cells / "images", "--model", CLASSICAL_ID, "--out")
+    for out in ("/proc/x", tmp_path / "file"):
+        told = run(*words, out)
+        assert told.exit_code == 2
+        assert f"{out} cannot be a folder (" in told.stderr
+    picture = ("--picture", "/proc/x/worth.png", "--model", CLASSICAL_ID)
+    told = run("evaluate", *truth_in(cells), *picture)
+    assert "/proc/x: No such file or directory; see to that" in told.stderr
+    assert "Errno" not in told.stderr
+
+
+def test_characters_that_a_terminal_has_not_end_no_command() -> None:
+    script = (
+        "import typer; from backend.cli.console import Commands, say; "
+        "app = typer.Typer(cls=Commands); "
+        "app.callback()(lambda: None); "
+        "app.command('x')(lambda: (say('✗'), typer.echo('✓ größer 細'))); app()"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    words = [sys.executable, "-c", script, "x"]
+    shown = subprocess.run(words, env=environment, capture_output=True, check=False)
+    assert (shown.returncode, shown.stdout.decode("latin-1")) == (0, "+ größer ?\n"), shown.stderr

@@ -1,0 +1,90 @@
+"""`cytoloop predict`: the cells of images found and counted, without a server."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.cli import choosing
+from backend.cli.console import progress, warn
+from backend.cli.options import CellDiameter, ChampionOf, Device, Home, Model, settings_from
+from backend.errors import NotFound
+from model.wording import counted
+
+if TYPE_CHECKING:  # too slow for --help
+    from backend.cli.choosing import Choice
+    from backend.settings import Settings
+    from backend.store.projects import Project
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command()(predict)
+
+
+def predict(
+    paths: Annotated[
+        # What cannot be read is left out by the reader, and ends no call.
+        list[Path], typer.Argument(help="Images, or folders of images.", readable=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="A folder for the results: new, empty, or begun before.")
+    ],
+    model: Model = None,
+    project: ChampionOf = None,
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores", help="Draw the scores of boxes that are wide enough to read them."
+        ),
+    ] = False,
+    cell_diameter: CellDiameter = None,
+    device: Device = None,
+    home: Home = None,
+) -> None:
+    """Find the cells of images, and count them.
+
+    Each image gets a VOC file and a PNG with the boxes drawn; counts.csv tells the counts of all.
+    Stopped and run again, it goes on with the images that are not done.
+    """
+    from backend.datasets.counting import TABLE
+    from backend.datasets.gathering import gather
+    from backend.datasets.predicting import predict_into
+
+    settings = settings_from(home=home, device=device)
+    registry = settings.open_registry()
+    owner = choosing.named_project(settings, project)
+    choice = choosing.choose_version(registry, model, owner)
+    diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
+    version = choice.version
+    gathered = gather(paths)
+    loaded = registry.load(version.id, settings.device).told(diameter)
+    name = _default_class(settings, owner, choice)
+    with progress("Finding cells") as advance:
+        result = predict_into(
+            out, gathered.files, loaded, name, scores, advance, unnamed=gathered.unnamed
+        )
+    warn([*gathered.misnamed, *result.notes, *gathered.notes_on_others])
+    cells, looked_at = counted(result.cells, "cell"), counted(result.images, "image")
+    before = f", {result.before} of them before" if result.before else ""
+    missing = len(gathered.misnamed) + result.left_out
+    left_out = f", {missing} left out" if missing else ""
+    if others := sum(len(each.files) for each in gathered.others):
+        left_out += f", {counted(others, 'other file')} left out"
+    more = counted(result.others, "image")
+    held = f", which also holds {more} of earlier calls" if result.others else ""
+    typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / TABLE}{held}")
+
+
+def _default_class(settings: Settings, owner: Project | None, choice: Choice) -> str:
+    """Return what the boxes of a version without classes are called: what its project calls them.
+
+    No database is needed where the version has classes, or comes with no project.
+    """
+    if owner is None and choice.project is not None and not choice.version.classes:
+        with suppress(NotFound, ValueError):  # of a registry that came without its database
+            owner = choosing.named_project(settings, int(choice.project))
+    return owner.default_class if owner else settings.default_class
