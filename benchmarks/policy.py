@@ -125,7 +125,7 @@ def drawn(
 def with_sides(images: Sequence[LabelledImage]) -> tuple[LabelledImage, ...]:
     """Return the images that have a side, as a run would freeze them."""
     groups = group_alike([fingerprint_of(image.read().pixels) for image in images])
-    hashes = [content_hash(image.sha256, image.page) for image in images]
+    hashes = [content_hash(*image.key) for image in images]
     sides = decide_sides(hashes, [None] * len(images), groups)
     return tuple(replace(i, side=s) for i, s in zip(images, sides, strict=True) if s)
 

@@ -18,6 +18,8 @@ from preprocessing.matching import stretch
 #: Suffixes of the files that :func:`read_image` takes, lower case. The content decides, not the
 #: suffix: these serve to find images in a folder.
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
+#: By which an image is known: the hex hash of its raw file, and the page.
+PageKey = tuple[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +43,21 @@ class ImageRecord:
     pages: int = 1
 
     @property
+    def key(self) -> PageKey:
+        return self.sha256, self.page
+
+    @property
     def height(self) -> int:
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
         return int(self.pixels.shape[1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
 
 
 def read_image(source: Path | bytes, page: int = 0, sha256: str = "") -> ImageRecord:

@@ -148,7 +148,7 @@ def read_truth(
     one_based: bool,
 ) -> Truth:
     """Read an image's annotation, its classes under their new names."""
-    truth = annotation.read((record.width, record.height), one_based)
+    truth = annotation.read(record.size, one_based)
     odd = truth.name and composed(Path(truth.name).stem) != composed(path.stem)
     note = f"{annotation.title}: names {truth.name} as its image; taken for {path.name}"
     return _renamed(replace(truth, notes=truth.notes + ((note,) if odd else ())), mapping)

@@ -28,7 +28,7 @@ from model.boxes import Box
 from model.labels.label_guard import NONE_USABLE
 from model.wording import shortened
 from preprocessing.errors import UnreadableImage
-from preprocessing.images import ImageRecord, encode_png, read_image, to_display
+from preprocessing.images import ImageRecord, PageKey, encode_png, read_image, to_display
 
 Pages = Literal["first", "all"]
 
@@ -203,13 +203,13 @@ class _Importer:
         self._mapping = mapping
         self._one_based = one_based
         self._done = done
-        self._brought = set[tuple[str, int]]()
+        self._brought = set[PageKey]()
         self._left_out, self._other_names = list[str](), list[str]()
         # Label Studio's own list, not the store's: a task may have been deleted there, or made
         # by an import that was interrupted before it was noted here.
         # Of each task no more than is needed stays: what it was ever predicted is megabytes.
         self._tasks = {
-            (data.sha256, data.page): _Known.of(task)
+            data.key: _Known.of(task)
             for task in services.label_studio.tasks(project.id)
             if (data := TaskData.of(task)).sha256
         }
@@ -260,10 +260,8 @@ class _Importer:
             self._done.notes.append(f"{what}: {shortened(self._other_names)}")
 
     def _bring_page(self, path: Path, record: ImageRecord) -> None:
-        name = _page_name(path, record.page)
-        key = record.sha256, record.page
-        size = record.width, record.height
-        stored = self._services.images.add(self._project, *key, name, *size)
+        name, key = _page_name(path, record.page), record.key
+        stored = self._services.images.add(self._project, *key, name, *record.size)
         if stored.name != name:
             self._other_names.append(f"{name} as {stored.name}")
         if (task := self._tasks.get(key) or self._unlisted(stored)) is None:
@@ -299,12 +297,12 @@ class _Importer:
         data = TaskData.of(task)
         # A Label Studio put back from a copy may have given its number to another task.
         of_project = task.get("project", self._project) == self._project
-        same = of_project and (data.sha256, data.page) == (stored.sha256, stored.page)
+        same = of_project and data.key == stored.key
         return _Known.of(task) if same else None
 
     def _new_task(self, record: ImageRecord, name: str) -> int:
-        matched = matched_address(self._services, self._project, record.sha256, record.page)
-        data = TaskData(record.sha256, record.page, name).written(matched)
+        matched = matched_address(self._services, self._project, *record.key)
+        data = TaskData(*record.key, name).written(matched)
         png = encode_png(to_display(record.pixels))
         shown = f"{Path(name).stem}.png"
         return self._services.label_studio.import_task(self._project, png, shown, data)
@@ -316,7 +314,7 @@ class _Importer:
         if truth.is_lost:
             self._done.notes.append(f"{path.name}: {NONE_USABLE}; its task stays open")
             return False
-        regions = to_regions(truth.boxes, record.width, record.height, self._interface)
+        regions = to_regions(truth.boxes, *record.size, self._interface)
         self._services.label_studio.create_annotation(task, regions)
         made: list[dict[str, Any]] = self._services.label_studio.task(task)["annotations"]
         for values in made:

@@ -64,7 +64,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     owner = services.projects.get(project)
     notes = list[str]()
     corrected = {
-        (image.sha256, image.page): annotation
+        image.key: annotation
         for image, annotation in corrected_images(services, project, notes.append)
     }
     around = _Around(
@@ -81,7 +81,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     ]
     # One whose task was deleted stays in the store: for its side, and to keep its name.
     read = [
-        _read(around, image, file_name, corrected.get((image.sha256, image.page)))
+        _read(around, image, file_name, corrected.get(image.key))
         for image, file_name in named
         if image.task is not None
     ]
@@ -116,7 +116,7 @@ def _read(
     interface, annotator = around.interface, (annotation.annotator or "") if annotation else ""
     served = _served(around, image, annotation)
     regions = annotation.result if annotation else served.counted if served else ()
-    labels, notes = to_labels(image.name, regions, image.width, image.height, interface)
+    labels, notes = to_labels(image.name, regions, *image.size, interface)
     if labels.is_lost:
         notes = [NONE_USABLE, *notes]
     # Predicted before the config changed, they have the names of then.
@@ -161,7 +161,7 @@ def _served(
     """
     if annotation is None:
         shown = around.services.predictions
-        return shown.last_shown_of(image.project, image.sha256, image.page, around.champion)
+        return shown.last_shown_of(image.project, *image.key, around.champion)
     began = _began_with(around, image, annotation)
     return None if began is None or began.is_blind else began
 
@@ -177,7 +177,7 @@ def _began_with(
         shown = around.services.predictions.last_shown(annotation.project, annotation.task, name)
         if shown and shown.served == name:
             return shown
-    return started_from(around.services, annotation, (image.sha256, image.page))
+    return started_from(around.services, annotation, image.key)
 
 
 def _champion(services: Services, project: int) -> str:
@@ -199,11 +199,9 @@ def _guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]
 def _skipped_told(services: Services, project: int, known: list[KnownImage]) -> list[KnownImage]:
     tasks = services.annotations.skipped_tasks(project)
     shown = (services.images.of_task(project, task) for task in tasks)
-    skipped = {(image.sha256, image.page) for image in shown if image}
+    skipped = {image.key for image in shown if image}
     return [
-        _with_flag(one, SKIPPED)
-        if not one.corrected and (one.stored.sha256, one.stored.page) in skipped
-        else one
+        _with_flag(one, SKIPPED) if not one.corrected and one.stored.key in skipped else one
         for one in known
     ]
 

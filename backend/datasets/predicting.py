@@ -259,6 +259,5 @@ def _voc(out: Path, stem: str) -> Path:
 
 
 def _write(out: Path, stem: str, record: ImageRecord, counted: CountedImage, scores: bool) -> None:
-    size = record.width, record.height
-    write_voc(_voc(out, stem), counted.name, *size, depth=1, boxes=counted.boxes)
+    write_voc(_voc(out, stem), counted.name, *record.size, depth=1, boxes=counted.boxes)
     write_picture(out / DRAWN / f"{stem}.png", draw_boxes(record.pixels, counted.boxes, scores))

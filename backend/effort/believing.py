@@ -12,6 +12,7 @@ from backend.labelstudio.results import DrawnBox, to_drawn_boxes
 from backend.services import Services
 from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
+from preprocessing.images import PageKey
 
 
 def corrected_images(
@@ -37,7 +38,7 @@ def corrected_images(
     In the order in which the images were first corrected.
     """
     interface = LabellingInterface.parse(services.projects.get(project).label_config)
-    counting: dict[tuple[str, int], tuple[StoredImage, Annotation]] = {}
+    counting: dict[PageKey, tuple[StoredImage, Annotation]] = {}
     watched, images = services.predictions.watched_tasks(project), services.images.of_tasks(project)
     for annotation in services.annotations.corrected(project):
         if (image := images.get(annotation.task)) is None:
@@ -49,9 +50,9 @@ def corrected_images(
         believed: Annotation | None = annotation
         if annotation.task in watched:
             believed = _believed(services, annotation, image, interface, on_note)
-        before = counting.get((image.sha256, image.page))
+        before = counting.get(image.key)
         if believed and (before is None or before[1].updated_at < believed.updated_at):
-            counting[image.sha256, image.page] = image, believed
+            counting[image.key] = image, believed
     return list(counting.values())
 
 
@@ -62,7 +63,7 @@ def _believed(
     interface: LabellingInterface,
     on_note: Callable[[str], None],
 ) -> Annotation | None:
-    began = started_from(services, annotation, (image.sha256, image.page))
+    began = started_from(services, annotation, image.key)
     if began is None or began.watch is None:
         return annotation
     submitted = submitted_boxes(annotation, image, interface)
@@ -71,7 +72,7 @@ def _believed(
             return annotation
         on_note(f"{image.name} left out: it was accepted without being opened, and held no boxes")
         return None
-    size = image.width, image.height
+    size = image.size
     left = let_stand(submitted, began.watch, size)
     missing = lost(submitted, to_drawn_boxes(began.regions, *size), began.watch, size)
     _tell(image, left, missing, on_note)

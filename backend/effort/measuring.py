@@ -20,6 +20,7 @@ from backend.store.corrections import Correction
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
 from model.errors import BrokenVersion
+from preprocessing.images import PageKey
 
 #: How far the clocks of Label Studio's machine and ours may be apart.
 CLOCKS_APART = timedelta(seconds=5)
@@ -57,7 +58,7 @@ def _keep(services: Services, found: Correction) -> bool:
 
 
 def started_from(
-    services: Services, annotation: Annotation, image: tuple[str, int]
+    services: Services, annotation: Annotation, image: PageKey
 ) -> StoredPrediction | None:
     """Return the prediction that an annotation began with.
 
@@ -70,11 +71,11 @@ def started_from(
     Parameters
     ----------
     image
-        Hash and page of the task's image.
+        Of the task.
     """
     shown = services.predictions.of_task(annotation.project, annotation.task)
     # Its image's first; another's where a file came back with other bytes, as a TIFF for its PNG.
-    for some in ([p for p in shown if (p.sha256, p.page) == image], shown):
+    for some in ([p for p in shown if p.key == image], shown):
         shared = [_shared(annotation, prediction) for prediction in some]
         if any(ids for ids, _ in shared):
             alike = [p for p, each in zip(some, shared, strict=True) if each == max(shared)]
@@ -122,7 +123,7 @@ def submitted_boxes(
     annotation: Annotation, image: StoredImage, interface: LabellingInterface
 ) -> list[DrawnBox]:
     """Return what was drawn on the image that is counted, and not on another of the task."""
-    return to_drawn_boxes(of_cells(annotation.result, interface), image.width, image.height)
+    return to_drawn_boxes(of_cells(annotation.result, interface), *image.size)
 
 
 def is_unseen(
@@ -149,7 +150,7 @@ def _measured(
     services: Services, annotation: Annotation, image: StoredImage, interface: LabellingInterface
 ) -> Correction:
     submitted = submitted_boxes(annotation, image, interface)
-    served = started_from(services, annotation, (image.sha256, image.page))
+    served = started_from(services, annotation, image.key)
     if served and is_unseen(annotation, submitted, served, image):
         served = None
     by_person = served is not None or _is_drawn(services, annotation)
@@ -172,7 +173,7 @@ def _measured(
 def _compared(
     submitted: Sequence[DrawnBox], served: StoredPrediction | None, image: StoredImage
 ) -> Comparison:
-    before = to_drawn_boxes(served.regions if served else (), image.width, image.height)
+    before = to_drawn_boxes(served.regions if served else (), *image.size)
     return compare(before, submitted)
 
 
@@ -182,7 +183,7 @@ def _watched(
     """Return what became of the boxes that were withheld and planted, where any were."""
     if served is None or served.watch is None:
         return {}
-    size = image.width, image.height
+    size = image.size
     return {
         "watched": served.watch.kind,
         "hidden": served.watch.telling,

@@ -17,7 +17,7 @@ import numpy as np
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import Region, to_regions
 from backend.store.predictions import Watch, WatchKind
-from model.boxes import Box, iou_matrix
+from model.boxes import Box, edges_of, iou_matrix
 from preprocessing.arrays import Float32
 
 #: An image with fewer boxes is not watched: one that is missing would be too easy to see.
@@ -109,7 +109,7 @@ def _false_box(
     size: tuple[int, int],
 ) -> Box | None:
     """Return a box where nothing is, as large as ``like`` and with a score as others have it."""
-    taken = np.vstack([possible, np.array([box.xyxy_px for box in boxes], np.float32)])
+    taken = np.vstack([possible, edges_of(boxes)])
     room = max(size[0] - like.width, 0.0), max(size[1] - like.height, 0.0)
     corners = rng.uniform((0, 0), room, (TRIES, 2))
     opposite = corners + np.array([like.width, like.height])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from preprocessing.images import PageKey
+
 
 @dataclass(frozen=True)
 class TaskData:
@@ -25,6 +27,10 @@ class TaskData:
     sha256: str
     page: int
     name: str
+
+    @property
+    def key(self) -> PageKey:
+        return self.sha256, self.page
 
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> Self:

@@ -85,7 +85,7 @@ def all_teach(images: Sequence[LabelledImage], groups: Sequence[int]) -> tuple[L
     groups
         Images alike have one number.
     """
-    hashes = [content_hash(image.sha256, image.page) for image in images]
+    hashes = [content_hash(*image.key) for image in images]
     sides = decide_sides(hashes, [None] * len(images), groups)
     taught: list[Side] = ["inner" if side == "inner" else "train" for side in sides]
     return tuple(replace(i, side=side) for i, side in zip(images, taught, strict=True))

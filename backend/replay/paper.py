@@ -200,9 +200,8 @@ def lay_out(
             task += 1
             raw = image.read()
             services.images.keep(image.path.read_bytes())
-            size = raw.width, raw.height
-            services.images.add(project.id, image.sha256, image.page, image.name, *size)
-            services.images.attach_task(project.id, image.sha256, image.page, task)
+            services.images.add(project.id, *image.key, image.name, *raw.size)
+            services.images.attach_task(project.id, *image.key, task)
     return project
 
 

@@ -151,7 +151,7 @@ def _play_one(
 ) -> Row:
     raw = image.read()
     opened = desk.open(task)
-    served, _ = to_boxes(opened.regions, raw.width, raw.height)
+    served, _ = to_boxes(opened.regions, *raw.size)
     corrected = correct(served, image.boxes, image.sha256, how.carelessness)
     row = row_of(
         desk.form,
@@ -164,7 +164,7 @@ def _play_one(
     # First the row: after a crash in between the image is opened again and the row is known.
     ledger.add(row)
     interface = LabellingInterface.parse(desk.project.label_config)
-    regions = submitted_regions(opened.regions, corrected, (raw.width, raw.height), interface)
+    regions = submitted_regions(opened.regions, corrected, raw.size, interface)
     desk.submit(task, regions, row.seconds, opened)
     return row
 

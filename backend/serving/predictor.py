@@ -111,7 +111,7 @@ class Predictor:
         policy, group = served.policy, found.prepared.group
         boxes = policy.shown(found.detections, group).boxes()
         boxes = interface.named(boxes, _default_class(project, served.loaded.version))
-        size, name = (image.width, image.height), (project.id, int(task["id"]))
+        size, name = image.size, (project.id, int(task["id"]))
         if project.blind and self._is_held_out(project, image):
             shown = show_blank(boxes, size, interface)
         else:
@@ -126,8 +126,7 @@ class Predictor:
         self.services.predictions.put(
             StoredPrediction(
                 *name,
-                image.sha256,
-                image.page,
+                *image.key,
                 served.name,
                 regions,
                 score,
@@ -141,10 +140,10 @@ class Predictor:
         return {"result": regions, "score": score, "model_version": served.name}
 
     def _is_held_out(self, project: Project, image: ImageRecord) -> bool:
-        known = self.services.images.get(project.id, image.sha256, image.page)
+        known = self.services.images.get(project.id, *image.key)
         if known is not None and known.side:
             return known.side == "held-out"
-        return is_reserved(content_hash(image.sha256, image.page))
+        return is_reserved(content_hash(*image.key))
 
 
 def _default_class(project: Project, version: ModelVersion) -> str:

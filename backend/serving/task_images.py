@@ -46,9 +46,9 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     """
     known, data = services.images.of_task(project, int(task["id"])), TaskData.of(task)
     if _is_kept(data.sha256, services):
-        raw, page = data.sha256, data.page
+        raw, page = data.key
         # A Label Studio that was put back from a copy gives a task's number anew.
-        if known and (known.sha256, known.page) == (raw, page):
+        if known and known.key == (raw, page):
             return known
     elif known:
         return known
@@ -56,7 +56,7 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
         raw, page = services.images.keep(_fetch(services, task, data_key)), 0
     record = read_image(services.images.path(raw), page, raw)
     name = data.name or _name(address_of(task, data_key)) or raw[:12]
-    stored = services.images.add(project, raw, page, name, record.width, record.height)
+    stored = services.images.add(project, raw, page, name, *record.size)
     services.images.attach_task(project, raw, page, int(task["id"]))
     return stored
 

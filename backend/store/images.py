@@ -17,6 +17,7 @@ from backend.store.database import upsert, writing
 from backend.store.tables import images, tasks
 from model.atomic import new_file
 from model.labels.examples import Side
+from preprocessing.images import PageKey
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -48,6 +49,15 @@ class StoredImage:
     task: int | None = None
     side: Side | None = None
     fingerprint: str | None = None
+
+    @property
+    def key(self) -> PageKey:
+        return self.sha256, self.page
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
 
 
 class Images:
@@ -182,7 +192,7 @@ class Images:
         found = ((self.of_task(project, shown[0]), shown) for shown in several)
         return [(image, shown) for image, shown in found if image is not None]
 
-    def set_sides(self, project: int, sides: Mapping[tuple[str, int], Side]) -> None:
+    def set_sides(self, project: int, sides: Mapping[PageKey, Side]) -> None:
         """Decide the sides of images, all at once; one that is decided already stays as it is.
 
         All or none: which of five images judges is drawn among those that are dealt together.

@@ -13,6 +13,7 @@ from backend.store.annotations import corrected_tasks
 from backend.store.database import upsert, writing
 from backend.store.tables import images, now, predictions, tasks
 from model.judging.policy import version_of
+from preprocessing.images import PageKey
 
 WatchKind = Literal["blank", "fault"]
 
@@ -83,6 +84,10 @@ class StoredPrediction:
     counted_from: float = 0.0
 
     @property
+    def key(self) -> PageKey:
+        return self.sha256, self.page
+
+    @property
     def counted(self) -> tuple[dict[str, Any], ...]:
         """The regions that count where nobody corrected them."""
         return tuple(r for r in self.found if r.get("score", 1.0) >= self.counted_from)
@@ -134,7 +139,7 @@ class Predictions:
                     where=or_(
                         predictions.c.watch.is_(None),
                         predictions.c.watch["kind"].as_string() != "fault",
-                        not_(_is_of(prediction.sha256, prediction.page)),
+                        not_(_is_of(*prediction.key)),
                     ),
                 )
             )
@@ -145,7 +150,7 @@ class Predictions:
         task: int,
         served: str = "",
         until: datetime | None = None,
-        image: tuple[str, int] | None = None,
+        image: PageKey | None = None,
     ) -> StoredPrediction | None:
         """Return what a task shows while a version serves it.
 
@@ -159,8 +164,8 @@ class Predictions:
         until
             Of what was stored by then; None: of all.
         image
-            Hash and page of the task's image; None: any, though another may have had its number
-            before, in a Label Studio that was put back from a copy.
+            Of the task; None: any, though another may have had its number before, in a Label Studio
+            that was put back from a copy.
         """
         there = [predictions.c.task == task]
         if until is not None:

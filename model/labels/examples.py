@@ -15,7 +15,7 @@ from model.atomic import new_file
 from model.boxes import Box, edges_of
 from model.errors import NothingToLearn
 from preprocessing.arrays import Float32
-from preprocessing.images import ImageRecord, read_image
+from preprocessing.images import ImageRecord, PageKey, read_image
 
 Side = Literal["train", "inner", "held-out"]
 
@@ -46,6 +46,10 @@ class LabelledImage:
     side: Side = "train"
     page: int = 0
     name: str = ""
+
+    @property
+    def key(self) -> PageKey:
+        return self.sha256, self.page
 
     def read(self) -> ImageRecord:
         return read_image(self.path, self.page, self.sha256)
