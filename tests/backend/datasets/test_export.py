@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from backend.datasets import export
+from backend.datasets import packing
 from backend.datasets.export import export_counts, export_csv, export_voc
 from backend.datasets.folder import labelled_folder
 from backend.datasets.rawfiles import told_of
@@ -202,7 +202,7 @@ def test_an_interrupted_export_leaves_nothing(
             raise KeyboardInterrupt
         return b"<annotation/>"
 
-    monkeypatch.setattr(export, "voc_bytes", stopped)
+    monkeypatch.setattr(packing, "voc_bytes", stopped)
     with pytest.raises(KeyboardInterrupt):
         export_voc(services, project, tmp_path / name)
     assert set(tmp_path.iterdir()) == before
