@@ -36,7 +36,7 @@ from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
 from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.labels.sides import INNER_FROM
-from model.learning import make_candidate
+from model.learning.candidate import make_candidate
 from model.versions import ModelVersion
 
 INNER_SHARE = 6

@@ -38,7 +38,7 @@ from model.judging.evaluation import evaluate, find_in
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
 from model.labels.examples import DatasetSnapshot, LabelledImage
-from model.learning import make_candidate
+from model.learning.candidate import make_candidate
 from model.looking.loaded import LoadedVersion
 from model.rcnn.anchors import resolve
 from model.versions import ModelVersion

@@ -86,7 +86,7 @@ def train(
 
 
 def _to_begin_with(start: str, registry: Registry, settings: Settings) -> ModelVersion:
-    from model.learning import why_no_start
+    from model.learning.beginning import why_no_start
 
     version = registry.get(start)
     if why := why_no_start(registry, version, settings.recipe[0]):
@@ -145,7 +145,7 @@ def _learn(
     settings: Settings,
 ) -> ModelVersion:
     from backend.learning.workdir import workdir
-    from model.learning import make_candidate
+    from model.learning.candidate import make_candidate
 
     recipe = [config.to_json() for config in settings.recipe]
     begun = champion.id if champion else registry.first

@@ -25,7 +25,7 @@ from backend.store.runs import Run
 from model.errors import NothingToLearn, TrainingCancelled
 from model.labels.examples import DatasetSnapshot
 from model.labels.sides import FEWEST_OF_FIVE
-from model.learning import make_candidate
+from model.learning.candidate import make_candidate
 from model.progress import ignore_note, part_of
 from model.versions import GateDecision, ModelVersion
 

@@ -21,7 +21,7 @@ from model.keeping.registry import Registry
 from model.labels.examples import DatasetSnapshot, LabelledImage, Side
 from model.labels.likeness import fingerprint_of, group_alike
 from model.labels.sides import content_hash, decide_sides
-from model.learning import make_candidate
+from model.learning.candidate import make_candidate
 from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
 

@@ -106,7 +106,7 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
 
     It stops in its training at the second step behind the first checkpoint, so that a step is lost.
     """
-    import model.learning
+    import model.learning.candidate
     import model.rcnn.export
     import model.training.steps
     from backend.learning import pipeline, promoting
@@ -121,7 +121,7 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
         lambda run, *_: run.iteration == checkpoint_every + 1,
     )
     stops.before(model.rcnn.export, "export", "export")
-    stops.before(model.learning, "threshold_for", "calibration")
+    stops.before(model.learning.candidate, "threshold_for", "calibration")
     stops.before(promoting, "judge", "judging")
     stops.before(promoting, "show_least_work", "policy")
     stops.before(promoting, "_push", "end")

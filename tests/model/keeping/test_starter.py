@@ -15,7 +15,7 @@ from model.judging.evaluation import evaluate_version
 from model.keeping.registry import Registry
 from model.keeping.starter import FOLDER, STARTER_ID, is_shipped
 from model.labels.examples import DatasetSnapshot
-from model.learning import make_candidate
+from model.learning.candidate import make_candidate
 from model.looking.tiling import TILE_PX
 from model.versions import ModelVersion
 from preprocessing.images import ImageRecord

@@ -1,46 +1,34 @@
-"""From a snapshot to a candidate in the registry: groups, training, threshold, report.
-
-Importing this imports no torch; making a candidate does.
-"""
+"""From a snapshot to a candidate in the registry: groups, training, threshold, report."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.boxes import CELL
 from model.config import PRESETS, DetectorConfig, TrainConfig
-from model.errors import BrokenVersion, VersionNotFound
 from model.judging.evaluation import evaluate_version
 from model.judging.thresholds import threshold_for
 from model.keeping.registry import Registry
-from model.keeping.version_folder import EXPORTED
-from model.labels.examples import DatasetSnapshot, evenly
+from model.labels.examples import DatasetSnapshot
+from model.learning.beginning import (
+    Start,
+    choose_start,
+    notes_on_start,
+    plan_from,
+    resolve_from,
+)
+from model.learning.serving import serving_of
 from model.looking.loaded import LoadedVersion
 from model.looking.magnification import learned_sides, mixed
-from model.looking.tiling import middle_tile
 from model.progress import OnProgress, Progress, ignore, part_of
-from model.rcnn.anchors import fits, resolve
-from model.rcnn.detecting import Detector
-from model.rcnn.scale import near
 from model.versions import ModelVersion
 from model.wording import counted
 from preprocessing.groups import ContrastGroups
-from preprocessing.prepare import Prepared, prepare, seen_at
 
 if TYPE_CHECKING:
     from model.training.train import Trained
 
-log = logging.getLogger(__name__)
-
-#: Images on which the exported detector must find what PyTorch finds.
-_COMPARE_ON = 3
-#: Images from which on the first layers learn too: it gains a little (docs/speed.md), and time is
-#: no longer what matters.
-_TEACH_ALL_LAYERS = 25
 _TRAINING = (0.03, 0.90)
 _CALIBRATED = 0.95
 
@@ -97,17 +85,17 @@ def make_candidate(
     MemoryTooSmall
         When memory ran out with a single image in the network.
     """
-    start = _start(registry, champion, recipe[0])
-    begun = _begun(registry, champion, recipe[0], start)
-    detector, training = _resolve(recipe[0], snapshot, start), recipe[1]
+    start = choose_start(registry, champion, recipe[0])
+    begun = notes_on_start(registry, champion, recipe[0], start)
+    detector, training = resolve_from(start, recipe[0], snapshot), recipe[1]
     on_progress(Progress("preparing", 0.0, message=_summary(snapshot)))
     groups = _fit_groups(snapshot, training)
-    plan = _plan(training, snapshot, start, registry)
+    plan = plan_from(start, training, snapshot, registry)
     on = workdir, device, part_of(on_progress, *_TRAINING), processes
     trained = _trained(snapshot, groups, detector, plan, start, *on)
     version = _described(registry.new_id("trained"), project, snapshot, start, detector, training)
     on_progress(Progress("exporting", _TRAINING[1]))
-    serving = _serving(trained.weights, snapshot, groups, detector, workdir, device)
+    serving = serving_of(trained.weights, snapshot, groups, detector, workdir, device)
     notes = (*begun, *trained.notes, *mixed(version.cell_sides_px), *serving.notes)
     version = replace(version, course=trained.course, notes=notes)
     loaded = _calibrated(LoadedVersion(version, groups, serving.detector), snapshot, on_progress)
@@ -116,99 +104,23 @@ def make_candidate(
     return registry.add(version, groups, trained.weights, serving.exported)
 
 
-@dataclass(frozen=True)
-class _Start:
-    version: ModelVersion
-    config: DetectorConfig
-    weights: Path
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.version.classes or (CELL,)
-
-
 def _trained(
     snapshot: DatasetSnapshot,
     groups: ContrastGroups,
     detector: DetectorConfig,
     plan: TrainConfig,
-    start: _Start | None,
+    start: Start | None,
     workdir: Path,
     device: str,
     on_progress: OnProgress,
     processes: int,
 ) -> Trained:
-    from model.rcnn.weights import Start
+    from model.rcnn.weights import Start as Weights
     from model.training.train import train
 
-    begun = Start(start.weights, start.classes) if start else None
+    begun = Weights(start.weights, start.classes) if start else None
     on = workdir, device, on_progress, processes
     return train(snapshot, groups, detector, plan, begun, *on)
-
-
-def _start(
-    registry: Registry, champion: ModelVersion | None, detector: DetectorConfig
-) -> _Start | None:
-    """Return the champion to start from, else the registry's first; None where neither fits."""
-    for version in (*([champion] if champion else []), registry.get(registry.first)):
-        if version.detector and not why_no_start(registry, version, detector):
-            return _Start(version, version.detector, registry.weights(version.id))
-    return None
-
-
-def why_no_start(registry: Registry, version: ModelVersion, detector: DetectorConfig) -> str:
-    """Say why a training cannot begin with a version; empty where it can."""
-    if version.detector is None or not registry.weights(version.id).is_file():
-        return f"{version.id} has no weights to go on from"
-    if not fits(version.detector, detector):
-        return f"{version.id} is of another architecture than is trained"
-    return ""
-
-
-def _begun(
-    registry: Registry,
-    champion: ModelVersion | None,
-    detector: DetectorConfig,
-    start: _Start | None,
-) -> tuple[str, ...]:
-    """Say what a training began with where a champion that was trained is no start."""
-    why = why_no_start(registry, champion, detector) if champion and champion.detector else ""
-    return (f"begun from {start.version.id if start else 'nothing'}, since {why}",) if why else ()
-
-
-def _plan(
-    training: TrainConfig, snapshot: DatasetSnapshot, start: _Start | None, registry: Registry
-) -> TrainConfig:
-    """Return how to learn: all layers do of many images, or where no starter was the beginning.
-
-    After a few images from nothing the first layers have not learned to see yet.
-    """
-    few = len(snapshot.of_side("train")) < _TEACH_ALL_LAYERS
-    taught = start is not None and _from_starter(start.version, registry)
-    return replace(training, keep_stem=training.keep_stem and few and taught)
-
-
-def _from_starter(version: ModelVersion, registry: Registry) -> bool:
-    try:
-        while version.parent and version.kind != "starter":
-            version = registry.get(version.parent)
-    except (VersionNotFound, BrokenVersion):
-        return False
-    return version.kind == "starter"
-
-
-def _resolve(
-    detector: DetectorConfig, snapshot: DatasetSnapshot, start: _Start | None
-) -> DetectorConfig:
-    if start is None:
-        return resolve(detector, snapshot)
-    # Weights know the anchors they were trained with, and cells of the size they were trained at:
-    # a small difference of scale is not worth a new beginning. What is asked for comes first.
-    sizes = detector.anchor_sizes or start.config.anchor_sizes
-    resolved = resolve(replace(detector, anchor_sizes=sizes), snapshot)
-    if detector.scale or not near(resolved, start.config):
-        return resolved
-    return replace(resolved, scale=start.config.scale)
 
 
 def _summary(snapshot: DatasetSnapshot) -> str:
@@ -231,7 +143,7 @@ def _described(
     id: str,
     project: str | None,
     snapshot: DatasetSnapshot,
-    start: _Start | None,
+    start: Start | None,
     detector: DetectorConfig,
     training: TrainConfig,
 ) -> ModelVersion:
@@ -251,47 +163,9 @@ def _described(
     )
 
 
-def _lineage(snapshot: DatasetSnapshot, start: _Start | None) -> tuple[str, ...]:
+def _lineage(snapshot: DatasetSnapshot, start: Start | None) -> tuple[str, ...]:
     seen = [image.sha256 for image in snapshot.of_side("train", "inner")]
     return tuple(dict.fromkeys([*(start.version.lineage if start else ()), *seen]))
-
-
-@dataclass(frozen=True)
-class _Serving:
-    """The engine that will serve a candidate, and so the one that it is judged with."""
-
-    detector: Detector
-    exported: Path | None = None
-    notes: tuple[str, ...] = ()
-
-
-def _serving(
-    weights: Path,
-    snapshot: DatasetSnapshot,
-    groups: ContrastGroups,
-    detector: DetectorConfig,
-    workdir: Path,
-    device: str,
-) -> _Serving:
-    from model.rcnn.detector import load_detector
-    from model.rcnn.export import export
-
-    learned, path = load_detector(weights, detector, snapshot.classes, device), workdir / EXPORTED
-    try:
-        exported = export(learned, path, _samples(snapshot, groups, detector))
-    except Exception as error:  # a door: the exporter may fail in any way, and PyTorch serves
-        log.exception("the candidate was not exported")
-        return _Serving(
-            learned.folded(), notes=(f"PyTorch serves it, slower: not exported ({error})",)
-        )
-    return _Serving(learned.folded() if learned.device.type == "cuda" else exported, path)
-
-
-def _samples(
-    snapshot: DatasetSnapshot, groups: ContrastGroups, detector: DetectorConfig
-) -> Iterator[Prepared]:
-    for image in evenly(snapshot.of_side("train"), _COMPARE_ON):
-        yield middle_tile(seen_at(prepare(image.read(), groups), detector.scale))
 
 
 def _calibrated(
@@ -305,7 +179,7 @@ def _calibrated(
 def _judged(
     loaded: LoadedVersion,
     snapshot: DatasetSnapshot,
-    start: _Start | None,
+    start: Start | None,
     on_progress: OnProgress,
 ) -> ModelVersion:
     """Judge a candidate on held-out images new to it, or on all where its start has seen each."""
@@ -322,7 +196,7 @@ def _judged(
     )
 
 
-def _judged_on(new: int, held_out: int, start: _Start | None) -> tuple[str, ...]:
+def _judged_on(new: int, held_out: int, start: Start | None) -> tuple[str, ...]:
     if start is None or new == held_out:
         return ()
     told = f"{start.version.id} learned from or was chosen by"
