@@ -14,13 +14,13 @@ from backend.datasets.folder import read_truth
 from backend.datasets.labels import with_classes
 from backend.datasets.pairing import TruthSource, pair
 from backend.errors import BadRequest, LabelStudioMissing
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.labelstudio.task_data import TaskData
 from backend.services import Services
 from backend.signing import matched_address
-from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.atomic import locked

@@ -12,10 +12,10 @@ from backend.datasets.counts import CountedImage, Source
 from backend.datasets.naming import UniqueNames
 from backend.effort.believing import corrected_images
 from backend.effort.measuring import measure, started_from
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
 from backend.services import Services
-from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from backend.effort.faults import let_stand, lost
 from backend.effort.measuring import is_unseen, started_from, submitted_boxes
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import DrawnBox, to_drawn_boxes
 from backend.services import Services
-from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from preprocessing.images import PageKey
 

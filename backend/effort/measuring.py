@@ -12,10 +12,10 @@ from sqlalchemy.exc import OperationalError
 from backend.actions import Actions
 from backend.effort.comparison import Comparison, compare, is_from_prediction
 from backend.effort.faults import let_stand, not_drawn
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import DrawnBox, of_cells, to_drawn_boxes
 from backend.services import Services
-from backend.store.annotations import Annotation
 from backend.store.corrections import Correction
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction

@@ -13,11 +13,11 @@ from backend.errors import BadRequest, QueueError
 from backend.http.auth import require_webhook_secret
 from backend.http.bodies import json_body
 from backend.http.parts import parts
+from backend.labelstudio.annotation import Annotation
 from backend.learning.reconcile import follow_config
 from backend.learning.triggers import after_correction, start_training
 from backend.numbers import number_of
 from backend.services import Services
-from backend.store.annotations import Annotation
 from backend.store.runs import Run
 
 log = structlog.get_logger(__name__)

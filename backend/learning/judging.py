@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from backend.effort.believing import corrected_images
 from backend.effort.measuring import started_from
+from backend.labelstudio.annotation import Annotation
 from backend.learning.snapshots import of_fields_untaught, unseen_images
 from backend.services import Services
-from backend.store.annotations import Annotation
 from model.judging.evaluation import judge_version
 from model.judging.evidence import Evidence
 from model.judging.gate import decide

@@ -11,11 +11,12 @@ from typing import Any
 import structlog
 
 from backend.errors import BackendError, BadLabelConfig, BadRequest, LabelStudioMissing
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
-from backend.store.annotations import Annotation, Held
+from backend.store.annotations import Held
 from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)

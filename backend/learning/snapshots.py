@@ -10,12 +10,12 @@ from pathlib import Path
 
 from backend.effort.believing import corrected_images
 from backend.errors import NotFound
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
 from backend.learning.taken import run_folder
 from backend.services import Services
 from backend.settings import Settings
-from backend.store.annotations import Annotation
 from backend.store.images import StoredImage
 from backend.store.projects import Project
 from backend.store.runs import Run

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from backend.credentials import Credentials
 from backend.datasets.labels import label_config_of
 from backend.errors import LabelStudioError, NotFound
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import LabelStudio
 from backend.labelstudio.connection import Connection
 from backend.labelstudio.results import Region
@@ -24,7 +25,6 @@ from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Served, Slot
 from backend.settings import Settings
-from backend.store.annotations import Annotation
 from backend.store.database import open_database
 from backend.store.projects import Project
 from model.keeping.registry import Registry

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from sqlalchemy import Engine, Row, and_, not_, select
 
 from backend.actions import KINDS, Actions
-from backend.store.annotations import Annotation, annotation_of, brought_in, counting
+from backend.labelstudio.annotation import Annotation
+from backend.store.annotations import annotation_of, brought_in, counting
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, corrections, submits
 

@@ -8,11 +8,11 @@ import pytest
 from click.testing import Result
 
 from backend.datasets.labels import label_config_of
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import build_services
 from backend.settings import Settings
-from backend.store.annotations import Annotation
 from model.boxes import Box
 from tests.backend.conftest import no_room
 

@@ -11,9 +11,9 @@ from click.testing import Result
 
 from backend.cli.effort import share_text
 from backend.datasets.labels import label_config_of
+from backend.labelstudio.annotation import Annotation
 from backend.services import Services, build_services
 from backend.settings import Settings
-from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
 
 Run = Callable[..., Result]

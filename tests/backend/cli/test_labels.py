@@ -10,11 +10,11 @@ import pytest
 from click.testing import Result
 
 from backend.datasets.voc import read_voc, write_voc
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import build_services
 from backend.settings import PACKAGE_ROOT, Settings
-from backend.store.annotations import Annotation
 from model.boxes import Box
 from tests.labelled import with_broken
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from backend.datasets.voc import write_voc
 from backend.errors import LabelStudioMissing
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
-from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
 from model.boxes import Box
 from preprocessing.tiff import ORIENTATION_TAG

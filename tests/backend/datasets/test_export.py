@@ -20,10 +20,10 @@ from backend.datasets.folder import labelled_folder
 from backend.datasets.rawfiles import told_of
 from backend.datasets.voc import read_voc
 from backend.errors import BadRequest, NotFound
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
-from backend.store.annotations import Annotation
 from model.boxes import Box
 from tests.backend.datasets.conftest import CELL, NOW
 

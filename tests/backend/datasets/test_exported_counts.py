@@ -11,10 +11,10 @@ import pytest
 
 from backend.datasets.export import export_counts, export_voc
 from backend.effort.watch import show_blank
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
-from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
 from model.boxes import Box
 from model.classical.detector import CLASSICAL_ID

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
-from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
 from model.boxes import Box
 from preprocessing.images import encode_png

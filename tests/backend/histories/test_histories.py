@@ -15,11 +15,12 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import delete, update
 
 from backend import jobs
+from backend.labelstudio.annotation import Annotation
 from backend.learning import pipeline, poll, promoting
 from backend.learning.poll import Poll
 from backend.learning.reconcile import reconcile
 from backend.queue import JobQueue
-from backend.store.annotations import Annotation, Annotations
+from backend.store.annotations import Annotations
 from backend.store.runs import Run, Runs, Trigger
 from backend.store.tables import annotations, runs
 from tests.backend.histories.installation import Installation, Place

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from backend.labelstudio.annotation import Annotation
 from backend.services import Services
-from backend.store.annotations import Annotation
 
 pytestmark = pytest.mark.usefixtures("label_studio_files", "project")
 DEEP = "[" * 100_000

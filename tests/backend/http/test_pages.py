@@ -13,10 +13,10 @@ from flask.testing import FlaskClient
 from backend.app import create_app
 from backend.effort.measuring import measure
 from backend.http.parts import EXTENSION
+from backend.labelstudio.annotation import Annotation
 from backend.running.status import status_of
 from backend.services import Services, build_services
 from backend.settings import Settings
-from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
 from model.classical.detector import CLASSICAL_ID
 from model.keeping.champions import Champions

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
-from backend.store.annotations import Annotation
 from model.boxes import Box
 from model.generated.fields import HARD, Field, FieldStyle, generate_field
 from preprocessing.images import encode_png

@@ -15,12 +15,12 @@ from structlog.testing import capture_logs
 
 from backend.effort.measuring import measure
 from backend.errors import LabelStudioMissing
+from backend.labelstudio.annotation import Annotation
 from backend.learning import poll as polling
 from backend.learning.pipeline import learn
 from backend.learning.poll import AGAIN_S, Poll, start_polling
 from backend.learning.taken import run_folder, take
 from backend.services import Services
-from backend.store.annotations import Annotation
 from backend.store.predictions import StoredPrediction
 from backend.store.runs import PROMOTING, Run
 from model.classical.detector import classical_version

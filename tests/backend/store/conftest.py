@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from backend.labelstudio.annotation import Annotation
 from backend.settings import Settings
-from backend.store.annotations import Annotation
 from backend.store.database import open_database
 from backend.store.projects import Projects
 from tests.backend.conftest import LABEL_CONFIG
