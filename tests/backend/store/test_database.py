@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.requirements import Requirement
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from backend.errors import NotFound, StoreError
@@ -39,6 +39,11 @@ def test_the_migrations_lead_to_the_tables_that_the_code_uses(engine: Engine) ->
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_compared})
         assert compare_metadata(context, metadata) == []
+    for name, table in metadata.tables.items():  # of keys and order it says nothing
+        there = inspect(engine)
+        key = there.get_pk_constraint(name)["constrained_columns"]
+        assert key == [column.name for column in table.primary_key]
+        assert [each["name"] for each in there.get_columns(name)] == table.columns.keys()
 
 
 def test_the_migrations_are_those_that_are_asked_for() -> None:

@@ -7,20 +7,6 @@ from backend.store.tables import UtcDateTime
 
 revision = "first_tables"
 down_revision = None
-branch_labels = None
-depends_on = None
-
-TABLES = (
-    "projects",
-    "images",
-    "tasks",
-    "annotations",
-    "annotators",
-    "submits",
-    "corrections",
-    "predictions",
-    "runs",
-)
 
 
 def upgrade() -> None:
@@ -31,12 +17,6 @@ def upgrade() -> None:
     _corrections()
     _predictions()
     _runs()
-
-
-def downgrade() -> None:
-    """Remove them all, with what they hold."""
-    for table in reversed(TABLES):
-        op.drop_table(table)
 
 
 def _project_of(table: str) -> list[sa.schema.SchemaItem]:
