@@ -29,6 +29,10 @@ class LabelStudioError(BackendError):
     """Label Studio refused a call or could not be reached."""
 
 
+class LabelStudioSilent(LabelStudioError):
+    """Label Studio answers nothing now: it is away, too busy, or refuses the token."""
+
+
 class LabelStudioMissing(LabelStudioError, LookupError):
     """Label Studio does not know what was asked for: it was deleted there, or never was."""
 

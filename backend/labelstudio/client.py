@@ -85,7 +85,7 @@ class LabelStudio:
         title = title if len(title.strip()) >= 3 else f"Project {title}"
         title = title if len(title) <= 50 else f"{title[:49]}…"
         sent = {"title": title, "label_config": label_config, **settings}
-        return int(self._http.json("POST", "/api/projects/", json=sent)["id"])
+        return self._make("/api/projects/", sent)
 
     def project(self, id: int) -> Json:
         return dict(self._http.json("GET", f"/api/projects/{id}/"))
@@ -127,10 +127,15 @@ class LabelStudio:
 
     def create_task(self, project: int, data: Json) -> int:
         sent = {"project": project, "data": data}
-        return int(self._http.json("POST", "/api/tasks/", json=sent)["id"])
+        return self._make("/api/tasks/", sent)
 
     def task(self, id: int) -> Json:
-        return dict(self._http.json("GET", f"/api/tasks/{id}/"))
+        """Return a task with its ``annotations`` and ``predictions``."""
+        path = f"/api/tasks/{id}/"
+        answer = self._http.json("GET", path)
+        if not _is_task(answer):
+            raise self._http.no_label_studio(path)
+        return dict(answer)
 
     def tasks(self, project: int) -> Iterator[Json]:
         """Yield the project's tasks, each with its ``annotations`` and ``predictions``."""
@@ -181,7 +186,7 @@ class LabelStudio:
             "lead_time": lead_time,
             "parent_prediction": parent_prediction,
         }
-        return int(self._http.json("POST", f"/api/tasks/{task}/annotations/", json=sent)["id"])
+        return self._make(f"/api/tasks/{task}/annotations/", sent)
 
     def create_prediction(
         self, task: int, regions: Sequence[Json], score: float | None, model_version: str
@@ -192,7 +197,7 @@ class LabelStudio:
             "score": score,
             "model_version": model_version,
         }
-        return int(self._http.json("POST", "/api/predictions/", json=sent)["id"])
+        return self._make("/api/predictions/", sent)
 
     def download(self, path: str) -> bytes:
         """Return the bytes of a file that a task names, from the configured Label Studio alone.
@@ -237,7 +242,7 @@ class LabelStudio:
             if backend["title"] == title or backend["url"].rstrip("/") == url.rstrip("/"):
                 self._http.json("PATCH", f"/api/ml/{backend['id']}", json=sent)
                 return int(backend["id"])
-        return int(self._http.json("POST", "/api/ml", json=sent)["id"])
+        return self._make("/api/ml", sent)
 
     def secure_webhooks(self, project: int, url: str, secret: str) -> int:
         """Leave one webhook to ``url``, with the secret and ``WEBHOOK_ACTIONS``; return its id.
@@ -262,9 +267,24 @@ class LabelStudio:
         for spare in ours[1:]:
             self._http.request("DELETE", f"/api/webhooks/{spare}/")
         if not ours:
-            return int(self._http.json("POST", "/api/webhooks/", json=sent)["id"])
+            return self._make("/api/webhooks/", sent)
         self._http.json("PATCH", f"/api/webhooks/{ours[0]}/", json=sent)
         return int(ours[0])
+
+    def _make(self, path: str, sent: Json) -> int:
+        """Make something and return its id."""
+        answer = self._http.json("POST", path, json=sent)
+        try:
+            return int(answer["id"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._http.no_label_studio(path) from error
+
+
+def _is_task(answer: Any) -> bool:
+    if not isinstance(answer, dict) or type(answer.get("id")) is not int:
+        return False
+    listed = answer.get("annotations"), answer.get("predictions") or []
+    return all(isinstance(of, list) and all(isinstance(one, dict) for one in of) for of in listed)
 
 
 def _moment(text: str) -> datetime:

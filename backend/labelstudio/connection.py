@@ -14,12 +14,14 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.errors import LabelStudioError, LabelStudioMissing, LabelStudioSilent
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 30.0
 #: An access token lives for 300 s; it is renewed before that.
 ACCESS_TOKEN_S = 240.0
+#: It answers so whatever is asked: the token is refused, or the proxy before it finds nobody.
+SILENT = (401, 502, 503, 504)
 
 _MISSING = "It is not there: was the project or task deleted?"
 _NOT_ITS_OWN = "Label Studio itself says more; does it run behind the proxy that answered?"
@@ -70,7 +72,7 @@ class Connection:
         """
         answer = self.request(method, path, **sent)
         if not answer.content:
-            raise LabelStudioError(
+            raise LabelStudioSilent(
                 f"Label Studio at {self.url} broke off its answer to {method} {path}: was it"
                 " stopped? Try again when it runs."
             )
@@ -92,16 +94,17 @@ class Connection:
         ------
         LabelStudioMissing
             There is no such project, task or file.
+        LabelStudioSilent
+            It could not be reached, or refuses whatever is asked.
         LabelStudioError
-            It could not be reached or refused; the message says what to do.
+            It refused; the message says what to do.
         """
         answer = self._send(method, self.address(path), self._authorisation(), sent)
         if answer.status_code == 401 and self._is_personal:
             self._access = ("", 0.0)  # expired early, such as after a change of the server's clock
             answer = self._send(method, self.address(path), self._authorisation(), sent)
         if answer.status_code >= 300:
-            kind = LabelStudioMissing if _says_missing(path, answer) else LabelStudioError
-            raise kind(_refusal(method, path, answer))
+            raise _kind(path, answer)(_refusal(method, path, answer))
         return answer
 
     def address(self, path: str) -> str:
@@ -153,7 +156,7 @@ class Connection:
         sent = {"json": {"refresh": self._token}}
         answer = self._send("POST", self.url + path, {}, sent)
         if answer.status_code >= 300:
-            raise LabelStudioError(_refusal("POST", path, answer))
+            raise LabelStudioSilent(_refusal("POST", path, answer))
         try:
             return str(answer.json()["access"])
         except (requests.JSONDecodeError, KeyError, TypeError) as error:
@@ -173,12 +176,12 @@ class Connection:
                 **sent,
             )
         except requests.ReadTimeout as error:
-            raise LabelStudioError(
+            raise LabelStudioSilent(
                 f"Label Studio at {self.url} did not answer {method} {urlsplit(address).path} "
                 f"within {READ_TIMEOUT_S:.0f} s: is it busy, or its machine?"
             ) from error
         except requests.RequestException as error:
-            raise LabelStudioError(
+            raise LabelStudioSilent(
                 f"Label Studio at {self.url} could not be reached ({type(error).__name__}). "
                 "Is it running, and is its address right?"
             ) from error
@@ -194,6 +197,12 @@ def _is_here(url: str) -> bool:
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
+
+
+def _kind(path: str, answer: requests.Response) -> type[LabelStudioError]:
+    if answer.status_code in SILENT:
+        return LabelStudioSilent
+    return LabelStudioMissing if _says_missing(path, answer) else LabelStudioError
 
 
 def _says_missing(path: str, answer: requests.Response) -> bool:

@@ -206,7 +206,7 @@ def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
     report.stage("snapshot", 0.0, "asking Label Studio for all corrections")
     try:
         reconciled = reconcile(services, run.project)
-        for reason in reconciled.unreadable:
+        for reason in reconciled.unanswered + reconciled.unreadable:
             report.note(reason)
     except LabelStudioMissing:
         raise

@@ -13,7 +13,13 @@ from functools import partial
 import structlog
 
 from backend.errors import BackendError, LabelStudioError, LabelStudioMissing
-from backend.learning.reconcile import follow, name_annotators, reconcile, reconcile_changes
+from backend.learning.reconcile import (
+    Reconciled,
+    follow,
+    name_annotators,
+    reconcile,
+    reconcile_changes,
+)
 from backend.learning.triggers import after_correction, push_champion, take_up_lost
 from backend.services import Services
 from backend.store import mending
@@ -78,13 +84,16 @@ class Poll:
 
     A look costs two small requests a project while nothing changes. At the first look, and where
     tasks or annotations are fewer than they should be, those made since counted in, the newest
-    change is older than it was (Label Studio was put back from a copy) or an event was older than
-    what is known (its clock was set back), all tasks are gone through; else those that changed.
+    change is older than it was (Label Studio was put back from a copy), an event was older than
+    what is known (its clock was set back) or a task had no answer that can be used, all tasks are
+    gone through; else those that changed.
     """
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._seen: dict[int, Seen] = {}
+        #: Of each project what Label Studio says of tasks instead of an answer.
+        self._unanswered: defaultdict[int, str] = defaultdict(str)
         self._problems: dict[int, str] = {}
         self._is_away = False
         self._pushes: defaultdict[tuple[int, str], _Again] = defaultdict(_Again)
@@ -112,7 +121,8 @@ class Poll:
     def _look_at_all(self) -> None:
         for project in self._services.projects.all(gone=True):
             if not project.gone or self._gone[project.id].is_due:
-                self._said(project.id, self._try(partial(self._follow, project)))
+                problem = self._try(partial(self._follow, project))
+                self._said(project.id, problem or self._unanswered[project.id])
 
     def _follow(self, project: Project) -> None:
         try:
@@ -124,8 +134,10 @@ class Poll:
 
     def _bring_up_to_date(self, project: Project) -> None:
         now = self._stands(project)
-        if now != self._seen.get(project.id):
-            self._seen[project.id] = replace(now, stored=self._reconcile(project.id, now))
+        if now != self._seen.get(project.id) or self._unanswered[project.id]:
+            done = self._reconcile(project.id, now)
+            self._seen[project.id] = replace(now, stored=done.kept)
+            self._unanswered[project.id] = "; ".join(done.unanswered)
         after_correction(self._services, project.id)
         self._push(project.id)
 
@@ -139,11 +151,12 @@ class Poll:
     def _stored(self, project: int) -> int:
         return self._services.annotations.number(project)
 
-    def _reconcile(self, project: int, now: Seen) -> int:
-        """Bring the store up to date, and return how many annotations both have then."""
+    def _reconcile(self, project: int, now: Seen) -> Reconciled:
+        """Bring the store up to date."""
         before = self._seen.get(project)
         if (
             before
+            and not self._unanswered[project]
             and before.newest
             and now.newest
             and now.newest >= before.newest
@@ -153,8 +166,8 @@ class Poll:
             changes = reconcile_changes(self._services, project, before.newest)
             made = sum(moment > before.newest for moment in changes.made)
             if (now.tasks, now.annotations) == (before.tasks + made, self._stored(project)):
-                return now.annotations
-        return reconcile(self._services, project).kept
+                return replace(changes, kept=now.annotations)
+        return reconcile(self._services, project)
 
     def _push(self, project: int) -> None:
         """Queue the champion's boxes for the open tasks where a push was lost or failed."""

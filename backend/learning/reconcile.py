@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from backend.errors import BackendError, BadLabelConfig, BadRequest, LabelStudioMissing
+from backend.errors import (
+    BackendError,
+    BadLabelConfig,
+    BadRequest,
+    LabelStudioError,
+    LabelStudioMissing,
+    LabelStudioSilent,
+)
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
@@ -35,11 +41,15 @@ class Reconciled:
         Annotations of the tasks that were looked at which the store has as well now.
     made
         When each of these tasks was made, so far as Label Studio says it.
+    unanswered
+        Tasks for which Label Studio gave no answer that can be used, with the reason: what is known
+        of them stays as it is, until they are asked for again.
     """
 
     unreadable: tuple[str, ...]
     kept: int
     made: tuple[datetime, ...]
+    unanswered: tuple[str, ...]
 
 
 def reconcile(services: Services, project: int) -> Reconciled:
@@ -56,7 +66,8 @@ def reconcile(services: Services, project: int) -> Reconciled:
     LabelStudioMissing
         When the project was deleted there, which is kept.
     LabelStudioError
-        When Label Studio cannot be reached; what was recorded until then stays.
+        When Label Studio cannot be reached, or does not list the tasks; what was recorded until
+        then stays.
     """
     follow(services, project)
     # Only what was known before the first page was asked for may be gone, or put back: a newer
@@ -64,19 +75,22 @@ def reconcile(services: Services, project: int) -> Reconciled:
     held = services.annotations.held(project)
     pushed = services.projects.get(project).pushed
     annotations, tasks = services.annotations.known(project), services.images.known_tasks(project)
-    there = _there(services, project, tasks.union(annotations.values()))
-    seen = _record(services, project, there, held)
-    services.images.forget_tasks(project, tasks - seen.tasks)
+    seen = _Seen()
+    there = _there(services, project, tasks.union(annotations.values()), seen.unanswered)
+    _record(services, project, there, held, seen)
+    services.images.forget_tasks(project, tasks - seen.tasks - seen.unanswered.keys())
     if pushed and _lost(seen, pushed, services.predictions.shown_tasks(project, pushed)):
         services.projects.set_pushed(project, None)
-    return _done(services, project, seen, annotations.keys() - seen.annotations)
+    asked = {id for id, task in annotations.items() if task not in seen.unanswered}
+    return _done(services, project, seen, asked - seen.annotations)
 
 
 def reconcile_changes(services: Services, project: int, since: datetime) -> Reconciled:
     """Do the same for the tasks that changed at a moment or later; deleted tasks are not seen."""
     annotations = services.annotations.known(project)
     changed = services.label_studio.changed_tasks(project, since)
-    seen = _record(services, project, changed, held={})
+    seen = _Seen()
+    _record(services, project, changed, {}, seen)
     of_seen = {id for id, task in annotations.items() if task in seen.tasks}
     return _done(services, project, seen, of_seen - seen.annotations)
 
@@ -168,25 +182,41 @@ class _Seen:
     annotations: set[int] = field(default_factory=set)
     recorded: int = 0
     unreadable: list[str] = field(default_factory=list)
+    #: What Label Studio said of a task instead of an answer.
+    unanswered: dict[int, str] = field(default_factory=dict)
 
 
-def _there(services: Services, project: int, known: set[int]) -> Iterator[Mapping[str, Any]]:
+def _there(
+    services: Services, project: int, known: set[int], unanswered: dict[int, str]
+) -> Iterator[Mapping[str, Any]]:
     """Yield every task that a project has, those known as well that its list leaves out.
 
     Where a task is deleted while the pages of the list are read, those after it move up by one, and
     one of them from the page that comes next to the page that was read. A Label Studio that was put
     back from a copy may have given the number of another to a task of another project. It numbers
     from 1; of what was once shown by another number it would answer as a server that is none.
+
+    Parameters
+    ----------
+    unanswered
+        Takes what is said of a task instead of an answer: the others are asked for all the same.
     """
     left_out = {id for id in known if id >= 1}
     for task in services.label_studio.tasks(project):
         left_out.discard(int(task["id"]))
         yield task
     for id in sorted(left_out):
-        with suppress(LabelStudioMissing):
+        try:
             task = services.label_studio.task(id)
-            if task.get("project", project) == project:
-                yield task
+        except LabelStudioMissing:
+            continue
+        except LabelStudioSilent:
+            raise
+        except LabelStudioError as error:
+            unanswered[id] = f"task {id} stays as it was known: {error}"
+            continue
+        if task.get("project", project) == project:
+            yield task
 
 
 def _record(
@@ -194,12 +224,13 @@ def _record(
     project: int,
     tasks: Iterable[Mapping[str, Any]],
     held: Mapping[int, Held],
-) -> _Seen:
+    seen: _Seen,
+) -> None:
     data_key = LabellingInterface.parse(services.projects.get(project).label_config).data_key
     # Of tasks that were gone for a while, as from a copy that was put in by mistake.
     forgotten = services.predictions.shown_tasks(project) - services.images.known_tasks(project)
-    seen, problem = _Seen(), services.config_problems.get(project)
-    seen.unreadable += [problem] if problem else []
+    if problem := services.config_problems.get(project):
+        seen.unreadable.append(problem)
     for task in tasks:
         seen.tasks.add(int(task["id"]))
         if made := task.get("created_at"):
@@ -214,7 +245,6 @@ def _record(
             seen.unreadable += _fetch_image(services, project, task, data_key)
         if not is_corrected and (shown := task.get("predictions")):
             seen.served[int(task["id"])] = {str(one.get("model_version")) for one in shown}
-    return seen
 
 
 def _lost(seen: _Seen, pushed: str, given: set[int]) -> bool:
@@ -226,7 +256,8 @@ def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) ->
     deleted = services.annotations.delete(project, gone)
     log.info("reconciled", project=project, recorded=seen.recorded, deleted=deleted)
     kept = len(services.annotations.known(project).keys() & seen.annotations)
-    return Reconciled(tuple(seen.unreadable), kept, tuple(seen.made))
+    unanswered = tuple(seen.unanswered.values())
+    return Reconciled(tuple(seen.unreadable), kept, tuple(seen.made), unanswered)
 
 
 def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[Annotation]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from backend.datasets.labels import label_config_of
-from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.errors import LabelStudioMissing, LabelStudioSilent
 from preprocessing.images import encode_png
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -185,7 +185,7 @@ class Studio:
 
     def _answer(self) -> None:
         if self.answers == 0:
-            raise LabelStudioError("Label Studio cannot be reached")
+            raise LabelStudioSilent("Label Studio cannot be reached")
         if self.answers is not None:
             self.answers -= 1
 

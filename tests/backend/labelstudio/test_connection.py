@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.errors import LabelStudioError, LabelStudioMissing, LabelStudioSilent
 from backend.labelstudio import connection
 from backend.labelstudio.client import LabelStudio
 
@@ -185,6 +185,31 @@ def test_an_answer_that_was_broken_off_is_none(server: Any) -> None:
 def test_a_label_studio_that_is_away_is_named_within_seconds() -> None:
     with pytest.raises(LabelStudioError, match="could not be reached"):
         LabelStudio("http://127.0.0.1:9", LEGACY).check()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 502, 503, 504])
+def test_what_is_said_of_one_task_is_told_from_what_is_said_of_all(
+    server: Any, status: int
+) -> None:
+    server.answers["/api/tasks/4/"] = lambda _: (status, "a page")
+    with pytest.raises(LabelStudioError) as caught:
+        LabelStudio(server.url, LEGACY).task(4)
+    assert isinstance(caught.value, LabelStudioSilent) == (status in (401, 502, 503, 504))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [[], {"id": 4}, {"id": "4", "annotations": []}, {"id": 4, "annotations": ["x"]}, "x", None],
+)
+def test_an_odd_answer_to_the_request_of_one_task_is_an_error_of_that_task(
+    server: Any, odd: Any
+) -> None:
+    server.answers |= {"/api/tasks/4/": odd, "/api/predictions/": odd and {"ids": odd}}
+    client, where = LabelStudio(server.url, LEGACY), "did not answer as Label Studio does"
+    with pytest.raises(LabelStudioError, match=rf"/api/tasks/4/ {where}"):
+        client.task(4)
+    with pytest.raises(LabelStudioError, match=rf"/api/predictions/ {where}"):
+        client.create_prediction(4, [], None, "v1+p")
 
 
 def test_all_pages_of_tasks_come_through(server: Any) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from backend.effort.measuring import measure
-from backend.errors import LabelStudioMissing
+from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.labelstudio.annotation import Annotation
 from backend.learning import poll as polling
 from backend.learning.pipeline import learn
@@ -159,6 +159,33 @@ def test_what_annotators_are_called_is_asked_for_once(
         assert poll.look()
     assert recorded.asked == ["all", "users"]
     assert services.annotators.names() == {"1": "ada@lab.org", "2": "2", "4": "4"}
+
+
+def test_a_task_that_had_no_answer_is_told_once_and_asked_for_again_at_the_next_look(
+    services: Services, project: int, label_studio: Any, poll: Poll, correct: Any
+) -> None:
+    recorded = label_studio(corrected(1, 2, 3, 4), FILES)
+    correct([5, 6])
+    asked, broken = recorded.task, True
+
+    def answer(id: int) -> Any:
+        if broken and id == 6:
+            raise LabelStudioError("Label Studio answered 500")
+        return asked(id)
+
+    recorded.task = answer
+    with capture_logs() as logs:
+        assert [poll.look() for _ in range(3)] == [True] * 3
+    assert [line["reason"] for line in logs if line["event"] == "poll.problem"] == [
+        "task 6 stays as it was known: Label Studio answered 500"
+    ]
+    assert set(services.annotations.known(project)) == {1, 2, 3, 4, 7}
+    assert [run.milestone for run in runs_of(services, project)] == [5]
+    broken = False
+    for _ in range(2):
+        poll.look()
+    assert set(services.annotations.known(project)) == {1, 2, 3, 4}
+    assert recorded.asked == ["all"] * 4
 
 
 def test_an_update_whose_event_was_lost_replaces(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.errors import LabelStudioError
+from backend.errors import LabelStudioError, LabelStudioSilent
 from backend.learning.reconcile import reconcile, reconcile_changes
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
@@ -92,6 +92,45 @@ def test_a_task_whose_number_is_another_projects_now_is_forgotten(
     reconcile(services, project)
     assert services.annotations.known(project) == {}
     assert services.images.of_task(project, 4) is None
+
+
+def test_a_task_that_label_studio_does_not_answer_for_is_said_and_holds_up_no_other(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any], correct: Any
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    correct([7, 8])  # 7 was deleted there, and its event lost
+    recorded.tasks = lambda id: iter(())
+    answers = {4: "Label Studio answered 500", 8: task | {"id": 8}}
+    asked = recorded.task
+
+    def answer(id: int) -> Any:
+        if isinstance(answers.get(id), str):
+            raise LabelStudioError(answers[id])
+        return answers.get(id) or asked(id)
+
+    recorded.task = answer
+    done = reconcile(services, project)
+    assert done.unanswered == ("task 4 stays as it was known: Label Studio answered 500",)
+    assert services.annotations.known(project) == {5: 4}
+    assert services.images.known_tasks(project) == {4, 8}
+
+
+def test_a_label_studio_that_answers_nothing_any_more_ends_the_look(
+    services: Services, project: int, label_studio: Any, correct: Any
+) -> None:
+    correct(range(1, 40))
+    recorded, asked = label_studio(), []
+
+    def away(id: int) -> Any:
+        asked.append(id)
+        raise LabelStudioSilent("could not be reached")
+
+    recorded.task = away
+    with pytest.raises(LabelStudioSilent):
+        reconcile(services, project)
+    assert asked == [1]
+    assert services.annotations.corrected_count(project) == 39
 
 
 def test_an_open_task_that_was_gone_for_a_while_shows_its_image_again(
