@@ -85,6 +85,11 @@ class Services:
         """Why a project's label_config could not be used when it was last asked for, by project."""
         return {}
 
+    @cached_property
+    def image_problems(self) -> dict[int, str]:
+        """Why images of corrected tasks could not be had when last tried again, by project."""
+        return {}
+
     def champion_now(self, project: int) -> str:
         """Return the champion's id, also of one that cannot be read; empty where none is told."""
         with suppress(BrokenVersion):

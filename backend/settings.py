@@ -82,7 +82,8 @@ class Settings(BaseSettings):
         How what is trained sees contrast, a name of ``model.config.CONTRASTS``; the preset's own
         way when empty.
     poll_s
-        Seconds between two looks for what the events of Label Studio did not tell; 0: never.
+        Seconds between two looks for what the events of Label Studio did not tell; 0: never, and
+        then corrections of tasks that were never opened count from the next run on.
     watch_share
         Share of the tasks that open without boxes or with a planted fault, to see how well boxes
         are looked at (docs/effort.md), in [0, 1]; 0: none.

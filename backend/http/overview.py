@@ -32,7 +32,8 @@ class ProjectOverview:
     has_learned
         Whether a run of the project ever trained a version.
     problem
-        Why the champion does not serve, or the label_config cannot be used; empty when all is well.
+        Why the champion does not serve, the label_config cannot be used or corrected images do not
+        count; empty when all is well.
     next_milestone
         Number of corrected images at which the next run starts; None when none is to come.
     progress
@@ -67,7 +68,7 @@ class ProjectOverview:
     def of_seen(self) -> str:
         """Of how many images these are, in words; of an attached project not all were seen yet."""
         seen = counted(self.images, "image")
-        return f"of {seen} seen so far" if self.images >= max(self.corrected, 1) else ""
+        return f"of {seen} seen so far" if self.images else ""
 
     @property
     def shown(self) -> list[str]:
@@ -121,7 +122,8 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
 def _problem(parts: Parts, project: Project, served: str) -> str:
     unloaded = parts.slot.problem(str(project.id))
     said = f"The champion could not be loaded, so {served} serves: {unloaded}" if unloaded else ""
-    return " ".join(filter(None, (said, parts.services.config_problems.get(project.id))))
+    kept = (parts.services.config_problems, parts.services.image_problems)
+    return " ".join(filter(None, (said, *(problems.get(project.id) for problems in kept))))
 
 
 def _champion(parts: Parts, project: str) -> ModelVersion | None:

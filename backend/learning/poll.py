@@ -15,6 +15,7 @@ import structlog
 from backend.errors import BackendError, LabelStudioError, LabelStudioMissing
 from backend.learning.reconcile import (
     Reconciled,
+    fetch_images,
     follow,
     name_annotators,
     reconcile,
@@ -30,8 +31,8 @@ log = structlog.get_logger(__name__)
 
 #: How soon a Label Studio that is away, such as while it starts, or a database is looked for again.
 AWAY_S = 5.0
-#: How soon a push that failed is tried again, and a project that is gone looked for; how many times
-#: later each time after that, and how late at the most.
+#: How soon a push that failed or images that could not be fetched are tried again, and a project
+#: that is gone looked for; how many times later each time after that, and how late at the most.
 AGAIN_S, LATER, LATEST_S = 5.0, 4.0, 600.0
 #: How long a web process that is told to end waits for a look: less than it is given itself.
 LAST_LOOK_S = 2.0
@@ -98,6 +99,7 @@ class Poll:
         self._is_away = False
         self._pushes: defaultdict[tuple[int, str], _Again] = defaultdict(_Again)
         self._gone: defaultdict[int, _Again] = defaultdict(_Again)
+        self._images: dict[int, _Again] = {}
 
     def look(self) -> bool:
         """Look at every project once.
@@ -122,7 +124,12 @@ class Poll:
         for project in self._services.projects.all(gone=True):
             if not project.gone or self._gone[project.id].is_due:
                 problem = self._try(partial(self._follow, project))
-                self._said(project.id, problem or self._unanswered[project.id])
+                self._said(project.id, problem or self._left(project.id))
+
+    def _left(self, project: int) -> str:
+        """Say what of a project is to be tried again, in words."""
+        images = self._services.image_problems.get(project)
+        return "; ".join(filter(None, (self._unanswered[project], images)))
 
     def _follow(self, project: Project) -> None:
         try:
@@ -138,6 +145,7 @@ class Poll:
             done = self._reconcile(project.id, now)
             self._seen[project.id] = replace(now, stored=done.kept)
             self._unanswered[project.id] = "; ".join(done.unanswered)
+        self._fetch_images(project.id)
         after_correction(self._services, project.id)
         self._push(project.id)
 
@@ -168,6 +176,16 @@ class Poll:
             if (now.tasks, now.annotations) == (before.tasks + made, self._stored(project)):
                 return replace(changes, kept=now.annotations)
         return reconcile(self._services, project)
+
+    def _fetch_images(self, project: int) -> None:
+        """Try again for images of corrected tasks that could not be fetched when these changed."""
+        problems, again = self._services.image_problems, self._images.setdefault(project, _Again())
+        if not (lacking := self._services.annotations.lacking_image(project)):
+            problems[project] = ""
+            self._images.pop(project)
+        elif again.is_due:
+            again.count()
+            problems[project] = fetch_images(self._services, project, lacking)
 
     def _push(self, project: int) -> None:
         """Queue the champion's boxes for the open tasks where a push was lost or failed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
 from backend.store.annotations import Held
+from model.wording import counted
 from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)
@@ -93,6 +94,31 @@ def reconcile_changes(services: Services, project: int, since: datetime) -> Reco
     _record(services, project, changed, {}, seen)
     of_seen = {id for id, task in annotations.items() if task in seen.tasks}
     return _done(services, project, seen, of_seen - seen.annotations)
+
+
+def fetch_images(services: Services, project: int, tasks: Collection[int]) -> str:
+    """Try again for the images of corrected tasks, and say in words what keeps them away.
+
+    Raises
+    ------
+    LabelStudioSilent
+        Label Studio answers nothing.
+    """
+    data_key = _data_key(services, project)
+    problems = []
+    for id in sorted(tasks):
+        try:
+            task = services.label_studio.task(id)
+        except LabelStudioSilent:
+            raise
+        except LabelStudioError as error:
+            problems.append(f"task {id}: {error}")
+        else:
+            problems += _fetch_image(services, project, task, data_key)
+    if not problems:
+        return ""
+    lacking = counted(len(problems), "corrected task")
+    return f"Not counted, since their image cannot be had: {lacking}; the first: {problems[0]}"
 
 
 def follow(services: Services, project: int) -> dict[str, Any]:
@@ -226,7 +252,7 @@ def _record(
     held: Mapping[int, Held],
     seen: _Seen,
 ) -> None:
-    data_key = LabellingInterface.parse(services.projects.get(project).label_config).data_key
+    data_key = _data_key(services, project)
     # Of tasks that were gone for a while, as from a copy that was put in by mistake.
     forgotten = services.predictions.shown_tasks(project) - services.images.known_tasks(project)
     if problem := services.config_problems.get(project):
@@ -269,6 +295,10 @@ def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[
         except BadRequest as error:
             odd.append(f"task {task['id']}: annotation {values.get('id')} left out: {error}")
     return annotations
+
+
+def _data_key(services: Services, project: int) -> str:
+    return LabellingInterface.parse(services.projects.get(project).label_config).data_key
 
 
 def _fetch_image(

@@ -186,14 +186,20 @@ class Annotations:
     def corrected_count(self, project: int) -> int:
         """Return how many images have an annotation that was not skipped, each once.
 
-        A task whose image is not known counts as one of its own.
+        One that has not come from Label Studio, or cannot be read, does not count: nothing can be
+        learned from it.
         """
-        corrected = corrected_tasks(project).subquery()
-        shows = and_(tasks.c.project == project, tasks.c.task == corrected.c.task)
-        images = func.coalesce(tasks.c.image, -corrected.c.task)
-        query = select(func.count(distinct(images))).select_from(corrected.outerjoin(tasks, shows))
+        query = select(func.count(distinct(tasks.c.image))).where(
+            tasks.c.project == project, tasks.c.task.in_(corrected_tasks(project))
+        )
         with self._engine.connect() as connection:
             return connection.scalar(query) or 0
+
+    def lacking_image(self, project: int) -> set[int]:
+        """Return the corrected tasks whose image is not known."""
+        known = select(tasks.c.task).where(tasks.c.project == project)
+        with self._engine.connect() as connection:
+            return set(connection.scalars(corrected_tasks(project).except_(known)))
 
 
 def corrected_tasks(project: int) -> Select[tuple[int]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from backend.queue import name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.database import open_database
+from backend.store.images import Images
 from model.classical.detector import CLASSICAL_ID
 from tests.conftest import wait_until
 
@@ -65,6 +67,14 @@ def asked_of(engine: Engine) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", keep)
     yield statements
     event.remove(engine, "before_cursor_execute", keep)
+
+
+def show_images(images: Images, project: int, tasks: Iterable[int]) -> None:
+    """Have each task show an image of its own, whose file no test looks for."""
+    for task in tasks:
+        sha256 = hashlib.sha256(str(task).encode()).hexdigest()
+        images.add(project, sha256, 0, f"{task}.png", 8, 8)
+        images.attach_task(project, sha256, 0, task)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -59,8 +59,8 @@ class Expected:
 
     @property
     def corrected(self) -> int:
-        counting = (a.task for a in self.annotations.values() if a.task and not a.skipped)
-        return len({self.images.get(task, task) for task in counting})
+        counting = {a.task for a in self.annotations.values() if a.task and not a.skipped}
+        return len({self.images[task] for task in counting & self.images.keys()})
 
     @property
     def due(self) -> int | None:

@@ -23,7 +23,7 @@ from model.keeping.champions import Champions
 from model.keeping.starter import STARTER_ID
 from model.versions import GateDecision
 from model.wording import limits_in_words
-from tests.backend.conftest import LABEL_CONFIG, asked_of
+from tests.backend.conftest import LABEL_CONFIG, asked_of, show_images
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -57,16 +57,19 @@ def test_the_dashboard_says_how_a_project_stands(
     assert "classical-1+t0.5" in page
 
 
-def test_of_an_attached_project_not_fewer_images_are_told_than_were_corrected(
+def test_of_an_attached_project_a_correction_whose_image_has_not_come_is_not_told_as_an_image(
     client: FlaskClient, services: Services, project: int
 ) -> None:
     services.annotations.record(Annotation(1, project, 1, (), NOW, NOW))
-    assert '<span data-of="of_seen"></span>' in client.get("/").text
+    page = client.get("/").text
+    assert '<b data-of="corrected">0</b>' in page
+    assert '<span data-of="of_seen"></span>' in page
 
 
 def test_dashboard_and_status_name_one_next_milestone_also_after_corrections_were_deleted(
     client: FlaskClient, services: Services, project: int
 ) -> None:
+    show_images(services.images, project, range(1, 6))
     for id in range(1, 6):
         services.annotations.record(Annotation(id, project, id, (), NOW, NOW))
     services.runs.open(project, 5, "milestone")
@@ -188,7 +191,8 @@ def test_an_open_dashboard_goes_through_neither_images_nor_predictions_nor_all_r
     runs = [each for each in statements if "runs.decision" in each]
     assert len(runs) == 2
     assert all("LIMIT" in each or "runs.state IN" in each for each in runs)
-    assert len([each for each in statements if "coalesce(tasks.image" in each]) == 1
+    count = "SELECT count(DISTINCT tasks.image)"
+    assert len([s for s in statements if s.startswith(count) and "FROM annotations" in s]) == 1
 
 
 def test_an_open_dashboard_notices_another_champion(
@@ -365,11 +369,14 @@ def test_one_odd_region_takes_down_neither_the_dashboard_nor_the_exports(
         assert client.get(f"/projects/1/export/{what}", buffered=True).status_code == 200
 
 
-def test_a_label_config_that_draws_no_boxes_is_told_on_the_dashboard_and_in_the_status(
+def test_what_the_poll_found_wrong_is_told_on_the_dashboard_and_in_the_status(
     client: FlaskClient, services: Services, project: int
 ) -> None:
     services.config_problems[project] = "The label_config draws no boxes on an image."
+    services.image_problems[project] = "Not counted: 1 corrected task."
 
     assert "The label_config draws no boxes" in client.get("/").text
     (told,) = client.get("/job_status").json["projects"]
-    assert told["problem"] == "The label_config draws no boxes on an image."
+    assert told["problem"] == (
+        "The label_config draws no boxes on an image. Not counted: 1 corrected task."
+    )

@@ -9,7 +9,7 @@ from redis import Redis
 from backend.labelstudio.client import SECRET_HEADER
 from backend.learning.triggers import take_up_lost
 from backend.services import Services
-from tests.backend.conftest import CREDENTIALS
+from tests.backend.conftest import CREDENTIALS, show_images
 
 
 def created(payload: Any, id: int, task: int) -> dict[str, Any]:
@@ -17,6 +17,12 @@ def created(payload: Any, id: int, task: int) -> dict[str, Any]:
     event = payload("ANNOTATION_CREATED-ui")
     event["annotation"] |= {"id": id, "task": task}
     return dict(event)
+
+
+@pytest.fixture
+def shown(services: Services, project: int) -> None:
+    """Images of five tasks."""
+    show_images(services.images, project, range(1, 6))
 
 
 def test_a_submit_is_recorded_with_its_project(
@@ -61,7 +67,7 @@ def test_a_skipped_task_is_recorded_and_does_not_count(
     answer = client.post("/webhook", json=payload("ANNOTATION_CREATED-cancelled"))
 
     assert answer.json["recorded"] == 1
-    assert services.annotations.corrected_count(1) == 0
+    assert services.annotations.corrected(1) == []
 
 
 def test_deleted_annotations_stay_deleted(
@@ -74,7 +80,7 @@ def test_deleted_annotations_stay_deleted(
     again = client.post("/webhook", json=event)
 
     assert (deleted.json, again.json["recorded"]) == ({"deleted": 1}, 0)
-    assert services.annotations.corrected_count(1) == 0
+    assert services.annotations.corrected(1) == []
 
 
 def test_many_annotations_of_one_event_are_all_recorded(
@@ -87,11 +93,11 @@ def test_many_annotations_of_one_event_are_all_recorded(
     answer = client.post("/webhook", json=event | {"annotations": several})
 
     assert answer.json["recorded"] == 3
-    assert services.annotations.corrected_count(1) == 3
+    assert len(services.annotations.corrected(1)) == 3
 
 
 def test_the_fifth_correction_opens_one_run_however_often_it_is_told(
-    client: FlaskClient, services: Services, payload: Any
+    client: FlaskClient, services: Services, payload: Any, shown: None
 ) -> None:
     jobs = []
     for id in (1, 2, 3, 4, 5, 5, 5):
@@ -100,6 +106,16 @@ def test_the_fifth_correction_opens_one_run_however_often_it_is_told(
     assert [bool(job) for job in jobs] == [False] * 4 + [True, False, False]
     (run,) = services.runs.all(1)
     assert (run.milestone, run.trigger, str(run.id)) == (5, "milestone", jobs[4])
+
+
+def test_corrections_of_images_that_have_not_come_open_no_run_until_these_have(
+    client: FlaskClient, services: Services, payload: Any, project: int
+) -> None:
+    show_images(services.images, project, range(1, 5))
+    events = [created(payload, id, id) for id in range(1, 6)]
+    assert not any("job" in client.post("/webhook", json=event).json for event in events)
+    show_images(services.images, project, [5])
+    assert client.post("/webhook", json=events[4]).json["job"]
 
 
 def test_the_button_opens_a_run_at_once_and_a_second_press_finds_it(
@@ -113,7 +129,7 @@ def test_the_button_opens_a_run_at_once_and_a_second_press_finds_it(
 
 
 def test_with_redis_away_the_correction_and_its_run_are_kept(
-    client: FlaskClient, services: Services, payload: Any
+    client: FlaskClient, services: Services, payload: Any, shown: None
 ) -> None:
     services.__dict__["queue"] = type(services.queue)("unix:///nowhere/redis.sock", 60, "")
 
@@ -122,14 +138,14 @@ def test_with_redis_away_the_correction_and_its_run_are_kept(
 
     assert [answer.status_code for answer in answers] == [200] * 5
     assert "waiting" in answers[-1].json
-    assert services.annotations.corrected_count(1) == 5
+    assert len(services.annotations.corrected(1)) == 5
     assert [run.state for run in services.runs.all(1)] == ["queued"]
     assert button.status_code == 200
     assert "Redis" in button.json["waiting"]
 
 
 def test_a_webhook_does_not_wait_for_a_killed_process_and_the_next_look_queues_its_run(
-    client: FlaskClient, services: Services, payload: Any
+    client: FlaskClient, services: Services, payload: Any, shown: None
 ) -> None:
     with Redis.from_url(services.settings.redis_address) as connection:
         connection.set(f"cytoloop:jobs:{CREDENTIALS.home_id}", "of a killed process", ex=60)
@@ -196,7 +212,7 @@ def test_an_event_that_cannot_be_used_is_refused_and_loses_nothing(
 
     assert answer.status_code == 400
     assert said in answer.json["error"]
-    assert services.annotations.corrected_count(1) == 1
+    assert len(services.annotations.corrected(1)) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe"])

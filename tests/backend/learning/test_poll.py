@@ -162,10 +162,11 @@ def test_what_annotators_are_called_is_asked_for_once(
 
 
 def test_a_task_that_had_no_answer_is_told_once_and_asked_for_again_at_the_next_look(
-    services: Services, project: int, label_studio: Any, poll: Poll, correct: Any
+    services: Services, project: int, label_studio: Any, poll: Poll, correct: Any, add_image: Any
 ) -> None:
     recorded = label_studio(corrected(1, 2, 3, 4), FILES)
     correct([5, 6])
+    add_image(6)
     asked, broken = recorded.task, True
 
     def answer(id: int) -> Any:
@@ -186,6 +187,37 @@ def test_a_task_that_had_no_answer_is_told_once_and_asked_for_again_at_the_next_
         poll.look()
     assert set(services.annotations.known(project)) == {1, 2, 3, 4}
     assert recorded.asked == ["all"] * 4
+
+
+def test_corrections_whose_images_cannot_be_had_count_when_these_come_and_are_told_until_then(
+    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
+) -> None:
+    files = {address: FILES[address] for address in list(FILES)[:4]}
+    recorded = label_studio(corrected(1, 2, 3, 4, 5), files)
+    tried = []
+    fetched = recorded.download
+
+    def download(path: str) -> bytes:
+        tried.append(clock.now)
+        return fetched(path)
+
+    recorded.download = download
+    expected = [1000, 1005, 1025, 1105, 1425]
+    with capture_logs() as logs:
+        for clock.now in seconds_about(expected, until=1500):
+            assert poll.look()
+    assert sorted(set(tried)) == expected
+    assert recorded.asked == ["all"]
+    assert runs_of(services, project) == []
+    told = services.image_problems[project]
+    assert told.startswith("Not counted, since their image cannot be had: 2 corrected tasks; ")
+    assert told.endswith("task 4: its image cannot be used: GET /data/4.png: It is not there")
+    assert [line["reason"] for line in logs if line["event"] == "poll.problem"] == [told]
+    recorded.files = FILES
+    clock.now += 3600
+    poll.look()
+    assert services.image_problems[project] == ""
+    assert [run.milestone for run in runs_of(services, project)] == [5]
 
 
 def test_an_update_whose_event_was_lost_replaces(
@@ -216,7 +248,7 @@ def test_a_late_event_does_not_bring_back_what_was_deleted_before_it_was_seen(
     recorded = label_studio(corrected(1, 2), FILES)
     poll.look()
     correct([7], id=7)
-    assert services.annotations.corrected_count(project) == 3
+    assert set(services.annotations.known(project)) == {1, 2, 7}
     for _ in range(2):
         poll.look()
     assert set(services.annotations.known(project)) == {1, 2}

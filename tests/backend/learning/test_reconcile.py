@@ -130,7 +130,7 @@ def test_a_label_studio_that_answers_nothing_any_more_ends_the_look(
     with pytest.raises(LabelStudioSilent):
         reconcile(services, project)
     assert asked == [1]
-    assert services.annotations.corrected_count(project) == 39
+    assert len(services.annotations.known(project)) == 39
 
 
 def test_an_open_task_that_was_gone_for_a_while_shows_its_image_again(
@@ -223,7 +223,7 @@ def test_with_label_studio_away_what_is_known_stays(
     correct(range(2))
     with pytest.raises(LabelStudioError, match="could not be reached"):
         reconcile(services, project)
-    assert services.annotations.corrected_count(project) == 2
+    assert len(services.annotations.known(project)) == 2
 
 
 def test_without_boxes_in_the_label_config_annotations_and_deletions_are_followed(

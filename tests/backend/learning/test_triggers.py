@@ -23,7 +23,13 @@ from backend.queue import JobQueue
 from backend.services import Services
 from model.classical.detector import classical_version
 from preprocessing.groups import ContrastGroups
-from tests.backend.conftest import LABEL_CONFIG, LEARN, PUSH
+from tests.backend.conftest import LABEL_CONFIG, LEARN, PUSH, show_images
+
+
+@pytest.fixture(autouse=True)
+def shown(services: Services, project: int) -> None:
+    """Images of the tasks that are corrected here."""
+    show_images(services.images, project, range(10))
 
 
 def queued(services: Services, queue: str = LEARN) -> list[str]:

@@ -16,7 +16,7 @@ from backend.store.annotations import Annotations
 from backend.store.images import Images
 from backend.store.projects import Projects
 from backend.store.tables import annotations
-from tests.backend.conftest import LABEL_CONFIG, asked_of
+from tests.backend.conftest import LABEL_CONFIG, asked_of, show_images
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_an_annotation_comes_back_as_it_went_in(store: Annotations, payload: Any
 
 def test_a_doubled_event_changes_nothing(store: Annotations, annotated: Any) -> None:
     assert [store.record(annotated(1, task=1)) for _ in range(3)] == [True, False, False]
-    assert store.corrected_count(1) == 1
+    assert len(store.corrected(1)) == 1
 
 
 def test_the_newest_state_wins_in_whatever_order_the_events_arrive(
@@ -70,7 +70,7 @@ def test_what_label_studio_lists_takes_the_place_of_what_was_held_before_it_was_
     assert store.record(first, deleted[1])
     assert store.record(annotated(2, task=2), deleted[2])  # deleted before it was known
     assert not store.record(first, deleted[1])
-    assert store.corrected_count(1) == 2
+    assert set(store.known(1)) == {1, 2}
 
 
 def test_a_number_that_is_given_again_is_another_annotation_s(
@@ -89,7 +89,7 @@ def test_one_deleted_before_it_was_known_does_not_come_at_all(
 ) -> None:
     assert store.delete(1, [1, 2]) == 0
     assert not store.record(annotated(1, task=1))
-    assert store.corrected_count(1) == 0
+    assert store.corrected(1) == []
 
 
 def test_a_doubled_deletion_is_counted_once(store: Annotations, annotated: Any) -> None:
@@ -103,7 +103,6 @@ def test_a_skipped_task_is_no_training_data(store: Annotations, payload: Any) ->
     assert store.record(Annotation.from_label_studio(values, 1))
     assert store.number(1) == len(store.known(1)) == 1
     assert store.corrected(1) == []
-    assert store.corrected_count(1) == 0
 
 
 def test_of_two_annotations_of_a_task_the_newest_that_was_not_skipped_counts(
@@ -113,7 +112,6 @@ def test_of_two_annotations_of_a_task_the_newest_that_was_not_skipped_counts(
     store.record(annotated(2, task=1, minute=3))
     store.record(annotated(3, task=1, minute=5, was_cancelled=True))
     assert [a.id for a in store.corrected(1)] == [2]
-    assert store.corrected_count(1) == 1
 
 
 def test_an_image_that_two_tasks_show_is_corrected_once(
@@ -127,9 +125,15 @@ def test_an_image_that_two_tasks_show_is_corrected_once(
     for task in (1, 2, 3):
         store.record(annotated(task, task=task))
     assert store.corrected_count(1) == 2
-    for task in (4, 5):  # of images that have not come
-        store.record(annotated(task, task=task))
-    assert store.corrected_count(1) == 4
+
+
+def test_a_correction_counts_once_its_image_has_come(
+    store: Annotations, annotated: Any, engine: Engine
+) -> None:
+    for task in (1, 2, 3):
+        store.record(annotated(task, task=task, was_cancelled=task == 3))
+    show_images(Images(engine, Path()), 1, [1])
+    assert (store.corrected_count(1), store.lacking_image(1)) == (1, {2})
 
 
 def test_corrections_come_in_the_order_in_which_tasks_were_first_corrected(
