@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from backend.effort.faults import let_stand, lost
@@ -14,11 +15,14 @@ from backend.services import Services
 from backend.store.images import StoredImage
 from preprocessing.images import PageKey
 
+#: Images whose annotations are read at a time; those of all may not fit in memory.
+AT_ONCE = 20
+
 
 def corrected_images(
     services: Services, project: int, on_note: Callable[[str], None]
-) -> list[tuple[StoredImage, Annotation]]:
-    """Return each corrected image of a project with the annotation that counts, without faults.
+) -> Iterator[tuple[StoredImage, Annotation]]:
+    """Yield each corrected image of a project with the annotation that counts, without faults.
 
     Of an image that two tasks show the later correction counts, at the place of the first. A page
     that was to open blank and was accepted without being opened tells of no image without cells: it
@@ -33,27 +37,45 @@ def corrected_images(
     on_note
         Called with what is left out, and each fault that was undone.
 
-    Returns
-    -------
+    Yields
+    ------
     In the order in which the images were first corrected.
     """
     interface = LabellingInterface.parse(services.projects.get(project).label_config)
-    counting: dict[PageKey, tuple[StoredImage, Annotation]] = {}
     watched, images = services.predictions.watched_tasks(project), services.images.of_tasks(project)
-    for annotation in services.annotations.corrected(project):
-        if (image := images.get(annotation.task)) is None:
+    showing = defaultdict[PageKey, list[int]](list)
+    for task in services.annotations.corrected_in_order(project):
+        if image := images.get(task):
+            showing[image.key].append(task)
+        else:
             on_note(
-                f"task {annotation.task} left out: its image has not come from Label Studio yet "
+                f"task {task} left out: its image has not come from Label Studio yet "
                 "(open the task once), or cannot be read"
             )
-            continue
-        believed: Annotation | None = annotation
-        if annotation.task in watched:
-            believed = _believed(services, annotation, image, interface, on_note)
-        before = counting.get(image.key)
-        if believed and (before is None or before[1].updated_at < believed.updated_at):
-            counting[image.key] = image, believed
-    return list(counting.values())
+    for several in _by_image(services, project, list(showing.values())):
+        image = images[several[0].task]
+        believed = [
+            _believed(services, annotation, image, interface, on_note)
+            if annotation.task in watched
+            else annotation
+            for annotation in several
+        ]
+        if counting := [annotation for annotation in believed if annotation]:
+            yield image, max(counting, key=lambda annotation: annotation.updated_at)
+
+
+def _by_image(
+    services: Services, project: int, showing: Sequence[Sequence[int]]
+) -> Iterator[list[Annotation]]:
+    """Yield the annotations of the tasks that show an image, one a task, image by image."""
+    for start in range(0, len(showing), AT_ONCE):
+        part = showing[start : start + AT_ONCE]
+        read = services.annotations.corrected(project, [task for tasks in part for task in tasks])
+        by_task = {annotation.task: annotation for annotation in read}
+        for tasks in part:
+            # One may have been deleted meanwhile.
+            if there := [by_task[task] for task in tasks if task in by_task]:
+                yield there
 
 
 def _believed(

@@ -112,7 +112,7 @@ class PaperDesk:
 
     def tasks(self) -> Mapping[str, tuple[int, bool]]:
         """Return each image's task, and whether it was submitted already, by the sha256."""
-        done = {a.task for a in self._services.annotations.corrected(self.project.id)}
+        done = set(self._services.annotations.corrected_in_order(self.project.id))
         images = self._services.images.all(self.project.id)
         return {i.sha256: (i.task, i.task in done) for i in images if i.task is not None}
 

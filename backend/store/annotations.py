@@ -1,6 +1,6 @@
 """What annotators submitted, as events tell it, which are lost, double and come in any order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy import (
     distinct,
     func,
     select,
+    true,
     update,
 )
 
@@ -157,15 +158,29 @@ class Annotations:
         with self._engine.connect() as connection:
             return connection.scalar(select(func.count()).where(*there)) or 0
 
-    def corrected(self, project: int) -> list[Annotation]:
+    def corrected(self, project: int, among: Collection[int] | None = None) -> list[Annotation]:
         """Return one annotation for each corrected task: the newest that was not skipped.
+
+        Parameters
+        ----------
+        among
+            The tasks that are asked for; None: all, whose boxes may fill the memory.
 
         Returns
         -------
         In the order in which the tasks were first corrected.
         """
+        query = _newest_of_each_task(project, among)
         with self._engine.connect() as connection:
-            return [annotation_of(row) for row in connection.execute(_newest_of_each_task(project))]
+            return [annotation_of(row) for row in connection.execute(query)]
+
+    def corrected_in_order(self, project: int) -> list[int]:
+        """Return the corrected tasks in the order in which they were first corrected."""
+        task = annotations.c.task
+        query = corrected_tasks(project).group_by(task)
+        with self._engine.connect() as connection:
+            ordered = query.order_by(func.min(annotations.c.created_at), task)
+            return list(connection.scalars(ordered))
 
     def skipped_tasks(self, project: int) -> set[int]:
         """Return the tasks that annotators skipped, and nobody corrected."""
@@ -246,8 +261,9 @@ def brought_in() -> ColumnElement[bool]:
     return and_(annotations.c.parent_prediction.is_(None), first.is_(None))
 
 
-def _newest_of_each_task(project: int) -> Select[Any]:
+def _newest_of_each_task(project: int, among: Collection[int] | None) -> Select[Any]:
     columns = annotations.c
+    asked = true() if among is None else columns.task.in_(among)
     newest_first = (columns.updated_at.desc(), columns.id.desc())
     ranked = (
         select(
@@ -255,7 +271,7 @@ def _newest_of_each_task(project: int) -> Select[Any]:
             func.row_number().over(partition_by=columns.task, order_by=newest_first).label("rank"),
             func.min(columns.created_at).over(partition_by=columns.task).label("first"),
         )
-        .where(counting(project))
+        .where(counting(project), asked)
         .subquery()
     )
     return select(ranked).where(ranked.c.rank == 1).order_by(ranked.c["first"], ranked.c.task)

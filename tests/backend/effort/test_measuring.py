@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from backend.actions import Actions, Costs
+from backend.effort import believing
 from backend.effort.believing import corrected_images
 from backend.effort.costing import measured_costs
 from backend.effort.forecasting import TOO_FEW, UNTAUGHT, Forecast
@@ -48,9 +49,28 @@ def test_what_many_corrections_share_is_read_once(
         measure(services, project)
     assert len([each for each in statements if "FROM projects" in each]) == 1
     with asked_of(services.engine) as statements:
-        found = corrected_images(services, project, print)
+        found = list(corrected_images(services, project, print))
     assert [image.name for image, _ in found] == [f"image{task}.png" for task in range(1, 6)]
-    assert len(statements) == 4
+    assert len(statements) == 5
+
+
+def test_of_many_corrections_the_boxes_of_a_few_images_are_in_memory_at_a_time(
+    services: Services, project: int, serve: Any, submit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(believing, "AT_ONCE", 2)
+    for task in (5, 3, 1, 2, 4):
+        submit(task, serve(task, cell(10)))
+    first = services.images.of_task(project, 5)
+    assert first is not None
+    services.images.attach_task(project, first.sha256, 0, 4)  # a second task of the same image
+    found = corrected_images(services, project, print)
+    with asked_of(services.engine) as statements:
+        next(found)
+    read = [each for each in statements if "annotations.result" in each]
+    assert len(read) == 1
+    services.annotations.delete(project, [102])  # while the first ones are looked at
+    assert [annotation.task for _, annotation in found] == [3, 1]
+    assert next(corrected_images(services, project, print))[1].task == 4
 
 
 def test_boxes_stored_while_the_page_was_open_are_not_taken_for_those_it_showed(
