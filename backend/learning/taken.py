@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +58,5 @@ def _lock(folder: Path) -> Path:
 
 @contextmanager
 def _locked(folder: Path, *, shared: bool = False) -> Iterator[bool]:
-    descriptor = os.open(_lock(folder), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        yield try_lock(descriptor, shared=shared)
-    finally:
-        os.close(descriptor)
+    with _lock(folder).open("a") as lock:
+        yield try_lock(lock.fileno(), shared=shared)

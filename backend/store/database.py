@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from backend.errors import NotFound, StoreError
 from backend.store.mending import DOCTOR, mend_of
+from model.atomic import locked
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -199,8 +199,7 @@ def _one_at_a_time(engine: Engine) -> Iterator[None]:
             finally:
                 connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
     elif engine.url.database:
-        with Path(f"{engine.url.database}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(Path(f"{engine.url.database}.lock")):
             yield
     else:
         yield
