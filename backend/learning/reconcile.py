@@ -20,6 +20,7 @@ from backend.errors import (
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
+from backend.labelstudio.task_data import address_of
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
 from backend.store.annotations import Held
@@ -267,7 +268,8 @@ def _record(
         annotations = _annotations(project, task, seen.unreadable)
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
         is_corrected = is_labelled(task)
-        if is_corrected or int(task["id"]) in forgotten:
+        is_moved = _is_moved(services, project, task, data_key)
+        if is_corrected or is_moved or int(task["id"]) in forgotten:
             seen.unreadable += _fetch_image(services, project, task, data_key)
         if not is_corrected and (shown := task.get("predictions")):
             seen.served[int(task["id"])] = {str(one.get("model_version")) for one in shown}
@@ -301,11 +303,24 @@ def _data_key(services: Services, project: int) -> str:
     return LabellingInterface.parse(services.projects.get(project).label_config).data_key
 
 
+def _is_moved(services: Services, project: int, task: Mapping[str, Any], data_key: str) -> bool:
+    """Say whether the image of a task lies elsewhere than before, and so may be another."""
+    address = address_of(task, data_key)
+    before = services.addresses.setdefault((project, int(task["id"])), address)
+    return address not in ("", before)
+
+
 def _fetch_image(
     services: Services, project: int, task: Mapping[str, Any], data_key: str
 ) -> list[str]:
+    is_moved, id = _is_moved(services, project, task, data_key), int(task["id"])
+    before = services.images.of_task(project, id) if is_moved else None
     try:
-        stored_task_image(services, project, task, data_key)
+        now = stored_task_image(services, project, task, data_key, is_moved)
     except (BackendError, PreprocessingError, OSError) as error:
-        return [f"task {task['id']}: its image cannot be used: {error}"]
+        return [f"task {id}: its image cannot be used: {error}"]
+    if is_moved:
+        services.addresses[project, id] = address_of(task, data_key)
+    if before and (before.sha256, before.page) != (now.sha256, now.page):
+        log.warning("task.image_exchanged", task=id, before=before.name, now=now.name)
     return []

@@ -22,7 +22,9 @@ def read_task_image(services: Services, project: int, task: Task, data_key: str)
     return read_image(services.images.path(stored.sha256), stored.page, stored.sha256)
 
 
-def stored_task_image(services: Services, project: int, task: Task, data_key: str) -> StoredImage:
+def stored_task_image(
+    services: Services, project: int, task: Task, data_key: str, is_moved: bool = False
+) -> StoredImage:
     """Return the kept image of a task, with the task attached to it.
 
     A task that Cytoloop imported names its raw file by sha256. The image of any other is fetched
@@ -34,6 +36,8 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
         As Label Studio sends it, with ``id`` and ``data``.
     data_key
         Key of ``task["data"]`` that holds the image's address.
+    is_moved
+        Label Studio gives another address than before: fetch what lies there.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
         # A Label Studio that was put back from a copy gives a task's number anew.
         if known and known.key == (raw, page):
             return known
-    elif known:
+    elif known and (data.sha256 == known.sha256 or not is_moved):
         return known
     else:  # a page of the lab's own says nothing of what Label Studio shows
         raw, page = services.images.keep(_fetch(services, task, data_key)), 0

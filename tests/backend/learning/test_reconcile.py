@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from backend.store.predictions import StoredPrediction
 from preprocessing.images import encode_png
 
 PNG = encode_png(np.zeros((480, 640), np.uint8))
+NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 UPLOAD = "/data/upload/1/246ed702-img3.png"
 
 
@@ -192,6 +193,60 @@ def test_a_task_that_is_opened_while_all_are_listed_is_not_forgotten(
     recorded.tasks = tasks
     reconcile(services, project)
     assert services.images.known_tasks(project) == {4, 7}
+
+
+def exchanged(task: dict[str, Any], address: str, labelled: bool) -> dict[str, Any]:
+    return task | {"data": {"image": address}} | ({} if labelled else {"annotations": []})
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_task_whose_image_is_exchanged_shows_the_new_one_without_what_was_found_in_the_old(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any], labelled: bool
+) -> None:
+    other = encode_png(np.ones((30, 40), np.uint8))
+    recorded = label_studio([exchanged(task, UPLOAD, labelled)], {UPLOAD: PNG, "/data/b": other})
+    first = stored_task_image(services, project, task, "image")
+    services.predictions.put(StoredPrediction(project, 4, first.sha256, 0, "v1+p", []))
+    reconcile(services, project)
+    recorded.given[:] = [exchanged(task, "/data/b", labelled)]
+    for look in (partial(reconcile_changes, since=NEVER), reconcile):
+        look(services, project)
+        now = services.images.of_task(project, 4)
+        assert now is not None
+        assert (now.name, now.width, services.annotations.corrected_count(project)) == (
+            "b",
+            40,
+            labelled,
+        )
+    assert services.predictions.last_shown_of(project, now.sha256, 0, "v1+p") is None
+
+
+def test_an_image_that_only_moved_or_has_no_address_or_a_wrong_one_now_stays_what_it_was(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG, "/data/moved.png": PNG})
+    reconcile(services, project)
+    first = services.images.of_task(project, 4)
+    for address in ("/data/moved.png", "", "/data/away.png", "/data/moved.png"):
+        recorded.given[:] = [exchanged(task, address, labelled=True)]
+        told = reconcile(services, project).unreadable
+        assert bool(told) == (address == "/data/away.png")
+        assert services.images.of_task(project, 4) == first
+
+
+def test_a_task_that_names_its_raw_file_is_never_taken_for_the_image_that_browsers_are_shown(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    raw = services.images.keep(encode_png(np.zeros((48, 64), np.uint16)))
+    given = [task | {"data": {"image": a, "sha256": raw}} for a in (UPLOAD, "/data/b.png")]
+    recorded = label_studio(given[:1], {UPLOAD: PNG, "/data/b.png": PNG})
+    reconcile(services, project)
+    services.images.path(raw).unlink()
+    recorded.given[:] = given[1:]
+    reconcile(services, project)
+    image = services.images.of_task(project, 4)
+    assert image is not None
+    assert image.sha256 == raw
 
 
 def test_an_image_that_cannot_be_had_is_said_and_holds_up_nothing(
