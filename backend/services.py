@@ -86,11 +86,6 @@ class Services:
         return {}
 
     @cached_property
-    def addresses(self) -> dict[tuple[int, int], str]:
-        """Where the image of each task lay when it was last listed, by project and task."""
-        return {}
-
-    @cached_property
     def image_problems(self) -> dict[int, str]:
         """Why images of corrected tasks could not be had when last tried again, by project."""
         return {}

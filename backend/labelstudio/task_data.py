@@ -66,6 +66,16 @@ def address_of(task: Mapping[str, Any], data_key: str) -> str:
     return _encodable(address) if isinstance(address, str) else ""
 
 
+def listed_address_of(task: Mapping[str, Any], data_key: str) -> str:
+    """Return the same as the API lists it, empty where that is not known.
+
+    /predict sends the address in a storage (``s3://…``), for which the API lists one of its own.
+    """
+    address = address_of(task, data_key)
+    in_storage = "://" in address and not address.startswith(("http://", "https://"))
+    return "" if in_storage else address
+
+
 def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
     data = task.get("data")
     return data if isinstance(data, Mapping) else {}

@@ -256,10 +256,12 @@ def _record(
     data_key = _data_key(services, project)
     # Of tasks that were gone for a while, as from a copy that was put in by mistake.
     forgotten = services.predictions.shown_tasks(project) - services.images.known_tasks(project)
+    lay, lies = services.images.addresses(project), dict[int, str]()
     if problem := services.config_problems.get(project):
         seen.unreadable.append(problem)
     for task in tasks:
-        seen.tasks.add(int(task["id"]))
+        id = int(task["id"])
+        seen.tasks.add(id)
         if made := task.get("created_at"):
             seen.made.append(datetime.fromisoformat(made))
         # Those that cannot be read are there as well: what is known of them is not deleted.
@@ -267,12 +269,18 @@ def _record(
         seen.annotations |= {id for id in told if type(id) is int}
         annotations = _annotations(project, task, seen.unreadable)
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
-        is_corrected = is_labelled(task)
-        is_moved = _is_moved(services, project, task, data_key)
-        if is_corrected or is_moved or int(task["id"]) in forgotten:
-            seen.unreadable += _fetch_image(services, project, task, data_key)
+        is_corrected, address = is_labelled(task), address_of(task, data_key)
+        is_elsewhere = bool(address) and address != lay.get(id, address)
+        is_moved = is_elsewhere and lay[id] != ""
+        problems = []
+        if is_corrected or is_moved or id in forgotten:
+            problems = _fetch_image(services, project, task, data_key, is_moved)
+            seen.unreadable += problems
+        if is_elsewhere and not problems:
+            lies[id] = address
         if not is_corrected and (shown := task.get("predictions")):
-            seen.served[int(task["id"])] = {str(one.get("model_version")) for one in shown}
+            seen.served[id] = {str(one.get("model_version")) for one in shown}
+    services.images.set_addresses(project, lies)
 
 
 def _lost(seen: _Seen, pushed: str, given: set[int]) -> bool:
@@ -303,24 +311,26 @@ def _data_key(services: Services, project: int) -> str:
     return LabellingInterface.parse(services.projects.get(project).label_config).data_key
 
 
-def _is_moved(services: Services, project: int, task: Mapping[str, Any], data_key: str) -> bool:
-    """Say whether the image of a task lies elsewhere than before, and so may be another."""
-    address = address_of(task, data_key)
-    before = services.addresses.setdefault((project, int(task["id"])), address)
-    return address not in ("", before)
-
-
 def _fetch_image(
-    services: Services, project: int, task: Mapping[str, Any], data_key: str
+    services: Services,
+    project: int,
+    task: Mapping[str, Any],
+    data_key: str,
+    is_moved: bool = False,
 ) -> list[str]:
-    is_moved, id = _is_moved(services, project, task, data_key), int(task["id"])
+    """Have the image of a task; say what keeps it away.
+
+    Parameters
+    ----------
+    is_moved
+        It lies elsewhere than before, and so may be another.
+    """
+    id = int(task["id"])
     before = services.images.of_task(project, id) if is_moved else None
     try:
         now = stored_task_image(services, project, task, data_key, is_moved)
     except (BackendError, PreprocessingError, OSError) as error:
         return [f"task {id}: its image cannot be used: {error}"]
-    if is_moved:
-        services.addresses[project, id] = address_of(task, data_key)
-    if before and (before.sha256, before.page) != (now.sha256, now.page):
+    if before and before.key != now.key:
         log.warning("task.image_exchanged", task=id, before=before.name, now=now.name)
     return []

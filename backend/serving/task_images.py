@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from backend.errors import BadRequest, NotFound
-from backend.labelstudio.task_data import TaskData, address_of
+from backend.labelstudio.task_data import TaskData, address_of, listed_address_of
 from backend.services import Services
 from backend.store.images import StoredImage
 from preprocessing.images import ImageRecord, read_image
@@ -61,7 +61,8 @@ def stored_task_image(
     record = read_image(services.images.path(raw), page, raw)
     name = data.name or _name(address_of(task, data_key)) or raw[:12]
     stored = services.images.add(project, raw, page, name, *record.size)
-    services.images.attach_task(project, raw, page, int(task["id"]))
+    listed = listed_address_of(task, data_key)
+    services.images.attach_task(project, raw, page, int(task["id"]), listed)
     return stored
 
 

@@ -127,8 +127,15 @@ class Images:
         rows = self._read(_selected(project).where(_is(sha256, page)))
         return rows[0] if rows else None
 
-    def attach_task(self, project: int, sha256: str, page: int, task: int) -> StoredImage:
+    def attach_task(
+        self, project: int, sha256: str, page: int, task: int, address: str = ""
+    ) -> StoredImage:
         """Say that a task shows an image.
+
+        Parameters
+        ----------
+        address
+            Where Label Studio lists it; empty while that is not known.
 
         Raises
         ------
@@ -138,7 +145,7 @@ class Images:
         self._existing(project, sha256, page)
         image = select(images.c.id).where(images.c.project == project, _is(sha256, page))
         with self._engine.begin() as connection:
-            values = {"image": image.scalar_subquery()}
+            values = {"image": image.scalar_subquery(), "address": address}
             insert = upsert(connection, tasks).values(project=project, task=task, **values)
             connection.execute(
                 insert.on_conflict_do_update(index_elements=["project", "task"], set_=values)
@@ -149,6 +156,19 @@ class Images:
         """Return the tasks of a project whose image is known."""
         with self._engine.connect() as connection:
             return set(connection.scalars(select(tasks.c.task).where(tasks.c.project == project)))
+
+    def addresses(self, project: int) -> dict[int, str]:
+        """Return where Label Studio lists the image of each task that is known."""
+        query = select(tasks.c.task, tasks.c.address).where(tasks.c.project == project)
+        with self._engine.connect() as connection:
+            return {row.task: row.address for row in connection.execute(query)}
+
+    def set_addresses(self, project: int, addresses: Mapping[int, str]) -> None:
+        """Keep where Label Studio lists the images of tasks."""
+        with self._engine.begin() as connection:
+            for task, address in addresses.items():
+                this = (tasks.c.project == project, tasks.c.task == task)
+                connection.execute(update(tasks).where(*this).values(address=address))
 
     def forget_tasks(self, project: int, gone: Iterable[int]) -> None:
         """Forget tasks that were deleted; the images stay, with the side they have for ever."""

@@ -102,6 +102,7 @@ tasks = Table(
     _project(primary_key=True),
     Column("task", Integer, primary_key=True, autoincrement=False),
     Column("image", Integer, ForeignKey("images.id"), nullable=False, index=True),
+    Column("address", Text, nullable=False, default=""),
 )
 
 # A deleted annotation stays as a row, so that a late event of it is known for what it is;

@@ -234,6 +234,20 @@ def test_an_image_that_only_moved_or_has_no_address_or_a_wrong_one_now_stays_wha
         assert services.images.of_task(project, 4) == first
 
 
+def test_an_image_in_a_storage_is_not_fetched_again_where_it_is_listed_otherwise_than_predicted(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    in_storage, listed, other = "s3://lab/a.png", "/tasks/4/resolve/?uri=a", "/data/b.png"
+    recorded = label_studio([], {in_storage: PNG, other: encode_png(np.ones((30, 40), np.uint8))})
+    stored_task_image(services, project, exchanged(task, in_storage, labelled=True), "image")
+    for address, width in ((listed, 640), (other, 40)):
+        recorded.given[:] = [exchanged(task, address, labelled=True)]
+        assert reconcile(services, project).unreadable == ()
+        now = services.images.of_task(project, 4)
+        assert now is not None
+        assert (services.images.addresses(project), now.width) == ({4: address}, width)
+
+
 def test_a_task_that_names_its_raw_file_is_never_taken_for_the_image_that_browsers_are_shown(
     services: Services, project: int, label_studio: Any, task: dict[str, Any]
 ) -> None:

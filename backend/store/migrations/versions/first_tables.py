@@ -72,6 +72,7 @@ def _images() -> None:
         *_project_of("tasks"),
         sa.Column("task", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("image", sa.Integer, nullable=False),
+        sa.Column("address", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("project", "task", name="pk_tasks"),
         sa.ForeignKeyConstraint(["image"], ["images.id"], name="fk_tasks_image"),
     )
