@@ -66,8 +66,9 @@ def push(services: Services, project: int, version_id: str) -> int:
 def most_useful_first(tasks: Iterable[Task], served: str) -> list[dict[str, Any]]:
     """Return the tasks that lack a version's boxes, in the order in which they should get them.
 
-    First those whose present boxes will be corrected most, as far as their scores say. Those
-    without any come last: they are predicted when they are opened, whereas old boxes stay.
+    First those whose present boxes will be corrected most, as the scores of their predictions say
+    (``Policy.certainty``). Those without any come last: they are predicted when they are opened,
+    whereas old boxes stay.
 
     Parameters
     ----------
@@ -77,24 +78,21 @@ def most_useful_first(tasks: Iterable[Task], served: str) -> list[dict[str, Any]
         Name of version and policy.
     """
     lacking = [
-        (expected_corrections(task), {"id": task["id"], "data": task.get("data")})
+        (_certainty(task), {"id": task["id"], "data": task.get("data")})
         for task in tasks
         if served not in _names(task)
     ]
-    lacking.sort(key=lambda one: -one[0])
+    lacking.sort(key=lambda one: one[0])
     return [task for _, task in lacking]
 
 
-def expected_corrections(task: Task) -> float:
-    """Return how many of the boxes that a task shows are wrong, by their scores; −1 without any.
-
-    A score is taken for the probability that the box is right. What was missed has no score.
-    """
+def _certainty(task: Task) -> float:
+    """Return the score of the prediction that a task shows, of 1 at the most; 2 without any."""
     shown = max(task.get("predictions") or (), key=lambda one: one.get("id", 0), default=None)
     if shown is None:
-        return -1.0
-    scores = (region.get("score") for region in shown.get("result") or ())
-    return float(sum(1.0 - score for score in scores if score is not None))
+        return 2.0
+    score = shown.get("score")
+    return 1.0 if score is None else float(score)
 
 
 class _Push:

@@ -107,20 +107,21 @@ def test_an_image_without_cells_is_pushed_as_such(
     assert len(recorded.predictions) == 1
 
 
-def shown(*scores: float) -> list[dict[str, Any]]:
-    return [{"id": 1, "model_version": "older+t0.5", "result": [{"score": s} for s in scores]}]
+def shown(score: float | None, id: int = 1) -> dict[str, Any]:
+    return {"id": id, "model_version": "older+t0.5", "result": [], "score": score}
 
 
 def test_tasks_whose_boxes_will_be_corrected_most_come_first(
     services: Services, project: int, label_studio: Any
 ) -> None:
-    given = tasks(1, 2, 3, 4)
-    given[1]["predictions"] = shown(0.9)
-    given[2]["predictions"] = shown(0.9, 0.6, 0.6)
-    given[3]["predictions"] = [*shown(), {"id": 9, "result": [{"score": 0.6}]}]
+    given = tasks(1, 2, 3, 4, 5)
+    given[1]["predictions"] = [shown(0.9)]
+    given[2]["predictions"] = [shown(0.4)]
+    given[3]["predictions"] = [shown(0.5, id=9), shown(0.1)]
+    given[4]["predictions"] = [shown(None)]
     recorded = label_studio(given, {"/data/a.png": FIELD})
-    assert push(services, project, CLASSICAL_ID) == 4
-    assert [task for task, _ in recorded.predictions] == [3, 4, 2, 1]
+    assert push(services, project, CLASSICAL_ID) == 5
+    assert [task for task, _ in recorded.predictions] == [3, 4, 2, 5, 1]
 
 
 def test_a_task_that_was_opened_or_labelled_before_its_turn_is_left_alone(
