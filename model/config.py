@@ -222,8 +222,9 @@ _THESIS_TRAIN = TrainConfig(
     keep_stem=False,
 )
 
-#: By name, what is built and how it is trained: the default, one that takes a quarter of its time
-#: an image, and the thesis' models 03 to 06 (Tare 2020, §5.1–5.4).
+#: By name, what is built and how it is trained: the default, one that looks once and does not
+#: refine (a third to half of its time an image), and the thesis' models 03 to 06 (Tare 2020,
+#: §5.1–5.4).
 PRESETS: dict[str, tuple[DetectorConfig, TrainConfig]] = {
     "default": (DetectorConfig(), TrainConfig()),
     "fast": (replace(DetectorConfig().looking_once, refined=False), TrainConfig()),
