@@ -86,7 +86,7 @@ def _known(
     seen: Collection[str],
 ) -> list[JudgedImage]:
     truth = {
-        (image.sha256, image.page): annotation
+        image.key: annotation
         for image, annotation in corrected_images(services, project, ignore_note)
     }
     strata = _strata(services, project, snapshot, images)
@@ -95,7 +95,7 @@ def _known(
             image.sha256,
             image.page,
             strata.name(_contrast(image)) if strata else "",
-            began_as=_began_as(services, image, truth.get((image.sha256, image.page))),
+            began_as=_began_as(services, image, truth.get(image.key)),
             is_beside_snapshot=image in beside,
             is_seen=image.sha256 in seen,
         )
@@ -126,5 +126,5 @@ def _began_as(services: Services, image: LabelledImage, annotation: Annotation |
     """Return the version whose boxes were corrected; empty where the truth was drawn from none."""
     if annotation is None:  # deleted since the snapshot froze
         return ""
-    began = started_from(services, annotation, (image.sha256, image.page))
+    began = started_from(services, annotation, image.key)
     return version_of(began.served) if began and not began.is_blind else ""

@@ -77,7 +77,7 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
     chosen = services.projects.get(project)
     guarded = _guarded(_learnable(services, project, on_note), project, on_note)
     _decide(services, project, [example.image for example, _ in guarded], on_note)
-    sides = {(i.sha256, i.page): i.side for i in services.images.all(project)}
+    sides = {i.key: i.side for i in services.images.all(project)}
     labelled = []
     for example, boxes in guarded:
         if side := sides[example.key]:
@@ -142,7 +142,7 @@ def fingerprint(services: Services, image: StoredImage) -> str:
     except (NotFound, UnreadableImage):
         return ""  # whoever reads it to learn from it will say so
     made = fingerprint_of(pixels)
-    services.images.set_fingerprint(image.sha256, image.page, made)
+    services.images.set_fingerprint(*image.key, made)
     return made
 
 
@@ -153,7 +153,7 @@ def unseen_images(
 
     They were corrected since it froze, or wait for their side: no version has seen them.
     """
-    frozen = {(image.sha256, image.page) for image in snapshot.images}
+    frozen = {image.key for image in snapshot.images}
     examples = _learnable(services, project, ignore_note, frozen)  # the snapshot has said it
     guarded = _guarded(examples, project, ignore_note)
     unseen = [(example, boxes) for example, boxes in guarded if example.key not in frozen]
@@ -169,10 +169,10 @@ def of_fields_untaught(
     Likeness is not transitive: an image between two that are unlike, decided after them, is like
     one that teaches and one that is held out.
     """
-    stored = {(image.sha256, image.page): image for image in services.images.all(project)}
+    stored = {image.key: image for image in services.images.all(project)}
     taught = [i for i in stored.values() if i.side in ("train", "inner")]
     alike = alike_to_any(
-        [fingerprint(services, stored[image.sha256, image.page]) for image in images],
+        [fingerprint(services, stored[image.key]) for image in images],
         [fingerprint(services, image) for image in taught],
     )
     return [image for image, known in zip(images, alike, strict=True) if not known]
@@ -249,12 +249,12 @@ def _decide(
     images = decided + [image for image in corrected if image.side is None]
     groups = group_alike([fingerprint(services, image) for image in images])
     known = [image.side for image in images]
-    hashes = [content_hash(image.sha256, image.page) for image in images]
+    hashes = [content_hash(*image.key) for image in images]
     sides = decide_sides(hashes, known, groups, services.projects.get(project).blind)
     new: dict[tuple[str, int], Side] = {}
     for image, side, group in zip(images, sides, groups, strict=True):
         if image.side is None and side is not None:
-            new[image.sha256, image.page] = side
+            new[image.key] = side
             if image is not images[group]:
                 on_note(f"{image.name} shows the field of {images[group].name}: both are {side}")
     services.images.set_sides(project, new)

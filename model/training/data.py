@@ -143,7 +143,7 @@ class Examples:
         return path
 
     def _file_name(self, image: LabelledImage) -> str:
-        seen = f"{content_hash(image.sha256, image.page)} {self._groups.sha256} {self._scale}"
+        seen = f"{content_hash(*image.key)} {self._groups.sha256} {self._scale}"
         return f"{hashlib.sha256(seen.encode()).hexdigest()}.npy"
 
     def _has_room(self, folder: Path, size: int) -> bool:
