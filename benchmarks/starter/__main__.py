@@ -32,7 +32,7 @@ from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES, TRAINING, examples_for
 from benchmarks.starter.halving import WIDE, halve, windows_of
 from benchmarks.starter.judging import judge
-from benchmarks.starter.shipping import RECIPE, ship
+from benchmarks.starter.shipping import RECIPE, Taught, ship
 from model.boxes import CELL
 from model.config import TrainConfig
 from model.keeping.starter import is_shipped
@@ -87,12 +87,12 @@ def teach(
     out: Path = options.out / part
     out.mkdir(parents=True, exist_ok=True)
     first = hashlib.sha256(next(begun.parameters()).detach().numpy().tobytes()).hexdigest()
-    made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, FIELDS, first]
+    made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, options.fields, first]
     fingerprint = json.dumps(made_of)
     recipe = out / RECIPE
     if recipe.is_file() and recipe.read_text("utf-8") == fingerprint:
         return out / WEIGHTS
-    examples = examples_for(sets)
+    examples = examples_for(sets, options.fields)
     keep_memory()
     run = Training(begun, training, examples, pick_device(), out, fingerprint)
     run.resume()
@@ -118,7 +118,7 @@ def main() -> None:
         training = recipe_of(options, options.iterations)
         weights = teach(SETS, training, options, WHOLE)
         if set(options.only) == {*SETS, WHOLE} and not is_shipped():
-            ship(weights, figures, training, options.parent)
+            ship(weights, figures, Taught(training, options.fields), options.parent)
         else:
             print(
                 f"{weights} is not shipped: give StarterId in model/keeping/starter.py its next"
@@ -151,6 +151,7 @@ def options_of() -> argparse.Namespace:
     )
     parser.add_argument("--batch", type=int, default=TRAINING.batch)
     parser.add_argument("--rate", type=float, default=TRAINING.learning_rate)
+    parser.add_argument("--fields", type=int, default=FIELDS, help="generated ones")
     parser.add_argument("--judge", type=int, default=24, help="test images of each set")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     return parser.parse_args()

