@@ -37,6 +37,7 @@ from model.keeping.starter import STARTER_ID
 from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.labels.sides import INNER_FROM
 from model.learning.candidate import make_candidate
+from model.progress import Progress
 from model.versions import ModelVersion
 
 INNER_SHARE = 6
@@ -108,6 +109,11 @@ def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
     start = None if plan.made == NOTHING else _start(plan, registry)
     began, cpu = time.perf_counter(), _cpu_s()
     detector, training = PRESETS[plan.preset]
+    stages = dict[str, float]()
+
+    def note(now: Progress) -> None:
+        stages.setdefault(now.stage, time.perf_counter())
+
     with tempfile.TemporaryDirectory(prefix="cytoloop-accuracy-") as workdir:
         version = make_candidate(
             snapshot_of(real_images(plan.set), plan),
@@ -116,6 +122,7 @@ def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
             champion=start,
             recipe=(detector, replace(training, iterations=plan.steps)),
             device=device,
+            on_progress=note,
         )
     minutes, cpu_s = (time.perf_counter() - began) / 60, _cpu_s() - cpu
     report = version.report
@@ -132,6 +139,7 @@ def learn(plan: Plan, device: str, registry: Registry) -> dict[str, Any]:
         "count_median": report.count.median_error,
         "threshold": version.threshold,
         "minutes": minutes,
+        "minutes_to_judging": (stages["evaluating"] - began) / 60,
         "cpu_s": cpu_s,
         "device": device,
         "parent": version.parent,
