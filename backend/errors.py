@@ -30,7 +30,7 @@ class LabelStudioError(BackendError):
 
 
 class LabelStudioSilent(LabelStudioError):
-    """Label Studio answers nothing now: it is away, too busy, or refuses the token."""
+    """Label Studio gave no answer of its own: it is away, too busy, or refuses the token."""
 
 
 class LabelStudioMissing(LabelStudioError, LookupError):

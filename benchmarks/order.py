@@ -67,8 +67,8 @@ def uncertainty(served: Served, found: Found) -> float:
     return -float(distance.mean()) if len(near) else NEAR_MISS - 1
 
 
-def corrections(served: Served, found: Found) -> float:
-    """How many boxes are expected to be wrong or missing, by their probabilities."""
+def all_corrections(served: Served, found: Found) -> float:
+    """How many boxes are expected to be wrong or missing, those included that are hardly likely."""
     group = found.prepared.group
     likely = served.policy.calibration.probabilities(found.detections.scores, group)
     shown = served.policy.shown(found.detections, group).scores
@@ -79,7 +79,7 @@ def share_wrong(served: Served, found: Found) -> float:
     """The same for each cell that is expected."""
     group = found.prepared.group
     likely = served.policy.calibration.probabilities(found.detections.scores, group)
-    return corrections(served, found) / (1 + float(likely.sum()))
+    return all_corrections(served, found) / (1 + float(likely.sum()))
 
 
 #: Each order: by what, and whether contrast groups that were corrected less come first.
@@ -87,8 +87,8 @@ ORDERS: dict[str, tuple[Wanted, bool] | None] = {
     RANDOM: None,
     "served": (served_order, False),
     "uncertainty": (uncertainty, False),
-    "corrections": (corrections, False),
-    "diverse": (corrections, True),
+    "corrections": (all_corrections, False),
+    "diverse": (all_corrections, True),
     "share": (share_wrong, True),
 }
 

@@ -166,7 +166,7 @@ def _shows_imported(project: Project) -> LabellingInterface:
 
 def _give_classes(services: Services, project: Project, classes: tuple[str, ...]) -> Project:
     _shows_imported(project)  # else nothing of it is changed
-    keep = services.annotations.corrected_count(project.id) > 0
+    keep = services.annotations.number(project.id) > 0
     config = with_classes(project.label_config, classes, keep=keep)
     services.label_studio.patch_project(project.id, label_config=config)
     return services.projects.ensure(project.id, project.title, config)

@@ -199,6 +199,9 @@ class LabelStudio:
         }
         return self._make("/api/predictions/", sent)
 
+    def delete_prediction(self, id: int) -> None:
+        self._http.request("DELETE", f"/api/predictions/{id}/")
+
     def download(self, path: str) -> bytes:
         """Return the bytes of a file that a task names, from the configured Label Studio alone.
 

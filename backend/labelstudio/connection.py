@@ -95,7 +95,7 @@ class Connection:
         LabelStudioMissing
             There is no such project, task or file.
         LabelStudioSilent
-            It could not be reached, or refuses whatever is asked.
+            It could not be reached, was too slow, or refuses the token.
         LabelStudioError
             It refused; the message says what to do.
         """

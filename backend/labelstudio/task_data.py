@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from preprocessing.images import PageKey
+
+_RESOLVED = re.compile(r"/tasks/\d+/resolve/.*")
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,14 @@ def address_of(task: Mapping[str, Any], data_key: str) -> str:
 
 
 def listed_address_of(task: Mapping[str, Any], data_key: str) -> str:
-    """Return the same as the API lists it, empty where that is not known.
+    """Return by what the API's address of a task's image is told from others; empty: not known.
 
-    /predict sends the address in a storage (``s3://…``), for which the API lists one of its own.
+    Of an image in a storage the API lists an address of its own, of whichever server it is
+    configured to be, and /predict sends the one in the storage (``s3://…``).
     """
     address = address_of(task, data_key)
+    if resolved := _RESOLVED.search(address):
+        return resolved.group()
     in_storage = "://" in address and not address.startswith(("http://", "https://"))
     return "" if in_storage else address
 

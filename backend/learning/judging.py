@@ -10,6 +10,7 @@ from backend.effort.measuring import started_from
 from backend.labelstudio.annotation import Annotation
 from backend.learning.snapshots import of_fields_untaught, unseen_images
 from backend.services import Services
+from backend.store.images import StoredImage
 from model.judging.evaluation import judge_version
 from model.judging.evidence import Evidence
 from model.judging.gate import decide
@@ -85,9 +86,11 @@ def _known(
     beside: Sequence[LabelledImage],
     seen: Collection[str],
 ) -> list[JudgedImage]:
-    truth = {
-        image.key: annotation
+    judged = {image.key for image in images}
+    began = {
+        image.key: _began_as(services, image, annotation)
         for image, annotation in corrected_images(services, project, ignore_note)
+        if image.key in judged
     }
     strata = _strata(services, project, snapshot, images)
     return [
@@ -95,7 +98,8 @@ def _known(
             image.sha256,
             image.page,
             strata.name(_contrast(image)) if strata else "",
-            began_as=_began_as(services, image, truth.get(image.key)),
+            # Its annotation may have been deleted since the snapshot froze.
+            began_as=began.get(image.key, ""),
             is_beside_snapshot=image in beside,
             is_seen=image.sha256 in seen,
         )
@@ -122,9 +126,7 @@ def _contrast(image: LabelledImage) -> float:
     return profile_of(image.read().pixels).contrast
 
 
-def _began_as(services: Services, image: LabelledImage, annotation: Annotation | None) -> str:
+def _began_as(services: Services, image: StoredImage, annotation: Annotation) -> str:
     """Return the version whose boxes were corrected; empty where the truth was drawn from none."""
-    if annotation is None:  # deleted since the snapshot froze
-        return ""
     began = started_from(services, annotation, image.key)
     return version_of(began.served) if began and not began.is_blind else ""

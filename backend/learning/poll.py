@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,9 +12,10 @@ from functools import partial
 import structlog
 
 from backend.errors import BackendError, LabelStudioError, LabelStudioMissing
+from backend.learning.again import Again
+from backend.learning.lacking import LackingImages
 from backend.learning.reconcile import (
     Reconciled,
-    fetch_images,
     follow,
     name_annotators,
     reconcile,
@@ -31,9 +31,6 @@ log = structlog.get_logger(__name__)
 
 #: How soon a Label Studio that is away, such as while it starts, or a database is looked for again.
 AWAY_S = 5.0
-#: How soon a push that failed or images that could not be fetched are tried again, and a project
-#: that is gone looked for; how many times later each time after that, and how late at the most.
-AGAIN_S, LATER, LATEST_S = 5.0, 4.0, 600.0
 #: How long a web process that is told to end waits for a look: less than it is given itself.
 LAST_LOOK_S = 2.0
 
@@ -63,23 +60,6 @@ class Seen:
     late: int
 
 
-@dataclass
-class _Again:
-    """When something that failed is tried again: soon at first, then ever more rarely."""
-
-    due_at: float = 0.0
-    wait_s: float = AGAIN_S
-
-    @property
-    def is_due(self) -> bool:
-        return time.monotonic() >= self.due_at
-
-    def count(self) -> None:
-        """Wait before the next time, and before the one after that for longer."""
-        self.due_at = time.monotonic() + self.wait_s
-        self.wait_s = min(self.wait_s * LATER, LATEST_S)
-
-
 class Poll:
     """Keeps the store as Label Studio has it, and the queue as the store has it.
 
@@ -94,12 +74,13 @@ class Poll:
         self._services = services
         self._seen: dict[int, Seen] = {}
         #: Of each project what Label Studio says of tasks instead of an answer.
-        self._unanswered: defaultdict[int, str] = defaultdict(str)
+        self._unanswered: dict[int, str] = {}
+        self._asked: defaultdict[int, Again] = defaultdict(Again)
         self._problems: dict[int, str] = {}
         self._is_away = False
-        self._pushes: defaultdict[tuple[int, str], _Again] = defaultdict(_Again)
-        self._gone: defaultdict[int, _Again] = defaultdict(_Again)
-        self._images: dict[int, _Again] = {}
+        self._pushes: defaultdict[tuple[int, str], Again] = defaultdict(Again)
+        self._gone: defaultdict[int, Again] = defaultdict(Again)
+        self._images = LackingImages(services)
 
     def look(self) -> bool:
         """Look at every project once.
@@ -129,7 +110,7 @@ class Poll:
     def _left(self, project: int) -> str:
         """Say what of a project is to be tried again, in words."""
         images = self._services.image_problems.get(project)
-        return "; ".join(filter(None, (self._unanswered[project], images)))
+        return "; ".join(filter(None, (self._unanswered.get(project), images)))
 
     def _follow(self, project: Project) -> None:
         try:
@@ -140,12 +121,12 @@ class Poll:
         self._gone.pop(project.id, None)
 
     def _bring_up_to_date(self, project: Project) -> None:
-        now = self._stands(project)
-        if now != self._seen.get(project.id) or self._unanswered[project.id]:
+        now, away = self._stands(project), dict[int, str]()
+        if now != self._seen.get(project.id) or self._asks_again(project.id):
             done = self._reconcile(project.id, now)
             self._seen[project.id] = replace(now, stored=done.kept)
-            self._unanswered[project.id] = "; ".join(done.unanswered)
-        self._fetch_images(project.id)
+            away = dict(done.without_image)
+        self._images.fetch(project.id, away)
         after_correction(self._services, project.id)
         self._push(project.id)
 
@@ -164,7 +145,7 @@ class Poll:
         before = self._seen.get(project)
         if (
             before
-            and not self._unanswered[project]
+            and not self._asks_again(project)
             and before.newest
             and now.newest
             and now.newest >= before.newest
@@ -175,17 +156,16 @@ class Poll:
             made = sum(moment > before.newest for moment in changes.made)
             if (now.tasks, now.annotations) == (before.tasks + made, self._stored(project)):
                 return replace(changes, kept=now.annotations)
-        return reconcile(self._services, project)
+        done = reconcile(self._services, project)
+        self._unanswered[project] = "; ".join(done.unanswered)
+        self._asked[project].count()
+        if not done.unanswered:
+            del self._asked[project]
+        return done
 
-    def _fetch_images(self, project: int) -> None:
-        """Try again for images of corrected tasks that could not be fetched when these changed."""
-        problems, again = self._services.image_problems, self._images.setdefault(project, _Again())
-        if not (lacking := self._services.annotations.lacking_image(project)):
-            problems[project] = ""
-            self._images.pop(project)
-        elif again.is_due:
-            again.count()
-            problems[project] = fetch_images(self._services, project, lacking)
+    def _asks_again(self, project: int) -> bool:
+        """Say whether tasks that had no answer are to be asked for again, with all others."""
+        return bool(self._unanswered.get(project)) and self._asked[project].is_due
 
     def _push(self, project: int) -> None:
         """Queue the champion's boxes for the open tasks where a push was lost or failed."""

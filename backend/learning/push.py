@@ -35,7 +35,7 @@ def push(services: Services, project: int, version_id: str) -> int:
     The most useful come first. It is dropped as soon as another version or policy serves, whose
     push follows, and gives way to a run that waits, after which it goes on: what is stored stays.
     A task that has these boxes, such as since it was opened, is left alone, so that pushing twice
-    stores nothing twice; the image of a task is always the same.
+    stores nothing twice.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,11 +21,10 @@ from backend.errors import (
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import is_labelled
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.task_data import address_of
+from backend.labelstudio.task_data import listed_address_of
 from backend.services import Services
-from backend.serving.task_images import stored_task_image
+from backend.serving.task_images import is_elsewhere, stored_task_image
 from backend.store.annotations import Held
-from model.wording import counted
 from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)
@@ -40,18 +40,22 @@ class Reconciled:
         Tasks whose image or annotation could not be fetched or read, with the reason; also why the
         project's label_config cannot be used.
     kept
-        Annotations of the tasks that were looked at which the store has as well now.
+        Annotations of the tasks that were looked at which the store has as well now, and of those
+        that were not answered for.
     made
         When each of these tasks was made, so far as Label Studio says it.
     unanswered
         Tasks for which Label Studio gave no answer that can be used, with the reason: what is known
         of them stays as it is, until they are asked for again.
+    without_image
+        What keeps the image away, by task; in ``unreadable`` too.
     """
 
     unreadable: tuple[str, ...]
     kept: int
     made: tuple[datetime, ...]
     unanswered: tuple[str, ...]
+    without_image: Mapping[int, str]
 
 
 def reconcile(services: Services, project: int) -> Reconciled:
@@ -97,8 +101,8 @@ def reconcile_changes(services: Services, project: int, since: datetime) -> Reco
     return _done(services, project, seen, of_seen - seen.annotations)
 
 
-def fetch_images(services: Services, project: int, tasks: Collection[int]) -> str:
-    """Try again for the images of corrected tasks, and say in words what keeps them away.
+def fetch_images(services: Services, project: int, tasks: Collection[int]) -> dict[int, str]:
+    """Try again for the images of tasks, and say what keeps those away that do not come.
 
     Raises
     ------
@@ -106,20 +110,16 @@ def fetch_images(services: Services, project: int, tasks: Collection[int]) -> st
         Label Studio answers nothing.
     """
     data_key = _data_key(services, project)
-    problems = []
+    away = dict[int, str]()
     for id in sorted(tasks):
         try:
             task = services.label_studio.task(id)
-        except LabelStudioSilent:
-            raise
         except LabelStudioError as error:
-            problems.append(f"task {id}: {error}")
+            _require_answer(services, project, error)
+            away[id] = str(error)
         else:
-            problems += _fetch_image(services, project, task, data_key)
-    if not problems:
-        return ""
-    lacking = counted(len(problems), "corrected task")
-    return f"Not counted, since their image cannot be had: {lacking}; the first: {problems[0]}"
+            away |= _fetch_image(services, project, task, data_key)
+    return away
 
 
 def follow(services: Services, project: int) -> dict[str, Any]:
@@ -211,6 +211,7 @@ class _Seen:
     unreadable: list[str] = field(default_factory=list)
     #: What Label Studio said of a task instead of an answer.
     unanswered: dict[int, str] = field(default_factory=dict)
+    without_image: dict[int, str] = field(default_factory=dict)
 
 
 def _there(
@@ -237,9 +238,8 @@ def _there(
             task = services.label_studio.task(id)
         except LabelStudioMissing:
             continue
-        except LabelStudioSilent:
-            raise
         except LabelStudioError as error:
+            _require_answer(services, project, error)
             unanswered[id] = f"task {id} stays as it was known: {error}"
             continue
         if task.get("project", project) == project:
@@ -260,7 +260,7 @@ def _record(
     if problem := services.config_problems.get(project):
         seen.unreadable.append(problem)
     for task in tasks:
-        id = int(task["id"])
+        id, listed = int(task["id"]), listed_address_of(task, data_key)
         seen.tasks.add(id)
         if made := task.get("created_at"):
             seen.made.append(datetime.fromisoformat(made))
@@ -269,16 +269,17 @@ def _record(
         seen.annotations |= {id for id in told if type(id) is int}
         annotations = _annotations(project, task, seen.unreadable)
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
-        is_corrected, address = is_labelled(task), address_of(task, data_key)
-        is_elsewhere = bool(address) and address != lay.get(id, address)
-        is_moved = is_elsewhere and lay[id] != ""
-        problems = []
-        if is_corrected or is_moved or id in forgotten:
-            problems = _fetch_image(services, project, task, data_key, is_moved)
-            seen.unreadable += problems
-        if is_elsewhere and not problems:
-            lies[id] = address
-        if not is_corrected and (shown := task.get("predictions")):
+        is_corrected = is_labelled(task)
+        is_new = id in forgotten or is_elsewhere(listed, lay.get(id, ""))
+        if is_corrected or is_new:
+            seen.without_image |= _fetch_image(services, project, task, data_key)
+        if lay.get(id, listed) == "":
+            lies[id] = listed
+        if is_corrected:
+            continue
+        if is_new:
+            _take_back_boxes_of_another(services, project, task)
+        if shown := task.get("predictions"):
             seen.served[id] = {str(one.get("model_version")) for one in shown}
     services.images.set_addresses(project, lies)
 
@@ -291,9 +292,12 @@ def _lost(seen: _Seen, pushed: str, given: set[int]) -> bool:
 def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) -> Reconciled:
     deleted = services.annotations.delete(project, gone)
     log.info("reconciled", project=project, recorded=seen.recorded, deleted=deleted)
-    kept = len(services.annotations.known(project).keys() & seen.annotations)
+    known = services.annotations.known(project).items()
+    kept = sum(id in seen.annotations or task in seen.unanswered for id, task in known)
     unanswered = tuple(seen.unanswered.values())
-    return Reconciled(tuple(seen.unreadable), kept, tuple(seen.made), unanswered)
+    away = (f"task {id}: its image cannot be used: {why}" for id, why in seen.without_image.items())
+    unreadable = (*seen.unreadable, *away)
+    return Reconciled(unreadable, kept, tuple(seen.made), unanswered, seen.without_image)
 
 
 def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[Annotation]:
@@ -312,25 +316,29 @@ def _data_key(services: Services, project: int) -> str:
 
 
 def _fetch_image(
-    services: Services,
-    project: int,
-    task: Mapping[str, Any],
-    data_key: str,
-    is_moved: bool = False,
-) -> list[str]:
-    """Have the image of a task; say what keeps it away.
-
-    Parameters
-    ----------
-    is_moved
-        It lies elsewhere than before, and so may be another.
-    """
-    id = int(task["id"])
-    before = services.images.of_task(project, id) if is_moved else None
+    services: Services, project: int, task: Mapping[str, Any], data_key: str
+) -> dict[int, str]:
+    """Have the image of a task; say what keeps it away."""
     try:
-        now = stored_task_image(services, project, task, data_key, is_moved)
+        stored_task_image(services, project, task, data_key)
     except (BackendError, PreprocessingError, OSError) as error:
-        return [f"task {id}: its image cannot be used: {error}"]
-    if before and before.key != now.key:
-        log.warning("task.image_exchanged", task=id, before=before.name, now=now.name)
-    return []
+        return {int(task["id"]): str(error)}
+    return {}
+
+
+def _take_back_boxes_of_another(services: Services, project: int, task: Mapping[str, Any]) -> None:
+    """Have an open task predicted anew when it is opened, where it shows boxes of another image."""
+    id = int(task["id"])
+    now, shown = services.images.of_task(project, id), services.predictions.last_shown(project, id)
+    if now is None or shown is None or now.key == shown.key:
+        return
+    log.warning("task.image_exchanged", task=id, now=now.name)
+    for one in task.get("predictions") or ():
+        with suppress(LabelStudioMissing):
+            services.label_studio.delete_prediction(one["id"])
+
+
+def _require_answer(services: Services, project: int, error: LabelStudioError) -> None:
+    """Raise where Label Studio answers nothing any more, not of one task alone."""
+    if isinstance(error, LabelStudioSilent):
+        services.label_studio.project(project)

@@ -27,7 +27,7 @@ from model.labels.sides import content_hash, decide_sides
 from model.progress import ignore_note
 from model.wording import counted
 from preprocessing.errors import UnreadableImage
-from preprocessing.images import read_image
+from preprocessing.images import PageKey, read_image
 
 #: Told what a person should know: boxes that were changed or left out, and why.
 OnNote = Callable[[str], None]
@@ -50,8 +50,8 @@ class _Example:
     notes: tuple[str, ...]
 
     @property
-    def key(self) -> tuple[str, int]:
-        return self.image.sha256, self.image.page
+    def key(self) -> PageKey:
+        return self.image.key
 
 
 def build_snapshot(services: Services, project: int, on_note: OnNote) -> DatasetSnapshot:
@@ -199,14 +199,14 @@ def _learnable(
     services: Services,
     project: int,
     on_note: OnNote,
-    frozen: Collection[tuple[str, int]] = (),
+    frozen: Collection[PageKey] = (),
 ) -> list[_Example]:
     """Return the examples that can be learned from and judged by; the others are told.
 
     Parameters
     ----------
     frozen
-        Hashes and pages of images whose files were looked at when they were frozen.
+        Keys of images whose files were looked at when they were frozen.
     """
     is_whole = cache(services.images.is_whole)  # of a stack each page is an image
     learnable = []
@@ -251,7 +251,7 @@ def _decide(
     known = [image.side for image in images]
     hashes = [content_hash(*image.key) for image in images]
     sides = decide_sides(hashes, known, groups, services.projects.get(project).blind)
-    new: dict[tuple[str, int], Side] = {}
+    new: dict[PageKey, Side] = {}
     for image, side, group in zip(images, sides, groups, strict=True):
         if image.side is None and side is not None:
             new[image.key] = side

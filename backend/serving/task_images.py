@@ -22,13 +22,12 @@ def read_task_image(services: Services, project: int, task: Task, data_key: str)
     return read_image(services.images.path(stored.sha256), stored.page, stored.sha256)
 
 
-def stored_task_image(
-    services: Services, project: int, task: Task, data_key: str, is_moved: bool = False
-) -> StoredImage:
+def stored_task_image(services: Services, project: int, task: Task, data_key: str) -> StoredImage:
     """Return the kept image of a task, with the task attached to it.
 
     A task that Cytoloop imported names its raw file by sha256. The image of any other is fetched
-    once from Label Studio and kept.
+    from Label Studio and kept: once, and again where Label Studio lists another address. Until it
+    has come from there nothing is known of what the task shows.
 
     Parameters
     ----------
@@ -36,8 +35,6 @@ def stored_task_image(
         As Label Studio sends it, with ``id`` and ``data``.
     data_key
         Key of ``task["data"]`` that holds the image's address.
-    is_moved
-        Label Studio gives another address than before: fetch what lies there.
 
     Raises
     ------
@@ -48,22 +45,31 @@ def stored_task_image(
     BadRequest
         The task names no image.
     """
-    known, data = services.images.of_task(project, int(task["id"])), TaskData.of(task)
+    id, images = int(task["id"]), services.images
+    known, data = images.of_task(project, id), TaskData.of(task)
+    listed = listed_address_of(task, data_key)
     if _is_kept(data.sha256, services):
         raw, page = data.key
         # A Label Studio that was put back from a copy gives a task's number anew.
         if known and known.key == (raw, page):
             return known
-    elif known and (data.sha256 == known.sha256 or not is_moved):
+    elif known and (
+        data.sha256 == known.sha256 or not is_elsewhere(listed, images.address_of(project, id))
+    ):
         return known
     else:  # a page of the lab's own says nothing of what Label Studio shows
-        raw, page = services.images.keep(_fetch(services, task, data_key)), 0
-    record = read_image(services.images.path(raw), page, raw)
+        images.forget_tasks(project, [id])
+        raw, page = images.keep(_fetch(services, task, data_key)), 0
+    record = read_image(images.path(raw), page, raw)
     name = data.name or _name(address_of(task, data_key)) or raw[:12]
-    stored = services.images.add(project, raw, page, name, *record.size)
-    listed = listed_address_of(task, data_key)
-    services.images.attach_task(project, raw, page, int(task["id"]), listed)
+    stored = images.add(project, raw, page, name, *record.size)
+    images.attach_task(project, raw, page, id, listed)
     return stored
+
+
+def is_elsewhere(listed: str, before: str) -> bool:
+    """Say whether an image lies at another address than before, so that it may be another."""
+    return "" not in (listed, before) and listed != before
 
 
 def _is_kept(sha256: str, services: Services) -> bool:

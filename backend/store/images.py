@@ -157,8 +157,14 @@ class Images:
         with self._engine.connect() as connection:
             return set(connection.scalars(select(tasks.c.task).where(tasks.c.project == project)))
 
+    def address_of(self, project: int, task: int) -> str:
+        """Return where Label Studio listed the image of a task; empty while that is not known."""
+        query = select(tasks.c.address).where(tasks.c.project == project, tasks.c.task == task)
+        with self._engine.connect() as connection:
+            return connection.scalar(query) or ""
+
     def addresses(self, project: int) -> dict[int, str]:
-        """Return where Label Studio lists the image of each task that is known."""
+        """Return the same of each task whose image is known."""
         query = select(tasks.c.task, tasks.c.address).where(tasks.c.project == project)
         with self._engine.connect() as connection:
             return {row.task: row.address for row in connection.execute(query)}

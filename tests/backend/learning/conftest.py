@@ -143,6 +143,11 @@ class RecordedLabelStudio:
             raise LabelStudioMissing(f"GET /api/tasks/{id}/: It is not there")
         return found
 
+    def delete_prediction(self, id: int) -> None:
+        for task in self.given:
+            kept = [one for one in task.get("predictions") or () if one["id"] != id]
+            task["predictions"] = kept
+
     def unlabelled_tasks(self, project: int) -> Iterator[dict[str, Any]]:
         yield from (task for task in self.given if not is_labelled(task))
 

@@ -16,9 +16,10 @@ from structlog.testing import capture_logs
 from backend.effort.measuring import measure
 from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.labelstudio.annotation import Annotation
-from backend.learning import poll as polling
+from backend.learning import again
+from backend.learning.again import AGAIN_S
 from backend.learning.pipeline import learn
-from backend.learning.poll import AGAIN_S, Poll, start_polling
+from backend.learning.poll import Poll, start_polling
 from backend.learning.taken import run_folder, take
 from backend.services import Services
 from backend.store.predictions import StoredPrediction
@@ -77,7 +78,7 @@ def seconds_about(moments: Sequence[int], until: int) -> list[int]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(polling, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(again, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
@@ -161,8 +162,14 @@ def test_what_annotators_are_called_is_asked_for_once(
     assert services.annotators.names() == {"1": "ada@lab.org", "2": "2", "4": "4"}
 
 
-def test_a_task_that_had_no_answer_is_told_once_and_asked_for_again_at_the_next_look(
-    services: Services, project: int, label_studio: Any, poll: Poll, correct: Any, add_image: Any
+def test_a_task_that_had_no_answer_is_told_once_and_asked_for_again_ever_more_rarely(
+    services: Services,
+    project: int,
+    label_studio: Any,
+    poll: Poll,
+    clock: Clock,
+    correct: Any,
+    add_image: Any,
 ) -> None:
     recorded = label_studio(corrected(1, 2, 3, 4), FILES)
     correct([5, 6])
@@ -176,14 +183,16 @@ def test_a_task_that_had_no_answer_is_told_once_and_asked_for_again_at_the_next_
 
     recorded.task = answer
     with capture_logs() as logs:
-        assert [poll.look() for _ in range(3)] == [True] * 3
+        for clock.now in seconds_about([1000, 1005, 1025], until=1100):
+            assert poll.look()
     assert [line["reason"] for line in logs if line["event"] == "poll.problem"] == [
         "task 6 stays as it was known: Label Studio answered 500"
     ]
+    assert recorded.asked == ["all"] * 3
     assert set(services.annotations.known(project)) == {1, 2, 3, 4, 7}
     assert [run.milestone for run in runs_of(services, project)] == [5]
     broken = False
-    for _ in range(2):
+    for clock.now in (1105, 1200):
         poll.look()
     assert set(services.annotations.known(project)) == {1, 2, 3, 4}
     assert recorded.asked == ["all"] * 4
@@ -211,7 +220,7 @@ def test_corrections_whose_images_cannot_be_had_count_when_these_come_and_are_to
     assert runs_of(services, project) == []
     told = services.image_problems[project]
     assert told.startswith("Not counted, since their image cannot be had: 2 corrected tasks; ")
-    assert told.endswith("task 4: its image cannot be used: GET /data/4.png: It is not there")
+    assert told.endswith("task 4: GET /data/4.png: It is not there")
     assert [line["reason"] for line in logs if line["event"] == "poll.problem"] == [told]
     recorded.files = FILES
     clock.now += 3600

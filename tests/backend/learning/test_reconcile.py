@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backend.errors import LabelStudioError, LabelStudioSilent
-from backend.learning.reconcile import reconcile, reconcile_changes
+from backend.learning.reconcile import fetch_images, reconcile, reconcile_changes
 from backend.services import Services
 from backend.serving.task_images import stored_task_image
 from backend.store.predictions import StoredPrediction
@@ -117,6 +117,23 @@ def test_a_task_that_label_studio_does_not_answer_for_is_said_and_holds_up_no_ot
     assert services.images.known_tasks(project) == {4, 8}
 
 
+def test_a_task_that_alone_has_no_answer_in_time_holds_up_no_other(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any], correct: Any
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    correct([7])
+
+    def slow(id: int) -> Any:
+        raise LabelStudioSilent(f"did not answer /api/tasks/{id}/ within 30 s")
+
+    recorded.task = slow
+    done = reconcile(services, project)
+    assert done.unanswered == (
+        "task 7 stays as it was known: did not answer /api/tasks/7/ within 30 s",
+    )
+    assert set(services.annotations.known(project).values()) == {4, 7}
+
+
 def test_a_label_studio_that_answers_nothing_any_more_ends_the_look(
     services: Services, project: int, label_studio: Any, correct: Any
 ) -> None:
@@ -125,12 +142,13 @@ def test_a_label_studio_that_answers_nothing_any_more_ends_the_look(
 
     def away(id: int) -> Any:
         asked.append(id)
+        recorded.project = away
         raise LabelStudioSilent("could not be reached")
 
     recorded.task = away
     with pytest.raises(LabelStudioSilent):
         reconcile(services, project)
-    assert asked == [1]
+    assert asked == [1, project]
     assert len(services.annotations.known(project)) == 39
 
 
@@ -208,7 +226,8 @@ def test_a_task_whose_image_is_exchanged_shows_the_new_one_without_what_was_foun
     first = stored_task_image(services, project, task, "image")
     services.predictions.put(StoredPrediction(project, 4, first.sha256, 0, "v1+p", []))
     reconcile(services, project)
-    recorded.given[:] = [exchanged(task, "/data/b", labelled)]
+    boxes = [{"id": 9, "model_version": "v1+p", "result": []}]
+    recorded.given[:] = [exchanged(task, "/data/b", labelled) | {"predictions": boxes}]
     for look in (partial(reconcile_changes, since=NEVER), reconcile):
         look(services, project)
         now = services.images.of_task(project, 4)
@@ -219,19 +238,46 @@ def test_a_task_whose_image_is_exchanged_shows_the_new_one_without_what_was_foun
             labelled,
         )
     assert services.predictions.last_shown_of(project, now.sha256, 0, "v1+p") is None
+    assert recorded.given[0]["predictions"] == (boxes if labelled else [])
 
 
-def test_an_image_that_only_moved_or_has_no_address_or_a_wrong_one_now_stays_what_it_was(
+def test_a_task_that_is_opened_before_its_exchange_was_seen_is_of_its_new_image(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    label_studio([], {UPLOAD: PNG, "/data/b": encode_png(np.ones((30, 40), np.uint8))})
+    widths = [
+        stored_task_image(services, project, exchanged(task, address, False), "image").width
+        for address in (UPLOAD, "/data/b", UPLOAD)
+    ]
+    assert widths == [640, 40, 640]
+
+
+def test_an_image_that_only_moved_or_has_no_address_now_stays_what_it_was(
     services: Services, project: int, label_studio: Any, task: dict[str, Any]
 ) -> None:
     recorded = label_studio([task], {UPLOAD: PNG, "/data/moved.png": PNG})
     reconcile(services, project)
     first = services.images.of_task(project, 4)
-    for address in ("/data/moved.png", "", "/data/away.png", "/data/moved.png"):
+    for address in ("/data/moved.png", "", UPLOAD):
         recorded.given[:] = [exchanged(task, address, labelled=True)]
-        told = reconcile(services, project).unreadable
-        assert bool(told) == (address == "/data/away.png")
+        assert reconcile(services, project).unreadable == ()
         assert services.images.of_task(project, 4) == first
+
+
+def test_a_task_whose_new_image_cannot_be_had_is_not_taken_to_show_the_old_one(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    recorded.given[:] = [exchanged(task, "/data/b.png", labelled=True)]
+    done = reconcile_changes(services, project, NEVER)
+    assert done.without_image == {4: "GET /data/b.png: It is not there"}
+    assert services.annotations.lacking_image(project) == {4}
+    recorded.files = {"/data/b.png": encode_png(np.ones((30, 40), np.uint8))}
+    assert fetch_images(services, project, {4}) == {}
+    now = services.images.of_task(project, 4)
+    assert now is not None
+    assert now.width == 40
 
 
 def test_an_image_in_a_storage_is_not_fetched_again_where_it_is_listed_otherwise_than_predicted(
@@ -240,12 +286,15 @@ def test_an_image_in_a_storage_is_not_fetched_again_where_it_is_listed_otherwise
     in_storage, listed, other = "s3://lab/a.png", "/tasks/4/resolve/?uri=a", "/data/b.png"
     recorded = label_studio([], {in_storage: PNG, other: encode_png(np.ones((30, 40), np.uint8))})
     stored_task_image(services, project, exchanged(task, in_storage, labelled=True), "image")
-    for address, width in ((listed, 640), (other, 40)):
+    addresses = (f"http://old:8080{listed}", f"https://lab.org/ls{listed}", other)
+    for address, kept, width in zip(
+        addresses, (listed, listed, other), (640, 640, 40), strict=True
+    ):
         recorded.given[:] = [exchanged(task, address, labelled=True)]
         assert reconcile(services, project).unreadable == ()
         now = services.images.of_task(project, 4)
         assert now is not None
-        assert (services.images.addresses(project), now.width) == ({4: address}, width)
+        assert (services.images.addresses(project), now.width) == ({4: kept}, width)
 
 
 def test_a_task_that_names_its_raw_file_is_never_taken_for_the_image_that_browsers_are_shown(
