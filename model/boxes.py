@@ -188,7 +188,7 @@ def iou_of_pairs(first: Float32, second: Float32) -> Float64:
 
 
 class FromLeft:
-    """Boxes in order from left to right: those near a place are found without looking at all others.
+    """Boxes from left to right, so that those near a place are found without looking at all.
 
     Parameters
     ----------

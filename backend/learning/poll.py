@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 AWAY_S = 5.0
 #: How long a web process that is told to end waits for a look: less than it is given itself.
 LAST_LOOK_S = 2.0
+#: How a project of Label Studio's says that the lowest score of a prediction comes first.
+BY_SCORE = "Uncertainty sampling"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Seen:
     late
         How many events told of an annotation as it was before: where the clock of Label Studio's
         machine was set back this is its present state, dated before the newest change.
+    by_score
+        Whether its tasks come in the order of their predictions' scores.
     """
 
     newest: datetime | None
@@ -58,6 +62,7 @@ class Seen:
     annotations: int
     stored: int
     late: int
+    by_score: bool
 
 
 class Poll:
@@ -128,14 +133,16 @@ class Poll:
             away = dict(done.without_image)
         self._images.fetch(project.id, away)
         after_correction(self._services, project.id)
-        self._push(project.id)
+        self._push(project.id, now.by_score)
 
     def _stands(self, project: Project) -> Seen:
         known = follow(self._services, project.id)
         annotations = known["total_annotations_number"] + known["skipped_annotations_number"]
         newest = self._services.label_studio.newest_change(project.id)
         stored = self._stored(project.id)
-        return Seen(newest, known["task_number"], annotations, stored, project.late_events)
+        by_score = known.get("sampling") == BY_SCORE
+        numbers = known["task_number"], annotations, stored, project.late_events
+        return Seen(newest, *numbers, by_score)
 
     def _stored(self, project: int) -> int:
         return self._services.annotations.number(project)
@@ -167,10 +174,13 @@ class Poll:
         """Say whether tasks that had no answer are to be asked for again, with all others."""
         return bool(self._unanswered.get(project)) and self._asked[project].is_due
 
-    def _push(self, project: int) -> None:
-        """Queue the champion's boxes for the open tasks where a push was lost or failed."""
+    def _push(self, project: int, by_score: bool) -> None:
+        """Queue the champion's boxes for the open tasks where a push was lost or failed.
+
+        Where their scores say which comes first, the very first version's too.
+        """
         again = self._pushes[project, self._services.registry.served_name(str(project))]
-        if again.is_due and push_champion(self._services, project):
+        if again.is_due and push_champion(self._services, project, even_first=by_score):
             again.count()
 
     def _try(self, look: Callable[[], object]) -> str:

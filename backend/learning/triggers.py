@@ -190,25 +190,27 @@ def push_champions(services: Services) -> None:
             push_champion(services, project.id)
 
 
-def push_champion(services: Services, project: int) -> bool:
+def push_champion(services: Services, project: int, even_first: bool = False) -> bool:
     """Queue the champion's boxes for the open tasks, unless they have them.
+
+    Parameters
+    ----------
+    even_first
+        Also where no version or policy was ever chosen, and tasks get boxes when they are opened.
 
     Returns
     -------
     Whether this call queued them.
     """
-    if not lack_boxes(services, project):
+    if not lack_boxes(services, project, even_first):
         return False
     return services.queue.enqueue_push(project, services.registry.champion(str(project)).id)
 
 
-def lack_boxes(services: Services, project: int) -> bool:
-    """Say whether the open tasks are still to be given the champion's boxes.
-
-    Where no version or policy was ever chosen, tasks get boxes when they are opened.
-    """
+def lack_boxes(services: Services, project: int, even_first: bool = False) -> bool:
+    """Say whether the open tasks are still to be given the champion's boxes."""
     key = str(project)
-    if not services.registry.champion_stamp(key):
+    if not even_first and not services.registry.champion_stamp(key):
         return False
     return services.registry.served_name(key) != services.projects.get(project).pushed
 

@@ -24,7 +24,7 @@ from backend.learning.taken import run_folder, take
 from backend.services import Services
 from backend.store.predictions import StoredPrediction
 from backend.store.runs import PROMOTING, Run
-from model.classical.detector import classical_version
+from model.classical.detector import CLASSICAL_ID, classical_version
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png
 from tests.backend.conftest import LEARN, PUSH
@@ -495,6 +495,18 @@ def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_do
         connection.flushall()
     Poll(services).look()
     assert waiting(services, PUSH) == []
+
+
+def test_where_tasks_come_by_score_the_first_version_is_pushed_too(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    recorded = label_studio()
+    recorded.described["sampling"] = "Uniform sampling"
+    poll.look()
+    assert waiting(services, PUSH) == []
+    recorded.described["sampling"] = "Uncertainty sampling"
+    poll.look()
+    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{CLASSICAL_ID}"]
 
 
 @pytest.mark.parametrize("given", [True, False])
