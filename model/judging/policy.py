@@ -17,6 +17,8 @@ from preprocessing.arrays import Boolean
 
 #: Boxes from this share of the threshold on are near enough to it to count as doubt.
 NEAR_MISS = 0.5
+#: Corrections of an image that is half sure.
+HALF_SURE = 50
 
 
 def version_of(served_name: str) -> str:
@@ -94,7 +96,8 @@ class Policy:
     def certainty(self, found: Detections, group: str = "", weight: float = 1.0) -> float:
         """Return how little an image is expected to need, in (0, 1]: the score of its prediction.
 
-        Label Studio's uncertainty sampling shows the lowest score first: 1 / (1 + corrections).
+        Label Studio's uncertainty sampling shows the lowest score first, and its page tells it as
+        a percentage: 1 where nothing is expected, a half at :data:`HALF_SURE` corrections.
 
         Parameters
         ----------
@@ -102,7 +105,7 @@ class Policy:
             How many times its corrections are worth those of another image, such as of a contrast
             group that few were corrected of.
         """
-        return 1 / (1 + weight * self.corrections(found, group))
+        return 1 / (1 + weight * self.corrections(found, group) / HALF_SURE)
 
     def corrections(self, found: Detections, group: str = "") -> float:
         """Return how many boxes of an image are expected to be wrong, or missing.

@@ -125,7 +125,7 @@ def test_an_image_without_cells_is_answered_with_a_true_nothing(
 
     (answer,) = predictor.predict(1, [task(1, empty)], config)
 
-    assert answer == {"result": [], "score": 0.5, "model_version": "classical-1+t0.5"}
+    assert answer == {"result": [], "score": 0.980392, "model_version": "classical-1+t0.5"}
 
 
 def test_a_trained_version_gives_its_own_classes_and_the_boxes_above_its_threshold(
@@ -158,7 +158,8 @@ def test_of_images_with_the_same_boxes_one_of_a_rare_contrast_group_comes_first(
     assert sorted(registry.groups.members) == [3, 9]
     assert [len(answer["result"]) for answer in answers] == [2, 2]
     # 0.5 corrections are expected: 7/10 and 7/4 times as many.
-    assert [answer["score"] for answer in answers] == pytest.approx([1 / 1.35, 1 / 1.875], abs=1e-6)
+    scores = [50 / 50.35, 50 / 50.875]
+    assert [answer["score"] for answer in answers] == pytest.approx(scores, abs=1e-6)
 
 
 def test_two_classes_on_one_cell_are_one_box_on_the_page_in_exports_and_on_the_command_line(

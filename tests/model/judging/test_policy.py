@@ -49,7 +49,7 @@ def test_what_is_shown_may_be_wrong_and_a_near_miss_may_be_a_cell() -> None:
     policy = Policy(0.5)
 
     assert policy.corrections(found(0.9, 0.6, 0.3)) == pytest.approx(0.1 + 0.4 + 0.3)
-    assert policy.certainty(found(0.9, 0.6, 0.3)) == pytest.approx(1 / 1.8)
+    assert policy.certainty(found(0.9, 0.6, 0.3)) == pytest.approx(50 / 50.8)
 
 
 def test_hopeless_candidates_do_not_make_an_image_look_laborious() -> None:
