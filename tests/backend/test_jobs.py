@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 
 from backend import jobs
 
@@ -22,6 +23,7 @@ def test_a_store_that_cannot_be_opened_when_a_job_ends_does_not_end_the_worker(
     capsys: pytest.CaptureFixture[str],
     ended: Callable[[], None],
 ) -> None:
+    structlog.reset_defaults()  # whatever a test before this one has set
     (tmp_path / "cytoloop.db").mkdir()
     monkeypatch.setenv("CYTOLOOP_HOME", str(tmp_path))
     ended()
