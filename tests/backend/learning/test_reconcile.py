@@ -241,6 +241,23 @@ def test_a_task_whose_image_is_exchanged_shows_the_new_one_without_what_was_foun
     assert recorded.given[0]["predictions"] == (boxes if labelled else [])
 
 
+def test_an_image_that_came_meanwhile_is_not_forgotten_where_it_could_not_be_fetched_again(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([], {UPLOAD: PNG})
+    fetched = recorded.download
+
+    def fail(path: str) -> bytes:
+        recorded.download = fetched
+        stored_task_image(services, project, task, "image")  # such as when it is opened
+        raise LabelStudioError("too busy")
+
+    recorded.download = fail
+    with pytest.raises(LabelStudioError):
+        stored_task_image(services, project, task, "image")
+    assert services.images.known_tasks(project) == {4}
+
+
 def test_a_task_that_is_opened_before_its_exchange_was_seen_is_of_its_new_image(
     services: Services, project: int, label_studio: Any, task: dict[str, Any]
 ) -> None:
