@@ -25,7 +25,7 @@ from backend.cli.options import (
     settings_from,
 )
 from backend.errors import BadRequest
-from model.wording import counted
+from model.wording import Naming, counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.folder import LabelledFolder
@@ -102,7 +102,8 @@ def _judged(
         raise BadRequest(f"{version.id} has seen every image of the folder: give others.")
     if seen:
         fate = "left out" if unseen else "the figures flatter it"
-        warn([f"{version.id} learned from or was chosen by these, {fate}: {', '.join(seen)}"])
+        before = f"{version.id} learned from or was chosen by these, {fate}: "
+        warn([Naming.of(seen, before)])
     return judged, seen
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,12 @@ from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc, write_voc
 from model.boxes import Box
 from model.classical.detector import CLASSICAL_ID
+from model.generated.fields import EASY, generate_field
+from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
+from preprocessing.groups import ContrastGroups
 from tests.backend.cli.conftest import Run, truth_in
-from tests.labelled import with_broken
+from tests.labelled import with_broken, write_labelled
 
 
 def test_evaluate_judges_the_starter_when_nothing_was_trained(run: Run, cells: Path) -> None:
@@ -62,6 +67,21 @@ def test_evaluate_names_all_images_that_were_left_out_in_its_json_and_the_first_
     told = json.loads(result.stdout)["notes"][0]
     assert told.startswith(f"{', '.join(names)} left out: ")
     assert f"Note: {', '.join(names[:20])} and 5 more left out: " in result.stderr
+
+
+def test_evaluate_names_all_images_that_a_version_has_seen_in_its_json_and_the_first_in_a_note(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    write_labelled(tmp_path, (generate_field(seed, (64, 64), 1, EASY) for seed in range(7)))
+    names = sorted(path.name for path in (tmp_path / "images").iterdir())
+    hashes = [sha256((tmp_path / "images" / name).read_bytes()).hexdigest() for name in names]
+    registry = Registry(home / "registry")
+    seeing = replace(registry.get(STARTER_ID), id="starter-x", lineage=tuple(hashes))
+    registry.add(seeing, ContrastGroups.none(), registry.weights(STARTER_ID))
+    result = run("evaluate", *truth_in(tmp_path), "--model", seeing.id, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["seen"] == names
+    assert f"figures flatter it: {', '.join(names[:5])} and 2 more" in result.stderr
 
 
 def test_evaluate_judges_by_what_train_would_learn_from_and_tells_the_same(
