@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+#: Predicted and true number of cells of each of some images.
+Counts = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,8 @@ class EvaluationReport:
         Precision at recall 0, 0.01, … 1 for any class at IoU 0.5; empty where there is no cell.
     counts
         Predicted and true number of cells of each image, in order.
+    counts_by_class
+        The same by the name of the class; of boxes of several classes on one cell the best counts.
     caps_reached
         Names of the limits that were reached in at least one image.
     reliability
@@ -166,13 +171,22 @@ class EvaluationReport:
     thesis_map: float | None = None
     intervals: Intervals = field(default_factory=Intervals)
     curve: tuple[float, ...] = ()
-    counts: tuple[tuple[int, int], ...] = ()
+    counts: Counts = ()
+    counts_by_class: dict[str, Counts] = field(default_factory=dict)
     reliability: tuple[ReliabilityBin, ...] = ()
 
     @property
     def calibration_error(self) -> float:
         """How far scores and shares of right boxes are apart, a mean over the boxes."""
         return calibration_error(self.reliability)
+
+    def counts_without(self, seen: Collection[str]) -> dict[str, Counts]:
+        """Return the counts by class of all images but some, given by their sha256."""
+        kept = [row for row, sha256 in enumerate(self.images) if sha256 not in seen]
+        return {
+            name: tuple(counts[row] for row in kept)
+            for name, counts in self.counts_by_class.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -195,7 +209,12 @@ class EvaluationReport:
                 "caps_reached": tuple(values["caps_reached"]),
                 "intervals": Intervals.from_json(values["intervals"]),
                 "curve": tuple(values["curve"]),
-                "counts": tuple((p, t) for p, t in values["counts"]),
+                "counts": _counts(values["counts"]),
+                "counts_by_class": each("counts_by_class", _counts),
                 "reliability": tuple(ReliabilityBin(**b) for b in values["reliability"]),
             }
         )
+
+
+def _counts(values: Sequence[Sequence[int]]) -> Counts:
+    return tuple((predicted, true) for predicted, true in values)

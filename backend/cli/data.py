@@ -142,3 +142,5 @@ def _tell(done: Exported, out: Path) -> None:
     if done.uncounted:
         images = f"{done.images - done.uncounted} of {images} with a count"
     typer.echo(f"{images}, {counted(done.boxes, 'box')}: {out}")
+    for each in done.sums:
+        typer.echo(each)

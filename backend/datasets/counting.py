@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from backend.datasets.counts import CountedImage, rows_of, table_of
+from backend.datasets.counts import COLUMNS, CountedImage, rows_of, table_of
 from backend.datasets.naming import composed
 from backend.datasets.reading import left_out_flag
 from backend.datasets.result_folder import COUNTED, require_as_begun, require_empty
@@ -78,7 +78,10 @@ class LeftOut:
 
 
 def _rows(values: Mapping[str, Any]) -> tuple[Row, ...]:
-    return tuple(tuple(row) for row in values["rows"])
+    rows = tuple(tuple(row) for row in values["rows"])
+    if any(len(row) != len(COLUMNS) for row in rows):
+        raise ValueError("it has other columns")
+    return rows
 
 
 def _folder_of(path: Path) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from backend.datasets.writing import as_csv
 from model.boxes import Box
+from model.judging.ranges import range_of
+from model.reports import Counts
 
 COLUMNS = (
     "image",
     "class",
     "source",
     "count",
+    "low",
+    "high",
     "density_per_1000_px",
     "model_version",
     "annotator",
@@ -41,6 +45,9 @@ class CountedImage:
         The version that predicted the boxes, or whose boxes were corrected; empty when unknown.
     flags
         What to know before trusting the count, such as a cap that was reached.
+    judged
+        By class, predicted and true counts of images that judged the version: from these comes the
+        range in which the true count of an image is that nobody corrected.
     """
 
     name: str
@@ -51,13 +58,15 @@ class CountedImage:
     model_version: str = ""
     annotator: str = ""
     flags: tuple[str, ...] = ()
+    judged: Mapping[str, Counts] = field(default_factory=dict)
 
 
 def counts_csv(images: Iterable[CountedImage], classes: Sequence[str]) -> bytes:
     """Return the table: for each image a row for each class, 0 where it has none.
 
     The density is the number of cells per 10³ px of image area (Tare 2020). An image of which
-    nothing is known has an empty count, which is not 0.
+    nothing is known has an empty count, which is not 0. Low and high are the range in which nine of
+    ten true counts are (``model.judging.ranges``), where images enough judged the version.
 
     Parameters
     ----------
@@ -81,7 +90,7 @@ def rows_of(image: CountedImage, classes: Sequence[str]) -> list[tuple[object, .
             image.name,
             label,
             image.source,
-            *_figures(counts[label], image),
+            *_figures(label, counts[label], image),
             image.model_version,
             image.annotator,
             "; ".join(image.flags),
@@ -90,7 +99,9 @@ def rows_of(image: CountedImage, classes: Sequence[str]) -> list[tuple[object, .
     ]
 
 
-def _figures(count: int, image: CountedImage) -> tuple[object, object]:
+def _figures(label: str, count: int, image: CountedImage) -> tuple[object, ...]:
     if image.source == "none":
-        return "", ""
-    return count, f"{count / (image.width * image.height) * DENSITY_PX:.6g}"
+        return "", "", "", ""
+    found = image.source == "predicted" and range_of(count, image.judged.get(label, ()))
+    low, high = (found.low, found.high) if found else ("", "")
+    return count, low, high, f"{count / (image.width * image.height) * DENSITY_PX:.6g}"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backend.datasets.boxes_csv import write_csv
-from backend.datasets.counts import counts_csv
+from backend.datasets.counts import CountedImage, counts_csv
 from backend.datasets.known import SKIPPED, KnownImage, known_images
 from backend.datasets.packing import WARNINGS, Files, pack
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.writing import write_whole
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
+from model.judging.policy import version_of
+from model.judging.ranges import range_of_sum
 from model.labels.label_guard import summary
 from model.wording import counted, first_of, shortened
 from preprocessing.decoding import is_turned
@@ -28,12 +31,15 @@ class Exported:
     ----------
     uncounted
         How many of the images are in a table of counts without one.
+    sums
+        Between what numbers of cells the images hold together that nobody corrected.
     """
 
     images: int
     boxes: int
     notes: tuple[str, ...]
     uncounted: int = 0
+    sums: tuple[str, ...] = ()
 
 
 def export_voc(
@@ -132,7 +138,33 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
     notes += _unknown(known) + _renamed(known) + _warnings(known, "counted as drawn")
     notes += _unseen(services, project)
     uncounted = sum(not _has_count(image) for image in known)
-    return Exported(len(known), boxes, tuple(notes), uncounted)
+    return Exported(len(known), boxes, tuple(notes), uncounted, sums=tuple(_sums(named, classes)))
+
+
+def _sums(images: Sequence[CountedImage], classes: Sequence[str]) -> Iterator[str]:
+    """Say how many cells the predicted images of each version hold together, where that is known.
+
+    An image without a range, such as one that was skipped, is in no sum.
+    """
+    by_version = defaultdict[str, list[CountedImage]](list)
+    for image in images:
+        if image.source == "predicted" and image.judged:
+            by_version[version_of(image.model_version)].append(image)
+    for version, predicted in by_version.items():
+        parts = [part for label in classes if (part := _sum(label, predicted))]
+        if parts:
+            several = f"In {counted(len(predicted), 'predicted image')} together"
+            yield f"{several} (95 %, {version}): {'; '.join(parts)}"
+
+
+def _sum(label: str, images: Sequence[CountedImage]) -> str:
+    counts = [sum(box.label == label for box in image.boxes) for image in images]
+    judged = images[0].judged.get(label, ())
+    there = range_of_sum(counts, judged)
+    if there is None:
+        return ""
+    by = f"by {len(judged)} held-out images"
+    return f"{there.low} to {there.high} {label}, {sum(counts)} found, {by}"
 
 
 def _unknown(images: Sequence[KnownImage]) -> list[str]:

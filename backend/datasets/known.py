@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from backend.datasets.counts import CountedImage, Source
+from backend.datasets.judged import JudgedCounts, judged_counts
 from backend.datasets.naming import UniqueNames
 from backend.effort.believing import corrected_images
 from backend.effort.measuring import measure, started_from
@@ -20,6 +21,7 @@ from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
 from model.errors import BrokenVersion
+from model.judging.policy import version_of
 from model.labels.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, summary
 from preprocessing.images import IMAGE_SUFFIXES
 
@@ -74,6 +76,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         services.annotators.names(),
         _champion(services, project),
         {correction.annotation: correction.served for correction in measure(services, project)},
+        judged_counts(services, project),
     )
     unique = UniqueNames()
     named = [
@@ -100,6 +103,8 @@ class _Around:
         Name of what serves the project.
     began_with
         Name of what each annotation began with, by its id; empty where it is not known.
+    judged
+        What each version counted in the images that judged it.
     """
 
     services: Services
@@ -108,6 +113,7 @@ class _Around:
     names: Mapping[str, str]
     champion: str
     began_with: Mapping[int, str]
+    judged: Mapping[str, JudgedCounts]
 
 
 def _read(
@@ -132,6 +138,7 @@ def _read(
         model_version=served.served if served else "",
         annotator=around.names.get(annotator, annotator),
         flags=(*(served.flags if served else ()), *notes),
+        judged=around.judged.get(version_of(served.served), {}) if served else {},
     )
     told = tuple(f"{image.name}: {note}" for note in notes)
     return KnownImage(image, counted, file_name, told, is_lost=labels.is_lost), labels
@@ -201,9 +208,13 @@ def _skipped_told(services: Services, project: int, known: list[KnownImage]) -> 
     shown = (services.images.of_task(project, task) for task in tasks)
     skipped = {image.key for image in shown if image}
     return [
-        _with_flag(one, SKIPPED) if not one.corrected and one.stored.key in skipped else one
-        for one in known
+        _skipped(one) if not one.corrected and one.stored.key in skipped else one for one in known
     ]
+
+
+def _skipped(known: KnownImage) -> KnownImage:
+    """Flag an image that is not like those that judged: its count has no range."""
+    return _with_flag(replace(known, counted=replace(known.counted, judged={})), SKIPPED)
 
 
 def _with_flag(known: KnownImage, flag: str) -> KnownImage:

@@ -243,6 +243,7 @@ def _count(
     record: ImageRecord, name: str, loaded: LoadedVersion, default_class: str
 ) -> CountedImage:
     found = loaded.find([record], default_class=default_class)[0]
+    report = loaded.version.report
     return CountedImage(
         name=name,
         width=record.width,
@@ -251,6 +252,7 @@ def _count(
         source="predicted",
         model_version=loaded.version.id,
         flags=(*page_flags(record), *found.flags),
+        judged=report.counts_without(loaded.version.lineage) if report else {},
     )
 
 

@@ -26,7 +26,7 @@ from model.judging.resampling import (
 from model.judging.strata import DENSITIES, by_stratum, density_of
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
-from model.reports import AveragePrecision, EvaluationReport, Intervals
+from model.reports import AveragePrecision, Counts, EvaluationReport, Intervals
 from preprocessing.arrays import Boolean
 
 
@@ -116,25 +116,43 @@ def judge(
     """
     if not truth:
         raise NothingToLearn("no image to judge on: correct at least three, one is then held out")
-    every, by_class = _every_pair(found, truth, classes)
+    merged = [any_class(each) for each in found]
+    every, by_class = _every_pair(found, merged, truth, classes)
     report = replace(
         _report(every, by_class, threshold, groups),
         images=tuple(image.sha256 for image in truth),
+        counts_by_class={name: _counts_of(name, merged, truth, threshold) for name in classes},
         caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
     )
     return Evidence(report, _with_cells(by_class))
 
 
 def _every_pair(
-    found: Sequence[Detections], truth: Sequence[LabelledImage], classes: Sequence[str]
+    found: Sequence[Detections],
+    merged: Sequence[Detections],
+    truth: Sequence[LabelledImage],
+    classes: Sequence[str],
 ) -> tuple[list[Pairs], dict[str, list[Pairs]]]:
     """Pair what was found with the true boxes at each of ``IOUS``: of any class, and of each."""
-    merged = [any_class(each) for each in found]
     every = Pairs.at(merged, [image.xyxy_px for image in truth], IOUS)
     return every, {
         name: every if _is_only(name, found, merged, truth) else _paired(name, found, truth)
         for name in classes
     }
+
+
+def _counts_of(
+    name: str, merged: Sequence[Detections], truth: Sequence[LabelledImage], threshold: float
+) -> Counts:
+    """Return how many boxes of a class count in each image, and how many cells of it are there."""
+    return tuple(
+        (int((_is_of(each, name) & (each.scores >= threshold)).sum()), _cells_of(name, image))
+        for each, image in zip(merged, truth, strict=True)
+    )
+
+
+def _cells_of(name: str, image: LabelledImage) -> int:
+    return sum(box.label == name for box in image.boxes)
 
 
 def _with_cells(by_class: Mapping[str, Sequence[Pairs]]) -> tuple[Pairs, ...]:

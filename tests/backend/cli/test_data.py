@@ -13,8 +13,11 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import build_services
 from backend.settings import Settings
+from backend.store.predictions import StoredPrediction
 from model.boxes import Box
+from model.versions import GateDecision
 from tests.backend.conftest import no_room
+from tests.backend.judged import judged_in, report_of
 
 Run = Callable[..., Result]
 CONFIG = label_config_of(("Nucleus",))
@@ -66,6 +69,22 @@ def test_images_without_a_count_are_told_from_those_that_have_one(
     voc = run("export", "voc", "--predictions", "--out", tmp_path / "voc")
     assert voc.stdout.startswith("1 image, 1 box: ")
     assert "gave it boxes: new0.png, new1.png; `cytoloop predict`" in voc.stderr
+
+
+@pytest.mark.usefixtures("corrected")
+def test_the_sum_of_what_nobody_corrected_is_told_with_its_range(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    services = build_services(Settings(home=home))
+    services.images.add(1, "0" * 64, 0, "new.png", 160, 128)
+    services.images.attach_task(1, "0" * 64, 0, 6)
+    services.predictions.put(StoredPrediction(1, 6, "0" * 64, 0, "v1+0.5", ()))
+    report = report_of(((3, 3),) * 9, "Nucleus")
+    judged_in(services, 1, GateDecision(False, ("worse",), report, report), "v1")
+    services.engine.dispose()
+    counts = run("export", "counts", "--out", tmp_path / "counts.csv")
+    told = "In 1 predicted image together (95 %, v1): 0 to 0 Nucleus, 0 found, by 9 held-out images"
+    assert counts.stdout.splitlines()[1:] == [told]
 
 
 @pytest.mark.usefixtures("corrected")

@@ -20,7 +20,9 @@ from model.boxes import Box
 from model.classical.detector import CLASSICAL_ID
 from model.keeping.champions import Champions
 from model.keeping.starter import STARTER_ID
+from model.versions import GateDecision, JudgedImage
 from tests.backend.datasets.conftest import CELL, NOW
+from tests.backend.judged import judged_in, report_of
 
 Put = Callable[..., str]
 
@@ -64,7 +66,7 @@ def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_la
     flags = ("limit reached: 1,000 cells",)
     services.predictions.put(StoredPrediction(project, 1, sha256, 0, "v2+0.5", later, flags=flags))
     export_counts(services, project, tmp_path / "counts.csv")
-    assert ",Cell,corrected,1,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
+    assert ",Cell,corrected,1,,,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
 
 
 def test_of_two_tasks_of_one_image_the_correction_updated_last_counts(
@@ -242,7 +244,7 @@ def test_an_image_that_was_skipped_stays_and_its_counts_say_so(
     assert export_voc(*export, corrected_only=False).notes == (told,)
     services.annotations.delete(project, [1])
     export_counts(services, project, tmp_path / "counts.csv")
-    assert "a.png,Cell,predicted,1,0.325521,v1+0.5,,\n" in (tmp_path / "counts.csv").read_text()
+    assert "a.png,Cell,predicted,1,,,0.325521,v1+0.5,,\n" in (tmp_path / "counts.csv").read_text()
 
 
 def test_boxes_that_were_drawn_from_none_name_no_version(
@@ -290,3 +292,58 @@ def test_a_region_that_was_changed_for_the_export_is_flagged(
     done = export_counts(services, project, tmp_path / "counts.csv")
     assert "envelope" in done.notes[0]
     assert "envelope" in (tmp_path / "counts.csv").read_text()
+
+
+def rows_of(services: Services, project: int, out: Path) -> list[dict[str, str]]:
+    export_counts(services, project, out)
+    with out.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["class"] == "Cell"]
+
+
+def test_counts_nobody_corrected_have_the_range_of_what_judged_their_version_last(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL] * 3)
+    put(2, "b.png", predicted=[CELL])
+    put(3, "c.png", corrected=[CELL], predicted=[CELL])
+    out = tmp_path / "counts.csv"
+    assert {(r["low"], r["high"]) for r in rows_of(services, project, out)} == {("", "")}
+    assert export_counts(services, project, out).sums == ()
+    other = report_of(((3, 3),) * 9)
+    for off in (4, 2):  # the second is the newer
+        judged = report_of((*((3, 3),) * 8, (3, 3 + off)))
+        judged_in(services, project, GateDecision(False, ("worse",), other, judged), "v1")
+    assert [(r["image"], r["low"], r["high"]) for r in rows_of(services, project, out)] == [
+        ("a.png", "1", "5"),
+        ("b.png", "0", "2"),
+        ("c.png", "", ""),
+    ]
+    (told,) = export_counts(services, project, out).sums
+    assert told.startswith("In 2 predicted images together (95 %, v1): ")
+    assert told.endswith(" Cell, 4 found, by 9 held-out images")
+
+
+def test_images_that_a_version_learned_from_give_no_range(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL] * 3)
+    report = report_of(((3, 3),) * 9)
+    images = tuple(JudgedImage(sha256, is_seen=sha256 == "4") for sha256 in report.images)
+    decision = GateDecision(False, ("worse",), report, report, images)
+    judged_in(services, project, decision, "v1")
+    (row,) = rows_of(services, project, tmp_path / "counts.csv")
+    assert (row["low"], row["high"]) == ("", "")
+
+
+def test_an_image_that_was_skipped_has_no_range_and_is_in_no_sum(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL])
+    put(2, "b.png", predicted=[CELL])
+    services.annotations.record(Annotation(1, project, 1, (), NOW, NOW, was_cancelled=True))
+    report = report_of(((3, 3),) * 9)
+    judged_in(services, project, GateDecision(False, ("worse",), report, report), "v1")
+    skipped, other = rows_of(services, project, tmp_path / "counts.csv")
+    assert (skipped["flags"], skipped["low"], other["low"]) == ("skipped", "", "1")
+    (told,) = export_counts(services, project, tmp_path / "counts.csv").sums
+    assert told.startswith("In 1 predicted image together (95 %, v1): 1 to 1 Cell, 1 found")

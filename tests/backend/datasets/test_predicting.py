@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import os
 import shutil
 import unicodedata
@@ -22,9 +23,11 @@ from backend.datasets.gathering import gather
 from backend.datasets.predicting import predict_into
 from backend.datasets.result_folder import alone_in
 from backend.errors import BadRequest
-from model.boxes import Detections
+from model.boxes import Box, Detections
 from model.classical.detector import CLASSICAL_ID, classical_version
+from model.judging.evaluation import evaluate
 from model.keeping.registry import Registry
+from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared
@@ -60,6 +63,23 @@ def test_a_limit_that_was_reached_is_told_with_what_it_means_and_what_to_do(
     with (tmp_path / "out" / TABLE).open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert note == f"a.png: {row['flags']}"
+
+
+def test_counts_have_a_range_where_nine_images_judged_that_the_version_has_not_seen(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    cells = Box(1, 1, 9, 9, "cell"), Box(20, 20, 29, 29, "cell")
+    truth = [LabelledImage(Path(), str(number), cells) for number in range(10)]
+    boxes = np.array([[1, 1, 9, 9]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
+    report = evaluate([Detections(*boxes, ("cell",))] * 10, truth, ("cell",), 0.5)
+    path = save_image(tmp_path / "a.png")
+    for seen, low in ((("0",), "0"), (("0", "1"), "")):
+        made = replace(classical_version(), report=report, lineage=seen)
+        loaded = LoadedVersion(made, ContrastGroups.none(), Crowded())
+        predict_into(tmp_path / f"out{low}", [path], loaded)
+        with (tmp_path / f"out{low}" / TABLE).open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert (row["count"], row["low"]) == ("1", low)
 
 
 def test_a_stack_of_which_only_the_first_page_is_counted_is_flagged_in_the_table(
@@ -447,6 +467,14 @@ def test_a_folder_whose_counts_cannot_be_read_is_refused(
 ) -> None:
     (stopped / KEPT).write_text(text)
     with pytest.raises(BadRequest, match=r"counts\.json does not say.*another --out"):
+        predict_into(stopped, files, version_of(Crowded()))
+
+
+def test_a_table_of_other_columns_is_not_gone_on_with(stopped: Path, files: list[Path]) -> None:
+    kept = json.loads((stopped / KEPT).read_text())
+    kept["images"]["0"]["rows"][0].pop()
+    (stopped / KEPT).write_text(json.dumps(kept))
+    with pytest.raises(BadRequest, match=r"it has other columns.*another --out"):
         predict_into(stopped, files, version_of(Crowded()))
 
 

@@ -317,3 +317,16 @@ def test_a_version_that_calls_cells_otherwise_is_judged_by_the_name_it_is_served
     images = cell_images(3)
     version = LoadedVersion(classical_version(), ContrastGroups.none(), CallingOtherwise(images))
     assert judge_version(version, images, NUCLEUS).report.mean.ap50 == 1.0
+
+
+def test_the_report_counts_each_class_as_exports_do(detections, labelled):
+    both = [(*CELL, 0.9, "RBC"), (*CELL, 0.8, "WBC"), (*OTHER, 0.7, "WBC"), (*NOWHERE, 0.3, "WBC")]
+    found = [detections(both, classes=("RBC", "WBC")), detections([], classes=("RBC", "WBC"))]
+    truth = [labelled([(*CELL, "RBC"), (*OTHER, "WBC")], "a"), labelled([(*CELL, "WBC")], "b")]
+    report = evaluate(found, truth, ("RBC", "WBC"), 0.5)
+    assert report.counts == ((2, 2), (0, 1))
+    # Of the two boxes on one cell the better counts alone.
+    assert report.counts_by_class == {"RBC": ((1, 1), (0, 0)), "WBC": ((1, 1), (0, 1))}
+    assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+    unseen = report.counts_without({truth[0].sha256})
+    assert unseen == {"RBC": ((0, 0),), "WBC": ((0, 1),)}

@@ -1,0 +1,79 @@
+"""How often the ranges of counts hold: `python -m benchmarks.ranges NAME=REPORT.json ...`.
+
+Each report is what `cytoloop evaluate --json` prints of a version and a labelled folder. Again and
+again some of the folder's images, drawn by chance, judge, and others are counted: printed are the
+shares of true counts that lie in the ranges of `model.judging.ranges`, which are to be 90 % of the
+images' and 95 % of the sums', how wide the ranges are, and how far sums are off without one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from model.judging.ranges import range_of, range_of_sum
+from model.reports import Counts
+
+JUDGING = (9, 20, 40)
+DRAWS, COUNTED, SEED = 400, 100, 20261129
+
+
+class Held(NamedTuple):
+    """One draw: whether ranges hold, and their widths as shares of the counts."""
+
+    images: float
+    image_width: float
+    sum: float
+    sum_width: float
+    sum_off: float
+
+
+def main() -> None:
+    """Print a line for each report and number of images that judge."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("reports", nargs="+", help="NAME=REPORT.json")
+    arguments = parser.parse_args()
+    print("| set | images judge | counts in range | width | sums in range | width | sums off |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for named in arguments.reports:
+        name, path = named.split("=", 1)
+        counts = tuple((p, t) for p, t in json.loads(Path(path).read_text("utf-8"))["counts"])
+        for judging in JUDGING:
+            if 2 * judging <= len(counts):
+                means = Held(*np.mean(drawn(counts, judging), axis=0))
+                print(f"| {' | '.join((name, str(judging), *(f'{m:.1%}' for m in means)))} |")
+
+
+def drawn(counts: Counts, judging: int) -> list[Held]:
+    """Return what becomes of images drawn by chance when so many others judge."""
+    rng, rows = np.random.default_rng(SEED), np.array(counts)
+    return [
+        held([(p, t) for p, t in rng.permutation(rows).tolist()], judging) for _ in range(DRAWS)
+    ]
+
+
+def held(counts: list[tuple[int, int]], judging: int) -> Held:
+    """Return whether, and how wide, where the first judge and the next are counted."""
+    judged, others = tuple(counts[:judging]), counts[judging : judging + COUNTED]
+    ranges = [range_of(predicted, judged) for predicted, _ in others]
+    of_sum = range_of_sum([predicted for predicted, _ in others], judged)
+    assert of_sum is not None
+    found, there = (sum(column) for column in zip(*others, strict=True))
+    pairs = zip(ranges, others, strict=True)
+    inside = [each is not None and each.low <= true <= each.high for each, (_, true) in pairs]
+    wide = sum(r.high - r.low for r in ranges if r)
+    return Held(
+        float(np.mean(inside)),
+        wide / there,
+        float(of_sum.low <= there <= of_sum.high),
+        (of_sum.high - of_sum.low) / there,
+        abs(found - there) / there,
+    )
+
+
+if __name__ == "__main__":
+    main()
