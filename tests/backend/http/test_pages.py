@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
@@ -21,9 +22,12 @@ from backend.store.predictions import StoredPrediction
 from model.classical.detector import CLASSICAL_ID
 from model.keeping.champions import Champions
 from model.keeping.starter import STARTER_ID
-from model.versions import GateDecision
+from model.reports import AveragePrecision, CountReport
+from model.versions import GateDecision, ModelVersion
 from model.wording import limits_in_words
+from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import LABEL_CONFIG, asked_of, show_images
+from tests.backend.judged import report_of
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -202,6 +206,19 @@ def test_an_open_dashboard_notices_another_champion(
     assert shown(client) == before
     services.registry.promote(str(project), STARTER_ID)
     assert shown(client) != before
+
+
+def test_the_champion_is_shown_with_what_it_was_worth_on_held_out_images(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    figures = AveragePrecision(0.871, 0.6, 0.5)
+    counts = CountReport(100, 93, 0.094, -0.07, 0.05)
+    report = replace(report_of(((3, 3),) * 12), any_class=figures, count=counts)
+    made = ModelVersion("trained-1", "trained", ("Nucleus",), 0.5, report=report)
+    services.registry.add(made, ContrastGroups.none(), None)
+    services.registry.promote(str(project), made.id)
+    words = " ".join(client.get("/").text.split())
+    assert "AP50 0.87, counts off by 9 % on 12 held-out images" in words
 
 
 def shown(client: FlaskClient) -> Any:
