@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -71,8 +71,8 @@ class Poll:
     A look costs two small requests a project while nothing changes. At the first look, and where
     tasks or annotations are fewer than they should be, those made since counted in, the newest
     change is older than it was (Label Studio was put back from a copy), an event was older than
-    what is known (its clock was set back) or a task had no answer that can be used, all tasks are
-    gone through; else those that changed.
+    what is known (its clock was set back), tasks come in another order or a task had no answer that
+    can be used, all tasks are gone through; else those that changed.
     """
 
     def __init__(self, services: Services) -> None:
@@ -84,6 +84,9 @@ class Poll:
         self._problems: dict[int, str] = {}
         self._is_away = False
         self._pushes: defaultdict[tuple[int, str], Again] = defaultdict(Again)
+        #: Where tasks come by score, what served the boxes of the open ones that were seen since
+        #: a push was queued.
+        self._shown: defaultdict[int, dict[int, Set[str]]] = defaultdict(dict)
         self._gone: defaultdict[int, Again] = defaultdict(Again)
         self._images = LackingImages(services)
 
@@ -130,6 +133,7 @@ class Poll:
         if now != self._seen.get(project.id) or self._asks_again(project.id):
             done = self._reconcile(project.id, now)
             self._seen[project.id] = replace(now, stored=done.kept)
+            self._note_shown(project.id, now.by_score, done)
             away = dict(done.without_image)
         self._images.fetch(project.id, away)
         after_correction(self._services, project.id)
@@ -158,12 +162,14 @@ class Poll:
             and now.newest >= before.newest
             and now.tasks >= before.tasks
             and now.late == before.late
+            and now.by_score == before.by_score
         ):
             changes = reconcile_changes(self._services, project, before.newest)
             made = sum(moment > before.newest for moment in changes.made)
             if (now.tasks, now.annotations) == (before.tasks + made, self._stored(project)):
                 return replace(changes, kept=now.annotations)
         done = reconcile(self._services, project)
+        self._shown.pop(project, None)  # of all tasks it is seen anew
         self._unanswered[project] = "; ".join(done.unanswered)
         self._asked[project].count()
         if not done.unanswered:
@@ -174,14 +180,29 @@ class Poll:
         """Say whether tasks that had no answer are to be asked for again, with all others."""
         return bool(self._unanswered.get(project)) and self._asked[project].is_due
 
+    def _note_shown(self, project: int, by_score: bool, done: Reconciled) -> None:
+        before = self._shown.pop(project, {})
+        if by_score:
+            others = {id: served for id, served in before.items() if id not in done.tasks}
+            self._shown[project] = others | dict(done.served)
+
     def _push(self, project: int, by_score: bool) -> None:
         """Queue the champion's boxes for the open tasks where a push was lost or failed.
 
-        Where their scores say which comes first, the very first version's too.
+        Where their scores say which comes first, the very first version's too, and also where tasks
+        came since the last push. One that gets no boxes, as its image is none, is no reason for a
+        push again until it changes.
         """
-        again = self._pushes[project, self._services.registry.served_name(str(project))]
-        if again.is_due and push_champion(self._services, project, even_first=by_score):
+        serves = self._services.registry.served_name(str(project))
+        again = self._pushes[project, serves]
+        if not again.is_due:
+            return
+        # Whatever a push that is worked on says in the end: these tasks may not be on its list.
+        if any(serves not in served for served in self._shown[project].values()):
+            self._services.projects.set_pushed(project, None)
+        if push_champion(self._services, project, even_first=by_score):
             again.count()
+            self._shown[project].clear()
 
     def _try(self, look: Callable[[], object]) -> str:
         """Look, and return what prevented it in words."""

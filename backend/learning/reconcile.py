@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,6 +49,10 @@ class Reconciled:
         of them stays as it is, until they are asked for again.
     without_image
         What keeps the image away, by task; in ``unreadable`` too.
+    tasks
+        Those that were looked at.
+    served
+        What served the boxes of each of these that is open; nothing where it has none.
     """
 
     unreadable: tuple[str, ...]
@@ -56,6 +60,8 @@ class Reconciled:
     made: tuple[datetime, ...]
     unanswered: tuple[str, ...]
     without_image: Mapping[int, str]
+    tasks: Set[int]
+    served: Mapping[int, Set[str]]
 
 
 def reconcile(services: Services, project: int) -> Reconciled:
@@ -204,7 +210,7 @@ class _Seen:
 
     tasks: set[int] = field(default_factory=set)
     made: list[datetime] = field(default_factory=list)
-    #: What served the boxes of each open task that has any.
+    #: What served the boxes of each open task.
     served: dict[int, set[str]] = field(default_factory=dict)
     annotations: set[int] = field(default_factory=set)
     recorded: int = 0
@@ -279,14 +285,15 @@ def _record(
             continue
         if is_new:
             _take_back_boxes_of_another(services, project, task)
-        if shown := task.get("predictions"):
-            seen.served[id] = {str(one.get("model_version")) for one in shown}
+        shown = task.get("predictions") or ()
+        seen.served[id] = {str(one.get("model_version")) for one in shown}
     services.images.set_addresses(project, lies)
 
 
 def _lost(seen: _Seen, pushed: str, given: set[int]) -> bool:
     """Say whether a task that was given the pushed boxes shows others alone."""
-    return any(pushed not in served for id, served in seen.served.items() if id in given)
+    shown = (served for id, served in seen.served.items() if id in given)
+    return any(served and pushed not in served for served in shown)
 
 
 def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) -> Reconciled:
@@ -297,7 +304,8 @@ def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) ->
     unanswered = tuple(seen.unanswered.values())
     away = (f"task {id}: its image cannot be used: {why}" for id, why in seen.without_image.items())
     unreadable = (*seen.unreadable, *away)
-    return Reconciled(unreadable, kept, tuple(seen.made), unanswered, seen.without_image)
+    made, shown = tuple(seen.made), (seen.tasks, seen.served)
+    return Reconciled(unreadable, kept, made, unanswered, seen.without_image, *shown)
 
 
 def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[Annotation]:

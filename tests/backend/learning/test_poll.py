@@ -509,6 +509,51 @@ def test_where_tasks_come_by_score_the_first_version_is_pushed_too(
     assert waiting(services, PUSH) == [f"{PUSH}-{project}-{CLASSICAL_ID}"]
 
 
+def test_where_tasks_come_by_score_those_that_come_after_a_push_are_pushed_once(
+    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
+) -> None:
+    job, serves = f"{PUSH}-{project}-{CLASSICAL_ID}", services.registry.served_name(str(project))
+    shown = task_of(1, 1) | {"predictions": [{"id": 1, "model_version": serves}]}
+    recorded = label_studio([shown, *corrected(2)], FILES)
+    recorded.described["sampling"] = "Uncertainty sampling"
+
+    def queued() -> list[str]:
+        poll.look()
+        return waiting(services, PUSH)
+
+    def push_ends() -> None:
+        services.projects.set_pushed(project, serves)
+        with Redis.from_url(services.settings.redis_address) as connection:
+            connection.flushall()
+
+    push_ends()
+    assert queued() == []
+    recorded.given.append(task_of(3, 3))
+    assert [queued(), queued()] == [[job]] * 2
+    push_ends()  # the image of the new task is none
+    assert [queued(), queued()] == [[]] * 2
+    recorded.given += [task_of(4, 4), *corrected(5)]
+    clock.now += AGAIN_S
+    assert queued() == [job]
+    recorded.given.append(task_of(6, 6))
+    clock.now += 3600
+    assert queued() == [job]
+    push_ends()  # one that had listed the tasks before the last of them came
+    assert queued() == [job]
+
+
+def test_tasks_that_lack_boxes_are_pushed_once_they_come_by_score(
+    services: Services, project: int, label_studio: Any, poll: Poll
+) -> None:
+    services.projects.set_pushed(project, services.registry.served_name(str(project)))
+    recorded = label_studio([task_of(1, 1), *corrected(2)], FILES)
+    poll.look()
+    assert waiting(services, PUSH) == []
+    recorded.described["sampling"] = "Uncertainty sampling"
+    poll.look()
+    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{CLASSICAL_ID}"]
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_open_tasks_that_show_the_boxes_of_before_a_push_again_get_those_that_were_pushed(
     services: Services, project: int, label_studio: Any, poll: Poll, add_image: Any, given: bool
