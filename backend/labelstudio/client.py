@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import count, takewhile
 from typing import Any
 
-from backend.errors import LabelStudioMissing
+from backend.errors import LabelStudioError, LabelStudioMissing, LabelStudioSilent
 from backend.labelstudio.connection import Connection
 
 #: Tasks of a page. Each comes with all that it was ever predicted: a hundred tasks of 300 cells and
@@ -26,6 +26,8 @@ WEBHOOK_ACTIONS = (
 SECRET_HEADER = "X-Cytoloop-Secret"  # noqa: S105 - the name of a header
 
 Json = dict[str, Any]
+#: Told why a task is not listed.
+OnUnlisted = Callable[[LabelStudioError], object]
 
 
 def project_page(url: str, project: int) -> str:
@@ -137,41 +139,95 @@ class LabelStudio:
             raise self._http.no_label_studio(path)
         return dict(answer)
 
-    def tasks(self, project: int) -> Iterator[Json]:
-        """Yield the project's tasks, each with its ``annotations`` and ``predictions``."""
-        return self._pages(project, PAGE_SIZE, fields="all")
+    def tasks(self, project: int, on_unlisted: OnUnlisted | None = None) -> Iterator[Json]:
+        """Yield the project's tasks, each with its ``annotations`` and ``predictions``.
+
+        Parameters
+        ----------
+        on_unlisted
+            Told of each task that Label Studio answers with an error; the others come all the
+            same. None: the first such error ends it.
+        """
+        return self._pages(project, on_unlisted, fields="all")
 
     def newest_change(self, project: int) -> datetime | None:
-        """Return when one of the project's tasks, its annotations or predictions last changed."""
-        newest = next(self._pages(project, 1, query=NEWEST_FIRST), None)
+        """Return when one of the project's tasks, its annotations or predictions last changed.
+
+        Of those tasks that can be listed.
+        """
+        newest_first = self._one_by_one(project, 1, {"query": NEWEST_FIRST})
+        newest = next(newest_first, None)
         return _moment(newest["updated_at"]) if newest else None
 
-    def changed_tasks(self, project: int, since: datetime) -> Iterator[Json]:
-        """Yield the tasks that changed at a moment or later, newest first, with annotations."""
-        newest_first = self._pages(project, PAGE_SIZE, query=NEWEST_FIRST, fields="all")
-        return takewhile(lambda task: _moment(task["updated_at"]) >= since, newest_first)
+    def changed_tasks(
+        self, project: int, since: datetime, on_unlisted: OnUnlisted | None = None
+    ) -> Iterator[Json]:
+        """Yield the tasks that changed at a moment or later, newest first; else as ``tasks``."""
+        listed = self._pages(project, on_unlisted, query=NEWEST_FIRST, fields="all")
+        return takewhile(lambda task: _moment(task["updated_at"]) >= since, listed)
 
-    def _pages(self, project: int, page_size: int, **query: str) -> Iterator[Json]:
+    def unlabelled_tasks(
+        self, project: int, on_unlisted: OnUnlisted | None = None
+    ) -> Iterator[Json]:
+        """Yield the tasks that nobody has submitted an annotation for; else as ``tasks``."""
+        for task in self.tasks(project, on_unlisted):
+            if not is_labelled(task):
+                yield task
+
+    def _pages(self, project: int, on_unlisted: OnUnlisted | None, **query: str) -> Iterator[Json]:
         """Yield the tasks of page after page; Label Studio has no page after the last."""
         seen = 0
         for page in count(1):
-            asked = {"project": project, "page": page, "page_size": page_size} | query
             try:
-                answer = self._http.json("GET", "/api/tasks", params=asked)
+                tasks, total = self._page(project, page, PAGE_SIZE, query)
             except LabelStudioMissing:
                 if page == 1:
                     raise
                 return  # tasks were deleted meanwhile, and this page with them
-            yield from answer["tasks"]
-            seen += len(answer["tasks"])
-            if not answer["tasks"] or seen >= answer["total"]:
+            except LabelStudioError as error:
+                if on_unlisted is None or isinstance(error, LabelStudioSilent):
+                    raise
+                yield from self._one_by_one(project, page, query, on_unlisted)
+                seen += PAGE_SIZE
+                continue
+            yield from tasks
+            seen += len(tasks)
+            if not tasks or seen >= total:
                 return
 
-    def unlabelled_tasks(self, project: int) -> Iterator[Json]:
-        """Yield the tasks that nobody has submitted an annotation for."""
-        for task in self.tasks(project):
-            if not is_labelled(task):
-                yield task
+    def _one_by_one(
+        self,
+        project: int,
+        page: int,
+        query: Mapping[str, str],
+        on_unlisted: OnUnlisted = lambda error: None,
+    ) -> Iterator[Json]:
+        """Yield those tasks of a page that can be listed alone; where none can, raise why."""
+        unlisted = list[LabelStudioError]()
+        last = page * PAGE_SIZE
+        for place in range(last - PAGE_SIZE + 1, last + 1):
+            try:
+                tasks, _ = self._page(project, place, 1, query)
+            except LabelStudioMissing:
+                if place == 1:
+                    raise
+                break  # the one before it was the last
+            except LabelStudioError as error:
+                unlisted.append(error)
+                if isinstance(error, LabelStudioSilent) or len(unlisted) == PAGE_SIZE:
+                    raise
+            else:
+                yield from tasks
+        for each in unlisted:
+            on_unlisted(each)
+
+    def _page(
+        self, project: int, page: int, page_size: int, query: Mapping[str, str]
+    ) -> tuple[list[Json], int]:
+        """Return the tasks of one page, and how many there are on all."""
+        asked = {"project": project, "page": page, "page_size": page_size, **query}
+        answer = self._http.json("GET", "/api/tasks", params=asked)
+        return list(answer["tasks"]), int(answer["total"])
 
     def create_annotation(
         self,

@@ -166,7 +166,8 @@ class Poll:
         ):
             changes = reconcile_changes(self._services, project, before.newest)
             made = sum(moment > before.newest for moment in changes.made)
-            if (now.tasks, now.annotations) == (before.tasks + made, self._stored(project)):
+            numbers = before.tasks + made, self._stored(project)
+            if not changes.unanswered and (now.tasks, now.annotations) == numbers:
                 return replace(changes, kept=now.annotations)
         done = reconcile(self._services, project)
         self._shown.pop(project, None)  # of all tasks it is seen anew

@@ -49,7 +49,8 @@ def push(services: Services, project: int, version_id: str) -> int:
     with closing(Slot(services.registry, services.settings.device)) as slot:
         served = slot.current(str(project), wait_s=LOAD_S).name
         pushing = _Push(services, project, Predictor(services, slot, LOAD_S), served)
-        for task in most_useful_first(services.label_studio.unlabelled_tasks(project), served):
+        listed = services.label_studio.unlabelled_tasks(project, pushing.note_unlisted)
+        for task in most_useful_first(listed, served):
             if reason := _reason_to_stop(services, project, version_id, served):
                 log.info("push.stopped", project=project, reason=reason, pushed=pushing.stored)
                 return pushing.stored
@@ -100,7 +101,8 @@ class _Push:
 
     def __init__(self, services: Services, project: int, predictor: Predictor, served: str) -> None:
         self.stored = 0
-        #: Whether no task was refused or left without an answer that it may have another time.
+        #: Whether every task was listed, and none refused or left without an answer that it may
+        #: have another time.
         self.complete = True
         self._services = services
         self._label_studio = services.label_studio
@@ -108,6 +110,11 @@ class _Push:
         self._predictor = predictor
         self._served = served
         self._refused: list[LabelStudioError] = []
+
+    def note_unlisted(self, error: LabelStudioError) -> None:
+        """Note that a task is not listed, which so gets nothing."""
+        log.warning("push.task_unlisted", reason=str(error))
+        self.complete = False
 
     def push(self, task: Task) -> None:
         """Store a task's prediction, unless it has one by now or was labelled."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +25,7 @@ from backend.labelstudio.task_data import listed_address_of
 from backend.services import Services
 from backend.serving.task_images import is_elsewhere, stored_task_image
 from backend.store.annotations import Held
+from model.wording import counted
 from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)
@@ -45,8 +46,8 @@ class Reconciled:
     made
         When each of these tasks was made, so far as Label Studio says it.
     unanswered
-        Tasks for which Label Studio gave no answer that can be used, with the reason: what is known
-        of them stays as it is, until they are asked for again.
+        Tasks for which Label Studio gave no answer that can be used, or which it did not list, with
+        the reason: what is known of them stays as it is, until they are asked for again.
     without_image
         What keeps the image away, by task; in ``unreadable`` too.
     tasks
@@ -88,7 +89,7 @@ def reconcile(services: Services, project: int) -> Reconciled:
     pushed = services.projects.get(project).pushed
     annotations, tasks = services.annotations.known(project), services.images.known_tasks(project)
     seen = _Seen()
-    there = _there(services, project, tasks.union(annotations.values()), seen.unanswered)
+    there = _there(services, project, tasks.union(annotations.values()), seen)
     _record(services, project, there, held, seen)
     services.images.forget_tasks(project, tasks - seen.tasks - seen.unanswered.keys())
     if pushed and _lost(seen, pushed, services.predictions.shown_tasks(project, pushed)):
@@ -100,8 +101,8 @@ def reconcile(services: Services, project: int) -> Reconciled:
 def reconcile_changes(services: Services, project: int, since: datetime) -> Reconciled:
     """Do the same for the tasks that changed at a moment or later; deleted tasks are not seen."""
     annotations = services.annotations.known(project)
-    changed = services.label_studio.changed_tasks(project, since)
     seen = _Seen()
+    changed = services.label_studio.changed_tasks(project, since, seen.unlisted.append)
     _record(services, project, changed, {}, seen)
     of_seen = {id for id, task in annotations.items() if task in seen.tasks}
     return _done(services, project, seen, of_seen - seen.annotations)
@@ -215,28 +216,25 @@ class _Seen:
     annotations: set[int] = field(default_factory=set)
     recorded: int = 0
     unreadable: list[str] = field(default_factory=list)
-    #: What Label Studio said of a task instead of an answer.
+    #: What Label Studio said of a task instead of an answer, and where it should have listed one.
     unanswered: dict[int, str] = field(default_factory=dict)
+    unlisted: list[LabelStudioError] = field(default_factory=list)
     without_image: dict[int, str] = field(default_factory=dict)
 
 
 def _there(
-    services: Services, project: int, known: set[int], unanswered: dict[int, str]
+    services: Services, project: int, known: set[int], seen: _Seen
 ) -> Iterator[Mapping[str, Any]]:
     """Yield every task that a project has, those known as well that its list leaves out.
 
     Where a task is deleted while the pages of the list are read, those after it move up by one, and
-    one of them from the page that comes next to the page that was read. A Label Studio that was put
+    one of them from the page that comes next to the page that was read. One that is answered with
+    an error is left out too: the others are asked for all the same. A Label Studio that was put
     back from a copy may have given the number of another to a task of another project. It numbers
     from 1; of what was once shown by another number it would answer as a server that is none.
-
-    Parameters
-    ----------
-    unanswered
-        Takes what is said of a task instead of an answer: the others are asked for all the same.
     """
     left_out = {id for id in known if id >= 1}
-    for task in services.label_studio.tasks(project):
+    for task in services.label_studio.tasks(project, seen.unlisted.append):
         left_out.discard(int(task["id"]))
         yield task
     for id in sorted(left_out):
@@ -246,7 +244,7 @@ def _there(
             continue
         except LabelStudioError as error:
             _require_answer(services, project, error)
-            unanswered[id] = f"task {id} stays as it was known: {error}"
+            seen.unanswered[id] = f"task {id} stays as it was known: {error}"
             continue
         if task.get("project", project) == project:
             yield task
@@ -301,11 +299,17 @@ def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) ->
     log.info("reconciled", project=project, recorded=seen.recorded, deleted=deleted)
     known = services.annotations.known(project).items()
     kept = sum(id in seen.annotations or task in seen.unanswered for id, task in known)
-    unanswered = tuple(seen.unanswered.values())
+    unanswered = (*seen.unanswered.values(), *_unlisted_in_words(seen.unlisted))
     away = (f"task {id}: its image cannot be used: {why}" for id, why in seen.without_image.items())
     unreadable = (*seen.unreadable, *away)
     made, shown = tuple(seen.made), (seen.tasks, seen.served)
     return Reconciled(unreadable, kept, made, unanswered, seen.without_image, *shown)
+
+
+def _unlisted_in_words(errors: Sequence[LabelStudioError]) -> list[str]:
+    if not errors:
+        return []
+    return [f"Not listed by Label Studio: {counted(len(errors), 'task')}; the first: {errors[0]}"]
 
 
 def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[Annotation]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from backend.datasets.labels import label_config_of
 from backend.errors import LabelStudioMissing, LabelStudioSilent
+from backend.labelstudio.client import OnUnlisted
 from preprocessing.images import encode_png
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -153,11 +154,11 @@ class Studio:
         tasks = self._asked(project).tasks.values()
         return max((_moment(task["updated_at"]) for task in tasks), default=None)
 
-    def changed_tasks(self, project: int, since: datetime) -> Iterator[Json]:
+    def changed_tasks(self, project: int, since: datetime, _: OnUnlisted) -> Iterator[Json]:
         listed = self._listed(project, lambda task: -_moment(task["updated_at"]).timestamp())
         return (task for task in listed if _moment(task["updated_at"]) >= since)
 
-    def tasks(self, project: int) -> Iterator[Json]:
+    def tasks(self, project: int, _: OnUnlisted) -> Iterator[Json]:
         return self._listed(project, lambda task: task["id"])
 
     def task(self, id: int) -> Json:

@@ -1,31 +1,42 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from backend.errors import LabelStudioMissing
+from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.labelstudio.client import PAGE_SIZE, LabelStudio
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 class Paged:
-    """Answers as Label Studio does: there is no page after the last."""
+    """Answers as Label Studio does: there is no page after the last.
 
-    def __init__(self, tasks: int, missing_from: int = 1000) -> None:
+    Parameters
+    ----------
+    broken
+        Tasks with which a page is answered with an error.
+    """
+
+    def __init__(self, tasks: int, missing_from: int = 1000, broken: Collection[int] = ()) -> None:
         self.tasks = [
             {"id": n, "updated_at": (NOW - timedelta(seconds=n)).isoformat()} for n in range(tasks)
         ]
         self.missing_from = missing_from
+        self.broken = broken
 
     def json(self, method: str, path: str, params: dict[str, Any]) -> dict[str, Any]:
         size, page = params["page_size"], params["page"]
         start = (page - 1) * size
         if page > 1 and (start >= len(self.tasks) or page >= self.missing_from):
             raise LabelStudioMissing("Invalid page.")
-        return {"tasks": self.tasks[start : start + size], "total": len(self.tasks)}
+        tasks = self.tasks[start : start + size]
+        if any(task["id"] in self.broken for task in tasks):
+            raise LabelStudioError(f"Label Studio answered 500: page {page} of {size}")
+        return {"tasks": tasks, "total": len(self.tasks)}
 
 
 def studio(paged: Paged) -> LabelStudio:
@@ -51,6 +62,33 @@ def test_a_page_whose_tasks_were_deleted_meanwhile_is_the_end() -> None:
     assert len(list(asked.tasks(1))) == 2 * PAGE_SIZE
 
 
+@pytest.mark.parametrize("number", [1, PAGE_SIZE, PAGE_SIZE + 1, 3 * PAGE_SIZE, 201])
+def test_a_task_that_cannot_be_listed_is_told_and_keeps_back_no_other(number: int) -> None:
+    broken, told = {0, PAGE_SIZE - 1, number - 1}, list[LabelStudioError]()
+    asked = studio(Paged(number, broken=broken))
+    assert [t["id"] for t in asked.tasks(1, told.append)] == sorted({*range(number)} - broken)
+    assert len(told) == len(broken & {*range(number)})
+    changed = asked.changed_tasks(1, NOW - timedelta(1), told.append)
+    assert [t["id"] for t in changed] == sorted({*range(number)} - broken)
+
+
+def test_a_page_of_which_no_task_can_be_listed_ends_the_list() -> None:
+    told = list[LabelStudioError]()
+    asked = studio(Paged(50, broken=range(PAGE_SIZE, 2 * PAGE_SIZE)))
+    with pytest.raises(LabelStudioError, match=f"page {2 * PAGE_SIZE} of 1$"):
+        list(asked.tasks(1, told.append))
+    assert told == []
+    with pytest.raises(LabelStudioError, match=f"page 2 of {PAGE_SIZE}$"):
+        list(asked.tasks(1))
+
+
 def test_the_newest_change_of_a_project_without_tasks_is_none() -> None:
     assert studio(Paged(0)).newest_change(1) is None
     assert studio(Paged(3)).newest_change(1) == NOW
+
+
+def test_where_the_newest_task_cannot_be_listed_the_next_tells_the_newest_change() -> None:
+    assert studio(Paged(30, broken=range(2))).newest_change(1) == NOW - timedelta(seconds=2)
+    assert studio(Paged(1, broken=range(1))).newest_change(1) is None
+    with pytest.raises(LabelStudioError, match="answered 500"):
+        studio(Paged(30, broken=range(30))).newest_change(1)

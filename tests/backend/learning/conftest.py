@@ -11,7 +11,7 @@ import pytest
 
 from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.labelstudio.annotation import Annotation
-from backend.labelstudio.client import is_labelled
+from backend.labelstudio.client import OnUnlisted, is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
@@ -102,6 +102,7 @@ class RecordedLabelStudio:
         self.predictions: list[tuple[int, str]] = []
         self.model_version = ""
         self.refuses: set[int] = set()
+        self.unlisted: set[int] = set()
         self.described: dict[str, Any] | None = described
         self.asked: list[str] = []
         self.known_users: list[dict[str, Any]] = []
@@ -126,16 +127,27 @@ class RecordedLabelStudio:
         changes = [datetime.fromisoformat(task["updated_at"]) for task in self.given]
         return max(changes, default=None)
 
-    def changed_tasks(self, project: int, since: datetime) -> Iterator[dict[str, Any]]:
+    def changed_tasks(
+        self, project: int, since: datetime, on_unlisted: OnUnlisted
+    ) -> Iterator[dict[str, Any]]:
         self.asked.append("changed")
         newest_first = sorted(self.given, key=lambda task: task["updated_at"], reverse=True)
-        for task in newest_first:
+        for task in self._listed(newest_first, on_unlisted):
             if datetime.fromisoformat(task["updated_at"]) >= since:
                 yield task
 
-    def tasks(self, project: int) -> Iterator[dict[str, Any]]:
+    def tasks(self, project: int, on_unlisted: OnUnlisted) -> Iterator[dict[str, Any]]:
         self.asked.append("all")
-        yield from self.given
+        return self._listed(self.given, on_unlisted)
+
+    def _listed(
+        self, tasks: Iterable[dict[str, Any]], on_unlisted: OnUnlisted
+    ) -> Iterator[dict[str, Any]]:
+        for task in tasks:
+            if task["id"] in self.unlisted:
+                on_unlisted(LabelStudioError("Label Studio answered 500 to GET /api/tasks"))
+            else:
+                yield task
 
     def task(self, id: int) -> dict[str, Any]:
         found = next((task for task in self.given if task["id"] == id), None)
@@ -148,8 +160,9 @@ class RecordedLabelStudio:
             kept = [one for one in task.get("predictions") or () if one["id"] != id]
             task["predictions"] = kept
 
-    def unlabelled_tasks(self, project: int) -> Iterator[dict[str, Any]]:
-        yield from (task for task in self.given if not is_labelled(task))
+    def unlabelled_tasks(self, project: int, on_unlisted: OnUnlisted) -> Iterator[dict[str, Any]]:
+        listed = self._listed(self.given, on_unlisted)
+        return (task for task in listed if not is_labelled(task))
 
     def download(self, path: str) -> bytes:
         if path not in self.files:

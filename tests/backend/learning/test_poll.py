@@ -198,6 +198,28 @@ def test_a_task_that_had_no_answer_is_told_once_and_asked_for_again_ever_more_ra
     assert recorded.asked == ["all"] * 4
 
 
+def test_a_task_that_is_not_listed_ends_no_look_and_all_are_asked_for_again_till_it_is(
+    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
+) -> None:
+    recorded = label_studio(corrected(1, 2, 3, 4, 5), FILES)
+    poll.look()
+    recorded.given += corrected(6, 7)
+    recorded.unlisted = {6}
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert poll.look()
+    assert [line["reason"] for line in logs if line["event"] == "poll.problem"] == [
+        "Not listed by Label Studio: 1 task; the first: Label Studio answered 500 to GET /api/tasks"
+    ]
+    assert recorded.asked == ["all", "changed", "all"]
+    assert services.annotations.corrected_count(project) == 6
+    recorded.unlisted = set()
+    clock.now += 3600
+    poll.look()
+    assert services.annotations.corrected_count(project) == 7
+    assert recorded.asked == ["all", "changed", "all", "all"]
+
+
 def test_corrections_whose_images_cannot_be_had_count_when_these_come_and_are_told_until_then(
     services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
 ) -> None:
@@ -270,10 +292,10 @@ def test_such_an_event_that_comes_during_a_look_is_forgotten_by_the_next(
     recorded = label_studio(corrected(1, 2), FILES)
     listed = recorded.tasks
 
-    def tasks(id: int) -> Any:
+    def tasks(id: int, on_unlisted: Any) -> Any:
         correct([7], id=7)
         recorded.tasks = listed
-        return listed(id)
+        return listed(id, on_unlisted)
 
     recorded.tasks = tasks
     poll.look()

@@ -200,6 +200,15 @@ def test_a_push_in_which_an_image_could_not_be_fetched_is_not_taken_for_done(
     assert services.projects.get(project).pushed is None
 
 
+def test_a_push_in_which_a_task_is_not_listed_gives_the_others_boxes_and_is_not_taken_for_done(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    recorded = label_studio(tasks(1, 2), {"/data/a.png": FIELD})
+    recorded.unlisted = {1}
+    assert push(services, project, CLASSICAL_ID) == 1
+    assert services.projects.get(project).pushed is None
+
+
 @pytest.mark.parametrize(
     ("error", "pushed"), [(LabelStudioMissing, "classical-1+t0.5"), (LabelStudioError, None)]
 )
@@ -227,7 +236,7 @@ def test_many_tasks_in_a_row_that_were_deleted_meanwhile_do_not_end_a_push(
 ) -> None:
     listed = tasks(*range(1, 2 * REFUSED_IN_A_ROW))
     recorded = label_studio(listed[REFUSED_IN_A_ROW:], {"/data/a.png": FIELD})
-    recorded.unlabelled_tasks = lambda project: iter(listed)
+    recorded.unlabelled_tasks = lambda project, _: iter(listed)
     assert push(services, project, CLASSICAL_ID) == REFUSED_IN_A_ROW - 1
     assert services.projects.get(project).pushed == "classical-1+t0.5"
 

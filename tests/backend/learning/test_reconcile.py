@@ -65,7 +65,7 @@ def test_a_task_that_slipped_between_two_pages_is_kept_with_its_annotation(
 ) -> None:
     recorded = label_studio([task], {UPLOAD: PNG})
     reconcile(services, project)
-    recorded.tasks = lambda id: iter(())  # an earlier one was deleted, and all moved up by one
+    recorded.tasks = lambda id, _: iter(())  # an earlier one was deleted, and all moved up by one
     reconcile(services, project)
     assert services.annotations.corrected_count(project) == 1
     assert services.images.of_task(project, 4) is not None
@@ -76,7 +76,19 @@ def test_what_was_deleted_of_such_a_task_is_forgotten(
 ) -> None:
     recorded = label_studio([task], {UPLOAD: PNG})
     reconcile(services, project)
-    recorded.tasks = lambda id: iter(())
+    recorded.tasks = lambda id, _: iter(())
+    task["annotations"].clear()
+    reconcile(services, project)
+    assert services.annotations.known(project) == {}
+    assert services.images.of_task(project, 4) is not None
+
+
+def test_a_known_task_that_is_not_listed_is_asked_for_by_its_number(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+) -> None:
+    recorded = label_studio([task], {UPLOAD: PNG})
+    reconcile(services, project)
+    recorded.unlisted = {4}
     task["annotations"].clear()
     reconcile(services, project)
     assert services.annotations.known(project) == {}
@@ -101,7 +113,7 @@ def test_a_task_that_label_studio_does_not_answer_for_is_said_and_holds_up_no_ot
     recorded = label_studio([task], {UPLOAD: PNG})
     reconcile(services, project)
     correct([7, 8])  # 7 was deleted there, and its event lost
-    recorded.tasks = lambda id: iter(())
+    recorded.tasks = lambda id, _: iter(())
     answers = {4: "Label Studio answered 500", 8: task | {"id": 8}}
     asked = recorded.task
 
@@ -173,7 +185,7 @@ def test_what_is_deleted_while_all_tasks_are_listed_stays_so(
     recorded = label_studio([task], {UPLOAD: PNG})
     reconcile(services, project)
 
-    def tasks(id: int) -> Any:
+    def tasks(id: int, on_unlisted: Any) -> Any:
         services.annotations.delete(project, [5])
         yield task
 
@@ -190,7 +202,7 @@ def test_what_is_updated_while_all_tasks_are_listed_stays_so(
     [before] = services.annotations.corrected(project)
     updated = replace(before, updated_at=before.updated_at + timedelta(minutes=1))
 
-    def tasks(id: int) -> Any:
+    def tasks(id: int, on_unlisted: Any) -> Any:
         services.annotations.record(updated)
         yield task
 
@@ -204,7 +216,7 @@ def test_a_task_that_is_opened_while_all_are_listed_is_not_forgotten(
 ) -> None:
     recorded = label_studio([task], {UPLOAD: PNG})
 
-    def tasks(id: int) -> Any:
+    def tasks(id: int, on_unlisted: Any) -> Any:
         yield task
         add_image(7)
 
