@@ -26,6 +26,7 @@ from backend.settings import Settings
 from backend.store.database import open_database
 from backend.store.images import Images
 from model.classical.detector import CLASSICAL_ID
+from tests.backend.store.postgresql import PostgreSQL, programs, running
 from tests.conftest import wait_until
 
 #: Of each installation, and the names of its queues.
@@ -111,6 +112,16 @@ def _answers(connection: redis.Redis) -> bool:
         return bool(connection.ping())
     except redis.ConnectionError:
         return False
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgreSQL]:
+    """A PostgreSQL of this test session."""
+    binaries = programs()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (as root, `make setup` installs it)")
+    with running(binaries) as server:
+        yield server
 
 
 @pytest.fixture

@@ -22,20 +22,14 @@ from backend.services import Services
 from backend.store.runs import Run, State
 from model.classical.detector import CLASSICAL_ID
 from model.errors import TrainingCancelled
-from model.generated.fields import EASY, HARD, FieldStyle, generate_field
+from model.generated.fields import EASY, HARD, generate_field
 from model.keeping.starter import STARTER_ID
 from model.labels.examples import DatasetSnapshot
 from model.progress import Progress
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
 from tests.backend.conftest import PUSH
-
-#: Faint rims among blobs and fibres, which the classical detector finds instead: its AP50 over ten
-#: fields was measured as 0.08. Eight steps from the starter find all four of the held-out field.
-RIMS = FieldStyle(
-    "rims", 0.2, background=0.4, ring=1.0, smudges=3.0, fibres=1.0, radius=12.0, touching=0.0
-)
-
+from tests.backend.learning.conftest import RIMS
 
 NONE = ContrastGroups.none()
 

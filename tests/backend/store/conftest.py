@@ -14,16 +14,7 @@ from backend.settings import Settings
 from backend.store.database import open_database
 from backend.store.projects import Projects
 from tests.backend.conftest import LABEL_CONFIG
-from tests.backend.store.postgresql import PostgreSQL, programs, running
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgreSQL]:
-    binaries = programs()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed (as root, `make setup` installs it)")
-    with running(binaries) as server:
-        yield server
+from tests.backend.store.postgresql import PostgreSQL
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
