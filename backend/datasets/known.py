@@ -23,7 +23,7 @@ from backend.store.projects import Project
 from model.errors import BrokenVersion
 from model.judging.policy import version_of
 from model.labels.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, summary
-from preprocessing.images import IMAGE_SUFFIXES
+from preprocessing.images import IMAGE_SUFFIXES, PageKey
 
 #: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.
 SKIPPED = "skipped"
@@ -64,11 +64,6 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         There is no such project.
     """
     owner = services.projects.get(project)
-    notes = list[str]()
-    corrected = {
-        image.key: annotation
-        for image, annotation in corrected_images(services, project, notes.append)
-    }
     around = _Around(
         services,
         owner,
@@ -78,17 +73,29 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         {correction.annotation: correction.served for correction in measure(services, project)},
         judged_counts(services, project),
     )
-    unique = UniqueNames()
-    named = [
-        (image, unique.stem(image.name) + _suffix(image)) for image in services.images.all(project)
-    ]
+    named, notes = _named(services, project), list[str]()
+    # What was drawn in all images is far more than the boxes that it gives: one at a time is read.
+    read = {
+        image.key: _read(around, *named[image.key], annotation)
+        for image, annotation in corrected_images(services, project, notes.append)
+        if image.key in named
+    }
     # One whose task was deleted stays in the store: for its side, and to keep its name.
-    read = [
-        _read(around, image, file_name, corrected.get(image.key))
-        for image, file_name in named
+    shown = [
+        read.get(key) or _read(around, image, file_name, None)
+        for key, (image, file_name) in named.items()
         if image.task is not None
     ]
-    return _skipped_told(services, project, _guarded(read)), notes
+    return _skipped_told(services, project, _guarded(shown)), notes
+
+
+def _named(services: Services, project: int) -> dict[PageKey, tuple[StoredImage, str]]:
+    """Return each image of a project with what exports call it, in the order of import."""
+    unique = UniqueNames()
+    return {
+        image.key: (image, unique.stem(image.name) + _suffix(image))
+        for image in services.images.all(project)
+    }
 
 
 @dataclass(frozen=True)

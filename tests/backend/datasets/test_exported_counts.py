@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from backend.datasets.export import export_counts, export_voc
+from backend.datasets.known import known_images
+from backend.effort.believing import AT_ONCE
 from backend.effort.watch import show_blank
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
@@ -21,6 +24,7 @@ from model.classical.detector import CLASSICAL_ID
 from model.keeping.champions import Champions
 from model.keeping.starter import STARTER_ID
 from model.versions import GateDecision, JudgedImage
+from tests.backend.conftest import show_images
 from tests.backend.datasets.conftest import CELL, NOW
 from tests.backend.judged import judged_in, report_of
 
@@ -347,3 +351,19 @@ def test_an_image_that_was_skipped_has_no_range_and_is_in_no_sum(
     assert (skipped["flags"], skipped["low"], other["low"]) == ("skipped", "", "1")
     (told,) = export_counts(services, project, tmp_path / "counts.csv").sums
     assert told.startswith("In 1 predicted image together (95 %, v1): 1 to 1 Cell, 1 found")
+
+
+def test_what_was_drawn_is_not_in_memory_of_all_images_at_once(
+    services: Services, project: int, interface: LabellingInterface
+) -> None:
+    drawn = tuple(to_regions([CELL] * 20, 64, 48, interface))
+    show_images(services.images, project, range(2 * AT_ONCE))
+    for task in range(2 * AT_ONCE):
+        assert services.annotations.record(Annotation(task, project, task, drawn, NOW, NOW))
+    known_images(services, project)  # and measure what was done
+    tracemalloc.start()
+    known, _ = known_images(services, project)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(known) == 2 * AT_ONCE
+    assert peak < 2 * kept
