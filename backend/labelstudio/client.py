@@ -132,12 +132,29 @@ class LabelStudio:
         return self._make("/api/tasks/", sent)
 
     def task(self, id: int) -> Json:
-        """Return a task with its ``annotations`` and ``predictions``."""
+        """Open a task: return it with its ``annotations`` and ``predictions``.
+
+        Where it has no prediction, Label Studio first asks the project's ML backend for one.
+        """
         path = f"/api/tasks/{id}/"
         answer = self._http.json("GET", path)
         if not _is_task(answer):
             raise self._http.no_label_studio(path)
         return dict(answer)
+
+    def listed_task(self, project: int, id: int) -> Json:
+        """Return a task as ``tasks`` does, without opening it.
+
+        Raises
+        ------
+        LabelStudioMissing
+            The project has no such task.
+        """
+        only = json.dumps({"selectedItems": {"all": False, "included": [id]}})
+        tasks, _ = self._page(project, 1, 1, {"query": only, "fields": "all"})
+        if not tasks:
+            raise LabelStudioMissing(f"Project {project} has no task {id}; was it deleted?")
+        return tasks[0]
 
     def tasks(self, project: int, on_unlisted: OnUnlisted | None = None) -> Iterator[Json]:
         """Yield the project's tasks, each with its ``annotations`` and ``predictions``.

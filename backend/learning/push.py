@@ -137,7 +137,8 @@ class _Push:
             raise self._refused[-1]
 
     def _store(self, task: Task) -> bool:
-        now = self._label_studio.task(task["id"])
+        # Opened, one without boxes would get them from the web process, which has pages to answer.
+        now = self._label_studio.listed_task(self._project, task["id"])
         if self._served in _names(now) or is_labelled(now):
             return False
         # Asked anew for each task: it may be changed during the push.

@@ -95,7 +95,7 @@ class StandIn:
             if path == f"/api/projects/{PROJECT}/":
                 return self._project(sent if method == "PATCH" else {})
             if path == "/api/tasks":
-                return self._page(int(query["page"][0]), int(query["page_size"][0]))
+                return self._page(int(query["page"][0]), int(query["page_size"][0]), query)
             if found := re.fullmatch(r"/api/tasks/(\d+)/", path):
                 return self.tasks.get(int(found[1]))
             if path == "/api/predictions/":
@@ -111,10 +111,13 @@ class StandIn:
             "skipped_annotations_number": 0,
         }
 
-    def _page(self, page: int, size: int) -> Json | None:
-        newest_first = sorted(self.tasks.values(), key=lambda t: t["updated_at"], reverse=True)
+    def _page(self, page: int, size: int, query: dict[str, list[str]]) -> Json | None:
+        (chosen,) = query.get("query", ["{}"])
+        only = json.loads(chosen).get("selectedItems", {"included": self.tasks})["included"]
+        listed = [task for id, task in self.tasks.items() if id in only]
+        newest_first = sorted(listed, key=lambda t: t["updated_at"], reverse=True)
         shown = newest_first[(page - 1) * size : page * size]
-        return {"tasks": shown, "total": len(self.tasks)} if shown or page == 1 else None
+        return {"tasks": shown, "total": len(listed)} if shown or page == 1 else None
 
     def _predict(self, sent: Json) -> Json:
         prediction = {**sent, "id": self._next_id()}

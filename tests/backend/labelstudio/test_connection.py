@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -220,6 +222,20 @@ def test_all_pages_of_tasks_come_through(server: Any) -> None:
 
     assert [task["id"] for task in client.unlabelled_tasks(5)] == [1, 3]
     assert "page=2" in server.asked[1][1]
+
+
+def test_a_task_is_looked_at_in_the_list_without_opening_it(server: Any) -> None:
+    pages = iter([[{"id": 4, "annotations": []}], []])
+    server.answers["/api/tasks"] = lambda _: (200, {"total": 1, "tasks": next(pages)})
+    client = LabelStudio(server.url, LEGACY)
+
+    assert client.listed_task(5, 4)["id"] == 4
+    with pytest.raises(LabelStudioMissing, match="Project 5 has no task 4; was it deleted"):
+        client.listed_task(5, 4)
+    for path in (asked[1] for asked in server.asked):
+        query = parse_qs(urlsplit(path).query)
+        assert (query["project"], query["fields"]) == (["5"], ["all"])
+        assert json.loads(query["query"][0])["selectedItems"]["included"] == [4]
 
 
 def test_all_pages_of_projects_come_through(server: Any) -> None:

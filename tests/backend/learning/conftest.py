@@ -108,6 +108,7 @@ class RecordedLabelStudio:
         self.model_version = ""
         self.refuses: set[int] = set()
         self.unlisted: set[int] = set()
+        self.opened: list[int] = []
         self.described: dict[str, Any] | None = described
         self.asked: list[str] = []
         self.known_users: list[dict[str, Any]] = []
@@ -155,6 +156,10 @@ class RecordedLabelStudio:
                 yield task
 
     def task(self, id: int) -> dict[str, Any]:
+        self.opened.append(id)
+        return self.listed_task(0, id)
+
+    def listed_task(self, project: int, id: int) -> dict[str, Any]:
         found = next((task for task in self.given if task["id"] == id), None)
         if found is None:
             raise LabelStudioMissing(f"GET /api/tasks/{id}/: It is not there")
