@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from backend.errors import LabelStudioError, LabelStudioMissing, LabelStudioSilent
@@ -52,7 +53,7 @@ class Connection:
         self._session.auth = _as_it_is  # else a .netrc would replace the token
         # No proxy reaches this machine itself.
         self._session.trust_env = not _is_here(self.url)
-        only_get = Retry(
+        only_get = _Retry(
             total=2,
             backoff_factor=0.3,
             status_forcelist=(502, 503, 504),
@@ -185,6 +186,18 @@ class Connection:
                 f"Label Studio at {self.url} could not be reached ({type(error).__name__}). "
                 "Is it running, and is its address right?"
             ) from error
+
+
+class _Retry(Retry):
+    """Asks again where the connection broke off or a proxy failed, not where it took too long.
+
+    A server that is busy would do the same work again beside what it has not done yet.
+    """
+
+    def increment(self, *args: Any, **kwargs: Any) -> Self:
+        if isinstance(error := kwargs.get("error"), ReadTimeoutError):
+            raise error
+        return super().increment(*args, **kwargs)
 
 
 def _is_here(url: str) -> bool:

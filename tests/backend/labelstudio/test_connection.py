@@ -109,15 +109,23 @@ def test_an_image_named_by_the_address_that_browsers_know_is_its_own(server: Any
         client.download("http://labels.example.org.evil.org/data/a.png")
 
 
-def test_a_label_studio_that_takes_too_long_is_not_called_away(
+def test_a_label_studio_that_takes_too_long_is_not_called_away_and_not_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connection, "READ_TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = LabelStudio(f"http://127.0.0.1:{silent.getsockname()[1]}", LEGACY)
 
         with pytest.raises(LabelStudioError, match=r"did not answer POST /api/tasks/ within"):
             client.create_task(7, {})
+        with pytest.raises(LabelStudioError, match=r"did not answer GET /api/tasks/4/ within"):
+            client.task(4)
+        silent.settimeout(0)
+        asked = [silent.accept()[0] for _ in range(2)]
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        for each in asked:
+            each.close()
 
 
 def test_what_a_proxy_does_not_find_is_not_missing_in_label_studio(server: Any) -> None:
