@@ -150,7 +150,20 @@ class _Push:
         self._label_studio.create_prediction(
             task["id"], answer["result"], answer["score"], answer["model_version"]
         )
+        self._take_back_outdated(now)
         return True
+
+    def _take_back_outdated(self, task: Task) -> None:
+        """Take back what earlier versions found, but the last, which is shown until the push ends.
+
+        Else each version would leave as much in Label Studio as all tasks hold. The store keeps
+        what they were served, and what others predicted stays.
+        """
+        ours = self._services.predictions.served_names(self._project, task["id"])
+        shown = [one for one in task.get("predictions") or () if one.get("model_version") in ours]
+        for one in sorted(shown, key=lambda one: int(one["id"]))[:-1]:
+            with suppress(LabelStudioMissing):
+                self._label_studio.delete_prediction(one["id"])
 
     def _has_no_image(self, task: Task, label_config: str) -> bool:
         """Return whether a task that got no answer will never get one: its image is none, or gone.

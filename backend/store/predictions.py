@@ -200,6 +200,14 @@ class Predictions:
         with self._engine.connect() as connection:
             return [_prediction(row) for row in connection.execute(query)]
 
+    def served_names(self, project: int, task: int) -> set[str]:
+        """Return the names of all that served a task."""
+        query = select(predictions.c.served).where(
+            predictions.c.project == project, predictions.c.task == task
+        )
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query))
+
     def shown_tasks(self, project: int, served: str = "") -> set[int]:
         """Return the tasks that were ever shown anything, or what ``served`` found."""
         query = select(predictions.c.task).where(predictions.c.project == project).distinct()

@@ -10,6 +10,7 @@ from backend.errors import LabelStudioError, LabelStudioMissing
 from backend.learning.push import REFUSED_IN_A_ROW, push
 from backend.learning.taken import project_folder, take
 from backend.services import Services
+from backend.store.predictions import StoredPrediction
 from model.classical.detector import CLASSICAL_ID
 from model.generated.fields import EASY, generate_field
 from preprocessing.images import encode_png
@@ -123,6 +124,21 @@ def test_tasks_whose_boxes_will_be_corrected_most_come_first(
     recorded = label_studio(given, {"/data/a.png": FIELD})
     assert push(services, project, CLASSICAL_ID) == 5
     assert [task for task, _ in recorded.predictions] == [3, 4, 2, 5, 1]
+
+
+def test_of_what_earlier_versions_found_the_last_alone_stays_in_label_studio(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    (given,) = tasks(1)
+    names = {3: "v1+t0.5", 7: "v3+t0.5", 5: "v2+t0.5", 4: "someone else's"}
+    given["predictions"] = [{"id": id, "model_version": name} for id, name in names.items()]
+    recorded = label_studio([given], {"/data/a.png": FIELD})
+    for name in ("v1+t0.5", "v2+t0.5", "v3+t0.5"):
+        services.predictions.put(StoredPrediction(project, 1, "0" * 64, 0, name, ()))
+    assert push(services, project, CLASSICAL_ID) == 1
+    assert [one["id"] for one in recorded.given[0]["predictions"]] == [7, 4]
+    kept = {one.served for one in services.predictions.of_task(project, 1)}
+    assert kept == {"v1+t0.5", "v2+t0.5", "v3+t0.5", recorded.model_version}
 
 
 def test_a_task_that_was_opened_or_labelled_before_its_turn_is_left_alone(
