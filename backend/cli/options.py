@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,14 +27,14 @@ Map = Annotated[
     list[str] | None,
     typer.Option(
         "--map",
-        help="Rename a class, OLD=NEW, such as N=Nucleus; where a name has an = itself, OLD==NEW. "
-        "May be repeated.",
+        help="Rename a class, OLD=NEW, such as N=Nucleus. Where a name has an = itself, take one = "
+        "more, OLD==NEW, with blanks about it beside an = of a name. May be repeated.",
     ),
 ]
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:
-    """Read ``N=Nucleus`` pairs; the last ``==`` parts old from new, or ``=`` where there is none.
+    """Read ``N=Nucleus`` pairs; the longest run of ``=``, the last of equal ones, parts the names.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
     """
     mapping = {}
     for pair in pairs:
-        between = "==" if "==" in pair else "="
+        between = max(re.findall("=+", pair), key=len, default="=")
         old, _, new = (part.strip() for part in pair.rpartition(between))
         if not old or not new:
             raise BadRequest(f"--map wants OLD=NEW, such as N=Nucleus, not {pair!r}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +78,10 @@ def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
 
 def map_option(old: str, new: str) -> str:
     """Return the option that renames a class, as a shell takes it."""
-    between = "==" if "=" in old + new else "="
+    runs = [len(run) for name in (old, new) for run in re.findall("=+", name)]
+    between = "=" * (max(runs, default=0) + 1)
+    if old.endswith("=") or new.startswith("="):
+        between = f" {between} "
     return f"--map {shlex.quote(f'{old}{between}{new}')}"
 
 

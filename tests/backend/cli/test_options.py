@@ -55,11 +55,11 @@ def test_a_mapping_without_two_names_is_refused(pair: str) -> None:
 
 
 def test_a_mapping_is_read() -> None:
-    read = parse_mapping(["N=Nucleus", " a = b ", "CD4=hi=Nucleus"])
-    assert read == {"N": "Nucleus", "a": "b", "CD4=hi": "Nucleus"}
+    read = parse_mapping(["N=Nucleus", " a = b ", "CD4=hi=Nucleus", "CD8==Ki67=pos"])
+    assert read == {"N": "Nucleus", "a": "b", "CD4=hi": "Nucleus", "CD8": "Ki67=pos"}
 
 
-@pytest.mark.parametrize("old", ["N", "R bc", "CD4=hi", "CD4="])
-@pytest.mark.parametrize("new", ["Nucleus", "Ki67=pos", "T cell"])
+@pytest.mark.parametrize("old", ["N", "R bc", "CD4=hi", "CD4=", "=", "a==b"])
+@pytest.mark.parametrize("new", ["Nucleus", "Ki67=pos", "T cell", "=C", "a==b", "=="])
 def test_a_mapping_that_a_message_names_is_read_as_it_was_meant(old: str, new: str) -> None:
     assert parse_mapping(shlex.split(map_option(old, new))[1:]) == {old: new}
