@@ -154,6 +154,9 @@ class EvaluationReport:
         Names of the limits that were reached in at least one image.
     reliability
         Boxes of any class by score: what share of them is right at IoU 0.5.
+    calibrated
+        The same by the probability that a project's policy makes of the score; empty where none
+        was asked for.
     """
 
     mean: AveragePrecision
@@ -174,6 +177,7 @@ class EvaluationReport:
     counts: Counts = ()
     counts_by_class: dict[str, Counts] = field(default_factory=dict)
     reliability: tuple[ReliabilityBin, ...] = ()
+    calibrated: tuple[ReliabilityBin, ...] = ()
 
     @property
     def calibration_error(self) -> float:
@@ -188,13 +192,19 @@ class EvaluationReport:
             for name, counts in self.counts_by_class.items()
         }
 
+    @property
+    def calibrated_error(self) -> float | None:
+        """The same of the probabilities; None where there are none."""
+        return calibration_error(self.calibrated) if self.calibrated else None
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> EvaluationReport:
         def each(name: str, build: Any) -> dict[str, Any]:
-            return {key: build(value) for key, value in values[name].items()}
+            # A figure that an earlier release did not know is not there.
+            return {key: build(value) for key, value in values.get(name, {}).items()}
 
         return cls(
             **{
@@ -212,6 +222,7 @@ class EvaluationReport:
                 "counts": _counts(values["counts"]),
                 "counts_by_class": each("counts_by_class", _counts),
                 "reliability": tuple(ReliabilityBin(**b) for b in values["reliability"]),
+                "calibrated": tuple(ReliabilityBin(**b) for b in values.get("calibrated", ())),
             }
         )
 

@@ -12,6 +12,7 @@ from backend.errors import BadRequest
 if TYPE_CHECKING:  # these import SQLAlchemy and numpy, too slow for --help
     from backend.settings import Settings
     from backend.store.projects import Project, Projects
+    from model.judging.calibration import Calibration
     from model.keeping.registry import Registry
     from model.versions import ModelVersion
 
@@ -112,3 +113,11 @@ def choose_cell_diameter(registry: Registry, choice: Choice, wanted: float | Non
     if choice.project is None:
         return None
     return registry.policy(choice.project, choice.version).cell_diameter_px
+
+
+def told_calibration(registry: Registry, choice: Choice) -> Calibration | None:
+    """Return what makes probabilities of a version's scores; None where no images have told it."""
+    if choice.project is None:
+        return None
+    policy = registry.policy(choice.project, choice.version)
+    return policy.calibration if policy.is_told else None

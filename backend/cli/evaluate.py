@@ -54,7 +54,8 @@ def evaluate(
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw curve, counts and parts into this PNG file.")
+        Path | None,
+        typer.Option(help="Draw curve, counts, reliability and parts into this PNG file."),
     ] = None,
 ) -> None:
     """Compare a version's boxes with the true ones."""
@@ -78,7 +79,8 @@ def evaluate(
     classes = version.classes or folder.classes
     unnamed = _without_classes(version, classes)
     warn(unnamed)
-    report = evaluate_version(loaded, judged, classes)
+    calibration = choosing.told_calibration(registry, choice)
+    report = evaluate_version(loaded, judged, classes, calibration=calibration)
     if as_json:
         notes = [*folder.notes, *folder.notes_on_aside, *unnamed]
         extra: dict[str, Any] = {"version": version.id, "seen": seen, "notes": notes}

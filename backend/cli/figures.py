@@ -27,7 +27,7 @@ def report_text(report: EvaluationReport) -> str:
         f"at score ≥ {report.threshold:.3f}  precision {report.precision:.3f}  "
         f"recall {report.recall:.3f}  F1 {report.f1:.3f}",
         _line("count", _count(report.count, likely.count_error)),
-        _line("calibration", f"error {report.calibration_error:.3f}"),
+        _line("calibration", _calibration(report)),
     ]
     return "\n".join([*lines, *limits_in_words(report.caps_reached)])
 
@@ -54,6 +54,12 @@ def _count(count: CountReport, likely: Interval | None) -> str:
         f"{count.predicted} of {count.true} true  error {count.error:.1%}{between}  "
         f"bias {count.bias:+.1%}  median {count.median_error:.1%}"
     )
+
+
+def _calibration(report: EvaluationReport) -> str:
+    after = report.calibrated_error
+    shown = "" if after is None else f"  of the probabilities shown {after:.3f}"
+    return f"error {report.calibration_error:.3f}{shown}"
 
 
 def _stratum(part: Stratum) -> str:

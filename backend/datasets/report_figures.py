@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from backend.datasets.drawing import COLOURS, FAINT, INK, PAPER
-from model.reports import EvaluationReport
+from model.reports import EvaluationReport, ReliabilityBin
 from model.wording import counted
 from preprocessing.images import encode_png
 
@@ -19,6 +20,8 @@ PANEL_PX = LEFT_PX + PLOT_PX + RIGHT_PX
 TEXT_PX = 12
 BAR_PX = 14
 LINE = COLOURS[6]
+#: Of probabilities, beside the scores that they are made of.
+CALIBRATED = COLOURS[2]
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,23 @@ def _draw_counts(pen: ImageDraw.ImageDraw, left: int, report: EvaluationReport) 
 
 
 def _draw_reliability(plot: _Plot, report: EvaluationReport) -> None:
-    plot.frame(f"calibration error {report.calibration_error:.3f}", "score", "right")
+    after = report.calibrated_error
+    told = "" if after is None else f", of probabilities {after:.3f}"
+    plot.frame(f"calibration error {report.calibration_error:.3f}{told}", "score", "right")
     plot.pen.line((*plot.at(0, 0), *plot.at(1, 1)), fill=FAINT)
-    bins = report.reliability
+    _draw_bins(plot, report.reliability, LINE)
+    _draw_bins(plot, report.calibrated, CALIBRATED)
+    if report.calibrated:
+        for row, (name, colour) in enumerate((("scores", LINE), ("probabilities", CALIBRATED))):
+            where = (plot.left + 6, TOP_PX + 4 + row * (TEXT_PX + 4))
+            plot.pen.text(where, name, fill=colour)
+
+
+def _draw_bins(plot: _Plot, bins: Sequence[ReliabilityBin], colour: str) -> None:
     if len(bins) > 1:
-        plot.pen.line([plot.at(one.score, one.right) for one in bins], fill=LINE, width=2)
+        plot.pen.line([plot.at(one.score, one.right) for one in bins], fill=colour, width=2)
     for one in bins:
-        _mark(plot, one.score, one.right)
+        _mark(plot, one.score, one.right, colour)
 
 
 def _draw_parts(plot: _Plot, report: EvaluationReport) -> None:
@@ -116,6 +129,6 @@ def _draw_parts(plot: _Plot, report: EvaluationReport) -> None:
         plot.pen.text(where, f"{name}{images}{figure}", fill=INK, anchor="lb")
 
 
-def _mark(plot: _Plot, x: float, y: float) -> None:
+def _mark(plot: _Plot, x: float, y: float, colour: str = COLOURS[5]) -> None:
     across, down = plot.at(x, y)
-    plot.pen.ellipse((across - 3, down - 3, across + 3, down + 3), fill=COLOURS[5])
+    plot.pen.ellipse((across - 3, down - 3, across + 3, down + 3), fill=colour)

@@ -9,7 +9,7 @@ import numpy as np
 
 from model.boxes import Detections
 from model.errors import NothingToLearn
-from model.judging.calibration import reliability
+from model.judging.calibration import Calibration, likely, reliability
 from model.judging.counting import count_report
 from model.judging.evidence import Evidence
 from model.judging.pairing import Pairs, any_class
@@ -26,7 +26,13 @@ from model.judging.resampling import (
 from model.judging.strata import DENSITIES, by_stratum, density_of
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
-from model.reports import AveragePrecision, Counts, EvaluationReport, Intervals
+from model.reports import (
+    AveragePrecision,
+    Counts,
+    EvaluationReport,
+    Intervals,
+    ReliabilityBin,
+)
 from preprocessing.arrays import Boolean
 
 
@@ -35,9 +41,10 @@ def evaluate_version(
     images: Sequence[LabelledImage],
     classes: Sequence[str],
     default_class: str = "",
+    calibration: Calibration | None = None,
 ) -> EvaluationReport:
     """Report on a version as it serves; see :func:`judge_version`."""
-    return judge_version(loaded, images, classes, default_class).report
+    return judge_version(loaded, images, classes, default_class, calibration).report
 
 
 def judge_version(
@@ -45,6 +52,7 @@ def judge_version(
     images: Sequence[LabelledImage],
     classes: Sequence[str],
     default_class: str = "",
+    calibration: Calibration | None = None,
 ) -> Evidence:
     """Judge a version as it serves: every image through the one path of `LoadedVersion.find`.
 
@@ -53,12 +61,14 @@ def judge_version(
     default_class
         What to call the boxes of a version that knows no classes, or others than these, as serving
         does; the first class when empty.
+    calibration
+        As :func:`judge` has it.
     """
     name = default_class or next(iter(classes), "")
     found, groups = find_in(loaded, images, name)
     found = [_called(each, classes, name) for each in found]
-    least = loaded.version.threshold
-    return replace(judge(found, images, classes, least, groups), version=loaded.version.id)
+    judged = judge(found, images, classes, loaded.version.threshold, groups, calibration)
+    return replace(judged, version=loaded.version.id)
 
 
 def _called(found: Detections, classes: Sequence[str], default_class: str) -> Detections:
@@ -95,6 +105,7 @@ def judge(
     classes: Sequence[str],
     threshold: float,
     groups: Sequence[str] = (),
+    calibration: Calibration | None = None,
 ) -> Evidence:
     """Judge what was found against the truth.
 
@@ -108,6 +119,8 @@ def judge(
         Score from which a box counts.
     groups
         The contrast group of each image; empty: no report by group.
+    calibration
+        What makes probabilities of the scores, whose reliability is told too; None: nothing does.
 
     Raises
     ------
@@ -123,6 +136,7 @@ def judge(
         images=tuple(image.sha256 for image in truth),
         counts_by_class={name: _counts_of(name, merged, truth, threshold) for name in classes},
         caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
+        calibrated=_calibrated(every[0], groups or [""] * len(truth), calibration),
     )
     return Evidence(report, _with_cells(by_class))
 
@@ -153,6 +167,14 @@ def _counts_of(
 
 def _cells_of(name: str, image: LabelledImage) -> int:
     return sum(box.label == name for box in image.boxes)
+
+
+def _calibrated(
+    pairs: Pairs, groups: Sequence[str], calibration: Calibration | None
+) -> tuple[ReliabilityBin, ...]:
+    if calibration is None:
+        return ()
+    return reliability(likely(calibration, pairs, groups), pairs.right)
 
 
 def _with_cells(by_class: Mapping[str, Sequence[Pairs]]) -> tuple[Pairs, ...]:

@@ -10,11 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
+from backend.datasets.labels import label_config_of
 from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc, write_voc
+from backend.services import build_services
+from backend.settings import Settings
 from model.boxes import Box
 from model.classical.detector import CLASSICAL_ID
 from model.generated.fields import EASY, generate_field
+from model.judging.calibration import Calibration
+from model.judging.policy import Policy
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
 from preprocessing.groups import ContrastGroups
@@ -118,6 +123,21 @@ def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path
     with Image.open(tmp_path / "new" / "worth.png") as drawn:
         assert drawn.width > 900
         assert ImageColor.getrgb(LINE) in {colour for _, colour in drawn.getcolors(1 << 16)}
+
+
+def test_evaluate_tells_how_far_the_probabilities_are_off_that_a_project_is_shown(
+    run: Run, home: Path, cells: Path
+) -> None:
+    services = build_services(Settings(home=home))
+    services.projects.ensure(7, "proj", label_config_of(("Nucleus",)))
+    words = (*truth_in(cells), "--model", CLASSICAL_ID, "--project", 7)
+    assert "probabilities" not in run("evaluate", *words).stdout
+    told, version = Policy(0.5, calibration=Calibration(0.5)), services.registry.get(CLASSICAL_ID)
+    services.registry.set_policy("7", version, lambda _: told)
+    services.engine.dispose()
+    assert "of the probabilities shown 0." in run("evaluate", *words).stdout
+    figures = json.loads(run("evaluate", *words, "--json").stdout)
+    assert figures["calibrated"] != figures["reliability"]
 
 
 def test_images_without_a_cell_are_judged_too(run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import math
 import subprocess
 import sys
 import weakref
@@ -15,6 +16,7 @@ from sklearn.metrics import average_precision_score
 from model.boxes import Detections
 from model.classical.detector import classical_version
 from model.errors import NothingToLearn
+from model.judging.calibration import Calibration
 from model.judging.evaluation import evaluate, judge, judge_version
 from model.judging.pairing import Pairs
 from model.judging.precision import IOUS, average_precision
@@ -265,6 +267,22 @@ def test_caps_that_were_reached_are_reported_once(detections, labelled):
     found = replace(detections([(*CELL, 0.9)]), caps_reached=("detections_per_image",))
     report = evaluate([found, found], [labelled([CELL]), labelled([CELL], "b")], NUCLEUS, 0.5)
     assert report.caps_reached == ("detections_per_image",)
+
+
+def test_the_reliability_of_scores_and_of_what_a_policy_makes_of_them_is_told(detections, labelled):
+    found = [detections([(*CELL, 0.8), (*NOWHERE, 0.8)])] * 2
+    truth = [labelled([CELL], "a"), labelled([CELL], "b")]
+    calibration = Calibration(offset=-math.log(4), shifts={"low": -math.log(4)})
+    report = judge(found, truth, NUCLEUS, 0.5, ["low", "high"], calibration).report
+    assert [(one.score, one.right) for one in report.reliability] == [(pytest.approx(0.8), 0.5)]
+    low, high = report.calibrated
+    assert (low.score, high.score) == (pytest.approx(0.2), pytest.approx(0.5))
+    assert report.calibration_error == pytest.approx(0.3)
+    assert report.calibrated_error == pytest.approx(0.15)
+    assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+    ungrouped = judge(found, truth, NUCLEUS, 0.5, calibration=calibration).report
+    assert ungrouped.calibrated_error == pytest.approx(0.0, abs=1e-6)
+    assert judge(found, truth, NUCLEUS, 0.5).report.calibrated_error is None
 
 
 def test_a_report_comes_back_from_json_as_it_was(detections, labelled):
