@@ -107,6 +107,10 @@ def rollback(project: ProjectId = None, home: Home = None) -> None:
 
 
 def prune(
+    version_ids: Annotated[
+        list[str] | None,
+        typer.Argument(help="Remove these alone.", show_default="those trained for projects"),
+    ] = None,
     keep: Annotated[
         int,
         typer.Option(min=0, help="How many of each project's newest versions stay in any case."),
@@ -117,12 +121,18 @@ def prune(
     """Remove trained versions that never served.
 
     Champions, and all that were, are kept. What a version that stays was trained from stays too,
-    and so does what a run works with that is not done.
+    and so does what a run works with that is not done. What `cytoloop train` made goes only where
+    it is named.
     """
     from backend.learning.pruning import prunable
 
     services = services_from(home, to_read=True)
-    versions = prunable(services, keep)
+    named = {services.registry.get(id).id for id in version_ids or ()}
+    versions = prunable(services, keep, named)
+    warn(
+        f"{id} not removed: a project, a run or a version that stays needs it"
+        for id in sorted(named - {version.id for version in versions})
+    )
     if not versions:
         typer.echo("There is nothing to remove.")
         return
@@ -130,7 +140,7 @@ def prune(
     if not yes:
         typer.confirm(f"Remove {counted(len(versions), 'version')} for good?", abort=True)
     # Asked again: while the list was read, a version may have come to serve, or a run to need it.
-    may_go = {version.id for version in prunable(services, keep)}
+    may_go = {version.id for version in prunable(services, keep, named)}
     warn(
         f"{v.id} not removed: it is of use by now, or gone" for v in versions if v.id not in may_go
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from backend.services import Services
-from model.keeping.pruning import superfluous
+from model.keeping.pruning import removable, superfluous
 from model.versions import ModelVersion
 
 
-def prunable(services: Services, newest: int) -> list[ModelVersion]:
+def prunable(services: Services, newest: int, named: Collection[str] = ()) -> list[ModelVersion]:
     """Return the versions that no project and no run needs, oldest first.
 
     Parameters
     ----------
     newest
         How many of each project's trained versions stay in any case.
+    named
+        Ids of the only ones that may go, whichever are the newest; none: all of the projects.
     """
     active = services.runs.unfinished()
     versions = services.registry.list()
@@ -21,4 +25,7 @@ def prunable(services: Services, newest: int) -> list[ModelVersion]:
     snapshots = {run.snapshot for run in active if run.snapshot}
     needed = {name for run in active for name in (run.candidate, run.champion) if name}
     needed |= {version.id for version in versions if version.snapshot in snapshots}
-    return superfluous(versions, services.registry.champions(), newest, needed)
+    champions = services.registry.champions()
+    if named:
+        return removable(versions, named, champions | needed)
+    return superfluous(versions, champions, newest, needed)

@@ -32,9 +32,8 @@ CONFIG = label_config_of(("Nucleus",))
 @pytest.fixture
 def version(home: Path) -> str:
     """A version in the registry; of weights it has none, since nothing here loads it."""
-    made = ModelVersion(
-        "trained-1", "trained", ("Nucleus",), 0.5, lineage=("a" * 64,), course=Course(360, True)
-    )
+    known = {"lineage": ("a" * 64,), "course": Course(360, True)}
+    made = ModelVersion("trained-1", "trained", ("Nucleus",), 0.5, project="7", **known)
     return Registry(home / "registry").add(made, ContrastGroups.none(), None).id
 
 
@@ -219,6 +218,24 @@ def test_prune_says_what_it_removes_and_asks_first(
     assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3"]
     assert run("models", "rollback", "--project", 7).exit_code == 2  # no such project here
     assert "nothing to remove" in run("models", "prune", "--keep", 0).stdout
+
+
+def test_what_was_trained_for_no_project_is_removed_where_it_is_named_alone(
+    run: Run, home: Path, versions: list[str]
+) -> None:
+    registry = Registry(home / "registry")
+    for name, parent in (("own", None), ("child", "trained-1")):
+        made = ModelVersion(f"trained-{name}", "trained", ("Nucleus",), 0.5, parent=parent)
+        registry.add(made, ContrastGroups.none(), None)
+    assert "Removed 1 version" in run("models", "prune", "--keep", 0, "--yes").stdout
+    assert {"trained-own", "trained-child", "trained-1"} < set(kept(home))
+    told = run("models", "prune", "trained-own", "trained-1", "trained-2", "--yes")
+    assert "Removed 1 version" in told.stdout
+    for id in ("trained-1", "trained-2"):
+        assert f"{id} not removed: a project, a run or a version that stays needs it" in told.stderr
+    assert "trained-own" not in kept(home)
+    assert "Removed 2" in run("models", "prune", "trained-child", "trained-1", "--yes").stdout
+    assert "no version trained-x" in run("models", "prune", "trained-x").stderr
 
 
 def run_works_with(home: Path, candidate: str) -> None:

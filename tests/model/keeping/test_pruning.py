@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from model.classical.detector import classical_version
-from model.keeping.pruning import superfluous
+from model.keeping.pruning import removable, superfluous
 from model.versions import ModelVersion
 
 
@@ -38,6 +38,15 @@ def test_each_project_keeps_its_own_newest():
     assert ids(superfluous([*other, *made(None, None)], set(), newest=1)) == "a"
 
 
+def test_what_was_trained_for_no_project_goes_where_it_is_chosen_alone():
+    versions = made(None, "a", "b", project=None)
+    assert superfluous(versions, set(), newest=0) == []
+    assert ids(removable(versions, "ab", ())) == ""
+    assert ids(removable(versions, "bc", ())) == "bc"
+    assert ids(removable(versions, "abc", "b")) == "c"
+
+
 def test_versions_that_were_not_trained_here_stay():
     starter = ModelVersion("starter", "starter", (), 0.5)
     assert superfluous([classical_version(), starter], set(), newest=0) == []
+    assert removable([starter], {"starter"}, ()) == []
