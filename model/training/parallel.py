@@ -122,7 +122,7 @@ def processes_for(device: str, batch: int, steps: int) -> int:
     batch
         Images of a step.
     steps
-        That are to be taken.
+        That are to be taken yet.
     """
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return max(1, min(torch.cuda.device_count(), batch))

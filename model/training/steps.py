@@ -89,8 +89,8 @@ class Training:
 
     def resume(self) -> None:
         """Take up the checkpoint in the folder, if it is this training's."""
-        state: Any = _load(self.checkpoint)
-        if state is None or state["fingerprint"] != self.fingerprint:
+        state = _load_own(self.checkpoint, self.fingerprint)
+        if state is None:
             self.checkpoint.unlink(missing_ok=True)
             return
         self.module.load_state_dict(state["module"])
@@ -270,7 +270,7 @@ class Training:
     def _fall_back(self, on_progress: OnProgress) -> None:
         if not self.ranks.first:
             return
-        state: Any = _load(self.checkpoint)
+        state = _load(self.checkpoint)
         # One of before the first step only says what memory allows.
         if state is None or not state["iteration"]:
             raise TrainingDiverged(
@@ -293,15 +293,25 @@ class Training:
         return Progress("training", done / end, done, end, loss, message, ap50)
 
 
+def steps_left(config: TrainConfig, workdir: Path, fingerprint: str) -> int:
+    """Return how many steps a training has to take yet, from its checkpoint on, if there is one."""
+    state = _load_own(workdir / CHECKPOINT, fingerprint)
+    cut, taken = (state["cut"], state["iteration"]) if state else (None, 0)
+    return Schedule(config, cut).end - taken
+
+
 def _save(path: Path, values: dict[str, object]) -> None:
     """Write a training's state (weights, optimiser, iteration), whole or not at all."""
     with new_file(path) as partial:
         torch.save(values, partial)
 
 
-def _load(path: Path) -> dict[str, object] | None:
-    """Read a training's state; None when there is none. Tensors and plain values only."""
-    if not path.exists():
-        return None
-    values: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
-    return values
+def _load_own(path: Path, fingerprint: str) -> Any:
+    """Read a training's state; None when there is none, or another training's."""
+    state = _load(path)
+    return state if state and state["fingerprint"] == fingerprint else None
+
+
+def _load(path: Path) -> Any:
+    """Read a state; None when there is none. Tensors and plain values only."""
+    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None

@@ -28,7 +28,7 @@ from model.training.looks import Looks, looks_for
 from model.training.memory import keep_memory
 from model.training.parallel import Ranks, accompanied, processes_for
 from model.training.schedule import iterations_for
-from model.training.steps import Training
+from model.training.steps import Training, steps_left
 from model.versions import Course
 from preprocessing.groups import ContrastGroups
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 #: Folder of the images that memory has no room for.
 PREPARED = "prepared"
-#: Of the checkpoints; one of another format is not taken up.
+#: Of the checkpoints.
 _FORMAT = 4
 
 
@@ -110,7 +110,8 @@ def train(
     task = _Task(snapshot, groups, detector, plan, start, workdir, device)
     on = pick_device(device)
     with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
-        size = processes or processes_for(device, plan.batch, plan.iterations)
+        left = steps_left(plan, workdir, task.fingerprint)
+        size = processes or processes_for(device, plan.batch, left)
         run = _carried_out(task, size, on_progress)
     began = "" if start else imagenet_note(detector.backbone, training.imagenet)
     unlearned = too_large(images, detector.scale, variation_of(plan))
@@ -180,7 +181,7 @@ class _Task:
             ),
             on,
             self.workdir,
-            self._fingerprint,
+            self.fingerprint,
             looks,
             ranks=ranks,
         )
@@ -205,7 +206,8 @@ class _Task:
         return module
 
     @property
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """What makes it this training; a checkpoint of another one is not taken up."""
         begun = hashlib.sha256(self.start.weights.read_bytes()).hexdigest() if self.start else None
         content = [
             _FORMAT,

@@ -1,4 +1,5 @@
 import multiprocessing
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -110,6 +111,28 @@ def test_a_training_by_two_that_was_stopped_goes_on_as_if_nothing_had_happened(
         run(snapshot, tmp_path, processes=2, on_progress=stop)
     assert multiprocessing.active_children() == []
     assert run(snapshot, tmp_path, processes=2).read_bytes() == by_two[0].read_bytes()
+
+
+def test_a_training_that_is_nearly_done_goes_on_alone(snapshot, tmp_path, monkeypatch):
+    for setting in ("steps._CHECKPOINT_EVERY", "steps._REPORT_EVERY"):
+        monkeypatch.setattr(f"model.training.{setting}", 1)
+    monkeypatch.setattr("model.training.parallel._WORTH_STEPS", 2)
+    plan = replace(PLAN, batch=4)
+
+    def stop(progress):
+        if progress.iteration == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(snapshot, NONE, DETECTOR, plan, None, tmp_path, "cpu", stop, processes=1)
+    beside = []
+
+    def count(progress):
+        beside.append(len(multiprocessing.active_children()))
+
+    with Ranks(0, 2).all_threads():
+        train(snapshot, NONE, DETECTOR, plan, None, tmp_path, "cpu", count)
+    assert beside == [0]
 
 
 @pytest.mark.integration
