@@ -126,6 +126,10 @@ class TrainConfig(Config):
     box_overlap, rpn_overlap
         IoU below which a region, or an anchor, is background, and from which on it is a cell; what
         lies between teaches nothing.
+    background_from
+        IoU with a cell below which a region teaches nothing either, unless its image has no cell.
+    cell_share
+        Share of the RoIs sampled that may show cells.
     crop_px
         Side of the parts that are learned from, in pixels of the prepared image; 0: whole images.
     contrast
@@ -173,6 +177,8 @@ class TrainConfig(Config):
     optimiser: Literal["adamw", "adam"] = "adamw"
     box_overlap: tuple[float, float] = (0.5, 0.5)
     rpn_overlap: tuple[float, float] = (0.3, 0.7)
+    background_from: float = 0.0
+    cell_share: float = 0.25
     crop_px: int = 320
     contrast: ContrastConfig = STRETCHED_GROUPS
     zoom: float = 0.2
@@ -209,8 +215,11 @@ _THESIS_TRAIN = TrainConfig(
     warmup=0,
     gradient_clip=0.0,
     rois_per_image=4,
-    box_overlap=(0.1, 0.5),
     rpn_overlap=(0.3, 0.7),
+    # Its "classifier overlap 0.1–0.5", as its code had it: background is what nearly hits.
+    background_from=0.1,
+    box_overlap=(0.5, 0.5),
+    cell_share=0.5,
     crop_px=0,
     contrast=CONTRASTS["none"],
     zoom=0.0,

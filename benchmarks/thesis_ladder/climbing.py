@@ -18,7 +18,6 @@ from benchmarks.lines import lines_of
 from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.record import COLUMNS, Record, record_csv
 from benchmarks.thesis_ladder.rungs import Rung
-from benchmarks.thesis_ladder.sampling import sample_as_the_thesis
 from benchmarks.thesis_ladder.watch import Watch
 from model.errors import TrainingDiverged
 from model.judging.counting import counting_threshold
@@ -93,8 +92,6 @@ class Climb:
         pupil = Pupil.of(self.detector, self.rung.training, self.course.snapshot)
         checkpoint = f"{self.fingerprint} {json.dumps(self.here)}"
         run = pupil.training(self.folder, self.device, checkpoint)
-        if self.detector.backbone == "vgg16":
-            sample_as_the_thesis(run.module, run.config.box_overlap)
         if lines and run.iteration < lines[-1]["iteration"]:
             lines = []  # the checkpoint is gone, and with it what the lines speak of
         watch, marks = Watch(run.module), marks_ahead(lines, self.limit_s)

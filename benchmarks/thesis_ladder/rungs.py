@@ -14,8 +14,6 @@ VGG_RATE = 1e-4
 DEVIATIONS = (
     "regions are pooled by RoIAlign; the thesis cut them out and resized them",
     "anchors across the border learn; the thesis' code left them out",
-    "regions are sampled as in its code here (IoU 0.1 to 0.5 is background, less is left out), but"
-    " `cytoloop train --preset` has torchvision's way, which is the other way round",
     "torchvision mixes the true boxes into the proposals that the classifier learns from",
     "the head has two layers of 256, without dropout; the thesis' had VGG-16's two of 4,096",
     "one grey channel, normalised by ImageNet's mean; the thesis gave it three equal ones",

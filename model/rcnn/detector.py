@@ -30,6 +30,7 @@ from model.rcnn.heads import classify
 from model.rcnn.pooling import BINS, RegionPool
 from model.rcnn.proposals import propose
 from model.rcnn.refining import Refiner, RefiningHeads, refined
+from model.rcnn.sampling import SamplingHeads
 from preprocessing.prepare import Prepared
 
 # ImageNet's mean and deviation, averaged over the colours: one grey channel.
@@ -70,6 +71,7 @@ def build(
         Where the backbone's ImageNet weights may come from.
     """
     backbone = build_backbone(config.backbone, imagenet)
+    training = training or TrainConfig()
     channels: int = backbone.out_channels  # type: ignore[assignment]
     strides = MAPS[config.backbone].strides
     module = FasterRCNN(
@@ -79,12 +81,11 @@ def build(
         box_roi_pool=RegionPool([stride for stride in strides if stride <= PAD_TO]),
         box_head=TwoMLPHead(channels * BINS**2, config.head_features),
         box_predictor=FastRCNNPredictor(config.head_features, len(classes) + 1),
-        **_limits(config, training or TrainConfig()),
+        **_limits(config, training),
     )
     module.transform = OwnSize()
     module.rpn = _proposing(module.rpn)
-    if config.refined:
-        module.roi_heads = _refining(module.roi_heads, config.head_features)
+    module.roi_heads = _heads(module.roi_heads, config, training)
     return module
 
 
@@ -104,6 +105,7 @@ def _limits(config: DetectorConfig, training: TrainConfig) -> dict[str, float]:
         "box_bg_iou_thresh": training.box_overlap[0],
         "box_fg_iou_thresh": training.box_overlap[1],
         "box_batch_size_per_image": training.rois_per_image,
+        "box_positive_fraction": training.cell_share,
     }
 
 
@@ -123,10 +125,11 @@ def _proposing(rpn: RegionProposalNetwork) -> CutProposing:
     )
 
 
-def _refining(heads: RoIHeads, features: int) -> RefiningHeads:
-    """Return heads with a refiner, else the same."""
+def _heads(heads: RoIHeads, config: DetectorConfig, training: TrainConfig) -> SamplingHeads:
+    """Return heads that sample as they are told, with a refiner where one is wanted."""
     matcher, sampler = heads.proposal_matcher, heads.fg_bg_sampler
-    refining = RefiningHeads(
+    kind = RefiningHeads if config.refined else SamplingHeads
+    ours = kind(
         heads.box_roi_pool,
         heads.box_head,
         heads.box_predictor,
@@ -139,8 +142,10 @@ def _refining(heads: RoIHeads, features: int) -> RefiningHeads:
         nms_thresh=heads.nms_thresh,
         detections_per_img=heads.detections_per_img,  # torchvision's own cut; ours: as_detections
     )
-    refining.refiner = Refiner(copy.deepcopy(heads.box_head), features)
-    return refining
+    ours.background_from = training.background_from
+    if isinstance(ours, RefiningHeads):
+        ours.refiner = Refiner(copy.deepcopy(heads.box_head), config.head_features)
+    return ours
 
 
 def _anchor_generator(config: DetectorConfig, levels: int) -> AnchorGenerator:

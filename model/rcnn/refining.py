@@ -19,6 +19,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 
 from model.rcnn.cut import whole
 from model.rcnn.heads import Boxes, apart, clip, large_enough
+from model.rcnn.sampling import SamplingHeads
 
 #: Boxes that it learns from, of each image with cells.
 BOXES = 64
@@ -109,8 +110,8 @@ def refined(
     return apart(closer, scores, labels, classes, DOUBLED)
 
 
-class RefiningHeads(RoIHeads):  # type: ignore[misc]
-    """torchvision's heads, and a refiner that learns beside them."""
+class RefiningHeads(SamplingHeads):
+    """The heads, and a refiner that learns beside them."""
 
     refiner: Refiner
 

@@ -21,7 +21,6 @@ from benchmarks.thesis_ladder.climbing import (
 from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.record import COLUMNS, Record, record_csv
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung, rungs
-from benchmarks.thesis_ladder.sampling import sample_as_the_thesis
 from benchmarks.thesis_ladder.table import by_density, is_void, table, time_to_best, trained_on
 from benchmarks.thesis_ladder.watch import LOSSES, Watch
 from model.config import DetectorConfig, TrainConfig
@@ -158,22 +157,6 @@ def test_counts_by_density_are_means_an_image():
         "under 20 cells": "10.0 / 10.0 (2)",
         "20 to 60 cells": "30.0 / 40.0 (1)",
     }
-
-
-def test_the_thesis_took_near_misses_for_background_and_left_out_what_overlaps_nothing():
-    module = build(SMALL, ("N",), TrainConfig())
-    sample_as_the_thesis(module, (0.1, 0.5))
-    true = torch.tensor([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]])
-    proposals = torch.tensor(
-        [[0.0, 0.0, 10.0, 9.0], [5.0, 0.0, 15.0, 10.0], [30.0, 30.0, 40.0, 40.0], [50, 50, 60, 60]]
-    )
-    labels = torch.tensor([1, 1])
-    none = torch.zeros((0, 4))
-    assign = module.roi_heads.assign_targets_to_proposals
-    matched, assigned = assign([proposals, proposals], [true, none], [labels, labels[:0]])
-    assert assigned[0].tolist() == [1, 0, -1, 1]
-    assert matched[0].tolist()[0::3] == [0, 1]
-    assert assigned[1].tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.integration
