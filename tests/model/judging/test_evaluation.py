@@ -348,3 +348,10 @@ def test_the_report_counts_each_class_as_exports_do(detections, labelled):
     assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     unseen = report.counts_without({truth[0].sha256})
     assert unseen == {"RBC": ((0, 0),), "WBC": ((0, 1),)}
+
+
+def test_a_report_of_before_a_figure_was_known_is_read_without_it(detections, labelled):
+    report = evaluate([detections([(*CELL, 0.9)])], [labelled([CELL])], NUCLEUS, 0.5)
+    older = report.to_json()
+    del older["counts_by_class"], older["calibrated"]
+    assert EvaluationReport.from_json(older) == replace(report, counts_by_class={})
