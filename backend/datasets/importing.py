@@ -291,14 +291,11 @@ class _Importer:
         if stored.task is None:
             return None
         try:
-            task = self._services.label_studio.task(stored.task)
+            task = self._services.label_studio.listed_task(self._project, stored.task)
         except LabelStudioMissing:
             return None
-        data = TaskData.of(task)
         # A Label Studio put back from a copy may have given its number to another task.
-        of_project = task.get("project", self._project) == self._project
-        same = of_project and data.key == stored.key
-        return _Known.of(task) if same else None
+        return _Known.of(task) if TaskData.of(task).key == stored.key else None
 
     def _new_task(self, record: ImageRecord, name: str) -> int:
         matched = matched_address(self._services, self._project, *record.key)
@@ -316,7 +313,7 @@ class _Importer:
             return False
         regions = to_regions(truth.boxes, *record.size, self._interface)
         self._services.label_studio.create_annotation(task, regions)
-        made: list[dict[str, Any]] = self._services.label_studio.task(task)["annotations"]
+        made = self._services.label_studio.listed_task(self._project, task)["annotations"]
         for values in made:
             annotation = Annotation.from_label_studio(values, self._project, task)
             self._services.annotations.record(annotation)

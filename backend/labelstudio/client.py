@@ -154,6 +154,8 @@ class LabelStudio:
         tasks, _ = self._page(project, 1, 1, {"query": only, "fields": "all"})
         if not tasks:
             raise LabelStudioMissing(f"Project {project} has no task {id}; was it deleted?")
+        if not _is_task(tasks[0]) or tasks[0]["id"] != id:
+            raise self._http.no_label_studio("/api/tasks")
         return tasks[0]
 
     def tasks(self, project: int, on_unlisted: OnUnlisted | None = None) -> Iterator[Json]:

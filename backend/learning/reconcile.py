@@ -120,7 +120,7 @@ def fetch_images(services: Services, project: int, tasks: Collection[int]) -> di
     away = dict[int, str]()
     for id in sorted(tasks):
         try:
-            task = services.label_studio.task(id)
+            task = services.label_studio.listed_task(project, id)
         except LabelStudioError as error:
             _require_answer(services, project, error)
             away[id] = str(error)
@@ -229,9 +229,8 @@ def _there(
 
     Where a task is deleted while the pages of the list are read, those after it move up by one, and
     one of them from the page that comes next to the page that was read. One that is answered with
-    an error is left out too: the others are asked for all the same. A Label Studio that was put
-    back from a copy may have given the number of another to a task of another project. It numbers
-    from 1; of what was once shown by another number it would answer as a server that is none.
+    an error is left out too: the others are asked for all the same. Label Studio numbers from 1; of
+    what was once shown by another number it would answer as a server that is none.
     """
     left_out = {id for id in known if id >= 1}
     for task in services.label_studio.tasks(project, seen.unlisted.append):
@@ -239,14 +238,13 @@ def _there(
         yield task
     for id in sorted(left_out):
         try:
-            task = services.label_studio.task(id)
+            task = services.label_studio.listed_task(project, id)
         except LabelStudioMissing:
             continue
         except LabelStudioError as error:
             _require_answer(services, project, error)
             seen.unanswered[id] = f"task {id} stays as it was known: {error}"
-            continue
-        if task.get("project", project) == project:
+        else:
             yield task
 
 

@@ -64,7 +64,10 @@ def save_voc() -> Callable[..., Path]:
 
 
 class MemoryLabelStudio:
-    """Tasks and annotations in memory, as Label Studio answers; the e2e test has the real one."""
+    """Tasks and annotations in memory, as Label Studio answers; the e2e test has the real one.
+
+    It opens no task: the real one would ask the web process for the boxes of one that has none.
+    """
 
     def __init__(self) -> None:
         self.shown: dict[int, bytes] = {}
@@ -74,9 +77,9 @@ class MemoryLabelStudio:
     def tasks(self, project: int) -> Iterator[dict[str, Any]]:
         yield from self.kept.values()
 
-    def task(self, id: int) -> dict[str, Any]:
-        if id not in self.kept:
-            raise LabelStudioMissing(f"There is no task {id}.")
+    def listed_task(self, project: int, id: int) -> dict[str, Any]:
+        if id not in self.kept or self.kept[id].get("project", project) != project:
+            raise LabelStudioMissing(f"Project {project} has no task {id}.")
         return self.kept[id]
 
     def import_task(self, project: int, png: bytes, name: str, data: dict[str, Any]) -> int:

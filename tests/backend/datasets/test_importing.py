@@ -41,7 +41,7 @@ def test_the_raw_file_is_kept_and_a_png_of_equal_size_is_shown(
         raw = services.images.path(stored.sha256)
         assert raw.read_bytes() == (folder / name).read_bytes()
         assert stored.task is not None
-        assert label_studio.task(stored.task)["data"]["sha256"] == stored.sha256
+        assert label_studio.listed_task(project, stored.task)["data"]["sha256"] == stored.sha256
         with Image.open(io.BytesIO(label_studio.shown[stored.task])) as shown:
             assert (shown.format, shown.size, shown.mode) == ("PNG", (64, 48), "L")
 
@@ -67,7 +67,7 @@ def test_voc_boxes_become_annotations_here_and_there(
     (annotation,) = services.annotations.corrected(project)
     boxes, _ = to_boxes(annotation.result, 64, 48)
     assert boxes == [CELL]
-    assert label_studio.task(annotation.task)["data"]["name"] == "c.tif"
+    assert label_studio.listed_task(project, annotation.task)["data"]["name"] == "c.tif"
 
 
 @pytest.mark.parametrize("page", [None, "", "z07"])

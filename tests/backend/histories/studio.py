@@ -161,12 +161,11 @@ class Studio:
     def tasks(self, project: int, _: OnUnlisted) -> Iterator[Json]:
         return self._listed(project, lambda task: task["id"])
 
-    def task(self, id: int) -> Json:
-        self._answer()
-        there = (truth.tasks for truth in self.truths.values() if not truth.gone)
-        if not (found := [tasks[id] for tasks in there if id in tasks]):
-            raise LabelStudioMissing(f"GET /api/tasks/{id}/: It is not there")
-        return dict(json.loads(json.dumps(found[0])))
+    def listed_task(self, project: int, id: int) -> Json:
+        tasks = self._asked(project).tasks
+        if id not in tasks:
+            raise LabelStudioMissing(f"Project {project} has no task {id}")
+        return dict(json.loads(json.dumps(tasks[id])))
 
     def download(self, path: str) -> bytes:
         self._answer()

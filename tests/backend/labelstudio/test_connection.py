@@ -233,12 +233,14 @@ def test_all_pages_of_tasks_come_through(server: Any) -> None:
 
 
 def test_a_task_is_looked_at_in_the_list_without_opening_it(server: Any) -> None:
-    pages = iter([[{"id": 4, "annotations": []}], []])
+    pages = iter([[{"id": id, "annotations": []} for id in ids] for ids in ([4], [], [3])])
     server.answers["/api/tasks"] = lambda _: (200, {"total": 1, "tasks": next(pages)})
     client = LabelStudio(server.url, LEGACY)
 
     assert client.listed_task(5, 4)["id"] == 4
     with pytest.raises(LabelStudioMissing, match="Project 5 has no task 4; was it deleted"):
+        client.listed_task(5, 4)
+    with pytest.raises(LabelStudioError, match="/api/tasks did not answer as Label Studio does"):
         client.listed_task(5, 4)
     for path in (asked[1] for asked in server.asked):
         query = parse_qs(urlsplit(path).query)

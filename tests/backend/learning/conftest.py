@@ -93,7 +93,8 @@ def correct_fields(
 class RecordedLabelStudio:
     """Stands where Label Studio would: answers with given tasks, keeps what it is told.
 
-    The real one is spoken to in tests/e2e; here it must lose, refuse and go away on demand.
+    The real one is spoken to in tests/e2e; here it must lose, refuse and go away on demand. It
+    opens no task: the real one would ask the web process for the boxes of one that has none.
     """
 
     def __init__(
@@ -108,7 +109,6 @@ class RecordedLabelStudio:
         self.model_version = ""
         self.refuses: set[int] = set()
         self.unlisted: set[int] = set()
-        self.opened: list[int] = []
         self.described: dict[str, Any] | None = described
         self.asked: list[str] = []
         self.known_users: list[dict[str, Any]] = []
@@ -144,7 +144,8 @@ class RecordedLabelStudio:
 
     def tasks(self, project: int, on_unlisted: OnUnlisted) -> Iterator[dict[str, Any]]:
         self.asked.append("all")
-        return self._listed(self.given, on_unlisted)
+        listed = (task for task in self.given if task.get("project", project) == project)
+        return self._listed(listed, on_unlisted)
 
     def _listed(
         self, tasks: Iterable[dict[str, Any]], on_unlisted: OnUnlisted
@@ -155,15 +156,11 @@ class RecordedLabelStudio:
             else:
                 yield task
 
-    def task(self, id: int) -> dict[str, Any]:
-        self.opened.append(id)
-        return self.listed_task(0, id)
-
     def listed_task(self, project: int, id: int) -> dict[str, Any]:
-        found = next((task for task in self.given if task["id"] == id), None)
-        if found is None:
-            raise LabelStudioMissing(f"GET /api/tasks/{id}/: It is not there")
-        return found
+        for task in self.given:
+            if (task["id"], task.get("project", project)) == (id, project):
+                return task
+        raise LabelStudioMissing(f"Project {project} has no task {id}")
 
     def delete_prediction(self, id: int) -> None:
         for task in self.given:

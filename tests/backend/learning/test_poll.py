@@ -174,14 +174,14 @@ def test_a_task_that_had_no_answer_is_told_once_and_asked_for_again_ever_more_ra
     recorded = label_studio(corrected(1, 2, 3, 4), FILES)
     correct([5, 6])
     add_image(6)
-    asked, broken = recorded.task, True
+    asked, broken = recorded.listed_task, True
 
-    def answer(id: int) -> Any:
+    def answer(project: int, id: int) -> Any:
         if broken and id == 6:
             raise LabelStudioError("Label Studio answered 500")
-        return asked(id)
+        return asked(project, id)
 
-    recorded.task = answer
+    recorded.listed_task = answer
     with capture_logs() as logs:
         for clock.now in seconds_about([1000, 1005, 1025], until=1100):
             assert poll.look()

@@ -100,8 +100,7 @@ def test_a_task_whose_number_is_another_projects_now_is_forgotten(
 ) -> None:
     recorded = label_studio([task], {UPLOAD: PNG})
     reconcile(services, project)
-    recorded.given.clear()
-    recorded.task = lambda id: {**task, "project": project + 1}
+    recorded.given[0] = {**task, "project": project + 1}
     reconcile(services, project)
     assert services.annotations.known(project) == {}
     assert services.images.of_task(project, 4) is None
@@ -115,14 +114,14 @@ def test_a_task_that_label_studio_does_not_answer_for_is_said_and_holds_up_no_ot
     correct([7, 8])  # 7 was deleted there, and its event lost
     recorded.tasks = lambda id, _: iter(())
     answers = {4: "Label Studio answered 500", 8: task | {"id": 8}}
-    asked = recorded.task
+    asked = recorded.listed_task
 
-    def answer(id: int) -> Any:
+    def answer(project: int, id: int) -> Any:
         if isinstance(answers.get(id), str):
             raise LabelStudioError(answers[id])
-        return answers.get(id) or asked(id)
+        return answers.get(id) or asked(project, id)
 
-    recorded.task = answer
+    recorded.listed_task = answer
     done = reconcile(services, project)
     assert done.unanswered == ("task 4 stays as it was known: Label Studio answered 500",)
     assert services.annotations.known(project) == {5: 4}
@@ -135,13 +134,13 @@ def test_a_task_that_alone_has_no_answer_in_time_holds_up_no_other(
     recorded = label_studio([task], {UPLOAD: PNG})
     correct([7])
 
-    def slow(id: int) -> Any:
-        raise LabelStudioSilent(f"did not answer /api/tasks/{id}/ within 30 s")
+    def slow(project: int, id: int) -> Any:
+        raise LabelStudioSilent("did not answer /api/tasks within 30 s")
 
-    recorded.task = slow
+    recorded.listed_task = slow
     done = reconcile(services, project)
     assert done.unanswered == (
-        "task 7 stays as it was known: did not answer /api/tasks/7/ within 30 s",
+        "task 7 stays as it was known: did not answer /api/tasks within 30 s",
     )
     assert set(services.annotations.known(project).values()) == {4, 7}
 
@@ -152,15 +151,15 @@ def test_a_label_studio_that_answers_nothing_any_more_ends_the_look(
     correct(range(1, 40))
     recorded, asked = label_studio(), []
 
-    def away(id: int) -> Any:
-        asked.append(id)
+    def away(*ids: int) -> Any:
+        asked.append(ids)
         recorded.project = away
         raise LabelStudioSilent("could not be reached")
 
-    recorded.task = away
+    recorded.listed_task = away
     with pytest.raises(LabelStudioSilent):
         reconcile(services, project)
-    assert asked == [1, project]
+    assert asked == [(project, 1), (project,)]
     assert len(services.annotations.known(project)) == 39
 
 
@@ -392,10 +391,10 @@ def test_a_task_with_a_number_that_label_studio_never_gives_is_forgotten_unasked
     add_image(-5, np.zeros((48, 64), np.uint8))
     recorded = label_studio([task], {UPLOAD: PNG})
 
-    def asked(id: int) -> Any:
-        raise LabelStudioError(f"GET /api/tasks/{id}/: a 404 that is not its own")
+    def asked(project: int, id: int) -> Any:
+        raise LabelStudioError("GET /api/tasks: a 404 that is not its own")
 
-    recorded.task = asked
+    recorded.listed_task = asked
     reconcile(services, project)
     assert services.images.known_tasks(project) == {4}
 
