@@ -64,6 +64,11 @@ class Seen:
     late: int
     by_score: bool
 
+    def may_be_followed_by(self, now: Seen) -> bool:
+        """Say whether what is new may be in the tasks alone that changed since."""
+        grown = self.newest and now.newest and now.newest >= self.newest and now.tasks >= self.tasks
+        return bool(grown) and (now.late, now.by_score) == (self.late, self.by_score)
+
 
 class Poll:
     """Keeps the store as Label Studio has it, and the queue as the store has it.
@@ -153,22 +158,24 @@ class Poll:
 
     def _reconcile(self, project: int, now: Seen) -> Reconciled:
         """Bring the store up to date."""
+        return self._reconcile_changes(project, now) or self._reconcile_all(project)
+
+    def _reconcile_changes(self, project: int, now: Seen) -> Reconciled | None:
+        """Bring it up to date with the tasks that changed; None where others may differ too."""
         before = self._seen.get(project)
-        if (
-            before
-            and not self._asks_again(project)
-            and before.newest
-            and now.newest
-            and now.newest >= before.newest
-            and now.tasks >= before.tasks
-            and now.late == before.late
-            and now.by_score == before.by_score
-        ):
-            changes = reconcile_changes(self._services, project, before.newest)
-            made = sum(moment > before.newest for moment in changes.made)
-            numbers = before.tasks + made, self._stored(project)
-            if not changes.unanswered and (now.tasks, now.annotations) == numbers:
-                return replace(changes, kept=now.annotations)
+        if not before or not before.newest or self._asks_again(project):
+            return None
+        if not before.may_be_followed_by(now):
+            return None
+        changes = reconcile_changes(self._services, project, before.newest)
+        made = sum(moment > before.newest for moment in changes.made)
+        numbers = before.tasks + made, self._stored(project)
+        if changes.unanswered or (now.tasks, now.annotations) != numbers:
+            return None
+        return replace(changes, kept=now.annotations)
+
+    def _reconcile_all(self, project: int) -> Reconciled:
+        """Go through all tasks, and note those that are to be asked for again."""
         done = reconcile(self._services, project)
         self._shown.pop(project, None)  # of all tasks it is seen anew
         self._unanswered[project] = "; ".join(done.unanswered)
@@ -182,6 +189,7 @@ class Poll:
         return bool(self._unanswered.get(project)) and self._asked[project].is_due
 
     def _note_shown(self, project: int, by_score: bool, done: Reconciled) -> None:
+        """Keep what the open tasks show that were looked at, where a push is to go by that."""
         before = self._shown.pop(project, {})
         if by_score:
             others = {id: served for id, served in before.items() if id not in done.tasks}
