@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from backend.errors import BackendError, LabelStudioError, LabelStudioMissing
+from backend.errors import BackendError, LabelStudioMissing, LabelStudioSilent
 from backend.learning.again import Again
 from backend.learning.lacking import LackingImages
 from backend.learning.reconcile import (
@@ -220,7 +220,7 @@ class Poll:
         except LabelStudioMissing as error:
             return str(error)
         except (BackendError, ModelError) as error:
-            self._is_away |= isinstance(error, LabelStudioError)
+            self._is_away |= isinstance(error, LabelStudioSilent)
             return str(error)
         except Exception as error:  # a door: one odd project must not end the poll over all
             self._is_away |= mending.is_away(error)

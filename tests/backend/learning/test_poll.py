@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from backend.effort.measuring import measure
-from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.errors import LabelStudioError, LabelStudioMissing, LabelStudioSilent
 from backend.labelstudio.annotation import Annotation
 from backend.learning import again
 from backend.learning.again import AGAIN_S
@@ -622,6 +622,21 @@ def test_a_champion_that_cannot_be_told_is_said_once_and_is_no_reason_to_look_so
     (said,) = [line for line in logs if line["log_level"] in ("warning", "error")]
     assert f"{pointer} cannot be read" in said["reason"]
     assert len(runs_of(services, project)) == 1
+
+
+@pytest.mark.parametrize("error", [LabelStudioError, LabelStudioSilent])
+def test_a_project_that_is_refused_is_no_reason_to_look_soon_and_a_silent_label_studio_is_one(
+    services: Services, project: int, label_studio: Any, poll: Poll, error: type[LabelStudioError]
+) -> None:
+    recorded = label_studio(corrected(1), FILES)
+
+    def refuse(id: int) -> Any:
+        raise error("Label Studio answered 403 to GET /api/projects/1/")
+
+    recorded.project = refuse
+    with capture_logs() as logs:
+        assert poll.look() == (error is LabelStudioError)
+    assert [line["event"] for line in logs] == ["poll.problem"]
 
 
 def test_with_label_studio_away_the_watch_goes_on(services: Services, project: int) -> None:
