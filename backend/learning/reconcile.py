@@ -221,6 +221,18 @@ class _Seen:
     unlisted: list[LabelStudioError] = field(default_factory=list)
     without_image: dict[int, str] = field(default_factory=dict)
 
+    def note(self, task: Mapping[str, Any]) -> None:
+        """Note a task, and its annotations: those too that cannot be read are there."""
+        id = int(task["id"])
+        self.tasks.add(id)
+        if made := task.get("created_at"):
+            self.made.append(datetime.fromisoformat(made))
+        told = (values.get("id") for values in task["annotations"])
+        self.annotations |= {number for number in told if type(number) is int}
+        if not is_labelled(task):
+            shown = task.get("predictions") or ()
+            self.served[id] = {str(one.get("model_version")) for one in shown}
+
 
 def _there(
     services: Services, project: int, known: set[int], seen: _Seen
@@ -229,8 +241,8 @@ def _there(
 
     Where a task is deleted while the pages of the list are read, those after it move up by one, and
     one of them from the page that comes next to the page that was read. One that is answered with
-    an error is left out too: the others are asked for all the same. Label Studio numbers from 1; of
-    what was once shown by another number it would answer as a server that is none.
+    an error is left out too: the others are asked for all the same. Label Studio numbers from 1:
+    what was once shown by another number is no task.
     """
     left_out = {id for id in known if id >= 1}
     for task in services.label_studio.tasks(project, seen.unlisted.append):
@@ -263,12 +275,7 @@ def _record(
         seen.unreadable.append(problem)
     for task in tasks:
         id, listed = int(task["id"]), listed_address_of(task, data_key)
-        seen.tasks.add(id)
-        if made := task.get("created_at"):
-            seen.made.append(datetime.fromisoformat(made))
-        # Those that cannot be read are there as well: what is known of them is not deleted.
-        told = (values.get("id") for values in task["annotations"])
-        seen.annotations |= {id for id in told if type(id) is int}
+        seen.note(task)
         annotations = _annotations(project, task, seen.unreadable)
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
         is_corrected = is_labelled(task)
@@ -277,12 +284,8 @@ def _record(
             seen.without_image |= _fetch_image(services, project, task, data_key)
         if lay.get(id, listed) == "":
             lies[id] = listed
-        if is_corrected:
-            continue
-        if is_new:
+        if is_new and not is_corrected:
             _take_back_boxes_of_another(services, project, task)
-        shown = task.get("predictions") or ()
-        seen.served[id] = {str(one.get("model_version")) for one in shown}
     services.images.set_addresses(project, lies)
 
 
