@@ -72,14 +72,16 @@ def steps(processes: int) -> None:
     from model.rcnn.anchors import resolve
     from model.training.train import train
     from preprocessing.groups import ContrastGroups
+    from preprocessing.images import hash_of
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = []
         for seed in range(4):
             field = generate_field(seed, (256, 320), 30, MEDIUM)
-            tifffile.imwrite(folder / f"{seed}.tif", field.pixels)
-            images.append(LabelledImage(folder / f"{seed}.tif", str(seed), field.boxes))
+            path = folder / f"{seed}.tif"
+            tifffile.imwrite(path, field.pixels)
+            images.append(LabelledImage(path, hash_of(path), field.boxes))
         snapshot = DatasetSnapshot(tuple(images), ("Nucleus",))
         detector = resolve(DetectorConfig(), snapshot)
         training = TrainConfig(iterations=STEPS)

@@ -165,8 +165,18 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
 
 def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
     """Return what a run that was cut off froze: it learns from that, not from what came since."""
-    snapshot = frozen(services, run, lambda why: log.warning("run.frozen_anew", reason=why))
-    return snapshot if snapshot and snapshot.sha256 == run.snapshot else None
+
+    def freezes_anew(why: str) -> None:
+        log.warning("run.frozen_anew", reason=why)
+
+    snapshot = frozen(services, run, freezes_anew)
+    if snapshot is None or snapshot.sha256 != run.snapshot:
+        return None
+    for sha256 in dict.fromkeys(image.sha256 for image in snapshot.images):
+        if not services.images.is_whole(sha256):
+            freezes_anew(f"{services.images.path(sha256)} is damaged")
+            return None
+    return snapshot
 
 
 def _overtaken_by(services: Services, waiting: Run) -> Run | None:

@@ -15,7 +15,8 @@ from model.atomic import new_file
 from model.boxes import Box, edges_of
 from model.errors import NothingToLearn
 from preprocessing.arrays import Float32
-from preprocessing.images import ImageRecord, PageKey, read_image
+from preprocessing.errors import UnreadableImage
+from preprocessing.images import ImageRecord, PageKey, hash_of, read_image
 
 Side = Literal["train", "inner", "held-out"]
 
@@ -52,6 +53,19 @@ class LabelledImage:
         return self.sha256, self.page
 
     def read(self) -> ImageRecord:
+        """Read its pixels.
+
+        Raises
+        ------
+        UnreadableImage
+            The raw file cannot be read, or is another than the one that was labelled.
+        """
+        if self.path.is_file() and hash_of(self.path) != self.sha256:
+            raise UnreadableImage(
+                f"{self.name or self.path.name} is not as it was when it was labelled: its file"
+                f" {self.path} is damaged or was changed. Put it back, or import it again, then"
+                " try again"
+            )
         return read_image(self.path, self.page, self.sha256)
 
     @property

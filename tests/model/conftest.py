@@ -54,8 +54,9 @@ def labelled():
 
     def make(rows, name="a", side="held-out", path=Path("unread.png")):
         boxes = tuple(Box(*map(float, r[:4]), r[4] if len(r) > 4 else "Nucleus") for r in rows)
-        sha256 = hashlib.sha256(name.encode()).hexdigest()
-        return LabelledImage(Path(path), sha256, boxes, side, 0, name)
+        content = path.read_bytes() if path.exists() else name.encode()
+        sha256 = hashlib.sha256(content).hexdigest()
+        return LabelledImage(path, sha256, boxes, side, 0, name)
 
     return make
 

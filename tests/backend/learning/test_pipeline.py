@@ -353,6 +353,20 @@ def test_a_run_that_was_cut_off_goes_on_without_an_image_whose_raw_file_is_gone_
     assert f"{gone.name} left out: its raw file is gone; import it again" in ended.notes
 
 
+def test_a_run_that_was_cut_off_goes_on_without_an_image_whose_raw_file_was_damaged_since(
+    services: Services, project: int, correct_fields: Any
+) -> None:
+    correct_fields(range(3))
+    run = cut_off(services, project)
+    damaged = services.images.of_task(project, 1)
+    assert damaged is not None
+    file = services.images.path(damaged.sha256)
+    file.write_bytes(file.read_bytes()[:-9] + bytes(9))
+    ended = learned(services, run)
+    assert ended.state == "refused", ended.message
+    assert f"{damaged.name} left out: its raw file is damaged; import it again" in ended.notes
+
+
 def test_what_runs_froze_stays_from_the_newest_on_of_which_no_raw_file_is_gone(
     services: Services, project: int, correct_fields: Any, tmp_path: Path
 ) -> None:

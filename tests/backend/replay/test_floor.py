@@ -20,6 +20,7 @@ from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
+from preprocessing.images import hash_of
 from tests.backend.serving.conftest import TEN_CELLS, StandIns, found_with_false_boxes
 
 
@@ -34,9 +35,12 @@ def taught(tmp_path: Path) -> LoadedVersion:
 
 
 def images(folder: Path, number: int, boxes: tuple[Box, ...] = TEN_CELLS) -> list[LabelledImage]:
-    path = folder / "image.png"
-    Image.fromarray(np.full((48, 64), 90, np.uint8)).save(path)
-    return [LabelledImage(path, f"{n:064x}", boxes, "inner") for n in range(number)]
+    made = []
+    for grey in range(90, 90 + number):
+        path = folder / f"{grey}.png"
+        Image.fromarray(np.full((48, 64), grey, np.uint8)).save(path)
+        made.append(LabelledImage(path, hash_of(path), boxes, "inner"))
+    return made
 
 
 def test_the_floor_shows_the_boxes_that_a_run_would_choose_to_show(

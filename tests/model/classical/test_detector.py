@@ -17,7 +17,7 @@ from model.judging.evaluation import evaluate, evaluate_version
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from preprocessing.groups import ContrastGroups
-from preprocessing.images import ImageRecord
+from preprocessing.images import ImageRecord, hash_of
 
 CLASSICAL = LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
 
@@ -126,4 +126,4 @@ def _real(folder, name):
         for b in voc.iter("bndbox")
     ]
     boxes = tuple(Box(*e, "cell") for e in edges if e[2] > e[0] and e[3] > e[1])
-    return LabelledImage(path, name, boxes)
+    return LabelledImage(path, hash_of(path), boxes)

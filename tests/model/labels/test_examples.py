@@ -1,10 +1,13 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from model.boxes import Box
 from model.labels.examples import DatasetSnapshot, LabelledImage
+from preprocessing.errors import UnreadableImage
 
 
 def image(name="a", side="train", path="/raw/a.png", label="Nucleus"):
@@ -31,6 +34,19 @@ def test_another_box_side_or_class_is_another_snapshot():
 def test_a_box_of_none_of_the_classes_is_in_no_snapshot():
     with pytest.raises(ValueError, match=r"boxes of WBC.*classes \(Nucleus\)"):
         DatasetSnapshot((image(label="WBC"),), ("Nucleus",))
+
+
+def test_an_image_whose_file_was_changed_since_it_was_labelled_is_not_read(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(path)
+    labelled = LabelledImage(path, hashlib.sha256(path.read_bytes()).hexdigest(), ())
+    assert labelled.read().sha256 == labelled.sha256
+    Image.fromarray(np.full((8, 8), 91, np.uint8)).save(path)
+    with pytest.raises(UnreadableImage, match=r"a.png is not as it was when it was labelled: .*"):
+        labelled.read()
+    path.unlink()
+    with pytest.raises(UnreadableImage):
+        labelled.read()
 
 
 def test_a_snapshot_comes_back_from_its_file_as_it_was(tmp_path):
