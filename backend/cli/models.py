@@ -113,7 +113,7 @@ def prune(
     ] = None,
     keep: Annotated[
         int,
-        typer.Option(min=0, help="How many of each project's newest versions stay in any case."),
+        typer.Option(min=0, help="How many of each project's newest versions stay unless named."),
     ] = 5,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     home: Home = None,

@@ -60,13 +60,20 @@ class LabelledImage:
         UnreadableImage
             The raw file cannot be read, or is another than the one that was labelled.
         """
-        if self.path.is_file() and hash_of(self.path) != self.sha256:
+        if self._is_changed:
             raise UnreadableImage(
                 f"{self.name or self.path.name} is not as it was when it was labelled: its file"
                 f" {self.path} is damaged or was changed. Put it back, or import it again, then"
                 " try again"
             )
         return read_image(self.path, self.page, self.sha256)
+
+    @property
+    def _is_changed(self) -> bool:
+        try:
+            return hash_of(self.path) != self.sha256
+        except OSError:  # it is gone, or cannot be read: as whoever reads it will say
+            return False
 
     @property
     def xyxy_px(self) -> Float32:

@@ -45,7 +45,7 @@ def test_an_image_whose_file_was_changed_since_it_was_labelled_is_not_read(tmp_p
     with pytest.raises(UnreadableImage, match=r"a.png is not as it was when it was labelled: .*"):
         labelled.read()
     path.unlink()
-    with pytest.raises(UnreadableImage):
+    with pytest.raises(UnreadableImage, match="it cannot be opened"):
         labelled.read()
 
 
