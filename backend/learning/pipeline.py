@@ -17,7 +17,13 @@ from backend.learning.failures import in_words
 from backend.learning.progress import Reporter
 from backend.learning.promoting import let_the_better_serve
 from backend.learning.reconcile import gone_in_words, reconcile
-from backend.learning.snapshots import NO_CLASS, build_snapshot, frozen, snapshot_file
+from backend.learning.snapshots import (
+    NO_CLASS,
+    build_snapshot,
+    frozen,
+    frozen_whole,
+    snapshot_file,
+)
 from backend.learning.taken import project_folder, run_folder, take
 from backend.services import Services
 from backend.store.mending import is_away
@@ -165,18 +171,8 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
 
 def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
     """Return what a run that was cut off froze: it learns from that, not from what came since."""
-
-    def freezes_anew(why: str) -> None:
-        log.warning("run.frozen_anew", reason=why)
-
-    snapshot = frozen(services, run, freezes_anew)
-    if snapshot is None or snapshot.sha256 != run.snapshot:
-        return None
-    for sha256 in dict.fromkeys(image.sha256 for image in snapshot.images):
-        if not services.images.is_whole(sha256):
-            freezes_anew(f"{services.images.path(sha256)} is damaged")
-            return None
-    return snapshot
+    snapshot = frozen_whole(services, run, lambda why: log.warning("run.frozen_anew", reason=why))
+    return snapshot if snapshot and snapshot.sha256 == run.snapshot else None
 
 
 def _overtaken_by(services: Services, waiting: Run) -> Run | None:

@@ -11,7 +11,7 @@ import numpy as np
 from backend.actions import Costs
 from backend.effort.costing import measured_costs, seconds_of_right
 from backend.effort.measuring import measure
-from backend.learning.snapshots import frozen
+from backend.learning.snapshots import frozen_whole
 from backend.learning.triggers import push_champion
 from backend.services import Services
 from model.judging.calibration import calibrate, likely, reliability
@@ -228,7 +228,7 @@ def fewest_from(
 def _last_frozen(
     services: Services, project: int, on_note: Callable[[str], None]
 ) -> DatasetSnapshot | None:
-    found = (frozen(services, run, on_note) for run in services.runs.all(project))
+    found = (frozen_whole(services, run, on_note) for run in services.runs.all(project))
     return next(filter(None, found), None)
 
 

@@ -119,6 +119,21 @@ def frozen(services: Services, run: Run, on_note: OnNote) -> DatasetSnapshot | N
     return replace(snapshot, images=here)
 
 
+def frozen_whole(services: Services, run: Run, on_note: OnNote) -> DatasetSnapshot | None:
+    """Return what :func:`frozen` does where no raw file was damaged since; all of them are read."""
+    snapshot = frozen(services, run, on_note)
+    if snapshot is None:
+        return None
+    for image in {image.sha256: image for image in snapshot.images}.values():
+        if not services.images.is_whole(image.sha256):
+            on_note(
+                f"what run {run.id} froze cannot be used: the raw file of {image.name} is damaged; "
+                "import it again"
+            )
+            return None
+    return snapshot
+
+
 def labels_of(services: Services, project: int, on_note: OnNote) -> list[ImageLabels]:
     """Return the boxes of each corrected image as the label guard gets to see them.
 

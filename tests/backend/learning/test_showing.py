@@ -175,7 +175,13 @@ def test_a_snapshot_that_cannot_be_used_gives_way_to_the_one_before(
         "what run 2 froze cannot be used",
     ]
     before = services.registry.champion_stamp("1")
-    frozen.images[0].path.unlink()
+    path = frozen.images[0].path
+    path.write_bytes(path.read_bytes()[:-9] + bytes(9))
+    show_anew(services, project, notes.append)
+    assert notes[-1] == (
+        "what run 1 froze cannot be used: the raw file of image1 is damaged; import it again"
+    )
+    path.unlink()
     show_anew(services, project, notes.append)
     assert "run 1 froze cannot be used: NotFound: No raw image" in notes[-1]
     assert services.registry.champion_stamp("1") == before
