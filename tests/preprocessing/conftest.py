@@ -45,16 +45,16 @@ def flat_file(pixels: Pixels, kind: str, **options: Any) -> bytes:
         return file.getvalue()
 
 
-@pytest.fixture(name="discs")
+@pytest.fixture(name="discs", scope="session")
 def discs_fixture() -> Callable[..., NDArray[np.uint8]]:
     return discs
 
 
-@pytest.fixture(name="tiff")
+@pytest.fixture(name="tiff", scope="session")
 def tiff_fixture() -> Callable[..., bytes]:
     return tiff
 
 
-@pytest.fixture(name="flat_file")
+@pytest.fixture(name="flat_file", scope="session")
 def flat_file_fixture() -> Callable[..., bytes]:
     return flat_file

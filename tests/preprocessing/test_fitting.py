@@ -21,7 +21,7 @@ from preprocessing.quantiles import QUANTILES, QuantileProfile, profile_of
 CONTRASTS = {"low": 12, "medium": 40, "high": 140}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fields(discs):
     """Return profiles of six fields of each contrast, by its name."""
     return {

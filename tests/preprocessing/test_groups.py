@@ -17,7 +17,7 @@ from preprocessing.quantiles import profile_of
 TEMPLATES = ("barycentre", "medoid")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def profiles(discs):
     return [profile_of(discs(s, height=h)) for h in (10, 40, 140) for s in range(4)]
 

@@ -26,7 +26,7 @@ def stretched(pixels: np.ndarray) -> Prepared:
     return prepare(record(pixels), ContrastGroups.none())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def groups(discs):
     return fit_groups(
         [Traits(profile_of(discs(s, cells=25, height=h))) for h in (10, 40, 140) for s in range(4)]

@@ -15,7 +15,7 @@ from preprocessing.sharpness import FACTOR, LEAST_STEP, least_sharpness, sharpne
 SHAPE = (256, 320)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def seen(discs):
     """Return a field of discs as a microscope sees it: blurred, then with a camera's noise."""
 
@@ -81,9 +81,13 @@ def test_nothing_is_out_of_focus_where_no_image_tells(discs):
     assert np.isnan(Traits(profile_of(discs())).sharpness)
 
 
+@pytest.fixture(scope="module")
+def groups(seen):
+    return fit_images([ImageRecord(seen(s), "") for s in range(4)])
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (63, 900), (128, 128)])
-def test_an_image_too_small_or_constant_has_no_sharpness_and_no_flag(seen, shape):
+def test_an_image_too_small_or_constant_has_no_sharpness_and_no_flag(groups, shape):
     pixels = np.full(shape, 40, np.uint8)
-    groups = fit_images([ImageRecord(seen(s), "") for s in range(4)])
     assert np.isnan(sharpness_of(pixels))
     assert OUT_OF_FOCUS not in prepare(ImageRecord(pixels, ""), groups).flags

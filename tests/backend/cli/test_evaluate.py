@@ -42,7 +42,7 @@ def test_evaluate_judges_the_starter_when_nothing_was_trained(run: Run, cells: P
 
 
 def test_evaluate_prints_figures_a_person_can_read(run: Run, cells: Path) -> None:
-    result = run("evaluate", *truth_in(cells))
+    result = run("evaluate", *truth_in(cells), "--model", CLASSICAL_ID)
     assert "any class         AP50 " in result.stdout
     assert "of 30 true" in result.stdout
     assert "under 20 cells  5 images: too few to say" in result.stdout
@@ -117,7 +117,7 @@ def test_evaluate_judges_by_what_train_would_learn_from_and_tells_the_same(
 
 
 def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path: Path) -> None:
-    words = truth_in(cells)
+    words = (*truth_in(cells), "--model", CLASSICAL_ID)
     result = run("evaluate", *words, "--picture", tmp_path / "new" / "worth.png")
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "new" / "worth.png") as drawn:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from model.classical.detector import CLASSICAL_ID
 from model.generated.fields import EASY, generate_field
+from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import read_image
 from preprocessing.prepare import prepare
@@ -36,11 +37,16 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def groups(run: Run, mixed: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "groups.npz"
-    assert run("preprocess", "fit", mixed, "--out", path).exit_code == 0
+@pytest.fixture(scope="module")
+def fitted(mixed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fitted") / "groups.npz"
+    fit_images([read_image(file) for file in sorted(mixed.glob("*.png"))]).save(path)
     return path
+
+
+@pytest.fixture
+def groups(fitted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(fitted, tmp_path))
 
 
 def rows_of(table: Path) -> dict[str, dict[str, str]]:

@@ -47,7 +47,7 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def field_png() -> bytes:
     """An image of 640 × 480 with two bright discs."""
     y, x = np.mgrid[:480, :640]

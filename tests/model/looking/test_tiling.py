@@ -293,7 +293,7 @@ def test_no_cap_is_told_when_no_tile_reached_one():
 
 def test_a_version_sees_a_large_image_by_tiles_and_answers_in_raw_pixels():
     style = replace(HIGH, touching=0.0, texture=0.0, specks=0.0)
-    field = generate_field(7, (1600, 2700), 50, style)
+    field = generate_field(7, (800, 2700), 25, style)
     detector = _Bright()
     version = replace(
         classical_version(),
@@ -301,8 +301,8 @@ def test_a_version_sees_a_large_image_by_tiles_and_answers_in_raw_pixels():
     )
     loaded = LoadedVersion(version, ContrastGroups.none(), detector)
     (found,) = loaded.find([ImageRecord(field.pixels, "00")])
-    assert detector.shown == [(800, (1350 + 80) // 2)] * 2
-    assert found.prepared.pixels.shape == (800, 1350)
+    assert detector.shown == [(400, (1350 + 80) // 2)] * 2
+    assert found.prepared.pixels.shape == (400, 1350)
     assert found.detections.xyxy_px[:, 2].max() > 1400
     truth = np.array([box.xyxy_px for box in field.boxes], np.float32)
     best = iou_matrix(truth, found.detections.xyxy_px).max(axis=1)

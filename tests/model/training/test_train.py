@@ -120,12 +120,13 @@ def test_the_checkpoint_of_another_training_is_not_taken_up(learn):
     assert [p.iteration for p in seen] == [4]
 
 
-def test_progress_tells_iteration_loss_and_fraction(learn):
+def test_progress_tells_iteration_loss_and_fraction(learn, monkeypatch):
+    monkeypatch.setattr("model.training.steps._REPORT_EVERY", 3)
     seen = []
-    learn(replace(SHORT, iterations=12), on_progress=seen.append)
+    learn(on_progress=seen.append)
     assert [(p.stage, p.iteration, p.iterations) for p in seen] == [
-        ("training", 10, 12),
-        ("training", 12, 12),
+        ("training", 3, 4),
+        ("training", 4, 4),
     ]
     assert seen[-1].fraction == 1.0
     assert 0 < seen[-1].loss < 10
