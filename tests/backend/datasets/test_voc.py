@@ -155,7 +155,7 @@ def test_a_missing_size_comes_from_the_image(tmp_path: Path) -> None:
 def test_a_size_that_is_not_the_images_is_noted(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(1, 2, 3, 4))), (1280, 960))
     assert (read.width, read.height) == (1280, 960)
-    assert "640×480" in read.notes[0]
+    assert "says 640×480 px, but the image has 1280×960" in read.notes[0]
 
 
 @pytest.mark.parametrize(

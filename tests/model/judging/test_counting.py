@@ -46,6 +46,7 @@ def test_between_two_thresholds_is_a_mean_of_odds():
     assert between(0.2, 1, 0.8, 1) == pytest.approx(0.5)
     assert between(0.2, 1, 0.8, 3) == pytest.approx(2 / 3)
     assert between(0.0, 1, 0.5, 1) < 0.02
+    assert between(1.0, 1, 0.5, 1) > 0.98
     assert between(0.3, 5, 0.9, 0) == pytest.approx(0.3)
 
 

@@ -56,6 +56,7 @@ def test_a_likely_loss_of_ap50_is_not_made_up_for_by_counting():
     assert not decision.promoted
     assert ": worse (-0." in decision.reasons[1]
     assert "to +0." in decision.reasons[1]  # not beyond noise, and yet likely
+    assert decision.reasons[1].endswith("in 90 % of the resamples)")
 
 
 @pytest.mark.parametrize("number", [1, 3, 9, 12])
@@ -110,6 +111,12 @@ def test_better_is_ahead_in_95_percent_of_the_resamples_not_in_more(behind, bett
     assert (gain.is_better, gain.is_worse) == (better, False)
     loss = Gain(0.7, 0.8, -gain.resampled)
     assert (loss.is_better, loss.is_worse) == (False, better)
+
+
+def test_a_loss_of_just_the_margin_is_not_behind_by_more_than_it():
+    lost = 0.5 - 0.52  # by rounding a little more than 0.02
+    assert Gain(0.5, 0.52, np.full(10, lost)).probability_behind(0.02) == 0.0
+    assert Gain(0.5, 0.521, np.full(10, lost - 1e-6)).probability_behind(0.02) == 1.0
 
 
 def test_on_few_images_a_likely_loss_refuses():

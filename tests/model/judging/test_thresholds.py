@@ -63,7 +63,9 @@ def test_of_many_inner_images_those_with_cells_are_looked_at(cell_images):
     drawn = [inner[i] for i in np.linspace(0, 59, 40).astype(int)]
     assert known not in drawn
     looked_at = [*teach, known, *empty[:37]]
-    assert threshold_for(sure_of(looked_at), snapshot) == pytest.approx(0.7)
+    version = sure_of(looked_at)
+    assert threshold_for(version, snapshot) == pytest.approx(0.7)
+    assert not version.detector.truth  # all forty were
 
 
 def test_a_side_without_a_right_box_has_no_say(cell_images):
