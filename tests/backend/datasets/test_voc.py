@@ -134,7 +134,7 @@ def test_a_file_without_objects_that_says_what_voc_files_say_is_no_odd_one(tmp_p
 )
 def test_an_unusable_box_is_left_out_and_noted(tmp_path: Path, box: str, reason: str) -> None:
     read = read_voc(written(tmp_path, voc_text(box, edges(1, 2, 3, 4))), SIZE)
-    assert read.boxes == (Box(1, 2, 3, 4, "RBC"),)
+    assert (read.boxes, read.unusable) == ((Box(1, 2, 3, 4, "RBC"),), 1)
     assert len(read.notes) == 1
     assert reason in read.notes[0]
     assert read.notes[0].startswith("a.xml: box 1 (RBC)")
@@ -142,7 +142,7 @@ def test_an_unusable_box_is_left_out_and_noted(tmp_path: Path, box: str, reason:
 
 def test_a_click_of_no_size_is_left_out_in_one_based_files_too(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(181, 329, 181, 329))), SIZE, one_based=True)
-    assert read.boxes == ()
+    assert (read.boxes, read.unusable, read.is_lost) == ((), 1, True)
     assert "no size" in read.notes[0]
 
 

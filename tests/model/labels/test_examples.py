@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from model.boxes import Box
-from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.labels.examples import DatasetSnapshot, LabelledImage, evenly
 from preprocessing.errors import UnreadableImage
 
 
@@ -53,6 +53,12 @@ def test_a_snapshot_comes_back_from_its_file_as_it_was(tmp_path):
     snapshot = DatasetSnapshot((image("a"), image("b", "held-out")), ("Nucleus",))
     snapshot.save(tmp_path / "snapshot.json")
     assert DatasetSnapshot.load(tmp_path / "snapshot.json") == snapshot
+
+
+def test_an_even_draw_has_the_first_the_last_and_what_lies_evenly_between():
+    images = [image(str(number)) for number in range(9)]
+    assert [each.name for each in evenly(images, 3)] == ["0", "4", "8"]
+    assert evenly(images, 9) == images
 
 
 def test_a_side_is_picked_out_of_a_snapshot():

@@ -13,7 +13,7 @@ from model.classical.detector import THRESHOLD, ClassicalDetector, classical_ver
 from model.config import DetectorConfig
 from model.generated.fields import EASY, HIGH, MEDIUM, generate_field
 from model.looking.loaded import LoadedVersion
-from model.looking.tiling import TILE_PX, TiledDetector, lay_out
+from model.looking.tiling import TILE_PX, TiledDetector, lay_out, middle
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import Prepared, prepare
@@ -289,6 +289,13 @@ def test_a_cap_reached_in_one_tile_is_told_of_the_image(number):
 
 def test_no_cap_is_told_when_no_tile_reached_one():
     assert by_tiles([(5, 5, 25, 25)]).caps_reached == ()
+
+
+@pytest.mark.parametrize(
+    ("side", "middle_xyxy"), [(20, (40, 20, 60, 40)), (80, (10, 0, 90, 60)), (200, (0, 0, 100, 60))]
+)
+def test_the_middle_is_as_far_from_every_edge_as_from_the_one_across(side, middle_xyxy):
+    assert middle(places(60, 100), side).xyxy_px == middle_xyxy
 
 
 def test_a_version_sees_a_large_image_by_tiles_and_answers_in_raw_pixels():
