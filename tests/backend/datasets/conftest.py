@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from PIL import Image
 
 from backend.datasets.voc import write_voc
@@ -24,6 +25,14 @@ from preprocessing.tiff import ORIENTATION_TAG
 WIDTH, HEIGHT = 64, 48
 CELL = Box(4.4, 5.4, 20.3, 25.2, "Cell")
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@st.composite
+def drawn_boxes(draw: st.DrawFn, size: tuple[int, int], labels: Sequence[str] = ("N",)) -> Box:
+    """Draw a box of two pixels a side at the least, in an image of this width and height."""
+    xmin, ymin = (draw(st.floats(0, side - 3)) for side in size)
+    xmax, ymax = draw(st.floats(xmin + 2, size[0])), draw(st.floats(ymin + 2, size[1]))
+    return Box(xmin, ymin, xmax, ymax, draw(st.sampled_from(labels)))
 
 
 @pytest.fixture

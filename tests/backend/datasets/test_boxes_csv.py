@@ -17,6 +17,7 @@ from backend.errors import BadRequest
 from backend.services import Services
 from model.boxes import Box
 from model.wording import first_of
+from tests.backend.datasets.conftest import drawn_boxes
 
 Save = Callable[..., Path]
 NAMES = "filename,width,height,class,xmin,ymin,xmax,ymax"
@@ -36,16 +37,9 @@ def read(tmp_path: Path) -> Callable[..., tuple[tuple[CsvSource, ...], list[str]
     return written
 
 
-@st.composite
-def drawn_boxes(draw: st.DrawFn) -> Box:
-    xmin = draw(st.floats(0, SIZE[0] - 3))
-    ymin = draw(st.floats(0, SIZE[1] - 3))
-    xmax = draw(st.floats(xmin + 2, SIZE[0]))
-    ymax = draw(st.floats(ymin + 2, SIZE[1]))
-    return Box(xmin, ymin, xmax, ymax, draw(st.sampled_from(["N", 'a "b", c', "Größe"])))
-
-
-@given(st.lists(drawn_boxes(), min_size=1, max_size=5), st.booleans())
+@given(
+    st.lists(drawn_boxes(SIZE, ("N", 'a "b", c', "Größe")), min_size=1, max_size=5), st.booleans()
+)
 @settings(max_examples=60, deadline=None)
 def test_a_round_trip_moves_no_edge_by_more_than_half_a_pixel(
     tmp_path_factory: pytest.TempPathFactory, boxes: list[Box], one_based: bool

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from backend.datasets.voc import read_voc, voc_bytes, write_voc
 from backend.errors import BadRequest
 from model.boxes import Box
+from tests.backend.datasets.conftest import drawn_boxes
 
 SIZE = (640, 480)
 
@@ -29,16 +30,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-@st.composite
-def drawn_boxes(draw: st.DrawFn) -> Box:
-    xmin = draw(st.floats(0, SIZE[0] - 3))
-    ymin = draw(st.floats(0, SIZE[1] - 3))
-    xmax = draw(st.floats(xmin + 2, SIZE[0]))
-    ymax = draw(st.floats(ymin + 2, SIZE[1]))
-    return Box(xmin, ymin, xmax, ymax, "N")
-
-
-@given(st.lists(drawn_boxes(), max_size=5), st.booleans())
+@given(st.lists(drawn_boxes(SIZE), max_size=5), st.booleans())
 @settings(max_examples=60)
 def test_a_round_trip_moves_no_edge_by_more_than_half_a_pixel(
     tmp_path_factory: pytest.TempPathFactory, boxes: list[Box], one_based: bool
