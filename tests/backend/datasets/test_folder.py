@@ -55,6 +55,17 @@ def test_what_has_no_partner_is_left_out_and_named(
     assert all(name in said for name in ("b.png", "c.xml", "notes.txt"))
 
 
+def test_it_is_told_how_many_images_are_done_of_all(
+    tmp_path: Path, save_image: Save, save_voc: Save
+) -> None:
+    for seed, stem in enumerate("ab"):
+        save_image(tmp_path / f"{stem}.png", seed=seed)
+        save_voc(tmp_path / f"{stem}.xml", [CELL])
+    told: list[tuple[int, int]] = []
+    labelled_folder(tmp_path, tmp_path, on_progress=lambda *done: told.append(done))
+    assert told == [(1, 2), (2, 2)]
+
+
 def test_of_two_images_of_one_stem_the_voc_file_says_which(
     tmp_path: Path, save_image: Save, save_voc: Save
 ) -> None:

@@ -198,6 +198,7 @@ def without(event: dict[str, Any], *path: str) -> dict[str, Any]:
         (lambda event: without(event, "annotation"), "no annotation"),
         (lambda event: event | {"annotation": []}, "no annotation"),
         (lambda event: event | {"annotation": "x"}, "no annotation"),
+        (lambda event: event | {"annotation": [event["annotation"], "x"]}, "no annotation"),
         (lambda event: without(event, "annotation", "id"), "no annotation of Label Studio"),
         (lambda event: without(event, "annotation", "updated_at"), "updated_at"),
         (lambda event: event | {"action": "ANNOTATIONS_DELETED", "annotation": {}}, '"id" is None'),

@@ -11,6 +11,7 @@ from backend.datasets.folder import LabelledFolder, labelled_folder
 from backend.effort.report import effort_of
 from backend.errors import BadRequest
 from backend.learning import pipeline
+from backend.replay.correcting import Carelessness
 from backend.replay.floor import cross_validated
 from backend.replay.ledger import Ledger, Row
 from backend.replay.paper import lay_out, paper_loop, play_on_paper, start_from
@@ -139,6 +140,16 @@ def test_a_replay_keeps_to_its_own_store_and_watches_no_task(
     with paper_loop(own) as services:
         assert len(services.annotations.corrected(1)) == 2
         assert not services.predictions.watched_tasks(1)
+
+
+def test_a_replay_is_played_as_carelessly_as_it_was_asked_for(
+    own: Settings, folder: LabelledFolder, tmp_path: Path
+) -> None:
+    own, how = own.model_copy(update={"first_version": CLASSICAL_ID}), Play(Carelessness(1.0, 1.0))
+    images, ledger = in_drawn_order(folder.images), Ledger(tmp_path / "effort.csv")
+    row = next(play_on_paper(own, images, folder.classes, ledger, how))
+    assert row.missed + row.accepted > 0
+    assert row.actions.added == row.actions.deleted == 0
 
 
 def test_images_that_somebody_else_corrected_are_not_taken_for_played(
