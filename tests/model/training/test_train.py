@@ -29,6 +29,7 @@ CLASSES = ("Nucleus",)
 CPU = torch.device("cpu")
 DETECTOR = DetectorConfig(scale=1.0, anchor_sizes=(12.0, 16.0, 20.0, 25.0), head_features=32)
 SHORT = TrainConfig(iterations=4, batch=1, warmup=2, rois_per_image=16, rpn_proposals=50)
+ONCE = replace(SHORT, iterations=1)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_the_random_state_of_the_caller_is_left_alone(learn):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    learn()
+    learn(ONCE)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -99,7 +100,7 @@ def test_a_training_goes_on_past_the_steps_that_were_planned_at_first(cell_image
     module = build(DETECTOR, CLASSES, SHORT)
     images = cell_images(2, shape=(64, 64), cells=3)
     examples = Examples(images, ContrastGroups.none(), CLASSES, 1.0)
-    run = Training(module, replace(SHORT, iterations=1), examples, CPU, tmp_path, "")
+    run = Training(module, ONCE, examples, CPU, tmp_path, "")
     run.step()
     run.config = SHORT
     assert math.isfinite(run.step())
@@ -107,17 +108,17 @@ def test_a_training_goes_on_past_the_steps_that_were_planned_at_first(cell_image
 
 
 def test_a_finished_training_called_again_takes_no_step(learn):
-    learn()
+    learn(ONCE)
     seen = []
-    learn(on_progress=seen.append)
+    learn(ONCE, on_progress=seen.append)
     assert seen == []
 
 
 def test_the_checkpoint_of_another_training_is_not_taken_up(learn):
-    learn()
+    learn(ONCE)
     seen = []
-    learn(replace(SHORT, learning_rate=1e-4), on_progress=seen.append)
-    assert [p.iteration for p in seen] == [4]
+    learn(replace(ONCE, learning_rate=1e-4), on_progress=seen.append)
+    assert [p.iteration for p in seen] == [1]
 
 
 def test_progress_tells_iteration_loss_and_fraction(learn, monkeypatch):
@@ -185,7 +186,7 @@ def test_a_loss_that_explodes_at_the_full_rate_keeps_what_the_warm_up_learned(le
 
 
 def test_a_start_from_other_weights_begins_where_they_were(learn, learned):
-    still = replace(SHORT, iterations=1, learning_rate=0.0)
+    still = replace(ONCE, learning_rate=0.0)
     name = next(
         n for n, t in load_file(learned).items() if n.startswith("backbone") and t.ndim == 4
     )
