@@ -19,10 +19,9 @@ from backend.datasets.drawn import (
     EDGES,
     FoundBox,
     Truth,
-    image_size,
+    held_against,
     number_in,
     of_annotation,
-    usable,
     whole_edges,
 )
 from backend.datasets.writing import as_csv
@@ -72,11 +71,11 @@ class CsvSource:
 
     def read(self, size: tuple[int, int] | None = None, one_based: bool = False) -> Truth:
         notes: list[str] = []
-        width, height = image_size(self._told_size(notes), size, notes)
+        told = self._told_size(notes)
         drawn = [_drawn(line, row) for line, row in self.rows if not _says_empty(row)]
-        boxes = usable(drawn, (width, height), one_based, notes)
-        told = of_annotation(self.title, notes)
-        return Truth(self.named, width, height, boxes, told, len(drawn) - len(boxes))
+        (width, height), boxes = held_against(drawn, told, size, one_based, notes)
+        said = of_annotation(self.title, notes)
+        return Truth(self.named, width, height, boxes, said, len(drawn) - len(boxes))
 
     def _told_size(self, notes: list[str]) -> tuple[int, int] | None:
         told = dict.fromkeys(size for _, row in self.rows if (size := _size(row)))

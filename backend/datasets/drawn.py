@@ -84,40 +84,39 @@ def number_in(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def image_size(
-    told: tuple[int, int] | None, size: tuple[int, int] | None, notes: list[str]
-) -> tuple[int, int]:
-    """Return width and height: those of the image, else what the annotation told, else zeros."""
-    if size is None:
-        if told is None:
-            notes.append("no image size given, so the boxes were not held against it")
-        return told or (0, 0)
-    if told is not None and told != size:
-        notes.append(
-            f"says {told[0]}×{told[1]} px, but the image has {size[0]}×{size[1]}: the boxes were "
-            "taken as pixels of the image; look whether they fit"
-        )
-    return size
+def held_against(
+    drawn: Iterable[FoundBox],
+    told: tuple[int, int] | None,
+    size: tuple[int, int] | None,
+    one_based: bool,
+    notes: list[str],
+) -> tuple[tuple[int, int], tuple[Box, ...]]:
+    """Return the size of the image, zeros when unknown, and the boxes that can be used, inside it.
 
-
-def usable(
-    drawn: Iterable[FoundBox], size: tuple[int, int], one_based: bool, notes: list[str]
-) -> tuple[Box, ...]:
-    """Return the boxes that can be used, inside the image; a note on those changed or left out.
-
-    Boxes of one fate share a note.
+    Boxes drawn on an image of another size lie beside the cells of this one: none can be used.
 
     Parameters
     ----------
-    size
-        Width and height of the image; zeros when unknown, and no box is clipped.
+    told, size
+        Width and height as the annotation has them, and as the image has them; None when unknown.
     one_based
         The edges are 1-based and inclusive; otherwise 0-based and half-open.
+    notes
+        Gets a sentence on what was changed or left out; boxes of one fate share one.
     """
+    if size and told and told != size:
+        notes.append(
+            f"says {told[0]}×{told[1]} px, but the image has {size[0]}×{size[1]}: its boxes are "
+            "left out; give the image that they were drawn on, or take the size out if they fit"
+        )
+        return size, ()
+    if not (known := size or told):
+        notes.append("no image size given, so the boxes were not held against it")
+    known = known or (0, 0)
     fates = defaultdict[Fate, list[str]](list)
-    kept = [box for each in drawn if (box := _usable(each, size, one_based, fates))]
+    kept = [box for each in drawn if (box := _usable(each, known, one_based, fates))]
     notes += [_alike(fate, names) for fate, names in fates.items()]
-    return tuple(kept)
+    return known, tuple(kept)
 
 
 def of_annotation(title: str, notes: Iterable[str]) -> tuple[str, ...]:

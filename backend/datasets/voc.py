@@ -13,10 +13,9 @@ from backend.datasets.drawn import (
     EDGES,
     FoundBox,
     Truth,
-    image_size,
+    held_against,
     number_in,
     of_annotation,
-    usable,
     whole_edges,
 )
 from backend.datasets.writing import write_whole
@@ -57,8 +56,8 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
     path
         The XML file.
     size
-        Width and height of the image in pixels, which count more than what the XML says; None
-        when there is no image.
+        Width and height of the image in pixels; None when there is no image. Where the XML says
+        another, none of its boxes can be used.
     one_based
         The coordinates are 1-based and inclusive, as in the VOC challenge itself; otherwise they
         are taken as they are, 0-based and half-open.
@@ -70,9 +69,8 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
     """
     root = _annotation(path)
     notes: list[str] = []
-    width, height = image_size(_told_size(root), size, notes)
     drawn = list(_drawn(root))
-    boxes = usable(drawn, (width, height), one_based, notes)
+    (width, height), boxes = held_against(drawn, _told_size(root), size, one_based, notes)
     lost = 0 if drawn else _boxes_lost(root, notes)
     name = (root.findtext("filename") or "").strip()
     unusable = len(drawn) - len(boxes) + lost

@@ -94,6 +94,23 @@ def test_boxes_that_cannot_be_used_are_no_good_end(run: Run, cells: Path, tmp_pa
     assert "line 3 (Nucleus) (50, 60, 50, 60) left out" in result.stdout
 
 
+def test_boxes_of_images_that_were_resized_since_are_no_good_end(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "boxes.csv"
+    table.write_text(
+        "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+        "field0.png,160,128,Nucleus,1,2,30,40\n"
+        "field1.png,320,256,Nucleus,2,4,60,80\n"
+    )
+    result = run("labels", "check", "--images", cells / "images", "--annotations", table)
+    assert result.exit_code == 1, result.output
+    assert "field1.png left out: none of its boxes can be used" in result.stdout
+    assert "says 320×256 px, but the image has 160×128: its boxes are left out" in result.stdout
+    last = result.stdout.splitlines()[-1]
+    assert last == "1 labelled image, 1 box: none looks wrong, 1 more cannot be used"
+
+
 @pytest.mark.usefixtures("labelled")
 def test_a_projects_boxes_that_cannot_be_used_are_no_good_end(home: Path, run: Run) -> None:
     services = build_services(Settings(home=home))

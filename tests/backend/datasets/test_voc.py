@@ -144,10 +144,17 @@ def test_a_missing_size_comes_from_the_image(tmp_path: Path) -> None:
     assert "no image size" in read_voc(path).notes[0]
 
 
-def test_a_size_that_is_not_the_images_is_noted(tmp_path: Path) -> None:
+def test_boxes_of_an_image_of_another_size_are_left_out(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(1, 2, 3, 4))), (1280, 960))
     assert (read.width, read.height) == (1280, 960)
-    assert "says 640×480 px, but the image has 1280×960" in read.notes[0]
+    assert (read.boxes, read.unusable, read.is_lost) == ((), 1, True)
+    assert read.notes[0].startswith("a.xml: says 640×480 px, but the image has 1280×960: its boxes")
+
+
+def test_a_size_of_nothing_is_no_other_size(tmp_path: Path) -> None:
+    nothing = "<width>0</width><height>0</height>"
+    read = read_voc(written(tmp_path, voc_text(edges(1, 2, 3, 4), size=nothing)), SIZE)
+    assert (read.boxes, read.notes) == ((Box(1, 2, 3, 4, "RBC"),), ())
 
 
 @pytest.mark.parametrize(
