@@ -9,7 +9,15 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import progress, say, warn
-from backend.cli.options import Home, Map, OneBased, ProjectId, parse_mapping, services_from
+from backend.cli.options import (
+    Home,
+    Map,
+    OneBased,
+    ProjectId,
+    Replace,
+    parse_mapping,
+    services_from,
+)
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -87,11 +95,13 @@ def export_voc(
     one_based: FromOne = False,
     predictions: Predictions = False,
     images: Annotated[bool, typer.Option(help="Put the raw images into it.")] = True,
+    replace: Replace = False,
     home: Home = None,
 ) -> None:
     """Write a Pascal VOC file for each corrected image, and the image."""
-    from backend.datasets import export
+    from backend.datasets import export, writing
 
+    writing.require_new(out, replace)
     services, id = _services(home, project, to_read=True)
     say("Writing …")
     done = export.export_voc(
@@ -105,14 +115,16 @@ def export_csv(
     project: ProjectId = None,
     one_based: FromOne = False,
     predictions: Predictions = False,
+    replace: Replace = False,
     home: Home = None,
 ) -> None:
     """Write the boxes of all corrected images as one CSV.
 
     Its columns are filename,width,height,class,xmin,ymin,xmax,ymax.
     """
-    from backend.datasets import export
+    from backend.datasets import export, writing
 
+    writing.require_new(out, replace)
     services, id = _services(home, project, to_read=True)
     _tell(export.export_csv(services, id, out, one_based, corrected_only=not predictions), out)
 
@@ -120,11 +132,13 @@ def export_csv(
 def export_counts(
     out: Annotated[Path, typer.Option(help="The CSV file.")],
     project: ProjectId = None,
+    replace: Replace = False,
     home: Home = None,
 ) -> None:
     """Write the cells of each image, counted by class, as CSV."""
-    from backend.datasets import export
+    from backend.datasets import export, writing
 
+    writing.require_new(out, replace)
     services, id = _services(home, project, to_read=True)
     _tell(export.export_counts(services, id, out), out)
 

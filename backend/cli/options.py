@@ -54,6 +54,7 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
 OneBased = Annotated[
     bool, typer.Option("--one-based", help="The annotations count pixels from 1, inclusive.")
 ]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace the file that is there.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")]
 Model = Annotated[
     str | None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 import typer
 
 from backend.cli.console import progress, say, warn
+from backend.cli.options import Replace
 from backend.errors import BadRequest
 from model.wording import counted
 from preprocessing.contrast import MOST_GROUPS, ContrastConfig, ContrastMode, TemplateKind
@@ -60,6 +61,7 @@ def fit(
     gain_limit: Annotated[
         float | None, typer.Option(help="Steepest change, in multiples of the stretch's.")
     ] = None,
+    replace: Replace = False,
 ) -> None:
     """Sort a folder's images into contrast groups.
 
@@ -70,7 +72,7 @@ def fit(
     from backend.datasets.pictures import write_picture
     from backend.datasets.writing import partial_file
 
-    picture = _picture_beside(out)
+    picture = _picture_beside(out, replace)
     kind, named = _template(template or ["barycentre"])
     config = _config(mode, kind, groups, strength, gain_limit)
     misnamed: list[str] = []
@@ -88,23 +90,15 @@ def fit(
     )
 
 
-def _picture_beside(out: Path) -> Path:
-    """Return where the picture of groups goes; neither replaces what is not ours."""
+def _picture_beside(out: Path, replace: bool) -> Path:
+    """Return where the picture of groups goes, and refuse what either would write over."""
     from backend.datasets.pictures import PNG, require_picture_place
-    from backend.datasets.writing import require_no_folder
-    from preprocessing.errors import GroupsError
-    from preprocessing.groups import ContrastGroups
+    from backend.datasets.writing import require_new, require_no_folder
 
     require_no_folder(out)
     if out.suffix != NPZ:
         raise BadRequest(f"--out {out}: groups are kept as {NPZ}, such as {out.with_suffix(NPZ)}.")
-    try:
-        if out.exists():
-            ContrastGroups.load(out)
-    except GroupsError as error:
-        raise BadRequest(
-            f"The groups would replace {out}, which holds none: name another --out."
-        ) from error
+    require_new(out, replace)
     picture = out.with_suffix(PNG)
     require_picture_place(picture)
     return picture

@@ -95,6 +95,18 @@ def as_csv(rows: Iterable[Sequence[object]]) -> bytes:
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
+def require_new(path: Path, replace: bool) -> None:
+    """Refuse, before the work, to write over a file, unless whoever asks says to replace it.
+
+    Raises
+    ------
+    BadRequest
+        It is there.
+    """
+    if path.is_file() and not replace:
+        raise BadRequest(f"{path} is there already: name another file, or add --replace.")
+
+
 def require_no_folder(path: Path) -> None:
     """Refuse a folder where a file is to go.
 

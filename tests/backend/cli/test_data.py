@@ -55,6 +55,21 @@ def test_boxes_and_counts_are_exported(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("corrected")
+@pytest.mark.parametrize("what", ["counts", "csv", "voc"])
+def test_an_export_replaces_a_file_only_when_it_is_told_to(
+    run: Run, tmp_path: Path, what: str
+) -> None:
+    out = tmp_path / ("boxes.zip" if what == "voc" else "raw.jpg")
+    out.write_bytes(b"dear to somebody")
+    refused = run("export", what, "--out", out)
+    assert refused.exit_code == 2
+    assert f"{out} is there already: name another file, or add --replace." in refused.stderr
+    assert out.read_bytes() == b"dear to somebody"
+    assert run("export", what, "--out", out, "--replace").exit_code == 0
+    assert out.read_bytes() != b"dear to somebody"
+
+
+@pytest.mark.usefixtures("corrected")
 def test_images_without_a_count_are_told_from_those_that_have_one(
     run: Run, home: Path, tmp_path: Path
 ) -> None:

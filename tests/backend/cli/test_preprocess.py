@@ -126,7 +126,7 @@ def test_what_lies_beside_the_images_is_told(run: Run, mixed: Path, tmp_path: Pa
     results = folder / "counted"
     run("predict", mixed / "clear0.png", "--model", CLASSICAL_ID, "--out", results)
     told = (
-        run("preprocess", "fit", folder, "--out", groups),
+        run("preprocess", "fit", folder, "--out", groups, "--replace"),
         run("preprocess", "apply", folder, *words),
         run("predict", folder, "--model", CLASSICAL_ID, "--out", tmp_path / "out"),
     )
@@ -168,7 +168,7 @@ def test_every_mode_and_template_can_be_asked_for(run: Run, mixed: Path, tmp_pat
         ("--mode", "flat", "--template", "medoid", "--strength", 0.5),
         ("--groups", 2, "--gain-limit", 3),
     ):
-        result = run("preprocess", "fit", mixed, "--out", path, *words)
+        result = run("preprocess", "fit", mixed, "--out", path, "--replace", *words)
         assert result.exit_code == 0, result.output
         if words[0] == "--mode":
             assert ContrastGroups.load(path).mode == words[1]
@@ -225,14 +225,16 @@ def test_figure_replaces_no_raw_image(run: Run, mixed: Path, groups: Path, tmp_p
     assert raw.read_bytes() == (mixed / "clear0.png").read_bytes()
 
 
-def test_fit_replaces_no_file_that_holds_no_groups(run: Run, mixed: Path, tmp_path: Path) -> None:
-    own = tmp_path / "mine.npz"
-    np.savez(own, levels=np.arange(3))
-    before = own.read_bytes()
-    result = run("preprocess", "fit", mixed, "--out", own)
-    assert f"would replace {own}, which holds none: name another --out" in result.stderr
+def test_fit_replaces_groups_only_when_it_is_told_to(run: Run, mixed: Path, groups: Path) -> None:
+    before = groups.read_bytes()
+    words = ("preprocess", "fit", mixed, "--out", groups, "--groups", 1)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert f"{groups} is there already: name another file, or add --replace." in result.stderr
     assert "Reading" not in result.stderr
-    assert own.read_bytes() == before
+    assert groups.read_bytes() == before
+    assert run(*words, "--replace").exit_code == 0
+    assert groups.read_bytes() != before
 
 
 @pytest.mark.parametrize("out", ["plate.npz", "plate.png", "groups"])
@@ -244,7 +246,8 @@ def test_fit_writes_over_no_image_of_the_user(run: Run, tmp_path: Path, out: str
             (tmp_path / name).touch()
         result = run("preprocess", "fit", tmp_path, "--out", tmp_path / out)
         assert result.exit_code == 2
-        assert "would replace" in result.stderr or "groups are kept as" in result.stderr
+        told = ("would replace", "is there already: name another", "groups are kept as")
+        assert any(words in result.stderr for words in told)
         assert (tmp_path / "plate.png").read_bytes() == raw
         assert {path.name for path in tmp_path.iterdir()} == {"plate.png", *before}
 
@@ -262,7 +265,7 @@ def test_pictures_beside_the_images_are_no_images_of_a_later_call(
     images = folder / "clear0.png", folder / "faint0.png"
     assert run("preprocess", "figure", *images, *words, folder / "figure.png").exit_code == 0
     told = (
-        run("preprocess", "fit", folder, "--out", groups),
+        run("preprocess", "fit", folder, "--out", groups, "--replace"),
         run("preprocess", "apply", folder, *words, tmp_path / "matched"),
         run("predict", folder, "--model", CLASSICAL_ID, "--out", tmp_path / "out"),
         run("predict", tmp_path / "matched", "--model", CLASSICAL_ID, "--out", tmp_path / "again"),
