@@ -102,8 +102,8 @@ def read_csv(path: Path, notes: list[str]) -> tuple[CsvSource, ...]:
     Raises
     ------
     BadRequest
-        The file is missing, no UTF-8 or has not the columns of either format, or has no line that
-        can be used.
+        The file is missing, no UTF-8 or has not the columns of either format, a quote is not
+        closed, or there is no line that can be used.
     """
     lines = _lines(path)
     names, first = _columns(path, lines)
@@ -155,11 +155,22 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     reader = csv.reader(
         io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ","
     )
+    read = list[tuple[int, list[str]]]()
     try:
-        read = [(reader.line_num, [value.strip() for value in values]) for values in reader]
+        for values in reader:
+            _require_one_line(path, read[-1][0] + 1 if read else 1, values)
+            read.append((reader.line_num, [value.strip() for value in values]))
     except csv.Error as error:
         raise BadRequest(f"{path}, line {reader.line_num}: {error}; mend it.") from error
     return [(number, values) for number, values in read if any(values)]
+
+
+def _require_one_line(path: Path, number: int, values: Sequence[str]) -> None:
+    """Refuse a value of several lines: a quote that is not closed swallows those behind it."""
+    if any("\n" in value for value in values):
+        raise BadRequest(
+            f'{path}, line {number}: a quote (") opens and does not close on that line; mend it.'
+        )
 
 
 def _columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> tuple[tuple[str, ...], int]:

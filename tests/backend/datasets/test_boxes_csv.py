@@ -135,6 +135,14 @@ def test_a_csv_without_a_usable_line_or_of_another_encoding_is_refused(
         read_csv(tmp_path / "none.csv", [])
 
 
+@pytest.mark.parametrize("last", ["b.png,64,48,N,1,2,3,4", 'b.png,64,48,"N",1,2,3,4'])
+def test_a_stray_quote_is_told_with_its_line_and_swallows_no_other(read: Any, last: str) -> None:
+    with pytest.raises(
+        BadRequest, match=r"boxes\.csv, line 3: a quote \(\"\) opens and does not close"
+    ):
+        read(NAMES, "a.png,64,48,N,1,2,3,4", 'a.png,64,48,"N,5,2,9,4', last)
+
+
 def test_a_folder_is_labelled_by_a_csv(tmp_path: Path, save_image: Save) -> None:
     for seed, name in enumerate(("a.png", "b.jpg", "c.png")):
         save_image(tmp_path / "in" / name, seed=seed)
