@@ -1,15 +1,18 @@
 """Boxes as one CSV file, a line each: the thesis' ``xml_to_csv``, and the lines of keras-frcnn.
 
 ``xml_to_csv`` writes a line of names first: filename, width, height, class, xmin, ymin, xmax, ymax.
-Its columns may stand in any order here, and width and height may be missing. keras-frcnn reads
-lines without names: path, x1, y1, x2, y2, class. A line with a file name and nothing else says that
-the image is known to have no cell, as keras-retinanet has it; neither of the two can say that.
+Its columns may stand in any order here, and width and height may be missing; values may be divided
+by semicolons or tabs too, numbers have decimal commas, and Excel's line ``sep=;`` come first.
+keras-frcnn reads lines without names: path, x1, y1, x2, y2, class. A line with a file name and
+nothing else says that the image is known to have no cell, as keras-retinanet has it; neither of the
+two can say that.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +35,11 @@ from model.wording import first_of
 CSV_SUFFIX = ".csv"
 COLUMNS = ("filename", "width", "height", "class", *EDGES)
 NEEDED = ("filename", "class", *EDGES)
+DIVIDERS = ",;\t"
 UNNAMED = {len(COLUMNS): COLUMNS, len(NEEDED): ("filename", *EDGES, "class")}
+
+#: The first line of a CSV that Excel is to open, with the character that divides the values.
+_SAYS_DIVIDER = re.compile(f"sep=([{DIVIDERS}])", re.IGNORECASE)
 
 #: The values of one line by their column.
 Row = dict[str, str]
@@ -91,7 +98,7 @@ def read_csv(path: Path, notes: list[str]) -> tuple[CsvSource, ...]:
     Parameters
     ----------
     path
-        Values divided by commas or semicolons, UTF-8.
+        UTF-8.
     notes
         Gets a sentence, with its number, on each line that is of no use.
 
@@ -151,9 +158,12 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise BadRequest(f"{path} is no UTF-8 (line {line}): save it as UTF-8 text.") from error
-    first = text.partition("\n")[0]
+    first, _, behind = text.partition("\n")
+    said = _SAYS_DIVIDER.fullmatch(first.strip(" "))
     reader = csv.reader(
-        io.StringIO(text), delimiter=";" if first.count(";") > first.count(",") else ","
+        # An empty line at its place: lines keep their numbers.
+        io.StringIO("\n" + behind if said else text),
+        delimiter=said[1] if said else max(DIVIDERS, key=first.count),
     )
     read = list[tuple[int, list[str]]]()
     try:
@@ -189,7 +199,7 @@ def _columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> tuple[tuple[
 
 
 def _is_row(row: Row) -> bool:
-    return _says_empty(row) or any(number_in(row[edge]) is not None for edge in EDGES)
+    return _says_empty(row) or any(_number(row[edge]) is not None for edge in EDGES)
 
 
 def _says_empty(row: Row) -> bool:
@@ -197,12 +207,17 @@ def _says_empty(row: Row) -> bool:
 
 
 def _drawn(line: int, row: Row) -> FoundBox:
-    edges = tuple(number_in(row[edge]) for edge in EDGES)
+    edges = tuple(_number(row[edge]) for edge in EDGES)
     return FoundBox(f"line {line}", row["class"], edges)
 
 
+def _number(text: str) -> float | None:
+    """Return the number that a text is, with a decimal point or comma."""
+    return number_in(text.replace(",", "."))
+
+
 def _size(row: Row) -> tuple[int, int] | None:
-    width, height = (int(number_in(row.get(side)) or 0) for side in ("width", "height"))
+    width, height = (int(_number(row.get(side, "")) or 0) for side in ("width", "height"))
     return (width, height) if width > 0 and height > 0 else None
 
 

@@ -76,6 +76,10 @@ def test_lines_of_one_image_belong_together_wherever_they_stand(read: Any) -> No
         ("a.png,64,48,N,1,2,3,4",),
         ("images/a.png,1,2,3,4,N", "images/b.png,1,2,3,4,N"),
         (r"C:\images\a.png,1,2,3,4,N",),
+        (NAMES.replace(",", "\t"), "a.png\t64\t48\tN\t1\t2\t3\t4"),
+        ("sep=;", NAMES.replace(",", ";"), "a.png;64;48;N;1,0;2,00;3;4"),
+        ("sep=;", "a.png;1;2;3;4;N"),
+        (NAMES, 'a.png,64,48,N,"1,0",2,3,4'),
         (NAMES.upper(), " a.png , 64,48, N, 1.0, 2 ,3,4", "", ",,,,,,,"),
     ],
 )
@@ -133,6 +137,11 @@ def test_a_csv_without_a_usable_line_or_of_another_encoding_is_refused(
         read(NAMES, "Größe.png,64,48,N,1,2,3,4", encoding="latin-1")
     with pytest.raises(BadRequest, match="is not there"):
         read_csv(tmp_path / "none.csv", [])
+
+
+def test_lines_behind_the_one_that_says_what_divides_keep_their_numbers(read: Any) -> None:
+    _, notes = read("sep=;", NAMES.replace(",", ";"), "a.png;64;48;N;1,5;2;3;4", ";64;48;N;1;2;3;4")
+    assert notes == ["boxes.csv: line 4 left out: it names no image"]
 
 
 @pytest.mark.parametrize("last", ["b.png,64,48,N,1,2,3,4", 'b.png,64,48,"N",1,2,3,4'])
