@@ -142,8 +142,10 @@ def _truth_of(
     notes += pairing.notes
     if lone := pairing.lone_annotations:
         notes.append(f"annotations without an image left out: {shortened(a.title for a in lone)}")
+        notes += pairing.notes_on_case()
     if not pairing.pairs:
-        raise BadRequest(f"No annotation of {annotations} has the stem of an image.")
+        nothing = f"No annotation of {annotations} has the stem of an image."
+        raise BadRequest("\n  ".join([nothing, *pairing.notes_on_case()]))
     return dict(pairing.pairs)
 
 

@@ -61,11 +61,23 @@ class Pairing:
             ("image", "without an annotation", [path.name for path in self.lone_images]),
             ("annotation", "without an image", [each.title for each in self.lone_annotations]),
         )
-        return [
+        notes = [
             f"{counted(len(names), what)} left out, {why} of the same stem: {shortened(names)}"
             for what, why, names in lone
             if names
         ]
+        return notes + self.notes_on_case()
+
+    def notes_on_case(self) -> list[str]:
+        """Say which of the lone would have a partner if upper and lower case were the same."""
+        stems = {composed(path.stem).casefold(): path.name for path in self.lone_images}
+        alike = [
+            f"{stems[key]} and {each.title}"
+            for each in self.lone_annotations
+            if (key := composed(each.stem).casefold()) in stems
+        ]
+        why = "differ in upper and lower case alone; name them alike"
+        return [f"{shortened(alike)} {why}"] if alike else []
 
 
 def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:

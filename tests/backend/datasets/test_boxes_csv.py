@@ -169,6 +169,21 @@ def test_a_folder_is_labelled_by_a_csv(tmp_path: Path, save_image: Save) -> None
     )
 
 
+def test_names_that_differ_in_upper_and_lower_case_alone_are_told(
+    services: Services, label_studio: Any, project: int, tmp_path: Path, save_image: Save
+) -> None:
+    for seed, name in enumerate(("a.png", "b.png")):
+        save_image(tmp_path / "in" / name, seed=seed)
+    path = tmp_path / "boxes.csv"
+    told = "b.png and boxes.csv (B.PNG) differ in upper and lower case alone; name them alike"
+    path.write_text("a.png,1,2,30,40,Cell\nB.PNG,1,2,30,40,Cell\n")
+    assert labelled_folder(tmp_path / "in", path).notes[-1] == told
+    assert import_folder(services, project, tmp_path / "in", path).notes[-1] == told
+    path.write_text("B.PNG,1,2,30,40,Cell\n")
+    with pytest.raises(BadRequest, match="name them alike"):
+        import_folder(services, project, tmp_path / "in", path)
+
+
 def test_a_csv_that_lies_beside_its_images_is_not_told_as_left_out(
     services: Services, label_studio: Any, project: int, tmp_path: Path, save_image: Save
 ) -> None:
