@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 PARTIAL = ".partial-"
+#: More bytes than a full disk may have left once a write has failed.
+_A_LITTLE = 2**16
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -23,10 +25,17 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Yield a file to write; it takes the place of ``path`` when the block ends well, else goes."""
+    """Yield a file to write; it takes the place of ``path`` when the block ends well, else goes.
+
+    Raises
+    ------
+    OSError
+        Also where the disk is full and a library that wrote says that in words of its own.
+    """
     with _beside(path) as partial:
         try:
-            yield partial
+            with _room_told(path, partial):
+                yield partial
             _sync(partial)
             partial.replace(path)
         finally:
@@ -126,6 +135,29 @@ def _beside(path: Path) -> Iterator[Path]:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _room_told(path: Path, partial: Path) -> Iterator[None]:
+    """Let a full disk be the kernel's error, of ``path``, whatever a library made of it."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, OSError) and (full := _why_no_more(partial)):
+            raise OSError(full.errno, full.strerror, str(path)) from error
+        raise
+
+
+def _why_no_more(file: Path) -> OSError | None:
+    """Return why no more can be written to a file; None: it can."""
+    try:
+        with file.open("ab") as opened:
+            opened.write(bytes(_A_LITTLE))
+            opened.flush()
+            os.fsync(opened.fileno())
+    except OSError as error:
+        return error
+    return None
 
 
 def _is_alone(descriptor: int) -> bool:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.atomic import new_file, new_folder, remove_folder, write_json
 
@@ -46,6 +47,32 @@ def test_what_a_killed_write_left_goes_with_the_next_one_in_the_folder(
     assert left.startswith(".partial-")
     write_json(tmp_path / "b.json", {})
     assert names(tmp_path) == ["b.json"]
+
+
+def write(path: Path, write_to: Callable[[Path], object]) -> None:
+    with new_file(path) as partial:
+        write_to(partial)
+
+
+def test_a_full_disk_is_told_as_such_though_torch_tells_of_something_else(tmp_path: Path) -> None:
+    def with_torch(partial: Path) -> None:
+        partial.symlink_to("/dev/full")
+        torch.save({"a": torch.zeros(1000)}, partial)
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        write(tmp_path / "weights", with_torch)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "weights"))
+    assert names(tmp_path) == []
+
+
+def test_what_ends_a_write_while_there_is_room_is_told_as_it_is(tmp_path: Path) -> None:
+    def half(partial: Path) -> None:
+        partial.write_text("half")
+        raise RuntimeError("unexpected pos")
+
+    with pytest.raises(RuntimeError, match="unexpected pos"):
+        write(tmp_path / "weights", half)
+    assert names(tmp_path) == []
 
 
 def test_a_write_that_goes_on_meanwhile_is_left_alone(tmp_path: Path) -> None:
