@@ -6,12 +6,12 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from backend.datasets.counts import COLUMNS, CountedImage, rows_of, table_of
+from backend.datasets.counts import COLUMNS, CountedImage, flagged, rows_of, table_of
 from backend.datasets.naming import composed
 from backend.datasets.reading import left_out_flag
 from backend.datasets.result_folder import COUNTED, require_as_begun, require_empty
@@ -21,6 +21,8 @@ from backend.errors import BadRequest
 TABLE, KEPT = "counts.csv", COUNTED
 #: After each write none follows for so many times as long as it took.
 REST = 20
+#: Flags of an image whose file holds another one by now, or is gone from its folder.
+REPLACED, GONE = "file replaced since", "file gone since"
 
 Row = tuple[object, ...]
 
@@ -48,6 +50,16 @@ class Entry:
     def from_json(cls, values: Mapping[str, Any]) -> Entry:
         return cls(**{**values, "rows": _rows(values), "flags": tuple(values["flags"])})
 
+    def now(self, *became: str) -> Entry:
+        """Return it with the flag of what became of its file, or with none."""
+        flags = (*(flag for flag in self.flags if flag not in (REPLACED, GONE)), *became)
+        return replace(self, flags=flags, rows=tuple(flagged(row, flags) for row in self.rows))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a file at its place."""
+        return _is_there(self.folder, self.file)
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -65,16 +77,16 @@ class LeftOut:
         """Tell whether it is of this file, which may have been moved since."""
         if composed(self.file) != composed(path.name):
             return False
-        return self.folder == _folder_of(path) or not self._is_there
+        return self.folder == _folder_of(path) or not _is_there(self.folder, self.file)
 
     @property
     def is_gone(self) -> bool:
         """Whether its folder is there without it, such as after it was renamed."""
-        return os.path.isdir(self.folder) and not self._is_there
+        return os.path.isdir(self.folder) and not _is_there(self.folder, self.file)
 
-    @property
-    def _is_there(self) -> bool:
-        return os.path.lexists(os.path.join(self.folder, self.file))
+
+def _is_there(folder: str, file: str) -> bool:
+    return os.path.lexists(os.path.join(folder, file))
 
 
 def _rows(values: Mapping[str, Any]) -> tuple[Row, ...]:
@@ -146,20 +158,36 @@ class Counts:
         claimed = [stem for stem in named if self.entries[stem].folder == folder]
         if sha256 is not None:  # its folder may have been moved, or be a copy
             claimed = [s for s in (*claimed, *named) if self.entries[s].sha256 == sha256]
+        else:
+            claimed.sort(key=lambda stem: REPLACED in self.entries[stem].flags)
         if not claimed:
             return None
-        named.remove(claimed[0])
+        stem = claimed[0]
+        named.remove(stem)
         self._take(path, folder)
-        return claimed[0]
+        if sha256 is not None:
+            self.entries[stem] = self.entries[stem].now()
+        return stem
 
-    def replaced(self) -> list[str]:
-        """Return the stems of earlier images whose file holds another content now."""
-        return [
-            stem
-            for name, stems in self._waiting.items()
-            for stem in stems
-            if (self.entries[stem].folder, name) in self._taken
-        ]
+    def flag_missed(self) -> tuple[list[str], list[str]]:
+        """Flag earlier images whose file holds another one now, or is gone, as far as was looked.
+
+        Returns
+        -------
+        The stems of either.
+        """
+        looked_into = {folder for folder, _ in self._taken}
+        replaced, gone = list[str](), list[str]()
+        for name, stems in self._waiting.items():
+            for stem in stems:
+                entry = self.entries[stem]
+                if (entry.folder, name) in self._taken:
+                    replaced.append(stem)
+                    self.entries[stem] = entry.now(REPLACED)
+                elif entry.folder in looked_into and not entry.is_there:
+                    gone.append(stem)
+                    self.entries[stem] = entry.now(GONE)
+        return replaced, gone
 
     def begin(self) -> None:
         """Make the folder one that a second call goes on with, before anything else is in it."""

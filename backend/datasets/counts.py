@@ -93,10 +93,19 @@ def rows_of(image: CountedImage, classes: Sequence[str]) -> list[tuple[object, .
             *_figures(label, counts[label], image),
             image.model_version,
             image.annotator,
-            "; ".join(image.flags),
+            _joined(image.flags),
         )
         for label in labels
     ]
+
+
+def flagged(row: tuple[object, ...], flags: Sequence[str]) -> tuple[object, ...]:
+    """Return a row of :func:`rows_of` with these flags instead of its own."""
+    return (*row[:-1], _joined(flags))
+
+
+def _joined(flags: Sequence[str]) -> str:
+    return "; ".join(flags)
 
 
 def _figures(label: str, count: int, image: CountedImage) -> tuple[object, ...]:

@@ -204,21 +204,30 @@ class _Results:
             return ()
         return (f"{SAME_FILE}{first}{Path(self._counts.entries[first].file).suffix}",)
 
+    def _tell_missed(self) -> None:
+        """Flag and tell what an earlier call counted and this one should have met again."""
+        replaced, gone = self._counts.flag_missed()
+        for stem in replaced:
+            self._notes.append(
+                f"{self._counts.entries[stem].file} holds another image than an earlier call"
+                f" counted: {TABLE} has both, the earlier one as {stem}, flagged. Give another"
+                " --out to count this alone"
+            )
+        if gone:
+            told = f"no longer there, counted by an earlier call and flagged in {TABLE}: "
+            files = [self._counts.entries[stem].file for stem in gone]
+            self._notes.append(Naming.of(files, before=told))
+
     def told(self) -> Predicted:
         """Say what became of the images that were taken."""
         for path in self._reader.left_out:  # all else has its name, and its count, by now
             self._leave_out(path, self._failed.get(path))
+        self._tell_missed()
         if self._counts.entries:
             self._counts.write()
         if not self._entries:
             words = ["None of the images can be looked at:", *first_of(self._reader.notes)]
             raise BadRequest("\n  ".join(words))
-        for stem in self._counts.replaced():
-            self._notes.append(
-                f"{self._counts.entries[stem].file} holds another image than an earlier call"
-                f" counted: {TABLE} has both, the earlier one as {stem}. Give another --out to"
-                " count this alone"
-            )
         limits = [f"{shortened(names)}: {limit}" for limit, names in self._limited.items()]
         twins = _twins_note(self._twins)
         notes = (*self._reader.notes, *twins, *limits, *turned_note(self._turned), *self._notes)

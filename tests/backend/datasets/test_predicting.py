@@ -402,15 +402,59 @@ def test_a_finished_folder_is_left_as_it_is_and_takes_further_images(
     assert detector.looked_at == 1
 
 
-def test_a_file_that_holds_another_image_now_is_told_since_the_table_has_both(
+def flags_in(out: Path) -> dict[str, str]:
+    """The flags of each image, less those that all of a crowded detector have."""
+    crowded = "limit reached: more boxes"
+    return {
+        row["image"]: "; ".join(f for f in row["flags"].split("; ") if not f.startswith(crowded))
+        for row in rows_in(out)
+    }
+
+
+def test_a_file_that_holds_another_image_now_is_told_and_flagged_since_the_table_has_both(
     save_image: Callable[..., Path], stopped: Path, files: list[Path]
 ) -> None:
     save_image(files[0], seed=9)
     told = predict_into(stopped, files, version_of(Crowded()))
     (note,) = [note for note in told.notes if "another image" in note]
     assert note.startswith("0.png holds another image than an earlier call counted: counts.csv has")
-    with (stopped / TABLE).open(newline="") as file:
-        assert {"0.png", "0-2.png"} < {row["image"] for row in csv.DictReader(file)}
+    flags = flags_in(stopped)
+    assert (flags.pop("0.png"), set(flags.values())) == ("file replaced since", {""})
+    assert "0-2.png" in flags
+    predict_into(stopped, files[1:], version_of(Crowded()))
+    assert flags_in(stopped)["0.png"] == "file replaced since"
+    save_image(files[0], seed=0)
+    predict_into(stopped, files, version_of(Crowded()))
+    assert (flags_in(stopped)["0.png"], flags_in(stopped)["0-2.png"]) == ("", "file replaced since")
+
+
+def test_a_file_that_is_gone_is_told_and_flagged_where_its_folder_was_looked_into(
+    save_image: Callable[..., Path], stopped: Path, files: list[Path], tmp_path: Path
+) -> None:
+    predict_into(stopped, files, version_of(Crowded()))
+    kept = files[0].read_bytes()
+    files[0].unlink()
+    other = save_image(tmp_path / "other" / "b.png", seed=9)
+    predict_into(stopped, [other], version_of(Crowded()))
+    assert set(flags_in(stopped).values()) == {""}
+    told = predict_into(stopped, files[1:], version_of(Crowded()))
+    gone = "no longer there, counted by an earlier call and flagged in counts.csv: 0.png"
+    assert (told.notes[-1], flags_in(stopped)["0.png"]) == (gone, "file gone since")
+    assert set(flags_in(stopped).values()) == {"", "file gone since"}
+    files[0].write_bytes(kept)
+    predict_into(stopped, files, version_of(Crowded()))
+    assert set(flags_in(stopped).values()) == {""}
+
+
+def test_a_replaced_file_that_is_torn_leaves_the_flags_as_they_are(
+    save_image: Callable[..., Path], stopped: Path, files: list[Path]
+) -> None:
+    save_image(files[0], seed=9)
+    predict_into(stopped, files, version_of(Crowded()))
+    before = flags_in(stopped)
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    predict_into(stopped, files, version_of(Crowded()))
+    assert flags_in(stopped) == before
 
 
 @pytest.mark.parametrize("lost", ["annotations/1.xml", TABLE])
