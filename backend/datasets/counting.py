@@ -13,7 +13,6 @@ from typing import Any
 
 from backend.datasets.counts import COLUMNS, CountedImage, flagged, rows_of, table_of
 from backend.datasets.naming import composed
-from backend.datasets.reading import left_out_flag
 from backend.datasets.result_folder import COUNTED, require_as_begun, require_empty
 from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
@@ -220,9 +219,9 @@ class Counts:
         """Return the stem that an image has by now that could not be counted."""
         return next((stem for stem, each in self._left_out.items() if each.is_of(path)), None)
 
-    def leave_out(self, stem: str, path: Path, name: str, why: str) -> None:
+    def leave_out(self, stem: str, path: Path, name: str, flags: tuple[str, ...]) -> None:
         """Give an image that cannot be counted its rows, until its file is looked at anew."""
-        image = CountedImage(name, 0, 0, (), "none", flags=(left_out_flag(why),))
+        image = CountedImage(name, 0, 0, (), "none", flags=flags)
         rows = tuple(rows_of(image, self._classes))
         self._left_out[stem] = LeftOut(path.name, _folder_of(path), rows)
 

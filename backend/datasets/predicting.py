@@ -13,7 +13,7 @@ from backend.datasets.drawing import draw_boxes
 from backend.datasets.naming import UniqueNames, composed, shown
 from backend.datasets.pictures import write_picture
 from backend.datasets.rawfiles import turned_note
-from backend.datasets.reading import ImageReader, page_flags
+from backend.datasets.reading import ImageReader, left_out_flag, page_flags
 from backend.datasets.result_folder import ANNOTATIONS, alone_in
 from backend.datasets.voc import write_voc
 from backend.errors import BadRequest
@@ -28,6 +28,8 @@ from preprocessing.images import ImageRecord
 DRAWN = "drawn"
 #: How the flag of an image begins that is counted twice.
 SAME_FILE = "same file as "
+#: How that begins of an image that has another name than its file.
+PLACE = "from "
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ class _Results:
             self._reader.left_out[path] = f"{stays} ({why})"
             return
         stem = stem or self._new_stem(path)
-        self._counts.leave_out(stem, path, self._named(path, stem), why)
+        flags = (left_out_flag(why), *_flag_of_place(stem, path))
+        self._counts.leave_out(stem, path, self._named(path, stem), flags)
 
     def leave_out_unnamed(self, paths: Iterable[Path]) -> None:
         """Give images whose name cannot be written their rows, by the name that is shown."""
@@ -175,7 +178,7 @@ class _Results:
             name = shown(path.name)
             writable = name.replace("\\", "_")
             stem = self._counts.left_out_stem(path) or self._names.stem(writable)
-            self._counts.leave_out(stem, path, name, "its name is no UTF-8")
+            self._counts.leave_out(stem, path, name, (left_out_flag("its name is no UTF-8"),))
 
     def _new_stem(self, path: Path) -> str:
         """Return the stem of an image that is not counted, which its row may have by now."""
@@ -183,15 +186,15 @@ class _Results:
 
     def _named(self, path: Path, stem: str) -> str:
         """Return what an image is called in the results, and tell where that is another name."""
-        if composed(name := f"{stem}{path.suffix}") != composed(path.name):
-            known = f"called {name} in {self._out}: there its own name cannot be used"
-            self._notes.append(f"{path} is {known}")
+        name = f"{stem}{path.suffix}"
+        if _is_renamed(stem, path):
+            self._notes.append(f"{path} is called {name} in {self._out}: {_why_renamed(path)}")
         return name
 
     def _find(self, stem: str, path: Path, record: ImageRecord) -> Entry:
         name = f"{stem}{path.suffix}"
         counted = _count(record, name, self._loaded, self._default_class)
-        flags = self._flag_of_twin(stem, record.sha256) + counted.flags
+        flags = self._flag_of_twin(stem, record.sha256) + counted.flags + _flag_of_place(stem, path)
         counted = replace(counted, flags=flags)
         self._counts.begin()
         _write(self._out, stem, record, counted, self._scores)
@@ -234,6 +237,21 @@ class _Results:
         images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
         others = len(self._counts.entries) - images
         return Predicted(images, self._before, len(self._reader.left_out), cells, notes, others)
+
+
+def _is_renamed(stem: str, path: Path) -> bool:
+    return composed(f"{stem}{path.suffix}") != composed(path.name)
+
+
+def _why_renamed(path: Path) -> str:
+    if _is_renamed(UniqueNames().stem(path.name), path):
+        return "there its own name cannot be used"
+    return "there its own name is taken, or one too much like it"
+
+
+def _flag_of_place(stem: str, path: Path) -> tuple[str, ...]:
+    """Return the flag that says where the file is of an image that has another name here."""
+    return (f"{PLACE}{shown(str(path))}",) if _is_renamed(stem, path) else ()
 
 
 def _is_turned(path: Path) -> bool:

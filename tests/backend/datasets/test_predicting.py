@@ -254,6 +254,25 @@ def test_the_counts_name_each_image_as_its_files_do_and_how_many_were_left_out(
     assert written == {"a", "a-2"}
 
 
+def test_an_image_of_another_name_than_its_file_says_in_the_table_where_that_is(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    files = [save_image(tmp_path / folder / "a.png", seed=n) for n, folder in enumerate("xy")]
+    torn = tmp_path / "z" / "a.png"
+    torn.parent.mkdir()
+    torn.write_bytes(files[0].read_bytes()[:100])
+    long = save_image(tmp_path / "x" / ("b" * 210 + ".png"), seed=3)
+    told = predict_into(tmp_path / "out", [*files, torn, long], version_of(Crowded()))
+    why = dict(note.split(" is called ") for note in told.notes if " is called " in note)
+    taken = f"in {tmp_path / 'out'}: there its own name is taken, or one too much like it"
+    assert (why[str(files[1])], why[str(torn)]) == (f"a-2.png {taken}", f"a-3.png {taken}")
+    assert why[str(long)].endswith("there its own name cannot be used")
+    flags = flags_in(tmp_path / "out")
+    assert (flags["a.png"], flags["a-2.png"]) == ("", f"from {files[1]}")
+    assert flags["a-3.png"].endswith(f"; from {torn}")
+    assert flags["b" * 200 + ".png"] == f"from {long}"
+
+
 def test_links_to_one_file_count_each_and_are_flagged_as_copies_are(
     files: list[Path], tmp_path: Path
 ) -> None:
@@ -418,14 +437,15 @@ def test_a_file_that_holds_another_image_now_is_told_and_flagged_since_the_table
     told = predict_into(stopped, files, version_of(Crowded()))
     (note,) = [note for note in told.notes if "another image" in note]
     assert note.startswith("0.png holds another image than an earlier call counted: counts.csv has")
-    flags = flags_in(stopped)
-    assert (flags.pop("0.png"), set(flags.values())) == ("file replaced since", {""})
-    assert "0-2.png" in flags
+    flags, place = flags_in(stopped), f"from {files[0]}"
+    assert (flags.pop("0.png"), flags.pop("0-2.png")) == ("file replaced since", place)
+    assert set(flags.values()) == {""}
     predict_into(stopped, files[1:], version_of(Crowded()))
     assert flags_in(stopped)["0.png"] == "file replaced since"
     save_image(files[0], seed=0)
     predict_into(stopped, files, version_of(Crowded()))
-    assert (flags_in(stopped)["0.png"], flags_in(stopped)["0-2.png"]) == ("", "file replaced since")
+    flags = flags_in(stopped)
+    assert (flags["0.png"], flags["0-2.png"]) == ("", f"{place}; file replaced since")
 
 
 def test_a_file_that_is_gone_is_told_and_flagged_where_its_folder_was_looked_into(
