@@ -26,6 +26,8 @@ _READ_AT_ONCE = 2**24
 
 #: TIFF's number of grey, and of what more samples of a pixel are where they are its alpha.
 _GREY, _ALPHA = 1, (1, 2)
+#: Red, green and blue.
+_COLOURS = 3
 #: TIFF's numbers of colours that are not red, green and blue: for print (CMYK), and three of Lab.
 _OTHER_COLOURS = (5, 8, 9, 10)
 
@@ -122,6 +124,8 @@ def colours_of(page: TiffPage) -> Pixels:
         pixels = np.moveaxis(pixels, 0, -1)
     elif page.axes not in ("YX", "YXS"):
         raise UnreadableImage(f"axes {page.axes} are not a plane; save it as single planes.")
+    if page.photometric == tifffile.PHOTOMETRIC.RGB:
+        _check_more_than_colours(page, pixels)
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
         # Some programs write the map's levels of 16 bits as if they had 8.
         shift = 8 if page.colormap.max() > 255 else 0
@@ -130,3 +134,14 @@ def colours_of(page: TiffPage) -> Pixels:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         return ~pixels if pixels.dtype.kind in "bui" else -pixels
     return pixels
+
+
+def _check_more_than_colours(page: TiffPage, pixels: Pixels) -> None:
+    """Refuse red, green and blue with another channel that is not alpha, nor of one level alone.
+
+    Nuclei may be in it. Some programs write alpha without a word of what it is.
+    """
+    if pixels.ndim == 3 and not any(more in _ALPHA for more in page.extrasamples):
+        more = pixels[..., _COLOURS:]
+        if more.size and more.min() != more.max():
+            raise of_channels(pixels.shape[2])

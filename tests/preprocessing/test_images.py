@@ -547,6 +547,24 @@ def test_alpha_that_a_grey_tiff_says_it_has_is_ignored(discs, tiff, alpha):
     np.testing.assert_array_equal(read_image(tiff(pixels, **how)).pixels, pixels[..., 0])
 
 
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_a_channel_beside_red_green_and_blue_is_refused_unless_it_is_alpha_or_of_one_level(
+    discs, tiff, planar
+):
+    channels = [discs(seed) for seed in range(4)]
+
+    def written(channels, more):
+        pixels = np.stack(channels, axis=-1 if planar == "contig" else 0)
+        how = {"photometric": "rgb", "planarconfig": planar, "extrasamples": [more]}
+        return tiff(pixels, **how)
+
+    with pytest.raises(UnreadableImage, match="4 channels in one page; save the one"):
+        read_image(written(channels, "unspecified"))
+    colours = read_image(written(channels, "unassalpha")).pixels
+    opaque = [*channels[:3], np.full_like(channels[0], 255)]
+    np.testing.assert_array_equal(read_image(written(opaque, "unspecified")).pixels, colours)
+
+
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), kind=st.sampled_from(["tiff", "zlib", "PNG", "JPEG"]))
 def test_a_damaged_file_is_read_or_refused_but_never_crashes(data, kind, damaged_files):
