@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,16 +20,26 @@ from backend.errors import BadRequest
 from model.boxes import CELL
 from model.judging.policy import Policy
 from model.looking.loaded import LoadedVersion
-from model.wording import LIMIT_REACHED, Naming, first_of, shortened
+from model.looking.magnification import UNLIKE_SIZE
+from model.wording import LIMIT_REACHED, Naming, counted, first_of, shortened
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord
+from preprocessing.prepare import CONSTANT, OUT_OF_FOCUS, SIZE_UNKNOWN, UNLIKE_TRAINING
 
 DRAWN = "drawn"
 #: How the flag of an image begins that is counted twice.
 SAME_FILE = "same file as "
 #: How that begins of an image that has another name than its file.
 PLACE = "from "
+#: What flags of the image itself mean to whoever counts its cells.
+UNUSUAL = {
+    UNLIKE_TRAINING: "grey levels unlike all that the version learned from",
+    OUT_OF_FOCUS: "far less sharp than what the version learned from",
+    UNLIKE_SIZE: "cells far larger or smaller than those that the version learned from",
+    SIZE_UNKNOWN: "how large the cells are was not found; --cell-diameter tells it",
+    CONSTANT: "a single grey level",
+}
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,7 @@ class _Results:
         #: The stems of the images at which the detector failed.
         self._failed: dict[Path, str] = {}
         self._limited = defaultdict[str, list[str]](list)
+        self._unusual = defaultdict[str, list[str]](list)
         self._twins = list[str]()
 
     def take(self, path: Path) -> None:
@@ -152,6 +163,8 @@ class _Results:
         for flag in entry.flags:
             if flag.startswith(LIMIT_REACHED):
                 self._limited[flag].append(name)
+            elif flag in UNUSUAL:
+                self._unusual[flag].append(name)
             elif flag.startswith(SAME_FILE):
                 self._twins.append(f"{name} ({flag.removeprefix(SAME_FILE)})")
 
@@ -193,12 +206,12 @@ class _Results:
 
     def _find(self, stem: str, path: Path, record: ImageRecord) -> Entry:
         name = f"{stem}{path.suffix}"
-        counted = _count(record, name, self._loaded, self._default_class)
-        flags = self._flag_of_twin(stem, record.sha256) + counted.flags + _flag_of_place(stem, path)
-        counted = replace(counted, flags=flags)
+        image = _count(record, name, self._loaded, self._default_class)
+        flags = self._flag_of_twin(stem, record.sha256) + image.flags + _flag_of_place(stem, path)
+        image = replace(image, flags=flags)
         self._counts.begin()
-        _write(self._out, stem, record, counted, self._scores)
-        return self._counts.add(stem, path, record.sha256, counted)
+        _write(self._out, stem, record, image, self._scores)
+        return self._counts.add(stem, path, record.sha256, image)
 
     def _flag_of_twin(self, stem: str, sha256: str) -> tuple[str, ...]:
         """Return the flag of an image whose file was counted before under another name."""
@@ -232,8 +245,8 @@ class _Results:
             words = ["None of the images can be looked at:", *first_of(self._reader.notes)]
             raise BadRequest("\n  ".join(words))
         limits = [f"{shortened(names)}: {limit}" for limit, names in self._limited.items()]
-        twins = _twins_note(self._twins)
-        notes = (*self._reader.notes, *twins, *limits, *turned_note(self._turned), *self._notes)
+        told = (*_twins_note(self._twins), *_unusual_notes(self._unusual), *limits)
+        notes = (*self._reader.notes, *told, *turned_note(self._turned), *self._notes)
         images, cells = len(self._entries), sum(entry.cells for entry in self._entries)
         others = len(self._counts.entries) - images
         return Predicted(images, self._before, len(self._reader.left_out), cells, notes, others)
@@ -266,6 +279,13 @@ def _twins_note(twins: Sequence[str]) -> list[str]:
     return [Naming.of(twins, before=f"{what}: ")] if twins else []
 
 
+def _unusual_notes(unusual: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        Naming.of(names, before=f"{counted(len(names), 'image')} {flag} ({UNUSUAL[flag]}): ")
+        for flag, names in unusual.items()
+    ]
+
+
 def _count(
     record: ImageRecord, name: str, loaded: LoadedVersion, default_class: str
 ) -> CountedImage:
@@ -287,6 +307,6 @@ def _voc(out: Path, stem: str) -> Path:
     return out / ANNOTATIONS / f"{stem}.xml"
 
 
-def _write(out: Path, stem: str, record: ImageRecord, counted: CountedImage, scores: bool) -> None:
-    write_voc(_voc(out, stem), counted.name, *record.size, depth=1, boxes=counted.boxes)
-    write_picture(out / DRAWN / f"{stem}.png", draw_boxes(record.pixels, counted.boxes, scores))
+def _write(out: Path, stem: str, record: ImageRecord, image: CountedImage, scores: bool) -> None:
+    write_voc(_voc(out, stem), image.name, *record.size, depth=1, boxes=image.boxes)
+    write_picture(out / DRAWN / f"{stem}.png", draw_boxes(record.pixels, image.boxes, scores))

@@ -65,6 +65,15 @@ def test_a_limit_that_was_reached_is_told_with_what_it_means_and_what_to_do(
     assert note == f"a.png: {row['flags']}"
 
 
+def test_what_is_unusual_about_images_is_told_with_what_it_means(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.png" for name in "ab"]
+    for path in paths:
+        Image.fromarray(np.full((48, 64), 7, np.uint8)).save(path)
+    for _ in range(2):
+        told = predict_into(tmp_path / "out", paths, version_of(Crowded()))
+        assert "2 images constant (a single grey level): a.png, b.png" in told.notes
+
+
 def test_counts_have_a_range_where_nine_images_judged_that_the_version_has_not_seen(
     save_image: Callable[..., Path], tmp_path: Path
 ) -> None:
