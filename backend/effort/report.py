@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from backend.actions import BY_HAND_S_PER_CELL, Costs
+from backend.actions import Costs
 from backend.effort.costing import measured_costs, without_breaks
 from backend.effort.forecasting import Forecast, ImageWork, forecast
 from backend.effort.measuring import measure
@@ -70,14 +70,15 @@ class EffortReport:
         return sum(c.doubts for c in made)
 
     def to_json(self) -> dict[str, Any]:
+        by_hand = self.work.seconds_by_hand
         parts = {
-            name: {key: tally.to_json() for key, tally in getattr(self, name).items()}
+            name: {key: tally.to_json(by_hand) for key, tally in getattr(self, name).items()}
             for name in ("by_version", "by_annotator", "by_group")
         }
         return {
             "project": self.project.id,
             "title": self.project.title,
-            "by_hand_seconds_per_cell": BY_HAND_S_PER_CELL,
+            "by_hand_seconds_per_cell": vars(by_hand),
             **self.work.to_json(),
             **parts,
             "costs": {

@@ -18,8 +18,27 @@ from model.reports import Interval
 TIGHT, VERY_TIGHT = 0.75, 0.9
 #: Of fewer watched boxes no share is told: it would be taken for a verdict on a person.
 FEWEST_CHANCES = 10
+#: So many images and cells, of which the time is known, tell what a cell takes by hand.
+FEWEST_BY_HAND = 5
+FEWEST_CELLS_BY_HAND = 50
 #: Standard deviations on either side that hold 95 % of a normal distribution.
 Z_95 = 1.96
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """Seconds that a cell takes by hand, which is without boxes: by each source.
+
+    Parameters
+    ----------
+    project
+        As the project itself tells; None where too few cells were drawn to say.
+    tare_2020
+        The thesis' figure.
+    """
+
+    project: float | None = None
+    tare_2020: float = BY_HAND_S_PER_CELL
 
 
 @dataclass(frozen=True)
@@ -72,9 +91,8 @@ class Tally:
         """The median over the images: a long break on one image does not move it."""
         return median(s / cells for s, cells in self.timed) if self.timed else None
 
-    @property
-    def hours_saved(self) -> float | None:
-        """Against ``BY_HAND_S_PER_CELL``, over the images with boxes of which the time is known.
+    def hours_saved(self, by_hand_s: float) -> float | None:
+        """Against so many seconds a cell, over the images with boxes of which the time is known.
 
         By the median seconds a cell of these; an image without a cell costs its own. Who annotates
         an image once more would not have drawn its cells again: these count once. Negative where
@@ -86,7 +104,7 @@ class Tally:
             return -sum(empty) / 3600 if empty else None
         spent = part.seconds_per_cell * sum(cells for _, cells in part.timed) + sum(empty)
         once = {(c.task, c.annotator): c.cells for c in part.corrections if c.seconds is not None}
-        return (BY_HAND_S_PER_CELL * sum(once.values()) - spent) / 3600
+        return (by_hand_s * sum(once.values()) - spent) / 3600
 
     def share_at(self, iou: float) -> float | None:
         """Return the share of the served boxes that overlap what was submitted by ``iou``.
@@ -104,7 +122,11 @@ class Tally:
         """Those of images that were served boxes."""
         return Tally(tuple(c for c in self.corrections if c.start == "prediction"))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, by_hand: ByHand) -> dict[str, Any]:
+        saved = {
+            source: None if seconds is None else _rounded(self.hours_saved(seconds))
+            for source, seconds in vars(by_hand).items()
+        }
         return {
             "images": self.images,
             "annotations": self.annotations,
@@ -113,7 +135,7 @@ class Tally:
             "effort": _rounded(self.effort),
             "seconds_per_cell": _rounded(self.seconds_per_cell),
             "timed_images": self.timed_images,
-            "hours_saved": _rounded(self.hours_saved),
+            "hours_saved": saved,
             "share_at_iou_75": _rounded(self.share_at(TIGHT)),
             "share_at_iou_90": _rounded(self.share_at(VERY_TIGHT)),
         }
@@ -145,8 +167,18 @@ class Work:
     total: Tally
     by_hand: Tally
 
+    @property
+    def seconds_by_hand(self) -> ByHand:
+        """What the hours saved are told against."""
+        drawn = self.by_hand
+        is_told = (
+            drawn.timed_images >= FEWEST_BY_HAND
+            and sum(cells for _, cells in drawn.timed) >= FEWEST_CELLS_BY_HAND
+        )
+        return ByHand(drawn.seconds_per_cell if is_told else None)
+
     def to_json(self) -> dict[str, Any]:
-        return {name: tally.to_json() for name, tally in vars(self).items()}
+        return {name: tally.to_json(self.seconds_by_hand) for name, tally in vars(self).items()}
 
 
 def work_of(corrections: Sequence[Correction], champion: str) -> Work:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from backend.actions import BY_HAND_S_PER_CELL, Costs
-from backend.effort.tally import Tally, Work
+from backend.actions import Costs
+from backend.effort.tally import (
+    FEWEST_BY_HAND,
+    FEWEST_CELLS_BY_HAND,
+    ByHand,
+    Tally,
+    Work,
+)
 from model.wording import counted
 
 
@@ -14,11 +20,11 @@ def work_lines(work: Work) -> list[tuple[str, str]]:
     lines = [("now", _now(work.now))]
     if work.total.images:
         lines.append(("so far", f"{_amount(work.total)}, {_effort(work.total)}"))
-    if work.total.hours_saved is not None:
-        lines.append(("time", _saved(work.total)))
+    saved = _saved(work.total, work.seconds_by_hand)
+    if saved:
+        lines.append(("time", saved))
     if work.by_hand.images:
-        drawn = f"{_amount(work.by_hand)} drawn without boxes"
-        lines.append(("by hand", ", ".join((drawn, *_seconds(work.by_hand)))))
+        lines.append(("by hand", _by_hand(work)))
     return lines
 
 
@@ -62,6 +68,23 @@ def _seconds(tally: Tally) -> list[str]:
     return [] if tally.seconds_per_cell is None else [f"{tally.seconds_per_cell:.1f} s a cell"]
 
 
-def _saved(tally: Tally) -> str:
-    by_hand = f"by hand {BY_HAND_S_PER_CELL:.0f} s: {tally.hours_saved:z.1f} hours saved"
-    return ", ".join((*_seconds(tally), by_hand))
+def _by_hand(work: Work) -> str:
+    told = ", ".join((f"{_amount(work.by_hand)} drawn without boxes", *_seconds(work.by_hand)))
+    if work.seconds_by_hand.project is not None:
+        return told
+    enough = f"{FEWEST_BY_HAND} images and {FEWEST_CELLS_BY_HAND} cells"
+    return f"{told} (hours saved are told by that from {enough} on)"
+
+
+def _saved(tally: Tally, by_hand: ByHand) -> str:
+    """Return the hours saved, by the project's own figure first; empty where no time is known."""
+    sources = (
+        (by_hand.project, "s a cell by hand in this project"),
+        (by_hand.tare_2020, "s a cell by hand of Tare 2020"),
+    )
+    hours = [
+        f"{saved:z.1f} hours saved against the {round(seconds, 1):g} {source}"
+        for seconds, source in sources
+        if seconds is not None and (saved := tally.hours_saved(seconds)) is not None
+    ]
+    return ": ".join((*_seconds(tally), ", ".join(hours))) if hours else ""

@@ -65,7 +65,10 @@ def test_the_work_is_told_in_words_and_as_json(services: Services, run: Run) -> 
     a_cell = "0.00 corrections a cell (drawing everything is 1)"
     assert f"now        {a_cell}, 36.0 s a cell, with the champion's boxes in 1 image" in told
     assert f"so far     1 image with 1 cell, {a_cell}" in told
-    assert "time       36.0 s a cell, by hand 72 s: 0.0 hours saved" in told
+    assert (
+        "time       36.0 s a cell: 0.0 hours saved against the 72 s a cell by hand of Tare 2020"
+        in told
+    )
     assert "by hand    1 image with 1 cell drawn without boxes, 50.0 s a cell" in told
     assert "seconds    add " in told
     assert " (7 assumed), move " in told
@@ -87,7 +90,8 @@ def test_what_was_only_drawn_by_hand_saved_nothing_and_cost_nothing(
     assert "now        nothing was corrected yet with the champion's boxes" in told
     assert "by hand    1 image with 1 cell drawn without boxes, 36.0 s a cell" in told
     assert "so far" not in told
-    assert "hours saved" not in told
+    assert "time " not in told
+    assert "(hours saved are told by that from 5 images and 50 cells on" in told
 
 
 def test_one_image_that_two_corrected_is_told_as_one_and_little_lost_time_as_none(
@@ -98,7 +102,7 @@ def test_one_image_that_two_corrected_is_told_as_one_and_little_lost_time_as_non
     services.annotations.record(replace(first, id=8, annotator="2"))
     told = run("effort", "3").stdout
     assert "as 1 image tells" in told
-    assert "by hand 72 s: 0.0 hours saved" in told
+    assert ": 0.0 hours saved against the 72 s a cell by hand of Tare 2020" in told
     assert json.loads(run("effort", "3", "--json").stdout)["total"]["timed_images"] == 1
 
 

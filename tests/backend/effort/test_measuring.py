@@ -13,7 +13,8 @@ from backend.effort.costing import measured_costs
 from backend.effort.forecasting import TOO_FEW, UNTAUGHT, Forecast
 from backend.effort.measuring import measure, started_from
 from backend.effort.report import effort_of
-from backend.effort.tally import Tally, made_by_people
+from backend.effort.tally import ByHand, Tally, made_by_people
+from backend.effort.wording import work_lines
 from backend.services import Services
 from backend.store import tables
 from model.boxes import Box
@@ -317,7 +318,7 @@ def test_the_tally_takes_the_median_and_leaves_unknown_times_out(
         submit(task, serve(task, cell(10), cell(50)), lead_time=seconds)
     total = Tally(tuple(measure(services, project)))
     assert total.seconds_per_cell == 3.0
-    assert total.hours_saved == pytest.approx(3 * 2 * (72 - 3.0) / 3600)
+    assert total.hours_saved(72) == pytest.approx(3 * 2 * (72 - 3.0) / 3600)
     assert total.effort == 0
 
 
@@ -464,7 +465,7 @@ def test_work_that_is_slower_than_by_hand_saves_less_than_nothing(
     submit(1, write(cell(60), cell(90)), lead_time=2 * 72 + 36.0)
     submit(2, write(cell(60)), parent_prediction=None, lead_time=5.0)  # drawn: nothing was served
     total = Tally(tuple(measure(services, project)))
-    assert total.hours_saved == pytest.approx(-36 / 3600)
+    assert total.hours_saved(72) == pytest.approx(-36 / 3600)
 
 
 def test_an_image_without_a_cell_whose_boxes_were_deleted_costs_its_time(
@@ -474,7 +475,7 @@ def test_an_image_without_a_cell_whose_boxes_were_deleted_costs_its_time(
     serve(2, cell(10), cell(50), cell(90))
     submit(2, [], lead_time=120.0)
     total = Tally(tuple(measure(services, project)))
-    assert total.hours_saved == pytest.approx((2 * 72 - 8 - 120) / 3600)
+    assert total.hours_saved(72) == pytest.approx((2 * 72 - 8 - 120) / 3600)
 
 
 def test_hours_are_those_that_the_seconds_and_the_cells_of_images_with_boxes_give(
@@ -485,7 +486,7 @@ def test_hours_are_those_that_the_seconds_and_the_cells_of_images_with_boxes_giv
     submit(4, write(cell(60)), parent_prediction=None, lead_time=80.0)
     part = Tally(tuple(measure(services, project))).with_boxes
     assert part.seconds_per_cell == 3.0
-    assert part.hours_saved == pytest.approx((72 - 3.0) * 6 / 3600)
+    assert part.hours_saved(72) == pytest.approx((72 - 3.0) * 6 / 3600)
 
 
 def test_where_no_time_with_boxes_is_known_no_hours_are_told(
@@ -494,8 +495,32 @@ def test_where_no_time_with_boxes_is_known_no_hours_are_told(
     submit(1, serve(1, cell(10)), lead_time=None)
     submit(2, write(cell(60)), parent_prediction=None, lead_time=36.0)
     total = Tally(tuple(measure(services, project)))
-    assert total.hours_saved is None
-    assert total.to_json()["hours_saved"] is None
+    assert total.hours_saved(72) is None
+    assert total.to_json(ByHand())["hours_saved"] == {"project": None, "tare_2020": None}
+
+
+def test_hours_are_saved_first_against_what_the_project_itself_takes_by_hand_once_it_is_known(
+    services: Services, project: int, serve: Any, submit: Any, write: Any
+) -> None:
+    def lines() -> dict[str, str]:
+        return dict(work_lines(effort_of(services, project).work))
+
+    row = [cell(x, side=8) for x in range(0, 190, 19)]
+    submit(1, serve(1, *row), lead_time=20.0)
+    for task in range(2, 7):
+        assert lines()["time"] == (
+            "2.0 s a cell: 0.2 hours saved against the 72 s a cell by hand of Tare 2020"
+        )
+        serve(task, cell(10, y=60))
+        submit(task, write(*row), parent_prediction=None, lead_time=83.0)
+    assert lines()["time"] == (
+        "2.0 s a cell: 0.0 hours saved against the 8.3 s a cell by hand in this project, "
+        "0.2 hours saved against the 72 s a cell by hand of Tare 2020"
+    )
+    assert lines()["by hand"] == "5 images with 50 cells drawn without boxes, 8.3 s a cell"
+    told = effort_of(services, project).to_json()
+    assert told["by_hand_seconds_per_cell"] == {"project": 8.3, "tare_2020": 72.0}
+    assert told["total"]["hours_saved"] == {"project": 0.0175, "tare_2020": 0.1944}
 
 
 def test_an_image_annotated_again_by_the_same_person_is_by_hand_drawn_once(
@@ -506,6 +531,6 @@ def test_an_image_annotated_again_by_the_same_person_is_by_hand_drawn_once(
     (once,) = measure(services, project)
     again = replace(once, annotation=once.annotation + 1)
     by_another = replace(once, annotation=once.annotation + 2, annotator="bob")
-    assert Tally((once,)).hours_saved == pytest.approx((2 * 72 - 6) / 3600)
-    assert Tally((once, again)).hours_saved == pytest.approx((2 * 72 - 12) / 3600)
-    assert Tally((once, by_another)).hours_saved == pytest.approx((4 * 72 - 12) / 3600)
+    assert Tally((once,)).hours_saved(72) == pytest.approx((2 * 72 - 6) / 3600)
+    assert Tally((once, again)).hours_saved(72) == pytest.approx((2 * 72 - 12) / 3600)
+    assert Tally((once, by_another)).hours_saved(72) == pytest.approx((4 * 72 - 12) / 3600)
