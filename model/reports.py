@@ -59,7 +59,7 @@ class Intervals:
     count_error
         Of Σ|predicted − true| / Σ true.
 
-    All are None of fewer than two images.
+    All are None of fewer than ten images: of so few, resamples differ too little.
     """
 
     any_class_ap50: Interval | None = None

@@ -17,7 +17,7 @@ def report_text(report: EvaluationReport) -> str:
     """Return the figures of a report, a line each; what they mean is in docs/evaluation.md."""
     likely = report.intervals
     lines = [
-        _line("images", str(len(report.images))),
+        _line("images", _images(report)),
         _line("any class", _precision(report.any_class, likely.any_class_ap50)),
         _line("mean of classes", _precision(report.mean, likely.mean_ap50)),
         *(_line(f"  {name}", _precision(value)) for name, value in report.by_class.items()),
@@ -41,15 +41,20 @@ def _line(name: str, text: str) -> str:
     return f"{name:<{NAME_WIDTH}} {text}"
 
 
+def _images(report: EvaluationReport) -> str:
+    few = ", too few for intervals" if report.intervals.count_error is None else ""
+    return f"{len(report.images)}{few}"
+
+
 def _precision(value: AveragePrecision, likely: Interval | None = None) -> str:
-    between = f" ({likely.low:.3f} to {likely.high:.3f})" if likely else ""
+    between = f" (95 %: {likely.low:.3f} to {likely.high:.3f})" if likely else ""
     return (
         f"AP50 {_figure(value.ap50)}{between}  AP75 {_figure(value.ap75)}  AP {_figure(value.ap)}"
     )
 
 
 def _count(count: CountReport, likely: Interval | None) -> str:
-    between = f" ({likely.low:.1%} to {likely.high:.1%})" if likely else ""
+    between = f" (95 %: {likely.low:.1%} to {likely.high:.1%})" if likely else ""
     return (
         f"{count.predicted} of {count.true} true  error {count.error:.1%}{between}  "
         f"bias {count.bias:+.1%}  median {count.median_error:.1%}"

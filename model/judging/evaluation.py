@@ -15,7 +15,6 @@ from model.judging.evidence import Evidence
 from model.judging.pairing import Pairs, any_class
 from model.judging.precision import IOUS, average_precision, mean_precision, thesis_precision
 from model.judging.resampling import (
-    FEWEST_RESAMPLED,
     count_error,
     draw_weights,
     interval,
@@ -23,7 +22,7 @@ from model.judging.resampling import (
     resampled_ap,
     resampled_mean_ap,
 )
-from model.judging.strata import DENSITIES, by_stratum, density_of
+from model.judging.strata import DENSITIES, FEWEST_IMAGES, by_stratum, density_of
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.reports import (
@@ -270,7 +269,7 @@ def _is_of(found: Detections, name: str) -> Boolean:
 
 
 def _intervals(pairs: Pairs, counted: Pairs, of_classes: Sequence[Pairs]) -> Intervals:
-    if len(pairs.cells) < FEWEST_RESAMPLED:
+    if len(pairs.cells) < FEWEST_IMAGES:  # resamples of few images hardly differ: too narrow
         return Intervals()
     weights = draw_weights(len(pairs.cells))
     any_class = interval(resampled_ap(pairs, weights))

@@ -20,8 +20,6 @@ from preprocessing.arrays import Float32, Float64, Int64
 RESAMPLES = 1000
 SEED = 20261124
 LEVEL = 0.95
-#: One image is the same in all resamples.
-FEWEST_RESAMPLED = 2
 #: COCO's points of recall.
 RECALLS = np.linspace(0, 1, 101)
 #: Right boxes times resamples that are looked at together; some 15 MB are held for them.

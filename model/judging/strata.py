@@ -13,7 +13,8 @@ from model.judging.pairing import Pairs
 from model.judging.precision import average_precision
 from model.reports import Stratum
 
-#: From so many images on a figure can be better or worse beyond noise, all together or in a part.
+#: From so many images on a figure can be better or worse beyond noise, all together or in a part,
+#: and has an interval.
 FEWEST_IMAGES = 10
 #: The strata of contrast, from the faintest on.
 STRATA = ("low", "medium", "high")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
+from backend.cli.figures import report_text
 from backend.datasets.labels import label_config_of
 from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc, write_voc
@@ -22,8 +23,10 @@ from model.judging.calibration import Calibration
 from model.judging.policy import Policy
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
+from model.reports import Interval, Intervals
 from preprocessing.groups import ContrastGroups
 from tests.backend.cli.conftest import Run, truth_in
+from tests.backend.judged import report_of
 from tests.labelled import with_broken, write_labelled
 
 
@@ -36,7 +39,7 @@ def test_evaluate_judges_the_starter_when_nothing_was_trained(run: Run, cells: P
     assert len(figures["images"]) == 5
     assert figures["seen"] == []
     assert figures["any_class"]["ap50"] > 0.5
-    assert set(figures["intervals"]["count_error"]) == {"low", "high"}
+    assert set(figures["intervals"].values()) == {None}
     assert figures["by_density"]["under 20 cells"]["images"] == len(figures["counts"]) == 5
     assert "nothing was trained yet" in result.stderr
 
@@ -45,6 +48,7 @@ def test_evaluate_prints_figures_a_person_can_read(run: Run, cells: Path) -> Non
     result = run("evaluate", *truth_in(cells), "--model", CLASSICAL_ID)
     assert "any class         AP50 " in result.stdout
     assert "of 30 true" in result.stdout
+    assert "images            5, too few for intervals" in result.stdout
     assert "under 20 cells  5 images: too few to say" in result.stdout
     assert "mAP of the thesis " in result.stdout
 
@@ -185,3 +189,11 @@ def test_a_version_that_is_not_there_is_told_in_one_line(run: Run, cells: Path) 
     result = run("evaluate", *truth_in(cells), "--model", "trained-x")
     assert result.exit_code == 2
     assert "no version trained-x" in result.stderr
+
+
+def test_the_terminal_says_that_an_interval_is_of_95_percent() -> None:
+    sure = Intervals(Interval(0.7, 0.9), Interval(0.6, 0.8), Interval(0.1, 0.25))
+    told = report_text(replace(report_of(((5, 5),) * 10), intervals=sure)).splitlines()
+    assert told[0] == "images            10"
+    assert "(95 %: 0.700 to 0.900)" in told[1]
+    assert any(line.startswith("count ") and "(95 %: 10.0% to 25.0%)" in line for line in told)

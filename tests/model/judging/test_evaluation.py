@@ -22,7 +22,7 @@ from model.judging.pairing import Pairs
 from model.judging.precision import IOUS, average_precision
 from model.judging.strata import density_of
 from model.looking.loaded import LoadedVersion
-from model.reports import EvaluationReport, Interval, Stratum
+from model.reports import EvaluationReport, Interval, Intervals, Stratum
 from preprocessing.groups import ContrastGroups
 
 CELL = (10, 10, 30, 30)
@@ -152,12 +152,12 @@ def test_two_classes_on_one_cell_count_once_for_any_class(detections, labelled):
 
 
 def test_where_one_class_names_every_box_its_figures_are_those_of_any(detections, labelled):
-    found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8)]), detections([(*OTHER, 0.7)])]
-    truth = [labelled([CELL], "a"), labelled([CELL, OTHER], "b")]
+    found = [detections([(*CELL, 0.9), (*NOWHERE, 0.8)]), detections([(*OTHER, 0.7)])] * 5
+    truth = [labelled([CELL], "a"), labelled([CELL, OTHER], "b")] * 5
     judged = judge(found, truth, NUCLEUS, 0.5)
     report = judged.report
     assert report.by_class["Nucleus"] == report.mean == report.any_class
-    assert report.intervals.mean_ap50 == report.intervals.any_class_ap50
+    assert report.intervals.mean_ap50 == report.intervals.any_class_ap50 is not None
     alone = Pairs.of(found, [image.xyxy_px for image in truth])
     assert np.array_equal(judged.by_class[0].right, alone.right)
 
@@ -217,10 +217,16 @@ def test_the_report_keeps_each_images_counts_and_the_curve(detections, labelled)
 
 
 def test_without_a_cell_there_is_no_curve_and_no_interval_of_precision(detections, labelled):
-    report = evaluate([detections([(*CELL, 0.9)])] * 2, [labelled([]), labelled([])], NUCLEUS, 0.5)
+    report = evaluate([detections([(*CELL, 0.9)])] * 10, [labelled([])] * 10, NUCLEUS, 0.5)
     assert (report.curve, report.thesis_map) == ((), None)
     assert report.intervals.any_class_ap50 is report.intervals.mean_ap50 is None
-    assert report.intervals.count_error == Interval(2.0, 2.0)
+    assert report.intervals.count_error == Interval(10.0, 10.0)
+
+
+def test_nine_images_are_too_few_for_an_interval(detections, labelled):
+    found, truth = [detections([(*CELL, 0.9)])] * 10, [labelled([CELL, OTHER])] * 10
+    assert evaluate(found[:9], truth[:9], NUCLEUS, 0.5).intervals == Intervals()
+    assert evaluate(found, truth, NUCLEUS, 0.5).intervals.count_error == Interval(0.5, 0.5)
 
 
 def test_the_thesis_map_is_scikit_learns_averaged_over_the_images(detections, labelled):
