@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +61,7 @@ def evaluate(
 ) -> None:
     """Compare a version's boxes with the true ones."""
     from backend.datasets.pictures import require_picture_place
+    from model.judging.counting import counts_of_classes
     from model.judging.evaluation import evaluate_version
 
     if picture:
@@ -83,7 +85,13 @@ def evaluate(
     report = evaluate_version(loaded, judged, classes, calibration=calibration)
     if as_json:
         notes = [*folder.notes, *folder.notes_on_aside, *unnamed]
-        extra: dict[str, Any] = {"version": version.id, "seen": seen, "notes": notes}
+        extra: dict[str, Any] = {
+            "version": version.id,
+            "seen": seen,
+            "notes": notes,
+            "names": [image.name for image in judged],
+            "count_by_class": {n: asdict(c) for n, c in counts_of_classes(report).items()},
+        }
         typer.echo(json.dumps(extra | report.to_json(), indent=1))
     else:
         typer.echo(figures.report_text(report))

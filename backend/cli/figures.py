@@ -27,6 +27,7 @@ def report_text(report: EvaluationReport) -> str:
         f"at score ≥ {report.threshold:.3f}  precision {report.precision:.3f}  "
         f"recall {report.recall:.3f}  F1 {report.f1:.3f}",
         _line("count", _count(report.count, likely.count_error)),
+        *_counts_by_class(report),
         _line("calibration", _calibration(report)),
     ]
     return "\n".join([*lines, *limits_in_words(report.caps_reached)])
@@ -41,6 +42,14 @@ def _line(name: str, text: str) -> str:
     return f"{name:<{NAME_WIDTH}} {text}"
 
 
+def _counts_by_class(report: EvaluationReport) -> list[str]:
+    """Return a line for each of several classes."""
+    from model.judging.counting import counts_of_classes
+
+    counted = counts_of_classes(report) if len(report.counts_by_class) > 1 else {}
+    return [_line(f"  {name}", _count(count)) for name, count in counted.items()]
+
+
 def _images(report: EvaluationReport) -> str:
     few = ", too few for intervals" if report.intervals.count_error is None else ""
     return f"{len(report.images)}{few}"
@@ -53,7 +62,7 @@ def _precision(value: AveragePrecision, likely: Interval | None = None) -> str:
     )
 
 
-def _count(count: CountReport, likely: Interval | None) -> str:
+def _count(count: CountReport, likely: Interval | None = None) -> str:
     between = f" (95 %: {likely.low:.1%} to {likely.high:.1%})" if likely else ""
     return (
         f"{count.predicted} of {count.true} true  error {count.error:.1%}{between}  "

@@ -10,7 +10,7 @@ from model.boxes import Detections
 from model.judging.pairing import Pairs, any_class
 from model.judging.resampling import count_error
 from model.labels.examples import LabelledImage
-from model.reports import CountReport
+from model.reports import CountReport, EvaluationReport
 from preprocessing.arrays import Float32, Int64
 
 #: Where nothing can be learned from the examples: the middle of the scale.
@@ -35,6 +35,17 @@ def count_report(predicted: Sequence[int], true: Sequence[int]) -> CountReport:
         bias=float(off.sum() / max(int(cells.sum()), 1)),
         median_error=float(np.median(relative)) if len(relative) else 0.0,
     )
+
+
+def counts_of_classes(report: EvaluationReport) -> dict[str, CountReport]:
+    """Return how well each class was counted, by its name.
+
+    Of boxes of several classes on one cell the best counts, as in exports.
+    """
+    return {
+        name: count_report(*zip(*counts, strict=True))
+        for name, counts in report.counts_by_class.items()
+    }
 
 
 def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pairs:

@@ -36,7 +36,10 @@ def test_evaluate_judges_the_starter_when_nothing_was_trained(run: Run, cells: P
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert figures["version"] == STARTER_ID
-    assert len(figures["images"]) == 5
+    files = [cells / "images" / name for name in figures["names"]]
+    assert figures["images"] == [sha256(file.read_bytes()).hexdigest() for file in files]
+    assert len(files) == 5
+    assert figures["count_by_class"] == {"Nucleus": figures["count"]}
     assert figures["seen"] == []
     assert figures["any_class"]["ap50"] > 0.5
     assert set(figures["intervals"].values()) == {None}
@@ -197,3 +200,12 @@ def test_the_terminal_says_that_an_interval_is_of_95_percent() -> None:
     assert told[0] == "images            10"
     assert "(95 %: 0.700 to 0.900)" in told[1]
     assert any(line.startswith("count ") and "(95 %: 10.0% to 25.0%)" in line for line in told)
+
+
+def test_of_several_classes_the_count_of_each_has_a_line() -> None:
+    one = report_of(((3, 4), (5, 4)), "RBC")
+    assert "  RBC" not in report_text(one)
+    both = replace(one, counts_by_class={**one.counts_by_class, "WBC": ((0, 1), (1, 1))})
+    told = report_text(both).splitlines()
+    assert "  RBC             8 of 8 true  error 25.0%  bias +0.0%  median 25.0%" in told
+    assert "  WBC             1 of 2 true  error 50.0%  bias -50.0%  median 50.0%" in told

@@ -17,12 +17,13 @@ from model.boxes import Detections
 from model.classical.detector import classical_version
 from model.errors import NothingToLearn
 from model.judging.calibration import Calibration
+from model.judging.counting import counts_of_classes
 from model.judging.evaluation import evaluate, judge, judge_version
 from model.judging.pairing import Pairs
 from model.judging.precision import IOUS, average_precision
 from model.judging.strata import density_of
 from model.looking.loaded import LoadedVersion
-from model.reports import EvaluationReport, Interval, Intervals, Stratum
+from model.reports import CountReport, EvaluationReport, Interval, Intervals, Stratum
 from preprocessing.groups import ContrastGroups
 
 CELL = (10, 10, 30, 30)
@@ -351,6 +352,10 @@ def test_the_report_counts_each_class_as_exports_do(detections, labelled):
     assert report.counts == ((2, 2), (0, 1))
     # Of the two boxes on one cell the better counts alone.
     assert report.counts_by_class == {"RBC": ((1, 1), (0, 0)), "WBC": ((1, 1), (0, 1))}
+    assert counts_of_classes(report) == {
+        "RBC": CountReport(true=1, predicted=1, error=0.0, bias=0.0, median_error=0.0),
+        "WBC": CountReport(true=2, predicted=1, error=0.5, bias=-0.5, median_error=0.5),
+    }
     assert EvaluationReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     unseen = report.counts_without({truth[0].sha256})
     assert unseen == {"RBC": ((0, 0),), "WBC": ((0, 1),)}
