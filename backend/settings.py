@@ -244,6 +244,11 @@ class Settings(BaseSettings):
         try:
             kept = dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
             ports = {name: int(kept[name]) for name in PORTS if name in kept}
+        except PermissionError as error:
+            raise ValueError(
+                f"{self.home} cannot be looked into ({error.strerror}): make it yours (chown or "
+                "chmod), or name another home by --home or CYTOLOOP_HOME"
+            ) from error
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} cannot be read ({error}): delete it") from error
         for name in ports.keys() - self.model_fields_set:

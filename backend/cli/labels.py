@@ -89,7 +89,7 @@ def _refuse(why: str, options: Mapping[str, object]) -> None:
 def _of_project(home: Path | None, project: int | None) -> LabelCheck:
     from backend.datasets.checking import check_project
 
-    services = services_from(home)
+    services = services_from(home, to_read=True)
     chosen = choosing.choose_project(services.projects, project)
     with progress("Looking for images alike") as advance:
         return check_project(services, chosen.id, lambda done, total: advance(done / total, ""))

@@ -82,7 +82,8 @@ def project(
     """
     from backend.learning.showing import show_anew, tell_cell_diameter
 
-    services = services_from(home)
+    told = (milestones, default_class, blind, least_work, cell_diameter)
+    services = services_from(home, to_read=all(option is None for option in told))
     chosen = choosing.choose_project(services.projects, project)
     if cell_diameter:
         services.registry.champion(str(chosen.id)).require_finds_scale()

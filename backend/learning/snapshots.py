@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
 
 from backend.effort.believing import corrected_images
 from backend.errors import NotFound
@@ -157,7 +160,8 @@ def fingerprint(services: Services, image: StoredImage) -> str:
     except (NotFound, UnreadableImage):
         return ""  # whoever reads it to learn from it will say so
     made = fingerprint_of(pixels)
-    services.images.set_fingerprint(*image.key, made)
+    with suppress(OperationalError):  # where nothing can be written it is made again each time
+        services.images.set_fingerprint(*image.key, made)
     return made
 
 

@@ -54,7 +54,7 @@ def holder(home: Path) -> Holder | None:
     path = home / FILE_NAME
     if not path.exists():
         return None
-    with path.open("a", encoding="utf-8") as file:
+    with path.open(encoding="utf-8") as file:  # also where nothing may be written
         return None if try_lock(file.fileno(), shared=True) else _read(home)
 
 

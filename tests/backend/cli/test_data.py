@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from backend.datasets.labels import label_config_of
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
+from backend.running.lock import hold
 from backend.services import build_services
 from backend.settings import Settings
 from backend.store.predictions import StoredPrediction
@@ -111,6 +113,44 @@ def test_counts_are_taken_out_from_a_home_on_a_full_disk(run: Run, tmp_path: Pat
     assert "field0.png,Nucleus,corrected,1," in (tmp_path / "counts.csv").read_text()
     assert effort.stdout.startswith("Project 1")
     assert "corrected  1 image" in status.stdout
+
+
+@pytest.mark.usefixtures("corrected")
+def test_what_only_reads_needs_no_room(run: Run) -> None:
+    with no_room():
+        project, labels = run("project"), run("labels", "check")
+    assert project.stdout.startswith("Project 1: proj1")
+    assert labels.stdout.endswith("1 labelled image, 1 box: none looks wrong\n")
+
+
+@pytest.mark.usefixtures("corrected")
+def test_what_only_reads_needs_no_right_to_write_in_the_home(run: Run, home: Path) -> None:
+    with hold(home, "", ""):
+        pass
+    for path in (home, *home.rglob("*")):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    try:
+        if os.access(home, os.W_OK):
+            pytest.skip("root may write all")
+        for words in (("status",), ("project",), ("labels", "check"), ("effort",)):
+            result = run(*words)
+            assert result.exit_code == 0, result.output
+    finally:
+        for path in (home, *home.rglob("*")):
+            path.chmod(0o700)
+
+
+def test_a_home_that_may_not_be_looked_into_is_told_with_what_to_do(run: Run, home: Path) -> None:
+    home.mkdir(mode=0)
+    try:
+        if os.access(home, os.R_OK):
+            pytest.skip("root may read all")
+        found, refused = run("doctor"), run("models", "list")
+    finally:
+        home.chmod(0o700)
+    assert found.exit_code == 1
+    for told in (found.stdout, refused.stderr):
+        assert f"{home} cannot be looked into (Permission denied): make it yours" in told
 
 
 @pytest.mark.parametrize(
