@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.cli.console import warn
 from backend.cli.options import LARGEST_NUMBER, AsJson, Home, services_from, settings_from
 from backend.errors import BadRequest
 from model.wording import counted
@@ -36,7 +37,9 @@ def up(
     Without --images, with a demo project.
     """
     from backend.running.loop import run_loop
+    from backend.settings import unknown_variables
 
+    warn(unknown_variables())
     # No device is an option of it: that of the environment is looked for before all is started.
     chosen = {"port": port, "label_studio_port": label_studio_port, "device": None}
     run_loop(settings_from(home=home, **chosen), images)

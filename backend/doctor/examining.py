@@ -13,6 +13,7 @@ from model.errors import ModelError
 #: In the order in which things rest on one another.
 CHECKS: tuple[Check, ...] = (
     machine.packages,
+    machine.settings,
     machine.home,
     machine.disk,
     machine.gpu,

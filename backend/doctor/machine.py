@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from backend.credentials import FILE_NAME
 from backend.doctor.findings import Finding, Patient, fail, ok, warn
 from backend.running.redis import LONGEST_SOCKET_PATH
+from backend.settings import unknown_variables
 from model.devices import has_cuda
 
 PACKAGE = "cytoloop"
@@ -53,6 +54,12 @@ def _version_of(name: str) -> str:
         return f"{name} {metadata.version(name)}"
     except metadata.PackageNotFoundError:
         return ""
+
+
+def settings(patient: Patient) -> Iterator[Finding]:
+    """Look for variables of the environment that are meant as settings and are misspelt."""
+    for said in unknown_variables():
+        yield warn("Settings", said, "Correct its name, or unset it.")
 
 
 def home(patient: Patient) -> Iterator[Finding]:

@@ -240,8 +240,10 @@ def test_a_loop_whose_device_is_not_there_is_not_started(
 ) -> None:
     monkeypatch.setattr("backend.cli.options.has_cuda", lambda: False)
     monkeypatch.setenv("CYTOLOOP_DEVICE", "cuda")
+    monkeypatch.setenv("CYTOLOOP_PROT", "9191")
     refused = run("up")
     assert refused.exit_code == 2
+    assert "Note: CYTOLOOP_PROT is no setting, and nothing heeds it" in refused.stderr
     assert "no CUDA device for this process: take the device auto or cpu" in refused.stderr
     assert not home.exists()
 

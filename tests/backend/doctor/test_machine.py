@@ -39,6 +39,19 @@ def test_a_package_that_is_too_old_or_missing_is_named(
     assert "make setup" in found.mend
 
 
+def test_a_misspelt_setting_is_told_with_the_one_that_may_be_meant(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYTOLOOP_DATA", "/sets")
+    monkeypatch.setenv("CYTOLOOP_PORT", "9191")
+    assert list(machine.settings(patient)) == []
+    monkeypatch.setenv("CYTOLOOP_PROT", "1")
+    monkeypatch.setenv("CYTOLOOP_XYZ", "1")
+    port, other = machine.settings(patient)
+    assert port.says == "CYTOLOOP_PROT is no setting, and nothing heeds it; CYTOLOOP_PORT is one"
+    assert other.says == "CYTOLOOP_XYZ is no setting, and nothing heeds it"
+
+
 @pytest.mark.parametrize(("free", "level"), [(50 * GB, "ok"), (3 * GB, "warn"), (0.2 * GB, "fail")])
 def test_a_full_disk_is_told_before_a_run_needs_it(
     patient: Patient, monkeypatch: pytest.MonkeyPatch, free: float, level: str
