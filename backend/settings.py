@@ -367,17 +367,21 @@ def unknown_variables() -> list[str]:
 
 
 def address_in(text: str) -> str:
-    """Return an address without a slash at its end.
+    """Return an HTTP address without a slash at its end; an empty text as it is.
 
     Raises
     ------
     ValueError
         It is none.
     """
+    no_address = "it is no address such as http://127.0.0.1:8080"
     try:
-        urlsplit(text).port  # noqa: B018 - raises where it is none
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises where it is none
     except ValueError as error:
-        raise ValueError(f"it is no address such as http://127.0.0.1:8080 ({error})") from error
+        raise ValueError(f"{no_address} ({error})") from error
+    if text and not (parts.scheme in ("http", "https") and parts.hostname):
+        raise ValueError(f"{no_address}, which begins with http:// or https:// and names a host")
     return text.rstrip("/")
 
 

@@ -184,7 +184,8 @@ class Connection:
         except requests.RequestException as error:
             raise LabelStudioSilent(
                 f"Label Studio at {self.url} could not be reached ({type(error).__name__}). "
-                "Is it running, and is its address right?"
+                "Is it running (one of your own is started by `make run` or `cytoloop up`), and is "
+                "its address right?"
             ) from error
 
 

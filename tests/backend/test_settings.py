@@ -42,6 +42,7 @@ from preprocessing.contrast import ContrastConfig
         ("FIRST_VERSION", "trained-1", f"'{STARTER_ID}' or 'classical-1'"),
         ("HOME", "~nosuch/cells", "nobody of that name has a folder here"),
         ("BACKEND_URL", "http://[x", r"it is no address .* \(Invalid IPv6 URL\)"),
+        ("BROWSER_URL", "labels.example.org:9090", "it is no address .* http:// or https://"),
         ("LABEL_STUDIO_URL", "http://lab:eight", "it is no address .*Port could not be cast"),
         ("DATABASE_URL", "sqlite://", "write sqlite:////data/cytoloop.db"),
         ("DATABASE_URL", "sqlite:///:memory:", "it is one file for all processes"),

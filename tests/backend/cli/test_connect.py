@@ -18,10 +18,11 @@ def test_address_and_token_may_come_from_the_environment_and_what_is_away_is_not
     assert not home.exists()
 
 
-def test_an_address_that_is_none_is_refused(run: Run, home: Path) -> None:
-    result = run("connect", "--project", 7, "--url", "http://[x", "--token", "0" * 40)
+@pytest.mark.parametrize("url", ["http://[x", "notaurl", "ftp://labels.example.org", "http://"])
+def test_an_address_that_is_none_is_refused(run: Run, home: Path, url: str) -> None:
+    result = run("connect", "--project", 7, "--url", url, "--token", "0" * 40)
     assert result.exit_code == 2
-    assert "--url cannot be 'http://[x': it is no address such as http://" in result.stderr
+    assert f"--url cannot be '{url}': it is no address such as http://" in result.stderr
     assert not home.exists()
 
 

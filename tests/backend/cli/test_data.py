@@ -177,4 +177,5 @@ def test_an_import_while_label_studio_is_away_is_told(
     monkeypatch.setenv("CYTOLOOP_LABEL_STUDIO_URL", "http://127.0.0.1:9")
     result = run("import", cells / "images")
     assert result.exit_code == 2
-    assert "127.0.0.1:9" in result.stderr
+    assert "127.0.0.1:9 could not be reached" in result.stderr
+    assert "started by `make run` or `cytoloop up`" in result.stderr
