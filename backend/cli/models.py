@@ -9,7 +9,14 @@ import typer
 
 from backend.cli import choosing, console, figures
 from backend.cli.console import say, warn
-from backend.cli.options import AsJson, Home, ProjectId, services_from, settings_from
+from backend.cli.options import (
+    LARGEST_NUMBER,
+    AsJson,
+    Home,
+    ProjectId,
+    services_from,
+    settings_from,
+)
 from backend.errors import QueueError
 from model.errors import VersionInUse, VersionNotFound
 from model.wording import counted
@@ -35,7 +42,13 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     project: Annotated[
-        int | None, typer.Option(help="Only those of use to this project.", show_default="all")
+        int | None,
+        typer.Option(
+            min=0,
+            max=LARGEST_NUMBER,
+            help="Only those of use to this project.",
+            show_default="all",
+        ),
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
@@ -44,8 +57,9 @@ def list_(
 
     AP50 is on held-out images, cells of any class.
     """
-    registry = _registry(home)
-    versions = registry.list(None if project is None else str(project))
+    settings = settings_from(home=home)
+    registry, owner = settings.open_registry(), choosing.named_project(settings, project)
+    versions = registry.list(str(owner.id) if owner else None)
     warn(str(error) for error in (*registry.broken(), *registry.broken_champions()))
     if as_json:
         typer.echo(json.dumps([version.to_json() for version in versions], indent=1))

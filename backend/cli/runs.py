@@ -41,7 +41,10 @@ def list_(
     home: Home = None,
 ) -> None:
     """List the runs, newest first."""
-    found = services_from(home, to_read=True).runs.all(project)
+    services = services_from(home, to_read=True)
+    if project is not None:
+        services.projects.get(project)  # one that is not known is told
+    found = services.runs.all(project)
     if as_json:
         typer.echo(json.dumps([run.to_json() for run in found], indent=1))
     else:

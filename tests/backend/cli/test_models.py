@@ -154,8 +154,11 @@ def test_one_of_several_projects_must_be_named(
     result = run("models", "promote", version)
     assert result.exit_code == 2
     assert "1 (proj1), 2 (proj2)" in result.stderr
-    assert run("models", "promote", version, "--project", 2).exit_code == 0
-    assert run("models", "promote", version, "--project", 3).exit_code == 2
+    for words in (("models", "promote", version), ("models", "list"), ("runs", "list")):
+        assert run(*words, "--project", 2).exit_code == 0
+        unknown = run(*words, "--project", 3)
+        assert (unknown.exit_code, unknown.stdout) == (2, "")
+        assert "Project 3 is not known to Cytoloop" in unknown.stderr
 
 
 def test_a_version_of_other_classes_is_promoted_once_it_is_said_what_becomes_of_them(
