@@ -85,7 +85,7 @@ def _words(report: EffortReport) -> list[str]:
     if report.timed:
         told.append(seconds_line(report.costs, report.timed))
     lines = [f"{heading:11}{words}" for heading, words in told]
-    lines += _forecast_words(report.forecast)
+    lines += forecast_words(report.forecast)
     if report.imported:
         lines.append(f"left out   {counted(report.imported, 'image')} that came annotated")
     if report.reviewed:
@@ -99,7 +99,8 @@ def _words(report: EffortReport) -> list[str]:
     return lines
 
 
-def _forecast_words(coming: Forecast | str) -> list[str]:
+def forecast_words(coming: Forecast | str) -> list[str]:
+    """Return a line or two of what the next milestone is expected to bring."""
     if isinstance(coming, str):
         return [f"expected   {coming}"]
     verdicts = {
@@ -111,7 +112,7 @@ def _forecast_words(coming: Forecast | str) -> list[str]:
     }
     return [
         f"expected   {coming.then:.2f} corrections a cell after {coming.at} images "
-        f"({coming.between.low:.2f} to {coming.between.high:.2f}), now {coming.now:.2f}",
+        f"(95 %: {coming.between.low:.2f} to {coming.between.high:.2f}), now {coming.now:.2f}",
         f"advice     {verdicts[coming.verdict]}",
     ]
 
@@ -138,7 +139,7 @@ def share_text(part: int, whole: int) -> str:
     sure = share_interval(part, whole)
     if sure is None:
         return "–"
-    told = f" ({100 * sure.low:.0f} to {sure.high:.0%})" if whole >= FEWEST_CHANCES else ""
+    told = f" (95 %: {sure.low:.0%} to {sure.high:.0%})" if whole >= FEWEST_CHANCES else ""
     return f"{part} of {whole}{told}"
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from backend.cli.effort import share_text
+from backend.cli.effort import forecast_words, share_text
 from backend.datasets.labels import label_config_of
+from backend.effort.forecasting import Forecast
 from backend.labelstudio.annotation import Annotation
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.predictions import StoredPrediction
+from model.reports import Interval
 
 Run = Callable[..., Result]
 CONFIG = label_config_of(("Cell",))
@@ -109,7 +111,14 @@ def test_one_image_that_two_corrected_is_told_as_one_and_little_lost_time_as_non
 def test_few_watched_boxes_are_no_verdict_on_an_annotator() -> None:
     assert share_text(0, 0) == "–"
     assert share_text(1, 2) == "1 of 2"
-    assert share_text(40, 44) == "40 of 44 (79 to 96%)"
+    assert share_text(40, 44) == "40 of 44 (95 %: 79% to 96%)"
+
+
+def test_a_forecast_says_how_sure_it_is() -> None:
+    coming = Forecast(20, 0.3, 0.2, Interval(0.15, 0.26), Interval(0.04, 0.15), 40)
+    assert forecast_words(coming)[0] == (
+        "expected   0.20 corrections a cell after 20 images (95 %: 0.15 to 0.26), now 0.30"
+    )
 
 
 def test_a_project_that_is_not_there_is_refused(services: Services, run: Run) -> None:
