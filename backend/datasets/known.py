@@ -17,6 +17,7 @@ from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_labels
 from backend.services import Services
+from backend.store.corrections import Correction
 from backend.store.images import StoredImage
 from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
@@ -27,6 +28,9 @@ from preprocessing.images import IMAGE_SUFFIXES, PageKey
 
 #: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.
 SKIPPED = "skipped"
+#: Flags of boxes that became an annotation outside any page, and that nobody updated in one: what
+#: an import brought in, and predictions that were accepted for many tasks at once.
+IMPORTED, UNOPENED = "imported", "accepted unopened"
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         LabellingInterface.parse(owner.label_config),
         services.annotators.names(),
         _champion(services, project),
-        {correction.annotation: correction.served for correction in measure(services, project)},
+        {correction.annotation: correction for correction in measure(services, project)},
         judged_counts(services, project),
     )
     named, notes = _named(services, project), list[str]()
@@ -108,8 +112,8 @@ class _Around:
         Of the annotators.
     champion
         Name of what serves the project.
-    began_with
-        Name of what each annotation began with, by its id; empty where it is not known.
+    done
+        What each annotation did, by its id.
     judged
         What each version counted in the images that judged it.
     """
@@ -119,15 +123,15 @@ class _Around:
     interface: LabellingInterface
     names: Mapping[str, str]
     champion: str
-    began_with: Mapping[int, str]
+    done: Mapping[int, Correction]
     judged: Mapping[str, JudgedCounts]
 
 
 def _read(
     around: _Around, image: StoredImage, file_name: str, annotation: Annotation | None
 ) -> tuple[KnownImage, ImageLabels]:
-    interface, annotator = around.interface, (annotation.annotator or "") if annotation else ""
-    served = _served(around, image, annotation)
+    interface, served = around.interface, _served(around, image, annotation)
+    annotator, unopened = _whose(around, annotation, served)
     regions = annotation.result if annotation else served.counted if served else ()
     labels, notes = to_labels(image.name, regions, *image.size, interface)
     if labels.is_lost:
@@ -144,11 +148,25 @@ def _read(
         source=_source(labels, annotation, served),
         model_version=served.served if served else "",
         annotator=around.names.get(annotator, annotator),
-        flags=(*(served.flags if served else ()), *notes),
+        flags=(*(served.flags if served else ()), *unopened, *notes),
         judged=around.judged.get(version_of(served.served), {}) if served else {},
     )
     told = tuple(f"{image.name}: {note}" for note in notes)
     return KnownImage(image, counted, file_name, told, is_lost=labels.is_lost), labels
+
+
+def _whose(
+    around: _Around, annotation: Annotation | None, served: StoredPrediction | None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the number of who answers for an annotation, and its flag where nobody opened it."""
+    if annotation is None:
+        return "", ()
+    annotator, done = annotation.annotator or "", around.done.get(annotation.id)
+    if done is None or done.start != "import":
+        return annotator, ()
+    if done.totals_s:  # nobody's at first, theirs who updated it
+        return done.updated_by or annotator, ()
+    return (annotator, (UNOPENED,)) if served else ("", (IMPORTED,))
 
 
 def _source(
@@ -187,7 +205,8 @@ def _began_with(
 
     To tell it anew all that the task was ever shown is read.
     """
-    if name := around.began_with.get(annotation.id):
+    done = around.done.get(annotation.id)
+    if done and (name := done.served):
         shown = around.services.predictions.last_shown(annotation.project, annotation.task, name)
         if shown and shown.served == name:
             return shown

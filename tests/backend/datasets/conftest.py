@@ -150,7 +150,7 @@ def put(
         if corrected is not None:
             result = tuple(to_regions(corrected, WIDTH, HEIGHT, interface))
             services.annotations.record(
-                Annotation(task, project, task, result, NOW, NOW, annotator="1")
+                Annotation(task, project, task, result, NOW, NOW, annotator="1", lead_time=9.0)
             )
         return sha256
 

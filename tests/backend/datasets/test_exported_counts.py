@@ -73,6 +73,40 @@ def test_a_corrected_image_names_the_version_whose_boxes_were_corrected_not_a_la
     assert ",Cell,corrected,1,,,0.325521,v1+0.5,1,\n" in (tmp_path / "counts.csv").read_text()
 
 
+def test_what_an_import_brought_in_is_flagged_and_nobodys_until_somebody_updates_it(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    put(1, "a.png")
+    whole = tuple(to_regions([CELL], 64, 48, interface))
+    brought = Annotation(9, project, 1, whole, NOW, NOW, annotator="1", updated_by="1")
+    services.annotations.record(brought)
+    (row,) = rows_of(services, project, tmp_path / "counts.csv")
+    assert (row["source"], row["annotator"], row["flags"]) == ("corrected", "", "imported")
+    later = NOW + timedelta(minutes=1)
+    services.annotations.record(replace(brought, updated_at=later, updated_by="2", lead_time=9.0))
+    (row,) = rows_of(services, project, tmp_path / "counts.csv")
+    assert (row["source"], row["annotator"], row["flags"]) == ("corrected", "2", "")
+
+
+def test_predictions_accepted_for_many_tasks_at_once_are_flagged(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "a.png", predicted=[CELL])
+    shown = services.predictions.of_task(project, 1)[0]
+    after = datetime(2099, 1, 1, tzinfo=UTC)
+    services.annotations.record(
+        Annotation(
+            9, project, 1, tuple(shown.regions), after, after, annotator="1", parent_prediction=5
+        )
+    )
+    (row,) = rows_of(services, project, tmp_path / "counts.csv")
+    assert (row["source"], row["annotator"], row["flags"]) == (
+        "corrected",
+        "1",
+        "accepted unopened",
+    )
+
+
 def test_of_two_tasks_of_one_image_the_correction_updated_last_counts(
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:
@@ -232,7 +266,7 @@ def test_an_image_that_was_skipped_stays_and_its_counts_say_so(
         [(1, True), (2, True), (5, False), (3, True), (4, True), (4, False)], start=1
     ):
         services.annotations.record(
-            Annotation(id, project, task, (), NOW, NOW, was_cancelled=is_skipped)
+            Annotation(id, project, task, (), NOW, NOW, was_cancelled=is_skipped, lead_time=9.0)
         )
     export_counts(services, project, tmp_path / "counts.csv")
     with (tmp_path / "counts.csv").open(newline="") as file:
