@@ -55,8 +55,8 @@ def export_voc(
     The folder, or the zip, is there whole or not at all. Images of one name get names of their
     own; an image without a cell gets a VOC file without an object; ``export.json`` tells what each
     came from, and what was left out or odd. Boxes are written as they were drawn: those that look
-    wrong to the label guard are listed in ``warnings.csv`` as well. Of an image whose raw file is
-    gone or damaged the boxes come alone, and a note says so.
+    wrong to the label guard are listed in ``warnings.csv`` as well, and there alone what gives no
+    box. Of an image whose raw file is gone or damaged the boxes come alone, and a note says so.
 
     Parameters
     ----------
@@ -76,10 +76,10 @@ def export_voc(
     NotFound
         There is no such project.
     """
-    chosen, notes = _chosen(services, project, corrected_only)
+    chosen, lost, notes = _chosen(services, project, corrected_only)
     notes += _warnings(chosen, f"exported as drawn and listed in {WARNINGS}")
     files = Files(services, project, one_based, with_images, notes)
-    pack(out, files.of(chosen))
+    pack(out, files.of(chosen, lost))
     return _exported(chosen, files.notes)
 
 
@@ -107,7 +107,7 @@ def export_csv(
     NotFound
         There is no such project.
     """
-    chosen, notes = _chosen(services, project, corrected_only)
+    chosen, _, notes = _chosen(services, project, corrected_only)
     rows = [
         (image.file_name, image.counted.width, image.counted.height, image.counted.boxes)
         for image in chosen
@@ -214,7 +214,8 @@ def _warnings(images: Sequence[KnownImage], fate: str) -> list[str]:
 
 def _chosen(
     services: Services, project: int, corrected_only: bool
-) -> tuple[list[KnownImage], list[str]]:
+) -> tuple[list[KnownImage], list[KnownImage], list[str]]:
+    """Return the images to export, those of which nothing drawn can be used, and notes."""
     known, notes = known_images(services, project)
     chosen = [k for k in known if k.corrected or (not corrected_only and _has_count(k))]
     if skipped := [k.file_name for k in chosen if SKIPPED in k.counted.flags]:
@@ -231,7 +232,7 @@ def _chosen(
             + (": correct some first, or export predictions too." if corrected_only else ".")
         )
         raise BadRequest("\n  ".join([nothing, *first_of(notes)]))
-    return chosen, notes
+    return chosen, lost, notes
 
 
 def _exported(chosen: Sequence[KnownImage], notes: Sequence[str]) -> Exported:

@@ -15,7 +15,7 @@ from backend.effort.believing import corrected_images
 from backend.effort.measuring import measure, started_from
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import to_labels
+from backend.labelstudio.results import Unusable, to_labels, unusable_in
 from backend.services import Services
 from backend.store.corrections import Correction
 from backend.store.images import StoredImage
@@ -45,6 +45,8 @@ class KnownImage:
         Those of the boxes that look wrong: they count, but no run learns from them.
     is_lost
         Whether nothing of what was drawn can be used.
+    unusable
+        What was drawn and gives no box.
     """
 
     stored: StoredImage
@@ -53,6 +55,7 @@ class KnownImage:
     notes: tuple[str, ...] = ()
     aside: tuple[SetAside, ...] = ()
     is_lost: bool = False
+    unusable: tuple[Unusable, ...] = ()
 
     @property
     def corrected(self) -> bool:
@@ -152,7 +155,9 @@ def _read(
         judged=around.judged.get(version_of(served.served), {}) if served else {},
     )
     told = tuple(f"{image.name}: {note}" for note in notes)
-    return KnownImage(image, counted, file_name, told, is_lost=labels.is_lost), labels
+    gone = unusable_in(regions, *image.size, interface) if labels.unusable else ()
+    known = KnownImage(image, counted, file_name, told, (), labels.is_lost, tuple(gone))
+    return known, labels
 
 
 def _whose(

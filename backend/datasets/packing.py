@@ -16,12 +16,13 @@ from backend.datasets.voc import voc_bytes
 from backend.datasets.writing import as_csv, partial_file, partial_folder
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
-from model.labels.label_guard import SetAside
 from preprocessing.errors import UnreadableImage
 
 IMAGES = "images"
-#: The boxes that look wrong to the label guard; they are exported all the same.
+#: The boxes that look wrong to the label guard, which are exported all the same, and what was drawn
+#: and cannot be.
 WARNINGS = "warnings.csv"
+UNUSABLE = "unusable"
 WARNING_COLUMNS = ("image", "class", *EDGES, "reason", "why")
 
 #: A path inside the export, and what is to lie there: bytes, or a file to copy.
@@ -46,8 +47,14 @@ class Files:
         self.notes = list(notes)
         self._turned = list[str]()
 
-    def of(self, images: Iterable[KnownImage]) -> Iterator[Entry]:
-        """Yield each VOC file and each image, at last what all of it came from."""
+    def of(self, images: Iterable[KnownImage], lost: Iterable[KnownImage]) -> Iterator[Entry]:
+        """Yield each VOC file and each image, at last what all of it came from.
+
+        Parameters
+        ----------
+        lost
+            Images without a file of their own, since nothing of what was drawn can be used.
+        """
         contents, odd = list[dict[str, Any]](), list[Sequence[Any]]()
         for image in images:
             name = image.file_name
@@ -58,7 +65,9 @@ class Files:
             if raw and self._with_images:
                 yield f"{IMAGES}/{name}", raw
             contents.append(_came_from(image, name))
-            odd += [_warning(name, one) for one in image.aside]
+            odd += _warnings(image)
+        for image in lost:
+            odd += _warnings(image)
         if odd:
             yield WARNINGS, as_csv([WARNING_COLUMNS, *odd])
         self.notes += turned_note(self._turned)
@@ -91,9 +100,19 @@ class Files:
         return json.dumps(values, indent=1).encode()
 
 
-def _warning(name: str, one: SetAside) -> tuple[Any, ...]:
-    edges = (round(edge, 3) for edge in one.box.xyxy_px)
-    return name, one.box.label, *edges, one.reason, one.why
+def _warnings(image: KnownImage) -> Iterator[Sequence[Any]]:
+    for one in image.aside:
+        yield _warning(image, one.box.label, one.box.xyxy_px, one.reason, one.why)
+    for each in image.unusable:
+        edges = each.xyxy_px or ("",) * len(EDGES)
+        yield _warning(image, each.label, edges, UNUSABLE, each.why)
+
+
+def _warning(
+    image: KnownImage, label: str, edges: Iterable[float | str], reason: str, why: str
+) -> Sequence[Any]:
+    rounded = (edge if isinstance(edge, str) else round(edge, 3) for edge in edges)
+    return image.file_name, label, *rounded, reason, why
 
 
 def _came_from(image: KnownImage, name: str) -> dict[str, Any]:

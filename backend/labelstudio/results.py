@@ -157,6 +157,43 @@ def to_labels(
     return ImageLabels(name, width, height, tuple(boxes), meant, unusable), notes
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """What was drawn about a cell and gives no box.
+
+    Parameters
+    ----------
+    label
+        Empty where it has none.
+    xyxy_px
+        Its edges in pixels of the image, also outside it; None where it has no outline.
+    why
+        For a person: goes on from "left out: ".
+    """
+
+    label: str
+    xyxy_px: tuple[float, float, float, float] | None
+    why: str
+
+
+def unusable_in(
+    regions: Sequence[Mapping[str, Any]], width: int, height: int, interface: LabellingInterface
+) -> list[Unusable]:
+    """Return what :func:`to_labels` counts as unusable."""
+    gone = list[tuple[Mapping[str, Any], str]]()
+    for region in (cells := of_cells(regions, interface)):
+        try:
+            _box(region, width, height)
+        except _LeftOut as reason:
+            gone.append((region, str(reason)))
+    kinds = _MARKED if len(gone) == len(cells) else _DRAWN
+    return [
+        Unusable(_label_of(region), _envelope(region, width, height), why)
+        for region, why in gone
+        if _is_of_kind(region, kinds)
+    ]
+
+
 def count_labels(regions: Sequence[Mapping[str, Any]]) -> Counter[str]:
     """Count the labels of the regions that may give a box; a rating or a number has none."""
     labels: Counter[str] = Counter()
@@ -232,6 +269,25 @@ def _box(region: Mapping[str, Any], width: int, height: int) -> tuple[Box, list[
     return Box(*edges, label=label, score=score if isinstance(score, float | int) else None), notes
 
 
+def _label_of(region: Mapping[str, Any]) -> str:
+    with suppress(_LeftOut, KeyError, AttributeError):
+        return _label(region["value"], str(region.get("type")), "")[0]
+    return ""
+
+
+def _envelope(
+    region: Mapping[str, Any], width: int, height: int
+) -> tuple[float, float, float, float] | None:
+    """Return the edges of a region, also outside the image; None where it has no outline."""
+    outline, value = _OUTLINES.get(str(region.get("type"))), region.get("value")
+    if outline is None or not isinstance(value, Mapping):
+        return None
+    with suppress(_LeftOut):
+        xs, ys = zip(*_points(outline, value, width, height), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+    return None
+
+
 def _label(value: Mapping[str, Any], kind: str, name: str) -> tuple[str, list[str]]:
     labels = value.get(kind) or value.get("labels")
     if not isinstance(labels, list) or not labels:
@@ -273,8 +329,10 @@ def _clip(
     xmin, xmax = min(max(left, 0.0), float(width)), min(max(right, 0.0), float(width))
     ymin, ymax = min(max(top, 0.0), float(height)), min(max(bottom, 0.0), float(height))
     if xmax <= xmin or ymax <= ymin:
-        empty = right <= left or bottom <= top
-        raise _LeftOut("it has no area" if empty else "it lies outside the image")
+        if right <= left or bottom <= top:
+            raise _LeftOut("it has no area")
+        where = ", ".join(f"{edge:.5g}" for edge in (left, top, right, bottom))
+        raise _LeftOut(f"it lies outside the image, at ({where})")
     return (xmin, ymin, xmax, ymax), (xmin, ymin, xmax, ymax) != (left, top, right, bottom)
 
 

@@ -25,7 +25,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
 from model.boxes import Box
-from tests.backend.datasets.conftest import CELL, NOW
+from tests.backend.datasets.conftest import CELL, HEIGHT, NOW, WIDTH
 
 Save = Callable[..., Path]
 Put = Callable[..., str]
@@ -300,6 +300,29 @@ def test_a_page_of_a_stack_that_was_damaged_since_is_left_out_of_an_export(
     assert done.notes == ("s-page2.tif: its raw file is damaged, only its boxes came",)
     assert not (tmp_path / "out" / "images").exists()
     assert len(read_voc(tmp_path / "out" / "annotations" / "s-page2.xml").boxes) == 1
+
+
+def test_what_gives_no_box_is_listed_also_of_an_image_of_which_nothing_does(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    put(1, "a.png")
+    put(2, "b.png")
+    outside = to_regions([CELL], WIDTH, HEIGHT, interface)[0]
+    outside["value"]["x"] = 200
+    whole = to_regions([CELL], WIDTH, HEIGHT, interface)
+    for task, regions in ((1, [*whole, outside]), (2, [outside])):
+        services.annotations.record(
+            Annotation(task, project, task, tuple(regions), NOW, NOW, lead_time=9.0)
+        )
+    done = export_voc(services, project, tmp_path / "out")
+    assert (done.images, done.boxes) == (1, 1)
+    with (tmp_path / "out" / "warnings.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["image"], r["class"], r["xmin"], r["reason"]) for r in rows] == [
+        ("a.png", "Cell", "128.0", "unusable"),
+        ("b.png", "Cell", "128.0", "unusable"),
+    ]
+    assert rows[0]["why"].startswith("it lies outside the image, at (128, 5.4, ")
 
 
 def test_boxes_that_look_wrong_are_exported_as_drawn_and_listed(

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import STEPS_PER_PX, of_cells, to_boxes, to_labels, to_regions
+from backend.labelstudio.results import (
+    STEPS_PER_PX,
+    of_cells,
+    to_boxes,
+    to_labels,
+    to_regions,
+    unusable_in,
+)
 from model.boxes import Box
 from model.wording import LIMIT_REACHED
 
@@ -152,7 +159,7 @@ def test_a_box_that_leaves_the_image_is_clipped_and_reported() -> None:
     ("left_out", "said"),
     [
         (region(width=0), "no area"),
-        (region(x=120), "outside the image"),
+        (region(x=120), "outside the image, at (120, 20, 150, 60)"),
         (region(rectanglelabels=[]), "no label"),
         (region(x=float("nan")), "no finite outline"),
         (region(x=None), "incomplete"),
@@ -206,6 +213,24 @@ def test_what_was_drawn_about_a_cell_and_gives_no_box_is_unusable(kind: str, unu
     labels, _ = to_labels("a.png", [region(), other], 100, 100, INTERFACE)
 
     assert (len(labels.boxes), labels.unusable) == (1, unusable)
+
+
+def test_what_gives_no_box_is_told_with_its_label_and_edges_where_it_has_any() -> None:
+    rating = {"id": "r", "type": "rating", "value": {"rating": 3}}
+    gone = [
+        region(x=-50),
+        region(rectanglelabels=[]),
+        region("brushlabels", rle=[1], brushlabels=["Cell"]),
+    ]
+    drawn = [region(), *gone, rating]
+    found = unusable_in(drawn, 100, 100, INTERFACE)
+    assert [(each.label, each.xyxy_px) for each in found] == [
+        ("Cell", (-50, 20, -20, 60)),
+        ("", (10, 20, 40, 60)),
+        ("Cell", None),
+    ]
+    assert found[0].why == "it lies outside the image, at (-50, 20, -20, 60)"
+    assert len(found) == to_labels("a.png", drawn, 100, 100, INTERFACE)[0].unusable
 
 
 def test_what_is_no_cell_is_not_said_to_be_left_out() -> None:
