@@ -71,13 +71,14 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         There is no such project.
     """
     owner = services.projects.get(project)
+    done = measure(services, project)
     around = _Around(
         services,
         owner,
         LabellingInterface.parse(owner.label_config),
         services.annotators.names(),
         _champion(services, project),
-        {correction.annotation: correction for correction in measure(services, project)},
+        {correction.annotation: correction for correction in done},
         judged_counts(services, project),
     )
     named, notes = _named(services, project), list[str]()
@@ -93,7 +94,8 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         for key, (image, file_name) in named.items()
         if image.task is not None
     ]
-    return _skipped_told(services, project, _guarded(shown)), notes
+    known = _differing_told(services, project, done, _guarded(shown))
+    return _skipped_told(services, project, known), notes
 
 
 def _named(services: Services, project: int) -> dict[PageKey, tuple[StoredImage, str]]:
@@ -232,6 +234,29 @@ def _guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]
     for one in guard([labels for _, labels in corrected]):
         aside[corrected[one.image][0]].append(one)
     return [_flagged(known, aside[place]) for place, (known, _) in enumerate(read)]
+
+
+def _differing_told(
+    services: Services, project: int, done: Sequence[Correction], known: Sequence[KnownImage]
+) -> list[KnownImage]:
+    """Flag each corrected image of which several annotators submitted other numbers of boxes."""
+    images = services.images.of_tasks(project)
+    submitted = defaultdict[PageKey, dict[str, int]](dict)
+    for each in sorted(done, key=lambda each: each.submitted_at):
+        if image := images.get(each.task):
+            submitted[image.key][each.annotator] = each.cells
+    flags = {
+        key: _differing(cells) for key, cells in submitted.items() if len(set(cells.values())) > 1
+    }
+    return [
+        _with_flag(one, flags[one.stored.key]) if one.corrected and one.stored.key in flags else one
+        for one in known
+    ]
+
+
+def _differing(cells: Mapping[str, int]) -> str:
+    numbers = " and ".join(map(str, cells.values()))
+    return f"{len(cells)} annotators, {numbers} boxes: the newest counts"
 
 
 def _skipped_told(services: Services, project: int, known: list[KnownImage]) -> list[KnownImage]:

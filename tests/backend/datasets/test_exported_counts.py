@@ -107,6 +107,21 @@ def test_predictions_accepted_for_many_tasks_at_once_are_flagged(
     )
 
 
+def test_an_image_in_which_two_annotators_drew_other_numbers_of_boxes_is_flagged(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL])
+    two = tuple(to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface))
+    for id, (annotator, drawn) in enumerate((("1", two), ("2", two), ("2", two[:1])), start=2):
+        later = NOW + timedelta(minutes=id)
+        services.annotations.record(
+            Annotation(id, project, 1, drawn, later, later, annotator=annotator, lead_time=9.0)
+        )
+        (row,) = rows_of(services, project, tmp_path / "counts.csv")
+        told = "2 annotators, 2 and 1 boxes: the newest counts" if id == 4 else ""
+        assert (row["count"], row["flags"]) == (str(len(drawn)), told)
+
+
 def test_of_two_tasks_of_one_image_the_correction_updated_last_counts(
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:
