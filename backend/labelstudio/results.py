@@ -258,9 +258,9 @@ def _box(region: Mapping[str, Any], width: int, height: int) -> tuple[Box, list[
         raise _LeftOut("the image was turned in the page; turn it back and submit again")
     label, notes = _label(value, str(kind), name)
     points = _points(outline, value, width, height)
-    if kind != "rectanglelabels" or value.get("rotation"):
-        shape = f"{kind} rotated by {value.get('rotation') or 0}°"
-        notes.append(f"region {name} is a {shape}: its envelope was taken")
+    turn = f" rotated by {value['rotation']}°" if value.get("rotation") else ""
+    if turn or kind != "rectanglelabels":
+        notes.append(f"region {name} is a {kind}{turn}: its envelope was taken")
     notes += _size_notes(region, width, height)
     edges, clipped = _clip(points, width, height)
     if clipped:
