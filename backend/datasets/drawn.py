@@ -148,6 +148,9 @@ def _usable(
     xmin, ymin, xmax, ymax = (float(edge or 0.0) for edge in drawn.edges)
     box = Box(xmin, ymin, xmax, ymax, drawn.label)
     what = f"{drawn.what} {_where(box)}"  # with the numbers of the file, by which it is found there
+    if box.width < 0 or box.height < 0:
+        fates[_left_out("has its corners swapped")].append(what)
+        return None
     if _has_no_size(box, one_based):
         fates[_left_out("has no size")].append(what)
         return None
@@ -162,7 +165,7 @@ def _usable(
 def _has_no_size(box: Box, one_based: bool) -> bool:
     # Counted inclusively, equal edges are one pixel: wide enough for a line, not for both.
     sides = sorted((box.width, box.height))
-    return sides[0] < 0 or sides[1 if one_based else 0] == 0
+    return sides[1 if one_based else 0] == 0
 
 
 def _inside(box: Box, width: int, height: int) -> tuple[Box | None, Fate | None]:

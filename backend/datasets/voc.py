@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import parse  # type: ignore[import-untyped]
 
 from backend.datasets.drawn import (
@@ -81,6 +82,11 @@ def _annotation(path: Path) -> ET.Element:
     """Return the root element; entities and the like, which no VOC file needs, are refused."""
     try:
         root: ET.Element = parse(path).getroot()
+    except DefusedXmlException as error:
+        raise BadRequest(
+            f"{path} declares entities, which no VOC file needs and which may do harm: take its "
+            "<!DOCTYPE …> out, or move it away to leave it out."
+        ) from error
     except (ET.ParseError, ValueError, LookupError) as error:
         raise BadRequest(
             f"{path} is no readable XML ({error}): mend it, or move it away to leave it out."

@@ -114,7 +114,8 @@ def test_a_file_without_objects_that_says_what_voc_files_say_is_no_odd_one(tmp_p
     ("box", "reason"),
     [
         (edges(181, 329, 181, 329), "no size"),
-        (edges(20, 10, 10, 30), "no size"),
+        (edges(20, 10, 10, 30), "it has its corners swapped"),
+        (edges(10, 30, 20, 10), "it has its corners swapped"),
         (edges(700, 10, 720, 30), "outside"),
         (edges(-30, 10, -10, 30), "outside"),
         (edges(600, 10, 9999, 30), "lies outside the 640×480 px image by more than half"),
@@ -169,6 +170,12 @@ def test_a_size_of_nothing_is_no_other_size(tmp_path: Path) -> None:
 )
 def test_what_is_no_voc_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadRequest, match=r"a\.xml.*move it away"):
+        read_voc(written(tmp_path, text))
+
+
+def test_a_file_with_entities_is_refused_in_plain_words(tmp_path: Path) -> None:
+    text = '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>'
+    with pytest.raises(BadRequest, match=r"a\.xml declares entities, which no VOC file needs"):
         read_voc(written(tmp_path, text))
 
 
