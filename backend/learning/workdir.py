@@ -12,13 +12,17 @@ from backend.errors import BadRequest
 from backend.learning.taken import remove, take
 from backend.settings import Settings
 
+#: Trainings that were stopped and can go on, beside the one that is called.
+STOPPED_KEPT = 3
+
 
 @contextmanager
 def workdir(settings: Settings, *training: object) -> Iterator[Path]:
     """Hold the folder of a training for as long as the block runs.
 
     One that was stopped leaves its checkpoint there, for when it is called again; one that came to
-    its end leaves nothing. What others left that were stopped goes first.
+    its end leaves nothing. Of others that were stopped the last few stay; what earlier ones left
+    goes first.
 
     Parameters
     ----------
@@ -46,8 +50,16 @@ def workdir(settings: Settings, *training: object) -> Iterator[Path]:
 
 
 def _sweep(trainings: Path, but: Path) -> None:
-    """Remove what trainings left that nobody is at."""
-    for folder in {path.with_suffix("") for path in trainings.glob("*")} - {but}:
+    """Remove what trainings left that nobody is at, but for the last that were stopped."""
+    folders = {path.with_suffix("") for path in trainings.glob("*")} - {but}
+    for folder in sorted(folders, key=_written_at, reverse=True)[STOPPED_KEPT:]:
         with take(folder) as free:
             if free:
                 remove(folder)
+
+
+def _written_at(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # its lock alone is left
+        return 0.0

@@ -26,6 +26,7 @@ from model.training.gradients import gradient
 from model.training.looks import Look, Looks
 from model.training.parallel import ALONE, Ranks
 from model.training.schedule import Schedule, warmup
+from model.training.stopping import stops_held
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Training:
         _save(self.checkpoint, state)
 
     def go_on(self, on_progress: OnProgress) -> None:
-        """Take the steps that are left.
+        """Take the steps that are left; told to stop, keep what this one has learned first.
 
         Raises
         ------
@@ -130,19 +131,23 @@ class Training:
             When the loss became NaN or infinite before the first checkpoint.
         """
         losses: list[float] = []
-        while self.iteration < self.schedule.end:
-            loss = self.step(on_progress)
-            if not math.isfinite(loss):
-                self._fall_back(on_progress)
-                return
-            losses = [*losses[1 - _REPORT_EVERY :], loss]
-            done = self.iteration == self.schedule.end
-            noted = self._look(done)
-            mark = done or noted is not None
-            if mark or self._is_worth_keeping:
-                self.keep()
-            if mark or self.iteration % _REPORT_EVERY == 0:
-                on_progress(self._progress(float(np.mean(losses)), noted or ""))
+        with stops_held() as is_told_to_stop:
+            while self.iteration < self.schedule.end:
+                loss = self.step(on_progress)
+                if not math.isfinite(loss):
+                    self._fall_back(on_progress)
+                    return
+                losses = [*losses[1 - _REPORT_EVERY :], loss]
+                done = self.iteration == self.schedule.end
+                noted = self._look(done)
+                mark = done or noted is not None
+                stops = is_told_to_stop()
+                if mark or stops or self._is_worth_keeping:
+                    self.keep()
+                if stops:
+                    return
+                if mark or self.iteration % _REPORT_EVERY == 0:
+                    on_progress(self._progress(float(np.mean(losses)), noted or ""))
         self._choose()
 
     @property

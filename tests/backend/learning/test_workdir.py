@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from backend.errors import BadRequest
-from backend.learning.workdir import workdir
+from backend.learning.workdir import STOPPED_KEPT, workdir
 from backend.settings import Settings
+
+NOW_S = 1.8e9
 
 
 @pytest.fixture
@@ -32,12 +35,17 @@ def test_a_training_that_was_stopped_finds_its_folder_again_and_leaves_none_when
     assert list(settings.trainings_folder.iterdir()) == []
 
 
-def test_another_training_sweeps_up_what_a_stopped_one_left(settings: Settings) -> None:
-    left = stop(settings, "images", {"batch": 4})
-    with workdir(settings, "images", {"batch": 8}) as folder:
-        assert folder != left
-        assert not left.exists()
-    assert list(settings.trainings_folder.iterdir()) == []
+def test_of_trainings_that_were_stopped_the_last_few_can_go_on_when_another_begins(
+    settings: Settings,
+) -> None:
+    left = [stop(settings, "images", {"batch": batch}) for batch in range(STOPPED_KEPT + 1)]
+    for age_s, folder in enumerate(reversed(left)):
+        os.utime(folder, (NOW_S - age_s, NOW_S - age_s))
+    (settings.trainings_folder / "gone.lock").touch()
+    with workdir(settings, "another"):
+        assert [folder.exists() for folder in left] == [False] + [True] * STOPPED_KEPT
+    kept = {path.with_suffix("") for path in settings.trainings_folder.iterdir()}
+    assert kept == set(left[1:])
 
 
 def test_trainings_beside_one_another_leave_each_other_alone(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 import gc
 import math
+import signal
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -94,6 +95,23 @@ def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(learn, le
         learn(on_progress=die_once)
     assert equal(learned, learn(on_progress=die_once))
     assert seen == [3, 3, 4]
+
+
+def test_a_training_that_is_told_to_stop_amid_a_step_goes_on_behind_it(learn, learned, monkeypatch):
+    steps, gradient = [], Training._gradient
+
+    def interrupted(training, *batch):
+        steps.append(training.iteration)
+        if len(steps) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return gradient(training, *batch)
+
+    monkeypatch.setattr(Training, "_gradient", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learn()
+    assert equal(learned, learn())
+    assert steps == [0, 1, 2, 3]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_training_goes_on_past_the_steps_that_were_planned_at_first(cell_images, tmp_path):
