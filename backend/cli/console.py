@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ EXIT_CODE = 2
 NOTES_SHOWN = 20
 #: What is written where a terminal or a pipe has not the character, as in Latin-1; else a "?".
 INSTEAD = {"✓": "+", "✗": "-", "–": "-", "…": "...", "≥": ">="}
+#: Of which a terminal shows none: it does what they say.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 Advance = Callable[[float, str], None]
 
@@ -39,7 +42,7 @@ class Commands(TyperGroup):
         except Exception as error:
             if not (said := _in_words(error)):
                 raise
-            typer.secho(f"Error: {said}", fg=typer.colors.RED, err=True)
+            typer.secho(f"Error: {printable(said)}", fg=typer.colors.RED, err=True)
             sys.exit(EXIT_CODE)
 
 
@@ -72,15 +75,24 @@ def _in_words(error: Exception) -> str | None:
     return mending.in_words(error)
 
 
+def printable(text: str) -> str:
+    """Return a text in which nothing tells the terminal what to do, as a file's name may.
+
+    Lines stay apart.
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def say(text: str) -> None:
     """Tell what is being done; on stderr, so that stdout carries results alone."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
 def warn(notes: Iterable[str]) -> None:
     """Tell what was left out or changed, in brief; past ``NOTES_SHOWN`` only how many more."""
     for line in first_of(list(notes), NOTES_SHOWN):
-        typer.secho(f"Note: {line}", fg=typer.colors.YELLOW, err=True)
+        one_line = printable(line).replace("\n", r"\n")
+        typer.secho(f"Note: {one_line}", fg=typer.colors.YELLOW, err=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -100,9 +112,11 @@ def progress(title: str) -> Iterator[Advance]:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[message]}"),
+        TextColumn("{task.fields[message]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=1.0, message="")
-        yield lambda fraction, message: bar.update(task, completed=fraction, message=message)
+        yield lambda fraction, message: bar.update(
+            task, completed=fraction, message=printable(message)
+        )
         bar.update(task, completed=1.0, message="")

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from backend import cli
 from backend.cli import make_app
-from backend.cli.console import Commands, warn
+from backend.cli.console import Commands, printable, progress, warn
 from backend.errors import BadRequest
 from model.classical.detector import CLASSICAL_ID
 from model.errors import NothingToLearn
@@ -203,6 +203,18 @@ def test_ctrl_c_ends_without_a_traceback() -> None:
     result = CliRunner().invoke(failing(KeyboardInterrupt()), ["fail"])
     assert result.exit_code == 130
     assert "Traceback" not in result.output
+
+
+def test_what_a_file_name_would_tell_the_terminal_is_written_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    warn(["a\x1b[2J\nb\r\u2028.png left out"])
+    with progress("Finding") as advance:
+        advance(0.5, "[red]c\x9b.png")
+    shown = capsys.readouterr().err
+    assert r"Note: a\x1b[2J\nb\r\u2028.png left out" in shown
+    assert r"[red]c\x9b.png" in printable("[red]c\x9b.png\n")
+    assert "\x9b" not in shown
 
 
 def test_long_lists_of_notes_are_cut_and_say_so(capsys: pytest.CaptureFixture[str]) -> None:
