@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     default_class: str = ""
     first_version: Literal[StarterId, "classical-1"] = STARTER_ID
     preset: str = "default"
-    iterations: int = Field(default=0, ge=0)
+    iterations: int = Field(default=0, ge=0, le=1_000_000)  # days, on any machine
     contrast: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     poll_s: float = Field(default=30.0, ge=0.0)

@@ -44,6 +44,7 @@ from preprocessing.contrast import ContrastConfig
         ("BACKEND_URL", "http://[x", r"it is no address .* \(Invalid IPv6 URL\)"),
         ("BROWSER_URL", "labels.example.org:9090", "it is no address .* http:// or https://"),
         ("LABEL_STUDIO_URL", "http://lab:eight", "it is no address .*Port could not be cast"),
+        ("ITERATIONS", "1000000000000", "must be at most 1000000"),
         ("DATABASE_URL", "sqlite://", "write sqlite:////data/cytoloop.db"),
         ("DATABASE_URL", "sqlite:///:memory:", "it is one file for all processes"),
         ("DATABASE_URL", "sqlite+pysqlite:///file:/a.db?uri=true", r"write sqlite\+pysqlite:////"),
