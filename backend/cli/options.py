@@ -16,12 +16,33 @@ if TYPE_CHECKING:
     from backend.services import Services
     from backend.settings import Settings
 
+
+def named_path(word: str) -> Path:
+    """Return the path that a word names; an empty one would name the folder one is in."""
+    if not word:
+        raise typer.BadParameter(
+            "it is empty: name a file or a folder, the one you are in by a dot."
+        )
+    return Path(word)
+
+
+_NAMED: Any = {"parser": named_path, "metavar": "<path>"}
 Home = Annotated[
-    Path | None, typer.Option(help="Where everything is kept.", show_default="~/.cytoloop")
+    Path | None,
+    typer.Option(help="Where everything is kept.", show_default="~/.cytoloop", **_NAMED),
 ]
-Images = Annotated[Path, typer.Option(help="Folder of the images.")]
+Images = Annotated[Path, typer.Option(help="Folder of the images.", **_NAMED)]
 Annotations = Annotated[
-    Path, typer.Option(help="Folder of their Pascal VOC files, of equal stems; or a CSV of boxes.")
+    Path,
+    typer.Option(
+        help="Folder of their Pascal VOC files, of equal stems; or a CSV of boxes.", **_NAMED
+    ),
+]
+ImagePaths = Annotated[
+    list[Path], typer.Argument(help="Images, or folders of images.", parser=named_path)
+]
+Results = Annotated[
+    Path, typer.Option(help="A folder for the results: new, empty, or begun before.", **_NAMED)
 ]
 Map = Annotated[
     list[str] | None,

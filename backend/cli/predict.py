@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from backend.cli import choosing
 from backend.cli.console import progress, warn
-from backend.cli.options import CellDiameter, ChampionOf, Device, Home, Model, settings_from
+from backend.cli.options import (
+    CellDiameter,
+    ChampionOf,
+    Device,
+    Home,
+    ImagePaths,
+    Model,
+    Results,
+    settings_from,
+)
 from backend.errors import NotFound
 from model.wording import counted
 
@@ -26,13 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    paths: Annotated[
-        # What cannot be read is left out by the reader, and ends no call.
-        list[Path], typer.Argument(help="Images, or folders of images.", readable=False)
-    ],
-    out: Annotated[
-        Path, typer.Option(help="A folder for the results: new, empty, or begun before.")
-    ],
+    paths: ImagePaths,
+    out: Results,
     model: Model = None,
     project: ChampionOf = None,
     scores: Annotated[
@@ -48,7 +51,8 @@ def predict(
     """Find the cells of images, and count them.
 
     Each image gets a VOC file and a PNG with the boxes drawn; counts.csv tells the counts of all.
-    Stopped and run again, it goes on with the images that are not done.
+    Stopped and run again, it goes on with the images that are not done. Images that cannot be
+    counted are told and flagged; the exit code is 0 all the same, unless none can be.
     """
     from backend.datasets.counting import TABLE
     from backend.datasets.gathering import gather

@@ -64,8 +64,8 @@ def train(
 ) -> None:
     """Train a version on labelled images, and judge it.
 
-    It is judged on those held out that are new to it. A training that was stopped goes on from its
-    checkpoint when the command is given again.
+    It is judged on those held out that are new to it. A training that was stopped goes on when the
+    command is given again: from where Ctrl-C found it, else from its last checkpoint.
     """
     settings = settings_from(
         home=home, device=device, preset=preset, contrast=contrast, iterations=iterations

@@ -36,6 +36,25 @@ def test_a_cell_diameter_of_which_nothing_can_come_is_refused(
     assert "--cell-diameter takes 1 to 10,000 pixels" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("predict", "", "--out", "out"), "paths"),
+        (("predict", ".", "--out", ""), "--out"),
+        (("predict", ".", "--out", "out", "--home", ""), "--home"),
+        (("train", "--images", "", "--annotations", "."), "--images"),
+        (("evaluate", "--images", ".", "--annotations", ""), "--annotations"),
+    ],
+)
+def test_an_empty_path_is_not_the_folder_that_one_is_in(
+    run: Run, words: tuple[str, ...], named: str
+) -> None:
+    refused = run(*words)
+    assert refused.exit_code == 2
+    assert named in refused.stderr
+    assert "it is empty: name a file or a folder" in refused.stderr
+
+
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
 def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
