@@ -28,6 +28,15 @@ def is_utf8(name: str) -> bool:
     return shown(name) == name
 
 
+def why_unwritable(name: str) -> str:
+    """Return why a name cannot be written that is not as UTF-8 has it, and what to do."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError:
+        return "its name is no UTF-8: rename it"
+    return "names are not read as UTF-8 here: set PYTHONUTF8=1"
+
+
 def well_named(paths: Iterable[Path], notes: list[str]) -> list[Path]:
     """Return the files whose names are UTF-8, and so can be written to a table or a VOC file.
 
@@ -41,7 +50,7 @@ def well_named(paths: Iterable[Path], notes: list[str]) -> list[Path]:
         if is_utf8(path.name):
             kept.append(path)
         else:
-            notes.append(f"{shown(path.name)} left out: its name is no UTF-8: rename it")
+            notes.append(f"{shown(path.name)} left out: {why_unwritable(path.name)}")
     return kept
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from backend.datasets.counting import TABLE, Counts, Entry
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
-from backend.datasets.naming import UniqueNames, composed, shown
+from backend.datasets.naming import UniqueNames, composed, shown, why_unwritable
 from backend.datasets.pictures import write_picture
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.reading import ImageReader, left_out_flag, page_flags
@@ -191,7 +191,8 @@ class _Results:
             name = shown(path.name)
             writable = name.replace("\\", "_")
             stem = self._counts.left_out_stem(path) or self._names.stem(writable)
-            self._counts.leave_out(stem, path, name, (left_out_flag("its name is no UTF-8"),))
+            why = why_unwritable(path.name).partition(":")[0]
+            self._counts.leave_out(stem, path, name, (left_out_flag(why),))
 
     def _new_stem(self, path: Path) -> str:
         """Return the stem of an image that is not counted, which its row may have by now."""

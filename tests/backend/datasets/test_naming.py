@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,19 @@ from backend.datasets.voc import read_voc, write_voc
 def test_every_image_gets_a_safe_stem_of_its_own(names: list[str], stems: list[str]) -> None:
     unique = UniqueNames()
     assert [unique.stem(name) for name in names] == stems
+
+
+def test_a_name_that_only_this_process_reads_otherwise_is_not_told_to_be_no_utf8() -> None:
+    told = (
+        "from backend.datasets.naming import *; print(*map(why_unwritable, sys.argv[1:]), sep='|')"
+    )
+    words = [sys.executable, "-c", f"import sys; {told}", "Zähler.png", b"Pr\xfcfung.png"]
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run(words, env=plain, capture_output=True, text=True, check=True).stdout
+    assert said.strip().split("|") == [
+        "names are not read as UTF-8 here: set PYTHONUTF8=1",
+        "its name is no UTF-8: rename it",
+    ]
 
 
 def test_a_voc_file_is_read_whatever_is_in_the_name_that_its_image_had(tmp_path: Path) -> None:
