@@ -9,7 +9,8 @@ from pathlib import Path
 
 from backend.datasets.boxes_csv import write_csv
 from backend.datasets.counts import CountedImage, counts_csv
-from backend.datasets.known import SKIPPED, KnownImage, known_images
+from backend.datasets.known import known_images
+from backend.datasets.known_image import SKIPPED, KnownImage
 from backend.datasets.packing import WARNINGS, Files, pack
 from backend.datasets.rawfiles import turned_note
 from backend.datasets.writing import write_whole

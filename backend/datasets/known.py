@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from backend.datasets.counts import CountedImage, Source
+from backend.datasets.flagging import differing_told, guarded, skipped_told
 from backend.datasets.judged import JudgedCounts, judged_counts
+from backend.datasets.known_image import IMPORTED, UNOPENED, KnownImage
 from backend.datasets.naming import UniqueNames
 from backend.effort.believing import corrected_images
 from backend.effort.measuring import measure, started_from
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
-from backend.labelstudio.results import Unusable, to_labels, unusable_in
+from backend.labelstudio.results import to_labels, unusable_in
 from backend.services import Services
 from backend.store.corrections import Correction
 from backend.store.images import StoredImage
@@ -23,43 +24,8 @@ from backend.store.predictions import StoredPrediction
 from backend.store.projects import Project
 from model.errors import BrokenVersion
 from model.judging.policy import version_of
-from model.labels.label_guard import NONE_USABLE, ImageLabels, SetAside, guard, summary
+from model.labels.label_guard import NONE_USABLE, ImageLabels
 from preprocessing.images import IMAGE_SUFFIXES, PageKey
-
-#: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.
-SKIPPED = "skipped"
-#: Flags of boxes that became an annotation outside any page, and that nobody updated in one: what
-#: an import brought in, and predictions that were accepted for many tasks at once.
-IMPORTED, UNOPENED = "imported", "accepted unopened"
-
-
-@dataclass(frozen=True)
-class KnownImage:
-    """One image of a project with its boxes as drawn, and what was odd about them.
-
-    Parameters
-    ----------
-    file_name
-        What exports call it: its name, unless that is another image's too or no file's.
-    aside
-        Those of the boxes that look wrong: they count, but no run learns from them.
-    is_lost
-        Whether nothing of what was drawn can be used.
-    unusable
-        What was drawn and gives no box.
-    """
-
-    stored: StoredImage
-    counted: CountedImage
-    file_name: str
-    notes: tuple[str, ...] = ()
-    aside: tuple[SetAside, ...] = ()
-    is_lost: bool = False
-    unusable: tuple[Unusable, ...] = ()
-
-    @property
-    def corrected(self) -> bool:
-        return self.counted.source == "corrected"
 
 
 def known_images(services: Services, project: int) -> tuple[list[KnownImage], list[str]]:
@@ -94,8 +60,8 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         for key, (image, file_name) in named.items()
         if image.task is not None
     ]
-    known = _differing_told(services, project, done, _guarded(shown))
-    return _skipped_told(services, project, known), notes
+    known = differing_told(services, project, done, guarded(shown))
+    return skipped_told(services, project, known), notes
 
 
 def _named(services: Services, project: int) -> dict[PageKey, tuple[StoredImage, str]]:
@@ -225,59 +191,3 @@ def _champion(services: Services, project: int) -> str:
     with suppress(BrokenVersion):
         return services.registry.served_name(str(project))
     return services.champion_now(project)
-
-
-def _guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:
-    """Say of each corrected image which of its boxes look wrong; they stay where they are."""
-    corrected = [(place, labels) for place, (known, labels) in enumerate(read) if known.corrected]
-    aside = defaultdict(list)
-    for one in guard([labels for _, labels in corrected]):
-        aside[corrected[one.image][0]].append(one)
-    return [_flagged(known, aside[place]) for place, (known, _) in enumerate(read)]
-
-
-def _differing_told(
-    services: Services, project: int, done: Sequence[Correction], known: Sequence[KnownImage]
-) -> list[KnownImage]:
-    """Flag each corrected image of which several annotators submitted other numbers of boxes."""
-    images = services.images.of_tasks(project)
-    submitted = defaultdict[PageKey, dict[str, int]](dict)
-    for each in sorted(done, key=lambda each: each.submitted_at):
-        if image := images.get(each.task):
-            submitted[image.key][each.annotator] = each.cells
-    flags = {
-        key: _differing(cells) for key, cells in submitted.items() if len(set(cells.values())) > 1
-    }
-    return [
-        _with_flag(one, flags[one.stored.key]) if one.corrected and one.stored.key in flags else one
-        for one in known
-    ]
-
-
-def _differing(cells: Mapping[str, int]) -> str:
-    numbers = " and ".join(map(str, cells.values()))
-    return f"{len(cells)} annotators, {numbers} boxes: the newest counts"
-
-
-def _skipped_told(services: Services, project: int, known: list[KnownImage]) -> list[KnownImage]:
-    tasks = services.annotations.skipped_tasks(project)
-    shown = (services.images.of_task(project, task) for task in tasks)
-    skipped = {image.key for image in shown if image}
-    return [
-        _skipped(one) if not one.corrected and one.stored.key in skipped else one for one in known
-    ]
-
-
-def _skipped(known: KnownImage) -> KnownImage:
-    """Flag an image that is not like those that judged: its count has no range."""
-    return _with_flag(replace(known, counted=replace(known.counted, judged={})), SKIPPED)
-
-
-def _with_flag(known: KnownImage, flag: str) -> KnownImage:
-    return replace(known, counted=replace(known.counted, flags=(*known.counted.flags, flag)))
-
-
-def _flagged(known: KnownImage, aside: Sequence[SetAside]) -> KnownImage:
-    if not aside:
-        return known
-    return replace(_with_flag(known, summary(aside)), aside=tuple(aside))

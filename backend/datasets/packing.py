@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from backend.datasets.drawn import EDGES
-from backend.datasets.known import KnownImage
+from backend.datasets.known_image import KnownImage
 from backend.datasets.rawfiles import page_as_tiff, told_of, turned_note
 from backend.datasets.result_folder import ANNOTATIONS, EXPORTED
 from backend.datasets.voc import voc_bytes

@@ -1,0 +1,66 @@
+"""Flags that images get by what all of a project's annotations say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from backend.datasets.known_image import SKIPPED, KnownImage
+from backend.services import Services
+from backend.store.corrections import Correction
+from model.labels.label_guard import ImageLabels, SetAside, guard, summary
+from preprocessing.images import PageKey
+
+
+def guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:
+    """Say of each corrected image which of its boxes look wrong; they stay where they are."""
+    corrected = [(place, labels) for place, (known, labels) in enumerate(read) if known.corrected]
+    aside = defaultdict(list)
+    for one in guard([labels for _, labels in corrected]):
+        aside[corrected[one.image][0]].append(one)
+    return [_with_aside(known, aside[place]) for place, (known, _) in enumerate(read)]
+
+
+def _with_aside(known: KnownImage, aside: Sequence[SetAside]) -> KnownImage:
+    if not aside:
+        return known
+    return replace(known.flagged(summary(aside)), aside=tuple(aside))
+
+
+def differing_told(
+    services: Services, project: int, done: Sequence[Correction], known: Sequence[KnownImage]
+) -> list[KnownImage]:
+    """Flag each corrected image of which several annotators submitted other numbers of boxes."""
+    images = services.images.of_tasks(project)
+    submitted = defaultdict[PageKey, dict[str, int]](dict)
+    for each in sorted(done, key=lambda each: each.submitted_at):
+        if image := images.get(each.task):
+            submitted[image.key][each.annotator] = each.cells
+    flags = {
+        key: _differing(cells) for key, cells in submitted.items() if len(set(cells.values())) > 1
+    }
+    return [
+        one.flagged(flags[one.stored.key]) if one.corrected and one.stored.key in flags else one
+        for one in known
+    ]
+
+
+def _differing(cells: Mapping[str, int]) -> str:
+    numbers = " and ".join(map(str, cells.values()))
+    return f"{len(cells)} annotators, {numbers} boxes: the newest counts"
+
+
+def skipped_told(services: Services, project: int, known: list[KnownImage]) -> list[KnownImage]:
+    """Flag each image that its annotators skipped and nobody corrected."""
+    tasks = services.annotations.skipped_tasks(project)
+    shown = (services.images.of_task(project, task) for task in tasks)
+    skipped = {image.key for image in shown if image}
+    return [
+        _skipped(one) if not one.corrected and one.stored.key in skipped else one for one in known
+    ]
+
+
+def _skipped(known: KnownImage) -> KnownImage:
+    """Flag an image that is not like those that judged: its count has no range."""
+    return replace(known, counted=replace(known.counted, judged={})).flagged(SKIPPED)
