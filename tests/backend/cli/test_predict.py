@@ -75,7 +75,8 @@ def test_predict_tells_images_that_it_left_out_before_files_that_are_none(
     notes = [line for line in result.stderr.splitlines() if line.startswith("Note: ")]
     assert notes[0].startswith("Note: torn.png left out: ")
     assert notes[1].startswith("Note: counted again, each the same file as the one in brackets: ")
-    assert notes[2] == f"Note: 1 other file in {plates[0]} left out: notes.txt"
+    assert notes[2].startswith("Note: 22 images constant (a single grey level): plate00.png")
+    assert notes[3] == f"Note: 1 other file in {plates[0]} left out: notes.txt"
 
 
 def counted(table: Path) -> int:
