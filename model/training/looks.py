@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -43,7 +44,9 @@ _TELLING_CELLS = 30
 #: little: of blood cells 8 told 0.875, 0.823 and 0.821 of weights of which 30 others told 0.794,
 #: 0.809 and 0.813.
 _CLEARLY = 0.05
-#: Cells that it must have found more, at the least: where few are looked at, one is above that.
+#: Cells of one class that it must have found more, at the least: where few are looked at, one is
+#: above that. Of 4 images, with 5 cells of the rarest of three classes, 0.928 was told of the 76th
+#: of 534 steps and 0.755 of the last: by 223 others both were as good.
 _CLEARLY_CELLS = 3
 
 
@@ -123,8 +126,14 @@ class Looks:
         if not self.seen:
             return None
         best = max(self.seen, key=lambda look: look.ap50)
-        clearly = max(_CLEARLY, _CLEARLY_CELLS / self._cells)
+        clearly = max(_CLEARLY, self._of_few_cells)
         return best if best.ap50 > self.seen[-1].ap50 + clearly else None
+
+    @property
+    def _of_few_cells(self) -> float:
+        """AP50, the mean of the classes, that ``_CLEARLY_CELLS`` of the rarest class make."""
+        of_classes = Counter(box.label for image in self.images for box in image.boxes).values()
+        return min(1.0, _CLEARLY_CELLS / min(of_classes)) / len(of_classes)
 
     @property
     def _cells(self) -> int:
