@@ -15,6 +15,7 @@ from backend.cli.options import (
     OneBased,
     ProjectId,
     Replace,
+    named_path,
     parse_mapping,
     services_from,
 )
@@ -43,12 +44,17 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(help="Folder of images (TIFF, PNG, JPEG).")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of images (TIFF, PNG, JPEG).", parser=named_path),
+    ],
     project: ProjectId = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of Pascal VOC files, or a CSV of boxes; they become annotations."
+            help="Folder of Pascal VOC files, or a CSV of boxes; they become annotations.",
+            parser=named_path,
+            metavar="<path>",
         ),
     ] = None,
     mapping: Map = None,

@@ -40,6 +40,7 @@ UNNAMED = {len(COLUMNS): COLUMNS, len(NEEDED): ("filename", *EDGES, "class")}
 
 #: The first line of a CSV that Excel is to open, with the character that divides the values.
 _SAYS_DIVIDER = re.compile(f"sep=([{DIVIDERS}])", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 #: The values of one line by their column.
 Row = dict[str, str]
@@ -160,19 +161,28 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
         raise BadRequest(f"{path} is no UTF-8 (line {line}): save it as UTF-8 text.") from error
     first, _, behind = text.partition("\n")
     said = _SAYS_DIVIDER.fullmatch(first.strip(" "))
+    divider = said[1] if said else max(DIVIDERS, key=first.count)
     reader = csv.reader(
         # An empty line at its place: lines keep their numbers.
         io.StringIO("\n" + behind if said else text),
-        delimiter=said[1] if said else max(DIVIDERS, key=first.count),
+        delimiter=divider,
     )
     read = list[tuple[int, list[str]]]()
     try:
         for values in reader:
             _require_one_line(path, read[-1][0] + 1 if read else 1, values)
-            read.append((reader.line_num, [value.strip() for value in values]))
+            stripped = [value.strip() for value in values]
+            if divider != ",":
+                stripped = [_with_point(value) for value in stripped]
+            read.append((reader.line_num, stripped))
     except csv.Error as error:
         raise BadRequest(f"{path}, line {reader.line_num}: {error}; mend it.") from error
     return [(number, values) for number, values in read if any(values)]
+
+
+def _with_point(value: str) -> str:
+    """Return a number with a decimal point, where commas divide no values; else the value."""
+    return value.replace(",", ".") if _DECIMAL_COMMA.fullmatch(value) else value
 
 
 def _require_one_line(path: Path, number: int, values: Sequence[str]) -> None:
@@ -199,7 +209,7 @@ def _columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> tuple[tuple[
 
 
 def _is_row(row: Row) -> bool:
-    return _says_empty(row) or any(_number(row[edge]) is not None for edge in EDGES)
+    return _says_empty(row) or any(number_in(row[edge]) is not None for edge in EDGES)
 
 
 def _says_empty(row: Row) -> bool:
@@ -207,17 +217,12 @@ def _says_empty(row: Row) -> bool:
 
 
 def _drawn(line: int, row: Row) -> FoundBox:
-    edges = tuple(_number(row[edge]) for edge in EDGES)
+    edges = tuple(number_in(row[edge]) for edge in EDGES)
     return FoundBox(f"line {line}", row["class"], edges)
 
 
-def _number(text: str) -> float | None:
-    """Return the number that a text is, with a decimal point or comma."""
-    return number_in(text.replace(",", "."))
-
-
 def _size(row: Row) -> tuple[int, int] | None:
-    width, height = (int(_number(row.get(side, "")) or 0) for side in ("width", "height"))
+    width, height = (int(number_in(row.get(side, "")) or 0) for side in ("width", "height"))
     return (width, height) if width > 0 and height > 0 else None
 
 

@@ -91,7 +91,9 @@ def _is_there(folder: str, file: str) -> bool:
 def _rows(values: Mapping[str, Any]) -> tuple[Row, ...]:
     rows = tuple(tuple(row) for row in values["rows"])
     if any(len(row) != len(COLUMNS) for row in rows):
-        raise ValueError("it has other columns")
+        raise BadRequest(
+            "The counts there have other columns, of another release: give another --out."
+        )
     return rows
 
 

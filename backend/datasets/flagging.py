@@ -28,6 +28,16 @@ def _with_aside(known: KnownImage, aside: Sequence[SetAside]) -> KnownImage:
     return replace(known.flagged(summary(aside)), aside=tuple(aside))
 
 
+def is_unopened(services: Services, done: Correction) -> bool:
+    """Say whether an annotation was made outside any page, and nobody has updated it in one."""
+    if done.start != "import":
+        return False
+    # Neither boxes that were accepted nor those of a folder come with seconds; those of Label
+    # Studio's own export do, of who drew them there.
+    is_timed = not done.served and not services.annotations.is_brought_in(done.annotation)
+    return len(done.totals_s) <= is_timed
+
+
 def differing_told(
     services: Services, project: int, done: Sequence[Correction], known: Sequence[KnownImage]
 ) -> list[KnownImage]:
@@ -35,7 +45,8 @@ def differing_told(
     images = services.images.of_tasks(project)
     submitted = defaultdict[PageKey, dict[str, int]](dict)
     for each in sorted(done, key=lambda each: each.submitted_at):
-        if image := images.get(each.task):
+        image = images.get(each.task)
+        if image and not is_unopened(services, each):
             submitted[image.key][each.annotator] = each.cells
     flags = {
         key: _differing(cells) for key, cells in submitted.items() if len(set(cells.values())) > 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from backend.datasets.counts import CountedImage, Source
-from backend.datasets.flagging import differing_told, guarded, skipped_told
+from backend.datasets.flagging import differing_told, guarded, is_unopened, skipped_told
 from backend.datasets.judged import JudgedCounts, judged_counts
 from backend.datasets.known_image import IMPORTED, UNOPENED, KnownImage
 from backend.datasets.naming import UniqueNames
@@ -137,7 +137,7 @@ def _whose(
     annotator, done = annotation.annotator or "", around.done.get(annotation.id)
     if done is None or done.start != "import":
         return annotator, ()
-    if done.totals_s:  # nobody's at first, theirs who updated it
+    if not is_unopened(around.services, done):
         return done.updated_by or annotator, ()
     return (annotator, (UNOPENED,)) if served else ("", (IMPORTED,))
 

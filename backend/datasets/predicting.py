@@ -122,6 +122,8 @@ class _Results:
             "scores": scores,
         }
         self._out, self._loaded = out, loaded
+        report = loaded.version.report
+        self._judged = report.counts_without(set(loaded.version.lineage)) if report else {}
         self._default_class, self._scores = default_class, scores
         self._counts = Counts(out, how, classes)
         entries = self._counts.entries
@@ -209,7 +211,7 @@ class _Results:
         name = f"{stem}{path.suffix}"
         image = _count(record, name, self._loaded, self._default_class)
         flags = self._flag_of_twin(stem, record.sha256) + image.flags + _flag_of_place(stem, path)
-        image = replace(image, flags=flags)
+        image = replace(image, flags=flags, judged=self._judged)
         self._counts.begin()
         _write(self._out, stem, record, image, self._scores)
         return self._counts.add(stem, path, record.sha256, image)
@@ -291,7 +293,6 @@ def _count(
     record: ImageRecord, name: str, loaded: LoadedVersion, default_class: str
 ) -> CountedImage:
     found = loaded.find([record], default_class=default_class)[0]
-    report = loaded.version.report
     return CountedImage(
         name=name,
         width=record.width,
@@ -300,7 +301,6 @@ def _count(
         source="predicted",
         model_version=loaded.version.id,
         flags=(*page_flags(record), *found.flags),
-        judged=report.counts_without(loaded.version.lineage) if report else {},
     )
 
 

@@ -14,6 +14,8 @@ from backend.labelstudio.connection import Connection
 #: Tasks of a page. Each comes with all that it was ever predicted: a hundred tasks of 300 cells and
 #: 12 versions are 114 MB, for which Label Studio takes 10 seconds.
 PAGE_SIZE = 20
+#: Tasks that are asked for one by one before a list is taken to fail altogether.
+GIVES_UP_AFTER = 10
 NEWEST_FIRST = json.dumps({"ordering": ["-tasks:updated_at"]})
 #: What a webhook of Cytoloop is told of.
 WEBHOOK_ACTIONS = (
@@ -221,9 +223,11 @@ class LabelStudio:
         query: Mapping[str, str],
         on_unlisted: OnUnlisted = lambda error: None,
     ) -> Iterator[Json]:
-        """Yield those tasks of a page that can be listed alone; where none can, raise why."""
-        unlisted = list[LabelStudioError]()
-        last = page * PAGE_SIZE
+        """Yield those tasks of a page that can be listed alone; where none can, raise why.
+
+        After the first ``GIVES_UP_AFTER``: a list that fails altogether is asked for no longer.
+        """
+        listed, failed, last = 0, 0, page * PAGE_SIZE
         for place in range(last - PAGE_SIZE + 1, last + 1):
             try:
                 tasks, _ = self._page(project, place, 1, query)
@@ -232,13 +236,14 @@ class LabelStudio:
                     raise
                 break  # the one before it was the last
             except LabelStudioError as error:
-                unlisted.append(error)
-                if isinstance(error, LabelStudioSilent) or len(unlisted) == PAGE_SIZE:
+                failed += 1
+                in_vain = failed == GIVES_UP_AFTER and not listed
+                if in_vain or isinstance(error, LabelStudioSilent):
                     raise
+                on_unlisted(error)  # at once: whoever has seen enough reads no further
             else:
+                listed += len(tasks)
                 yield from tasks
-        for each in unlisted:
-            on_unlisted(each)
 
     def _page(
         self, project: int, page: int, page_size: int, query: Mapping[str, str]

@@ -89,9 +89,10 @@ class Poll:
         self._problems: dict[int, str] = {}
         self._is_away = False
         self._pushes: defaultdict[tuple[int, str], Again] = defaultdict(Again)
-        #: Where tasks come by score, what served the boxes of the open ones that were seen since
-        #: a push was queued.
+        #: Where tasks come by score, what served the boxes of the open ones, as last seen.
         self._shown: defaultdict[int, dict[int, Set[str]]] = defaultdict(dict)
+        #: Which of these a push was queued for, and what they showed, by project and served name.
+        self._tried: defaultdict[tuple[int, str], dict[int, Set[str]]] = defaultdict(dict)
         self._gone: defaultdict[int, Again] = defaultdict(Again)
         self._images = LackingImages(services)
 
@@ -206,12 +207,18 @@ class Poll:
         again = self._pushes[project, serves]
         if not again.is_due:
             return
+        tried = self._tried[project, serves]
+        lacking = {
+            id: served
+            for id, served in self._shown[project].items()
+            if serves not in served and tried.get(id) != served
+        }
         # Whatever a push that is worked on says in the end: these tasks may not be on its list.
-        if any(serves not in served for served in self._shown[project].values()):
+        if lacking:
             self._services.projects.set_pushed(project, None)
         if push_champion(self._services, project, even_first=by_score):
             again.count()
-            self._shown[project].clear()
+            tried.update(lacking)
 
     def _try(self, look: Callable[[], object]) -> str:
         """Look, and return what prevented it in words."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import structlog
@@ -23,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 #: Loading the champion is the first thing this job does; there is nobody to answer meanwhile.
 LOAD_S = 600.0
+#: So long a page may be open, as over a weekend, and is to be submitted all the same.
+OPEN_AT_MOST = timedelta(days=3)
 #: One task may be refused for itself; so many in a row mean that none is taken.
 REFUSED_IN_A_ROW = 8
 
@@ -154,16 +158,19 @@ class _Push:
         return True
 
     def _take_back_outdated(self, task: Task) -> None:
-        """Take back what earlier versions found, but the last, which is shown until the push ends.
+        """Take back what earlier versions found and no open page can show any more.
 
-        Else each version would leave as much in Label Studio as all tasks hold. The store keeps
-        what they were served, and what others predicted stays.
+        Else each version would leave as much in Label Studio as all tasks hold. A page that was
+        opened with it is not taken by Label Studio once it is gone, so that it stays for
+        ``OPEN_AT_MOST`` after another took its place; the last stays in any case, since it is shown
+        until the push ends. The store keeps all of it, and what others predicted stays.
         """
         ours = self._services.predictions.served_names(self._project, task["id"])
         shown = [one for one in task.get("predictions") or () if one.get("model_version") in ours]
-        for one in sorted(shown, key=lambda one: int(one["id"]))[:-1]:
-            with suppress(LabelStudioMissing):
-                self._label_studio.delete_prediction(one["id"])
+        for one, after in pairwise(sorted(shown, key=lambda one: int(one["id"]))):
+            if _age(after) > OPEN_AT_MOST:
+                with suppress(LabelStudioMissing):
+                    self._label_studio.delete_prediction(one["id"])
 
     def _has_no_image(self, task: Task, label_config: str) -> bool:
         """Return whether a task that got no answer will never get one: its image is none, or gone.
@@ -184,6 +191,12 @@ class _Push:
 
 def _names(task: Task) -> set[str | None]:
     return {one.get("model_version") for one in task.get("predictions") or ()}
+
+
+def _age(prediction: Mapping[str, Any]) -> timedelta:
+    """Return how long a prediction has been there; none where Label Studio does not say."""
+    made = prediction.get("created_at")
+    return datetime.now(UTC) - datetime.fromisoformat(made) if made else timedelta()
 
 
 def _reason_to_stop(services: Services, project: int, version_id: str, served: str) -> str:

@@ -94,17 +94,42 @@ def test_predictions_accepted_for_many_tasks_at_once_are_flagged(
     put(1, "a.png", predicted=[CELL])
     shown = services.predictions.of_task(project, 1)[0]
     after = datetime(2099, 1, 1, tzinfo=UTC)
-    services.annotations.record(
-        Annotation(
-            9, project, 1, tuple(shown.regions), after, after, annotator="1", parent_prediction=5
-        )
+    accepted = Annotation(
+        9, project, 1, tuple(shown.regions), after, after, annotator="1", parent_prediction=5
     )
+    services.annotations.record(accepted)
     (row,) = rows_of(services, project, tmp_path / "counts.csv")
-    assert (row["source"], row["annotator"], row["flags"]) == (
-        "corrected",
-        "1",
-        "accepted unopened",
-    )
+    assert (row["source"], row["annotator"]) == ("corrected", "1")
+    assert row["flags"] == "accepted unopened"
+    later = after + timedelta(minutes=1)
+    services.annotations.record(replace(accepted, updated_at=later, updated_by="2", lead_time=9.0))
+    (row,) = rows_of(services, project, tmp_path / "counts.csv")
+    assert row["flags"] == ""
+
+
+def test_what_came_from_label_studios_own_export_is_flagged_until_somebody_updates_it(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    put(1, "a.png")
+    drawn = [{**one, "origin": "prediction"} for one in to_regions([CELL], 64, 48, interface)]
+    timed = Annotation(9, project, 1, tuple(drawn), NOW, NOW, annotator="1", lead_time=30.0)
+    services.annotations.record(timed)
+    (row,) = rows_of(services, project, tmp_path / "counts.csv")
+    assert (row["annotator"], row["flags"]) == ("", "imported")
+    later = NOW + timedelta(minutes=1)
+    services.annotations.record(replace(timed, updated_at=later, updated_by="2", lead_time=39.0))
+    (row,) = rows_of(services, project, tmp_path / "counts.csv")
+    assert (row["annotator"], row["flags"]) == ("2", "")
+
+
+def test_what_an_import_brought_in_is_no_other_annotators(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    put(1, "a.png", corrected=[CELL])
+    two = tuple(to_regions([CELL, Box(30, 5, 40, 20, "Cell")], 64, 48, interface))
+    services.annotations.record(Annotation(9, project, 1, two, NOW, NOW, annotator="3"))
+    for row in rows_of(services, project, tmp_path / "counts.csv"):
+        assert "annotators" not in row["flags"]
 
 
 def test_an_image_in_which_two_annotators_drew_other_numbers_of_boxes_is_flagged(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -125,19 +126,28 @@ def test_tasks_whose_boxes_will_be_corrected_most_come_first(
     assert [task for task, _ in recorded.predictions] == [3, 4, 2, 5, 1]
 
 
-def test_of_what_earlier_versions_found_the_last_alone_stays_in_label_studio(
+def test_what_no_open_page_can_show_any_more_is_taken_back_from_label_studio(
     services: Services, project: int, label_studio: Any
 ) -> None:
     (given,) = tasks(1)
-    names = {3: "v1+t0.5", 7: "v3+t0.5", 5: "v2+t0.5", 4: "someone else's"}
-    given["predictions"] = [{"id": id, "model_version": name} for id, name in names.items()]
+    days = {3: 30, 5: 20, 7: 10, 8: 2, 9: 1}
+    given["predictions"] = [
+        {
+            "id": id,
+            "model_version": f"v{id}+t0.5",
+            "created_at": (datetime.now(UTC) - timedelta(days=age)).isoformat(),
+        }
+        for id, age in days.items()
+    ]
+    given["predictions"] += [{"id": 4, "model_version": "someone else's"}]
     recorded = label_studio([given], {"/data/a.png": FIELD})
-    for name in ("v1+t0.5", "v2+t0.5", "v3+t0.5"):
-        services.predictions.put(StoredPrediction(project, 1, "0" * 64, 0, name, ()))
+    for id in days:
+        services.predictions.put(StoredPrediction(project, 1, "0" * 64, 0, f"v{id}+t0.5", ()))
     assert push(services, project, CLASSICAL_ID) == 1
-    assert [one["id"] for one in recorded.given[0]["predictions"]] == [7, 4]
+    # The page of the third may have been opened until two days ago.
+    assert [one["id"] for one in recorded.given[0]["predictions"]] == [7, 8, 9, 4]
     kept = {one.served for one in services.predictions.of_task(project, 1)}
-    assert kept == {"v1+t0.5", "v2+t0.5", "v3+t0.5", recorded.model_version}
+    assert kept == {*(f"v{id}+t0.5" for id in days), recorded.model_version}
 
 
 def test_a_task_that_was_opened_or_labelled_before_its_turn_is_left_alone(

@@ -13,6 +13,10 @@ TOLD = """
 import signal, sys
 from model.training.stopping import stops_held
 
+# As a shell starts a command: one behind nohup or & would ignore some.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 with stops_held() as is_told:
     for name in sys.argv[1:]:
         signal.raise_signal(signal.Signals[name])

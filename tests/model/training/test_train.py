@@ -97,6 +97,15 @@ def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(learn, le
     assert seen == [3, 3, 4]
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """Be a process that Ctrl-C ends, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_training_that_is_told_to_stop_amid_a_step_goes_on_behind_it(learn, learned, monkeypatch):
     steps, gradient = [], Training._gradient
 
