@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from model.keeping.registry import Registry
 
 PREFIX = "CYTOLOOP_"
-#: Where tests and benchmarks find real micrographs: it begins like a setting and is none.
-DATA = "CYTOLOOP_DATA"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 #: Whether this is a checkout of the repository, where `make` sets up what is missing.
 IS_CHECKOUT = (PACKAGE_ROOT / "Makefile").exists()
@@ -349,21 +345,6 @@ class Settings(BaseSettings):
             iterations=self.iterations or training.iterations,
             contrast=CONTRASTS[self.contrast] if self.contrast else training.contrast,
         )
-
-
-def unknown_variables() -> list[str]:
-    """Say of each variable of the environment that begins like a setting and is none, which is."""
-    fields = [name.upper() for name in Settings.model_fields]
-    known = {DATA, *(f"{PREFIX}{field}" for field in fields)}
-    unknown = {name for name in os.environ if name.upper().startswith(PREFIX)}
-    told = []
-    for name in sorted(unknown):
-        if name.upper() in known:
-            continue
-        near = get_close_matches(name.upper().removeprefix(PREFIX), fields, 1)
-        meant = f"; {PREFIX}{near[0]} is one" if near else ""
-        told.append(f"{name} is no setting, and nothing heeds it{meant}")
-    return told
 
 
 def address_in(text: str) -> str:

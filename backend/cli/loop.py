@@ -36,8 +36,8 @@ def up(
 
     Without --images, with a demo project.
     """
+    from backend.misspelt import unknown_variables
     from backend.running.loop import run_loop
-    from backend.settings import unknown_variables
 
     warn(unknown_variables())
     # No device is an option of it: that of the environment is looked for before all is started.

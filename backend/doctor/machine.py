@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 
 from backend.credentials import FILE_NAME
 from backend.doctor.findings import Finding, Patient, fail, ok, warn
+from backend.misspelt import unknown_variables
 from backend.running.redis import LONGEST_SOCKET_PATH
-from backend.settings import unknown_variables
 from model.devices import has_cuda
 
 PACKAGE = "cytoloop"
