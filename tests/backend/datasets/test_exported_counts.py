@@ -427,6 +427,7 @@ def test_an_image_that_was_skipped_has_no_range_and_is_in_no_sum(
     assert told.startswith("In 1 predicted image together (95 %, v1): 1 to 1 Cell, 1 found")
 
 
+@pytest.mark.integration
 def test_what_was_drawn_is_not_in_memory_of_all_images_at_once(
     services: Services, project: int, interface: LabellingInterface
 ) -> None:

@@ -28,6 +28,8 @@ from tests.labelled import write_labelled
 
 SIZE = 96
 FIELDS = 6
+#: Serves without torch.
+CLASSICAL = {"first_version": CLASSICAL_ID}
 
 
 def labelled(home: Path, fields: int, size: int, cells: int) -> LabelledFolder:
@@ -134,7 +136,7 @@ def test_a_replay_keeps_to_its_own_store_and_watches_no_task(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere.db"
-    more = {"database_url": f"sqlite:///{elsewhere}", "watch_share": 1.0}
+    more = {"database_url": f"sqlite:///{elsewhere}", "watch_share": 1.0} | CLASSICAL
     list(islice(played(own.model_copy(update=more), folder, Ledger(tmp_path / "effort.csv")), 2))
     assert not elsewhere.exists()
     with paper_loop(own) as services:
@@ -145,7 +147,7 @@ def test_a_replay_keeps_to_its_own_store_and_watches_no_task(
 def test_a_replay_is_played_as_carelessly_as_it_was_asked_for(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:
-    own, how = own.model_copy(update={"first_version": CLASSICAL_ID}), Play(Carelessness(1.0, 1.0))
+    own, how = own.model_copy(update=CLASSICAL), Play(Carelessness(1.0, 1.0))
     images, ledger = in_drawn_order(folder.images), Ledger(tmp_path / "effort.csv")
     row = next(play_on_paper(own, images, folder.classes, ledger, how))
     assert row.missed + row.accepted > 0
@@ -155,6 +157,7 @@ def test_a_replay_is_played_as_carelessly_as_it_was_asked_for(
 def test_images_that_somebody_else_corrected_are_not_taken_for_played(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:
+    own = own.model_copy(update=CLASSICAL)
     list(islice(played(own, folder, Ledger(tmp_path / "effort.csv")), 2))
     with pytest.raises(BadRequest, match="its row is missing"):
         list(played(own, folder, Ledger(tmp_path / "other.csv")))

@@ -284,6 +284,7 @@ def test_memory_that_runs_out_halves_what_goes_through_at_a_time(learn, memory_f
     assert [p.message for p in seen if p.message] == notes
 
 
+@pytest.mark.integration
 def test_a_batch_in_parts_that_ran_out_of_memory_is_learned_as_if_it_had_begun_so(
     learn, memory_for, tmp_path, monkeypatch
 ):
