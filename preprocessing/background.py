@@ -12,6 +12,7 @@ import numpy as np
 from preprocessing.arrays import Float32, Float64, Grey, Int64
 from preprocessing.blocks import row_blocks
 from preprocessing.contrast import ContrastConfig
+from preprocessing.specks import without_specks
 
 #: The background is a polynomial, at the end of the last of these degrees down and across: a
 #: vignette is of degree two, and what bends much faster may be a cell. Tiles full of cells are its
@@ -33,7 +34,8 @@ FULL = 65535
 
 
 def ground(pixels: Grey, config: ContrastConfig) -> Grey:
-    """Return the pixels to be matched: evened out where the mode wants it, else as they are."""
+    """Return the pixels to be matched: without specks, and evened out where the mode wants it."""
+    pixels = without_specks(pixels)
     return even_out(pixels) if config.evens_background else pixels
 
 

@@ -105,10 +105,10 @@ class Prepared:
 def prepare(image: ImageRecord, groups: ContrastGroups) -> Prepared:
     """Make of an image what a detector sees.
 
-    Where the groups' mode wants it the background is evened out. Then the image is matched to the
-    template of its contrast group; without groups, or with a strength of 0, its own percentiles
-    (0.1 % and 99.9 %) are stretched to [0, 1]. A constant image becomes one grey; nothing that
-    could be read is refused.
+    Specks are taken out, and where the groups' mode wants it the background is evened out. Then
+    the image is matched to the template of its contrast group; without groups, or with a strength
+    of 0, its own percentiles (0.1 % and 99.9 %) are stretched to [0, 1]. A constant image becomes
+    one grey; nothing that could be read is refused.
 
     Parameters
     ----------
