@@ -9,7 +9,13 @@ import numpy as np
 
 from model.boxes import Detections
 from model.classical.detector import ClassicalDetector
-from model.looking.magnification import FAR_FROM_FEW, UNLIKE_SIZE, is_unlike, typical_side
+from model.looking.magnification import (
+    FAR_FROM_FEW,
+    UNLIKE_SIZE,
+    is_too_small,
+    is_unlike,
+    typical_side,
+)
 from model.looking.second_opinion import SecondedDetector
 from model.looking.sizing import at_found_scale, find_side
 from model.looking.tiling import TiledDetector
@@ -103,12 +109,18 @@ class LoadedVersion:
         """Say whether an image's cells are far from the size of those that were learned from.
 
         Where hardly any is found at the version's own scale, it looks at others too: it is blind to
-        cells that are far larger or smaller.
+        cells that are far larger or smaller. A version that finds the scale in each image has
+        learned cells of all sizes but those that it cannot enlarge enough.
         """
         learned, config = self.version.cell_sides_px, self.version.detector
-        if learned is None or config is None:
+        if config is None:
             return False
-        if side := typical_side(detections.above(self.version.threshold).xyxy_px):
+        side = typical_side(detections.above(self.version.threshold).xyxy_px)
+        if not config.scale:
+            return is_too_small(side, config)
+        if learned is None:
+            return False
+        if side:
             return is_unlike(side, learned)
         side = find_side(prepare(raw, self.groups), self.detector, config)
         return is_unlike(side, learned, FAR_FROM_FEW)

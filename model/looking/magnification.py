@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.boxes import sides_of
+from model.config import DetectorConfig
 from model.labels.examples import LabelledImage
 from preprocessing.arrays import Float32
 
@@ -39,6 +40,11 @@ def is_unlike(side: float | None, learned: tuple[float, float], far: float = FAR
     """Say whether the side typical of an image is far from all that were learned from."""
     smallest, largest = learned
     return side is not None and not smallest / far <= side <= largest * far
+
+
+def is_too_small(side: float | None, config: DetectorConfig) -> bool:
+    """Say whether cells are far smaller than a detector looks for, enlarged as far as it goes."""
+    return side is not None and side * config.enlargement * FAR < config.small_cell_px
 
 
 def mixed(learned: tuple[float, float] | None) -> tuple[str, ...]:

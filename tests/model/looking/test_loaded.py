@@ -124,6 +124,13 @@ def test_an_image_whose_cells_are_of_another_size_than_those_learned_from_is_fla
     assert shrunk.find([IMAGE])[0].flags == ("constant",)
 
 
+@pytest.mark.parametrize(("side", "flags"), [(7, ("constant", "unlike-size")), (8, ("constant",))])
+def test_cells_too_small_for_whoever_finds_the_scale_are_flagged(side, flags):
+    """Enlarged threefold they have less than two thirds of the 32 pixels that it looks for."""
+    seen = [(30 * n, 30, 30 * n + 3 * side, 30 + 3 * side) for n in range(5)]
+    assert loaded(seen, scale=0.0).told(side).find([IMAGE])[0].flags == flags
+
+
 def test_boxes_that_do_not_count_tell_nothing_of_the_size_of_the_cells():
     rows = [(10 * n, 10, 10 * n + 8, 18) for n in range(5)]
     sure = loaded(rows, cell_sides_px=(16.0, 18.0), threshold=0.8)
