@@ -11,6 +11,10 @@ from preprocessing.histograms import Histogram, histogram_of
 
 #: Quantiles of a profile; the k-th is at probability k / (QUANTILES - 1), the ends included.
 QUANTILES = 1001
+#: More of an image than the rest of this share is not burnt in: it may be its background.
+LEAST_OWN = 0.9
+#: Quantiles between an image's own levels and that of what was burnt in: of its smooth edges.
+SMOOTH_EDGES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +39,14 @@ class QuantileProfile:
         """The image's darkest and brightest level but for 0.1 % of the pixels at either end.
 
         Where these are one level, its minimum and maximum: in a black field the few pixels that
-        are not black are what matters.
+        are not black are what matters. What was burnt in, such as a scale bar, is left out: beside
+        its one level all others may be next to nothing.
         """
-        low, high = self.levels[1], self.levels[-2]
+        levels = _without_burnt_in(self.levels)
+        levels = -_without_burnt_in(-levels[::-1])[::-1]
+        low, high = levels[1], levels[-2]
         if low == high:
-            low, high = self.levels[0], self.levels[-1]
+            low, high = levels[0], levels[-1]
         return float(low), float(high)
 
     @property
@@ -89,3 +96,17 @@ def distance(first: Float64, second: Float64 | float) -> Float64:
     Shape (...,).
     """
     return np.asarray(np.sqrt(np.mean((first - second) ** 2, axis=-1)))
+
+
+def _without_burnt_in(levels: Float64) -> Float64:
+    """Return rising quantiles without those of what was burnt in at the highest level.
+
+    That has one level, which is farther from what the image shows than this is wide. Of quantiles
+    between the two, such as of letters with smooth edges, there are few.
+    """
+    own = levels[levels < levels[-1]][:-SMOOTH_EDGES]
+    is_one_level = levels[-2] == levels[-1]
+    if not is_one_level or len(own) < LEAST_OWN * len(levels):
+        return levels
+    width = own[-1] - own[1]
+    return own if levels[-1] - own[-1] > width > 0 else levels

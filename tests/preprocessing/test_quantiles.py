@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import gaussian_filter
 
 from preprocessing.quantiles import QUANTILES, distance, profile_of
 
@@ -79,3 +80,30 @@ def test_a_constant_image_has_no_shape_and_no_contrast():
     assert profile.is_constant
     assert not profile.shape.any()
     assert profile.contrast == 0
+
+
+@pytest.mark.parametrize("level", [0, 65535])
+def test_a_scale_bar_burnt_in_is_not_the_range(discs, level):
+    pixels = 20_000 + 10 * discs().astype(np.uint16)
+    marked = pixels.copy()
+    marked[80:84, 80:120] = level
+    marked[85, 80:90] = level // 2 + 10_000  # smooth edges of letters
+    low, high = profile_of(pixels).range
+    assert profile_of(marked).range == pytest.approx((low, high), abs=0.1 * (high - low))
+
+
+def test_cells_as_bright_as_the_file_goes_are_not_burnt_in(discs):
+    saturated = gaussian_filter(discs(ground=20, height=600).astype(float), 1).clip(0, 255)
+    assert profile_of(np.rint(saturated).astype(np.uint8)).range[1] == 255
+
+
+def test_what_fills_more_than_a_tenth_is_not_burnt_in(discs):
+    pixels = discs() // 4
+    pixels[:20] = 255
+    assert profile_of(pixels).range[1] == 255
+
+
+def test_two_levels_are_both_the_range():
+    pixels = np.full((50, 50), 7, np.uint8)
+    pixels[:2] = 200
+    assert profile_of(pixels).range == (7, 200)
