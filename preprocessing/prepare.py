@@ -40,7 +40,8 @@ class Prepared:
     group, distance
         The contrast group and how far the image is from its centre (``groups.Assignment``).
     flags
-        What is unusual: ``unlike-training``, ``constant``, ``out-of-focus``, ``size-unknown``.
+        What is unusual: ``unlike-training``, ``constant``, ``out-of-focus``, ``size-unknown``,
+        ``noisy``.
     raw_height, raw_width
         Size of the raw image.
     enlargement

@@ -21,6 +21,7 @@ from model.boxes import CELL
 from model.judging.policy import Policy
 from model.looking.loaded import LoadedVersion
 from model.looking.magnification import UNLIKE_SIZE
+from model.looking.noise import NOISY
 from model.wording import LIMIT_REACHED, Naming, counted, first_of, shortened
 from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
@@ -37,6 +38,7 @@ UNUSUAL = {
     UNLIKE_TRAINING: "grey levels unlike all that the version learned from",
     OUT_OF_FOCUS: "far less sharp than what the version learned from",
     UNLIKE_SIZE: "cells far larger or smaller than those that the version learned from",
+    NOISY: "more noise than the version learned to see through",
     SIZE_UNKNOWN: "how large the cells are was not found; --cell-diameter tells it",
     CONSTANT: "a single grey level",
 }

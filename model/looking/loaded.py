@@ -16,6 +16,7 @@ from model.looking.magnification import (
     is_unlike,
     typical_side,
 )
+from model.looking.noise import NOISY, is_noisy
 from model.looking.second_opinion import SecondedDetector
 from model.looking.sizing import at_found_scale, find_side
 from model.looking.tiling import TiledDetector
@@ -26,7 +27,7 @@ from model.versions import ModelVersion
 from model.wording import limits_in_words
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import Prepared, prepare, seen_at
+from preprocessing.prepare import SIZE_UNKNOWN, Prepared, prepare, seen_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +100,21 @@ class LoadedVersion:
         if config is None or config.scale:
             return seen_at(whole, config.scale if config else 1.0)
         if self.cell_diameter_px:
-            return seen_at(whole, scale_for(np.array([self.cell_diameter_px]), config))
-        return at_found_scale(whole, self.detector, config)
+            seen = seen_at(whole, scale_for(np.array([self.cell_diameter_px]), config))
+        else:
+            seen = at_found_scale(whole, self.detector, config)
+        return self._flagged_where_noisy(seen)
+
+    def _flagged_where_noisy(self, seen: Prepared) -> Prepared:
+        """Flag an image of too much noise for a version that was not taught that of its project.
+
+        Where no size was found there may be no cell, and noise then is all that there is.
+        """
+        training = self.version.training
+        is_empty = SIZE_UNKNOWN in seen.flags
+        if training is None or is_empty or not is_noisy(seen, training.noise):
+            return seen
+        return replace(seen, flags=(*seen.flags, NOISY))
 
     def _found(self, raw: ImageRecord, image: Prepared, detections: Detections) -> Found:
         return Found(image, detections, self._is_unlike_size(raw, detections))

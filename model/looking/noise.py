@@ -1,0 +1,32 @@
+"""Whether an image has more noise than a detector has learned to see through."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.classical.regions import noise_of
+from preprocessing.prepare import Prepared
+
+#: Flag of an image with more noise than the version has learned from.
+NOISY = "noisy"
+#: Pixels a side, in the middle of an image, that tell its noise.
+TELLING_PX = 1024
+
+
+def is_noisy(image: Prepared, learned: float) -> bool:
+    """Say whether an image has more noise than was learned from.
+
+    Parameters
+    ----------
+    image
+        At the scale at which it is seen: noise that is gone once it is shrunk does no harm.
+    learned
+        Standard deviation of that noise as a part of the grey range (``TrainConfig.noise``).
+    """
+    middle = image.pixels[tuple(_middle(side) for side in image.pixels.shape)]
+    return min(middle.shape) > 1 and noise_of(middle.astype(np.float64)) > learned
+
+
+def _middle(side: int) -> slice:
+    start = max(side - TELLING_PX, 0) // 2
+    return slice(start, start + TELLING_PX)
