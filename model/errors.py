@@ -2,7 +2,7 @@
 
 #: What is said where no error of its own is raised: by the kernel, the allocators of C++, PyTorch
 #: and onnxruntime, CUDA, cuBLAS and oneDNN, which computes the convolutions on a CPU.
-_FULL = (
+_MEMORY_FULL = (
     "allocate memory",
     "bad_alloc",
     "out of memory",
@@ -14,7 +14,7 @@ _FULL = (
 
 def out_of_memory(error: Exception) -> bool:
     """Tell whether an error says that memory ran out, the processor's or the GPU's."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in _FULL)
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY_FULL)
 
 
 class ModelError(Exception):

@@ -46,8 +46,8 @@ def _counts_by_class(report: EvaluationReport) -> list[str]:
     """Return a line for each of several classes."""
     from model.judging.counting import counts_of_classes
 
-    counted = counts_of_classes(report) if len(report.counts_by_class) > 1 else {}
-    return [_line(f"  {name}", _count(count)) for name, count in counted.items()]
+    by_class = counts_of_classes(report) if len(report.counts_by_class) > 1 else {}
+    return [_line(f"  {name}", _count(count)) for name, count in by_class.items()]
 
 
 def _images(report: EvaluationReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -151,7 +152,10 @@ def _into_folder(out: Path, entries: Iterable[Entry]) -> None:
         for name, content in entries:
             target = folder / name
             target.parent.mkdir(exist_ok=True)
-            target.write_bytes(content.read_bytes() if isinstance(content, Path) else content)
+            if isinstance(content, Path):
+                shutil.copyfile(content, target)
+            else:
+                target.write_bytes(content)
 
 
 def _into_zip(out: Path, entries: Iterable[Entry]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 
 from backend.store import mending
+from model.errors import out_of_memory
 
 #: Signs of a cause: errno, and what libraries say that pass none on (torch, safetensors).
-_FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left", "file write failed")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left", "file write failed")
 _READ_ONLY = (errno.EROFS, errno.EACCES), ("read-only",)
-_MEMORY = (errno.ENOMEM,), ("out of memory", "can't allocate memory", "failed to allocate memory")
 #: RQ's words.
 _TOO_LONG = ("exceeded maximum timeout",)
 
@@ -22,11 +22,11 @@ def in_words(error: Exception) -> str:
     if of_store := mending.in_words(error):
         return f"{of_store} Then try the run again."
     said = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
-    if _shows(error, *_FULL):
+    if _shows(error, *_DISK_FULL):
         return f"The disk is full ({said}). Make room, then try the run again."
     if _shows(error, *_READ_ONLY):
         return f"The disk cannot be written to ({said}). Mend that, then try the run again."
-    if isinstance(error, MemoryError) or _shows(error, *_MEMORY):
+    if out_of_memory(error) or _shows(error, (errno.ENOMEM,), ()):
         return f"The memory is full ({said}). Make room, then try the run again."
     if _shows(error, (), _TOO_LONG):
         return f"It took longer than it may ({said}). Raise CYTOLOOP_JOB_TIMEOUT_S, then try again."

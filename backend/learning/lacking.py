@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from backend.learning.again import Again
+from backend.learning.backoff import Backoff
 from backend.learning.reconcile import fetch_images
 from backend.services import Services
 from model.wording import counted
@@ -16,7 +16,7 @@ class _Away:
     """What keeps images of a project away, by task, and when they are tried again."""
 
     why: dict[int, str] = field(default_factory=dict)
-    again: Again = field(default_factory=Again)
+    again: Backoff = field(default_factory=Backoff)
 
 
 class LackingImages:
@@ -43,7 +43,7 @@ class LackingImages:
         away = self._away.setdefault(project, _Away())
         known = dict(tried) if away.again.is_due else {**away.why, **tried}
         if away.again.is_due:
-            away.again.count()
+            away.again.postpone()
         away.why = {id: why for id, why in known.items() if id in lacking}
         away.why |= fetch_images(self._services, project, lacking - away.why.keys())
         if not away.why:

@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from backend.errors import BackendError, LabelStudioMissing, LabelStudioSilent
-from backend.learning.again import Again
+from backend.learning.backoff import Backoff
 from backend.learning.lacking import LackingImages
 from backend.learning.reconcile import (
     Reconciled,
@@ -85,15 +85,15 @@ class Poll:
         self._seen: dict[int, Seen] = {}
         #: Of each project what Label Studio says of tasks instead of an answer.
         self._unanswered: dict[int, str] = {}
-        self._asked: defaultdict[int, Again] = defaultdict(Again)
+        self._asked: defaultdict[int, Backoff] = defaultdict(Backoff)
         self._problems: dict[int, str] = {}
         self._is_away = False
-        self._pushes: defaultdict[tuple[int, str], Again] = defaultdict(Again)
+        self._pushes: defaultdict[tuple[int, str], Backoff] = defaultdict(Backoff)
         #: Where tasks come by score, what served the boxes of the open ones, as last seen.
         self._shown: defaultdict[int, dict[int, Set[str]]] = defaultdict(dict)
         #: Which of these a push was queued for, and what they showed, by project and served name.
         self._tried: defaultdict[tuple[int, str], dict[int, Set[str]]] = defaultdict(dict)
-        self._gone: defaultdict[int, Again] = defaultdict(Again)
+        self._gone: defaultdict[int, Backoff] = defaultdict(Backoff)
         self._images = LackingImages(services)
 
     def look(self) -> bool:
@@ -130,7 +130,7 @@ class Poll:
         try:
             self._bring_up_to_date(project)
         except LabelStudioMissing:
-            self._gone[project.id].count()
+            self._gone[project.id].postpone()
             raise
         self._gone.pop(project.id, None)
 
@@ -180,7 +180,7 @@ class Poll:
         done = reconcile(self._services, project)
         self._shown.pop(project, None)  # of all tasks it is seen anew
         self._unanswered[project] = "; ".join(done.unanswered)
-        self._asked[project].count()
+        self._asked[project].postpone()
         if not done.unanswered:
             del self._asked[project]
         return done
@@ -217,7 +217,7 @@ class Poll:
         if lacking:
             self._services.projects.set_pushed(project, None)
         if push_champion(self._services, project, even_first=by_score):
-            again.count()
+            again.postpone()
             tried.update(lacking)
 
     def _try(self, look: Callable[[], object]) -> str:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
+from typing import get_type_hints
 
 from backend.actions import Actions, Costs
 from backend.datasets.result_folder import require_as_begun
@@ -188,9 +189,9 @@ def _read(path: Path) -> list[Row]:
     table = csv.reader(io.StringIO(lines, newline=""))  # a name may hold what else ends a line
     if tuple(next(table, COLUMNS)) != COLUMNS:
         raise BadRequest(f"{path} is no table of a replay; name another file with --out.")
-    kinds = [field.type for field in fields(Row)]
-    convert = {"int": int, "float": float, "str": str}
+    kinds = get_type_hints(Row)
+    converters = [kinds[field.name] for field in fields(Row)]
     return [
-        Row(*(convert[str(kind)](value) for kind, value in zip(kinds, line, strict=True)))
+        Row(*(convert(value) for convert, value in zip(converters, line, strict=True)))
         for line in table
     ]

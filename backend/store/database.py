@@ -67,6 +67,7 @@ def open_database(url: str) -> Engine:
             with _one_at_a_time(engine):
                 _migrate(engine)
     except DBAPIError as error:
+        engine.dispose()
         mend = mend_of(error) or DOCTOR
         raise StoreError(f"The database {where} cannot be opened ({error.orig}). {mend}") from error
     return engine
@@ -100,9 +101,12 @@ def _as_it_was_closed(url: URL) -> Engine | None:
     file, as_it_is = f"file:{quote(url.database or '')}", {"immutable": "1", "uri": "true"}
     engine = create_engine(url.set(database=file, query=as_it_is))
     try:
-        return engine if revision_of(engine) == REVISION else None
+        if revision_of(engine) == REVISION:
+            return engine
     except DBAPIError:
-        return None
+        pass
+    engine.dispose()
+    return None
 
 
 def _connect(url: str) -> Engine:

@@ -17,7 +17,7 @@ from sqlalchemy import delete, update
 
 from backend import jobs
 from backend.labelstudio.annotation import Annotation
-from backend.learning import again, pipeline, promoting
+from backend.learning import backoff, pipeline, promoting
 from backend.learning.poll import Poll
 from backend.learning.reconcile import reconcile
 from backend.queue import JobQueue
@@ -125,7 +125,7 @@ def histories(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hi
     monkeypatch.setattr(promoting, "show_least_work", lambda *_: False)
     # What the poll puts off is due again at the next look.
     hours = (3600.0 * hour for hour in count())
-    monkeypatch.setattr(again, "time", SimpleNamespace(monotonic=lambda: next(hours)))
+    monkeypatch.setattr(backoff, "time", SimpleNamespace(monotonic=lambda: next(hours)))
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     yield type(
         "PlacedHistories", (Histories,), {"place": place, "kinds": Counter(), "ends": Counter()}

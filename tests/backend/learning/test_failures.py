@@ -43,6 +43,7 @@ ONNX_FULL = BrokenVersion(
         (MemoryError(), "The memory is full"),
         (CUDA_FULL, "The memory is full"),
         (ONNX_FULL, "The memory is full"),
+        (RuntimeError("could not create a primitive"), "The memory is full"),
         (
             JobTimeoutException("Task exceeded maximum timeout value (60 seconds)"),
             "It took longer than it may (JobTimeoutException: Task exceeded maximum timeout value "

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from backend.effort.measuring import measure
 from backend.errors import LabelStudioError, LabelStudioMissing, LabelStudioSilent
 from backend.labelstudio.annotation import Annotation
-from backend.learning import again
-from backend.learning.again import AGAIN_S
+from backend.learning import backoff
+from backend.learning.backoff import FIRST_S
 from backend.learning.pipeline import learn
 from backend.learning.poll import Poll, start_polling
 from backend.learning.taken import run_folder, take
@@ -78,7 +78,7 @@ def seconds_about(moments: Sequence[int], until: int) -> list[int]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(again, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(backoff, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
@@ -424,7 +424,7 @@ def test_a_deleted_project_is_gone_until_label_studio_has_it_again(
     assert services.projects.all() == []
     assert [p.id for p in services.projects.all(gone=True)] == [project]
     recorded.described = described
-    clock.now += AGAIN_S
+    clock.now += FIRST_S
     assert poll.look()
     assert [p.id for p in services.projects.all()] == [project]
 
@@ -555,7 +555,7 @@ def test_where_tasks_come_by_score_those_that_come_after_a_push_are_pushed_once(
     push_ends()  # the image of the new task is none
     assert [queued(), queued()] == [[]] * 2
     recorded.given += [task_of(4, 4), *corrected(5)]
-    clock.now += AGAIN_S
+    clock.now += FIRST_S
     assert queued() == [job]
     recorded.given.append(task_of(6, 6))
     clock.now += 3600
