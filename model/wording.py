@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 #: How what is told of a limit begins, in whatever it is written. Kept predictions, annotations and
@@ -20,6 +21,8 @@ _MEANING = {
     "detections_per_image": "more boxes were found than are kept, so cells may be missing: cut the "
     "image into smaller ones, where cells on a cut count twice",
 }
+#: Of which a terminal shows none: it does what they say.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def counted(number: int, what: str) -> str:
@@ -65,6 +68,19 @@ def first_of(lines: Sequence[str], most: int = NAMED_AT_MOST) -> list[str]:
     more = len(lines) - most
     shown = [line.brief if isinstance(line, Naming) else line for line in lines[:most]]
     return [*shown, *([f"and {more} more"] if more > 0 else [])]
+
+
+def one_line(text: str) -> str:
+    """Return a text in which nothing parts lines or tells the terminal what to do.
+
+    A file's name may: what would is written out, such as ``\\n``.
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def printable(text: str) -> str:
+    """Return a text as :func:`one_line` does, but that its lines stay apart."""
+    return "\n".join(map(one_line, text.split("\n")))
 
 
 def limits_in_words(caps_reached: Sequence[str]) -> tuple[str, ...]:

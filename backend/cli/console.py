@@ -1,10 +1,9 @@
-"""What a person sees in the terminal: notes on stderr, one red line for an error, progress."""
+"""What a person sees in the terminal: results, notes on stderr, one red line for an error."""
 
 from __future__ import annotations
 
 import codecs
 import io
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typer.core import TyperGroup
 from backend.columns import aligned
 from backend.errors import BackendError
 from model.errors import ModelError
-from model.wording import first_of
+from model.wording import first_of, one_line, printable
 from preprocessing.errors import PreprocessingError
 
 #: What a user can mend, and the files and connections of the machine; all else but a database that
@@ -26,8 +25,6 @@ EXIT_CODE = 2
 NOTES_SHOWN = 20
 #: What is written where a terminal or a pipe has not the character, as in Latin-1; else a "?".
 INSTEAD = {"✓": "+", "✗": "-", "–": "-", "…": "...", "≥": ">="}
-#: Of which a terminal shows none: it does what they say.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 Advance = Callable[[float, str], None]
 
@@ -75,12 +72,10 @@ def _in_words(error: Exception) -> str | None:
     return mending.in_words(error)
 
 
-def printable(text: str) -> str:
-    """Return a text in which nothing tells the terminal what to do, as a file's name may.
-
-    Lines stay apart.
-    """
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+def tell(*lines: str) -> None:
+    """Print results on stdout, a line each, whatever a file or a class is called."""
+    for line in lines:
+        typer.echo(one_line(line))
 
 
 def say(text: str) -> None:
@@ -91,14 +86,13 @@ def say(text: str) -> None:
 def warn(notes: Iterable[str]) -> None:
     """Tell what was left out or changed, in brief; past ``NOTES_SHOWN`` only how many more."""
     for line in first_of(list(notes), NOTES_SHOWN):
-        one_line = printable(line).replace("\n", r"\n")
-        typer.secho(f"Note: {one_line}", fg=typer.colors.YELLOW, err=True)
+        typer.secho(f"Note: {one_line(line)}", fg=typer.colors.YELLOW, err=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows under their headings; plain text, so that it can be piped."""
-    for line in aligned([columns, *rows], left=len(columns)):
-        typer.echo(line)
+    cells = [[one_line(cell) for cell in row] for row in (columns, *rows)]
+    tell(*aligned(cells, left=len(columns)))
 
 
 @contextmanager
@@ -117,6 +111,6 @@ def progress(title: str) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=1.0, message="")
         yield lambda fraction, message: bar.update(
-            task, completed=fraction, message=printable(message)
+            task, completed=fraction, message=one_line(message)
         )
         bar.update(task, completed=1.0, message="")

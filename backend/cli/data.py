@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backend.cli import choosing
-from backend.cli.console import progress, say, warn
+from backend.cli.console import progress, say, tell, warn
 from backend.cli.options import (
     Home,
     Map,
@@ -88,7 +88,7 @@ def import_(
             on_wait=lambda: say(f"Waiting for another import into project {id} to end …"),
         )
     warn(done.notes)
-    typer.echo(
+    tell(
         f"{counted(done.tasks, 'new task')}, {done.annotated} of the tasks annotated; "
         f"there already: {counted(done.known, 'image')}; twice in the folder: {done.doubled}; "
         f"unreadable: {len(done.unreadable)}"
@@ -161,6 +161,6 @@ def _tell(done: Exported, out: Path) -> None:
     images = counted(done.images, "image")
     if done.uncounted:
         images = f"{done.images - done.uncounted} of {images} with a count"
-    typer.echo(f"{images}, {counted(done.boxes, 'box')}: {out}")
+    tell(f"{images}, {counted(done.boxes, 'box')}: {out}")
     for each in done.sums:
-        typer.echo(each)
+        tell(each)

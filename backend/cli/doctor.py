@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from backend.cli.console import tell
 from backend.cli.options import AsJson, Home, settings_from
 from backend.errors import BadSetting
 
@@ -66,6 +67,6 @@ def _findings(home: Path | None) -> Iterator[Finding]:
 def _print(finding: Finding) -> None:
     sign, colour = SIGNS[finding.level]
     typer.secho(sign, fg=colour, nl=False)
-    typer.echo(f" {finding.about:<{ABOUT_WIDTH}} {finding.says}")
+    tell(f" {finding.about:<{ABOUT_WIDTH}} {finding.says}")
     if finding.mend:
-        typer.echo(f"  {'':<{ABOUT_WIDTH}} → {finding.mend}")
+        tell(f"  {'':<{ABOUT_WIDTH}} → {finding.mend}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli import choosing
+from backend.cli.console import tell
 from backend.cli.options import LARGEST_NUMBER, AsJson, Home, services_from
 from backend.columns import aligned
 from model.wording import counted
@@ -57,7 +58,10 @@ def effort(
     services = services_from(home, to_read=True)
     chosen = choosing.choose_project(services.projects, project)
     report = effort_of(services, chosen.id)
-    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else effort_text(report))
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        tell(*effort_text(report).split("\n"))
 
 
 def effort_text(report: EffortReport) -> str:

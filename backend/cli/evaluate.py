@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backend.cli import choosing, figures
-from backend.cli.console import say, warn
+from backend.cli.console import say, tell, warn
 from backend.cli.folder import read_folder
 from backend.cli.options import (
     Annotations,
@@ -94,7 +94,7 @@ def evaluate(
         }
         typer.echo(json.dumps(extra | report.to_json(), indent=1))
     else:
-        typer.echo(figures.report_text(report))
+        tell(*figures.report_text(report).split("\n"))
     if picture:
         _draw(report, f"{version.id} on {counted(len(judged), 'image')} of {images}", picture)
 

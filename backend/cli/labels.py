@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli import choosing
-from backend.cli.console import progress, say
+from backend.cli.console import progress, say, tell
 from backend.cli.folder import read_folder
 from backend.cli.options import AsJson, Home, Map, OneBased, ProjectId, services_from
 from backend.errors import BadRequest
@@ -109,16 +109,14 @@ def _print(found: LabelCheck) -> None:
     from model.labels.label_guard import summary
 
     for one in found.aside:
-        typer.echo(one.words)
+        tell(one.words)
     for note in found.notes:
-        typer.echo(note)
+        tell(note)
     for same in found.same:
-        typer.echo(same)
+        tell(same)
     for names in found.alike:
-        typer.echo(f"{len(names)} images show one field and share a side: {', '.join(names)}")
+        tell(f"{len(names)} images show one field and share a side: {', '.join(names)}")
     judged = summary(found.aside) if found.aside else "none looks wrong"
     if found.unusable:
         judged += f", {found.unusable} more cannot be used"
-    typer.echo(
-        f"{counted(found.images, 'labelled image')}, {counted(found.boxes, 'box')}: {judged}"
-    )
+    tell(f"{counted(found.images, 'labelled image')}, {counted(found.boxes, 'box')}: {judged}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli.console import warn
+from backend.cli.console import tell, warn
 from backend.cli.options import LARGEST_NUMBER, AsJson, Home, services_from, settings_from
 from backend.errors import BadRequest
 from model.wording import counted
@@ -81,7 +81,7 @@ def connect(
     """Attach a project of a Label Studio that already runs."""
     from backend.running.connect import connect as attach_to
 
-    typer.echo(attach_to(settings_from(home=home), url, token, project))
+    tell(attach_to(settings_from(home=home), url, token, project))
 
 
 def web(home: Home = None) -> None:
@@ -134,11 +134,11 @@ def register(app: typer.Typer) -> None:
 
 def _print(found: Status) -> None:
     for service in found.services:
-        typer.echo(f"{'✓' if service.answers else '✗'} {service.name:<13} {service.where}")
+        tell(f"{'✓' if service.answers else '✗'} {service.name:<13} {service.where}")
     for project in found.projects:
-        typer.echo(f"\nProject {project.id}: {project.title}")
+        tell("", f"Project {project.id}: {project.title}")
         for line in _project_lines(project):
-            typer.echo(f"  {line}")
+            tell(f"  {line}")
 
 
 def _project_lines(project: ProjectStatus) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backend.cli import choosing, console, figures
-from backend.cli.console import say, warn
+from backend.cli.console import say, tell, warn
 from backend.cli.options import (
     LARGEST_NUMBER,
     AsJson,
@@ -84,17 +84,17 @@ def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> N
         "notes": ", ".join(version.notes),
     }
     for name, value in shown.items():
-        typer.echo(f"{name:<11} {value or '–'}")
-    typer.echo(
+        tell(f"{name:<11} {value or '–'}")
+    tell(
         f"learned     {counted(len(version.lineage), 'image')} seen, itself and those it comes from"
     )
     if version.course:
         kept = ", the first layers kept as they were" if version.course.stem_kept else ""
-        typer.echo(f"trained     in {counted(version.course.steps, 'step')}{kept}")
+        tell(f"trained     in {counted(version.course.steps, 'step')}{kept}")
     for reason in version.decision.reasons if version.decision else ():
-        typer.echo(f"gate        {reason}")
+        tell(f"gate        {reason}")
     if version.report:
-        typer.echo(figures.report_text(version.report))
+        tell(*figures.report_text(version.report).split("\n"))
 
 
 def promote(
@@ -148,7 +148,7 @@ def prune(
         for id in sorted(named - {version.id for version in versions})
     )
     if not versions:
-        typer.echo("There is nothing to remove.")
+        tell("There is nothing to remove.")
         return
     console.table(COLUMNS, [_row(version, services.registry) for version in versions])
     if not yes:
@@ -172,7 +172,7 @@ def _remove(registry: Registry, ids: list[str]) -> None:
                 warn([f"{id} not removed: {error}"])
     finally:
         told = f"Removed {counted(len(freed), 'version')}"
-        typer.echo(f"{told}: {sum(freed) / 2**20:.0f} MiB are free again.")
+        tell(f"{told}: {sum(freed) / 2**20:.0f} MiB are free again.")
 
 
 def _renamed(version: ModelVersion, owner: Project) -> str:
@@ -191,7 +191,7 @@ def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
     """Tell, and have the tasks that nobody labelled get the version's boxes."""
     from backend.learning.showing import show_anew
 
-    typer.echo(f"{version.id} is the champion of project {owner.id} ({owner.title}).")
+    tell(f"{version.id} is the champion of project {owner.id} ({owner.title}).")
     try:
         # Its boxes may have been chosen while the project wished for others, or never.
         is_told = services.registry.policy(str(owner.id), version).is_told

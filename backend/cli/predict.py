@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli import choosing
-from backend.cli.console import progress, warn
+from backend.cli.console import progress, tell, warn
 from backend.cli.options import (
     CellDiameter,
     ChampionOf,
@@ -80,7 +80,7 @@ def predict(
         left_out += f", {counted(others, 'other file')} left out"
     more = counted(result.others, "image")
     held = f", which also holds {more} of earlier calls" if result.others else ""
-    typer.echo(f"{cells} in {looked_at}{before}{left_out}: {out / TABLE}{held}")
+    tell(f"{cells} in {looked_at}{before}{left_out}: {out / TABLE}{held}")
 
 
 def _default_class(settings: Settings, owner: Project | None, choice: Choice) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
-from backend.cli.console import progress, say, warn
+from backend.cli.console import progress, say, tell, warn
 from backend.cli.options import Replace
 from backend.errors import BadRequest
 from model.wording import counted
@@ -84,7 +84,7 @@ def fit(
         fitted.groups.save(partial)
     write_picture(picture, picture_of(fitted))
     for name in fitted.groups.names:
-        typer.echo(f"{name:<8} {counted(len(fitted.members(name)), 'image')}")
+        tell(f"{name:<8} {counted(len(fitted.members(name)), 'image')}")
     say(
         f"Kept in {out}, a picture in {picture}; then: cytoloop preprocess apply DIR --groups {out}"
     )
@@ -126,7 +126,7 @@ def apply(
     with progress("Matching") as advance:
         done = match_into(out, files, loaded, cast("Bits", bits), format, advance)
     warn([*others_in(folder).notes(), *misnamed, *done.notes])
-    typer.echo(f"{counted(done.images, 'image')}: {out / TABLE}")
+    tell(f"{counted(done.images, 'image')}: {out / TABLE}")
 
 
 def figure(
@@ -150,7 +150,7 @@ def figure(
         for path in images
     ]
     write_picture(out, histogram_figures.draw(rows))
-    typer.echo(str(out))
+    tell(str(out))
 
 
 def _template(words: list[str]) -> tuple[TemplateKind, list[Path]]:

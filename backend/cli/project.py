@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backend.cli import choosing
-from backend.cli.console import say, warn
+from backend.cli.console import say, tell, warn
 from backend.cli.options import DIAMETERS, Home, ProjectId, require_diameter, services_from
 from backend.errors import BadRequest, QueueError
 
@@ -106,13 +106,13 @@ def project(
         warn([str(error)])
     step = services.settings.milestone_step
     beyond = f", then every {step}" if step else ""
-    typer.echo(f"Project {now.id}: {now.title}")
-    typer.echo(f"  classes        {', '.join(now.classes)}")
-    typer.echo(f"  default class  {now.default_class}")
-    typer.echo(f"  milestones     {', '.join(map(str, now.milestones))}{beyond}")
-    typer.echo(f"  held out       {'opened without boxes' if now.blind else 'opened with boxes'}")
-    typer.echo(f"  boxes shown    {'for the least work' if now.least_work else 'as counted'}")
-    typer.echo(f"  cell diameter  {_cell_diameter(services, now.id)}")
+    tell(f"Project {now.id}: {now.title}")
+    tell(f"  classes        {', '.join(now.classes)}")
+    tell(f"  default class  {now.default_class}")
+    tell(f"  milestones     {', '.join(map(str, now.milestones))}{beyond}")
+    tell(f"  held out       {'opened without boxes' if now.blind else 'opened with boxes'}")
+    tell(f"  boxes shown    {'for the least work' if now.least_work else 'as counted'}")
+    tell(f"  cell diameter  {_cell_diameter(services, now.id)}")
 
 
 def _cell_diameter(services: Services, project: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli.console import progress, say, warn
+from backend.cli.console import progress, say, tell, warn
 from backend.cli.options import (
     LARGEST_NUMBER,
     Device,
@@ -207,9 +207,9 @@ def _tell(out: Path, rows: Sequence[Row], floor: Sequence[Row]) -> None:
     from backend.replay.figures import curve_svg, table_of
     from backend.replay.ledger import TABLE, effort_of_rows
 
-    typer.echo(table_of(rows))
+    tell(*table_of(rows).split("\n"))
     if floor:
-        typer.echo(f"\nfloor\n{table_of(floor)}")
+        tell("", "floor", *table_of(floor).split("\n"))
     below = effort_of_rows(floor) if floor else None
     title = f"Actions a cell, image by image: {effort_of_rows(rows):.3f} over all"
     curve = out / "curve.svg"

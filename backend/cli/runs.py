@@ -66,7 +66,7 @@ def show(
         typer.echo(json.dumps(run.to_json(), indent=1))
         return
     for name, text in _facts(run):
-        typer.echo(f"{name:<11} {text}")
+        console.tell(f"{name:<11} {text}")
 
 
 def cancel(number: Number, home: Home = None) -> None:
@@ -76,7 +76,7 @@ def cancel(number: Number, home: Home = None) -> None:
     """
     from backend.learning import triggers
 
-    typer.echo(f"Run {triggers.cancel(services_from(home), number).id} is cancelled.")
+    console.tell(f"Run {triggers.cancel(services_from(home), number).id} is cancelled.")
 
 
 def retry(number: Number, home: Home = None) -> None:
@@ -88,7 +88,7 @@ def retry(number: Number, home: Home = None) -> None:
 
     run = triggers.retry(services_from(home), number)
     at = counted(run.milestone, "corrected image")
-    typer.echo(f"Run {run.id} waits: attempt {run.attempt} at {at}.")
+    console.tell(f"Run {run.id} waits: attempt {run.attempt} at {at}.")
 
 
 def _follow(services: Services, run: Run) -> Run:
@@ -139,7 +139,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 def _doing(run: Run) -> str:
     left = "" if run.seconds_left is None else f", {_duration(run.seconds_left)} left"
-    return f"{run.message.partition(chr(10))[0]}{left}"
+    first, *_ = run.message.split("\n")
+    return f"{first}{left}"
 
 
 def _ap50(run: Run) -> str:

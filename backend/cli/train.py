@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli import figures
-from backend.cli.console import progress, say, warn
+from backend.cli.console import progress, say, tell, warn
 from backend.cli.folder import read_folder
 from backend.cli.options import Annotations, Device, Home, Images, Map, OneBased, settings_from
 from backend.errors import BadRequest
@@ -78,10 +78,10 @@ def train(
     folder = read_folder(images, annotations, mapping, wanted, one_based, whose="--classes")
     snapshot = _snapshot_of(folder, tuple(wanted or folder.classes), settings)
     version = _learn(snapshot, registry, champion, settings)
-    typer.echo(version.id)
+    tell(version.id)
     warn(version.notes)
     if version.report:
-        typer.echo(figures.report_text(version.report))
+        tell(*figures.report_text(version.report).split("\n"))
     say(f"Kept in {settings.registry_folder}; try it: cytoloop predict … --model {version.id}")
 
 

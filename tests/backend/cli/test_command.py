@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 from backend import cli
 from backend.cli import make_app
-from backend.cli.console import Commands, printable, progress, warn
+from backend.cli.console import Commands, progress, table, tell, warn
 from backend.errors import BadRequest
 from model.classical.detector import CLASSICAL_ID
 from model.errors import NothingToLearn
 from model.keeping.starter import STARTER_ID
+from model.wording import printable
 from preprocessing.errors import UnreadableImage
 from tests.backend.cli.conftest import Run, truth_in
 
@@ -211,7 +212,10 @@ def test_what_a_file_name_would_tell_the_terminal_is_written_out(
     warn(["a\x1b[2J\nb\r\u2028.png left out"])
     with progress("Finding") as advance:
         advance(0.5, "[red]c\x9b.png")
-    shown = capsys.readouterr().err
+    tell("d\x1b[2J\ne.png", "f.png")
+    table(("image",), [["g\th.png"]])
+    told, shown = capsys.readouterr()
+    assert told.splitlines() == [r"d\x1b[2J\ne.png", "f.png", "image", r"g\th.png"]
     assert r"Note: a\x1b[2J\nb\r\u2028.png left out" in shown
     assert r"[red]c\x9b.png" in printable("[red]c\x9b.png\n")
     assert "\x9b" not in shown
