@@ -11,11 +11,12 @@ PIP_INSTALL = $(UV) pip install --compile-bytecode --constraint constraints.txt
 # Else each process would compile for itself what the one before has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run setup test soak unit starter check clean
+.PHONY: help run install setup test soak unit starter check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run     set up and start the whole loop: Redis, Label Studio, backend, worker"
+	@echo "make install the command cytoloop alone, for what needs no server"
 	@echo "make test    set up, do what \`make check\` does, and pass every test"
 	@echo "make soak    what is killed and what is random, at full length and size: hours"
 	@echo "make unit    the unit tests alone, on all cores"
@@ -26,6 +27,9 @@ help:
 
 run: $(VENV)/.ready $(STUDIO)/.ready
 	@exec $(VENV)/bin/cytoloop up $(if $(IMAGES),--images "$(IMAGES)")
+
+install: $(VENV)/.ready
+	@echo "Installed. For this terminal: source $(VENV)/bin/activate"
 
 setup: $(VENV)/.ready-dev $(STUDIO)/.ready
 	@tools/test-programs
