@@ -162,5 +162,4 @@ def _tell(done: Exported, out: Path) -> None:
     if done.uncounted:
         images = f"{done.images - done.uncounted} of {images} with a count"
     tell(f"{images}, {counted(done.boxes, 'box')}: {out}")
-    for each in done.sums:
-        tell(each)
+    tell(*done.sums)

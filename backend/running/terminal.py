@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
 
 from backend.running.processes import Service
+from model.wording import printable
 
 LABEL_WIDTH = 13
 
@@ -39,12 +40,12 @@ class Terminal:
         self._spin(words)
 
     def ready(self, service: Service, seconds: float) -> None:
-        self._tick(service.label, f"{escape(service.where)}  [dim]{seconds:.1f} s[/dim]")
+        self._tick(service.label, f"{_escaped(service.where)}  [dim]{seconds:.1f} s[/dim]")
 
     def restarting(self, service: Service, reason: str, delay_s: float) -> None:
         self._quiet()
         self.console.print(
-            f"[yellow]![/yellow] {service.label:<{LABEL_WIDTH}} {escape(reason)} "
+            f"[yellow]![/yellow] {service.label:<{LABEL_WIDTH}} {_escaped(reason)} "
             f"Starting it again in {delay_s:.0f} s."
         )
 
@@ -58,7 +59,7 @@ class Terminal:
 
     def done(self, label: str, words: str) -> None:
         """Print one finished line."""
-        self._tick(label, escape(words))
+        self._tick(label, _escaped(words))
 
     @contextmanager
     def working(self, words: str) -> Iterator[None]:
@@ -74,17 +75,17 @@ class Terminal:
         if self._status is None:  # a line was printed meanwhile
             self._spin(words)
         else:
-            self._status.update(escape(words))
+            self._status.update(_escaped(words))
 
     def say(self, words: str = "") -> None:
         """Print a line as it is."""
         self._quiet()
-        self.console.print(words, soft_wrap=True, markup=False)
+        self.console.print(printable(words), soft_wrap=True, markup=False)
 
     def warn(self, words: str) -> None:
         """Print a line on what is not as it might be."""
         self._quiet()
-        self.console.print(f"[yellow]![/yellow] {escape(words)}", soft_wrap=True)
+        self.console.print(f"[yellow]![/yellow] {_escaped(words)}", soft_wrap=True)
 
     def _tick(self, label: str, marked_up: str) -> None:
         self._quiet()
@@ -93,7 +94,7 @@ class Terminal:
     def _spin(self, words: str) -> None:
         self._quiet()
         self._words = words
-        self._status = self.console.status(escape(words))
+        self._status = self.console.status(_escaped(words))
         self._status.start()
 
     def _quiet(self) -> None:
@@ -101,3 +102,8 @@ class Terminal:
             self._status.stop()
             self._status = None
             self._words = ""
+
+
+def _escaped(words: str) -> str:
+    """Return words as they are, in which nothing is markup or tells the terminal what to do."""
+    return markup.escape(printable(words))

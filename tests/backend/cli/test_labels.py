@@ -68,6 +68,16 @@ def test_a_folders_odd_boxes_and_images_alike_are_listed(
     assert (found["images"], found["alike"]) == (4, [])
 
 
+def test_an_odd_box_has_one_line_whatever_its_image_is_called(
+    run: Run, cells: Path, tmp_path: Path
+) -> None:
+    shutil.copy(cells / "images" / "field1.png", tmp_path / "a\x1b[2J\nb.png")
+    boxes = read_voc(cells / "annotations" / "field1.xml").boxes
+    write_voc(tmp_path / "a\x1b[2J\nb.xml", "field1.png", 160, 128, 1, [*boxes, boxes[0]])
+    odd, *_ = run("labels", "check", "--images", tmp_path).stdout.splitlines()
+    assert odd.startswith(r"a\x1b[2J\nb.png: box of ")
+
+
 def test_the_json_of_a_folder_names_all_images_that_were_left_out(
     run: Run, cells: Path, tmp_path: Path
 ) -> None:
