@@ -10,6 +10,7 @@ import typer
 from backend.cli import choosing
 from backend.cli.console import progress, say, tell, warn
 from backend.cli.options import (
+    NAMED,
     Home,
     Map,
     OneBased,
@@ -53,8 +54,7 @@ def import_(
         Path | None,
         typer.Option(
             help="Folder of Pascal VOC files, or a CSV of boxes; they become annotations.",
-            parser=named_path,
-            metavar="<path>",
+            **NAMED,
         ),
     ] = None,
     mapping: Map = None,
@@ -96,7 +96,7 @@ def import_(
 
 
 def export_voc(
-    out: Annotated[Path, typer.Option(help="A new folder, or a file that ends in .zip.")],
+    out: Annotated[Path, typer.Option(help="A new folder, or a file that ends in .zip.", **NAMED)],
     project: ProjectId = None,
     one_based: FromOne = False,
     predictions: Predictions = False,
@@ -117,7 +117,7 @@ def export_voc(
 
 
 def export_csv(
-    out: Annotated[Path, typer.Option(help="The CSV file.")],
+    out: Annotated[Path, typer.Option(help="The CSV file.", **NAMED)],
     project: ProjectId = None,
     one_based: FromOne = False,
     predictions: Predictions = False,
@@ -136,7 +136,7 @@ def export_csv(
 
 
 def export_counts(
-    out: Annotated[Path, typer.Option(help="The CSV file.")],
+    out: Annotated[Path, typer.Option(help="The CSV file.", **NAMED)],
     project: ProjectId = None,
     replace: Replace = False,
     home: Home = None,

@@ -14,6 +14,7 @@ from backend.cli import choosing, figures
 from backend.cli.console import say, tell, warn
 from backend.cli.folder import read_folder
 from backend.cli.options import (
+    NAMED,
     Annotations,
     CellDiameter,
     ChampionOf,
@@ -56,7 +57,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw curve, counts, reliability and parts into this PNG file."),
+        typer.Option(help="Draw curve, counts, reliability and parts into this PNG file.", **NAMED),
     ] = None,
 ) -> None:
     """Compare a version's boxes with the true ones."""

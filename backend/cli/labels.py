@@ -12,7 +12,7 @@ import typer
 from backend.cli import choosing
 from backend.cli.console import progress, say, tell
 from backend.cli.folder import read_folder
-from backend.cli.options import AsJson, Home, Map, OneBased, ProjectId, services_from
+from backend.cli.options import NAMED, AsJson, Home, Map, OneBased, ProjectId, services_from
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -41,12 +41,15 @@ def _group() -> None:
 def check(
     project: ProjectId = None,
     images: Annotated[
-        Path | None, typer.Option(help="Look at this folder of images instead of a project.")
+        Path | None,
+        typer.Option(help="Look at this folder of images instead of a project.", **NAMED),
     ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of their VOC files, or a CSV of boxes.", show_default="the images'"
+            help="Folder of their VOC files, or a CSV of boxes.",
+            show_default="the images'",
+            **NAMED,
         ),
     ] = None,
     mapping: Map = None,

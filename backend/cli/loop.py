@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.cli.console import tell, warn
-from backend.cli.options import LARGEST_NUMBER, AsJson, Home, services_from, settings_from
+from backend.cli.options import LARGEST_NUMBER, NAMED, AsJson, Home, services_from, settings_from
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 def up(
     images: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, file_okay=False, help="Make a project of this folder (TIFF, PNG, JPEG)."
-        ),
+        typer.Option(help="Make a project of this folder (TIFF, PNG, JPEG).", **NAMED),
     ] = None,
     home: Home = None,
     port: Annotated[

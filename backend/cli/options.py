@@ -26,23 +26,24 @@ def named_path(word: str) -> Path:
     return Path(word)
 
 
-_NAMED: Any = {"parser": named_path, "metavar": "<path>"}
+#: What each argument or option that is a path is given.
+NAMED: Any = {"parser": named_path, "metavar": "<path>"}
 Home = Annotated[
     Path | None,
-    typer.Option(help="Where everything is kept.", show_default="~/.cytoloop", **_NAMED),
+    typer.Option(help="Where everything is kept.", show_default="~/.cytoloop", **NAMED),
 ]
-Images = Annotated[Path, typer.Option(help="Folder of the images.", **_NAMED)]
+Images = Annotated[Path, typer.Option(help="Folder of the images.", **NAMED)]
 Annotations = Annotated[
     Path,
     typer.Option(
-        help="Folder of their Pascal VOC files, of equal stems; or a CSV of boxes.", **_NAMED
+        help="Folder of their Pascal VOC files, of equal stems; or a CSV of boxes.", **NAMED
     ),
 ]
 ImagePaths = Annotated[
     list[Path], typer.Argument(help="Images, or folders of images.", parser=named_path)
 ]
 Results = Annotated[
-    Path, typer.Option(help="A folder for the results: new, empty, or begun before.", **_NAMED)
+    Path, typer.Option(help="A folder for the results: new, empty, or begun before.", **NAMED)
 ]
 Map = Annotated[
     list[str] | None,

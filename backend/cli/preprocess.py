@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 import typer
 
 from backend.cli.console import progress, say, tell, warn
-from backend.cli.options import Replace
+from backend.cli.options import NAMED, Replace, named_path
 from backend.errors import BadRequest
 from model.wording import counted
 from preprocessing.contrast import MOST_GROUPS, ContrastConfig, ContrastMode, TemplateKind
@@ -19,8 +19,12 @@ from preprocessing.contrast import MOST_GROUPS, ContrastConfig, ContrastMode, Te
 if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.contrast import Bits
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the images.", metavar="DIR")]
-GroupsFile = Annotated[Path, typer.Option("--groups", help="The file that `preprocess fit` wrote.")]
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of the images.", metavar="DIR", parser=named_path)
+]
+GroupsFile = Annotated[
+    Path, typer.Option("--groups", help="The file that `preprocess fit` wrote.", **NAMED)
+]
 NPZ = ".npz"
 #: The kinds of template that need no image named.
 _COMPUTED = tuple(kind for kind in get_args(TemplateKind) if kind != "image")
@@ -38,9 +42,9 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="The groups; a picture is put beside them.")] = Path(
-        "groups.npz"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The groups; a picture is put beside them.", **NAMED)
+    ] = Path("groups.npz"),
     mode: Annotated[
         ContrastMode,
         typer.Option(help="none: stretch only; single: one template; flat: even light first."),
@@ -107,7 +111,9 @@ def _picture_beside(out: Path, replace: bool) -> Path:
 def apply(
     folder: Folder,
     groups: GroupsFile,
-    out: Annotated[Path, typer.Option(help="A new or empty folder for the matched images.")],
+    out: Annotated[
+        Path, typer.Option(help="A new or empty folder for the matched images.", **NAMED)
+    ],
     bits: Annotated[int, typer.Option(help="8 or 16 bits a pixel.")] = 8,
     format: Annotated[Literal["png", "tiff"], typer.Option(help="Of the files.")] = "png",
 ) -> None:
@@ -131,10 +137,11 @@ def apply(
 
 def figure(
     images: Annotated[
-        list[Path], typer.Argument(help="A row for each image.", metavar="IMAGE...", readable=False)
+        list[Path],
+        typer.Argument(help="A row for each image.", metavar="IMAGE...", parser=named_path),
     ],
     groups: GroupsFile,
-    out: Annotated[Path, typer.Option(help="The figure.")] = Path("figure.png"),
+    out: Annotated[Path, typer.Option(help="The figure.", **NAMED)] = Path("figure.png"),
 ) -> None:
     """Draw images before and after matching, each with its histogram."""
     from backend.datasets import histogram_figures

@@ -11,6 +11,7 @@ import typer
 from backend.cli.console import progress, say, tell, warn
 from backend.cli.options import (
     LARGEST_NUMBER,
+    NAMED,
     Device,
     Home,
     Images,
@@ -39,10 +40,10 @@ def register(app: typer.Typer) -> None:
 def replay(
     images: Images,
     annotations: Annotated[
-        Path, typer.Option(help="Folder of their VOC files, or a CSV of boxes: the truth.")
+        Path, typer.Option(help="Folder of their VOC files, or a CSV of boxes: the truth.", **NAMED)
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder for the table, the curve and all that is kept.")
+        Path, typer.Option(help="Folder for the table, the curve and all that is kept.", **NAMED)
     ],
     number: Annotated[
         int, typer.Option("--images-played", min=0, help="0: all of them.", show_default="all")

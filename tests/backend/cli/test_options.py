@@ -44,6 +44,18 @@ def test_a_cell_diameter_of_which_nothing_can_come_is_refused(
         (("predict", ".", "--out", "out", "--home", ""), "--home"),
         (("train", "--images", "", "--annotations", "."), "--images"),
         (("evaluate", "--images", ".", "--annotations", ""), "--annotations"),
+        (("evaluate", "--images", ".", "--annotations", ".", "--picture", ""), "--picture"),
+        (("labels", "check", "--images", ""), "--images"),
+        (("up", "--images", ""), "--images"),
+        (("export", "voc", "--out", ""), "--out"),
+        (("export", "csv", "--out", ""), "--out"),
+        (("export", "counts", "--out", ""), "--out"),
+        (("replay", "--images", ".", "--annotations", "", "--out", "out"), "--annotations"),
+        (("replay", "--images", ".", "--annotations", ".", "--out", ""), "--out"),
+        (("preprocess", "fit", ""), "folder"),
+        (("preprocess", "fit", ".", "--out", ""), "--out"),
+        (("preprocess", "apply", ".", "--groups", "", "--out", "out"), "--groups"),
+        (("preprocess", "figure", "", "--groups", "groups.npz"), "IMAGE"),
     ],
 )
 def test_an_empty_path_is_not_the_folder_that_one_is_in(
