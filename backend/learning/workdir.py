@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backend.errors import BadRequest
-from backend.learning.taken import remove, take
+from backend.learning.taken import is_taken, remove, take
 from backend.settings import Settings
 
 #: Trainings that were stopped and can go on, beside the one that is called.
@@ -52,7 +52,8 @@ def workdir(settings: Settings, *training: object) -> Iterator[Path]:
 def _sweep(trainings: Path, but: Path) -> None:
     """Remove what trainings left that nobody is at, but for the last that were stopped."""
     folders = {path.with_suffix("") for path in trainings.glob("*")} - {but}
-    for folder in sorted(folders, key=_written_at, reverse=True)[STOPPED_KEPT:]:
+    stopped = [folder for folder in folders if not is_taken(folder)]
+    for folder in sorted(stopped, key=_written_at, reverse=True)[STOPPED_KEPT:]:
         with take(folder) as free:
             if free:
                 remove(folder)

@@ -48,6 +48,12 @@ def test_of_trainings_that_were_stopped_the_last_few_can_go_on_when_another_begi
     assert kept == set(left[1:])
 
 
+def test_a_training_that_runs_is_none_of_the_stopped_that_are_kept(settings: Settings) -> None:
+    left = [stop(settings, "stopped", number) for number in range(STOPPED_KEPT)]
+    with workdir(settings, "one"), workdir(settings, "other"), workdir(settings, "another"):
+        assert all(folder.exists() for folder in left)
+
+
 def test_trainings_beside_one_another_leave_each_other_alone(settings: Settings) -> None:
     with workdir(settings, "one") as one, workdir(settings, "other") as other:
         assert one.is_dir()
