@@ -48,6 +48,8 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
     """
     if images is not None:
         find_images(images, [])  # before a project is made of it
+    if not settings.home.exists():  # it is to be made only where a loop can start in it
+        _require_free_ports(settings, bool(settings.label_studio_url))
     services = build_services(settings)
     credentials, label_studio = services.credentials, services.label_studio.url
     require_same(services, label_studio)

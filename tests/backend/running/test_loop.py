@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from backend.credentials import Credentials
 from backend.errors import LabelStudioError
+from backend.running.errors import PortBusy
 from backend.running.loop import run_loop, welcome
 from backend.running.terminal import Terminal
 from backend.services import Services, build_services
@@ -38,6 +40,17 @@ def test_as_many_logins_are_told_to_be_kept_as_are_shown(
     said = capsys.readouterr().out
     assert said.count("user ") == (1 if label_studio else 2)
     assert f"\n{kept} kept in {tmp_path}/credentials.json." in said
+
+
+@pytest.mark.parametrize("taken", ["port", "label_studio_port"])
+def test_a_start_that_finds_a_port_taken_leaves_no_new_home_behind(
+    tmp_path: Path, taken: str
+) -> None:
+    ports = {"port": free_port(), "label_studio_port": free_port()}
+    own, here = Settings(home=tmp_path / "new", **ports), ("127.0.0.1", ports[taken])
+    with socket.create_server(here), pytest.raises(PortBusy, match=str(ports[taken])):
+        run_loop(own)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_logins_are_told_before_the_images_come_in(
