@@ -26,6 +26,7 @@ from backend.datasets.drawn import (
     number_in,
     of_annotation,
     whole_edges,
+    with_point,
 )
 from backend.datasets.writing import as_csv
 from backend.errors import BadRequest
@@ -40,7 +41,6 @@ UNNAMED = {len(COLUMNS): COLUMNS, len(NEEDED): ("filename", *EDGES, "class")}
 
 #: The first line of a CSV that Excel is to open, with the character that divides the values.
 _SAYS_DIVIDER = re.compile(f"sep=([{DIVIDERS}])", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 #: The values of one line by their column.
 Row = dict[str, str]
@@ -173,16 +173,11 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
             _require_one_line(path, read[-1][0] + 1 if read else 1, values)
             stripped = [value.strip() for value in values]
             if divider != ",":
-                stripped = [_with_point(value) for value in stripped]
+                stripped = [with_point(value) for value in stripped]
             read.append((reader.line_num, stripped))
     except csv.Error as error:
         raise BadRequest(f"{path}, line {reader.line_num}: {error}; mend it.") from error
     return [(number, values) for number, values in read if any(values)]
-
-
-def _with_point(value: str) -> str:
-    """Return a number with a decimal point, where commas divide no values; else the value."""
-    return value.replace(",", ".") if _DECIMAL_COMMA.fullmatch(value) else value
 
 
 def _require_one_line(path: Path, number: int, values: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 #: rather a wrong number, or a box of another image, than a cell at the border. What a hand draws
 #: past the border is less.
 LEAST_INSIDE = 0.5
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 #: Boxes of one annotation that people are shown of those with one fate.
 BOXES_NAMED = 3
 
@@ -82,6 +84,11 @@ def number_in(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def with_point(text: str) -> str:
+    """Return a number that has a decimal comma with a point, any other text as it is."""
+    return text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text
 
 
 def held_against(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from backend.datasets.drawn import (
     number_in,
     of_annotation,
     whole_edges,
+    with_point,
 )
 from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
@@ -25,6 +27,7 @@ from model.boxes import Box
 
 #: What may stand in a VOC file beside its boxes.
 BESIDE = {"folder", "filename", "path", "source", "owner", "size", "segmented"}
+_THOUSANDS = re.compile(r",\d{3}$")
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,16 @@ def _drawn(root: ET.Element) -> list[FoundBox]:
         FoundBox(
             f"box {number}",
             (element.findtext("name") or "").strip(),
-            tuple(number_in(element.findtext(f"bndbox/{edge}")) for edge in EDGES),
+            tuple(_edge(element.findtext(f"bndbox/{edge}", "")) for edge in EDGES),
         )
         for number, element in enumerate(root.iter("object"), start=1)
     ]
+
+
+def _edge(text: str) -> float | None:
+    """Return the number that an edge is; a comma before just three digits may be of thousands."""
+    text = text.strip()
+    return number_in(text if _THOUSANDS.search(text) else with_point(text))
 
 
 def _boxes_lost(root: ET.Element, notes: list[str]) -> int:

@@ -44,6 +44,15 @@ def test_a_round_trip_moves_no_edge_by_more_than_half_a_pixel(
             assert math.fabs(drawn - kept) <= 0.5
 
 
+def test_a_decimal_comma_is_read_as_one_and_a_comma_that_may_be_of_thousands_is_not(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, voc_text(edges("12,5", 20, " 40,25 ", 60), edges(9, 9, "1,024", 50)))
+    read = read_voc(path, SIZE)
+    assert [box.xyxy_px for box in read.boxes] == [(12.5, 20, 40.25, 60)]
+    assert read.unusable == 1
+
+
 def test_each_edge_is_rounded_by_itself() -> None:
     box = Box(0.6, 0.6, 4.4, 4.4, "N")  # rounding x, y, width and height apart would give xmax 5
     text = voc_bytes("a.png", 10, 10, 1, [box]).decode()
