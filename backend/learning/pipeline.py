@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,9 +71,10 @@ def learn(services: Services, run_id: int) -> None:
         waiting = services.runs.get(run_id)
         with (
             take(project_folder(settings, waiting.project)) as alone,
-            take(run_folder(settings, run_id)) as free,
+            # Who is not alone takes nothing: each of two would keep the other from the run.
+            take(run_folder(settings, run_id)) if alone else nullcontext(False) as free,
         ):
-            run = services.runs.start(run_id) if alone and free else None
+            run = services.runs.start(run_id) if free else None
             if run is None:
                 log.info("run.not_waiting", run=run_id)
             else:
