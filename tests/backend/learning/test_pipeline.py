@@ -17,7 +17,7 @@ from backend.learning import pipeline, promoting
 from backend.learning.pipeline import learn, sweep
 from backend.learning.progress import Reporter
 from backend.learning.snapshots import build_snapshot, snapshot_file
-from backend.learning.taken import run_folder
+from backend.learning.taken import project_folder, run_folder, take
 from backend.services import Services
 from backend.store.runs import Run, State
 from model.classical.detector import CLASSICAL_ID
@@ -244,6 +244,21 @@ def test_a_cancelled_run_is_left_alone(
     run = run_of(services, project)
     services.runs.finish(run.id, "cancelled")
     assert learned(services, run).started_at is None
+
+
+def test_who_finds_another_at_a_project_takes_nothing_that_keeps_that_one_from_the_run(
+    services: Services, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = run_of(services, project), []
+
+    def recording(folder: Path) -> Any:
+        asked.append(folder)
+        return take(folder)
+
+    monkeypatch.setattr(pipeline, "take", recording)
+    with take(project_folder(services.settings, project)):
+        assert learned(services, run).state == "queued"
+    assert asked == [project_folder(services.settings, project)]
 
 
 def test_a_job_of_another_store_is_left_alone(services: Services) -> None:
