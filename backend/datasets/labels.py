@@ -59,7 +59,7 @@ def _require_unlike_shown(control: ET.Element, classes: Sequence[str]) -> None:
             raise BadRequest(
                 f"The project's labels show the class {alias} as {value}, which no second class "
                 f"can be called: name it with {map_option(value, alias)}, or write another "
-                "value into that Label (Settings, Labelling Interface)."
+                "value into that Label (Settings, Labeling Interface)."
             )
 
 

@@ -14,7 +14,7 @@ from model.boxes import Box
 
 WANTED = (
     "Cytoloop needs an <Image name=… value=…> and a <RectangleLabels toName=…> that names it and "
-    "holds at least one <Label value=…>; add them in the project's Settings, Labelling Interface."
+    "holds at least one <Label value=…>; add them in the project's Settings, Labeling Interface."
 )
 
 

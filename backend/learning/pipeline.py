@@ -240,7 +240,7 @@ def _check_held_out(
             else "Three corrected images are enough to begin with"
         )
         renamed = next((note for note in notes if NO_CLASS in note), "")
-        mend = "add that class in the project's Settings, Labelling Interface, or name them anew"
+        mend = "add that class in the project's Settings, Labeling Interface, or name them anew"
         raise NothingToLearn(
             (f"Boxes have a class that the project lacks ({renamed}): {mend}. " if renamed else "")
             + f"No corrected image is held out to judge a candidate by ({corrected} corrected). "

@@ -54,4 +54,4 @@ def test_a_label_config_that_draws_no_boxes_is_told_with_what_to_do(services: Se
     assert (connected.level, told.level) == ("ok", "warn")
     assert "label_config cannot be used" in told.says
     assert "draws no boxes on an image" in told.mend
-    assert "Settings, Labelling Interface" in told.mend
+    assert "Settings, Labeling Interface" in told.mend
