@@ -88,45 +88,56 @@ class Gain:
         return float(np.mean(self.resampled < -margin - _ROUNDING))
 
 
-def ap50_gain(
-    candidate: Evidence, champion: Evidence, resamples: int, images: Sequence[int] | None = None
-) -> Gain | None:
-    """Return the gain in AP50, the mean over the classes; None where there is no cell.
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A candidate beside the champion, in the same images.
 
     Parameters
     ----------
-    images
-        Rows of the images to judge on; all when None.
+    resamples
+        Of the images, the same for both and for each figure (paired bootstrap).
     """
-    weights, whole = _weights(len(candidate.report.images), resamples, images)
-    ours, theirs = ([_among(p, images) for p in e.by_class] for e in (candidate, champion))
-    if not any(pairs.cells.any() for pairs in ours):
-        return None
-    resampled = resampled_mean_ap(ours, weights) - resampled_mean_ap(theirs, weights)
-    now = [float(resampled_mean_ap(each, whole)[0]) for each in (ours, theirs)]
-    return Gain(now[0], now[1], resampled[~np.isnan(resampled)])
 
+    candidate: Evidence
+    champion: Evidence
+    resamples: int
 
-def count_gain(
-    candidate: Evidence, champion: Evidence, resamples: int, images: Sequence[int] | None = None
-) -> Gain:
-    """Return how much smaller the candidate's count error is; see :func:`ap50_gain`."""
-    weights, whole = _weights(len(candidate.report.images), resamples, images)
-    rows = slice(None) if images is None else np.array(images)
+    def ap50(self, images: Sequence[int] | None = None) -> Gain | None:
+        """Return the gain in AP50, the mean over the classes; None where there is no cell.
 
-    def error_of(evidence: Evidence, drawn: Float64) -> Float64:
-        predicted, true = evidence.counts
-        return count_error(predicted[rows], true[rows], drawn)
+        Parameters
+        ----------
+        images
+            Rows of the images to judge on; all when None.
+        """
+        weights, whole = self._weights(images)
+        ours, theirs = (
+            [_among(pairs, images) for pairs in evidence.by_class]
+            for evidence in (self.candidate, self.champion)
+        )
+        if not any(pairs.cells.any() for pairs in ours):
+            return None
+        resampled = resampled_mean_ap(ours, weights) - resampled_mean_ap(theirs, weights)
+        now = [float(resampled_mean_ap(each, whole)[0]) for each in (ours, theirs)]
+        return Gain(now[0], now[1], resampled[~np.isnan(resampled)])
 
-    resampled = error_of(champion, weights) - error_of(candidate, weights)
-    now = [float(error_of(each, whole)[0]) for each in (candidate, champion)]
-    return Gain(now[0], now[1], resampled)
+    def count(self, images: Sequence[int] | None = None) -> Gain:
+        """Return how much smaller the candidate's count error is; see :meth:`ap50`."""
+        weights, whole = self._weights(images)
+        rows = slice(None) if images is None else np.array(images)
 
+        def error_of(evidence: Evidence, drawn: Float64) -> Float64:
+            predicted, true = evidence.counts
+            return count_error(predicted[rows], true[rows], drawn)
 
-def _weights(number: int, resamples: int, images: Sequence[int] | None) -> tuple[Float64, Float64]:
-    """Return the weights of the resamples and those of the images as they are."""
-    number = number if images is None else len(images)
-    return draw_weights(number, resamples), np.ones((1, number))
+        resampled = error_of(self.champion, weights) - error_of(self.candidate, weights)
+        now = [float(error_of(each, whole)[0]) for each in (self.candidate, self.champion)]
+        return Gain(now[0], now[1], resampled)
+
+    def _weights(self, images: Sequence[int] | None) -> tuple[Float64, Float64]:
+        """Return the weights of the resamples and those of the images as they are."""
+        number = len(self.candidate.report.images if images is None else images)
+        return draw_weights(number, self.resamples), np.ones((1, number))
 
 
 def _among(pairs: Pairs, images: Sequence[int] | None) -> Pairs:

@@ -7,15 +7,14 @@ bootstrap, see ``model.judging.evidence``). ``docs/evaluation.md`` has the rules
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from model.judging.evidence import SURE, Evidence, Gain, ap50_gain, count_gain
+from model.judging.evidence import SURE, Comparison, Evidence, Gain
 from model.judging.resampling import RESAMPLES
 from model.judging.strata import FEWEST_IMAGES, STRATA
 from model.versions import GateDecision, JudgedImage
 from model.wording import counted
-
-Reasons = list[str]
 
 #: On fewer than ``FEWEST_IMAGES`` images a candidate is refused when the probability that its AP50
 #: is lower by more than ``TOLERANCE`` is above ``DOUBT``; on more it is then not equal.
@@ -58,56 +57,57 @@ def decide(
         raise ValueError(
             "candidate and champion were judged on different images; evaluate both on the same"
         )
-    reasons = [_judged_on(candidate, images), *_seen(images), *_began_as(images, champion.version)]
-    promoted = _is_promoted(candidate, champion, images, resamples, reasons)
-    reasons.append("candidate promoted" if promoted else "champion stays, candidate refused")
+    verdict = _verdict(Comparison(candidate, champion, resamples), images)
+    reasons = (
+        _judged_on(candidate, images),
+        *_seen(images),
+        *_began_as(images, champion.version),
+        *verdict.reasons,
+        "candidate promoted" if verdict.passes else "champion stays, candidate refused",
+    )
     return GateDecision(
-        promoted, tuple(reasons), candidate.report, champion.report, images=tuple(images)
+        verdict.passes, reasons, candidate.report, champion.report, images=tuple(images)
     )
 
 
-def _is_promoted(
-    candidate: Evidence,
-    champion: Evidence,
-    images: Sequence[JudgedImage],
-    resamples: int,
-    reasons: Reasons,
-) -> bool:
-    report = candidate.report
+class _Verdict(NamedTuple):
+    """Whether a candidate passes a rule, and what that was seen by."""
+
+    passes: bool
+    reasons: tuple[str, ...]
+
+
+def _verdict(comparison: Comparison, images: Sequence[JudgedImage]) -> _Verdict:
+    report = comparison.candidate.report
     if report.count.true and not report.recall:
-        found = report.count.predicted
-        reasons.append(f"candidate finds none of the cells ({counted(found, 'box')}, none right)")
-        return False
-    precision = ap50_gain(candidate, champion, resamples)
-    count = count_gain(candidate, champion, resamples)
+        boxes = counted(report.count.predicted, "box")
+        return _Verdict(False, (f"candidate finds none of the cells ({boxes}, none right)",))
+    precision, count = comparison.ap50(), comparison.count()
     if count.is_none and (precision is None or precision.is_none):
-        reasons.append(_NO_CELLS if precision is None else _ALIKE)
-        return False
+        return _Verdict(False, (_NO_CELLS if precision is None else _ALIKE,))
     if len(report.images) < FEWEST_IMAGES:
-        return _passes_small(precision, count, reasons)
-    return _passes(precision, count, reasons) and _holds_in_strata(
-        candidate, champion, images, resamples, reasons
-    )
+        return _of_few_images(precision, count)
+    whole = _of_many_images(precision, count)
+    return _all_of([whole, *_in_strata(comparison, images)]) if whole.passes else whole
 
 
-def _passes(precision: Gain | None, count: Gain, reasons: Reasons) -> bool:
+def _of_many_images(precision: Gain | None, count: Gain) -> _Verdict:
     """Decide by AP50, and by the count error where AP50 is equal."""
     if precision is None:
-        reasons.append("no cell to find: AP50 says nothing")
+        said = "no cell to find: AP50 says nothing"
     else:
         risk = precision.probability_behind(TOLERANCE)
         # Equal is not only what noise cannot tell apart: a likely loss is not equal.
         is_worse = precision.is_worse or risk > DOUBT
-        verdict = "better" if precision.is_better else "worse" if is_worse else "equal"
-        reasons.append(f"{_ap50(precision)}: {verdict} ({_between(precision)})")
-        if verdict != "equal":
-            return verdict == "better"
-    verdict = "better" if count.is_better else "worse" if count.is_worse else "equal"
-    reasons.append(f"{_count(count)}: {verdict}")
-    return count.is_better
+        word = "better" if precision.is_better else "worse" if is_worse else "equal"
+        said = f"{_ap50(precision)}: {word} ({_between(precision)})"
+        if word != "equal":
+            return _Verdict(word == "better", (said,))
+    word = "better" if count.is_better else "worse" if count.is_worse else "equal"
+    return _Verdict(count.is_better, (said, f"{_count(count)}: {word}"))
 
 
-def _passes_small(precision: Gain | None, count: Gain, reasons: Reasons) -> bool:
+def _of_few_images(precision: Gain | None, count: Gain) -> _Verdict:
     """Decide where the images are too few to prove anything: pass unless likely to be worse.
 
     A candidate has learned from more corrections than the champion, which speaks for it before
@@ -115,39 +115,33 @@ def _passes_small(precision: Gain | None, count: Gain, reasons: Reasons) -> bool
     """
     gain, words = (count, _count(count)) if precision is None else (precision, _ap50(precision))
     risk = gain.probability_behind(TOLERANCE)
-    reasons.append(words)
-    reasons.append(
+    rule = (
         f"with fewer than {FEWEST_IMAGES} images a candidate is promoted unless the "
         f"probability that it is worse by more than {TOLERANCE:g} is above "
         f"{DOUBT:g}: it is {risk:.2f}"
     )
-    return risk <= DOUBT
+    return _Verdict(risk <= DOUBT, (words, rule))
 
 
-def _holds_in_strata(
-    candidate: Evidence,
-    champion: Evidence,
-    images: Sequence[JudgedImage],
-    resamples: int,
-    reasons: Reasons,
-) -> bool:
-    """Look for a stratum of contrast with enough images in which the candidate is worse."""
-    holds = True
+def _in_strata(comparison: Comparison, images: Sequence[JudgedImage]) -> Iterator[_Verdict]:
+    """Judge in each stratum of contrast alone: it passes where it is not worse."""
     for stratum in STRATA:
-        rows = [row for row, image in enumerate(images) if image.stratum == stratum]
-        if not rows:
-            continue
-        name = f"contrast {stratum} ({counted(len(rows), 'image')})"
-        if len(rows) < FEWEST_IMAGES:
-            reasons.append(f"{name}: too few to be looked at alone")
-            continue
-        gain = ap50_gain(candidate, champion, resamples, rows) or count_gain(
-            candidate, champion, resamples, rows
-        )
-        holds &= not gain.is_worse
-        verdict = "worse" if gain.is_worse else "not worse"
-        reasons.append(f"{name}: {verdict} ({_between(gain)})")
-    return holds
+        if rows := [row for row, image in enumerate(images) if image.stratum == stratum]:
+            yield _in_stratum(stratum, comparison, rows)
+
+
+def _in_stratum(stratum: str, comparison: Comparison, rows: Sequence[int]) -> _Verdict:
+    name = f"contrast {stratum} ({counted(len(rows), 'image')})"
+    if len(rows) < FEWEST_IMAGES:
+        return _Verdict(True, (f"{name}: too few to be looked at alone",))
+    gain = comparison.ap50(rows) or comparison.count(rows)
+    word = "worse" if gain.is_worse else "not worse"
+    return _Verdict(not gain.is_worse, (f"{name}: {word} ({_between(gain)})",))
+
+
+def _all_of(verdicts: Sequence[_Verdict]) -> _Verdict:
+    reasons = (reason for verdict in verdicts for reason in verdict.reasons)
+    return _Verdict(all(verdict.passes for verdict in verdicts), tuple(reasons))
 
 
 def _judged_on(evidence: Evidence, images: Sequence[JudgedImage]) -> str:
