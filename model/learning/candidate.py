@@ -27,7 +27,7 @@ from model.wording import counted
 from preprocessing.groups import ContrastGroups
 
 if TYPE_CHECKING:
-    from model.training.train import Trained
+    from model.rcnn.weights import Start as Weights
 
 _TRAINING = (0.03, 0.90)
 _CALIBRATED = 0.95
@@ -90,9 +90,19 @@ def make_candidate(
     detector, training = resolve_from(start, recipe[0], snapshot), recipe[1]
     on_progress(Progress("preparing", 0.0, message=_summary(snapshot)))
     groups = _fit_groups(snapshot, training)
-    plan = plan_from(start, training, snapshot, registry)
-    on = workdir, device, part_of(on_progress, *_TRAINING), processes
-    trained = _trained(snapshot, groups, detector, plan, start, *on)
+    from model.training.train import train  # torch, which takes seconds to load
+
+    trained = train(
+        snapshot,
+        groups,
+        detector,
+        plan_from(start, training, snapshot, registry),
+        _weights_of(start),
+        workdir,
+        device=device,
+        on_progress=part_of(on_progress, *_TRAINING),
+        processes=processes,
+    )
     version = _described(registry.new_id("trained"), project, snapshot, start, detector, training)
     on_progress(Progress("exporting", _TRAINING[1]))
     serving = serving_of(trained.weights, snapshot, groups, detector, workdir, device)
@@ -104,23 +114,10 @@ def make_candidate(
     return registry.add(version, groups, trained.weights, serving.exported)
 
 
-def _trained(
-    snapshot: DatasetSnapshot,
-    groups: ContrastGroups,
-    detector: DetectorConfig,
-    plan: TrainConfig,
-    start: Start | None,
-    workdir: Path,
-    device: str,
-    on_progress: OnProgress,
-    processes: int,
-) -> Trained:
+def _weights_of(start: Start | None) -> Weights | None:
     from model.rcnn.weights import Start as Weights
-    from model.training.train import train
 
-    begun = Weights(start.weights, start.classes) if start else None
-    on = workdir, device, on_progress, processes
-    return train(snapshot, groups, detector, plan, begun, *on)
+    return Weights(start.weights, start.classes) if start else None
 
 
 def _summary(snapshot: DatasetSnapshot) -> str:
