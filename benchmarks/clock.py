@@ -18,7 +18,7 @@ from model.labels.examples import DatasetSnapshot
 from model.looking.loaded import LoadedVersion
 from model.rcnn.backbones import keep_stem
 from model.rcnn.detector import TorchDetector, build, pick_device
-from model.rcnn.weights import Start, start_from
+from model.rcnn.weights import InitialWeights, start_from
 from model.training.data import Examples
 from model.training.steps import Training
 from model.versions import ModelVersion
@@ -112,7 +112,7 @@ class Pupil:
         torch.manual_seed(self.config.seed)
         module = build(self.detector, self.snapshot.classes, self.config, self.config.imagenet)
         if start:
-            start_from(module, Start(start, (CELL,)), self.snapshot.classes)
+            start_from(module, InitialWeights(start, (CELL,)), self.snapshot.classes)
         if start and self.config.keep_stem:
             keep_stem(self.detector.backbone, module.backbone)
         images = self.snapshot.of_side("train")

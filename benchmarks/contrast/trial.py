@@ -103,7 +103,7 @@ def _learn(
 ) -> LoadedVersion:
     from model.rcnn.detector import load_detector
     from model.rcnn.export import export
-    from model.rcnn.weights import Start
+    from model.rcnn.weights import InitialWeights
     from model.training.train import train
 
     training = replace(
@@ -111,7 +111,7 @@ def _learn(
         **AUGMENTATIONS[trial.augmentation],
     )
     detector = resolve(budget.detector, snapshot)
-    start = Start(budget.start, (CELL,)) if budget.start else None
+    start = InitialWeights(budget.start, (CELL,)) if budget.start else None
     with tempfile.TemporaryDirectory() as folder:
         # Alone: a second process would not know of what ``as_treated`` changes in this one.
         done = train(snapshot, groups, detector, training, start, Path(folder), "cpu", processes=1)

@@ -27,7 +27,7 @@ from model.wording import counted
 from preprocessing.groups import ContrastGroups
 
 if TYPE_CHECKING:
-    from model.rcnn.weights import Start as Weights
+    from model.rcnn.weights import InitialWeights
 
 _TRAINING = (0.03, 0.90)
 _CALIBRATED = 0.95
@@ -114,10 +114,10 @@ def make_candidate(
     return registry.add(version, groups, trained.weights, serving.exported)
 
 
-def _weights_of(start: Start | None) -> Weights | None:
-    from model.rcnn.weights import Start as Weights
+def _weights_of(start: Start | None) -> InitialWeights | None:
+    from model.rcnn.weights import InitialWeights
 
-    return Weights(start.weights, start.classes) if start else None
+    return InitialWeights(start.weights, start.classes) if start else None
 
 
 def _summary(snapshot: DatasetSnapshot) -> str:

@@ -17,10 +17,10 @@ _HEAD, _REFINER = "roi_heads.box_head.", "roi_heads.refiner.head."
 _BACKGROUND = 1
 
 
-class Start(NamedTuple):
+class InitialWeights(NamedTuple):
     """Weights to begin with, and the classes that they know, in label order."""
 
-    weights: Path
+    file: Path
     classes: tuple[str, ...]
 
 
@@ -32,7 +32,7 @@ def save_weights(module: nn.Module, path: Path) -> Path:
     return path
 
 
-def start_from(module: nn.Module, start: Start, classes: Sequence[str]) -> int:
+def start_from(module: nn.Module, start: InitialWeights, classes: Sequence[str]) -> int:
     """Take over the weights of another detector where name and shape are the same.
 
     In the box predictor the background and the classes that both know take over their rows. A new
@@ -43,7 +43,7 @@ def start_from(module: nn.Module, start: Start, classes: Sequence[str]) -> int:
     -------
     How many tensors were taken over, wholly or in part.
     """
-    given, own = load_file(start.weights), module.state_dict()
+    given, own = load_file(start.file), module.state_dict()
     heads = {name: tensor for name, tensor in given.items() if name.startswith(_HEAD)}
     given = {_REFINER + name.removeprefix(_HEAD): tensor for name, tensor in heads.items()} | given
     taken = {

@@ -20,7 +20,7 @@ from model.labels.examples import DatasetSnapshot
 from model.progress import OnProgress, ignore
 from model.rcnn.backbones import imagenet_note, keep_stem
 from model.rcnn.detector import build, pick_device
-from model.rcnn.weights import Start, save_weights, start_from
+from model.rcnn.weights import InitialWeights, save_weights, start_from
 from model.training.augment import too_large
 from model.training.batches import helpers_for, variation_of
 from model.training.data import KEEP_BYTES, Examples
@@ -61,7 +61,7 @@ def train(
     groups: ContrastGroups,
     detector: DetectorConfig,
     training: TrainConfig,
-    start: Start | None,
+    start: InitialWeights | None,
     workdir: Path,
     device: str = "auto",
     on_progress: OnProgress = ignore,
@@ -145,7 +145,7 @@ class _Task:
     groups: ContrastGroups
     detector: DetectorConfig
     training: TrainConfig
-    start: Start | None
+    start: InitialWeights | None
     workdir: Path
     device: str
 
@@ -202,13 +202,13 @@ class _Task:
             taken = start_from(module, self.start, self.snapshot.classes)
             if self.training.keep_stem:
                 keep_stem(self.detector.backbone, module.backbone)
-            log.info("starting from %s: %d tensors taken over", self.start.weights, taken)
+            log.info("starting from %s: %d tensors taken over", self.start.file, taken)
         return module
 
     @property
     def fingerprint(self) -> str:
         """What makes it this training; a checkpoint of another one is not taken up."""
-        begun = hashlib.sha256(self.start.weights.read_bytes()).hexdigest() if self.start else None
+        begun = hashlib.sha256(self.start.file.read_bytes()).hexdigest() if self.start else None
         content = [
             _FORMAT,
             self.snapshot.sha256,

@@ -14,7 +14,7 @@ from model.rcnn.anchors import MAPS
 from model.rcnn.backbones import _RECIPES, build_backbone, imagenet_note, mixed_precision
 from model.rcnn.detector import OwnSize, TorchDetector, build, load_detector, pick_device
 from model.rcnn.proposals import propose
-from model.rcnn.weights import Start, save_weights, start_from
+from model.rcnn.weights import InitialWeights, save_weights, start_from
 from preprocessing.prepare import Prepared
 
 SIZES = {1: (32.0, 64.0, 128.0), 2: (12.0, 20.0, 28.0, 40.0), 5: (16.0, 32.0, 48.0, 64.0, 128.0)}
@@ -293,7 +293,7 @@ def test_missing_truncated_or_foreign_weights_are_a_broken_version(tmp_path):
 def test_known_classes_keep_their_weights_and_new_ones_begin_fresh(tmp_path):
     old, new = build(SMALL, ("A", "B")), build(SMALL, ("C", "B"))
     fresh_rows = new.roi_heads.box_predictor.cls_score.weight[1].detach().clone()
-    start_from(new, Start(save_weights(old, tmp_path / "w"), ("A", "B")), ("C", "B"))
+    start_from(new, InitialWeights(save_weights(old, tmp_path / "w"), ("A", "B")), ("C", "B"))
     ours, theirs = (m.roi_heads.box_predictor.cls_score.weight for m in (new, old))
     assert torch.equal(ours[0], theirs[0])
     assert torch.equal(ours[1], fresh_rows)
@@ -308,7 +308,7 @@ def test_a_start_takes_over_what_fits_and_leaves_the_rest(tmp_path):
     old = build(replace(SMALL, aspect_ratios=(1.0,)), ("A",))
     new = build(SMALL, ("A",))
     own = new.rpn.head.cls_logits.weight.detach().clone()
-    taken = start_from(new, Start(save_weights(old, tmp_path / "w"), ("A",)), ("A",))
+    taken = start_from(new, InitialWeights(save_weights(old, tmp_path / "w"), ("A",)), ("A",))
     assert taken == len(old.state_dict()) - 4
     assert torch.equal(new.rpn.head.cls_logits.weight, own)
 

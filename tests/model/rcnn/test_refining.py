@@ -9,7 +9,7 @@ from model.rcnn.detector import TorchDetector, build
 from model.rcnn.export import export
 from model.rcnn.heads import LEAST_BOX_PX
 from model.rcnn.refining import BOXES, _near, refined
-from model.rcnn.weights import Start, save_weights, start_from
+from model.rcnn.weights import InitialWeights, save_weights, start_from
 from model.training.data import Example
 from model.training.gradients import gradient
 from preprocessing.prepare import Prepared
@@ -157,13 +157,13 @@ def test_the_cap_on_boxes_cuts_those_that_are_left_and_is_told(tmp_path, most):
 
 def test_from_weights_without_it_its_head_begins_as_the_box_head(tmp_path):
     plain, new = build(replace(SMALL, refined=False), ("Cell",)), build(SMALL, ("Cell",))
-    start_from(new, Start(save_weights(plain, tmp_path / "plain"), ("Cell",)), ("Cell",))
+    start_from(new, InitialWeights(save_weights(plain, tmp_path / "plain"), ("Cell",)), ("Cell",))
     heads = new.roi_heads
     assert torch.equal(heads.refiner.head.fc6.weight, plain.roi_heads.box_head.fc6.weight)
     again = build(SMALL, ("Cell",))
     with torch.no_grad():
         heads.refiner.head.fc6.weight += 1
-    start_from(again, Start(save_weights(new, tmp_path / "new"), ("Cell",)), ("Cell",))
+    start_from(again, InitialWeights(save_weights(new, tmp_path / "new"), ("Cell",)), ("Cell",))
     assert torch.equal(again.roi_heads.refiner.head.fc6.weight, heads.refiner.head.fc6.weight)
 
 

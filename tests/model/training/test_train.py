@@ -16,7 +16,7 @@ from model.errors import MemoryTooSmall, NothingToLearn, TrainingCancelled, Trai
 from model.judging.evaluation import evaluate
 from model.labels.examples import DatasetSnapshot
 from model.rcnn.detector import build, load_detector
-from model.rcnn.weights import Start
+from model.rcnn.weights import InitialWeights
 from model.training.data import Examples
 from model.training.parallel import Ranks
 from model.training.steps import CHECKPOINT, Training
@@ -39,7 +39,7 @@ def snapshot(cell_images):
 
 
 def trained(training, snapshot, workdir, start=None, notes=(), **options):
-    begun = Start(start, CLASSES) if start else None
+    begun = InitialWeights(start, CLASSES) if start else None
     groups = ContrastGroups.none()
     done = train(snapshot, groups, DETECTOR, training, begun, workdir, "cpu", **options)
     notes += done.notes
