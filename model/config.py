@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from preprocessing.contrast import Config, ContrastConfig
+from preprocessing.configuration import Config
+from preprocessing.contrast import ContrastConfig
 
 Backbone = Literal["mbs8_64", "mbv2_64", "mbv2_half_64", "r18_p34_64", "resnet50_fpn", "vgg16"]
 #: Where ImageNet weights may come from: nowhere, torch's own cache, or the network too.

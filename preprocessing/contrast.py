@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from preprocessing.configuration import Config
 
 ContrastMode = Literal["none", "single", "groups", "flat"]
 TemplateKind = Literal["barycentre", "medoid", "image"]
 Rank = Literal["upper", "middle"]
 
 MOST_GROUPS = 9
-
-
-class Config:
-    """JSON in and out for frozen dataclasses of what is chosen."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        """Build from :meth:`to_json`'s dict; unknown keys (a newer version's) are an error."""
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; it has {sorted(known)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from backend.datasets.palette import COLOURS
 from model.boxes import Box
 from preprocessing.arrays import Grey
 from preprocessing.images import encode_png, to_display
 
-#: One for each class in turn: apart from one another also for the colour-blind (Okabe & Ito 2008).
-COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
-#: Of figures: what is written, lines that help the eye, and what all is drawn on.
-INK, FAINT, PAPER = "#222222", "#bbbbbb", "#ffffff"
 LEGIBLE_WIDTH_PX = 24
 
 

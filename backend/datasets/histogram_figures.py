@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from backend.datasets.drawing import COLOURS, INK, PAPER
+from backend.datasets.palette import COLOURS, INK, PAPER
 from preprocessing.arrays import Grey
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord, encode_png, to_display

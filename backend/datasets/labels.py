@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from backend.datasets.classes import map_option
-from backend.datasets.drawing import COLOURS
+from backend.datasets.palette import COLOURS
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 

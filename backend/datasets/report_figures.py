@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from backend.datasets.drawing import COLOURS, FAINT, INK, PAPER
+from backend.datasets.palette import COLOURS, FAINT, INK, PAPER
 from model.reports import EvaluationReport, ReliabilityBin
 from model.wording import counted
 from preprocessing.images import encode_png

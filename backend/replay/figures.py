@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from backend.actions import KINDS, Actions
 from backend.columns import aligned
-from backend.datasets.drawing import COLOURS, FAINT, INK, PAPER
+from backend.datasets.palette import COLOURS, FAINT, INK, PAPER
 from backend.replay.ledger import Row, effort_of_rows, recall_of_rows, seconds_a_cell
 from model.wording import counted
 

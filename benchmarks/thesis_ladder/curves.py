@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from xml.sax.saxutils import escape
 
-from backend.datasets.drawing import COLOURS, FAINT, INK, PAPER
+from backend.datasets.palette import COLOURS, FAINT, INK, PAPER
 from benchmarks.thesis_ladder.record import COLUMNS, Record
 
 X = "elapsed_time"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor
 
-from backend.datasets.drawing import COLOURS
+from backend.datasets.palette import COLOURS
 from backend.datasets.report_figures import CALIBRATED, LINE, draw_report
 from model.boxes import Box, Detections
 from model.judging.calibration import Calibration
