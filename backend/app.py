@@ -23,7 +23,7 @@ from backend.logs import configure_logging
 from backend.services import Services, build_services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
-from model.training.threads import wait_quietly
+from model.threads import wait_quietly
 
 log = structlog.get_logger(__name__)
 

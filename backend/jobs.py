@@ -15,7 +15,7 @@ from backend.learning import push as pushing
 from backend.learning.triggers import push_champions, requeue_pending, take_up, take_up_killed
 from backend.logs import configure_logging
 from backend.services import Services, build_services
-from model.training.threads import wait_quietly
+from model.threads import wait_quietly
 
 log = structlog.get_logger(__name__)
 

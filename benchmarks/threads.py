@@ -2,7 +2,7 @@
 
 The default detector trains a few steps on generated fields in a process of its own, alone and while
 another keeps a core busy: with one thread, with threads that sleep at barriers at once, that soon
-sleep (`model.training.threads`), and that spin, OpenMP's own way; and by two processes that share
+sleep (`model.threads`), and that spin, OpenMP's own way; and by two processes that share
 each batch and the threads, as in a training of some length (`model.training.parallel`).
 """
 
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from model.training.threads import SPINS, WAIT_POLICY
+from model.threads import SPINS, WAIT_POLICY
 
 STEPS = 40
 LIMIT_S = 300
@@ -60,7 +60,7 @@ def measure() -> None:
 
 def steps(processes: int) -> None:
     """Train a few steps and print what one took by the clock."""
-    from model.training.threads import wait_quietly
+    from model.threads import wait_quietly
 
     wait_quietly()  # before torch is loaded
     import tifffile

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from model.training.threads import wait_quietly
+from model.threads import wait_quietly
 
 
 def wait_until(reached: Callable[[], bool], seconds: float = 120) -> None:

@@ -29,7 +29,7 @@ from backend.cli import (
     runs,
     train,
 )
-from model.training.threads import wait_quietly
+from model.threads import wait_quietly
 
 
 def make_app() -> typer.Typer:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from model.training.threads import SPINS, WAIT_POLICY, wait_quietly
+from model.threads import SPINS, WAIT_POLICY, wait_quietly
 
 
 def test_threads_wait_quietly_unless_the_environment_says_otherwise(
