@@ -72,7 +72,7 @@ def steps(processes: int) -> None:
     from model.rcnn.anchors import resolve
     from model.training.train import train
     from preprocessing.groups import ContrastGroups
-    from preprocessing.images import hash_of
+    from preprocessing.hashing import sha256_of
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -81,7 +81,7 @@ def steps(processes: int) -> None:
             field = generate_field(seed, (256, 320), 30, MEDIUM)
             path = folder / f"{seed}.tif"
             tifffile.imwrite(path, field.pixels)
-            images.append(LabelledImage(path, hash_of(path), field.boxes))
+            images.append(LabelledImage(path, sha256_of(path), field.boxes))
         snapshot = DatasetSnapshot(tuple(images), ("Nucleus",))
         detector = resolve(DetectorConfig(), snapshot)
         training = TrainConfig(iterations=STEPS)

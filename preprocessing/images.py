@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from preprocessing.arrays import Grey
 from preprocessing.decoding import decode
+from preprocessing.hashing import cached_sha256_of
 from preprocessing.histograms import histogram_of
 from preprocessing.matching import stretch
 
@@ -90,12 +90,6 @@ def read_image(source: Path | bytes, page: int = 0, sha256: str = "") -> ImageRe
     return ImageRecord(pixels, sha256 or _hash(source), page, pages)
 
 
-def hash_of(path: Path) -> str:
-    """Return the hex sha256 of a file; of one that has not changed since it was asked, at once."""
-    now = path.stat()
-    return _hash_of(path, now.st_mtime_ns, now.st_size)
-
-
 def to_display(pixels: Grey) -> NDArray[np.uint8]:
     """Return an 8-bit image of equal size for people to look at, its contrast stretched.
 
@@ -123,10 +117,6 @@ def _name_of(source: Path | bytes) -> str:
 
 
 def _hash(source: Path | bytes) -> str:
-    return hash_of(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
-
-
-@lru_cache(maxsize=4096)
-def _hash_of(path: Path, changed_ns: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if isinstance(source, Path):
+        return cached_sha256_of(source)
+    return hashlib.sha256(source).hexdigest()

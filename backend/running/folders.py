@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Container, Iterator
@@ -15,6 +14,7 @@ from backend.errors import BadSetting
 from backend.services import Services
 from backend.store.projects import Project
 from model.atomic import write_json
+from preprocessing.hashing import cached_sha256_of
 
 FOLDERS_FILE = "folders.json"
 #: Of a folder's images and of its project's, so many in ten are the same where it was moved.
@@ -126,5 +126,5 @@ def _is_there(folder: str) -> bool:
 def _hashes(folder: Path) -> Iterator[str]:
     for path in find_images(folder, []):
         # Of a file that cannot be read the import tells.
-        with suppress(OSError), path.open("rb") as file:
-            yield hashlib.file_digest(file, "sha256").hexdigest()
+        with suppress(OSError):
+            yield cached_sha256_of(path)

@@ -17,6 +17,7 @@ from backend.store.database import upsert, writing
 from backend.store.tables import images, tasks
 from model.atomic import new_file
 from model.labels.examples import Side
+from preprocessing.hashing import sha256_of
 from preprocessing.images import PageKey
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -87,8 +88,7 @@ class Images:
     def is_whole(self, sha256: str) -> bool:
         """Tell whether a raw file lies here as it was kept; all of it is read."""
         try:
-            with (self._folder / sha256).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            return sha256_of(self._folder / sha256) == sha256
         except OSError:  # it is gone, or cannot be read
             return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -19,6 +18,7 @@ from model.rcnn.detecting import Detector
 from model.versions import GateDecision, ModelVersion
 from preprocessing.errors import GroupsError
 from preprocessing.groups import ContrastGroups
+from preprocessing.hashing import sha256_of
 
 WEIGHTS = "weights.safetensors"
 EXPORTED = "model.onnx"
@@ -41,7 +41,7 @@ def write_version(
             if file is not None:
                 shutil.copyfile(file, folder / name)
         groups.save(folder / GROUPS)
-        hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+        hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
         write_json(folder / DESCRIPTION, {**version.to_json(), "files": hashes})
 
 
@@ -132,7 +132,7 @@ def _check_files(folder: Path, hashes: dict[str, str]) -> None:
         path = folder / name
         if not path.is_file():
             raise _broken(folder, f"{name} is missing")
-        if _sha256(path) != expected:
+        if sha256_of(path) != expected:
             raise _broken(folder, f"{name} is not the file that was added")
 
 
@@ -142,8 +142,3 @@ def _broken(folder: Path, why: object) -> BrokenVersion:
         f"else restore {folder} from a backup or delete it; if it was champion, "
         f"`cytoloop models rollback` returns to the one before"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,8 @@ from model.boxes import Box, edges_of
 from model.errors import NothingToLearn
 from preprocessing.arrays import Float32
 from preprocessing.errors import UnreadableImage
-from preprocessing.images import ImageRecord, PageKey, hash_of, read_image
+from preprocessing.hashing import cached_sha256_of
+from preprocessing.images import ImageRecord, PageKey, read_image
 
 Side = Literal["train", "inner", "held-out"]
 
@@ -71,7 +72,7 @@ class LabelledImage:
     @property
     def _is_changed(self) -> bool:
         try:
-            return hash_of(self.path) != self.sha256
+            return cached_sha256_of(self.path) != self.sha256
         except OSError:  # it is gone, or cannot be read: as whoever reads it will say
             return False
 

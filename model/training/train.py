@@ -31,6 +31,7 @@ from model.training.schedule import iterations_for
 from model.training.steps import Training, steps_left
 from model.versions import Course
 from preprocessing.groups import ContrastGroups
+from preprocessing.hashing import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ class _Task:
     @property
     def fingerprint(self) -> str:
         """What makes it this training; a checkpoint of another one is not taken up."""
-        begun = hashlib.sha256(self.start.file.read_bytes()).hexdigest() if self.start else None
+        begun = sha256_of(self.start.file) if self.start else None
         content = [
             _FORMAT,
             self.snapshot.sha256,

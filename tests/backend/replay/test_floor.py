@@ -20,7 +20,7 @@ from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
-from preprocessing.images import hash_of
+from preprocessing.hashing import sha256_of
 from tests.backend.serving.conftest import TEN_CELLS, StandIns, found_with_false_boxes
 
 
@@ -39,7 +39,7 @@ def images(folder: Path, number: int, boxes: tuple[Box, ...] = TEN_CELLS) -> lis
     for grey in range(90, 90 + number):
         path = folder / f"{grey}.png"
         Image.fromarray(np.full((48, 64), grey, np.uint8)).save(path)
-        made.append(LabelledImage(path, hash_of(path), boxes, "inner"))
+        made.append(LabelledImage(path, sha256_of(path), boxes, "inner"))
     return made
 
 

@@ -17,7 +17,8 @@ from model.judging.evaluation import evaluate, evaluate_version
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from preprocessing.groups import ContrastGroups
-from preprocessing.images import ImageRecord, hash_of
+from preprocessing.hashing import sha256_of
+from preprocessing.images import ImageRecord
 
 CLASSICAL = LoadedVersion(classical_version(), ContrastGroups.none(), ClassicalDetector())
 
@@ -126,4 +127,4 @@ def _real(folder, name):
         for b in voc.iter("bndbox")
     ]
     boxes = tuple(Box(*e, "cell") for e in edges if e[2] > e[0] and e[3] > e[1])
-    return LabelledImage(path, hash_of(path), boxes)
+    return LabelledImage(path, sha256_of(path), boxes)
