@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.cli.console import say
+from backend.cli.console import say, warn
 from backend.cli.options import services_from
 from backend.errors import BadRequest
 
@@ -65,7 +65,8 @@ def choose_version(registry: Registry, wanted: str | None, project: Project | No
 
     That is the project's champion; where no project was named, that of the only one that has one,
     else the newest trained version that was neither refused nor rolled back, else the registry's
-    first. What is chosen without being named is said aloud.
+    first. What is chosen without being named is said aloud, as is each project that has no say
+    since it cannot be told which version serves it.
     """
     if wanted:
         return Choice(registry.get(wanted), str(project.id) if project else None)
@@ -73,11 +74,14 @@ def choose_version(registry: Registry, wanted: str | None, project: Project | No
         champion = registry.champion(str(project.id))
         say(f"Using {champion.id}, the champion of project {project.id} ({project.title}).")
         return Choice(champion, str(project.id))
+    broken = registry.broken_champions()
+    warn(f"which version serves project {id} is unknown: {why}" for id, why in broken.items())
     owners = registry.promoted_in()
     if len(owners) == 1:
         champion = registry.champion(owners[0])
+        only = f"the only one {'known to have' if broken else 'that has'} one"
         say(
-            f"Using {champion.id}, the champion of project {owners[0]}, the only one that has one; "
+            f"Using {champion.id}, the champion of project {owners[0]}, {only}; "
             "choose another with --model ID."
         )
         return Choice(champion, owners[0])

@@ -60,7 +60,7 @@ def list_(
     settings = settings_from(home=home)
     registry, owner = settings.open_registry(), choosing.named_project(settings, project)
     versions = registry.list(str(owner.id) if owner else None)
-    warn(str(error) for error in (*registry.broken(), *registry.broken_champions()))
+    warn(str(error) for error in (*registry.broken(), *registry.broken_champions().values()))
     if as_json:
         typer.echo(json.dumps([version.to_json() for version in versions], indent=1))
     else:

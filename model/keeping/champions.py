@@ -99,17 +99,24 @@ class Champions:
         """Return the history of each project; see :meth:`history`."""
         return {project: self.history(project) for project in self._projects()}
 
-    def broken(self) -> tuple[BrokenVersion, ...]:
-        """Return what is wrong with each pointer file that cannot be read."""
-        return tuple(each for each in self._each().values() if isinstance(each, BrokenVersion))
+    def readable(self) -> dict[str, tuple[Change, ...]]:
+        """Return the history of each project that has a readable pointer file."""
+        each = self._each().items()
+        return {project: told for project, told in each if not isinstance(told, BrokenVersion)}
+
+    def broken(self) -> dict[str, BrokenVersion]:
+        """Return what is wrong with the pointer file of each other project."""
+        each = self._each().items()
+        return {project: told for project, told in each if isinstance(told, BrokenVersion)}
 
     def of(self, champion: str) -> tuple[str, ...]:
-        """Return the projects that a version serves, of those that have a readable pointer file."""
-        return tuple(project for project, id in self._each().items() if id == champion)
+        """Return the projects that a version serves, of the :meth:`readable` ones."""
+        histories = self.readable().items()
+        return tuple(p for p, history in histories if _served(history, self.first)[-1] == champion)
 
     def served(self) -> set[str]:
-        """Return the ids that serve a project or can be rolled back to in one."""
-        return {id for history in self.all().values() for id in _served(history, self.first)}
+        """Return the ids that serve one of these or can be rolled back to in it."""
+        return {id for history in self.readable().values() for id in _served(history, self.first)}
 
     def stamp(self, project: str) -> tuple[int, ...]:
         """Return what differs after each change of champion or policy; one `stat`, no reading."""
@@ -201,12 +208,12 @@ class Champions:
         # A copy that somebody made ("7 copy.json") is of no project.
         return [stem for stem in stems if PROJECT_NAME.fullmatch(stem)]
 
-    def _each(self) -> dict[str, str | BrokenVersion]:
-        """Return what serves each of them, or why that cannot be told."""
-        found: dict[str, str | BrokenVersion] = {}
+    def _each(self) -> dict[str, tuple[Change, ...] | BrokenVersion]:
+        """Return the history of each of them, or why that cannot be told."""
+        found: dict[str, tuple[Change, ...] | BrokenVersion] = {}
         for project in self._projects():
             try:
-                found[project] = self.current(project)
+                found[project] = self.history(project)
             except BrokenVersion as error:
                 found[project] = error
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,8 +131,8 @@ class Registry:
         """Return what is wrong with each version that :meth:`list` left out."""
         return tuple(error for error in self._each() if isinstance(error, BrokenVersion))
 
-    def broken_champions(self) -> tuple[BrokenVersion, ...]:
-        """Return why it cannot be told of some projects which version serves them."""
+    def broken_champions(self) -> dict[str, BrokenVersion]:
+        """Return the projects of which it cannot be told which version serves them, and why."""
         return self._champions.broken()
 
     def record_decision(self, version_id: str, decision: GateDecision) -> ModelVersion:
@@ -194,9 +194,14 @@ class Registry:
         return size
 
     def champions(self) -> set[str]:
-        """Return the ids of all versions that serve a project or ever did."""
-        histories = self._champions.all().values()
-        return {change.champion for changes in histories for change in changes}
+        """Return the ids of all versions that serve a project or ever did.
+
+        Raises
+        ------
+        BrokenVersion
+            It cannot be told of some project.
+        """
+        return _champions_in(self._champions.all())
 
     def champion_of(self, version_id: str) -> tuple[str, ...]:
         """Return the projects that a version serves, of those with a champion or policy chosen.
@@ -206,17 +211,17 @@ class Registry:
         return self._champions.of(version_id)
 
     def promoted_in(self) -> tuple[str, ...]:
-        """Return the projects that a version was ever promoted in."""
-        return tuple(project for project, changes in self._champions.all().items() if changes)
+        """Return the projects that a version was ever promoted in; see :meth:`champion_of`."""
+        return tuple(project for project, changes in self._champions.readable().items() if changes)
 
     def newest(self) -> ModelVersion | None:
         """Return the newest trained version that neither the gate nor a person refused.
 
         A version that was promoted all the same is not refused; one that every project rolled back
-        from is.
+        from is. Projects of which that cannot be told (see :meth:`broken_champions`) have no say.
         """
         served = self._champions.served()
-        away = self.champions() - served
+        away = _champions_in(self._champions.readable()) - served
         taken = [
             version
             for version in self.list()
@@ -377,6 +382,10 @@ class Registry:
 def is_given(version_id: str) -> bool:
     """Say whether every registry has this version: it is not its own to change."""
     return version_id == CLASSICAL_ID or is_starter(version_id)
+
+
+def _champions_in(histories: Mapping[str, Sequence[Change]]) -> set[str]:
+    return {change.champion for changes in histories.values() for change in changes}
 
 
 def _policy(chosen: Mapping[str, Policy], version: ModelVersion) -> Policy:

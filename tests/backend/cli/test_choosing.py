@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from backend.cli.choosing import Choice, choose_cell_diameter, choose_version
+from model.classical.detector import CLASSICAL_ID
 from model.config import DetectorConfig
 from model.judging.policy import Policy
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
+from tests.backend.cli.conftest import Run, truth_in
 
 
 @pytest.fixture
@@ -52,6 +54,42 @@ def test_of_several_projects_the_newest_that_was_not_refused_is_meant_and_they_a
     told = capsys.readouterr().err
     assert "the newest trained version that was not refused or rolled back" in told
     assert "projects 1, 2 have champions, which --project ID takes" in told
+
+
+def test_a_project_whose_champion_cannot_be_told_is_named_and_has_no_say(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for project in ("1", "2"):
+        registry.promote(project, trained(registry, int(project)))
+    (registry.root / "champions" / "2.json").write_text("{")
+    assert choose_version(registry, None, None) == Choice(registry.get("trained-1"), "1")
+    note, said = capsys.readouterr().err.splitlines()
+    assert note.startswith("Note: which version serves project 2 is unknown: ")
+    assert "2.json cannot be read" in note
+    assert "the champion of project 1, the only one known to have one; choose another" in said
+
+
+def test_neither_predict_nor_evaluate_ends_since_it_cannot_be_told_what_serves_a_project(
+    run: Run, home: Path, cells: Path, tmp_path: Path
+) -> None:
+    Registry(home / "registry", STARTER_ID).promote("8", CLASSICAL_ID)
+    (home / "registry" / "champions" / "7.json").write_text("{")
+    predict = ("predict", cells / "images" / "field0.png", "--out", tmp_path / "out")
+    for words in (predict, ("evaluate", *truth_in(cells))):
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+        assert "Note: which version serves project 7 is unknown: " in result.stderr
+        assert f"Using {CLASSICAL_ID}, the champion of project 8" in result.stderr
+
+
+def test_where_no_champion_can_be_told_the_newest_version_is_meant(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.promote("1", trained(registry, 1))
+    trained(registry, 2)
+    (registry.root / "champions" / "1.json").write_text("{")
+    assert choose_version(registry, None, None) == Choice(registry.get("trained-2"), None)
+    assert "Using trained-2 (the newest trained version); choose" in capsys.readouterr().err
 
 
 def test_where_each_version_was_refused_the_starter_is_meant_and_says_so(

@@ -213,6 +213,27 @@ def test_a_corrupt_champion_file_says_what_to_do(registry):
         registry.champion("1")
 
 
+def test_a_corrupt_champion_file_is_known_by_its_project_and_has_no_say(registry):
+    for name in "ab":
+        registry.add(version(name), NONE, None)
+        registry.promote("1", name)
+    registry.promote("2", "b")
+    registry.rollback("1")
+    (registry.root / "champions" / "2.json").write_text("{")
+    assert list(registry.broken_champions()) == ["2"]
+    assert registry.promoted_in() == registry.champion_of("a") == ("1",)
+    assert registry.newest().id == "a"  # of those that can be told all rolled back from b
+
+
+def test_while_it_cannot_be_told_what_serves_a_project_no_version_is_removed(registry):
+    registry.add(version("a"), NONE, None)
+    registry.promote("1", "a")
+    (registry.root / "champions" / "1.json").write_text("{")
+    with pytest.raises(BrokenVersion, match="move it away"):
+        registry.remove("a")
+    assert registry.get("a").id == "a"
+
+
 @pytest.mark.parametrize("project", ["", "../1", "a/b", "1\n"])
 def test_a_project_never_leads_out_of_the_registry(registry, project):
     with pytest.raises(ValueError, match="is no project"):
