@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from backend.settings import Settings
 from model.atomic import try_lock
@@ -22,8 +24,10 @@ def take(folder: Path) -> Iterator[bool]:
     -------
     False when another process holds it, or asks at this moment whether it is held.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as free:
+        if free:
+            folder.mkdir(exist_ok=True)
         yield free
 
 
@@ -45,7 +49,7 @@ def project_folder(settings: Settings, project: int) -> Path:
 
 def is_taken(folder: Path) -> bool:
     """Tell whether a process holds this folder; those who ask do not take each other for one."""
-    if not folder.is_dir():
+    if not _lock(folder).exists():
         return False
     with _locked(folder, shared=True) as free:
         return not free
@@ -58,5 +62,17 @@ def _lock(folder: Path) -> Path:
 
 @contextmanager
 def _locked(folder: Path, *, shared: bool = False) -> Iterator[bool]:
-    with _lock(folder).open("a") as lock:
-        yield try_lock(lock.fileno(), shared=shared)
+    while True:
+        with _lock(folder).open("a") as lock:
+            free = try_lock(lock.fileno(), shared=shared)
+            # Nobody who comes later would ask for one that was removed since it was opened.
+            if not free or _is_there(lock):
+                yield free
+                return
+
+
+def _is_there(lock: TextIO) -> bool:
+    try:
+        return os.path.samestat(os.stat(lock.name), os.fstat(lock.fileno()))
+    except FileNotFoundError:
+        return False
