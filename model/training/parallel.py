@@ -34,7 +34,7 @@ _ON_A_CPU = 2
 #: Images of a batch that each should have on a CPU: BatchNorm learns little of one.
 _FEWEST_EACH = 2
 #: Fewer steps are over before another process has loaded torch.
-_WORTH_STEPS = 100
+WORTH_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def processes_for(device: str, batch: int, steps: int) -> int:
     """
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return max(1, min(torch.cuda.device_count(), batch))
-    if device in ("auto", "cpu") and steps >= _WORTH_STEPS:
+    if device in ("auto", "cpu") and steps >= WORTH_STEPS:
         return max(1, min(_ON_A_CPU, torch.get_num_threads(), batch // _FEWEST_EACH))
     return 1
 

@@ -31,8 +31,8 @@ from model.training.stopping import stops_held
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
-_REPORT_EVERY = 10
-_CHECKPOINT_EVERY = 50
+#: Steps after which a training tells how far it has come, and after which it keeps that.
+REPORT_EVERY, CHECKPOINT_EVERY = 10, 50
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Training:
                 if not math.isfinite(loss):
                     self._fall_back(on_progress)
                     return
-                losses = [*losses[1 - _REPORT_EVERY :], loss]
+                losses = [*losses[1 - REPORT_EVERY :], loss]
                 done = self.iteration == self.schedule.end
                 noted = self._look(done)
                 mark = done or noted is not None
@@ -146,14 +146,14 @@ class Training:
                     self.keep()
                 if stops:
                     return
-                if mark or self.iteration % _REPORT_EVERY == 0:
+                if mark or self.iteration % REPORT_EVERY == 0:
                     on_progress(self._progress(float(np.mean(losses)), noted or ""))
         self._choose()
 
     @property
     def _is_worth_keeping(self) -> bool:
         # Losses explode at the highest rate: what the warm-up has learned is then good still.
-        return self.iteration % _CHECKPOINT_EVERY == 0 or self.iteration == warmup(self.config)
+        return self.iteration % CHECKPOINT_EVERY == 0 or self.iteration == warmup(self.config)
 
     def _look(self, done: bool) -> str | None:
         """Look at the inner side where it is time; return what to tell of it, None: not looked."""

@@ -112,7 +112,7 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
     from backend.learning import pipeline, promoting
 
     _stop_moves(stops)
-    model.training.steps._CHECKPOINT_EVERY = checkpoint_every
+    model.training.steps.CHECKPOINT_EVERY = checkpoint_every
     stops.before(pipeline, "reconcile", "snapshot")
     stops.before(
         model.training.steps.Training,

@@ -101,8 +101,8 @@ def test_two_processes_learn_what_one_learns_in_two_parts(snapshot, by_two, tmp_
 def test_a_training_by_two_that_was_stopped_goes_on_as_if_nothing_had_happened(
     snapshot, by_two, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("model.training.steps._CHECKPOINT_EVERY", 1)
-    monkeypatch.setattr("model.training.steps._REPORT_EVERY", 2)
+    monkeypatch.setattr("model.training.steps.CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr("model.training.steps.REPORT_EVERY", 2)
 
     def stop(progress):
         raise KeyboardInterrupt
@@ -114,9 +114,9 @@ def test_a_training_by_two_that_was_stopped_goes_on_as_if_nothing_had_happened(
 
 
 def test_a_training_that_is_nearly_done_goes_on_alone(snapshot, tmp_path, monkeypatch):
-    for setting in ("steps._CHECKPOINT_EVERY", "steps._REPORT_EVERY"):
+    for setting in ("steps.CHECKPOINT_EVERY", "steps.REPORT_EVERY"):
         monkeypatch.setattr(f"model.training.{setting}", 1)
-    monkeypatch.setattr("model.training.parallel._WORTH_STEPS", 2)
+    monkeypatch.setattr("model.training.parallel.WORTH_STEPS", 2)
     plan = replace(PLAN, batch=4)
 
     def stop(progress):
@@ -139,8 +139,8 @@ def test_a_training_that_is_nearly_done_goes_on_alone(snapshot, tmp_path, monkey
 def test_a_training_whose_other_process_is_killed_goes_on_alone_and_says_so(
     snapshot, by_two, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("model.training.steps._CHECKPOINT_EVERY", 1)
-    monkeypatch.setattr("model.training.steps._REPORT_EVERY", 1)
+    monkeypatch.setattr("model.training.steps.CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr("model.training.steps.REPORT_EVERY", 1)
     told = []
 
     def kill(progress):

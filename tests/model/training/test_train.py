@@ -82,8 +82,8 @@ def test_the_random_state_of_the_caller_is_left_alone(learn):
 
 
 def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(learn, learned, monkeypatch):
-    monkeypatch.setattr("model.training.steps._CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr("model.training.steps._REPORT_EVERY", 3)
+    monkeypatch.setattr("model.training.steps.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("model.training.steps.REPORT_EVERY", 3)
     seen = []
 
     def die_once(progress):
@@ -149,7 +149,7 @@ def test_the_checkpoint_of_another_training_is_not_taken_up(learn):
 
 
 def test_progress_tells_iteration_loss_and_fraction(learn, monkeypatch):
-    monkeypatch.setattr("model.training.steps._REPORT_EVERY", 3)
+    monkeypatch.setattr("model.training.steps.REPORT_EVERY", 3)
     seen = []
     learn(on_progress=seen.append)
     assert [(p.stage, p.iteration, p.iterations) for p in seen] == [
@@ -187,7 +187,7 @@ def test_a_loss_that_explodes_at_once_is_an_error_that_says_what_to_do(learn):
 
 
 def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypatch, tmp_path):
-    monkeypatch.setattr("model.training.steps._CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("model.training.steps.CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(
         "model.training.schedule.share_of_rate", lambda i, config: 1e-3 if i < 3 else 1e33
     )
