@@ -29,7 +29,7 @@ from backend.errors import BadRequest
 from backend.logs import configure_logging
 from backend.replay.ledger import TABLE, Ledger, effort_of_rows, seconds_a_cell
 from backend.replay.paper import PaperDesk, PaperServices, lay_out, paper_loop, start_from
-from backend.replay.playing import Play, play
+from backend.replay.playing import LabelledSet, Play, play
 from backend.serving.slot import Served
 from backend.settings import Settings
 from backend.store.projects import Project
@@ -134,7 +134,7 @@ def carry_out(name: str, order: str, seed: int, arguments: argparse.Namespace) -
     data = real_images(name)
     images = drawn(data, seed, arguments.images)
     with paper_loop(settings) as services:
-        project = lay_out(services, images, data.classes, name)
+        project = lay_out(services, LabelledSet(images, data.classes), name)
         if start:
             kept_in = Registry(out / "starter")
             start_from(services, project, keep_starter(start, kept_in).id, kept_in)

@@ -26,10 +26,9 @@ from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.replay.ledger import Ledger, Row
-    from backend.replay.playing import Play
+    from backend.replay.playing import LabelledSet, Play
     from backend.settings import Settings
     from model.keeping.registry import Registry
-    from model.labels.examples import LabelledImage
 
 
 def register(app: typer.Typer) -> None:
@@ -93,7 +92,7 @@ def replay(
     from backend.logs import configure_logging
     from backend.replay.correcting import Carelessness
     from backend.replay.ledger import TABLE, kept_beside
-    from backend.replay.playing import Play, in_drawn_order
+    from backend.replay.playing import LabelledSet, Play, in_drawn_order
 
     configure_logging("ERROR")  # what a run says is in the store; a failure is told here
     if live is not None and (start or floor):
@@ -105,52 +104,10 @@ def replay(
     renamed = parse_mapping(mapping or [])
     folder = labelled_folder(images, annotations, renamed, one_based=one_based)
     warn(folder.notes)
-    chosen = in_drawn_order(folder.images)[: number or None]
-    how = Play(Carelessness(misses, accepts, seed), renamed, one_based)
-    _tell(out, *_played(settings, out, chosen, folder.classes, how, live, lag, floor, start))
-
-
-def _played(
-    settings: Settings,
-    out: Path,
-    images: Sequence[LabelledImage],
-    classes: Sequence[str],
-    how: Play,
-    live: int | None,
-    lag: int,
-    folds: int,
-    start: str | None,
-) -> tuple[Sequence[Row], Sequence[Row]]:
-    """Play all that is not played yet; return the rows of the images, and those of the floor."""
-    from backend.replay.ledger import FLOOR_TABLE, TABLE, Ledger
-
-    ledger, below = Ledger(out / TABLE), Ledger(out / FLOOR_TABLE)
-    if live is None:
-        rows = _on_paper(settings, out, images, classes, ledger, how, lag, start)
-    else:
-        rows = _live(settings, live, images, ledger, how, lag)
-    _show("Replaying", rows, len(images))
-    if folds:
-        rows = _floor(settings, out, images, classes, below, how, folds, start)
-        _show("Floor", rows, len(images))
-    return ledger.rows, below.rows
-
-
-def _on_paper(
-    settings: Settings,
-    out: Path,
-    images: Sequence[LabelledImage],
-    classes: Sequence[str],
-    ledger: Ledger,
-    how: Play,
-    lag: int,
-    start: str | None,
-) -> Iterator[Row]:
-    from backend.replay.paper import play_on_paper
-
-    own = settings.model_copy(update={"home": (out / "home").resolve()})
-    begin = _begin_with(start, settings)
-    return play_on_paper(own, images, classes, ledger, how, lag, begin)
+    played = LabelledSet(in_drawn_order(folder.images)[: number or None], folder.classes)
+    careless = Carelessness(misses, accepts, seed)
+    how = Play(careless, renamed, one_based, lag, floor, _begin_with(start, settings))
+    _tell(out, *_played(settings, out, played, how, live))
 
 
 def _begin_with(start: str | None, settings: Settings) -> tuple[str, Registry] | None:
@@ -160,39 +117,40 @@ def _begin_with(start: str | None, settings: Settings) -> tuple[str, Registry] |
     return registry.get(start).id, registry
 
 
+def _played(
+    settings: Settings, out: Path, labelled: LabelledSet, how: Play, live: int | None
+) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Play all that is not played yet; return the rows of the images, and those of the floor."""
+    from backend.replay.floor import cross_validated
+    from backend.replay.ledger import FLOOR_TABLE, TABLE, Ledger
+    from backend.replay.paper import play_on_paper
+
+    ledger, below = Ledger(out / TABLE), Ledger(out / FLOOR_TABLE)
+    if live is None:
+        rows = play_on_paper(_at(out / "home", settings), labelled, ledger, how)
+    else:
+        rows = _live(settings, live, labelled, ledger, how)
+    _show("Replaying", rows, len(labelled.images))
+    if how.folds:
+        rows = cross_validated(_at(out / "floor", settings), labelled, below, how)
+        _show("Floor", rows, len(labelled.images))
+    return ledger.rows, below.rows
+
+
+def _at(home: Path, settings: Settings) -> Settings:
+    return settings.model_copy(update={"home": home.resolve()})
+
+
 def _live(
-    settings: Settings,
-    project: int,
-    images: Sequence[LabelledImage],
-    ledger: Ledger,
-    how: Play,
-    lag: int,
+    settings: Settings, project: int, labelled: LabelledSet, ledger: Ledger, how: Play
 ) -> Iterator[Row]:
     from backend.replay.live import LiveDesk
     from backend.replay.playing import play
 
     services = services_from(settings.home)
-    desk = LiveDesk(services, services.projects.get(project), lag)
+    desk = LiveDesk(services, services.projects.get(project), how.lag)
     ledger.keep_to(desk.chosen(how))
-    return play(desk, images, ledger, how)
-
-
-def _floor(
-    settings: Settings,
-    out: Path,
-    images: Sequence[LabelledImage],
-    classes: Sequence[str],
-    ledger: Ledger,
-    how: Play,
-    folds: int,
-    start: str | None,
-) -> Iterator[Row]:
-    from backend.replay.floor import cross_validated
-
-    home = (out / "floor").resolve()
-    own = settings.model_copy(update={"home": home})
-    begin = _begin_with(start, settings)
-    return cross_validated(own, images, classes, folds, ledger, how, begin)
+    return play(desk, labelled.images, ledger, how)
 
 
 def _show(title: str, rows: Iterator[Row], images: int) -> None:

@@ -11,13 +11,12 @@ from backend.learning.showing import MOST_IMAGES, of_least_work, tell_enough
 from backend.replay.correcting import correct
 from backend.replay.ledger import COSTS, Ledger, Row, row_of
 from backend.replay.paper import lay_out, paper_loop, start_from
-from backend.replay.playing import Play
+from backend.replay.playing import LabelledSet, Play
 from backend.services import Services
 from backend.serving.slot import Served
 from backend.settings import Settings
 from backend.store.projects import Project
 from model.boxes import Box
-from model.keeping.registry import Registry
 from model.labels.examples import DatasetSnapshot, LabelledImage, Side
 from model.labels.likeness import fingerprint_of, group_alike
 from model.labels.sides import content_hash, decide_sides
@@ -29,13 +28,7 @@ FORM = "floor"
 
 
 def cross_validated(
-    settings: Settings,
-    images: Sequence[LabelledImage],
-    classes: Sequence[str],
-    folds: int,
-    ledger: Ledger,
-    how: Play,
-    start: tuple[str, Registry] | None = None,
+    settings: Settings, labelled: LabelledSet, ledger: Ledger, how: Play
 ) -> Iterator[Row]:
     """Correct each image with a version that learned from the truth of the other folds.
 
@@ -46,8 +39,8 @@ def cross_validated(
     ----------
     settings
         Say what to train; the home is the floor's own.
-    start
-        What each training begins with, and the registry that has it; None: as a project would.
+    how
+        With at least two folds. Each training begins with its start; None: as a project would.
 
     Yields
     ------
@@ -58,17 +51,17 @@ def cross_validated(
     BadRequest
         The rows that are there were played otherwise.
     """
-    began = start[0] if start else settings.first_version
-    ledger.keep_to(how.chosen(FORM, settings, start=began, folds=folds))
+    start = how.begins_with(settings)
+    ledger.keep_to(how.chosen(FORM, settings, start=start, folds=how.folds))
     with paper_loop(settings) as services:
-        project = lay_out(services, images, classes, "Floor")
-        if start:
-            start_from(services, project, *start)
+        project = lay_out(services, labelled, "Floor")
+        if how.start:
+            start_from(services, project, *how.start)
         begin = services.registry.champion(str(project.id))
-        for fold, (judged, others) in enumerate(_dealt(images, folds)):
+        for fold, (judged, others) in enumerate(_dealt(labelled.images, how.folds)):
             if all(image.sha256 in ledger for image in judged):
                 continue
-            snapshot = DatasetSnapshot(others, tuple(classes))
+            snapshot = DatasetSnapshot(others, tuple(labelled.classes))
             taught, inner = _taught(services, begin, snapshot, fold), snapshot.of_side("inner")
             served = served_as_in_the_loop(taught, inner, project.default_class)
             for image in judged:

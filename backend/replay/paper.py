@@ -20,7 +20,7 @@ from backend.learning import pipeline
 from backend.learning.triggers import after_correction, take_up
 from backend.replay.ledger import Ledger, Row
 from backend.replay.outcomes import Outcomes
-from backend.replay.playing import Opened, Play, learned_from, play
+from backend.replay.playing import LabelledSet, Opened, Play, learned_from, play
 from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Served, Slot
@@ -28,7 +28,6 @@ from backend.settings import Settings
 from backend.store.database import open_database
 from backend.store.projects import Project
 from model.keeping.registry import Registry
-from model.labels.examples import LabelledImage
 
 if TYPE_CHECKING:
     from backend.queue import JobQueue
@@ -188,14 +187,12 @@ def paper_loop(settings: Settings) -> Iterator[PaperServices]:
         database.dispose()
 
 
-def lay_out(
-    services: Services, images: Sequence[LabelledImage], classes: Sequence[str], title: str
-) -> Project:
+def lay_out(services: Services, labelled: LabelledSet, title: str) -> Project:
     """Make a project with a task for each image; those that are there keep theirs."""
-    project = services.projects.ensure(PROJECT, title, label_config_of(classes))
+    project = services.projects.ensure(PROJECT, title, label_config_of(labelled.classes))
     known = {i.sha256: i.task for i in services.images.all(project.id) if i.task is not None}
     task = max(known.values(), default=0)
-    for image in images:
+    for image in labelled.images:
         if image.sha256 not in known:
             task += 1
             raw = image.read()
@@ -220,20 +217,9 @@ def start_from(services: Services, project: Project, version: str, kept_in: Regi
 
 
 def play_on_paper(
-    settings: Settings,
-    images: Sequence[LabelledImage],
-    classes: Sequence[str],
-    ledger: Ledger,
-    how: Play,
-    lag: int = 0,
-    start: tuple[str, Registry] | None = None,
+    settings: Settings, labelled: LabelledSet, ledger: Ledger, how: Play
 ) -> Iterator[Row]:
     """Replay in this process, on a home of its own; what was played before is not played again.
-
-    Parameters
-    ----------
-    start
-        A version to begin with and the registry that has it; None: as the settings say.
 
     Yields
     ------
@@ -244,10 +230,10 @@ def play_on_paper(
     BadRequest
         The rows that are there were played otherwise.
     """
-    began = start[0] if start else settings.first_version
-    ledger.keep_to(how.chosen(PaperDesk.form, settings, start=began, lag=lag))
+    start = how.begins_with(settings)
+    ledger.keep_to(how.chosen(PaperDesk.form, settings, start=start, lag=how.lag))
     with paper_loop(settings) as services:
-        project = lay_out(services, images, classes, "Replay")
-        if start:
-            start_from(services, project, *start)
-        yield from play(PaperDesk(services, project, lag), images, ledger, how)
+        project = lay_out(services, labelled, "Replay")
+        if how.start:
+            start_from(services, project, *how.start)
+        yield from play(PaperDesk(services, project, how.lag), labelled.images, ledger, how)

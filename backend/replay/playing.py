@@ -17,6 +17,7 @@ from backend.settings import Settings
 from backend.store.projects import Project
 from model.boxes import Box
 from model.judging.policy import version_of
+from model.keeping.registry import Registry
 from model.labels.examples import LabelledImage
 
 
@@ -60,6 +61,14 @@ class Desk(Protocol):
 
 
 @dataclass(frozen=True)
+class LabelledSet:
+    """The labelled images that a replay plays, in its order, and the classes of their project."""
+
+    images: Sequence[LabelledImage]
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Play:
     """How a replay is played.
 
@@ -67,11 +76,24 @@ class Play:
     ----------
     mapping, one_based
         How the truth was read: its classes renamed, its pixels counted from 1.
+    lag
+        Images that are corrected before the outcome of a run is served.
+    folds
+        Of the floor; 0: there is none.
+    start
+        A version to begin with and the registry that has it; None: as the settings say.
     """
 
     carelessness: Carelessness = CAREFUL
     mapping: Mapping[str, str] = field(default_factory=dict)
     one_based: bool = False
+    lag: int = 0
+    folds: int = 0
+    start: tuple[str, Registry] | None = None
+
+    def begins_with(self, settings: Settings) -> str:
+        """Return the id of the version that is served first."""
+        return self.start[0] if self.start else settings.first_version
 
     def chosen(self, form: str, settings: Settings, **more: object) -> dict[str, object]:
         """Return by name all that was chosen and decides what the rows say.

@@ -12,7 +12,7 @@ from backend.errors import BadRequest
 from backend.learning.showing import fewest_from
 from backend.replay.floor import all_teach, cross_validated, served_as_in_the_loop
 from backend.replay.ledger import Ledger
-from backend.replay.playing import Play
+from backend.replay.playing import LabelledSet, Play
 from backend.settings import Settings
 from model.boxes import Box
 from model.judging.policy import Policy
@@ -71,8 +71,9 @@ def test_a_floor_goes_on_with_the_trainings_it_began_with(tmp_path: Path) -> Non
     how = Play().chosen("floor", settings, start=settings.first_version, folds=2)
     ledger.keep_to(how)
     longer = settings.model_copy(update={"iterations": 900})
+    labelled = LabelledSet(images(tmp_path, 4), ("Cell",))
     with pytest.raises(BadRequest, match=r"iterations 0, .* iterations 900"):
-        next(cross_validated(longer, images(tmp_path, 4), ("Cell",), 2, ledger, Play()))
+        next(cross_validated(longer, labelled, ledger, Play(folds=2)))
 
 
 def test_frames_of_one_field_teach_on_one_side_of_the_floor(tmp_path: Path) -> None:

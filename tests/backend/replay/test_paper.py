@@ -15,7 +15,7 @@ from backend.replay.correcting import Carelessness
 from backend.replay.floor import cross_validated
 from backend.replay.ledger import Ledger, Row
 from backend.replay.paper import lay_out, paper_loop, play_on_paper, start_from
-from backend.replay.playing import Play, in_drawn_order
+from backend.replay.playing import LabelledSet, Play, in_drawn_order
 from backend.settings import Settings
 from model.classical.detector import CLASSICAL_ID
 from model.config import PRESETS
@@ -30,6 +30,7 @@ SIZE = 96
 FIELDS = 6
 #: Serves without torch.
 CLASSICAL = {"first_version": CLASSICAL_ID}
+CAREFULLY = Play()
 
 
 def labelled(home: Path, fields: int, size: int, cells: int) -> LabelledFolder:
@@ -49,9 +50,14 @@ def own(tmp_path: Path) -> Settings:
     return Settings(home=home, milestones=(4,), iterations=2, preset="fast", device="cpu")
 
 
-def played(own: Settings, folder: LabelledFolder, ledger: Ledger, **more: int) -> Iterator[Row]:
-    images = in_drawn_order(folder.images)
-    return play_on_paper(own, images, folder.classes, ledger, Play(), **more)
+def in_order(folder: LabelledFolder) -> LabelledSet:
+    return LabelledSet(in_drawn_order(folder.images), folder.classes)
+
+
+def played(
+    own: Settings, folder: LabelledFolder, ledger: Ledger, how: Play = CAREFULLY
+) -> Iterator[Row]:
+    return play_on_paper(own, in_order(folder), ledger, how)
 
 
 @pytest.mark.integration
@@ -87,13 +93,13 @@ def test_a_run_is_served_after_the_lag_however_often_its_replay_was_killed(
     # Cells enough that a run chooses which boxes are shown, of whatever version serves after it.
     folder = labelled(tmp_path, fields=9, size=128, cells=11)
     own = own.model_copy(update={"milestones": (5,)})
-    path = tmp_path / "effort.csv"
+    path, how = tmp_path / "effort.csv", Play(lag=2)
     with monkeypatch.context() as at_its_run:
         at_its_run.setattr(pipeline, "learn", killed)
         with pytest.raises(KeyboardInterrupt):
-            list(played(own, folder, Ledger(path), lag=2))
-    list(islice(played(own, folder, Ledger(path), lag=2), 1))
-    list(played(own, folder, Ledger(path), lag=2))
+            list(played(own, folder, Ledger(path), how))
+    list(islice(played(own, folder, Ledger(path), how), 1))
+    list(played(own, folder, Ledger(path), how))
     served = [row.served for row in Ledger(path).rows]
     assert [name == served[0] for name in served] == [True] * 7 + [False] * 2
 
@@ -104,7 +110,7 @@ def test_the_floor_judges_each_image_by_a_version_that_has_not_seen_it(
 ) -> None:
     ledger = Ledger(tmp_path / "floor.csv")
     start = STARTER_ID, Registry(own.registry_folder)
-    args = (own, in_drawn_order(folder.images), folder.classes, 2, ledger, Play(), start)
+    args = (own, in_order(folder), ledger, Play(folds=2, start=start))
     rows = list(cross_validated(*args))
     assert {row.sha256 for row in rows} == {image.sha256 for image in folder.images}
     versions = Registry(own.registry_folder)
@@ -122,7 +128,7 @@ def test_a_folder_that_has_gained_images_is_played_on(
     ledger = Ledger(tmp_path / "effort.csv")
     images = in_drawn_order(folder.images)
     own = own.model_copy(update={"milestones": (90,)})
-    list(play_on_paper(own, images[2:4], folder.classes, ledger, Play()))
+    list(play_on_paper(own, LabelledSet(images[2:4], folder.classes), ledger, CAREFULLY))
     list(played(own, folder, ledger))
     assert [row.number for row in ledger.rows] == list(range(1, FIELDS + 1))
     order = [*images[2:4], *images[:2], *images[4:]]
@@ -148,8 +154,7 @@ def test_a_replay_is_played_as_carelessly_as_it_was_asked_for(
     own: Settings, folder: LabelledFolder, tmp_path: Path
 ) -> None:
     own, how = own.model_copy(update=CLASSICAL), Play(Carelessness(1.0, 1.0))
-    images, ledger = in_drawn_order(folder.images), Ledger(tmp_path / "effort.csv")
-    row = next(play_on_paper(own, images, folder.classes, ledger, how))
+    row = next(played(own, folder, Ledger(tmp_path / "effort.csv"), how))
     assert row.missed + row.accepted > 0
     assert row.actions.added == row.actions.deleted == 0
 
@@ -173,7 +178,8 @@ def test_a_replay_begins_with_a_version_of_another_registry(
 
     elsewhere.add(starter, ContrastGroups.none(), tmp_path / "weights")
     with paper_loop(own) as services:
-        project = lay_out(services, folder.images[:1], folder.classes, "Replay")
+        one = LabelledSet(folder.images[:1], folder.classes)
+        project = lay_out(services, one, "Replay")
         with pytest.raises(VersionNotFound):
             start_from(services, project, "starter-y", elsewhere)
         for _ in range(2):
