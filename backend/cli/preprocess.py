@@ -79,8 +79,7 @@ def fit(
     picture = _picture_beside(out, replace)
     kind, named = _template(template or ["barycentre"])
     config = _config(mode, kind, groups, strength, gain_limit)
-    misnamed: list[str] = []
-    files = find_images(folder, misnamed)
+    files, misnamed = find_images(folder)
     with progress("Reading") as advance:
         fitted = fit_folder(files, config, named, advance)
     warn([*others_in(folder).notes(), *misnamed, *fitted.notes])
@@ -127,8 +126,8 @@ def apply(
 
     if bits not in (8, 16):
         raise BadRequest(f"--bits is 8 or 16, not {bits}.")
-    misnamed: list[str] = []
-    files, loaded = find_images(folder, misnamed), ContrastGroups.load(groups)
+    files, misnamed = find_images(folder)
+    loaded = ContrastGroups.load(groups)
     with progress("Matching") as advance:
         done = match_into(out, files, loaded, cast("Bits", bits), format, advance)
     warn([*others_in(folder).notes(), *misnamed, *done.notes])

@@ -15,7 +15,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from backend.datasets.drawn import (
@@ -78,34 +78,31 @@ class CsvSource:
         return PureWindowsPath(PurePosixPath(self.image).name).name
 
     def read(self, size: tuple[int, int] | None = None, one_based: bool = False) -> Truth:
-        notes: list[str] = []
-        told = self._told_size(notes)
         drawn = [_drawn(line, row) for line, row in self.rows if not _says_empty(row)]
-        (width, height), boxes = held_against(drawn, told, size, one_based, notes)
-        said = of_annotation(self.title, notes)
-        return Truth(self.named, width, height, boxes, said, len(drawn) - len(boxes))
+        told, odd = self._told_size()
+        truth = held_against(drawn, told, size, one_based)
+        notes = of_annotation(self.title, [*odd, *truth.notes])
+        return replace(truth, name=self.named, notes=notes)
 
-    def _told_size(self, notes: list[str]) -> tuple[int, int] | None:
-        told = dict.fromkeys(size for _, row in self.rows if (size := _size(row)))
-        if len(told) > 1:
-            sizes = ", ".join(f"{width}×{height}" for width, height in told)
-            notes.append(f"gives several sizes, {sizes} px: the first is taken")
-        return next(iter(told), None)
+    def _told_size(self) -> tuple[tuple[int, int] | None, list[str]]:
+        told = list(dict.fromkeys(size for _, row in self.rows if (size := _size(row))))
+        sizes = ", ".join(f"{width}×{height}" for width, height in told)
+        several = f"gives several sizes, {sizes} px: the first is taken"
+        return next(iter(told), None), [several] if len(told) > 1 else []
 
 
-def read_csv(path: Path, notes: list[str]) -> tuple[CsvSource, ...]:
+def read_csv(path: Path) -> tuple[list[CsvSource], list[str]]:
     """Read a CSV file of boxes; lines of one image belong together wherever they stand.
 
     Parameters
     ----------
     path
         UTF-8.
-    notes
-        Gets a sentence, with its number, on each line that is of no use.
 
     Returns
     -------
-    The lines of each image, in order of name.
+    The lines of each image, in order of name, and a sentence, with its number, on each line that is
+    of no use.
 
     Raises
     ------
@@ -115,7 +112,7 @@ def read_csv(path: Path, notes: list[str]) -> tuple[CsvSource, ...]:
     """
     lines = _lines(path)
     names, first = _columns(path, lines)
-    of_image: dict[str, list[tuple[int, Row]]] = defaultdict(list)
+    of_image, notes = defaultdict[str, list[tuple[int, Row]]](list), list[str]()
     for number, values in lines[first:]:
         if len(values) != len(names):
             notes.append(
@@ -128,7 +125,8 @@ def read_csv(path: Path, notes: list[str]) -> tuple[CsvSource, ...]:
             of_image[row["filename"]].append((number, row))
     if not of_image:
         raise BadRequest(f"{path} has no line with a box{_reasons(notes)}")
-    return tuple(CsvSource(path.name, image, tuple(of_image[image])) for image in sorted(of_image))
+    images = [CsvSource(path.name, image, tuple(of_image[image])) for image in sorted(of_image)]
+    return images, notes
 
 
 def write_csv(images: Iterable[tuple[str, int, int, Sequence[Box]]], one_based: bool) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from model.boxes import Box
@@ -73,8 +73,18 @@ class FoundBox:
     edges: tuple[float | None, ...]
 
     @property
+    def box(self) -> Box | None:
+        """The box, with the edges as they were found; None where something is missing."""
+        if not self.label or len(self.edges) != len(EDGES) or None in self.edges:
+            return None
+        xmin, ymin, xmax, ymax = (float(edge or 0.0) for edge in self.edges)
+        return Box(xmin, ymin, xmax, ymax, self.label)
+
+    @property
     def what(self) -> str:
-        return f"{self.place} ({self.label or 'without a class'})"
+        """What people are told, with the edges, by which the box is found in its file."""
+        what = f"{self.place} ({self.label or 'without a class'})"
+        return f"{what} {_where(self.box)}" if self.box else what
 
 
 def number_in(text: str | None) -> float | None:
@@ -92,13 +102,12 @@ def with_point(text: str) -> str:
 
 
 def held_against(
-    drawn: Iterable[FoundBox],
+    drawn: Sequence[FoundBox],
     told: tuple[int, int] | None,
     size: tuple[int, int] | None,
     one_based: bool,
-    notes: list[str],
-) -> tuple[tuple[int, int], tuple[Box, ...]]:
-    """Return the size of the image, zeros when unknown, and the boxes that can be used, inside it.
+) -> Truth:
+    """Return what the boxes of an annotation say of its image; boxes of one fate share a note.
 
     Boxes drawn on an image of another size lie beside the cells of this one: none can be used.
 
@@ -108,22 +117,23 @@ def held_against(
         Width and height as the annotation has them, and as the image has them; None when unknown.
     one_based
         The edges are 1-based and inclusive; otherwise 0-based and half-open.
-    notes
-        Gets a sentence on what was changed or left out; boxes of one fate share one.
     """
     if size and told and told != size:
-        notes.append(
+        other = (
             f"says {told[0]}×{told[1]} px, but the image has {size[0]}×{size[1]}: its boxes are "
             "left out; give the image that they were drawn on, or take the size out if they fit"
         )
-        return size, ()
-    if not (known := size or told):
-        notes.append("no image size given, so the boxes were not held against it")
-    known = known or (0, 0)
+        return Truth("", *size, (), (other,), len(drawn))
+    known = size or told or (0, 0)
+    held = [(each, *_usable(each, known, one_based)) for each in drawn]
+    boxes = tuple(box for _, box, _ in held if box)
     fates = defaultdict[Fate, list[str]](list)
-    kept = [box for each in drawn if (box := _usable(each, known, one_based, fates))]
-    notes += [_alike(fate, names) for fate, names in fates.items()]
-    return known, tuple(kept)
+    for each, _, fate in held:
+        if fate:
+            fates[fate].append(each.what)
+    unheld = () if size or told else ("no image size given, so the boxes were not held against it",)
+    notes = (*unheld, *(_alike(fate, names) for fate, names in fates.items()))
+    return Truth("", *known, boxes, notes, len(drawn) - len(boxes))
 
 
 def of_annotation(title: str, notes: Iterable[str]) -> tuple[str, ...]:
@@ -147,26 +157,18 @@ def _left_out(why: str) -> Fate:
 
 
 def _usable(
-    drawn: FoundBox, size: tuple[int, int], one_based: bool, fates: Mapping[Fate, list[str]]
-) -> Box | None:
-    if not drawn.label or len(drawn.edges) != len(EDGES) or None in drawn.edges:
-        fates[_left_out("needs a class and four numbers")].append(drawn.what)
-        return None
-    xmin, ymin, xmax, ymax = (float(edge or 0.0) for edge in drawn.edges)
-    box = Box(xmin, ymin, xmax, ymax, drawn.label)
-    what = f"{drawn.what} {_where(box)}"  # with the numbers of the file, by which it is found there
+    drawn: FoundBox, size: tuple[int, int], one_based: bool
+) -> tuple[Box | None, Fate | None]:
+    """Return what can be used of a box, None when that is nothing, and what to tell."""
+    if (box := drawn.box) is None:
+        return None, _left_out("needs a class and four numbers")
     if box.width < 0 or box.height < 0:
-        fates[_left_out("has its corners swapped")].append(what)
-        return None
+        return None, _left_out("has its corners swapped")
     if _has_no_size(box, one_based):
-        fates[_left_out("has no size")].append(what)
-        return None
+        return None, _left_out("has no size")
     if one_based:
         box = replace(box, xmin=box.xmin - 1, ymin=box.ymin - 1)
-    kept, fate = _inside(box, *size)
-    if fate:
-        fates[fate].append(what)
-    return kept
+    return _inside(box, *size)
 
 
 def _has_no_size(box: Box, one_based: bool) -> bool:

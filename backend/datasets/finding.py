@@ -21,16 +21,15 @@ from preprocessing.images import IMAGE_SUFFIXES
 ANNOTATION_SUFFIX = ".xml"
 
 
-def find_images(folder: Path, misnamed: list[str]) -> tuple[Path, ...]:
+def find_images(folder: Path) -> tuple[list[Path], list[str]]:
     """Return the image files of a folder (not of its subfolders), in order of name.
 
     A link that leads nowhere is among them: whoever reads it tells that it cannot be read.
 
-    Parameters
-    ----------
-    misnamed
-        Gets a sentence on each that is left out, since its name cannot be written or it is a
-        picture of ours.
+    Returns
+    -------
+    The files, and a sentence on each that is left out, since its name cannot be written or it is a
+    picture of ours.
 
     Raises
     ------
@@ -41,9 +40,9 @@ def find_images(folder: Path, misnamed: list[str]) -> tuple[Path, ...]:
         f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
         "images in its subfolders are not looked for: give such a folder itself."
     )
-    left_out: list[str] = []
-    found = to_look_at(images_in(folder), left_out)
-    return _required(found, missing, left_out, misnamed)
+    found, left_out = to_look_at(images_in(folder))
+    _require(found, missing, left_out)
+    return found, left_out
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -52,18 +51,17 @@ def images_in(folder: Path) -> list[Path]:
     return [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
-def to_look_at(files: Iterable[Path], left_out: list[str]) -> list[Path]:
+def to_look_at(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Return the files in which to look for cells.
 
-    Parameters
-    ----------
-    left_out
-        Gets a sentence on each other: a picture of ours, or a name that cannot be written.
+    Returns
+    -------
+    The files, and a sentence on each other: a picture of ours, or a name that cannot be written.
     """
-    named = well_named(files, left_out)
+    named, left_out = well_named(files)
     ours = {path for path in named if path.suffix.lower() == ".png" and is_picture(path)}
     left_out += [f"{path.name} left out: a picture that Cytoloop drew" for path in sorted(ours)]
-    return [path for path in named if path not in ours]
+    return [path for path in named if path not in ours], left_out
 
 
 def leads_nowhere(path: Path) -> bool:
@@ -71,17 +69,25 @@ def leads_nowhere(path: Path) -> bool:
     return os.path.islink(path) and not os.path.exists(path)
 
 
-def find_annotations(
-    source: Path, notes: list[str], misnamed: list[str]
-) -> tuple[TruthSource, ...]:
-    """Return the annotations of a folder of VOC files, or of a CSV file, in order of name.
+@dataclass(frozen=True)
+class FoundAnnotations:
+    """The annotations of a folder of VOC files, or of a CSV file, in order of name.
 
     Parameters
     ----------
-    notes
-        Gets a sentence on each line of a CSV file that is of no use.
     misnamed
-        Gets a sentence on each VOC file that is left out, since its name cannot be written.
+        A sentence on each VOC file that is left out, since its name cannot be written.
+    useless
+        A sentence on each line of a CSV file that is of no use.
+    """
+
+    sources: Sequence[TruthSource]
+    misnamed: Sequence[str] = ()
+    useless: Sequence[str] = ()
+
+
+def find_annotations(source: Path) -> FoundAnnotations:
+    """Return what a folder of VOC files, or a CSV file, holds.
 
     Raises
     ------
@@ -91,15 +97,16 @@ def find_annotations(
     is_csv = source.suffix.lower() == CSV_SUFFIX
     is_voc = source.suffix.lower() == ANNOTATION_SUFFIX
     if not source.is_dir() and (is_csv or (source.is_file() and not is_voc)):
-        return read_csv(source, notes)
+        images, useless = read_csv(source)
+        return FoundAnnotations(images, useless=useless)
     missing = (
         f"{source} holds no Pascal VOC file ({ANNOTATION_SUFFIX}); a CSV of boxes is given by "
         "its own name."
     )
     inside = [path for path in _listed(source) if os.path.isfile(path)]
-    left_out: list[str] = []
-    found = well_named((p for p in inside if p.suffix.lower() == ANNOTATION_SUFFIX), left_out)
-    return tuple(map(VocSource, _required(found, missing, left_out, misnamed)))
+    found, misnamed = well_named([p for p in inside if p.suffix.lower() == ANNOTATION_SUFFIX])
+    _require(found, missing, misnamed)
+    return FoundAnnotations([VocSource(path) for path in found], misnamed)
 
 
 @dataclass(frozen=True)
@@ -170,14 +177,10 @@ def _may_hold_images(folder: Path) -> bool:
         return True
 
 
-def _required(
-    found: Sequence[Path], missing: str, left_out: Sequence[str], misnamed: list[str]
-) -> tuple[Path, ...]:
-    """Return what was found; where that is nothing, say what is missing."""
+def _require(found: Sequence[Path], missing: str, left_out: Sequence[str]) -> None:
+    """Say what is missing where nothing was found."""
     if not found:
         raise BadRequest("\n  ".join([missing, *first_of(left_out)]))
-    misnamed += left_out
-    return tuple(found)
 
 
 def _listed(folder: Path) -> list[Path]:

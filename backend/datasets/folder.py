@@ -117,13 +117,13 @@ def labelled_folder(
         A folder is missing or without a usable image, an annotation is broken, or a box has a
         class that is not in ``classes``.
     """
-    lines: list[str] = []
-    misnamed: list[str] = []
-    files = find_images(images, misnamed)
-    pairing = pair(files, find_annotations(annotations, lines, misnamed))
+    files, misnamed = find_images(images)
+    found = find_annotations(annotations)
+    pairing = pair(files, found.sources)
     beside = others_in(images, [annotations]).notes()
-    notes = [*pairing.notes, *pairing.notes_on_the_lone(), *beside, *lines]
-    reading = _Reading(mapping or {}, one_based, misnamed, notes, unusable=len(lines))
+    notes = [*pairing.notes, *pairing.notes_on_the_lone(), *beside, *found.useless]
+    left_out = (*misnamed, *found.misnamed)
+    reading = _Reading(mapping or {}, one_based, left_out, notes, unusable=len(found.useless))
     for done, (path, annotation) in enumerate(pairing.pairs, start=1):
         reading.take(path, annotation)
         if on_progress:
@@ -165,7 +165,7 @@ class _Reading:
 
     mapping: Mapping[str, str]
     one_based: bool
-    misnamed: list[str]
+    misnamed: Sequence[str]
     notes: list[str]
     unusable: int
     reader: ImageReader = field(default_factory=ImageReader)

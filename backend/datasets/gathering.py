@@ -59,12 +59,15 @@ def gather(paths: Collection[Path]) -> Gathered:
     unnamed = list[Path]()
     for path in paths:
         if path.is_file() or leads_nowhere(path):
-            given, found = [path], to_look_at([path], misnamed)
+            given = [path]
+            found, left_out = to_look_at(given)
         elif not path.exists():
             raise BadRequest(f"{path} is not there; give an image or a folder that exists.")
         else:
-            given, found = images_in(path), [*find_images(path, misnamed)]
+            given = images_in(path)
+            found, left_out = find_images(path)
             others.append(others_in(path, paths))
+        misnamed += left_out
         unnamed += [file for file in given if not is_utf8(file.name)]
         for file in found:
             # Of the folder, since links to one file are images of their own, as copies are.

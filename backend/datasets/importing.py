@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -111,9 +111,10 @@ def import_folder(
     """
     mapping = mapping or {}
     done = Imported()
-    files = find_images(folder, done.notes)
-    done.notes += others_in(folder, [annotations] if annotations else []).notes()
-    truth_of = _truth_of(files, annotations, done.notes)
+    files, misnamed = find_images(folder)
+    truth_of, odd = _truth_of(files, annotations) if annotations else ({}, [])
+    beside = others_in(folder, [annotations] if annotations else []).notes()
+    done.notes += [*misnamed, *beside, *odd]
     with locked(services.settings.home / f"importing-{project}.lock", on_wait):
         owner = services.projects.get(project)
         drawn = [box for each in truth_of.values() for box in each.read(one_based=one_based).boxes]
@@ -134,19 +135,19 @@ def import_folder(
 
 
 def _truth_of(
-    files: tuple[Path, ...], annotations: Path | None, notes: list[str]
-) -> dict[Path, TruthSource]:
-    if annotations is None:
-        return {}
-    pairing = pair(files, find_annotations(annotations, notes, notes))
-    notes += pairing.notes
+    files: Sequence[Path], annotations: Path
+) -> tuple[dict[Path, TruthSource], list[str]]:
+    """Return the annotation of each image that has one, and what is odd about them."""
+    found = find_annotations(annotations)
+    pairing = pair(files, found.sources)
+    notes = [*found.misnamed, *found.useless, *pairing.notes]
     if lone := pairing.lone_annotations:
         notes.append(f"annotations without an image left out: {shortened(a.title for a in lone)}")
         notes += pairing.notes_on_case()
     if not pairing.pairs:
         nothing = f"No annotation of {annotations} has the stem of an image."
         raise BadRequest("\n  ".join([nothing, *pairing.notes_on_case()]))
-    return dict(pairing.pairs)
+    return dict(pairing.pairs), notes
 
 
 def _check(project: Project, boxes: list[Box]) -> None:

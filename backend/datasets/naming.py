@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 #: So that with its suffix and a number a name stays within the 255 bytes that systems allow.
@@ -37,21 +37,16 @@ def why_unwritable(name: str) -> str:
     return "names are not read as UTF-8 here: set PYTHONUTF8=1"
 
 
-def well_named(paths: Iterable[Path], notes: list[str]) -> list[Path]:
+def well_named(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Return the files whose names are UTF-8, and so can be written to a table or a VOC file.
 
-    Parameters
-    ----------
-    notes
-        Gets a sentence on each other, such as one that was packed by an old Windows.
+    Returns
+    -------
+    The files, and a sentence on each other, such as one that was packed by an old Windows.
     """
-    kept = []
-    for path in paths:
-        if is_utf8(path.name):
-            kept.append(path)
-        else:
-            notes.append(f"{shown(path.name)} left out: {why_unwritable(path.name)}")
-    return kept
+    others = [path.name for path in paths if not is_utf8(path.name)]
+    notes = [f"{shown(name)} left out: {why_unwritable(name)}" for name in others]
+    return [path for path in paths if is_utf8(path.name)], notes
 
 
 class UniqueNames:

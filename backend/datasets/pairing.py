@@ -101,9 +101,9 @@ def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
     _require_readable(list(alone))
     pairs, lone, notes = [], [], list[str]()
     for stem, sharing in of_stem.items():
-        annotation = _only(of_one_stem.get(stem, []), notes)
-        chosen = _choose(sharing, annotation, notes) if annotation else None
-        pairs += [(chosen, annotation)] if chosen and annotation else []
+        chosen, note = _choose(sharing, of_one_stem.get(stem, []))
+        pairs += [(chosen, of_one_stem[stem][0])] if chosen else []
+        notes += [note] if note else []
         lone += [path for path in sharing if path != chosen]
     lone_annotations = [each for each in annotations if composed(each.stem) not in of_stem]
     return Pairing(tuple(pairs), tuple(lone), tuple(lone_annotations), tuple(notes))
@@ -124,22 +124,20 @@ def _require_readable(annotations: Sequence[TruthSource]) -> None:
         raise BadRequest("\n  ".join([words, *first_of(broken, BROKEN_AT_MOST)]))
 
 
-def _only(sharing: Sequence[TruthSource], notes: list[str]) -> TruthSource | None:
-    if len(sharing) > 1:
-        titles = ", ".join(each.title for each in sharing)
-        notes.append(f"{titles} speak of images of one stem: none is taken; rename the images")
-    return sharing[0] if len(sharing) == 1 else None
-
-
-def _choose(images: Sequence[Path], annotation: TruthSource, notes: list[str]) -> Path | None:
+def _choose(images: Sequence[Path], annotations: Sequence[TruthSource]) -> tuple[Path | None, str]:
+    """Return which of the images of a stem its annotation belongs to, and what is odd about it."""
+    if len(annotations) > 1:
+        titles = ", ".join(each.title for each in annotations)
+        return None, f"{titles} speak of images of one stem: none is taken; rename the images"
+    if not annotations:
+        return None, ""
     if len(images) == 1:
-        return images[0]
+        return images[0], ""
+    (annotation,) = annotations
     named = annotation.named
     same = [path for path in images if composed(path.name) == composed(named)]
     chosen = next((path for path in same if path.name == named), same[0] if same else None)
     names = ", ".join(path.name for path in images)
-    notes.append(
-        f"{names} share the annotation {annotation.title}, which names {named or 'no image'}: "
-        + (f"{chosen.name} has it" if chosen else "none has it; rename them or mend the name")
-    )
-    return chosen
+    fate = f"{chosen.name} has it" if chosen else "none has it; rename them or mend the name"
+    whom = named or "no image"
+    return chosen, f"{names} share the annotation {annotation.title}, which names {whom}: {fate}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
@@ -72,13 +72,15 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
         The file cannot be read, is no XML, or no VOC annotation.
     """
     root = _annotation(path)
-    notes: list[str] = []
-    drawn = list(_drawn(root))
-    (width, height), boxes = held_against(drawn, _told_size(root), size, one_based, notes)
-    lost = 0 if drawn else _boxes_lost(root, notes)
-    name = (root.findtext("filename") or "").strip()
-    unusable = len(drawn) - len(boxes) + lost
-    return Truth(name, width, height, boxes, of_annotation(path.name, notes), unusable)
+    drawn = _drawn(root)
+    truth = held_against(drawn, _told_size(root), size, one_based)
+    lost, odd = (0, []) if drawn else _boxes_lost(root)
+    return replace(
+        truth,
+        name=(root.findtext("filename") or "").strip(),
+        notes=of_annotation(path.name, [*truth.notes, *odd]),
+        unusable=truth.unusable + lost,
+    )
 
 
 def _annotation(path: Path) -> ET.Element:
@@ -129,13 +131,13 @@ def _edge(text: str) -> float | None:
     return number_in(text if _THOUSANDS.search(text) else with_point(text))
 
 
-def _boxes_lost(root: ET.Element, notes: list[str]) -> int:
-    """Tell of what is no box in a file without any; return how many hold a box's edges."""
+def _boxes_lost(root: ET.Element) -> tuple[int, list[str]]:
+    """Return how many elements of a file without a box hold the edges of one, and what is odd."""
     unknown = [element for element in root if element.tag not in BESIDE]
-    if unknown:
-        tags = ", ".join(f"<{tag}>" for tag in dict.fromkeys(each.tag for each in unknown))
-        notes.append(f"has no <object> but {tags}: a box is read from an <object> alone, mend it")
-    return sum(element.find(".//bndbox") is not None for element in unknown)
+    tags = ", ".join(f"<{tag}>" for tag in dict.fromkeys(each.tag for each in unknown))
+    told = f"has no <object> but {tags}: a box is read from an <object> alone, mend it"
+    lost = sum(element.find(".//bndbox") is not None for element in unknown)
+    return lost, [told] if unknown else []
 
 
 def write_voc(

@@ -276,7 +276,8 @@ def _record(
     for task in tasks:
         id, listed = int(task["id"]), listed_address_of(task, data_key)
         seen.note(task)
-        annotations = _annotations(project, task, seen.unreadable)
+        annotations, odd = _annotations(project, task)
+        seen.unreadable += odd
         seen.recorded += sum(services.annotations.record(a, held.get(a.id)) for a in annotations)
         is_corrected = is_labelled(task)
         is_new = id in forgotten or is_elsewhere(listed, lay.get(id, ""))
@@ -313,15 +314,15 @@ def _unlisted_in_words(errors: Sequence[LabelStudioError]) -> list[str]:
     return [f"Not listed by Label Studio: {counted(len(errors), 'task')}; the first: {errors[0]}"]
 
 
-def _annotations(project: int, task: Mapping[str, Any], odd: list[str]) -> list[Annotation]:
-    """Read a task's annotations; one that is none is said, and holds up no other."""
-    annotations = []
+def _annotations(project: int, task: Mapping[str, Any]) -> tuple[list[Annotation], list[str]]:
+    """Return a task's annotations, and a sentence on each that is none and holds up no other."""
+    annotations, odd = [], []
     for values in task["annotations"]:
         try:
             annotations.append(Annotation.from_label_studio(values, project, task["id"]))
         except BadRequest as error:
             odd.append(f"task {task['id']}: annotation {values.get('id')} left out: {error}")
-    return annotations
+    return annotations, odd
 
 
 def _data_key(services: Services, project: int) -> str:

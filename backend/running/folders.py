@@ -124,7 +124,8 @@ def _is_there(folder: str) -> bool:
 
 
 def _hashes(folder: Path) -> Iterator[str]:
-    for path in find_images(folder, []):
+    images, _ = find_images(folder)
+    for path in images:
         # Of a file that cannot be read the import tells.
         with suppress(OSError):
             yield cached_sha256_of(path)

@@ -47,7 +47,7 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
         The folder has no image.
     """
     if images is not None:
-        find_images(images, [])  # before a project is made of it
+        find_images(images)  # before a project is made of it
     if not settings.home.exists():  # it is to be made only where a loop can start in it
         _require_free_ports(settings, bool(settings.label_studio_url))
     services = build_services(settings)

@@ -25,14 +25,13 @@ SIZE = (640, 480)
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Callable[..., tuple[tuple[CsvSource, ...], list[str]]]:
+def read(tmp_path: Path) -> Callable[..., tuple[list[CsvSource], list[str]]]:
     """Write a CSV of these lines and read it; give what speaks of each image, and the notes."""
 
-    def written(*lines: str, encoding: str = "utf-8") -> tuple[tuple[CsvSource, ...], list[str]]:
+    def written(*lines: str, encoding: str = "utf-8") -> tuple[list[CsvSource], list[str]]:
         path = tmp_path / "boxes.csv"
         path.write_text("\n".join(lines) + "\n", encoding=encoding)
-        notes: list[str] = []
-        return read_csv(path, notes), notes
+        return read_csv(path)
 
     return written
 
@@ -46,7 +45,7 @@ def test_a_round_trip_moves_no_edge_by_more_than_half_a_pixel(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "round.csv"
     path.write_bytes(write_csv([("a, b.png", *SIZE, boxes)], one_based))
-    (source,) = read_csv(path, [])
+    (source,), _ = read_csv(path)
     truth = source.read(SIZE, one_based)
     assert (truth.name, [box.label for box in truth.boxes]) == (
         "a, b.png",
@@ -136,7 +135,7 @@ def test_a_csv_without_a_usable_line_or_of_another_encoding_is_refused(
     with pytest.raises(BadRequest, match=r"boxes\.csv is no UTF-8 \(line 2\): save it as UTF-8"):
         read(NAMES, "Größe.png,64,48,N,1,2,3,4", encoding="latin-1")
     with pytest.raises(BadRequest, match="is not there"):
-        read_csv(tmp_path / "none.csv", [])
+        read_csv(tmp_path / "none.csv")
 
 
 def test_lines_behind_the_one_that_says_what_divides_keep_their_numbers(read: Any) -> None:
