@@ -17,7 +17,7 @@ from backend.cli.options import (
     ProjectId,
     Replace,
     named_path,
-    parse_mapping,
+    notation_from,
     services_from,
 )
 from backend.errors import BadRequest
@@ -80,9 +80,8 @@ def import_(
             id,
             folder,
             annotations,
-            parse_mapping(mapping or []),
+            notation_from(mapping, one_based),
             pages=pages,
-            one_based=one_based,
             classes_from_annotations=classes == FROM_ANNOTATIONS,
             on_progress=lambda number, total, name: advance(number / total, name),
             on_wait=lambda: say(f"Waiting for another import into project {id} to end …"),

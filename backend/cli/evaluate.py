@@ -12,7 +12,7 @@ import typer
 
 from backend.cli import choosing, figures
 from backend.cli.console import say, tell, warn
-from backend.cli.folder import read_folder
+from backend.cli.folder import read_folder, say_what_is_there, tell_what_is_odd
 from backend.cli.options import (
     NAMED,
     Annotations,
@@ -24,6 +24,7 @@ from backend.cli.options import (
     Map,
     Model,
     OneBased,
+    notation_from,
     settings_from,
 )
 from backend.errors import BadRequest
@@ -61,6 +62,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare a version's boxes with the true ones."""
+    from backend.datasets.classes import check_classes
     from backend.datasets.pictures import require_picture_place
     from model.judging.counting import counts_of_classes
     from model.judging.evaluation import evaluate_version
@@ -73,10 +75,12 @@ def evaluate(
     choice = choosing.choose_version(registry, model, owner)
     diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
     version = choice.version
-    known, others = version.classes or None, "choose a version of these classes with --model ID"
-    folder = read_folder(
-        images, annotations, mapping, known, one_based, whose=version.id, or_else=others
-    )
+    folder = read_folder(images, annotations, notation_from(mapping, one_based))
+    if version.classes:
+        others = "choose a version of these classes with --model ID"
+        check_classes(folder.classes, version.classes, version.id, or_else=others)
+    tell_what_is_odd(folder)
+    say_what_is_there(folder)
     judged, seen = _judged(folder, version, unseen)
     loaded = registry.load(version.id, settings.device).told(diameter)
     classes = version.classes or folder.classes

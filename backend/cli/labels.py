@@ -11,13 +11,23 @@ import typer
 
 from backend.cli import choosing
 from backend.cli.console import progress, say, tell
-from backend.cli.folder import read_folder
-from backend.cli.options import NAMED, AsJson, Home, Map, OneBased, ProjectId, services_from
+from backend.cli.folder import read_folder, say_what_is_there
+from backend.cli.options import (
+    NAMED,
+    AsJson,
+    Home,
+    Map,
+    OneBased,
+    ProjectId,
+    notation_from,
+    services_from,
+)
 from backend.errors import BadRequest
 from model.wording import counted
 
 if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.checking import LabelCheck
+    from backend.datasets.drawn import Notation
 
 #: Something looks wrong; 2 is an error.
 ODD = 1
@@ -71,7 +81,7 @@ def check(
         _refuse(
             "looks at a project instead of a folder: leave out --images", {"--project": project}
         )
-        found = _of_folder(images, annotations or images, mapping, one_based)
+        found = _of_folder(images, annotations or images, notation_from(mapping, one_based))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -98,12 +108,11 @@ def _of_project(home: Path | None, project: int | None) -> LabelCheck:
         return check_project(services, chosen.id, lambda done, total: advance(done / total, ""))
 
 
-def _of_folder(
-    images: Path, annotations: Path, mapping: list[str] | None, one_based: bool
-) -> LabelCheck:
+def _of_folder(images: Path, annotations: Path, notation: Notation) -> LabelCheck:
     from backend.datasets.checking import check_folder
 
-    folder = read_folder(images, annotations, mapping, None, one_based, tell=False)
+    folder = read_folder(images, annotations, notation)
+    say_what_is_there(folder)
     with progress("Looking for images alike") as advance:
         return check_folder(folder, lambda done, total: advance(done / total, ""))
 

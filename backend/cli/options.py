@@ -13,6 +13,7 @@ from backend.numbers import NUMBERS_END
 from model.devices import has_cuda
 
 if TYPE_CHECKING:
+    from backend.datasets.drawn import Notation
     from backend.services import Services
     from backend.settings import Settings
 
@@ -76,6 +77,15 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
 OneBased = Annotated[
     bool, typer.Option("--one-based", help="The annotations count pixels from 1, inclusive.")
 ]
+
+
+def notation_from(mapping: list[str] | None, one_based: bool) -> Notation:
+    """Return how annotations are written, as ``Map`` and ``OneBased`` tell."""
+    from backend.datasets.drawn import Notation
+
+    return Notation(parse_mapping(mapping or []), one_based)
+
+
 Replace = Annotated[bool, typer.Option("--replace", help="Replace the file that is there.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")]
 Model = Annotated[

@@ -17,7 +17,7 @@ from backend.cli.options import (
     Images,
     Map,
     OneBased,
-    parse_mapping,
+    notation_from,
     services_from,
     settings_from,
 )
@@ -101,12 +101,12 @@ def replay(
         raise BadRequest("--floor cross-validates: it needs at least 2 folds, or 0 for none.")
     settings = settings_from(home=home, device=device)
     require_empty(out, (TABLE, kept_beside(Path(TABLE)).name))
-    renamed = parse_mapping(mapping or [])
-    folder = labelled_folder(images, annotations, renamed, one_based=one_based)
+    notation = notation_from(mapping, one_based)
+    folder = labelled_folder(images, annotations, notation)
     warn(folder.notes)
     played = LabelledSet(in_drawn_order(folder.images)[: number or None], folder.classes)
     careless = Carelessness(misses, accepts, seed)
-    how = Play(careless, renamed, one_based, lag, floor, _begin_with(start, settings))
+    how = Play(careless, notation, lag, floor, _begin_with(start, settings))
     _tell(out, *_played(settings, out, played, how, live))
 
 

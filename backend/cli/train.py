@@ -8,8 +8,17 @@ import typer
 
 from backend.cli import figures
 from backend.cli.console import progress, say, tell, warn
-from backend.cli.folder import read_folder
-from backend.cli.options import Annotations, Device, Home, Images, Map, OneBased, settings_from
+from backend.cli.folder import read_folder, say_what_is_there, tell_what_is_odd
+from backend.cli.options import (
+    Annotations,
+    Device,
+    Home,
+    Images,
+    Map,
+    OneBased,
+    notation_from,
+    settings_from,
+)
 from backend.errors import BadRequest
 from model.wording import counted
 
@@ -67,6 +76,8 @@ def train(
     It is judged on those held out that are new to it. A training that was stopped goes on when the
     command is given again: from where Ctrl-C found it, else from its last checkpoint.
     """
+    from backend.datasets.classes import check_classes
+
     settings = settings_from(
         home=home, device=device, preset=preset, contrast=contrast, iterations=iterations
     )
@@ -74,9 +85,13 @@ def train(
     registry = settings.open_registry()
     champion = _to_begin_with(start, registry, settings) if start else None
     names = (name.strip() for name in classes.split(","))
-    wanted = list(dict.fromkeys(filter(None, names))) or None
-    folder = read_folder(images, annotations, mapping, wanted, one_based, whose="--classes")
-    snapshot = _snapshot_of(folder, tuple(wanted or folder.classes), settings)
+    wanted = tuple(dict.fromkeys(filter(None, names)))
+    folder = read_folder(images, annotations, notation_from(mapping, one_based))
+    if wanted:
+        check_classes(folder.classes, wanted, "--classes")
+    tell_what_is_odd(folder)
+    say_what_is_there(folder)
+    snapshot = _snapshot_of(folder, wanted or folder.classes, settings)
     version = _learn(snapshot, registry, champion, settings)
     tell(version.id)
     warn(version.notes)

@@ -12,26 +12,25 @@ from model.boxes import Box
 
 
 def check_classes(
-    boxes: Iterable[Box], allowed: Sequence[str] | None, or_else: str = "", whose: str = ""
+    drawn: Iterable[str], known: Sequence[str], whose: str, or_else: str = ""
 ) -> None:
-    """Raise BadRequest when a box has a class that is not allowed; None allows all.
+    """Raise BadRequest when a class that was drawn is not known.
 
     Parameters
     ----------
+    whose
+        Who knows the classes, such as a version's id.
     or_else
         What else can be done about it than to rename the class.
-    whose
-        Who knows the classes that are allowed, such as a version's id.
     """
-    unknown = [label for label in classes_of(boxes) if label not in (allowed or ())]
-    if allowed is None or not unknown:
+    unknown = [label for label in drawn if label not in known]
+    if not unknown:
         return
-    maps = " ".join(map_option(label, _meant(label, allowed)) for label in unknown)
+    maps = " ".join(map_option(label, _meant(label, known)) for label in unknown)
     noun, each = ("class", "it") if len(unknown) == 1 else ("classes", "each")
-    known = f"known to {whose}" if whose else "known"
     raise BadRequest(
-        f"Unknown {noun} {', '.join(unknown)}: {known} are {', '.join(allowed) or 'none'}. Name "
-        f"a known class for {each} with {maps}{or_else and f', or {or_else}'}."
+        f"Unknown {noun} {', '.join(unknown)}: known to {whose} are {', '.join(known) or 'none'}. "
+        f"Name a known class for {each} with {maps}{or_else and f', or {or_else}'}."
     )
 
 

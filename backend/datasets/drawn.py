@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from model.boxes import Box
 from model.labels.label_guard import none_usable
@@ -23,6 +23,30 @@ BOXES_NAMED = 3
 
 #: What became of boxes, after their names: of one, and of several.
 Fate = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How annotations write what they say.
+
+    Parameters
+    ----------
+    mapping
+        New names for their classes, such as ``{"N": "Nucleus"}``.
+    one_based
+        They count pixels from 1, inclusive.
+    """
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    one_based: bool = False
+
+    def renamed(self, boxes: Iterable[Box]) -> tuple[Box, ...]:
+        """Return the boxes with their classes under the new names."""
+        return tuple(replace(box, label=self.mapping.get(box.label, box.label)) for box in boxes)
+
+
+#: What needs no word: classes keep their names, and pixels count from 0.
+AS_OURS = Notation()
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from backend.datasets.classes import check_classes, classes_of, notes_on_alike, notes_on_mapping
-from backend.datasets.drawn import Truth
+from backend.datasets.classes import classes_of, notes_on_alike, notes_on_mapping
+from backend.datasets.drawn import AS_OURS, Notation, Truth
 from backend.datasets.finding import find_annotations, find_images, others_in
 from backend.datasets.naming import composed
 from backend.datasets.pairing import TruthSource, pair
@@ -85,12 +85,8 @@ class LabelledFolder:
 def labelled_folder(
     images: Path,
     annotations: Path,
-    mapping: Mapping[str, str] | None = None,
-    classes: Sequence[str] | None = None,
-    one_based: bool = False,
+    notation: Notation = AS_OURS,
     on_progress: Callable[[int, int], None] | None = None,
-    whose: str = "",
-    or_else: str = "",
 ) -> LabelledFolder:
     """Read the images of a folder that have an annotation of the same stem.
 
@@ -100,22 +96,15 @@ def labelled_folder(
         The folder of images.
     annotations
         A folder of VOC files, the same one will do; or a CSV file (``boxes_csv``).
-    mapping
-        New names for classes, such as ``{"N": "Nucleus"}``.
-    classes
-        The only classes allowed after the mapping; None allows all.
-    one_based
-        The annotations count from 1, inclusive.
+    notation
+        Of the annotations.
     on_progress
         Called with the number of images done and the number of all.
-    whose, or_else
-        See :func:`backend.datasets.classes.check_classes`.
 
     Raises
     ------
     BadRequest
-        A folder is missing or without a usable image, an annotation is broken, or a box has a
-        class that is not in ``classes``.
+        A folder is missing or without a usable image, or an annotation is broken.
     """
     files, misnamed = find_images(images)
     found = find_annotations(annotations)
@@ -123,14 +112,12 @@ def labelled_folder(
     beside = others_in(images, [annotations]).notes()
     notes = [*pairing.notes, *pairing.notes_on_the_lone(), *beside, *found.useless]
     left_out = (*misnamed, *found.misnamed)
-    reading = _Reading(mapping or {}, one_based, left_out, notes, unusable=len(found.useless))
+    reading = _Reading(notation, left_out, notes, unusable=len(found.useless))
     for done, (path, annotation) in enumerate(pairing.pairs, start=1):
         reading.take(path, annotation)
         if on_progress:
             on_progress(done, len(pairing.pairs))
     folder = reading.folder()
-    boxes = (box for image in folder.images for box in image.boxes)
-    check_classes(boxes, classes, or_else, whose)
     if not folder.images:
         raise BadRequest(_nothing_usable(images, annotations, folder.notes))
     return folder
@@ -140,31 +127,19 @@ def _from_one(box: Box) -> Box:
     return replace(box, xmin=box.xmin + 1, ymin=box.ymin + 1)
 
 
-def read_truth(
-    path: Path,
-    annotation: TruthSource,
-    record: ImageRecord,
-    mapping: Mapping[str, str],
-    one_based: bool,
-) -> Truth:
-    """Read an image's annotation, its classes under their new names."""
+def read_truth(path: Path, annotation: TruthSource, record: ImageRecord, one_based: bool) -> Truth:
+    """Read an image's annotation, its classes as they are named there."""
     truth = annotation.read(record.size, one_based)
     odd = truth.name and composed(Path(truth.name).stem) != composed(path.stem)
     note = f"{annotation.title}: names {truth.name} as its image; taken for {path.name}"
-    return _renamed(replace(truth, notes=truth.notes + ((note,) if odd else ())), mapping)
-
-
-def _renamed(truth: Truth, mapping: Mapping[str, str]) -> Truth:
-    boxes = tuple(replace(box, label=mapping.get(box.label, box.label)) for box in truth.boxes)
-    return replace(truth, boxes=boxes)
+    return replace(truth, notes=truth.notes + ((note,) if odd else ()))
 
 
 @dataclass
 class _Reading:
     """A labelled folder while it is read, image by image."""
 
-    mapping: Mapping[str, str]
-    one_based: bool
+    notation: Notation
     misnamed: Sequence[str]
     notes: list[str]
     unusable: int
@@ -178,9 +153,9 @@ class _Reading:
         """Read an image with its annotation; notes say why it was left out."""
         if (record := self.reader.read(path)) is None:
             return
-        truth = read_truth(path, annotation, record, {}, self.one_based)
+        truth = read_truth(path, annotation, record, self.notation.one_based)
         self.drawn.update(box.label for box in truth.boxes)
-        truth = _renamed(truth, self.mapping)
+        truth = replace(truth, boxes=self.notation.renamed(truth.boxes))
         self.notes += truth.notes
         self.unusable += truth.unusable
         if truth.is_lost:
@@ -203,12 +178,13 @@ class _Reading:
     def folder(self) -> LabelledFolder:
         images, labels = tuple(self.kept.values()), tuple(self.labels.values())
         notes = (*self.misnamed, *self.reader.notes, *self._notes_on_all(), *self.notes)
-        return LabelledFolder(images, notes, labels, self.unusable, self.one_based)
+        return LabelledFolder(images, notes, labels, self.unusable, self.notation.one_based)
 
     def _notes_on_all(self) -> list[str]:
         """Say what is odd about classes, and which images will teach that they have no cell."""
         boxes = [box for image in self.kept.values() for box in image.boxes]
-        notes = notes_on_mapping(self.mapping, self.drawn) + notes_on_alike(classes_of(boxes))
+        notes = notes_on_mapping(self.notation.mapping, self.drawn)
+        notes += notes_on_alike(classes_of(boxes))
         if empty := [image.name for image in self.kept.values() if not image.boxes]:
             what = f"{counted(len(empty), 'image')} without a box, taken as without cells"
             notes.append(Naming.of(empty, before=f"{what}: "))

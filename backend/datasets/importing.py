@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from backend.datasets.classes import check_classes, classes_of, notes_on_alike, notes_on_mapping
+from backend.datasets.drawn import AS_OURS, Notation
 from backend.datasets.finding import find_annotations, find_images, others_in
 from backend.datasets.folder import read_truth
 from backend.datasets.labels import with_classes
@@ -24,7 +25,6 @@ from backend.signing import matched_address
 from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.atomic import locked
-from model.boxes import Box
 from model.labels.label_guard import NONE_USABLE
 from model.wording import shortened
 from preprocessing.errors import UnreadableImage
@@ -66,9 +66,8 @@ def import_folder(
     project: int,
     folder: Path,
     annotations: Path | None = None,
-    mapping: Mapping[str, str] | None = None,
+    notation: Notation = AS_OURS,
     pages: Pages = "first",
-    one_based: bool = False,
     classes_from_annotations: bool = False,
     on_progress: Callable[[int, int, str], None] | None = None,
     on_wait: Callable[[], object] | None = None,
@@ -85,12 +84,10 @@ def import_folder(
     annotations
         Folder of VOC files with the stems of the images, or a CSV file (``boxes_csv``); images
         without boxes in it become open tasks.
-    mapping
-        New names for the classes of the annotations, such as ``{"N": "Nucleus"}``.
+    notation
+        Of the annotations.
     pages
         Of a many-page TIFF the first page alone, or a task for each.
-    one_based
-        The annotations count from 1, inclusive.
     classes_from_annotations
         Give the project the classes of the annotations; those it has are kept once something was
         annotated.
@@ -109,7 +106,6 @@ def import_folder(
     LabelStudioError
         Label Studio is away or refuses; what was imported by then stays.
     """
-    mapping = mapping or {}
     done = Imported()
     files, misnamed = find_images(folder)
     truth_of, odd = _truth_of(files, annotations) if annotations else ({}, [])
@@ -117,15 +113,16 @@ def import_folder(
     done.notes += [*misnamed, *beside, *odd]
     with locked(services.settings.home / f"importing-{project}.lock", on_wait):
         owner = services.projects.get(project)
+        one_based = notation.one_based
         drawn = [box for each in truth_of.values() for box in each.read(one_based=one_based).boxes]
         if annotations:
-            done.notes += notes_on_mapping(mapping, Counter(box.label for box in drawn))
-        boxes = [Box(*box.xyxy_px, label=mapping.get(box.label, box.label)) for box in drawn]
-        if classes_from_annotations and boxes:
-            owner = _give_classes(services, owner, classes_of(boxes))
-            done.notes += notes_on_alike(classes_of(boxes))
-        _check(owner, boxes)
-        importer = _Importer(services, owner, truth_of, mapping, one_based, done)
+            done.notes += notes_on_mapping(notation.mapping, Counter(box.label for box in drawn))
+        classes = classes_of(notation.renamed(drawn))
+        if classes_from_annotations and classes:
+            owner = _give_classes(services, owner, classes)
+            done.notes += notes_on_alike(classes)
+        _check(owner, classes)
+        importer = _Importer(services, owner, truth_of, notation, done)
         for number, path in enumerate(files):
             if on_progress:
                 on_progress(number, len(files), path.name)
@@ -150,10 +147,10 @@ def _truth_of(
     return dict(pairing.pairs), notes
 
 
-def _check(project: Project, boxes: list[Box]) -> None:
-    classes = _shows_imported(project).classes
+def _check(project: Project, classes: Sequence[str]) -> None:
+    known = _shows_imported(project).classes
     others = "let the project have those of the annotations with --classes from-annotations"
-    check_classes(boxes, classes, or_else=others, whose="the project")
+    check_classes(classes, known, "the project", or_else=others)
 
 
 def _shows_imported(project: Project) -> LabellingInterface:
@@ -195,16 +192,14 @@ class _Importer:
         services: Services,
         project: Project,
         truth_of: Mapping[Path, TruthSource],
-        mapping: Mapping[str, str],
-        one_based: bool,
+        notation: Notation,
         done: Imported,
     ) -> None:
         self._services = services
         self._project = project.id
         self._interface = LabellingInterface.parse(project.label_config)
         self._truth_of = truth_of
-        self._mapping = mapping
-        self._one_based = one_based
+        self._notation = notation
         self._done = done
         self._brought = set[PageKey]()
         self._left_out, self._other_names = list[str](), list[str]()
@@ -309,12 +304,13 @@ class _Importer:
 
     def _annotate(self, task: int, path: Path, record: ImageRecord) -> bool:
         """Give a task its boxes, and say whether any could be used."""
-        truth = read_truth(path, self._truth_of[path], record, self._mapping, self._one_based)
+        truth = read_truth(path, self._truth_of[path], record, self._notation.one_based)
         self._done.notes += truth.notes
         if truth.is_lost:
             self._done.notes.append(f"{path.name}: {NONE_USABLE}; its task stays open")
             return False
-        regions = to_regions(truth.boxes, *record.size, self._interface)
+        boxes = self._notation.renamed(truth.boxes)
+        regions = to_regions(boxes, *record.size, self._interface)
         self._services.label_studio.create_annotation(task, regions)
         made = self._services.label_studio.listed_task(self._project, task)["annotations"]
         for values in made:

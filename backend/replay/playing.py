@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
+from backend.datasets.drawn import AS_OURS, Notation
 from backend.effort.report import images_learned_from
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
@@ -74,8 +75,8 @@ class Play:
 
     Parameters
     ----------
-    mapping, one_based
-        How the truth was read: its classes renamed, its pixels counted from 1.
+    notation
+        How the truth was read.
     lag
         Images that are corrected before the outcome of a run is served.
     folds
@@ -85,8 +86,7 @@ class Play:
     """
 
     carelessness: Carelessness = CAREFUL
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    one_based: bool = False
+    notation: Notation = AS_OURS
     lag: int = 0
     folds: int = 0
     start: tuple[str, Registry] | None = None
@@ -108,8 +108,8 @@ class Play:
         return {
             "form": form,
             **more,
-            "map": dict(self.mapping),
-            "one_based": self.one_based,
+            "map": dict(self.notation.mapping),
+            "one_based": self.notation.one_based,
             **asdict(self.carelessness),
             "preset": settings.preset,
             "iterations": settings.iterations,

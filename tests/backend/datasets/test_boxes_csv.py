@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.datasets.boxes_csv import CsvSource, read_csv, write_csv
+from backend.datasets.drawn import Notation
 from backend.datasets.export import export_csv
 from backend.datasets.folder import labelled_folder
 from backend.datasets.importing import import_folder
@@ -157,7 +158,7 @@ def test_a_folder_is_labelled_by_a_csv(tmp_path: Path, save_image: Save) -> None
     path = tmp_path / "boxes.csv"
     lines = [NAMES, "x/a.png,64,48,N,1,2,3,4", "b.png,64,48,N,5,6,9,9", "d.png,64,48,N,1,1,9,9"]
     path.write_text("\n".join(lines))
-    folder = labelled_folder(tmp_path / "in", path, mapping={"N": "Cell"})
+    folder = labelled_folder(tmp_path / "in", path, Notation({"N": "Cell"}))
     assert [(i.name, i.boxes) for i in folder.images] == [
         ("a.png", (Box(1, 2, 3, 4, "Cell"),)),
         ("b.jpg", (Box(5, 6, 9, 9, "Cell"),)),

@@ -6,12 +6,13 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from backend.datasets.classes import check_classes
+from backend.datasets.drawn import Notation
 from backend.datasets.folder import labelled_folder
 from backend.datasets.pictures import write_picture
 from backend.errors import BadRequest
@@ -168,7 +169,7 @@ def test_links_that_lead_nowhere_end_no_command(
 def test_classes_are_renamed(tmp_path: Path, save_image: Save, save_voc: Save) -> None:
     save_image(tmp_path / "a.png")
     save_voc(tmp_path / "a.xml", [CELL])
-    folder = labelled_folder(tmp_path, tmp_path, mapping={"N": "Nucleus"}, classes=["Nucleus"])
+    folder = labelled_folder(tmp_path, tmp_path, Notation({"N": "Nucleus"}))
     assert folder.classes == ("Nucleus",)
 
 
@@ -177,21 +178,18 @@ def test_an_unknown_class_names_those_found_and_those_known(
 ) -> None:
     save_image(tmp_path / "a.png")
     save_voc(tmp_path / "a.xml", [CELL, Box(30, 30, 40, 40, "Dust")])
+    drawn = labelled_folder(tmp_path, tmp_path).classes
     with pytest.raises(BadRequest) as told:
-        labelled_folder(tmp_path, tmp_path, classes=["Nucleus"], whose="v1", or_else="rest")
+        check_classes(drawn, ["Nucleus"], "v1", or_else="rest")
     assert str(told.value) == (
         "Unknown classes Dust, N: known to v1 are Nucleus. Name a known class for each with "
         "--map Dust=Nucleus --map N=Nucleus, or rest."
     )
 
 
-def test_an_unknown_class_is_mapped_to_the_known_one_that_differs_in_case_alone(
-    tmp_path: Path, save_image: Save, save_voc: Save
-) -> None:
-    save_image(tmp_path / "a.png")
-    save_voc(tmp_path / "a.xml", [replace(CELL, label="red cell"), Box(30, 30, 40, 40, "Dust")])
+def test_an_unknown_class_is_mapped_to_the_known_one_that_differs_in_case_alone() -> None:
     with pytest.raises(BadRequest, match="--map Dust=CLASS --map 'red cell=RedCell'"):
-        labelled_folder(tmp_path, tmp_path, classes=["WBC", "RedCell"])
+        check_classes(["Dust", "red cell"], ["WBC", "RedCell"], "v1")
 
 
 def test_classes_that_differ_in_case_or_blanks_alone_are_told_with_the_map_that_joins_them(
@@ -205,7 +203,7 @@ def test_classes_that_differ_in_case_or_blanks_alone_are_told_with_the_map_that_
         "classes RBC, R bc, rbc differ in case or blanks alone: 3 classes, unless joined with "
         "--map 'R bc=RBC' --map rbc=RBC",
     )
-    joined = labelled_folder(tmp_path, tmp_path, mapping={"R bc": "RBC", "rbc": "RBC"})
+    joined = labelled_folder(tmp_path, tmp_path, Notation({"R bc": "RBC", "rbc": "RBC"}))
     assert (joined.notes, joined.classes) == ((), ("RBC", "WBC"))
 
 
@@ -214,7 +212,7 @@ def test_a_map_of_a_class_that_no_annotation_has_is_told(
 ) -> None:
     save_image(tmp_path / "a.png")
     save_voc(tmp_path / "a.xml", [CELL])
-    folder = labelled_folder(tmp_path, tmp_path, mapping={"zell": "RBC", "N": "Nucleus"})
+    folder = labelled_folder(tmp_path, tmp_path, Notation({"zell": "RBC", "N": "Nucleus"}))
     assert folder.notes == ("--map zell=RBC renames nothing: the annotations have N",)
 
 

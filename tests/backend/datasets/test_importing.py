@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from backend.datasets.drawn import Notation
 from backend.datasets.importing import import_folder
 from backend.errors import BadRequest, LabelStudioError
 from backend.labelstudio.results import to_boxes
@@ -114,7 +115,7 @@ def test_the_class_of_a_box_that_is_one_pixel_wide_is_checked_before_anything_co
     table = folder.parent / "boxes.csv"
     table.write_text("a.png,4,5,20,25,Cell\nb.jpg,4,5,4,25,Dust\n")
     with pytest.raises(BadRequest, match="Unknown class Dust"):
-        import_folder(services, project, folder, table, one_based=True)
+        import_folder(services, project, folder, table, Notation(one_based=True))
     assert not label_studio.kept
 
 
@@ -266,7 +267,7 @@ def test_an_unknown_class_stops_the_import_before_anything_is_done(
     ):
         import_folder(services, project, folder, xml)
     assert label_studio.kept == {}
-    done = import_folder(services, project, folder, xml, mapping={"N": "Cell"})
+    done = import_folder(services, project, folder, xml, Notation({"N": "Cell"}))
     assert done.annotated == 1
 
 
@@ -288,7 +289,7 @@ def test_classes_that_differ_in_case_and_names_that_no_box_has_are_told(
     boxes = [Box(1, 1, 9, 9, "Debris"), Box(20, 20, 40, 40, "Debris"), Box(50, 1, 60, 9, "debris")]
     xml = save_voc(folder.parent / "voc" / "a.xml", boxes).parent
     done = import_folder(
-        services, project, folder, xml, mapping={"N": "Cell"}, classes_from_annotations=True
+        services, project, folder, xml, Notation({"N": "Cell"}), classes_from_annotations=True
     )
     unused, alike = done.notes
     assert unused == "--map N=Cell renames nothing: the annotations have Debris, debris"
