@@ -27,7 +27,7 @@ Row = tuple[object, ...]
 
 
 @dataclass(frozen=True)
-class Entry:
+class CountedFile:
     """One image that is counted.
 
     Parameters
@@ -46,10 +46,10 @@ class Entry:
     rows: tuple[Row, ...]
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Entry:
+    def from_json(cls, values: Mapping[str, Any]) -> CountedFile:
         return cls(**{**values, "rows": _rows(values), "flags": tuple(values["flags"])})
 
-    def now(self, *became: str) -> Entry:
+    def now(self, *became: str) -> CountedFile:
         """Return it with the flag of what became of its file, or with none."""
         flags = (*(flag for flag in self.flags if flag not in (REPLACED, GONE)), *became)
         return replace(self, flags=flags, rows=tuple(flagged(row, flags) for row in self.rows))
@@ -125,7 +125,7 @@ class Counts:
     def __init__(self, out: Path, how: Mapping[str, object], classes: Sequence[str]) -> None:
         self._out, self._how, self._classes = out, how, classes
         #: By the stem that the image has in the folder.
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, CountedFile] = {}
         #: By the stem of the name that the image has in the table.
         self._left_out: dict[str, LeftOut] = {}
         if (out / KEPT).exists():
@@ -195,11 +195,11 @@ class Counts:
         if not (self._out / KEPT).exists():
             self._keep()
 
-    def add(self, stem: str, path: Path, sha256: str, image: CountedImage) -> Entry:
+    def add(self, stem: str, path: Path, sha256: str, image: CountedImage) -> CountedFile:
         """Count an image, all files of which are there."""
         rows = tuple(rows_of(image, self._classes))
         folder = _folder_of(path)
-        entry = Entry(path.name, folder, sha256, len(image.boxes), image.flags, rows)
+        entry = CountedFile(path.name, folder, sha256, len(image.boxes), image.flags, rows)
         self._take(path, folder)
         self.entries[stem] = entry
         self._is_behind = True
@@ -246,10 +246,10 @@ class Counts:
         write_whole(self._out / KEPT, kept.encode())
 
 
-def _read(path: Path) -> tuple[Mapping[str, object], dict[str, Entry], dict[str, LeftOut]]:
+def _read(path: Path) -> tuple[Mapping[str, object], dict[str, CountedFile], dict[str, LeftOut]]:
     try:
         kept = json.loads(path.read_text("utf-8"))
-        entries = {stem: Entry.from_json(values) for stem, values in kept["images"].items()}
+        entries = {stem: CountedFile.from_json(values) for stem, values in kept["images"].items()}
         left_out = {stem: LeftOut.from_json(each) for stem, each in kept["left out"].items()}
         there = {stem: each for stem, each in left_out.items() if not each.is_gone}
         return dict(kept["how"]), entries, there

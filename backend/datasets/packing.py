@@ -27,7 +27,7 @@ UNUSABLE = "unusable"
 WARNING_COLUMNS = ("image", "class", *EDGES, "reason", "why")
 
 #: A path inside the export, and what is to lie there: bytes, or a file to copy.
-Entry = tuple[str, bytes | Path]
+Member = tuple[str, bytes | Path]
 
 
 class Files:
@@ -48,7 +48,7 @@ class Files:
         self.notes = list(notes)
         self._turned = list[str]()
 
-    def of(self, images: Iterable[KnownImage], lost: Iterable[KnownImage]) -> Iterator[Entry]:
+    def of(self, images: Iterable[KnownImage], lost: Iterable[KnownImage]) -> Iterator[Member]:
         """Yield each VOC file and each image, at last what all of it came from.
 
         Parameters
@@ -129,7 +129,7 @@ def _came_from(image: KnownImage, name: str) -> dict[str, Any]:
     }
 
 
-def pack(out: Path, entries: Iterable[Entry]) -> None:
+def pack(out: Path, members: Iterable[Member]) -> None:
     """Put files into a zip, or a folder, that is there whole or not at all.
 
     Parameters
@@ -142,14 +142,14 @@ def pack(out: Path, entries: Iterable[Entry]) -> None:
     BadRequest
         ``out`` is a folder that holds something.
     """
-    (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, entries)
+    (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, members)
 
 
-def _into_folder(out: Path, entries: Iterable[Entry]) -> None:
+def _into_folder(out: Path, members: Iterable[Member]) -> None:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise BadRequest(f"{out} is there already: give a new folder, nothing is overwritten.")
     with partial_folder(out) as folder:
-        for name, content in entries:
+        for name, content in members:
             target = folder / name
             target.parent.mkdir(exist_ok=True)
             if isinstance(content, Path):
@@ -158,13 +158,13 @@ def _into_folder(out: Path, entries: Iterable[Entry]) -> None:
                 target.write_bytes(content)
 
 
-def _into_zip(out: Path, entries: Iterable[Entry]) -> None:
+def _into_zip(out: Path, members: Iterable[Member]) -> None:
     # A zip knows no date before 1980: a file of an instrument without a clock gets that one.
     with (
         partial_file(out) as partial,
         zipfile.ZipFile(partial, "w", strict_timestamps=False) as archive,
     ):
-        for name, content in entries:
+        for name, content in members:
             if isinstance(content, Path):  # images are compressed as they are
                 archive.write(content, name, compress_type=zipfile.ZIP_STORED)
             else:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from backend.datasets.counting import TABLE, Counts, Entry
+from backend.datasets.counting import TABLE, CountedFile, Counts
 from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.naming import UniqueNames, composed, shown, why_unwritable
@@ -132,7 +132,7 @@ class _Results:
         #: The stem under which each file was counted first, by its sha256.
         self._first_of = {entry.sha256: stem for stem, entry in reversed(entries.items())}
         self._names = UniqueNames(self._counts.stems)
-        self._notes, self._entries, self._before = list[str](), list[Entry](), 0
+        self._notes, self._entries, self._before = list[str](), list[CountedFile](), 0
         self._reader, self._turned = ImageReader(), list[str]()
         #: The stems of the images at which the detector failed.
         self._failed: dict[Path, str] = {}
@@ -209,7 +209,7 @@ class _Results:
             self._notes.append(f"{path} is called {name} in {self._out}: {_why_renamed(path)}")
         return name
 
-    def _find(self, stem: str, path: Path, record: ImageRecord) -> Entry:
+    def _find(self, stem: str, path: Path, record: ImageRecord) -> CountedFile:
         name = f"{stem}{path.suffix}"
         image = _count(record, name, self._loaded, self._default_class)
         flags = self._flag_of_twin(stem, record.sha256) + image.flags + _flag_of_place(stem, path)

@@ -67,7 +67,7 @@ def without_breaks(corrections: Iterable[Correction]) -> tuple[Correction, ...]:
     return tuple(replace(c, longest_s=each) for c, each in zip(made, longest, strict=True))
 
 
-def seconds_of_right(corrections: Iterable[Correction], costs: Costs) -> float:
+def recent_seconds_of_right(corrections: Iterable[Correction], costs: Costs) -> float:
     """Return the mean seconds spent on a served box that is on a cell; a glance where none was.
 
     Of the newest images alone: the boxes of earlier versions are looser than those to come.

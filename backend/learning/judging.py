@@ -32,7 +32,7 @@ ALL_ALIKE = (
 )
 
 
-def judge(
+def judge_beside_champion(
     services: Services,
     project: int,
     candidate: ModelVersion,

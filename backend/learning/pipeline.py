@@ -42,7 +42,7 @@ FROZEN, LEARNED = 0.01, 0.96
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Ending:
     """How a run ended, as the store keeps it; what is None is left there as it is."""
 
     state: Literal["promoted", "refused", "failed", "cancelled", "covered"]
@@ -78,14 +78,14 @@ def learn(services: Services, run_id: int) -> None:
             if run is None:
                 log.info("run.not_waiting", run=run_id)
             else:
-                _end(services, run, _outcome(services, run, waiting))
+                _end(services, run, _ending(services, run, waiting))
     except NotFound:  # a job of another store, such as before it was put back from a copy
         log.info("run.not_waiting", run=run_id)
     except OSError as error:  # its folder cannot be made
         services.runs.finish(run_id, "failed", message=in_words(error))
 
 
-def _end(services: Services, run: Run, outcome: Outcome) -> None:
+def _end(services: Services, run: Run, ending: Ending) -> None:
     try:
         services.runs.get(run.id)
     except OperationalError as error:
@@ -93,9 +93,9 @@ def _end(services: Services, run: Run, outcome: Outcome) -> None:
             raise
     # First of all this: it may have failed because the disk is full.
     shutil.rmtree(_working(services, run.id), ignore_errors=True)
-    told = {name: value for name, value in vars(outcome).items() if value is not None}
+    told = {name: value for name, value in vars(ending).items() if value is not None}
     services.runs.finish(run.id, **told)
-    log.info("run.ended", run=run.id, state=outcome.state, candidate=outcome.candidate)
+    log.info("run.ended", run=run.id, state=ending.state, candidate=ending.candidate)
 
 
 def sweep(services: Services) -> None:
@@ -117,32 +117,32 @@ def sweep(services: Services) -> None:
             usable.add(run.project)
 
 
-def _outcome(services: Services, run: Run, waiting: Run) -> Outcome:
+def _ending(services: Services, run: Run, waiting: Run) -> Ending:
     report = Reporter(services.runs, run.id, run.notes)
     try:
         return _carry_out(services, run, waiting, report)
     except TrainingCancelled as error:
-        return Outcome("cancelled", str(error))
+        return Ending("cancelled", str(error))
     except LabelStudioMissing as error:
-        return Outcome("cancelled", gone_in_words(error))
+        return Ending("cancelled", gone_in_words(error))
     except NothingToLearn as error:
-        return Outcome("refused", report.message(str(error)))
+        return Ending("refused", report.message(str(error)))
     except Exception as error:  # the door of a run: nothing else may leave it running
         if is_away(error):  # hours of training are not lost to a database that is restarted
             raise
         log.exception("run.failed", run=run.id)
-        return Outcome("failed", f"{in_words(error)} The champion serves as before.")
+        return Ending("failed", f"{in_words(error)} The champion serves as before.")
 
 
-def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> Outcome:
+def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> Ending:
     snapshot = _frozen(services, run)
     if snapshot and (later := _overtaken_by(services, waiting)):
-        return Outcome("covered", f"Run {later.id} has learned from more corrections meanwhile.")
+        return Ending("covered", f"Run {later.id} has learned from more corrections meanwhile.")
     snapshot = snapshot or _freeze(services, run, report)
     _check_held_out(services, run, snapshot, report.notes)
     candidate = _stored(services, run, snapshot)
     if candidate and (before := _judged_already(services, run, candidate)):
-        return Outcome(
+        return Ending(
             "refused",
             report.message(
                 f"Nothing new: run {before.id} learned from the same corrections by the same "
@@ -167,7 +167,7 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
         report.note(note)
     champion, decision = let_the_better_serve(services, run, candidate, snapshot, report)
     state: Literal["promoted", "refused"] = "promoted" if decision.promoted else "refused"
-    return Outcome(state, report.message(*decision.reasons), candidate.id, champion, decision)
+    return Ending(state, report.message(*decision.reasons), candidate.id, champion, decision)
 
 
 def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:

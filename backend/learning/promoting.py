@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backend.errors import QueueError
-from backend.learning.judging import judge
+from backend.learning.judging import judge_beside_champion
 from backend.learning.progress import Reporter
 from backend.learning.showing import show_least_work
 from backend.services import Services
@@ -95,7 +95,9 @@ class _Contest:
         return champion.id, decision
 
     def _decided(self, champion: ModelVersion) -> GateDecision:
-        decision = judge(self.services, self.run.project, self.candidate, champion, self.snapshot)
+        decision = judge_beside_champion(
+            self.services, self.run.project, self.candidate, champion, self.snapshot
+        )
         self.report.stage("judging", 0.98)  # a run that was cancelled meanwhile decides nothing
         self.services.registry.record_decision(self.candidate.id, decision)
         self.services.runs.progress(self.run.id, ap50=_ap50(decision.candidate))

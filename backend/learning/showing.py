@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from backend.actions import Costs
-from backend.effort.costing import measured_costs, seconds_of_right
+from backend.effort.costing import measured_costs, recent_seconds_of_right
 from backend.effort.measuring import measure
 from backend.learning.snapshots import frozen_whole
 from backend.learning.triggers import push_champion
@@ -246,5 +246,5 @@ def _least_work(
     loaded = services.registry.load_for(str(project), version, services.settings.device)
     worked = measure(services, project)
     costs = measured_costs(worked)
-    right_s = seconds_of_right(worked, costs)
+    right_s = recent_seconds_of_right(worked, costs)
     return of_least_work(loaded, images, chosen.default_class, costs, right_s, on_note)

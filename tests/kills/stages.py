@@ -122,7 +122,7 @@ def stop_learning(stops: Stops, checkpoint_every: int) -> None:
     )
     stops.before(model.rcnn.export, "export", "export")
     stops.before(model.learning.candidate, "threshold_for", "calibration")
-    stops.before(promoting, "judge", "judging")
+    stops.before(promoting, "judge_beside_champion", "judging")
     stops.before(promoting, "show_least_work", "policy")
     stops.before(promoting, "_push", "end")
 

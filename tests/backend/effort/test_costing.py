@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.actions import Actions, Costs
-from backend.effort.costing import BREAK, measured_costs, seconds_of_right, without_breaks
+from backend.effort.costing import BREAK, measured_costs, recent_seconds_of_right, without_breaks
 from backend.store.corrections import Correction, Start
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -79,12 +79,12 @@ def test_what_was_imported_took_nobody_any_time() -> None:
 
 def test_a_box_on_a_cell_costs_what_those_served_did_on_the_average() -> None:
     worked = [correction(1, Actions(kept=8, moved=2, deleted=5, added=10), 100.0)]
-    assert seconds_of_right(worked, Costs()) == pytest.approx((8 * 0.5 + 2 * 4.0) / 10)
-    assert seconds_of_right([], Costs()) == 0.5
+    assert recent_seconds_of_right(worked, Costs()) == pytest.approx((8 * 0.5 + 2 * 4.0) / 10)
+    assert recent_seconds_of_right([], Costs()) == 0.5
 
 
 def test_the_loose_boxes_of_earlier_versions_say_nothing_of_those_of_today() -> None:
     loose = [correction(n, Actions(moved=20), 100.0) for n in range(30)]
     tight = [correction(n, Actions(kept=20), 20.0) for n in range(30, 40)]
     drawn = correction(40, Actions(added=20), 200.0, start="nothing")
-    assert seconds_of_right([*loose, *tight, drawn], Costs()) == 0.5
+    assert recent_seconds_of_right([*loose, *tight, drawn], Costs()) == 0.5

@@ -115,7 +115,7 @@ class Training:
         )
         return registry.add(version, ContrastGroups.none(), weights=None)
 
-    def judge(
+    def judge_beside_champion(
         self, services: Services, project: int, candidate: ModelVersion, champion: Any, *_: Any
     ) -> GateDecision:
         return GateDecision(self.better and candidate.id != champion.id, ("as drawn",))

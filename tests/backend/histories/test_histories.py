@@ -121,7 +121,7 @@ def histories(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hi
     monkeypatch.setattr(jobs.os, "nice", lambda _: 0)
     monkeypatch.setattr(JobQueue, "run_worker", lambda *_, **__: None)
     monkeypatch.setattr(pipeline, "make_candidate", training("make_candidate"))
-    monkeypatch.setattr(promoting, "judge", training("judge"))
+    monkeypatch.setattr(promoting, "judge_beside_champion", training("judge_beside_champion"))
     monkeypatch.setattr(promoting, "show_least_work", lambda *_: False)
     # What the poll puts off is due again at the next look.
     hours = (3600.0 * hour for hour in count())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from backend.learning.judging import ALL_ALIKE, judge
+from backend.learning.judging import ALL_ALIKE, judge_beside_champion
 from backend.learning.snapshots import build_snapshot
 from backend.services import Services
 from backend.store.predictions import StoredPrediction
@@ -31,7 +31,7 @@ def snapshot(services: Services, project: int, correct_fields: Any) -> DatasetSn
 def judged(
     services: Services, project: int, snapshot: DatasetSnapshot, candidate: ModelVersion = CHAMPION
 ) -> GateDecision:
-    return judge(services, project, candidate, CHAMPION, snapshot)
+    return judge_beside_champion(services, project, candidate, CHAMPION, snapshot)
 
 
 def test_the_held_out_images_judge_and_the_same_boxes_are_no_gain(
@@ -88,7 +88,7 @@ def test_what_one_version_alone_has_learned_from_does_not_judge(
     (held_out,) = snapshot.of_side("held-out")
     versions = {"candidate": CHAMPION, "champion": CHAMPION}
     versions[learned] = replace(CHAMPION, lineage=(held_out.sha256,))
-    decision = judge(services, project, snapshot=snapshot, **versions)
+    decision = judge_beside_champion(services, project, snapshot=snapshot, **versions)
     assert not decision.promoted
     assert decision.reasons[0].startswith("there is no corrected image that candidate and champion")
 
@@ -115,11 +115,12 @@ def test_what_both_have_learned_from_judges_where_there_is_nothing_else(
 ) -> None:
     (held_out,) = snapshot.of_side("held-out")
     both = replace(CHAMPION, lineage=(held_out.sha256,))
-    decision = judge(services, project, both, both, snapshot)
+    decision = judge_beside_champion(services, project, both, both, snapshot)
     assert [image.is_seen for image in decision.images] == [True]
     assert decision.reasons[1].startswith("both have learned from these images")
     correct_fields([5])
-    assert [i.is_seen for i in judge(services, project, both, both, snapshot).images] == [False]
+    decision = judge_beside_champion(services, project, both, both, snapshot)
+    assert [image.is_seen for image in decision.images] == [False]
 
 
 def test_each_image_says_whose_boxes_its_truth_began_as(

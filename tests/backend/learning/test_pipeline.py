@@ -148,7 +148,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         champions.append(champion.id)
         return GateDecision(False, (f"no better than {champion.id}",))
 
-    monkeypatch.setattr(promoting, "judge", judge)
+    monkeypatch.setattr(promoting, "judge_beside_champion", judge)
     monkeypatch.setattr(promoting, "show_least_work", lambda *told: False)
     return champions
 
@@ -228,7 +228,7 @@ def test_a_run_that_fails_while_it_judges_tells_still_what_it_compared(
     def judge(*args: Any) -> Any:
         raise RuntimeError("the GPU is gone")
 
-    monkeypatch.setattr(promoting, "judge", judge)
+    monkeypatch.setattr(promoting, "judge_beside_champion", judge)
     correct_fields(range(5))
     run = cut_off(services, project)
     version = version_of(services, project, run)

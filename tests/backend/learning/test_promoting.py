@@ -75,7 +75,7 @@ def judgements(services: Services, project: int, monkeypatch: pytest.MonkeyPatch
     run = opened and services.runs.start(opened.id)
     assert run is not None
     made = Judgements(services, run)
-    monkeypatch.setattr(promoting, "judge", made.judge)
+    monkeypatch.setattr(promoting, "judge_beside_champion", made.judge)
     monkeypatch.setattr(promoting, "show_least_work", made.show)
     return made
 
