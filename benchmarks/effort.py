@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backend.datasets.folder import labelled_folder
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.replay.figures import last_quarter
 from backend.replay.ledger import Ledger, Row, effort_of_rows, seconds_a_cell
 from backend.replay.playing import in_drawn_order

@@ -27,7 +27,7 @@ import requests
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.labelstudio.results import to_boxes
 from backend.running.ours import environment, web_command
 from backend.services import Services, build_services

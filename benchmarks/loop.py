@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from benchmarks.installation import Loop, wait_for

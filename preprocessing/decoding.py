@@ -40,7 +40,7 @@ def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
         if _is_tiff(source):
             pixels, pages = _decode_tiff(source, page)
         else:
-            pixels, pages = _decode_flat(source, page), 1
+            pixels, pages = _decode_png_or_jpeg(source, page), 1
         return grey_levels(pixels), pages
 
 
@@ -127,7 +127,7 @@ def is_turned(path: Path) -> bool:
             with tifffile.TiffFile(path) as tiff:
                 told = tiff.pages[0].aspage().tags.valueof(ORIENTATION_TAG)
         else:
-            with open_flat(path) as image:
+            with open_png_or_jpeg(path) as image:
                 told = _told_by_exif(image, path)
     return _orientation(told) in _TURNED
 
@@ -141,7 +141,7 @@ def _told_by_exif(image: Image, source: Path | bytes) -> object:
 
     try:
         if image.format == "PNG":
-            image = open_flat(_without_pixels(source))
+            image = open_png_or_jpeg(_without_pixels(source))
         return Image.Image.getexif(image).get(ORIENTATION_TAG)
     except (SyntaxError, ValueError, struct.error):
         return None
@@ -160,14 +160,14 @@ def _without_pixels(source: Path | bytes) -> bytes:
     return b"".join(kept)
 
 
-def _decode_flat(source: Path | bytes, number: int) -> Pixels:
+def _decode_png_or_jpeg(source: Path | bytes, number: int) -> Pixels:
     check_page(number, 1)
-    with open_flat(source) as image:
+    with open_png_or_jpeg(source) as image:
         orientation = _orientation(_told_by_exif(image, source))
-        return upright(luminance(_flat_pixels(image, source)), orientation)
+        return upright(luminance(_pixels_of(image, source)), orientation)
 
 
-def open_flat(source: Path | bytes) -> Image:
+def open_png_or_jpeg(source: Path | bytes) -> Image:
     """Open a PNG or JPEG, of which nothing is decoded yet.
 
     Raises
@@ -200,7 +200,7 @@ def _why_unknown(source: Path | bytes) -> str:
     return "not a TIFF, PNG or JPEG; save it as one of these."
 
 
-def _flat_pixels(image: Image, source: Path | bytes) -> Pixels:
+def _pixels_of(image: Image, source: Path | bytes) -> Pixels:
     """Return the pixels of a PNG or JPEG at the depth of the file."""
     if image.format == "PNG" and _head_of(source, PNG_DEPTH_AT + 1)[-1] > 8:
         # Pillow would round 16-bit colours to 8 bits.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backend.cli import choosing, figures
+from backend.cli import choosing, worth
 from backend.cli.console import say, tell, warn
 from backend.cli.folder import read_folder, say_what_is_there, tell_what_is_odd
 from backend.cli.options import (
@@ -99,7 +99,7 @@ def evaluate(
         }
         typer.echo(json.dumps(extra | report.to_json(), indent=1))
     else:
-        tell(*figures.report_text(report).split("\n"))
+        tell(*worth.report_text(report).split("\n"))
     if picture:
         _draw(report, f"{version.id} on {counted(len(judged), 'image')} of {images}", picture)
 

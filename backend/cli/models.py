@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backend.cli import choosing, console, figures
+from backend.cli import choosing, console, worth
 from backend.cli.console import say, tell, warn
 from backend.cli.options import (
     LARGEST_NUMBER,
@@ -94,7 +94,7 @@ def show(version_id: VersionId, as_json: AsJson = False, home: Home = None) -> N
     for reason in version.decision.reasons if version.decision else ():
         tell(f"gate        {reason}")
     if version.report:
-        tell(*figures.report_text(version.report).split("\n"))
+        tell(*worth.report_text(version.report).split("\n"))
 
 
 def promote(
@@ -221,7 +221,7 @@ def _row(version: ModelVersion, registry: Registry) -> tuple[str, ...]:
         version.id,
         version.project or "any",
         _classes(version),
-        figures.ap50_text(version.report),
+        worth.ap50_text(version.report),
         "–" if decided is None else "promoted" if decided.promoted else "refused",
         ", ".join(registry.champion_of(version.id)) or "–",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.cli import figures
+from backend.cli import worth
 from backend.cli.console import progress, say, tell, warn
 from backend.cli.folder import read_folder, say_what_is_there, tell_what_is_odd
 from backend.cli.options import (
@@ -96,7 +96,7 @@ def train(
     tell(version.id)
     warn(version.notes)
     if version.report:
-        tell(*figures.report_text(version.report).split("\n"))
+        tell(*worth.report_text(version.report).split("\n"))
     say(f"Kept in {settings.registry_folder}; try it: cytoloop predict … --model {version.id}")
 
 

@@ -12,7 +12,7 @@ from backend.datasets.classes import check_classes, classes_of, notes_on_alike, 
 from backend.datasets.drawn import AS_OURS, Notation
 from backend.datasets.finding import find_annotations, find_images, others_in
 from backend.datasets.folder import read_truth
-from backend.datasets.labels import with_classes
+from backend.datasets.label_config import with_classes
 from backend.datasets.pairing import TruthSource, pair
 from backend.errors import BadRequest, LabelStudioMissing
 from backend.labelstudio.annotation import Annotation

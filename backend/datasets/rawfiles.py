@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.wording import shortened
-from preprocessing.decoding import is_turned, open_flat
+from preprocessing.decoding import is_turned, open_png_or_jpeg
 from preprocessing.images import read_image
 
 
@@ -32,7 +32,7 @@ def _depth_of(path: Path) -> int:
         with tifffile.TiffFile(path) as tiff:
             return int(tiff.pages[0].aspage().samplesperpixel)
     except tifffile.TiffFileError:  # a PNG or a JPEG
-        with open_flat(path) as image:
+        with open_png_or_jpeg(path) as image:
             return len(image.getbands())
 
 

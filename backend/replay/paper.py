@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from backend.credentials import Credentials
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.errors import LabelStudioError, NotFound
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import LabelStudio

@@ -19,7 +19,7 @@ import redis
 from sqlalchemy import Engine, event
 
 from backend.credentials import Credentials
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.queue import name_in
 from backend.services import Services, build_services
 from backend.settings import Settings

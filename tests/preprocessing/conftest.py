@@ -39,7 +39,7 @@ def tiff(pixels: Pixels, **options: Any) -> bytes:
         return file.getvalue()
 
 
-def flat_file(pixels: Pixels, kind: str, **options: Any) -> bytes:
+def png_or_jpeg(pixels: Pixels, kind: str, **options: Any) -> bytes:
     with io.BytesIO() as file:
         Image.fromarray(pixels).save(file, format=kind, **options)
         return file.getvalue()
@@ -55,6 +55,6 @@ def tiff_fixture() -> Callable[..., bytes]:
     return tiff
 
 
-@pytest.fixture(name="flat_file", scope="session")
-def flat_file_fixture() -> Callable[..., bytes]:
-    return flat_file
+@pytest.fixture(name="png_or_jpeg", scope="session")
+def png_or_jpeg_fixture() -> Callable[..., bytes]:
+    return png_or_jpeg

@@ -136,9 +136,9 @@ def test_16_bit_colour_becomes_luminance_without_rounding_to_8_bits(tiff, planar
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_8_bit_colour_is_as_pillow_makes_it_grey_but_finer(flat_file, kind):
+def test_8_bit_colour_is_as_pillow_makes_it_grey_but_finer(png_or_jpeg, kind):
     colours = np.random.default_rng(1).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-    content = flat_file(colours, kind)
+    content = png_or_jpeg(colours, kind)
     with Image.open(io.BytesIO(content)) as opened:
         expected = np.asarray(opened.convert("L"))
     finer = read_image(content).pixels
@@ -146,27 +146,27 @@ def test_8_bit_colour_is_as_pillow_makes_it_grey_but_finer(flat_file, kind):
     assert np.abs(finer / 256 - expected).max() < 0.51
 
 
-def test_a_picture_in_blue_alone_keeps_its_levels(flat_file):
+def test_a_picture_in_blue_alone_keeps_its_levels(png_or_jpeg):
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     blue = np.zeros((16, 16, 3), np.uint8)
     blue[..., 2] = levels
-    shades = read_image(flat_file(blue, "PNG")).pixels
+    shades = read_image(png_or_jpeg(blue, "PNG")).pixels
     assert len(np.unique(shades)) == 256
     assert np.array_equal(np.argsort(shades, axis=None), np.argsort(levels, axis=None))
 
 
-def test_grey_that_is_written_as_colour_is_as_it_was(flat_file):
+def test_grey_that_is_written_as_colour_is_as_it_was(png_or_jpeg):
     levels = np.arange(63, dtype=np.uint8).reshape(9, 7)
-    image = read_image(flat_file(np.repeat(levels[..., None], 3, axis=2), "PNG"))
+    image = read_image(png_or_jpeg(np.repeat(levels[..., None], 3, axis=2), "PNG"))
     assert image.pixels.dtype == np.uint8
     np.testing.assert_array_equal(image.pixels, levels)
 
 
-def test_alpha_is_ignored(flat_file):
+def test_alpha_is_ignored(png_or_jpeg):
     opaque = np.random.default_rng(2).integers(0, 256, (9, 7, 4), dtype=np.uint8)
     clear = opaque.copy()
     opaque[..., 3], clear[..., 3] = 255, 0
-    first, second = (read_image(flat_file(p, "PNG")).pixels for p in (opaque, clear))
+    first, second = (read_image(png_or_jpeg(p, "PNG")).pixels for p in (opaque, clear))
     np.testing.assert_array_equal(first, second)
 
 
@@ -259,11 +259,11 @@ def test_a_disk_that_fails_is_not_called_a_damaged_file(tiff, monkeypatch):
         read_image(content)
 
 
-def test_files_that_are_cut_off_at_several_places_are_told_alike(flat_file):
+def test_files_that_are_cut_off_at_several_places_are_told_alike(png_or_jpeg):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
     said = set()
     for kind in ("PNG", "JPEG"):
-        content = flat_file(noise, kind)
+        content = png_or_jpeg(noise, kind)
         for end in (100, len(content) // 3, len(content) // 2):
             with pytest.raises(UnreadableImage) as told:
                 read_image(content[:end])
@@ -313,22 +313,22 @@ UPRIGHT = {
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-def test_exif_turns_are_undone_in_png_and_tiff_alike(tiff, flat_file, orientation):
+def test_exif_turns_are_undone_in_png_and_tiff_alike(tiff, png_or_jpeg, orientation):
     pixels = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     tag = (ORIENTATION, 3, 1, orientation, True)
     expected = UPRIGHT[orientation](pixels)
-    for content in (flat_file(pixels, "PNG", exif=exif), tiff(pixels, extratags=[tag])):
+    for content in (png_or_jpeg(pixels, "PNG", exif=exif), tiff(pixels, extratags=[tag])):
         np.testing.assert_array_equal(read_image(content).pixels, expected)
 
 
-def test_a_jpeg_from_a_camera_held_upright_is_turned(flat_file):
+def test_a_jpeg_from_a_camera_held_upright_is_turned(png_or_jpeg):
     pixels = np.zeros((16, 32), np.uint8)
     pixels[:, :16] = 200
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    image = read_image(flat_file(pixels, "JPEG", exif=exif, quality=95))
+    image = read_image(png_or_jpeg(pixels, "JPEG", exif=exif, quality=95))
     assert (image.height, image.width) == (32, 16)
     assert image.pixels[:16].mean() > 190
     assert image.pixels[16:].mean() < 10
@@ -360,30 +360,30 @@ def test_a_16_bit_png_is_decoded_once(monkeypatch):
     np.testing.assert_array_equal(read_image(imagecodecs.png_encode(pixels)).pixels, pixels)
 
 
-def test_an_orientation_that_is_no_number_leaves_an_image_as_it_is_stored(tiff, flat_file):
+def test_an_orientation_that_is_no_number_leaves_an_image_as_it_is_stored(tiff, png_or_jpeg):
     pixels = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
     a_byte = struct.pack("<HHHI4s4s", 1, ORIENTATION, 1, 1, b"\6", b"")
     exif = b"Exif\0\0II*\0\x08\0\0\0" + a_byte
     of_two = tiff(pixels, extratags=[(ORIENTATION, 3, 2, (6, 6), True)])
-    for content in (of_two, flat_file(pixels, "PNG", exif=exif)):
+    for content in (of_two, png_or_jpeg(pixels, "PNG", exif=exif)):
         np.testing.assert_array_equal(read_image(content).pixels, pixels)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("told", [b"no EXIF at all", b"", b"II*\0", b"MM\0*\0\0\0\x08\0\1"])
-def test_an_image_whose_exif_cannot_be_parsed_is_as_it_is_stored(flat_file, tmp_path, kind, told):
+def test_an_image_whose_exif_cannot_be_parsed_is_as_it_is_stored(png_or_jpeg, tmp_path, kind, told):
     pixels = np.full((16, 24), 40, np.uint8)
     path = tmp_path / "image"
-    path.write_bytes(flat_file(pixels, kind, exif=b"Exif\0\0" + told))
+    path.write_bytes(png_or_jpeg(pixels, kind, exif=b"Exif\0\0" + told))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Corrupt EXIF")
         np.testing.assert_array_equal(read_image(path).pixels, pixels)
         assert not is_turned(path)
 
 
-def test_a_png_that_is_cut_is_refused_though_its_exif_cannot_be_parsed(flat_file):
+def test_a_png_that_is_cut_is_refused_though_its_exif_cannot_be_parsed(png_or_jpeg):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
-    content = flat_file(noise, "PNG", exif=b"Exif\0\0no EXIF")
+    content = png_or_jpeg(noise, "PNG", exif=b"Exif\0\0no EXIF")
     with pytest.raises(UnreadableImage, match="damaged"):
         read_image(content[: len(content) // 2])
 
@@ -465,13 +465,13 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["plain", "zlib", "PNG", "JPEG"])
-def test_a_truncated_file_is_refused(discs, tiff, flat_file, kind):
+def test_a_truncated_file_is_refused(discs, tiff, png_or_jpeg, kind):
     pixels = discs()
     compression = {"plain": None, "zlib": "zlib"}
     if kind in compression:
         content = tiff(pixels, compression=compression[kind])
     else:
-        content = flat_file(pixels, kind)
+        content = png_or_jpeg(pixels, kind)
     with pytest.raises(UnreadableImage):
         read_image(content[: len(content) * 2 // 3])
 

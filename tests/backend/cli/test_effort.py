@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from backend.cli.effort import forecast_words, share_text
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.effort.forecasting import Forecast
 from backend.labelstudio.annotation import Annotation
 from backend.services import Services, build_services

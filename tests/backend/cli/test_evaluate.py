@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from backend.cli.figures import report_text
-from backend.datasets.labels import label_config_of
+from backend.cli.worth import report_text
+from backend.datasets.label_config import label_config_of
 from backend.datasets.report_figures import LINE
 from backend.datasets.voc import read_voc, write_voc
 from backend.services import build_services

@@ -9,7 +9,7 @@ from click.testing import Result
 from sqlalchemy import text
 
 from backend.cli.choosing import Choice, choose_cell_diameter
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.services import build_services
 from backend.settings import Settings
 from model.classical.detector import CLASSICAL_ID

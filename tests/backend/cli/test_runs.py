@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.services import Services, build_services
 from backend.settings import Settings
 from backend.store.runs import Run

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.datasets.labels import label_config_of
+from backend.datasets.label_config import label_config_of
 from backend.errors import LabelStudioMissing, LabelStudioSilent
 from backend.labelstudio.client import OnUnlisted
 from preprocessing.images import encode_png

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.datasets.labels import label_config_of, with_classes
+from backend.datasets.label_config import label_config_of, with_classes
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
 
