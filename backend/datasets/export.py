@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from backend.datasets.counts import CountedImage, counts_csv
 from backend.datasets.known import known_images
 from backend.datasets.known_image import SKIPPED, KnownImage
 from backend.datasets.packing import WARNINGS, Files, pack
-from backend.datasets.rawfiles import turned_note
+from backend.datasets.rawfiles import is_known_turned, turned_note
 from backend.datasets.writing import write_whole
 from backend.errors import BadRequest, NotFound
 from backend.services import Services
@@ -20,8 +21,6 @@ from model.judging.policy import version_of
 from model.judging.ranges import range_of_sum
 from model.labels.label_guard import summary
 from model.wording import counted, first_of, shortened
-from preprocessing.decoding import is_turned
-from preprocessing.errors import UnreadableImage
 
 
 @dataclass(frozen=True)
@@ -196,16 +195,13 @@ def _renamed(images: Sequence[KnownImage]) -> list[str]:
 
 
 def _turned(services: Services, images: Sequence[KnownImage]) -> list[str]:
-    return turned_note(
-        [k.file_name for k in images if not k.stored.page and _is_turned(services, k)]
-    )
-
-
-def _is_turned(services: Services, image: KnownImage) -> bool:
-    try:
-        return is_turned(services.images.path(image.stored.sha256))
-    except (NotFound, UnreadableImage):  # gone or damaged since: its boxes are known all the same
-        return False
+    names = list[str]()
+    for image in images:
+        with suppress(NotFound):  # its boxes are known all the same
+            raw = services.images.path(image.stored.sha256)
+            if not image.stored.page and is_known_turned(raw):
+                names.append(image.file_name)
+    return turned_note(names)
 
 
 def _warnings(images: Sequence[KnownImage], fate: str) -> list[str]:

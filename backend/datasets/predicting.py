@@ -12,7 +12,7 @@ from backend.datasets.counts import CountedImage
 from backend.datasets.drawing import draw_boxes
 from backend.datasets.naming import UniqueNames, composed, shown, why_unwritable
 from backend.datasets.pictures import write_picture
-from backend.datasets.rawfiles import turned_note
+from backend.datasets.rawfiles import is_known_turned, turned_note
 from backend.datasets.reading import ImageReader, left_out_flag, page_flags
 from backend.datasets.result_folder import ANNOTATIONS, alone_in
 from backend.datasets.voc import write_voc
@@ -23,8 +23,6 @@ from model.looking.loaded import LoadedVersion
 from model.looking.magnification import UNLIKE_SIZE
 from model.looking.noise import NOISY
 from model.wording import LIMIT_REACHED, Naming, counted, first_of, shortened
-from preprocessing.decoding import is_turned
-from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import CONSTANT, OUT_OF_FOCUS, SIZE_UNKNOWN, UNLIKE_TRAINING
 
@@ -162,7 +160,7 @@ class _Results:
                 return
         name = self._named(path, stem)
         self._entries.append(entry)
-        if _is_turned(path):
+        if is_known_turned(path):
             self._turned.append(name)
         for flag in entry.flags:
             if flag.startswith(LIMIT_REACHED):
@@ -270,13 +268,6 @@ def _why_renamed(path: Path) -> str:
 def _flag_of_place(stem: str, path: Path) -> tuple[str, ...]:
     """Return the flag that says where the file is of an image that has another name here."""
     return (f"{PLACE}{shown(str(path))}",) if _is_renamed(stem, path) else ()
-
-
-def _is_turned(path: Path) -> bool:
-    try:
-        return is_turned(path)
-    except UnreadableImage:  # gone since, such as with its share: it is counted all the same
-        return False
 
 
 def _twins_note(twins: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from model.wording import shortened
 from preprocessing.decoding import is_turned, open_png_or_jpeg
+from preprocessing.errors import UnreadableImage
 from preprocessing.images import read_image
 
 
@@ -23,6 +24,17 @@ def told_of(path: Path) -> tuple[int, bool]:
     """
     turned = is_turned(path)  # names whatever keeps a file from being opened
     return _depth_of(path), turned
+
+
+def is_known_turned(path: Path) -> bool:
+    """Tell whether a tag turns an image (``is_turned``); of one gone or damaged since, no.
+
+    Its boxes are known all the same.
+    """
+    try:
+        return is_turned(path)
+    except UnreadableImage:
+        return False
 
 
 def _depth_of(path: Path) -> int:
