@@ -33,7 +33,7 @@ RANGE = (0.001, 0.999)
 FULL = 65535
 
 
-def ground(pixels: Grey, config: ContrastConfig) -> Grey:
+def cleaned(pixels: Grey, config: ContrastConfig) -> Grey:
     """Return the pixels to be matched: without specks, and evened out where the mode wants it."""
     pixels = without_specks(pixels)
     return even_out(pixels) if config.evens_background else pixels

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from preprocessing.arrays import Float64, Int64
-from preprocessing.background import ground
+from preprocessing.background import cleaned
 from preprocessing.contrast import ContrastConfig, ContrastMode
 from preprocessing.errors import GroupsError
 from preprocessing.groups import ALL, ContrastGroups
@@ -48,7 +48,7 @@ class Traits:
 
 def traits_of(image: ImageRecord, contrast: ContrastMode | ContrastConfig = "groups") -> Traits:
     """Return an image's traits as ``prepare`` will see them under the same configuration."""
-    pixels = ground(image.pixels, ContrastConfig.of(contrast))
+    pixels = cleaned(image.pixels, ContrastConfig.of(contrast))
     return Traits(QuantileProfile.of(histogram_of(pixels)), sharpness_of(image.pixels))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from preprocessing.arrays import Float32, Float64, Grey
-from preprocessing.background import ground
+from preprocessing.background import cleaned
 from preprocessing.groups import ANY_SHARPNESS, ContrastGroups
 from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
@@ -122,7 +122,7 @@ def prepare(image: ImageRecord, groups: ContrastGroups) -> Prepared:
     -------
     At scale 1; see :func:`rescaled` and :func:`seen_at`.
     """
-    pixels = ground(image.pixels, groups.config)
+    pixels = cleaned(image.pixels, groups.config)
     histogram = histogram_of(pixels)
     assignment = groups.assign(QuantileProfile.of(histogram))
     template = groups.template_of(assignment.group)

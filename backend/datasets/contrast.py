@@ -19,7 +19,7 @@ from backend.datasets.result_folder import MATCHED, require_empty
 from backend.datasets.writing import as_csv, write_whole
 from backend.errors import BadRequest
 from model.wording import counted, first_of
-from preprocessing.background import ground
+from preprocessing.background import cleaned
 from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import Traits, fit_groups, traits_of
 from preprocessing.groups import Assignment, ContrastGroups
@@ -79,7 +79,7 @@ def fit_folder(
         The named ones are of a single grey.
     """
     # The same pixels count as will be matched: a named image is evened out with the others.
-    histograms = [histogram_of(ground(read_image(path).pixels, config)) for path in named]
+    histograms = [histogram_of(cleaned(read_image(path).pixels, config)) for path in named]
     reader, traits = ImageReader(), dict[Path, Traits]()
     for path, record in _readable(files, reader, advance):
         traits[path] = traits_of(record, config)

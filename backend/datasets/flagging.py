@@ -13,8 +13,8 @@ from model.labels.label_guard import ImageLabels, SetAside, guard, summary
 from preprocessing.images import PageKey
 
 
-def guarded(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:
-    """Say of each corrected image which of its boxes look wrong; they stay where they are."""
+def flag_aside(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:
+    """Flag each corrected image of which boxes look wrong; they stay where they are."""
     corrected = [(place, labels) for place, (known, labels) in enumerate(read) if known.corrected]
     aside = defaultdict(list)
     for one in guard([labels for _, labels in corrected]):
@@ -38,7 +38,7 @@ def is_unopened(services: Services, done: Correction) -> bool:
     return len(done.totals_s) <= is_timed
 
 
-def differing_told(
+def flag_differing(
     services: Services, project: int, done: Sequence[Correction], known: Sequence[KnownImage]
 ) -> list[KnownImage]:
     """Flag each corrected image of which several annotators submitted other numbers of boxes."""
@@ -62,7 +62,7 @@ def _differing(cells: Mapping[str, int]) -> str:
     return f"{len(cells)} annotators, {numbers} boxes: the newest counts"
 
 
-def skipped_told(services: Services, project: int, known: list[KnownImage]) -> list[KnownImage]:
+def flag_skipped(services: Services, project: int, known: list[KnownImage]) -> list[KnownImage]:
     """Flag each image that its annotators skipped and nobody corrected."""
     tasks = services.annotations.skipped_tasks(project)
     shown = (services.images.of_task(project, task) for task in tasks)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from backend.datasets.counts import CountedImage, Source
-from backend.datasets.flagging import differing_told, guarded, is_unopened, skipped_told
+from backend.datasets.flagging import flag_aside, flag_differing, flag_skipped, is_unopened
 from backend.datasets.judged import JudgedCounts, judged_counts
 from backend.datasets.known_image import IMPORTED, UNOPENED, KnownImage
 from backend.datasets.naming import UniqueNames
@@ -38,7 +38,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     """
     owner = services.projects.get(project)
     done = measure(services, project)
-    around = _Around(
+    reader = _Reader(
         services,
         owner,
         LabellingInterface.parse(owner.label_config),
@@ -50,18 +50,18 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
     named, notes = _named(services, project), list[str]()
     # What was drawn in all images is far more than the boxes that it gives: one at a time is read.
     read = {
-        image.key: _read(around, *named[image.key], annotation)
+        image.key: reader.read(*named[image.key], annotation)
         for image, annotation in corrected_images(services, project, notes.append)
         if image.key in named
     }
     # One whose task was deleted stays in the store: for its side, and to keep its name.
     shown = [
-        read.get(key) or _read(around, image, file_name, None)
+        read.get(key) or reader.read(image, file_name, None)
         for key, (image, file_name) in named.items()
         if image.task is not None
     ]
-    known = differing_told(services, project, done, guarded(shown))
-    return skipped_told(services, project, known), notes
+    known = flag_differing(services, project, done, flag_aside(shown))
+    return flag_skipped(services, project, known), notes
 
 
 def _named(services: Services, project: int) -> dict[PageKey, tuple[StoredImage, str]]:
@@ -74,8 +74,8 @@ def _named(services: Services, project: int) -> dict[PageKey, tuple[StoredImage,
 
 
 @dataclass(frozen=True)
-class _Around:
-    """What an image is read with.
+class _Reader:
+    """Tells what is known of one image of a project after the other.
 
     Parameters
     ----------
@@ -97,49 +97,71 @@ class _Around:
     done: Mapping[int, Correction]
     judged: Mapping[str, JudgedCounts]
 
+    def read(
+        self, image: StoredImage, file_name: str, annotation: Annotation | None
+    ) -> tuple[KnownImage, ImageLabels]:
+        interface, served = self.interface, self._served(image, annotation)
+        annotator, unopened = self._whose(annotation, served)
+        regions = annotation.result if annotation else served.counted if served else ()
+        labels, notes = to_labels(image.name, regions, *image.size, interface)
+        if labels.is_lost:
+            notes = [NONE_USABLE, *notes]
+        # Predicted before the config changed, they have the names of then.
+        default = self.project.default_class
+        boxes = labels.boxes if annotation else interface.named(labels.boxes, default)
+        counted = CountedImage(
+            name=image.name,
+            width=image.width,
+            height=image.height,
+            boxes=tuple(boxes),
+            source=_source(labels, annotation, served),
+            model_version=served.served if served else "",
+            annotator=self.names.get(annotator, annotator),
+            flags=(*(served.flags if served else ()), *unopened, *notes),
+            judged=self.judged.get(version_of(served.served), {}) if served else {},
+        )
+        told = tuple(f"{image.name}: {note}" for note in notes)
+        gone = unusable_in(regions, *image.size, interface) if labels.unusable else ()
+        known = KnownImage(image, counted, file_name, told, (), labels.is_lost, tuple(gone))
+        return known, labels
 
-def _read(
-    around: _Around, image: StoredImage, file_name: str, annotation: Annotation | None
-) -> tuple[KnownImage, ImageLabels]:
-    interface, served = around.interface, _served(around, image, annotation)
-    annotator, unopened = _whose(around, annotation, served)
-    regions = annotation.result if annotation else served.counted if served else ()
-    labels, notes = to_labels(image.name, regions, *image.size, interface)
-    if labels.is_lost:
-        notes = [NONE_USABLE, *notes]
-    # Predicted before the config changed, they have the names of then.
-    boxes = (
-        labels.boxes if annotation else interface.named(labels.boxes, around.project.default_class)
-    )
-    counted = CountedImage(
-        name=image.name,
-        width=image.width,
-        height=image.height,
-        boxes=tuple(boxes),
-        source=_source(labels, annotation, served),
-        model_version=served.served if served else "",
-        annotator=around.names.get(annotator, annotator),
-        flags=(*(served.flags if served else ()), *unopened, *notes),
-        judged=around.judged.get(version_of(served.served), {}) if served else {},
-    )
-    told = tuple(f"{image.name}: {note}" for note in notes)
-    gone = unusable_in(regions, *image.size, interface) if labels.unusable else ()
-    known = KnownImage(image, counted, file_name, told, (), labels.is_lost, tuple(gone))
-    return known, labels
+    def _whose(
+        self, annotation: Annotation | None, served: StoredPrediction | None
+    ) -> tuple[str, tuple[str, ...]]:
+        """Return the number of who answers for an annotation; its flag where nobody opened it."""
+        if annotation is None:
+            return "", ()
+        annotator, done = annotation.annotator or "", self.done.get(annotation.id)
+        if done is None or done.start != "import":
+            return annotator, ()
+        if not is_unopened(self.services, done):
+            return done.updated_by or annotator, ()
+        return (annotator, (UNOPENED,)) if served else ("", (IMPORTED,))
 
+    def _served(self, image: StoredImage, annotation: Annotation | None) -> StoredPrediction | None:
+        """Return the prediction whose boxes were corrected, or count as long as nobody did.
 
-def _whose(
-    around: _Around, annotation: Annotation | None, served: StoredPrediction | None
-) -> tuple[str, tuple[str, ...]]:
-    """Return the number of who answers for an annotation, and its flag where nobody opened it."""
-    if annotation is None:
-        return "", ()
-    annotator, done = annotation.annotator or "", around.done.get(annotation.id)
-    if done is None or done.start != "import":
-        return annotator, ()
-    if not is_unopened(around.services, done):
-        return done.updated_by or annotator, ()
-    return (annotator, (UNOPENED,)) if served else ("", (IMPORTED,))
+        These are the champion's in any of the image's tasks, also after a roll-back, else the
+        newest.
+        """
+        if annotation is None:
+            shown = self.services.predictions
+            return shown.last_shown_of(image.project, *image.key, self.champion)
+        began = self._began_with(image, annotation)
+        return None if began is None or began.is_blind else began
+
+    def _began_with(self, image: StoredImage, annotation: Annotation) -> StoredPrediction | None:
+        """Return what an annotation began with.
+
+        By its name, where that is known, it is found soonest: to tell it anew all that the task was
+        ever shown is read.
+        """
+        done = self.done.get(annotation.id)
+        if done and (name := done.served):
+            shown = self.services.predictions.last_shown(annotation.project, annotation.task, name)
+            if shown and shown.served == name:
+                return shown
+        return started_from(self.services, annotation, image.key)
 
 
 def _source(
@@ -155,35 +177,6 @@ def _suffix(image: StoredImage) -> str:
         return ".tif"
     suffix = PurePosixPath(image.name).suffix
     return suffix if suffix.lower() in IMAGE_SUFFIXES else ".png"
-
-
-def _served(
-    around: _Around, image: StoredImage, annotation: Annotation | None
-) -> StoredPrediction | None:
-    """Return the prediction whose boxes were corrected, or count as long as nobody did.
-
-    These are the champion's in any of the image's tasks, also after a roll-back, else the newest.
-    """
-    if annotation is None:
-        shown = around.services.predictions
-        return shown.last_shown_of(image.project, *image.key, around.champion)
-    began = _began_with(around, image, annotation)
-    return None if began is None or began.is_blind else began
-
-
-def _began_with(
-    around: _Around, image: StoredImage, annotation: Annotation
-) -> StoredPrediction | None:
-    """Return what an annotation began with; by its name, where that is known, it is found soonest.
-
-    To tell it anew all that the task was ever shown is read.
-    """
-    done = around.done.get(annotation.id)
-    if done and (name := done.served):
-        shown = around.services.predictions.last_shown(annotation.project, annotation.task, name)
-        if shown and shown.served == name:
-            return shown
-    return started_from(around.services, annotation, image.key)
 
 
 def _champion(services: Services, project: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backend.doctor import machine, projects, services, storage
-from backend.doctor.findings import REPORT, Check, Finding, Patient, fail
+from backend.doctor.findings import REPORT, Check, Finding, Installation, fail
 from backend.errors import BackendError
 from backend.settings import Settings
 from model.errors import ModelError
@@ -29,10 +29,10 @@ CHECKS: tuple[Check, ...] = (
 
 def examine(settings: Settings, checks: tuple[Check, ...] = CHECKS) -> Iterator[Finding]:
     """Look at every part of an installation; yields each finding as soon as it is there."""
-    patient = Patient(settings)
+    installation = Installation(settings)
     for check in checks:
         try:
-            yield from check(patient)
+            yield from check(installation)
         # The door of a check: one that breaks must not hide the others.
         except Exception as error:  # noqa: BLE001
             yield _broken(check, error)

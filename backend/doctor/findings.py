@@ -61,7 +61,7 @@ def fail(about: str, says: str, mend: str) -> Finding:
 
 
 @dataclass(frozen=True)
-class Patient:
+class Installation:
     """An installation, looked at without changing it."""
 
     settings: Settings
@@ -109,4 +109,4 @@ class Patient:
 
 
 #: Looks at one part of an installation.
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[[Installation], Iterator[Finding]]

@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from backend.credentials import FILE_NAME
-from backend.doctor.findings import Finding, Patient, fail, ok, warn
+from backend.doctor.findings import Finding, Installation, fail, ok, warn
 from backend.misspelt import unknown_variables
 from backend.running.redis import LONGEST_SOCKET_PATH
 from model.devices import has_cuda
@@ -31,7 +31,7 @@ TRY_CUDA = "import torch; assert torch.cuda.is_available(); print(torch.cuda.get
 TORCH_S = 120
 
 
-def packages(patient: Patient) -> Iterator[Finding]:
+def packages(installation: Installation) -> Iterator[Finding]:
     """Hold the installed versions against what this package requires."""
     wrong = []
     for line in metadata.requires(PACKAGE) or ():
@@ -58,15 +58,15 @@ def _version_of(name: str) -> str:
         return ""
 
 
-def settings(patient: Patient) -> Iterator[Finding]:
+def settings(installation: Installation) -> Iterator[Finding]:
     """Look for variables of the environment that are meant as settings and are misspelt."""
     for said in unknown_variables():
         yield warn("Settings", said, "Correct its name, or unset it.")
 
 
-def home(patient: Patient) -> Iterator[Finding]:
+def home(installation: Installation) -> Iterator[Finding]:
     """Look whether the home can be written to, and whether its secrets are kept to its owner."""
-    folder = patient.settings.home
+    folder = installation.settings.home
     if folder.exists() and not folder.is_dir():
         yield fail("Home", f"{folder} is no folder", "Name another: --home or CYTOLOOP_HOME.")
         return
@@ -80,8 +80,8 @@ def home(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield ok("Home", str(folder))
-    if not patient.settings.redis_url:
-        yield from _socket(patient.settings.redis_socket)
+    if not installation.settings.redis_url:
+        yield from _socket(installation.settings.redis_socket)
     secrets = folder / FILE_NAME
     if secrets.exists():
         yield from _secrets(folder, secrets)
@@ -92,9 +92,9 @@ def _nearest(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
-def disk(patient: Patient) -> Iterator[Finding]:
+def disk(installation: Installation) -> Iterator[Finding]:
     """Look how much room there is for versions, checkpoints and images."""
-    folder = patient.settings.home
+    folder = installation.settings.home
     there = _nearest(folder)
     free = shutil.disk_usage(there).free
     says = f"{free / GB:.1f} GB free on the disk of {folder}"
@@ -107,9 +107,9 @@ def disk(patient: Patient) -> Iterator[Finding]:
         yield ok("Disk", says)
 
 
-def gpu(patient: Patient) -> Iterator[Finding]:
+def gpu(installation: Installation) -> Iterator[Finding]:
     """Look what a training would run on."""
-    wanted = patient.settings.device
+    wanted = installation.settings.device
     if not has_cuda():
         yield from _without_gpu(wanted)
         return

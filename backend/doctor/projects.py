@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from backend.doctor.findings import Finding, Patient, fail, ok, warn
+from backend.doctor.findings import Finding, Installation, fail, ok, warn
 from backend.doctor.storage import known_projects
 from backend.errors import BadLabelConfig, LabelStudioError
 from backend.labelstudio.client import SECRET_HEADER, WEBHOOK_ACTIONS
@@ -25,9 +25,9 @@ RECEIVED = re.compile(
 )
 
 
-def projects(patient: Patient) -> Iterator[Finding]:
+def projects(installation: Installation) -> Iterator[Finding]:
     """Look at each project's connection, then have Label Studio send a webhook."""
-    known = known_projects(patient)
+    known = known_projects(installation)
     if known is None:
         yield warn("Projects", "unknown, since the store cannot be read", "Mend the store first.")
         return
@@ -36,21 +36,21 @@ def projects(patient: Patient) -> Iterator[Finding]:
         return
     connected = []
     try:
-        described = {each["id"]: each for each in patient.label_studio.projects()}
+        described = {each["id"]: each for each in installation.label_studio.projects()}
         for project in known:
-            findings = list(_connection(patient, project, described.get(project.id)))
+            findings = list(_connection(installation, project, described.get(project.id)))
             connected += [project] if all(f.level == "ok" for f in findings) else []
             yield from findings
     except LabelStudioError as error:
         says = f"could not be asked of Label Studio: {error}"
         yield fail("Projects", says, "Mend Label Studio and its token first.")
         return
-    if connected and patient.web_answers:
-        yield _round_trip(patient, connected[0])
+    if connected and installation.web_answers:
+        yield _round_trip(installation, connected[0])
 
 
 def _connection(
-    patient: Patient, project: Project, described: Mapping[str, Any] | None
+    installation: Installation, project: Project, described: Mapping[str, Any] | None
 ) -> Iterator[Finding]:
     """Look at one project.
 
@@ -64,7 +64,7 @@ def _connection(
         says = f"{project.title!r} is not in Label Studio any more, or its token cannot see it"
         yield warn(about, says, "Nothing, if it was deleted there; what was learned is kept.")
         return
-    missing = _missing(patient, project.id)
+    missing = _missing(installation, project.id)
     if missing:
         mend = f"cytoloop connect --project {project.id}"
         yield fail(about, f"{project.title!r}: {'; '.join(missing)}", mend)
@@ -77,14 +77,15 @@ def _connection(
         yield warn(about, says, str(error))
 
 
-def _missing(patient: Patient, project: int) -> list[str]:
+def _missing(installation: Installation, project: int) -> list[str]:
     """Return what a project lacks of the connection that ``running.attach`` makes."""
-    url, hook_url, missing = patient.settings.backend_address, patient.settings.webhook_address, []
-    if url not in [each["url"].rstrip("/") for each in patient.label_studio.backends(project)]:
+    settings, missing = installation.settings, list[str]()
+    url, hook_url = settings.backend_address, settings.webhook_address
+    if url not in [each["url"].rstrip("/") for each in installation.label_studio.backends(project)]:
         missing.append(f"no model of it is at {url}")
-    hooks = patient.label_studio.webhooks(project)
+    hooks = installation.label_studio.webhooks(project)
     ours = next((hook for hook in hooks if hook["url"].rstrip("/") == hook_url), None)
-    secret = patient.credentials.webhook_secret if patient.credentials else ""
+    secret = installation.credentials.webhook_secret if installation.credentials else ""
     if ours is None:
         missing.append(f"no webhook to {hook_url}")
     elif not ours["is_active"] or not ours["send_payload"]:
@@ -96,15 +97,15 @@ def _missing(patient: Patient, project: int) -> list[str]:
     return missing
 
 
-def _round_trip(patient: Patient, project: Project) -> Finding:
+def _round_trip(installation: Installation, project: Project) -> Finding:
     """Save a project's title as it is, and see whether the webhook about that arrives."""
-    about, url = "Webhook", patient.settings.webhook_address
+    about, url = "Webhook", installation.settings.webhook_address
     try:
-        before = _received(patient)
-        title = patient.label_studio.project(project.id)["title"]
+        before = _received(installation)
+        title = installation.label_studio.project(project.id)["title"]
         began = time.monotonic()
-        patient.label_studio.patch_project(project.id, title=title)
-        while _received(patient) <= before:
+        installation.label_studio.patch_project(project.id, title=title)
+        while _received(installation) <= before:
             if time.monotonic() - began > ARRIVES_WITHIN_S:
                 return fail(about, f"none arrived at {url} in {ARRIVES_WITHIN_S:.0f} s", _MEND)
             time.sleep(LOOK_EVERY_S)
@@ -119,9 +120,9 @@ _MEND = (
 )
 
 
-def _received(patient: Patient) -> float:
+def _received(installation: Installation) -> float:
     """Return how many webhooks of the event the web process has recorded since it started."""
-    answer = patient.metrics()
+    answer = installation.metrics()
     answer.raise_for_status()
     found = RECEIVED.search(answer.text)
     return float(found.group(1)) if found else 0.0

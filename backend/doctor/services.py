@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from backend.credentials import FILE_NAME
-from backend.doctor.findings import START, Finding, Patient, fail, ok, warn
+from backend.doctor.findings import START, Finding, Installation, fail, ok, warn
 from backend.errors import LabelStudioError
 from backend.queue import without_password
 from backend.running.errors import RunningError
@@ -21,24 +21,24 @@ from backend.running.ports import is_free
 from backend.running.redis import redis_server
 
 
-def redis(patient: Patient) -> Iterator[Finding]:
+def redis(installation: Installation) -> Iterator[Finding]:
     """Look whether Redis answers."""
-    address = patient.settings.redis_address
+    address = installation.settings.redis_address
     where = without_password(address)
     try:
         with closing(_redis(address)) as connection:
             version = connection.info("server")["redis_version"]
     except (RedisError, OSError) as error:
-        yield fail("Redis", f"{where} does not answer ({error})", _mend_redis(patient))
+        yield fail("Redis", f"{where} does not answer ({error})", _mend_redis(installation))
     else:
         yield ok("Redis", f"{version} at {where}")
 
 
-def worker(patient: Patient) -> Iterator[Finding]:
+def worker(installation: Installation) -> Iterator[Finding]:
     """Look whether a worker is there to train."""
-    home_id = patient.credentials.home_id if patient.credentials else ""
+    home_id = installation.credentials.home_id if installation.credentials else ""
     try:
-        with closing(_redis(patient.settings.redis_address)) as connection:
+        with closing(_redis(installation.settings.redis_address)) as connection:
             found = workers(connection, home_id)
             living = [each for each in found if lives(each)]
             busy = [each.get_current_job_id() for each in living]
@@ -54,22 +54,22 @@ def worker(patient: Patient) -> Iterator[Finding]:
         yield ok("Worker", f"{len(living)} alive, " + (f"busy with {jobs}" if jobs else "waiting"))
 
 
-def web(patient: Patient) -> Iterator[Finding]:
+def web(installation: Installation) -> Iterator[Finding]:
     """Look whether Cytoloop's own server answers, and who has its port if not."""
-    settings = patient.settings
-    if patient.web_answers:
-        yield from _same_password(patient)
+    settings = installation.settings
+    if installation.web_answers:
+        yield from _same_password(installation)
     elif not is_free(settings.host, settings.port):
         yield _taken("Cytoloop", settings.port, "CYTOLOOP_PORT")
     else:
-        yield fail("Cytoloop", f"{web_address(settings)} does not answer", _mend_web(patient))
+        yield fail("Cytoloop", f"{web_address(settings)} does not answer", _mend_web(installation))
 
 
-def label_studio(patient: Patient) -> Iterator[Finding]:
+def label_studio(installation: Installation) -> Iterator[Finding]:
     """Look whether Label Studio answers, is of a version that is known, and takes the token."""
-    url = patient.label_studio.url
+    url = installation.label_studio.url
     if (version := _version_at(url)) is None:
-        yield from _no_label_studio(patient)
+        yield from _no_label_studio(installation)
         return
     if version.startswith(f"{TESTED}."):
         yield ok("Label Studio", f"{version} at {url}")
@@ -78,28 +78,29 @@ def label_studio(patient: Patient) -> Iterator[Finding]:
         mend = f"Most will work. If not: make setup, or pip install 'label-studio=={TESTED}.*'."
         yield warn("Label Studio", says, mend)
     try:
-        user = patient.label_studio.check()["user"]
+        user = installation.label_studio.check()["user"]
     except LabelStudioError as error:
-        yield fail("Token", str(error), f"Copy a token from Account & Settings, {_put(patient)}.")
+        mend = f"Copy a token from Account & Settings, {_put(installation)}."
+        yield fail("Token", str(error), mend)
     else:
         yield ok("Token", f"that of {user}")
 
 
-def _put(patient: Patient) -> str:
+def _put(installation: Installation) -> str:
     """Say where a new token is to be put."""
-    if patient.settings.label_studio_token:
+    if installation.settings.label_studio_token:
         return "put it into CYTOLOOP_LABEL_STUDIO_TOKEN and start Cytoloop anew"
     return "then: cytoloop connect --token TOKEN --project ID"
 
 
-def _same_password(patient: Patient) -> Iterator[Finding]:
+def _same_password(installation: Installation) -> Iterator[Finding]:
     """Look whether the server that answers is the one of this home."""
-    address = web_address(patient.settings)
+    address = web_address(installation.settings)
     try:
-        answer = patient.metrics()
+        answer = installation.metrics()
     except requests.RequestException as error:
         says = f"answers at {address}, but slowly ({error})"
-        log = patient.settings.logs_folder / "web.log"
+        log = installation.settings.logs_folder / "web.log"
         yield warn("Cytoloop", says, f"Look again once it has less to do, or look into {log}.")
         return
     if answer.ok:
@@ -107,7 +108,7 @@ def _same_password(patient: Patient) -> Iterator[Finding]:
         return
     yield fail(
         "Cytoloop",
-        f"what answers at {address} refuses the password of {patient.settings.home}",
+        f"what answers at {address} refuses the password of {installation.settings.home}",
         "It runs on another home, or with another CYTOLOOP_BACKEND_PASSWORD: stop it, or choose "
         "its home (--home, CYTOLOOP_HOME).",
     )
@@ -117,25 +118,25 @@ def _redis(address: str) -> Redis:
     return Redis.from_url(address, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S)
 
 
-def _mend_redis(patient: Patient) -> str:
-    if patient.settings.redis_url:
+def _mend_redis(installation: Installation) -> str:
+    if installation.settings.redis_url:
         return "Start it, or correct CYTOLOOP_REDIS_URL."
     try:
         redis_server()
     except RunningError as error:
         return str(error)
-    return _look_into(patient, "redis")
+    return _look_into(installation, "redis")
 
 
-def _mend_web(patient: Patient) -> str:
-    if patient.settings.backend_url and not patient.holder:
+def _mend_web(installation: Installation) -> str:
+    if installation.settings.backend_url and not installation.holder:
         return "Start the server there, or correct CYTOLOOP_BACKEND_URL."
-    return _look_into(patient, "web")
+    return _look_into(installation, "web")
 
 
-def _look_into(patient: Patient, service: str) -> str:
-    log = patient.settings.logs_folder / f"{service}.log"
-    return f"cytoloop up runs all the same: look into {log}" if patient.holder else START
+def _look_into(installation: Installation, service: str) -> str:
+    log = installation.settings.logs_folder / f"{service}.log"
+    return f"cytoloop up runs all the same: look into {log}" if installation.holder else START
 
 
 def _taken(what: str, port: int, variable: str) -> Finding:
@@ -155,10 +156,10 @@ def _version_at(url: str) -> str | None:
         return None
 
 
-def _no_label_studio(patient: Patient) -> Iterator[Finding]:
-    settings, url = patient.settings, patient.label_studio.url
-    if patient.attached:
-        where = patient.settings.home / FILE_NAME
+def _no_label_studio(installation: Installation) -> Iterator[Finding]:
+    settings, url = installation.settings, installation.label_studio.url
+    if installation.attached:
+        where = installation.settings.home / FILE_NAME
         mend = f"Start it, or correct label_studio_url in {where} (or CYTOLOOP_LABEL_STUDIO_URL)."
         yield fail("Label Studio", f"no Label Studio answers at {url}", mend)
         return
@@ -168,6 +169,7 @@ def _no_label_studio(patient: Patient) -> Iterator[Finding]:
         yield fail("Label Studio", "is not installed", str(error))
         return
     if is_free(settings.host, settings.label_studio_port):
-        yield fail("Label Studio", f"{url} does not answer", _look_into(patient, "label-studio"))
+        mend = _look_into(installation, "label-studio")
+        yield fail("Label Studio", f"{url} does not answer", mend)
     else:
         yield _taken("Label Studio", settings.label_studio_port, "CYTOLOOP_LABEL_STUDIO_PORT")

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.doctor.findings import REPORT, START, Finding, Patient, fail, ok, warn
+from backend.doctor.findings import REPORT, START, Finding, Installation, fail, ok, warn
 from backend.store.database import ANOTHER, REVISION, is_of_another, other_revision, revision_of
 from backend.store.mending import is_damage, mend_of
 from backend.store.projects import Project, Projects
@@ -25,17 +25,17 @@ RESTORE = (
 )
 
 
-def store(patient: Patient) -> Iterator[Finding]:
+def store(installation: Installation) -> Iterator[Finding]:
     """Look whether the database can be read and has the tables of this version."""
-    url = make_url(patient.settings.database_address)
+    url = make_url(installation.settings.database_address)
     where = url.render_as_string(hide_password=True)
-    yield from _left_behind(patient, url)
-    if _is_missing(patient):
+    yield from _left_behind(installation, url)
+    if _is_missing(installation):
         yield ok("Store", f"{where} is not there yet: cytoloop up makes it")
         return
     engine = create_engine(url)
     try:
-        yield from _look(engine, where, patient)
+        yield from _look(engine, where, installation)
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         mend = f"{_mend(url, error)} Or correct CYTOLOOP_DATABASE_URL."
@@ -44,14 +44,14 @@ def store(patient: Patient) -> Iterator[Finding]:
         engine.dispose()
 
 
-def versions(patient: Patient) -> Iterator[Finding]:
+def versions(installation: Installation) -> Iterator[Finding]:
     """Look whether every version can be read, and every project's champion."""
-    registry = patient.settings.open_registry()
+    registry = installation.settings.open_registry()
     found = [
         warn("Versions", str(error), "Put its folder back from a copy, or remove it.")
         for error in registry.broken()
     ]
-    for project in known_projects(patient) or ():
+    for project in known_projects(installation) or ():
         found += _champion(registry, project.id)
     yield from found or [ok("Versions", f"{len(registry.list())} in {registry.root}")]
 
@@ -73,31 +73,31 @@ def _champion(registry: Registry, project: int) -> Iterator[Finding]:
         )
 
 
-def known_projects(patient: Patient) -> list[Project] | None:
+def known_projects(installation: Installation) -> list[Project] | None:
     """Return the projects in the store; None where it cannot be read as it is."""
-    if _is_missing(patient):
+    if _is_missing(installation):
         return []
-    engine = create_engine(patient.settings.database_address)
+    engine = create_engine(installation.settings.database_address)
     try:
         if revision_of(engine) != REVISION:
             return None
-        return Projects(engine, patient.settings).all()
+        return Projects(engine, installation.settings).all()
     except SQLAlchemyError:
         return None  # the check of the store says so
     finally:
         engine.dispose()
 
 
-def _is_missing(patient: Patient) -> bool:
-    url = make_url(patient.settings.database_address)
+def _is_missing(installation: Installation) -> bool:
+    url = make_url(installation.settings.database_address)
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
     return not Path(url.database).exists()  # to connect would make it
 
 
-def _left_behind(patient: Patient, url: URL) -> Iterator[Finding]:
+def _left_behind(installation: Installation, url: URL) -> Iterator[Finding]:
     """Tell of a database in the home that is not the one in use."""
-    file = patient.settings.database_file
+    file = installation.settings.database_file
     named = Path((url.database or "").removeprefix("file:"))
     if file.exists() and not (named.exists() and named.samefile(file)):
         yield warn(
@@ -107,7 +107,7 @@ def _left_behind(patient: Patient, url: URL) -> Iterator[Finding]:
         )
 
 
-def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:
+def _look(engine: Engine, where: str, installation: Installation) -> Iterator[Finding]:
     revision = revision_of(engine)
     if is_of_another(revision):
         yield fail("Store", other_revision(where, revision), ANOTHER)
@@ -118,7 +118,7 @@ def _look(engine: Engine, where: str, patient: Patient) -> Iterator[Finding]:
     if engine.dialect.name == "sqlite" and (damage := _damage(engine)):
         yield fail("Store", f"{where} is damaged: {damage}", _restore(engine.url))
         return
-    projects = len(Projects(engine, patient.settings))
+    projects = len(Projects(engine, installation.settings))
     active = sum(run.is_active for run in Runs(engine).all())
     waiting = f", {active} waiting or running" if active else ""
     yield ok("Store", f"{where}, revision {revision}: {counted(projects, 'project')}{waiting}")

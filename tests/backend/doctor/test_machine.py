@@ -9,7 +9,7 @@ import pytest
 
 from backend.credentials import FILE_NAME, Credentials
 from backend.doctor import machine
-from backend.doctor.findings import Finding, Patient
+from backend.doctor.findings import Finding, Installation
 from backend.doctor.machine import GB
 from backend.settings import Settings
 from tests.backend.doctor.conftest import only
@@ -18,81 +18,83 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture
-def patient(tmp_path: Path) -> Patient:
-    return Patient(Settings(home=tmp_path / "home"))
+def installation(tmp_path: Path) -> Installation:
+    return Installation(Settings(home=tmp_path / "home"))
 
 
-def test_the_packages_of_this_environment_are_as_required_and_named(patient: Patient) -> None:
-    found = only(machine.packages(patient))
+def test_the_packages_of_this_environment_are_as_required_and_named(
+    installation: Installation,
+) -> None:
+    found = only(machine.packages(installation))
     assert found.level == "ok", found
     assert "torch 2." in found.says
 
 
 def test_a_package_that_is_too_old_or_missing_is_named(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = ["flask>=99", "no-such-package>=1", 'old>=1; python_version < "3"']
     monkeypatch.setattr(metadata, "requires", lambda name: needed)
-    found = only(machine.packages(patient))
+    found = only(machine.packages(installation))
     assert found.level == "fail"
     assert "wanted >=99; no-such-package is missing" in found.says
     assert "make setup" in found.mend
 
 
 def test_a_misspelt_setting_is_told_with_the_one_that_may_be_meant(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CYTOLOOP_DATA", "/sets")
     monkeypatch.setenv("CYTOLOOP_PORT", "9191")
-    assert list(machine.settings(patient)) == []
+    assert list(machine.settings(installation)) == []
     monkeypatch.setenv("CYTOLOOP_PROT", "1")
     monkeypatch.setenv("CYTOLOOP_XYZ", "1")
-    port, other = machine.settings(patient)
+    port, other = machine.settings(installation)
     assert port.says == "CYTOLOOP_PROT is no setting, and nothing heeds it; CYTOLOOP_PORT is one"
     assert other.says == "CYTOLOOP_XYZ is no setting, and nothing heeds it"
 
 
 @pytest.mark.parametrize(("free", "level"), [(50 * GB, "ok"), (3 * GB, "warn"), (0.2 * GB, "fail")])
 def test_a_full_disk_is_told_before_a_run_needs_it(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch, free: float, level: str
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, free: float, level: str
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100 * GB, 0, free))
-    assert only(machine.disk(patient)).level == level
+    assert only(machine.disk(installation)).level == level
 
 
 def test_a_gpu_that_was_asked_for_and_is_not_there_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "has_cuda", lambda: False)
-    wanting = Patient(Settings(home=tmp_path, device="cuda"))
+    wanting = Installation(Settings(home=tmp_path, device="cuda"))
     assert only(machine.gpu(wanting)).level == "fail"
-    assert only(machine.gpu(Patient(Settings(home=tmp_path, device="cpu")))).level == "ok"
+    assert only(machine.gpu(Installation(Settings(home=tmp_path, device="cpu")))).level == "ok"
 
 
 def test_a_gpu_that_pytorch_cannot_use_is_told(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "has_cuda", lambda: True)
     monkeypatch.setattr(machine, "TRY_CUDA", "raise SystemExit(1)")
-    assert only(machine.gpu(patient)).level == "warn"
+    assert only(machine.gpu(installation)).level == "warn"
     monkeypatch.setattr(machine, "TRY_CUDA", "print('NVIDIA H100')")
-    assert only(machine.gpu(patient)) == Finding("GPU", "ok", "NVIDIA H100")
+    assert only(machine.gpu(installation)) == Finding("GPU", "ok", "NVIDIA H100")
 
 
-def test_a_home_that_is_not_there_yet_is_well_and_is_not_made(patient: Patient) -> None:
-    assert only(machine.home(patient)).level == "ok"
-    assert not patient.settings.home.exists()
+def test_a_home_that_is_not_there_yet_is_well_and_is_not_made(installation: Installation) -> None:
+    assert only(machine.home(installation)).level == "ok"
+    assert not installation.settings.home.exists()
 
 
-def test_secrets_that_others_can_read_are_told(patient: Patient) -> None:
-    home = patient.settings.home
+def test_secrets_that_others_can_read_are_told(installation: Installation) -> None:
+    home = installation.settings.home
     home.mkdir(mode=0o700)
     Credentials().save(home)
-    assert [found.level for found in machine.home(patient)] == ["ok", "ok"]
+    assert [found.level for found in machine.home(installation)] == ["ok", "ok"]
     for path in (home, home / FILE_NAME):
         mode = path.stat().st_mode
         path.chmod(0o755)
-        (told,) = [found for found in machine.home(patient) if found.level == "warn"]
+        (told,) = [found for found in machine.home(installation) if found.level == "warn"]
         assert told.mend == f"chmod go= {path}"
         path.chmod(mode)
 
@@ -100,11 +102,12 @@ def test_secrets_that_others_can_read_are_told(patient: Patient) -> None:
 def test_a_home_too_deep_for_a_socket_is_told(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
-    assert [found.level for found in machine.home(Patient(Settings(home=deep)))] == ["ok", "fail"]
+    findings = machine.home(Installation(Settings(home=deep)))
+    assert [found.level for found in findings] == ["ok", "fail"]
 
 
 def test_a_home_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
-    finding = only(machine.home(Patient(Settings(home=tmp_path / "home"))))
+    finding = only(machine.home(Installation(Settings(home=tmp_path / "home"))))
     assert "is no folder" in finding.says
     assert "CYTOLOOP_HOME" in finding.mend

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.doctor.findings import Finding, Patient
+from backend.doctor.findings import Finding, Installation
 from backend.doctor.projects import projects
 from backend.labelstudio.client import SECRET_HEADER
 from backend.services import Services
@@ -14,8 +14,8 @@ from tests.backend.conftest import CREDENTIALS, LABEL_CONFIG
 class Connected:
     """Stands where Label Studio would, with a project that is connected both ways."""
 
-    def __init__(self, patient: Patient, label_config: str) -> None:
-        self._patient, self._label_config = patient, label_config
+    def __init__(self, installation: Installation, label_config: str) -> None:
+        self._installation, self._label_config = installation, label_config
         self.listed = 0
 
     def projects(self) -> list[dict[str, Any]]:
@@ -23,28 +23,29 @@ class Connected:
         return [{"id": id, "label_config": self._label_config} for id in (1, 2)]
 
     def backends(self, project: int) -> list[dict[str, Any]]:
-        return [{"url": self._patient.settings.backend_address}]
+        return [{"url": self._installation.settings.backend_address}]
 
     def webhooks(self, project: int) -> list[dict[str, Any]]:
         hook = {"is_active": True, "send_payload": True, "send_for_all_actions": True}
         secret = {SECRET_HEADER: CREDENTIALS.webhook_secret}
-        return [{"url": self._patient.settings.webhook_address, "headers": secret, **hook}]
+        return [{"url": self._installation.settings.webhook_address, "headers": secret, **hook}]
 
 
 @pytest.mark.usefixtures("project")
 def test_the_projects_are_listed_once_for_all(services: Services) -> None:
     services.projects.ensure(2, "proj2", LABEL_CONFIG)
-    patient = Patient(services.settings)
-    studio = Connected(patient, LABEL_CONFIG)
-    patient.__dict__.update(label_studio=studio, web_answers=False)
-    assert [found.level for found in projects(patient)] == ["ok", "ok"]
+    installation = Installation(services.settings)
+    studio = Connected(installation, LABEL_CONFIG)
+    installation.__dict__.update(label_studio=studio, web_answers=False)
+    assert [found.level for found in projects(installation)] == ["ok", "ok"]
     assert studio.listed == 1
 
 
 def found_with(services: Services, label_config: str) -> list[Finding]:
-    patient = Patient(services.settings)
-    patient.__dict__.update(label_studio=Connected(patient, label_config), web_answers=False)
-    return list(projects(patient))
+    installation = Installation(services.settings)
+    studio = Connected(installation, label_config)
+    installation.__dict__.update(label_studio=studio, web_answers=False)
+    return list(projects(installation))
 
 
 @pytest.mark.usefixtures("project")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.datasets.export import export_csv
-from backend.doctor.findings import Patient
+from backend.doctor.findings import Installation
 from backend.doctor.storage import store, versions
 from backend.learning.snapshots import build_snapshot, frozen, snapshot_file
 from backend.services import Services, build_services
@@ -69,8 +69,9 @@ def test_a_copy_of_the_home_that_is_put_back_is_all_that_is_known(
     restored = build_services(services.settings)
     try:
         assert state(restored, project, tmp_path / "restored.csv") == before
-        patient = Patient(services.settings)
-        assert [found.level for found in (*store(patient), *versions(patient))] == ["ok", "ok"]
+        installation = Installation(services.settings)
+        findings = *store(installation), *versions(installation)
+        assert [found.level for found in findings] == ["ok", "ok"]
         assert restored.runs.open(project, 10, "milestone") is not None
     finally:
         restored.engine.dispose()

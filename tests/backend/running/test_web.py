@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from backend.doctor.findings import Patient
+from backend.doctor.findings import Installation
 from backend.running.http import answers
 from backend.running.lock import hold
 from backend.running.ours import web_service
@@ -47,7 +47,7 @@ def web_answers(services: Services, settings: Settings) -> list[bool]:
     """Return whether the status, and the doctor, find that the web process answers."""
     services.__dict__["settings"] = settings
     web = next(each for each in status_of(services).services if each.name == "Cytoloop")
-    return [web.answers, Patient(settings).web_answers]
+    return [web.answers, Installation(settings).web_answers]
 
 
 def test_where_up_runs_the_web_process_is_asked_here_whatever_address_label_studio_has(
