@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.actions import Actions
+from backend.datasets.drawn import Notation
 from backend.effort.comparison import compare
 from backend.errors import BadRequest
 from backend.labelstudio.interface import LabellingInterface
@@ -16,7 +18,8 @@ from backend.labelstudio.results import to_boxes, to_drawn_boxes, to_regions
 from backend.replay.correcting import Carelessness, Corrected, correct
 from backend.replay.figures import curve_svg, table_of
 from backend.replay.ledger import Ledger, effort_of_rows, row_of
-from backend.replay.playing import submitted_regions
+from backend.replay.playing import Play, submitted_regions
+from backend.settings import Settings
 from model.boxes import Box
 from tests.backend.conftest import LABEL_CONFIG
 
@@ -133,6 +136,17 @@ def test_a_name_that_holds_what_else_ends_a_line_stays_whole(tmp_path: Path, mar
     row = replace(a_row(1, added=3), image=f"plate{mark}1.png")
     Ledger(tmp_path / "effort.csv").add(row)
     assert Ledger(tmp_path / "effort.csv").rows == [row]
+
+
+def test_what_is_kept_of_a_plays_choices_is_what_older_folders_have(tmp_path: Path) -> None:
+    own = Settings(home=tmp_path, milestones=(4,), milestone_step=50, preset="fast", iterations=2)
+    how = Play(Carelessness(0.1, 0.2, 3), Notation({"N": "Nucleus"}, one_based=True), lag=2)
+    assert json.dumps(how.chosen("in process", own, start="starter-6", lag=how.lag)) == (
+        '{"form": "in process", "start": "starter-6", "lag": 2, "map": {"N": "Nucleus"}, '
+        '"one_based": true, "misses": 0.1, "accepts": 0.2, "seed": 3, "preset": "fast", '
+        '"iterations": 2, "contrast": "of the preset", "milestones": [4], "milestone_step": 50, '
+        '"default_class": ""}'
+    )
 
 
 def test_a_ledger_goes_on_as_it_began_and_not_otherwise(tmp_path: Path) -> None:
