@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from backend.learning.backoff import Backoff
 from backend.learning.reconcile import fetch_images
@@ -11,22 +10,17 @@ from backend.services import Services
 from model.wording import counted
 
 
-@dataclass
-class _Away:
-    """What keeps images of a project away, by task, and when they are tried again."""
-
-    why: dict[int, str] = field(default_factory=dict)
-    again: Backoff = field(default_factory=Backoff)
-
-
 class LackingImages:
-    """Tries for the images that corrected tasks lack, and has their projects say why in words."""
+    """Tries for the images that corrected tasks of a project lack, and has it say why in words."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, project: int) -> None:
         self._services = services
-        self._away: dict[int, _Away] = {}
+        self._project = project
+        #: What keeps those away that were tried for, by task, and when they are tried for again.
+        self._why: dict[int, str] = {}
+        self._again = Backoff()
 
-    def fetch(self, project: int, tried: Mapping[int, str]) -> None:
+    def fetch(self, tried: Mapping[int, str]) -> None:
         """Try for those that are new at once, for the others ever more rarely.
 
         Parameters
@@ -39,16 +33,16 @@ class LackingImages:
         LabelStudioSilent
             Label Studio answers nothing.
         """
-        lacking = self._services.annotations.lacking_image(project)
-        away = self._away.setdefault(project, _Away())
-        known = dict(tried) if away.again.is_due else {**away.why, **tried}
-        if away.again.is_due:
-            away.again.postpone()
-        away.why = {id: why for id, why in known.items() if id in lacking}
-        away.why |= fetch_images(self._services, project, lacking - away.why.keys())
-        if not away.why:
-            del self._away[project]
-        self._services.image_problems[project] = _in_words(away.why)
+        lacking = self._services.annotations.lacking_image(self._project)
+        known = dict(tried) if self._again.is_due else {**self._why, **tried}
+        if self._again.is_due:
+            self._again.postpone()
+        self._why = {id: why for id, why in known.items() if id in lacking}
+        new = lacking - self._why.keys()
+        self._why |= fetch_images(self._services, self._project, new)
+        if not self._why:
+            self._again = Backoff()
+        self._services.image_problems[self._project] = _in_words(self._why)
 
 
 def _in_words(why: Mapping[int, str]) -> str:

@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from backend.learning import backoff
-from backend.learning import poll as polling
+from backend.learning import backoff, following
 from tests.kills.stages import Stops, stop_learning, stop_pushing, stop_working
 
 PRELOADED = [
@@ -58,7 +57,7 @@ class Forked:
 def web(command: Sequence[str]) -> None:
     """Carry out the command of the web process, ``python -P -m gunicorn …``."""
     # A push is killed several times in a row.
-    polling.Backoff, backoff.FACTOR = partial(backoff.Backoff, wait_s=0.5), 1.0
+    following.Backoff, backoff.FACTOR = partial(backoff.Backoff, wait_s=0.5), 1.0
     module = command.index("-m") + 1
     sys.argv = list(command[module:])
     runpy.run_module(command[module], run_name="__main__", alter_sys=True)

@@ -18,7 +18,7 @@ from sqlalchemy import delete, update
 from backend import jobs
 from backend.labelstudio.annotation import Annotation
 from backend.learning import backoff, pipeline, promoting
-from backend.learning.poll import Poll
+from backend.learning.following import FollowedProject
 from backend.learning.reconcile import reconcile
 from backend.queue import JobQueue
 from backend.store.annotations import Annotations
@@ -84,9 +84,11 @@ def doubled_milestone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def blind_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """See no late event that brings back what was deleted."""
-    monkeypatch.setattr(Poll, "_stored", lambda *_: 0)
+    monkeypatch.setattr(FollowedProject, "_stored", lambda _: 0)
     monkeypatch.setattr(
-        Poll, "_reconcile", lambda self, id, _: replace(reconcile(self._services, id), kept=0)
+        FollowedProject,
+        "_reconcile",
+        lambda self, _: replace(reconcile(self._services, self._id), kept=0),
     )
 
 

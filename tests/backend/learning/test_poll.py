@@ -610,6 +610,24 @@ def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rare
     assert queued == expected
 
 
+def test_a_champion_that_serves_again_is_pushed_at_once_however_often_that_failed_before(
+    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
+) -> None:
+    label_studio()
+    for number in (1, 2):
+        version = replace(classical_version(), id=f"trained-{number}", kind="trained")
+        services.registry.add(version, ContrastGroups.none(), weights=None)
+    queued = []
+    with Redis.from_url(services.settings.redis_address) as connection:
+        for serves in ("trained-1", "trained-1", "trained-2", "trained-1"):
+            services.registry.promote(str(project), serves)
+            poll.look()
+            queued.append(waiting(services, PUSH))
+            connection.flushall()
+    job = f"{PUSH}-{project}-trained"
+    assert queued == [[f"{job}-1"], [], [f"{job}-2"], [f"{job}-1"]]
+
+
 def test_a_champion_that_cannot_be_told_is_said_once_and_is_no_reason_to_look_soon(
     services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
