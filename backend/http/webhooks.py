@@ -42,8 +42,9 @@ def webhook() -> Json:
     if handle is None:
         metrics.WEBHOOK_EVENTS.labels("unknown", "refused").inc()
         raise BadRequest(f"The action {action!r} is not one of {', '.join(sorted(HANDLERS))}")
-    project = _project(parts().services, body)
-    answer = handle(parts().services, project, body)
+    project, services = _project_number(body), parts().services
+    _follow_project(services, project, body)
+    answer = handle(services, project, body)
     metrics.WEBHOOK_EVENTS.labels(action, "recorded").inc()
     log.info("webhook", action=action, project=project, **answer)
     return answer
@@ -65,7 +66,7 @@ def _start(services: Services, project: int, body: Json) -> Json:
 
 
 def _update_project(services: Services, project: int, body: Json) -> Json:
-    return {"updated": 1}  # by _project, as with every event
+    return {"updated": 1}  # every event's project is followed before its handler is called
 
 
 def _count(services: Services, project: int) -> Json:
@@ -87,16 +88,18 @@ def _opened(project: int, open_run: Callable[[], Run | None]) -> Json:
     return {"job": str(run.id)} if run else {}
 
 
-def _project(services: Services, body: Json) -> int:
-    """Return the project's id; an unknown or a changed one is kept as the event describes it."""
+def _project_number(body: Json) -> int:
     project = body.get("project")
     if not isinstance(project, Mapping) or "id" not in project:
         raise BadRequest("The event names no project; let the webhook send its payload")
-    number, label_config = number_of(project["id"], "project"), project.get("label_config")
-    if label_config:
-        title = str(project.get("title") or "")
-        follow_config(services, number, title, str(label_config))
-    return number
+    return number_of(project["id"], "project")
+
+
+def _follow_project(services: Services, project: int, body: Json) -> None:
+    """Keep the project as the event describes it, also one that is not known yet."""
+    described = body["project"]
+    if label_config := described.get("label_config"):
+        follow_config(services, project, str(described.get("title") or ""), str(label_config))
 
 
 def _sent(body: Json) -> list[Json]:
