@@ -18,6 +18,7 @@ from backend.http.protocol import health, protocol
 from backend.http.runs import runs
 from backend.http.webhooks import webhooks
 from backend.learning.poll import start_polling
+from backend.learning.problems import Problems
 from backend.learning.triggers import requeue_pending
 from backend.logs import configure_logging
 from backend.services import Services, build_services
@@ -43,7 +44,7 @@ def create_app(services: Services | None = None) -> Flask:
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     slot = Slot(services.registry, services.settings.device)
-    Parts(services, slot, Predictor(services, slot)).of(app)
+    Parts(services, slot, Predictor(services, slot), Problems()).of(app)
     for blueprint in (health, protocol, webhooks, runs, exports, effort, matched, dashboard):
         app.register_blueprint(blueprint)
     answer_with_problems(app)
@@ -56,9 +57,9 @@ def create_app(services: Services | None = None) -> Flask:
 def poll(app: Flask) -> None:
     """Have the app look now and then for what Label Studio's events did not tell."""
     with app.app_context():
-        services = parts().services
+        services, problems = parts().services, parts().problems
     # Registered last, done first: a look would hold the store open when it is closed.
-    atexit.register(start_polling(services, services.settings.poll_s))
+    atexit.register(start_polling(services, problems, services.settings.poll_s))
 
 
 def _queue_what_waits(services: Services) -> None:

@@ -80,16 +80,6 @@ class Services:
         token = self.credentials.label_studio_token
         return LabelStudio(address, token, self.settings.label_studio_browser_url)
 
-    @cached_property
-    def config_problems(self) -> dict[int, str]:
-        """Why a project's label_config could not be used when it was last asked for, by project."""
-        return {}
-
-    @cached_property
-    def image_problems(self) -> dict[int, str]:
-        """Why images of corrected tasks could not be had when last tried again, by project."""
-        return {}
-
     def champion_now(self, project: int) -> str:
         """Return the champion's id, also of one that cannot be read; empty where none is told."""
         with suppress(BrokenVersion):

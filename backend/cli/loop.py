@@ -113,7 +113,7 @@ def status(
 ) -> None:
     """Show what runs, and how each project stands.
 
-    That is its champion, its corrected images and its runs.
+    That is its champion, its corrected images, what is wrong with it and its runs.
     """
     from backend.running.status import status_of
 
@@ -145,6 +145,8 @@ def _project_lines(project: ProjectStatus) -> list[str]:
         f"champion   {project.champion or 'cannot be read: cytoloop models list says why'}",
         f"corrected  {counted(project.corrected, 'image')}{following}",
     ]
+    if project.problem:
+        lines.append(f"problem    {project.problem}")
     for run in project.runs:
         by = "" if run["trigger"] == "milestone" else " by the button"
         going = f", {run['stage']} {run['fraction']:.0%}" if run["state"] == "running" else ""

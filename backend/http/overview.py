@@ -122,8 +122,7 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
 def _problem(parts: Parts, project: Project, served: str) -> str:
     unloaded = parts.slot.problem(str(project.id))
     said = f"The champion could not be loaded, so {served} serves: {unloaded}" if unloaded else ""
-    kept = (parts.services.config_problems, parts.services.image_problems)
-    return " ".join(filter(None, (said, *(problems.get(project.id) for problems in kept))))
+    return " ".join(filter(None, (said, parts.problems.of(project.id))))
 
 
 def _champion(parts: Parts, project: str) -> ModelVersion | None:

@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import Flask, current_app
 
+from backend.learning.problems import Problems
 from backend.services import Services
 from backend.serving.predictor import Predictor
 from backend.serving.slot import Slot
@@ -16,11 +17,12 @@ EXTENSION = "cytoloop"
 
 @dataclass(frozen=True)
 class Parts:
-    """The services, and what only a web process has: the loaded versions."""
+    """The services, and what only a web process has: loaded versions, what it found wrong."""
 
     services: Services
     slot: Slot
     predictor: Predictor
+    problems: Problems
 
     def of(self, app: Flask) -> None:
         app.extensions[EXTENSION] = self

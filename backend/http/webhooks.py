@@ -12,7 +12,7 @@ from backend import metrics
 from backend.errors import BadRequest, QueueError
 from backend.http.auth import require_webhook_secret
 from backend.http.bodies import json_body
-from backend.http.parts import parts
+from backend.http.parts import Parts, parts
 from backend.labelstudio.annotation import Annotation
 from backend.learning.reconcile import follow_config
 from backend.learning.triggers import after_correction, start_training
@@ -42,9 +42,9 @@ def webhook() -> Json:
     if handle is None:
         metrics.WEBHOOK_EVENTS.labels("unknown", "refused").inc()
         raise BadRequest(f"The action {action!r} is not one of {', '.join(sorted(HANDLERS))}")
-    project, services = _project_number(body), parts().services
-    _follow_project(services, project, body)
-    answer = handle(services, project, body)
+    shared, project = parts(), _project_number(body)
+    _follow_project(shared, project, body)
+    answer = handle(shared.services, project, body)
     metrics.WEBHOOK_EVENTS.labels(action, "recorded").inc()
     log.info("webhook", action=action, project=project, **answer)
     return answer
@@ -95,11 +95,13 @@ def _project_number(body: Json) -> int:
     return number_of(project["id"], "project")
 
 
-def _follow_project(services: Services, project: int, body: Json) -> None:
+def _follow_project(shared: Parts, project: int, body: Json) -> None:
     """Keep the project as the event describes it, also one that is not known yet."""
     described = body["project"]
     if label_config := described.get("label_config"):
-        follow_config(services, project, str(described.get("title") or ""), str(label_config))
+        title = str(described.get("title") or "")
+        problem = follow_config(shared.services, project, title, str(label_config))
+        shared.problems.note_label_config(project, problem)
 
 
 def _sent(body: Json) -> list[Json]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from backend.errors import LabelStudioMissing
 from backend.learning.backoff import Backoff
 from backend.learning.lacking import LackingImages
+from backend.learning.problems import Problems
 from backend.learning.reconcile import Reconciled, follow, reconcile, reconcile_changes
 from backend.learning.triggers import after_correction, push_champion
 from backend.services import Services
@@ -80,8 +81,9 @@ class FollowedProject:
     all tasks are gone through; else those that changed.
     """
 
-    def __init__(self, services: Services, id: int) -> None:
+    def __init__(self, services: Services, problems: Problems, id: int) -> None:
         self._services = services
+        self._problems = problems
         self._id = id
         self._seen: Seen | None = None
         #: What Label Studio says of tasks instead of an answer, and when all are asked for again.
@@ -101,8 +103,7 @@ class FollowedProject:
     @property
     def left(self) -> str:
         """What of it is to be tried again, in words."""
-        images = self._services.image_problems.get(self._id)
-        return "; ".join(filter(None, (self._unanswered, images)))
+        return "; ".join(filter(None, (self._unanswered, self._images.problem)))
 
     def look(self, project: Project) -> None:
         """Bring the store up to date, open a run that is due, and queue boxes that tasks lack.
@@ -131,11 +132,13 @@ class FollowedProject:
             self._note_shown(now.by_score, done)
             away = dict(done.without_image)
         self._images.fetch(away)
+        self._problems.note_images(self._id, self._images.problem)
         after_correction(self._services, self._id)
         self._push(now.by_score)
 
     def _stands(self, project: Project) -> Seen:
-        known = follow(self._services, self._id)
+        known, problem = follow(self._services, self._id)
+        self._problems.note_label_config(self._id, problem)
         annotations = known["total_annotations_number"] + known["skipped_annotations_number"]
         newest = self._services.label_studio.newest_change(self._id)
         by_score = known.get("sampling") == BY_SCORE

@@ -11,7 +11,7 @@ from model.wording import counted
 
 
 class LackingImages:
-    """Tries for the images that corrected tasks of a project lack, and has it say why in words."""
+    """Tries for the images that corrected tasks of a project lack."""
 
     def __init__(self, services: Services, project: int) -> None:
         self._services = services
@@ -42,11 +42,16 @@ class LackingImages:
         self._why |= fetch_images(self._services, self._project, new)
         if not self._why:
             self._again = Backoff()
-        self._services.image_problems[self._project] = _in_words(self._why)
 
-
-def _in_words(why: Mapping[int, str]) -> str:
-    if not why:
-        return ""
-    lacking, (id, first) = counted(len(why), "corrected task"), next(iter(why.items()))
-    return f"Not counted, since their image cannot be had: {lacking}; the first: task {id}: {first}"
+    @property
+    def problem(self) -> str:
+        """Why those that are still lacking cannot be had, in words; empty where none is."""
+        if not self._why:
+            return ""
+        lacking, (id, why) = (
+            counted(len(self._why), "corrected task"),
+            next(iter(self._why.items())),
+        )
+        return (
+            f"Not counted, since their image cannot be had: {lacking}; the first: task {id}: {why}"
+        )

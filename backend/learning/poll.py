@@ -10,6 +10,7 @@ import structlog
 
 from backend.errors import BackendError, LabelStudioMissing, LabelStudioSilent
 from backend.learning.following import FollowedProject
+from backend.learning.problems import Problems
 from backend.learning.reconcile import name_annotators
 from backend.learning.triggers import take_up_lost
 from backend.services import Services
@@ -25,13 +26,20 @@ LAST_LOOK_S = 2.0
 
 
 class Poll:
-    """Keeps the store as Label Studio has it, and the queue as the store has it."""
+    """Keeps the store as Label Studio has it, and the queue as the store has it.
 
-    def __init__(self, services: Services) -> None:
+    Parameters
+    ----------
+    problems
+        Where what is wrong with a project is noted for whoever asks.
+    """
+
+    def __init__(self, services: Services, problems: Problems) -> None:
         self._services = services
+        self._problems = problems
         self._followed: dict[int, FollowedProject] = {}
         #: What was last logged of each project; 0: of what is no project's.
-        self._problems: dict[int, str] = {}
+        self._logged: dict[int, str] = {}
         self._is_away = False
 
     def look(self) -> bool:
@@ -55,7 +63,7 @@ class Poll:
 
     def _look_at_all(self) -> None:
         for project in self._services.projects.all(gone=True):
-            new = FollowedProject(self._services, project.id)
+            new = FollowedProject(self._services, self._problems, project.id)
             followed = self._followed.setdefault(project.id, new)
             if not project.gone or followed.is_due:
                 problem = self._try(partial(followed.look, project))
@@ -80,12 +88,12 @@ class Poll:
 
     def _said(self, project: int, problem: str) -> None:
         """Log a problem when it begins and when it ends, not at each look."""
-        if problem != self._problems.get(project, ""):
+        if problem != self._logged.get(project, ""):
             log.warning("poll.problem", project=project, reason=problem or "none any more")
-        self._problems[project] = problem
+        self._logged[project] = problem
 
 
-def start_polling(services: Services, every_s: float) -> Callable[[], None]:
+def start_polling(services: Services, problems: Problems, every_s: float) -> Callable[[], None]:
     """Look at once and every so many seconds, in a thread of its own; 0: never.
 
     Returns
@@ -95,7 +103,7 @@ def start_polling(services: Services, every_s: float) -> Callable[[], None]:
     ended = threading.Event()
 
     def poll() -> None:
-        looking = Poll(services)
+        looking = Poll(services, problems)
         well = looking.look()
         while not ended.wait(every_s if well else min(AWAY_S, every_s)):
             well = looking.look()

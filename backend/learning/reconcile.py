@@ -82,13 +82,13 @@ def reconcile(services: Services, project: int) -> Reconciled:
         When Label Studio cannot be reached, or does not list the tasks; what was recorded until
         then stays.
     """
-    follow(services, project)
+    _, problem = follow(services, project)
     # Only what was known before the first page was asked for may be gone, or put back: a newer
     # annotation or task may not have been on its page.
     held = services.annotations.held(project)
     pushed = services.projects.get(project).pushed
     annotations, tasks = services.annotations.known(project), services.images.known_tasks(project)
-    seen = _Seen()
+    seen = _Seen(unreadable=[problem] if problem else [])
     there = _there(services, project, tasks.union(annotations.values()), seen)
     _record(services, project, there, held, seen)
     services.images.forget_tasks(project, tasks - seen.tasks - seen.unanswered.keys())
@@ -129,15 +129,14 @@ def fetch_images(services: Services, project: int, tasks: Collection[int]) -> di
     return away
 
 
-def follow(services: Services, project: int) -> dict[str, Any]:
+def follow(services: Services, project: int) -> tuple[dict[str, Any], str]:
     """Keep a project's title, label_config and number of tasks as they are now, or that it is gone.
 
-    The runs of one that is gone end, since nobody would see them. Where no boxes can be drawn with
-    its label_config any more, the one of before is kept, and ``config_problems`` says so.
+    The runs of one that is gone end, since nobody would see them.
 
     Returns
     -------
-    The project as Label Studio describes it.
+    The project as Label Studio describes it, and why its label_config cannot be used.
 
     Raises
     ------
@@ -154,30 +153,32 @@ def follow(services: Services, project: int) -> dict[str, Any]:
         raise
     if kept.gone:
         services.projects.set_gone(project, gone=False)
-    follow_config(services, project, now["title"], now["label_config"])
+    problem = follow_config(services, project, now["title"], now["label_config"])
     if kept.tasks != now["task_number"]:
         services.projects.set_tasks(project, now["task_number"])
-    return now
+    return now, problem
 
 
-def follow_config(services: Services, project: int, title: str, label_config: str) -> None:
+def follow_config(services: Services, project: int, title: str, label_config: str) -> str:
     """Keep a project's title and label_config as they are now; an unknown project is then known.
+
+    Returns
+    -------
+    Why no boxes can be drawn with the label_config any more, so that the one of before is kept;
+    empty where they can.
 
     Raises
     ------
     BadLabelConfig
         No boxes can be drawn with the label_config, and there is none of before to go on with.
     """
-    problem = ""
     try:
         services.projects.ensure(project, title, label_config)
     except BadLabelConfig as error:
         if project not in {known.id for known in services.projects.all(gone=True)}:
             raise
-        problem = f"{error} Until then Cytoloop goes on with the one of before."
-    if problem != services.config_problems.get(project, ""):
-        log.warning("project.label_config", project=project, reason=problem or "none any more")
-    services.config_problems[project] = problem
+        return f"{error} Until then Cytoloop goes on with the one of before."
+    return ""
 
 
 def gone_in_words(error: LabelStudioMissing) -> str:
@@ -271,8 +272,6 @@ def _record(
     # Of tasks that were gone for a while, as from a copy that was put in by mistake.
     forgotten = services.predictions.shown_tasks(project) - services.images.known_tasks(project)
     lay, lies = services.images.addresses(project), dict[int, str]()
-    if problem := services.config_problems.get(project):
-        seen.unreadable.append(problem)
     for task in tasks:
         id, listed = int(task["id"]), listed_address_of(task, data_key)
         seen.note(task)

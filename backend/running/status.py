@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
+
+import requests
 
 from backend.milestones import upcoming_milestones
 from backend.queue import without_password
@@ -12,6 +15,9 @@ from backend.running.ours import has_worker, web_address
 from backend.running.redis import pings
 from backend.services import Services
 from backend.store.projects import Project
+
+#: How long the web process may take to say how one project stands.
+PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,15 @@ class ProjectStatus:
     ----------
     champion
         Empty where it cannot be told.
+    problem
+        What the web process finds wrong with it, as on the dashboard; empty where that is nothing,
+        or the process is away.
     """
 
     id: int
     title: str
     champion: str
+    problem: str
     corrected: int
     next_milestone: int | None
     runs: tuple[dict[str, Any], ...]
@@ -57,21 +67,38 @@ def status_of(services: Services) -> Status:
     settings, studio = services.settings, services.label_studio.url
     web, home_id = web_address(settings), services.credentials.home_id
     redis = pings(settings.redis_address)
+    is_up = answers(f"{web}/health")
     found = (
         ServiceStatus("Redis", without_password(settings.redis_address), redis),
         ServiceStatus("Label Studio", studio, answers(f"{studio}/health")),
-        ServiceStatus("Cytoloop", web, answers(f"{web}/health")),
+        ServiceStatus("Cytoloop", web, is_up),
         ServiceStatus("Worker", "", redis and has_worker(settings.redis_address, home_id)),
     )
-    return Status(found, tuple(_project(services, p) for p in services.projects.all()))
+    projects = services.projects.all()
+    problems = [_problem(services, web, project.id) if is_up else "" for project in projects]
+    return Status(found, tuple(map(partial(_project, services), projects, problems)))
 
 
-def _project(services: Services, project: Project) -> ProjectStatus:
+def _problem(services: Services, web: str, project: int) -> str:
+    """Ask the web process: no other knows what it found, or which versions it could not load."""
+    login = (services.settings.backend_user, services.credentials.backend_password)
+    try:
+        answer = requests.get(
+            f"{web}/job_status", {"project": project}, auth=login, timeout=PATIENCE_S
+        )
+        answer.raise_for_status()
+        return str(answer.json()["projects"][0]["problem"])
+    except requests.RequestException as error:
+        return f"cannot be told: {error}"
+
+
+def _project(services: Services, project: Project, problem: str) -> ProjectStatus:
     corrected = services.annotations.corrected_count(project.id)
     return ProjectStatus(
         id=project.id,
         title=project.title,
         champion=services.champion_now(project.id),
+        problem=problem,
         corrected=corrected,
         next_milestone=next(upcoming_milestones(services, project, corrected), None),
         runs=tuple(run.to_json() for run in services.runs.all(project.id)),

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from flask import Flask
+from werkzeug.serving import make_server
 
+from backend.app import create_app
+from backend.http.parts import EXTENSION
+from backend.labelstudio.client import SECRET_HEADER
 from backend.services import build_services
 from backend.settings import Settings
+from model.classical.detector import CLASSICAL_ID
 from tests.backend.cli.conftest import Run
 from tests.backend.conftest import LABEL_CONFIG
 
@@ -40,3 +49,48 @@ def test_a_run_has_one_line_of_what_it_said(run: Run, home: Path) -> None:
     shown = run("status").stdout
     assert shown.endswith(f"  run {opened.id:<6} at 5 images: refused Not better.\n")
     assert "A note." in run("status", "--json").stdout
+
+
+@contextmanager
+def web_process(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """The web process of a home with a project, where the command asks for one."""
+    services = build_services(Settings(home=home, first_version=CLASSICAL_ID))
+    services.projects.ensure(1, "proj1", LABEL_CONFIG)
+    app = create_app(services)
+    with make_server("127.0.0.1", 0, app) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("CYTOLOOP_PORT", str(server.server_port))
+        try:
+            yield app
+        finally:
+            server.shutdown()
+    app.extensions[EXTENSION].slot.close()
+    services.engine.dispose()
+
+
+def test_what_the_web_process_finds_wrong_with_a_project_is_told_till_it_is_mended(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with web_process(home, monkeypatch) as app:
+        secret = app.extensions[EXTENSION].services.credentials.webhook_secret
+
+        def shown(label_config: str) -> str:
+            described = {"id": 1, "title": "proj1", "label_config": label_config}
+            event = {"action": "PROJECT_UPDATED", "project": described}
+            app.test_client().post("/webhook", json=event, headers={SECRET_HEADER: secret})
+            return run("status").stdout
+
+        assert "  problem    The label_config draws no boxes on an image. " in shown("<View/>")
+        (told,) = json.loads(run("status", "--json").stdout)["projects"]
+        assert told["problem"].endswith("Until then Cytoloop goes on with the one of before.")
+        assert "problem" not in shown(LABEL_CONFIG)
+
+
+def test_a_web_process_of_another_home_tells_nothing_of_a_project(
+    run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with web_process(tmp_path / "another", monkeypatch):
+        services = build_services(Settings(home=home))
+        services.projects.ensure(1, "proj1", LABEL_CONFIG)
+        services.engine.dispose()
+        assert "  problem    cannot be told: 401 " in run("status").stdout

@@ -21,6 +21,7 @@ from backend.http.problems import answer_with_problems
 from backend.http.webhooks import webhooks
 from backend.labelstudio.client import SECRET_HEADER
 from backend.learning.poll import Poll
+from backend.learning.problems import Problems
 from backend.queue import LEARN, JobQueue, name_in
 from backend.services import Services, build_services
 from backend.settings import Settings
@@ -129,9 +130,9 @@ class Installation:
         services.__dict__["label_studio"] = studio
         self.life = Life(services)
         self.training = Training()
-        self.poll = Poll(services)
+        self.poll = Poll(services, Problems())
         self._queue, self._app = services.queue, app
-        Parts(services, None, None).of(app)  # type: ignore[arg-type]
+        Parts(services, None, None, Problems()).of(app)  # type: ignore[arg-type]
         self.learn = name_in(services.credentials.home_id, LEARN)
         queue = Queue(self.learn, connection=redis, serializer=JSONSerializer)
         self._worker = Worker([queue], connection=redis, serializer=JSONSerializer)
@@ -147,7 +148,7 @@ class Installation:
         return self._app.test_client().post("/webhook", json=event, headers=secret).status_code
 
     def restart_web(self) -> None:
-        self.poll = Poll(self.services)
+        self.poll = Poll(self.services, Problems())
 
     # Redis
 

@@ -387,10 +387,11 @@ def test_one_odd_region_takes_down_neither_the_dashboard_nor_the_exports(
 
 
 def test_what_the_poll_found_wrong_is_told_on_the_dashboard_and_in_the_status(
-    client: FlaskClient, services: Services, project: int
+    app: Flask, client: FlaskClient, project: int
 ) -> None:
-    services.config_problems[project] = "The label_config draws no boxes on an image."
-    services.image_problems[project] = "Not counted: 1 corrected task."
+    problems = app.extensions[EXTENSION].problems
+    problems.note_label_config(project, "The label_config draws no boxes on an image.")
+    problems.note_images(project, "Not counted: 1 corrected task.")
 
     assert "The label_config draws no boxes" in client.get("/").text
     (told,) = client.get("/job_status").json["projects"]

@@ -20,6 +20,7 @@ from backend.learning import backoff
 from backend.learning.backoff import FIRST_S
 from backend.learning.pipeline import learn
 from backend.learning.poll import Poll, start_polling
+from backend.learning.problems import Problems
 from backend.learning.taken import run_folder, take
 from backend.services import Services
 from backend.store.predictions import StoredPrediction
@@ -83,8 +84,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def poll(services: Services) -> Poll:
-    return Poll(services)
+def problems() -> Problems:
+    return Problems()
+
+
+@pytest.fixture
+def poll(services: Services, problems: Problems) -> Poll:
+    return Poll(services, problems)
 
 
 def test_corrections_whose_events_were_all_lost_open_their_run(
@@ -221,7 +227,12 @@ def test_a_task_that_is_not_listed_ends_no_look_and_all_are_asked_for_again_till
 
 
 def test_corrections_whose_images_cannot_be_had_count_when_these_come_and_are_told_until_then(
-    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
+    services: Services,
+    project: int,
+    label_studio: Any,
+    poll: Poll,
+    problems: Problems,
+    clock: Clock,
 ) -> None:
     files = {address: FILES[address] for address in list(FILES)[:4]}
     recorded = label_studio(corrected(1, 2, 3, 4, 5), files)
@@ -240,14 +251,14 @@ def test_corrections_whose_images_cannot_be_had_count_when_these_come_and_are_to
     assert sorted(set(tried)) == expected
     assert recorded.asked == ["all"]
     assert runs_of(services, project) == []
-    told = services.image_problems[project]
+    told = problems.of(project)
     assert told.startswith("Not counted, since their image cannot be had: 2 corrected tasks; ")
     assert told.endswith("task 4: GET /data/4.png: It is not there")
     assert [line["reason"] for line in logs if line["event"] == "poll.problem"] == [told]
     recorded.files = FILES
     clock.now += 3600
     poll.look()
-    assert services.image_problems[project] == ""
+    assert problems.of(project) == ""
     assert [run.milestone for run in runs_of(services, project)] == [5]
 
 
@@ -396,7 +407,7 @@ def test_a_skipped_task_is_recorded_and_teaches_nothing(
 
 
 def test_a_changed_label_config_is_followed_and_one_without_boxes_is_not(
-    services: Services, project: int, label_studio: Any, poll: Poll
+    services: Services, project: int, label_studio: Any, poll: Poll, problems: Problems
 ) -> None:
     recorded = label_studio(corrected(1), FILES)
     recorded.described["label_config"] = recorded.described["label_config"].replace(
@@ -408,11 +419,11 @@ def test_a_changed_label_config_is_followed_and_one_without_boxes_is_not(
     recorded.given.append(task_of(2, 9, annotation_of(9, 9)))
     assert poll.look()
     assert services.projects.get(project).classes == ("Cell", "Dust")
-    assert "draws no boxes on an image" in services.config_problems[project]
+    assert "draws no boxes on an image" in problems.of(project)
     assert services.annotations.corrected_count(project) == 2
     recorded.described["label_config"] = services.projects.get(project).label_config
     assert poll.look()
-    assert services.config_problems[project] == ""
+    assert problems.of(project) == ""
 
 
 def test_a_deleted_project_is_gone_until_label_studio_has_it_again(
@@ -515,7 +526,7 @@ def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_do
     services.projects.set_pushed(project, services.registry.served_name(str(project)))
     with Redis.from_url(services.settings.redis_address) as connection:
         connection.flushall()
-    Poll(services).look()
+    Poll(services, Problems()).look()
     assert waiting(services, PUSH) == []
 
 
@@ -658,7 +669,7 @@ def test_a_project_that_is_refused_is_no_reason_to_look_soon_and_a_silent_label_
 
 
 def test_with_label_studio_away_the_watch_goes_on(services: Services, project: int) -> None:
-    poll = Poll(services)
+    poll = Poll(services, Problems())
     assert not poll.look()
     assert services.projects.get(project).gone is False
 
@@ -676,7 +687,7 @@ def test_the_watch_looks_at_once_and_ends_when_told_with_the_look_that_it_is_at(
         return asked(id)
 
     recorded.newest_change = newest_change
-    end = start_polling(services, every_s=60)
+    end = start_polling(services, Problems(), every_s=60)
     assert looked.wait(10)
     threading.Timer(0.1, go_on.set).start()
     end()
@@ -686,7 +697,7 @@ def test_the_watch_looks_at_once_and_ends_when_told_with_the_look_that_it_is_at(
 
 def test_a_watch_every_zero_seconds_is_none(services: Services) -> None:
     before = threading.active_count()
-    start_polling(services, every_s=0)
+    start_polling(services, Problems(), every_s=0)
     assert threading.active_count() == before
 
 
@@ -694,7 +705,7 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_watch(
     services: Services, project: int, label_studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     label_studio(corrected(1), FILES)
-    poll = Poll(services)
+    poll = Poll(services, Problems())
     with monkeypatch.context() as away:
 
         def broken(**_: Any) -> Any:

@@ -1,0 +1,33 @@
+"""What is wrong with projects as the web process last found them."""
+
+from __future__ import annotations
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Problems:
+    """Why projects are not followed in all, in words: what the poll and the events find.
+
+    One web process has it; any other process asks that one.
+    """
+
+    def __init__(self) -> None:
+        self._label_configs: dict[int, str] = {}
+        self._images: dict[int, str] = {}
+
+    def note_label_config(self, project: int, problem: str) -> None:
+        """Keep why a label_config cannot be used; empty where it can."""
+        if problem != self._label_configs.get(project, ""):
+            log.warning("project.label_config", project=project, reason=problem or "none any more")
+        self._label_configs[project] = problem
+
+    def note_images(self, project: int, problem: str) -> None:
+        """Keep why images of corrected tasks cannot be had; empty where all can."""
+        self._images[project] = problem
+
+    def of(self, project: int) -> str:
+        """Return all that is wrong with a project; empty where nothing is."""
+        found = (self._label_configs.get(project), self._images.get(project))
+        return " ".join(filter(None, found))
