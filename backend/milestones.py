@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 
-from backend.services import Services
-from backend.store.projects import Project
-
 
 def next_milestone(
     corrected: int, milestones: Sequence[int], step: int, done: Collection[int]
@@ -38,22 +35,20 @@ def next_milestone(
     return reached
 
 
-def upcoming_milestones(services: Services, project: Project, corrected: int) -> Iterator[int]:
-    """Yield the numbers of corrected images at which a project's next runs start, ascending.
+def upcoming_milestones(
+    corrected: int, milestones: Sequence[int], step: int, done: Collection[int]
+) -> Iterator[int]:
+    """Yield the numbers of corrected images at which the next runs start, ascending.
 
-    A run at more images than there are now (some were deleted since) has done the lower ones.
+    A run at more images than there are now (some were deleted since) has done the lower ones. They
+    end with the last milestone where ``step`` is 0.
 
     Parameters
     ----------
-    corrected
-        How many there are now.
+    corrected, milestones, step, done
+        As in ``next_milestone``.
     """
-    reached = max([corrected, *services.runs.milestones_done(project.id)])
-    return milestones_above(reached, project.milestones, services.settings.milestone_step)
-
-
-def milestones_above(reached: int, milestones: Sequence[int], step: int) -> Iterator[int]:
-    """Yield the milestones above a number of corrected images; they end where ``step`` is 0."""
+    reached = max([corrected, *done])
     yield from (milestone for milestone in milestones if milestone > reached)
     if step > 0:
         last = milestones[-1] if milestones else 0

@@ -158,7 +158,12 @@ def _forecast(
         of_version[correction.task] = ImageWork(
             others.actions + correction.actions.number, others.cells + correction.cells
         )
-    corrected = services.annotations.corrected_count(project.id)
-    coming = tuple(islice(upcoming_milestones(services, project, corrected), LOOKED_AHEAD))
     by_milestone = {milestone: tuple(works.values()) for milestone, works in images.items()}
+    coming = tuple(islice(_upcoming(services, project), LOOKED_AHEAD))
     return forecast(by_milestone, learned_from.get(champion, 0), coming)
+
+
+def _upcoming(services: Services, project: Project) -> Iterator[int]:
+    corrected = services.annotations.corrected_count(project.id)
+    step, done = services.settings.milestone_step, services.runs.milestones_done(project.id)
+    return upcoming_milestones(corrected, project.milestones, step, done)

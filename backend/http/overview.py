@@ -98,8 +98,8 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     services, key = parts.services, str(project.id)
     served = parts.slot.peek(key)
     corrected = services.annotations.corrected_count(project.id)
-    step = services.settings.milestone_step
-    upcoming = next(upcoming_milestones(services, project, corrected), None)
+    step, done = services.settings.milestone_step, services.runs.milestones_done(project.id)
+    upcoming = next(upcoming_milestones(corrected, project.milestones, step, done), None)
     boxes = {"corrected": corrected, "predicted": services.predictions.has_any(project.id)}
     return ProjectOverview(
         project=project,

@@ -94,12 +94,13 @@ def _problem(services: Services, web: str, project: int) -> str:
 
 def _project(services: Services, project: Project, problem: str) -> ProjectStatus:
     corrected = services.annotations.corrected_count(project.id)
+    step, done = services.settings.milestone_step, services.runs.milestones_done(project.id)
     return ProjectStatus(
         id=project.id,
         title=project.title,
         champion=services.champion_now(project.id),
         problem=problem,
         corrected=corrected,
-        next_milestone=next(upcoming_milestones(services, project, corrected), None),
+        next_milestone=next(upcoming_milestones(corrected, project.milestones, step, done), None),
         runs=tuple(run.to_json() for run in services.runs.all(project.id)),
     )

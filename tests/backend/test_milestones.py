@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.milestones import milestones_above, next_milestone, upcoming_milestones, way_to
-from backend.services import Services
+from backend.milestones import next_milestone, upcoming_milestones, way_to
 
 MILESTONES, STEP = (5, 10, 20, 40, 80), 50
 
@@ -53,15 +52,15 @@ def test_deleted_corrections_do_not_bring_a_milestone_back() -> None:
 
 def test_without_a_step_the_last_milestone_is_the_last() -> None:
     assert next_milestone(500, MILESTONES, 0, {80}) is None
-    assert list(milestones_above(9, (5, 10), 0)) == [10]
-    assert list(milestones_above(10, (5, 10), 0)) == []
+    assert list(upcoming_milestones(9, (5, 10), 0, ())) == [10]
+    assert list(upcoming_milestones(10, (5, 10), 0, ())) == []
     assert way_to(None, 10, (5, 10), 0) == 1.0
 
 
 def test_without_milestones_each_step_is_one() -> None:
     assert next_milestone(49, (), 50, ()) is None
     assert next_milestone(101, (), 50, ()) == 100
-    assert list(islice(milestones_above(101, (), 50), 2)) == [150, 200]
+    assert list(islice(upcoming_milestones(101, (), 50, ()), 2)) == [150, 200]
 
 
 @pytest.mark.parametrize(
@@ -69,18 +68,16 @@ def test_without_milestones_each_step_is_one() -> None:
     [(0, 5, 0.0), (4, 5, 0.8), (5, 10, 0.0), (80, 130, 0.0), (105, 130, 0.5), (130, 180, 0.0)],
 )
 def test_the_way_to_the_next_training_is_known(corrected: int, upcoming: int, way: float) -> None:
-    assert next(milestones_above(corrected, MILESTONES, STEP)) == upcoming
+    assert next(upcoming_milestones(corrected, MILESTONES, STEP, ())) == upcoming
     assert way_to(upcoming, corrected, MILESTONES, STEP) == pytest.approx(way)
 
 
-def test_the_milestones_to_come_are_above_what_is_corrected_and_what_a_run_learned_from(
-    services: Services, project: int
-) -> None:
-    owner = services.projects.get(project)
-    assert list(islice(upcoming_milestones(services, owner, 6), 5)) == [10, 20, 40, 80, 130]
+def test_the_milestones_to_come_are_above_what_is_corrected_and_what_a_run_learned_from() -> None:
+    def coming(done: set[int], number: int) -> list[int]:
+        return list(islice(upcoming_milestones(6, MILESTONES, STEP, done), number))
 
-    services.runs.open(project, 40, "button")  # of what was corrected then, most was deleted since
-    assert list(islice(upcoming_milestones(services, owner, 6), 2)) == [80, 130]
+    assert coming({5}, 5) == [10, 20, 40, 80, 130]
+    assert coming({5, 40}, 2) == [80, 130]  # of what was corrected then, most was deleted since
 
 
 @given(
