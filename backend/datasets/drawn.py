@@ -75,7 +75,7 @@ class Truth:
     unusable: int = 0
 
     @property
-    def is_lost(self) -> bool:
+    def none_usable(self) -> bool:
         """See :func:`model.labels.label_guard.none_usable`."""
         return none_usable(self.boxes, self.unusable)
 

@@ -76,10 +76,10 @@ def export_voc(
     NotFound
         There is no such project.
     """
-    chosen, lost, notes = _chosen(services, project, corrected_only)
+    chosen, left_out, notes = _chosen(services, project, corrected_only)
     notes += _warnings(chosen, f"exported as drawn and listed in {WARNINGS}")
     files = Files(services, project, one_based, with_images, notes)
-    pack(out, files.of(chosen, lost))
+    pack(out, files.of(chosen, left_out))
     return _exported(chosen, files.notes)
 
 
@@ -168,7 +168,7 @@ def _sum(label: str, images: Sequence[CountedImage]) -> str:
 
 
 def _unknown(images: Sequence[KnownImage]) -> list[str]:
-    unknown = [k.file_name for k in images if not (_has_count(k) or k.is_lost)]
+    unknown = [k.file_name for k in images if not (_has_count(k) or k.none_usable)]
     why = "nobody opened it and no new champion gave it boxes"
     files = "`cytoloop predict` counts files at once"
     return [f"nothing known yet, since {why}: {shortened(unknown)}; {files}"] if unknown else []
@@ -219,17 +219,17 @@ def _chosen(
         notes.append(f"with what was predicted, since annotators skipped it: {shortened(skipped)}")
     if not corrected_only:
         notes += _unknown(known)
-    if lost := [k for k in known if k.is_lost]:
-        names = shortened([k.file_name for k in lost])
+    if left_out := [k for k in known if k.none_usable]:
+        names = shortened([k.file_name for k in left_out])
         notes.append(f"left out, since nothing of what was drawn can be used: {names}")
-        notes += [note for k in lost for note in k.notes]
+        notes += [note for k in left_out for note in k.notes]
     if not chosen:
         nothing = (
             f"Project {project} has no {'corrected' if corrected_only else 'known'} image to export"
             + (": correct some first, or export predictions too." if corrected_only else ".")
         )
         raise BadRequest("\n  ".join([nothing, *first_of(notes)]))
-    return chosen, lost, notes
+    return chosen, left_out, notes
 
 
 def _exported(chosen: Sequence[KnownImage], notes: Sequence[str]) -> Exported:

@@ -158,7 +158,7 @@ class _Reading:
         truth = replace(truth, boxes=self.notation.renamed(truth.boxes))
         self.notes += truth.notes
         self.unusable += truth.unusable
-        if truth.is_lost:
+        if truth.none_usable:
             self.reader.left_out[path] = NONE_USABLE
         elif twin := self.kept.get(record.sha256):
             same = f"it is the same file as {twin.name}"

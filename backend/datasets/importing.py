@@ -306,7 +306,7 @@ class _Importer:
         """Give a task its boxes, and say whether any could be used."""
         truth = read_truth(path, self._truth_of[path], record, self._notation.one_based)
         self._done.notes += truth.notes
-        if truth.is_lost:
+        if truth.none_usable:
             self._done.notes.append(f"{path.name}: {NONE_USABLE}; its task stays open")
             return False
         boxes = self._notation.renamed(truth.boxes)

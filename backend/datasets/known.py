@@ -104,7 +104,7 @@ class _Reader:
         annotator, unopened = self._whose(annotation, served)
         regions = annotation.result if annotation else served.counted if served else ()
         labels, notes = to_labels(image.name, regions, *image.size, interface)
-        if labels.is_lost:
+        if labels.none_usable:
             notes = [NONE_USABLE, *notes]
         # Predicted before the config changed, they have the names of then.
         default = self.project.default_class
@@ -122,7 +122,7 @@ class _Reader:
         )
         told = tuple(f"{image.name}: {note}" for note in notes)
         gone = unusable_in(regions, *image.size, interface) if labels.unusable else ()
-        known = KnownImage(image, counted, file_name, told, (), labels.is_lost, tuple(gone))
+        known = KnownImage(image, counted, file_name, told, (), labels.none_usable, tuple(gone))
         return known, labels
 
     def _whose(
@@ -167,7 +167,7 @@ class _Reader:
 def _source(
     labels: ImageLabels, annotation: Annotation | None, served: StoredPrediction | None
 ) -> Source:
-    if labels.is_lost:
+    if labels.none_usable:
         return "none"
     return "corrected" if annotation else "predicted" if served else "none"
 

@@ -26,7 +26,7 @@ class KnownImage:
         What exports call it: its name, unless that is another image's too or no file's.
     aside
         Those of the boxes that look wrong: they count, but no run learns from them.
-    is_lost
+    none_usable
         Whether nothing of what was drawn can be used.
     unusable
         What was drawn and gives no box.
@@ -37,7 +37,7 @@ class KnownImage:
     file_name: str
     notes: tuple[str, ...] = ()
     aside: tuple[SetAside, ...] = ()
-    is_lost: bool = False
+    none_usable: bool = False
     unusable: tuple[Unusable, ...] = ()
 
     @property

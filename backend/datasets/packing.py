@@ -48,12 +48,12 @@ class Files:
         self.notes = list(notes)
         self._turned = list[str]()
 
-    def of(self, images: Iterable[KnownImage], lost: Iterable[KnownImage]) -> Iterator[Member]:
+    def of(self, images: Iterable[KnownImage], left_out: Iterable[KnownImage]) -> Iterator[Member]:
         """Yield each VOC file and each image, at last what all of it came from.
 
         Parameters
         ----------
-        lost
+        left_out
             Images without a file of their own, since nothing of what was drawn can be used.
         """
         contents, odd = list[dict[str, Any]](), list[Sequence[Any]]()
@@ -67,7 +67,7 @@ class Files:
                 yield f"{IMAGES}/{name}", raw
             contents.append(_came_from(image, name))
             odd += _warnings(image)
-        for image in lost:
+        for image in left_out:
             odd += _warnings(image)
         if odd:
             yield WARNINGS, as_csv([WARNING_COLUMNS, *odd])

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from backend.effort.faults import let_stand, lost
+from backend.effort.faults import let_stand, not_made_good
 from backend.effort.measuring import is_unseen, started_from, submitted_boxes
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
@@ -96,7 +96,7 @@ def _believed(
         return None
     size = image.size
     left = let_stand(submitted, began.watch, size)
-    missing = lost(submitted, to_drawn_boxes(began.regions, *size), began.watch, size)
+    missing = not_made_good(submitted, to_drawn_boxes(began.regions, *size), began.watch, size)
     _tell(image, left, missing, on_note)
     out, back = {box.id for box in left}, {box.id for box in missing}
     kept = [region for region in annotation.result if str(region.get("id")) not in out]

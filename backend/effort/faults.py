@@ -38,7 +38,7 @@ def not_drawn(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
     return [box for box, drawn in zip(withheld, there, strict=True) if not drawn]
 
 
-def lost(
+def not_made_good(
     submitted: Sequence[DrawnBox], shown: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
 ) -> list[DrawnBox]:
     """Return the withheld boxes whose cell has none: what was drawn loosely is on it too.

@@ -92,7 +92,7 @@ def reconcile(services: Services, project: int) -> Reconciled:
     there = _there(services, project, tasks.union(annotations.values()), seen)
     _record(services, project, there, held, seen)
     services.images.forget_tasks(project, tasks - seen.tasks - seen.unanswered.keys())
-    if pushed and _lost(seen, pushed, services.predictions.shown_tasks(project, pushed)):
+    if pushed and _lacks_pushed(seen, pushed, services.predictions.shown_tasks(project, pushed)):
         services.projects.set_pushed(project, None)
     asked = {id for id, task in annotations.items() if task not in seen.unanswered}
     return _done(services, project, seen, asked - seen.annotations)
@@ -289,7 +289,7 @@ def _record(
     services.images.set_addresses(project, lies)
 
 
-def _lost(seen: _Seen, pushed: str, given: set[int]) -> bool:
+def _lacks_pushed(seen: _Seen, pushed: str, given: set[int]) -> bool:
     """Say whether a task that was given the pushed boxes shows others alone."""
     shown = (served for id, served in seen.served.items() if id in given)
     return any(served and pushed not in served for served in shown)

@@ -230,18 +230,18 @@ def _learnable(
     is_whole = cache(services.images.is_whole)  # of a stack each page is an image
     learnable = []
     for example in _examples(services, project, on_note):
-        if example.labels.is_lost:
+        if example.labels.none_usable:
             for note in example.notes:
                 on_note(note)
-        elif example.key not in frozen and (why := _lost(services, example.image, is_whole)):
+        elif example.key not in frozen and (why := _damage(services, example.image, is_whole)):
             on_note(why)
         else:
             learnable.append(example)
     return learnable
 
 
-def _lost(services: Services, image: StoredImage, is_whole: Callable[[str], bool]) -> str:
-    """Return why a file is left out that could be read when it was taken in; empty where it can.
+def _damage(services: Services, image: StoredImage, is_whole: Callable[[str], bool]) -> str:
+    """Return what happened to a file that could be read when it was taken in; empty if nothing.
 
     All of it is read for that, as the training then does, which takes several times as long.
     """
@@ -312,7 +312,7 @@ def _example(image: StoredImage, annotation: Annotation, project: Project) -> _E
     ]
     labels = replace(labels, boxes=known, unusable=labels.unusable + unknown.total())
     told = [f"{image.name}: {note}" for note in notes]
-    if labels.is_lost:
+    if labels.none_usable:
         told = [_left_out(image), *told]
     return _Example(image, labels, tuple(told))
 

@@ -68,7 +68,7 @@ class ImageLabels:
     unusable: int = 0
 
     @property
-    def is_lost(self) -> bool:
+    def none_usable(self) -> bool:
         """See :func:`none_usable`."""
         return none_usable(self.boxes, self.unusable)
 

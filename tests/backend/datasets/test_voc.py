@@ -110,7 +110,7 @@ def test_a_file_with_other_elements_than_objects_is_told_and_its_boxes_are_no_ce
     assert read.notes == (
         "a.xml: has no <object> but <obj>: a box is read from an <object> alone, mend it",
     )
-    assert (read.unusable, read.is_lost) == (unusable, unusable > 0)
+    assert (read.unusable, read.none_usable) == (unusable, unusable > 0)
 
 
 def test_a_file_without_objects_that_says_what_voc_files_say_is_no_odd_one(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_an_unusable_box_is_left_out_and_noted(tmp_path: Path, box: str, reason:
 
 def test_a_click_of_no_size_is_left_out_in_one_based_files_too(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(181, 329, 181, 329))), SIZE, one_based=True)
-    assert (read.boxes, read.unusable, read.is_lost) == ((), 1, True)
+    assert (read.boxes, read.unusable, read.none_usable) == ((), 1, True)
     assert "no size" in read.notes[0]
 
 
@@ -157,7 +157,7 @@ def test_a_missing_size_comes_from_the_image(tmp_path: Path) -> None:
 def test_boxes_of_an_image_of_another_size_are_left_out(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(1, 2, 3, 4))), (1280, 960))
     assert (read.width, read.height) == (1280, 960)
-    assert (read.boxes, read.unusable, read.is_lost) == ((), 1, True)
+    assert (read.boxes, read.unusable, read.none_usable) == ((), 1, True)
     assert read.notes[0].startswith("a.xml: says 640×480 px, but the image has 1280×960: its boxes")
 
 

@@ -306,5 +306,5 @@ def test_a_box_whose_id_is_no_name_is_a_box_all_the_same() -> None:
 def test_an_image_of_which_nothing_marked_gives_a_box_is_none_without_cells(kind: str) -> None:
     mark = {**region(), "type": kind}
     labels, notes = to_labels("a.png", [mark], 100, 100, INTERFACE)
-    assert labels.is_lost
+    assert labels.none_usable
     assert notes == [f"region r1 left out: a {kind} has no outline that Cytoloop can read"]
