@@ -114,9 +114,9 @@ def _is_drawn(services: Services, annotation: Annotation) -> bool:
 
 def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, int]:
     """Return how many regions have the ids of a prediction's, and how many its scores as well."""
-    served = {str(region.get("id")): region.get("score") for region in prediction.regions}
-    kept = [region for region in annotation.result if str(region.get("id")) in served]
-    return len(kept), sum(served[str(region.get("id"))] == region.get("score") for region in kept)
+    scores = {str(region.get("id")): region.get("score") for region in prediction.regions}
+    kept = [region for region in annotation.result if str(region.get("id")) in scores]
+    return len(kept), sum(scores[str(region.get("id"))] == region.get("score") for region in kept)
 
 
 def submitted_boxes(
@@ -129,7 +129,7 @@ def submitted_boxes(
 def is_unseen(
     annotation: Annotation,
     submitted: Sequence[DrawnBox],
-    served: StoredPrediction,
+    began: StoredPrediction,
     image: StoredImage,
 ) -> bool:
     """Say whether boxes became an annotation without a page, by an action on many tasks.
@@ -143,51 +143,51 @@ def is_unseen(
     """
     if annotation.lead_time is not None or annotation.parent_prediction is None:
         return False
-    return _compared(submitted, served, image).actions.number == 0
+    return _compared(submitted, began, image).actions.number == 0
 
 
 def _measured(
     services: Services, annotation: Annotation, image: StoredImage, interface: LabellingInterface
 ) -> Correction:
     submitted = submitted_boxes(annotation, image, interface)
-    served = started_from(services, annotation, image.key)
-    if served and is_unseen(annotation, submitted, served, image):
-        served = None
-    by_person = served is not None or _is_drawn(services, annotation)
+    began = started_from(services, annotation, image.key)
+    if began and is_unseen(annotation, submitted, began, image):
+        began = None
+    by_person = began is not None or _is_drawn(services, annotation)
     imported = Comparison(Actions(), len(submitted), (), 0)
-    compared = _compared(submitted, served, image) if by_person else imported
+    compared = _compared(submitted, began, image) if by_person else imported
     return Correction(
         annotation=annotation.id,
         project=annotation.project,
         task=annotation.task,
         submitted_at=annotation.updated_at,
         annotator=annotation.annotator or "",
-        start="prediction" if served else "nothing" if by_person else "import",
-        served=served.served if served else "",
-        contrast_group=served.contrast_group if served else "",
+        start="prediction" if began else "nothing" if by_person else "import",
+        served=began.served if began else "",
+        contrast_group=began.contrast_group if began else "",
         **vars(compared),
-        **_watched(submitted, served, image),
+        **_watched(submitted, began, image),
     )
 
 
 def _compared(
-    submitted: Sequence[DrawnBox], served: StoredPrediction | None, image: StoredImage
+    submitted: Sequence[DrawnBox], began: StoredPrediction | None, image: StoredImage
 ) -> Comparison:
-    before = to_drawn_boxes(served.regions if served else (), *image.size)
+    before = to_drawn_boxes(began.regions if began else (), *image.size)
     return compare(before, submitted)
 
 
 def _watched(
-    submitted: Sequence[DrawnBox], served: StoredPrediction | None, image: StoredImage
+    submitted: Sequence[DrawnBox], began: StoredPrediction | None, image: StoredImage
 ) -> dict[str, Any]:
     """Return what became of the boxes that were withheld and planted, where any were."""
-    if served is None or served.watch is None:
+    if began is None or began.watch is None:
         return {}
     size = image.size
     return {
-        "watched": served.watch.kind,
-        "hidden": served.watch.telling,
-        "drawn": served.watch.telling - len(not_drawn(submitted, served.watch, size)),
-        "planted": len(served.watch.planted),
-        "accepted": len(let_stand(submitted, served.watch, size)),
+        "watched": began.watch.kind,
+        "hidden": began.watch.telling,
+        "drawn": began.watch.telling - len(not_drawn(submitted, began.watch, size)),
+        "planted": len(began.watch.planted),
+        "accepted": len(let_stand(submitted, began.watch, size)),
     }

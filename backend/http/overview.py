@@ -25,7 +25,7 @@ class ProjectOverview:
     ----------
     link
         Its page in Label Studio.
-    served
+    served_name
         Name of version and policy that answer now.
     champion
         The version that is to serve; None when its description cannot be read.
@@ -51,7 +51,7 @@ class ProjectOverview:
 
     project: Project
     link: str
-    served: str
+    served_name: str
     champion: ModelVersion | None
     has_learned: bool
     problem: str
@@ -74,13 +74,13 @@ class ProjectOverview:
     def shown(self) -> list[str]:
         """What the page tells and cannot renew by itself: it is loaded anew when this changes."""
         last = str(self.ended[0].id) if self.ended else ""
-        return [last, self.served, self.problem, *self.exportable]
+        return [last, self.served_name, self.problem, *self.exportable]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "project": self.project.id,
             "title": self.project.title,
-            "served": self.served,
+            "served": self.served_name,
             "problem": self.problem,
             "images": self.images,
             "corrected": self.corrected,
@@ -96,7 +96,7 @@ class ProjectOverview:
 def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     """Read how a project stands now."""
     services, key = parts.services, str(project.id)
-    served = parts.slot.peek(key)
+    served_name = parts.slot.peek(key)
     corrected = services.annotations.corrected_count(project.id)
     step, done = services.settings.milestone_step, services.runs.milestones_done(project.id)
     upcoming = next(upcoming_milestones(corrected, project.milestones, step, done), None)
@@ -104,25 +104,26 @@ def overview_of(parts: Parts, project: Project) -> ProjectOverview:
     return ProjectOverview(
         project=project,
         link=project_page(services.label_studio_for_browsers, project.id),
-        served=served,
+        served_name=served_name,
         champion=_champion(parts, key),
         has_learned=services.runs.has_learned(project.id),
-        problem=_problem(parts, project, served),
+        problem=_problem(parts, project, served_name),
         images=services.images.number_with_task(project.id),
         corrected=corrected,
         next_milestone=upcoming,
         progress=way_to(upcoming, corrected, project.milestones, step),
         active=services.runs.active(project.id),
         ended=tuple(services.runs.ended(project.id, DECISIONS_SHOWN)),
-        capped=services.predictions.count_flagged(project.id, served, LIMIT_REACHED),
+        capped=services.predictions.count_flagged(project.id, served_name, LIMIT_REACHED),
         exportable=tuple(which for which, there in boxes.items() if there),
     )
 
 
-def _problem(parts: Parts, project: Project, served: str) -> str:
-    unloaded = parts.slot.problem(str(project.id))
-    said = f"The champion could not be loaded, so {served} serves: {unloaded}" if unloaded else ""
-    return " ".join(filter(None, (said, parts.problems.of(project.id))))
+def _problem(parts: Parts, project: Project, served_name: str) -> str:
+    found = [parts.problems.of(project.id)]
+    if unloaded := parts.slot.problem(str(project.id)):
+        found.insert(0, f"The champion could not be loaded, so {served_name} serves: {unloaded}")
+    return " ".join(filter(None, found))
 
 
 def _champion(parts: Parts, project: str) -> ModelVersion | None:

@@ -58,7 +58,7 @@ class _Pushes:
 
     Parameters
     ----------
-    serves
+    served_name
         Name of that version and policy.
     again
         When the next push may be queued.
@@ -66,7 +66,7 @@ class _Pushes:
         What each of these tasks showed for which one was queued.
     """
 
-    serves: str
+    served_name: str
     again: Backoff
     tried: dict[int, Set[str]] = field(default_factory=dict)
 
@@ -184,8 +184,8 @@ class FollowedProject:
 
     def _note_shown(self, by_score: bool, done: Reconciled) -> None:
         """Keep what the open tasks show that were looked at, where a push is to go by that."""
-        others = {id: served for id, served in self._shown.items() if id not in done.tasks}
-        self._shown = others | dict(done.served) if by_score else {}
+        others = {id: names for id, names in self._shown.items() if id not in done.tasks}
+        self._shown = others | dict(done.shown) if by_score else {}
 
     def _push(self, by_score: bool) -> None:
         """Queue the champion's boxes for the open tasks where a push was lost or failed.
@@ -198,9 +198,9 @@ class FollowedProject:
         if not pushes.again.is_due:
             return
         lacking = {
-            id: served
-            for id, served in self._shown.items()
-            if pushes.serves not in served and pushes.tried.get(id) != served
+            id: names
+            for id, names in self._shown.items()
+            if pushes.served_name not in names and pushes.tried.get(id) != names
         }
         # Whatever a push that is worked on says in the end: these tasks may not be on its list.
         if lacking:
@@ -209,8 +209,8 @@ class FollowedProject:
             pushes.again.postpone()
             pushes.tried.update(lacking)
 
-    def _pushes_of(self, serves: str) -> _Pushes:
+    def _pushes_of(self, served_name: str) -> _Pushes:
         """Return what was queued for it; what was for another version or policy is forgotten."""
-        if serves != self._pushes.serves:
-            self._pushes = _Pushes(serves, Backoff())
+        if served_name != self._pushes.served_name:
+            self._pushes = _Pushes(served_name, Backoff())
         return self._pushes

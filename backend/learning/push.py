@@ -51,24 +51,24 @@ def push(services: Services, project: int, version_id: str) -> int:
         When Label Studio cannot be reached, or takes none of many tasks in a row.
     """
     with closing(Slot(services.registry, services.settings.device)) as slot:
-        served = slot.current(str(project), wait_s=LOAD_S).name
-        pushing = _Push(services, project, Predictor(services, slot, LOAD_S), served)
+        served_name = slot.current(str(project), wait_s=LOAD_S).name
+        pushing = _Push(services, project, Predictor(services, slot, LOAD_S), served_name)
         listed = services.label_studio.unlabelled_tasks(project, pushing.note_unlisted)
-        for task in most_useful_first(listed, served):
-            if reason := _reason_to_stop(services, project, version_id, served):
+        for task in most_useful_first(listed, served_name):
+            if reason := _reason_to_stop(services, project, version_id, served_name):
                 log.info("push.stopped", project=project, reason=reason, pushed=pushing.stored)
                 return pushing.stored
             pushing.push(task)
     pushing.end()
-    if not _superseded(services, project, served):
-        _show(services, project, served, pushing.stored)
+    if not _superseded(services, project, served_name):
+        _show(services, project, served_name, pushing.stored)
         if pushing.complete:  # else the poll pushes the rest
-            services.projects.set_pushed(project, served)
+            services.projects.set_pushed(project, served_name)
     log.info("push.done", project=project, version=version_id, pushed=pushing.stored)
     return pushing.stored
 
 
-def most_useful_first(tasks: Iterable[Task], served: str) -> list[dict[str, Any]]:
+def most_useful_first(tasks: Iterable[Task], served_name: str) -> list[dict[str, Any]]:
     """Return the tasks that lack a version's boxes, in the order in which they should get them.
 
     First those whose present boxes will be corrected most, as the scores of their predictions say
@@ -79,13 +79,13 @@ def most_useful_first(tasks: Iterable[Task], served: str) -> list[dict[str, Any]
     ----------
     tasks
         As Label Studio lists them, with their predictions.
-    served
+    served_name
         Name of version and policy.
     """
     lacking = [
         (_certainty(task), {"id": task["id"], "data": task.get("data")})
         for task in tasks
-        if served not in _names(task)
+        if served_name not in _names(task)
     ]
     lacking.sort(key=lambda one: one[0])
     return [task for _, task in lacking]
@@ -103,7 +103,9 @@ def _certainty(task: Task) -> float:
 class _Push:
     """One task after another; a task that was deleted meanwhile does not hold up the others."""
 
-    def __init__(self, services: Services, project: int, predictor: Predictor, served: str) -> None:
+    def __init__(
+        self, services: Services, project: int, predictor: Predictor, served_name: str
+    ) -> None:
         self.stored = 0
         #: Whether every task was listed, and none refused or left without an answer that it may
         #: have another time.
@@ -112,7 +114,7 @@ class _Push:
         self._label_studio = services.label_studio
         self._project = project
         self._predictor = predictor
-        self._served = served
+        self._served_name = served_name
         self._refused: list[LabelStudioError] = []
 
     def note_unlisted(self, error: LabelStudioError) -> None:
@@ -143,7 +145,7 @@ class _Push:
     def _store(self, task: Task) -> bool:
         # Opened, one without boxes would get them from the web process, which has pages to answer.
         now = self._label_studio.listed_task(self._project, task["id"])
-        if self._served in _names(now) or is_labelled(now):
+        if self._served_name in _names(now) or is_labelled(now):
             return False
         # Asked anew for each task: it may be changed during the push.
         label_config = self._services.projects.get(self._project).label_config
@@ -199,23 +201,23 @@ def _age(prediction: Mapping[str, Any]) -> timedelta:
     return datetime.now(UTC) - datetime.fromisoformat(made) if made else timedelta()
 
 
-def _reason_to_stop(services: Services, project: int, version_id: str, served: str) -> str:
-    if version_of(served) != version_id or _superseded(services, project, served):
+def _reason_to_stop(services: Services, project: int, version_id: str, served_name: str) -> str:
+    if version_of(served_name) != version_id or _superseded(services, project, served_name):
         return "another version or policy serves"
     if can_begin(services):
         return "a run waits"
     return ""
 
 
-def _show(services: Services, project: int, served: str, pushed: int) -> None:
+def _show(services: Services, project: int, served_name: str, pushed: int) -> None:
     """Make Label Studio show this version's boxes; it refuses a name that no prediction has."""
     try:
-        services.label_studio.patch_project(project, model_version=served)
+        services.label_studio.patch_project(project, model_version=served_name)
     except LabelStudioError as error:
         if pushed:
             raise
         log.info("push.nothing_to_show", project=project, reason=str(error))
 
 
-def _superseded(services: Services, project: int, served: str) -> bool:
-    return services.registry.served_name(str(project)) != served
+def _superseded(services: Services, project: int, served_name: str) -> bool:
+    return services.registry.served_name(str(project)) != served_name

@@ -52,7 +52,7 @@ class Reconciled:
         What keeps the image away, by task; in ``unreadable`` too.
     tasks
         Those that were looked at.
-    served
+    shown
         What served the boxes of each of these that is open; nothing where it has none.
     """
 
@@ -62,7 +62,7 @@ class Reconciled:
     unanswered: tuple[str, ...]
     without_image: Mapping[int, str]
     tasks: Set[int]
-    served: Mapping[int, Set[str]]
+    shown: Mapping[int, Set[str]]
 
 
 def reconcile(services: Services, project: int) -> Reconciled:
@@ -213,7 +213,7 @@ class _Seen:
     tasks: set[int] = field(default_factory=set)
     made: list[datetime] = field(default_factory=list)
     #: What served the boxes of each open task.
-    served: dict[int, set[str]] = field(default_factory=dict)
+    shown: dict[int, set[str]] = field(default_factory=dict)
     annotations: set[int] = field(default_factory=set)
     recorded: int = 0
     unreadable: list[str] = field(default_factory=list)
@@ -231,8 +231,8 @@ class _Seen:
         told = (values.get("id") for values in task["annotations"])
         self.annotations |= {number for number in told if type(number) is int}
         if not is_labelled(task):
-            shown = task.get("predictions") or ()
-            self.served[id] = {str(one.get("model_version")) for one in shown}
+            predictions = task.get("predictions") or ()
+            self.shown[id] = {str(one.get("model_version")) for one in predictions}
 
 
 def _there(
@@ -291,8 +291,8 @@ def _record(
 
 def _lacks_pushed(seen: _Seen, pushed: str, given: set[int]) -> bool:
     """Say whether a task that was given the pushed boxes shows others alone."""
-    shown = (served for id, served in seen.served.items() if id in given)
-    return any(served and pushed not in served for served in shown)
+    shown = (names for id, names in seen.shown.items() if id in given)
+    return any(names and pushed not in names for names in shown)
 
 
 def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) -> Reconciled:
@@ -303,7 +303,7 @@ def _done(services: Services, project: int, seen: _Seen, gone: Iterable[int]) ->
     unanswered = (*seen.unanswered.values(), *_unlisted_in_words(seen.unlisted))
     away = (f"task {id}: its image cannot be used: {why}" for id, why in seen.without_image.items())
     unreadable = (*seen.unreadable, *away)
-    made, shown = tuple(seen.made), (seen.tasks, seen.served)
+    made, shown = tuple(seen.made), (seen.tasks, seen.shown)
     return Reconciled(unreadable, kept, made, unanswered, seen.without_image, *shown)
 
 

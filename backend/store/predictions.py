@@ -148,7 +148,7 @@ class Predictions:
         self,
         project: int,
         task: int,
-        served: str = "",
+        name: str = "",
         until: datetime | None = None,
         image: PageKey | None = None,
     ) -> StoredPrediction | None:
@@ -158,7 +158,7 @@ class Predictions:
 
         Parameters
         ----------
-        served
+        name
             The version's id, or its name with its policy. Of others it is the newest where the task
             has none of it, or no version is named.
         until
@@ -172,24 +172,24 @@ class Predictions:
             there.append(predictions.c.created_at <= until)
         if image is not None:
             there.append(_is_of(*image))
-        return self._best(project, served, there)
+        return self._best(project, name, there)
 
     def last_shown_of(
-        self, project: int, sha256: str, page: int, served: str
+        self, project: int, sha256: str, page: int, name: str
     ) -> StoredPrediction | None:
         """Return what an image shows while a version serves it, in whichever of its tasks."""
         own = (images.c.project == project, images.c.sha256 == sha256, images.c.page == page)
         of_image = select(tasks.c.task).join(images, images.c.id == tasks.c.image).where(*own)
         there = [predictions.c.task.in_(of_image), _is_of(sha256, page)]
-        return self._best(project, served, there)
+        return self._best(project, name, there)
 
     def _best(
-        self, project: int, served: str, there: Sequence[ColumnElement[bool]]
+        self, project: int, name: str, there: Sequence[ColumnElement[bool]]
     ) -> StoredPrediction | None:
         """Return the newest of a version, in its present policy if possible; else of any."""
-        column, version = predictions.c.served, version_of(served)
+        column, version = predictions.c.served, version_of(name)
         of_it = or_(column == version, column.startswith(f"{version}+", autoescape=True))
-        best_first = _newest_first(project, of_it.desc(), (column == served).desc())
+        best_first = _newest_first(project, of_it.desc(), (column == name).desc())
         with self._engine.connect() as connection:
             row = connection.execute(best_first.where(*there).limit(1)).one_or_none()
         return None if row is None else _prediction(row)
@@ -208,11 +208,11 @@ class Predictions:
         with self._engine.connect() as connection:
             return set(connection.scalars(query))
 
-    def shown_tasks(self, project: int, served: str = "") -> set[int]:
-        """Return the tasks that were ever shown anything, or what ``served`` found."""
+    def shown_tasks(self, project: int, served_name: str = "") -> set[int]:
+        """Return the tasks that were ever shown anything, or what was served by that name."""
         query = select(predictions.c.task).where(predictions.c.project == project).distinct()
-        if served:
-            query = query.where(predictions.c.served == served)
+        if served_name:
+            query = query.where(predictions.c.served == served_name)
         with self._engine.connect() as connection:
             return set(connection.scalars(query))
 
@@ -230,7 +230,7 @@ class Predictions:
         with self._engine.connect() as connection:
             return set(connection.scalars(query))
 
-    def count_flagged(self, project: int, served: str, flag: str) -> int:
+    def count_flagged(self, project: int, served_name: str, flag: str) -> int:
         """Return in how many images a version's boxes carry a flag that begins with ``flag``.
 
         Of those that have a task still and that nobody corrected: what was drawn counts there.
@@ -242,7 +242,7 @@ class Predictions:
         query = (
             select(tasks.c.image, predictions.c.flags)
             .join(tasks, shown)
-            .where(predictions.c.project == project, predictions.c.served == served)
+            .where(predictions.c.project == project, predictions.c.served == served_name)
             .where(tasks.c.image.not_in(corrected))
         )
         with self._engine.connect() as connection:

@@ -136,9 +136,9 @@ class Projects:
         """Keep how many tasks a project has in Label Studio."""
         self._set(id, tasks=tasks)
 
-    def set_pushed(self, id: int, served: str | None) -> None:
+    def set_pushed(self, id: int, served_name: str | None) -> None:
         """Keep whose predictions all open tasks of a project have; None: there is no such."""
-        self._set(id, pushed=served)
+        self._set(id, pushed=served_name)
 
     def set_strata(self, id: int, strata: ContrastStrata) -> ContrastStrata:
         """Set the strata of a project for ever, and return them: the first to come are kept."""
