@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.backbones.references import REFERENCES, UNRESIZED
+from benchmarks.tables import markdown
 
 Line = dict[str, Any]
 
@@ -93,9 +94,3 @@ def _of(lines: Iterable[Line], key: Line) -> list[Line]:
 
 def _mean(lines: Iterable[Line], name: str) -> float:
     return float(np.mean([line[name] for line in lines]))
-
-
-def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

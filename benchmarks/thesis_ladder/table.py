@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.tables import markdown
 from benchmarks.thesis_ladder.record import COLUMNS
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung
 from model.judging.strata import DENSITIES, density_of
@@ -94,7 +95,7 @@ def _models(climbs: Climbs, ladder: Mapping[str, Rung]) -> str:
             ]
         )
     heads = ["model", "minutes", "steps", "AP50", "AP50, any class", "count error", "note"]
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def _records(climbs: Climbs) -> str:
@@ -102,7 +103,7 @@ def _records(climbs: Climbs) -> str:
         [name, *(_figure(lines[-1]["record"][column]) for column in COLUMNS)]
         for name, lines in climbs.items()
     ]
-    return _markdown(["model", *COLUMNS], rows)
+    return markdown(["model", *COLUMNS], rows)
 
 
 def _counts(climbs: Climbs) -> str:
@@ -118,7 +119,7 @@ def _counts(climbs: Climbs) -> str:
         ]
         rows.append([name, *cells])
     again = [f"{name}, keras-frcnn's" for name in DENSITIES]
-    return _markdown(["model", *DENSITIES, *again], rows)
+    return markdown(["model", *DENSITIES, *again], rows)
 
 
 def by_density(counts: Sequence[Sequence[int]]) -> dict[str, str]:
@@ -135,8 +136,3 @@ def by_density(counts: Sequence[Sequence[int]]) -> dict[str, str]:
 
 def _figure(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

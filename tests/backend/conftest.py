@@ -78,6 +78,19 @@ def show_images(images: Images, project: int, tasks: Iterable[int]) -> None:
         images.attach_task(project, sha256, 0, task)
 
 
+def waiting(services: Services, queue: str = LEARN) -> list[str]:
+    """Return the jobs that wait in a queue, the oldest first."""
+    with redis.Redis.from_url(services.settings.redis_address) as connection:
+        return [job.decode() for job in connection.lrange(f"rq:queue:{queue}", 0, -1)]
+
+
+@pytest.fixture(scope="session")
+def dead_pid() -> int:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
 @pytest.fixture(autouse=True, scope="session")
 def without_pauses() -> Iterator[None]:
     """A Label Studio that is away is asked again at once: no test is about the second between."""

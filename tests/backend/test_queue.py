@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -128,17 +127,11 @@ def begin_job(connection: Redis, hostname: str, pid: int) -> str:
     return execution.composite_key
 
 
-def dead_pid() -> int:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    return gone.pid
-
-
 def test_the_job_of_a_dead_worker_is_not_live_after_the_reaper(
-    services: Services, connection: Redis
+    services: Services, connection: Redis, dead_pid: int
 ) -> None:
     services.queue.enqueue_learn(7)
-    begin_job(connection, socket.gethostname(), dead_pid())
+    begin_job(connection, socket.gethostname(), dead_pid)
     assert services.queue.is_live(7)
     services.queue.reap()
     assert not services.queue.is_live(7)
@@ -146,10 +139,10 @@ def test_the_job_of_a_dead_worker_is_not_live_after_the_reaper(
 
 
 def test_the_reaper_waits_for_the_lock_of_a_killed_process(
-    services: Services, connection: Redis
+    services: Services, connection: Redis, dead_pid: int
 ) -> None:
     services.queue.enqueue_learn(7)
-    begin_job(connection, socket.gethostname(), dead_pid())
+    begin_job(connection, socket.gethostname(), dead_pid)
     lock = f"cytoloop:jobs:{CREDENTIALS.home_id}"
     connection.set(lock, "of a killed process", px=1000)
     held = [connection.exists(lock)]
@@ -160,9 +153,9 @@ def test_the_reaper_waits_for_the_lock_of_a_killed_process(
 
 
 def test_the_job_of_a_dead_worker_is_found_while_another_worker_is_busy(
-    services: Services, connection: Redis
+    services: Services, connection: Redis, dead_pid: int
 ) -> None:
-    for run, pid in ((7, dead_pid()), (8, os.getpid())):
+    for run, pid in ((7, dead_pid), (8, os.getpid())):
         services.queue.enqueue_learn(run)
         begin_job(connection, socket.gethostname(), pid)
     services.queue.reap()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,10 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+
+from preprocessing.fitting import Traits, fit_groups
+from preprocessing.groups import ContrastGroups
+from preprocessing.quantiles import QuantileProfile
 
 Pixels = NDArray[Any]
 
@@ -43,6 +47,11 @@ def png_or_jpeg(pixels: Pixels, kind: str, **options: Any) -> bytes:
     with io.BytesIO() as file:
         Image.fromarray(pixels).save(file, format=kind, **options)
         return file.getvalue()
+
+
+def fit_profiles(profiles: Iterable[QuantileProfile], *arguments: Any) -> ContrastGroups:
+    """Return groups fitted to images of which only the profile is known."""
+    return fit_groups([Traits(profile) for profile in profiles], *arguments)
 
 
 @pytest.fixture(name="discs", scope="session")

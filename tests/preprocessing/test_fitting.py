@@ -10,12 +10,13 @@ from hypothesis.extra.numpy import arrays
 
 from preprocessing.contrast import ContrastConfig
 from preprocessing.errors import GroupsError
-from preprocessing.fitting import FEWEST, OUTLIER_FLOOR, Traits, fit_groups, fit_images, names_of
+from preprocessing.fitting import FEWEST, OUTLIER_FLOOR, fit_images, names_of
 from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
 from preprocessing.matching import Template
 from preprocessing.prepare import prepare
 from preprocessing.quantiles import QUANTILES, QuantileProfile, profile_of
+from tests.preprocessing.conftest import fit_profiles
 
 #: Height of the discs above the ground, in 8-bit levels, by how a person would call them.
 CONTRASTS = {"low": 12, "medium": 40, "high": 140}
@@ -28,10 +29,6 @@ def fields(discs):
         name: [profile_of(discs(seed, cells=25, height=height, noise=5)) for seed in range(6)]
         for name, height in CONTRASTS.items()
     }
-
-
-def fit_profiles(profiles, *arguments):
-    return fit_groups([Traits(profile) for profile in profiles], *arguments)
 
 
 def greys_of(groups):

@@ -13,6 +13,7 @@ from preprocessing.fitting import Traits, fit_groups
 from preprocessing.groups import ContrastGroups
 from preprocessing.histograms import histogram_of
 from preprocessing.quantiles import profile_of
+from tests.preprocessing.conftest import fit_profiles
 
 TEMPLATES = ("barycentre", "medoid")
 
@@ -20,10 +21,6 @@ TEMPLATES = ("barycentre", "medoid")
 @pytest.fixture(scope="module")
 def profiles(discs):
     return [profile_of(discs(s, height=h)) for h in (10, 40, 140) for s in range(4)]
-
-
-def fit_profiles(profiles, *arguments):
-    return fit_groups([Traits(profile) for profile in profiles], *arguments)
 
 
 CONFIGS = [

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from redis import Redis
 
 from backend.app import create_app
 from backend.http.parts import EXTENSION
@@ -22,7 +21,7 @@ from backend.settings import Settings
 from model.classical.detector import CLASSICAL_ID
 from model.keeping.starter import STARTER_ID
 from preprocessing.images import encode_png
-from tests.backend.conftest import CREDENTIALS, LEARN, PUSH
+from tests.backend.conftest import CREDENTIALS, LEARN, PUSH, waiting
 from tests.backend.learning.conftest import RIMS, START, field_of
 from tests.backend.store.postgresql import PostgreSQL
 
@@ -96,10 +95,8 @@ def test_two_webs_and_two_workers_make_one_run_of_a_milestone_and_its_version_se
     (run,) = services.runs.all(project)
     assert run.state == "promoted", run.message
     assert services.registry.champion(str(project)).id == run.candidate
-    with Redis.from_url(services.settings.redis_address) as connection:
-        queued = [connection.lrange(f"rq:queue:{name}", 0, -1) for name in (LEARN, PUSH)]
-    pushed = f"{PUSH}-{project}-{run.candidate}"
-    assert queued == [[f"{LEARN}-{run.id}".encode()], [pushed.encode()]]
+    assert waiting(services) == [f"{LEARN}-{run.id}"]
+    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{run.candidate}"]
 
     assert push(services, project, str(run.candidate)) == 1
     assert recorded.predictions == [(9, services.projects.get(project).pushed)]

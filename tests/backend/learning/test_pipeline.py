@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from redis import Redis
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
@@ -28,7 +27,7 @@ from model.labels.examples import DatasetSnapshot
 from model.progress import Progress
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
-from tests.backend.conftest import PUSH
+from tests.backend.conftest import PUSH, waiting
 from tests.backend.learning.conftest import RIMS
 
 NONE = ContrastGroups.none()
@@ -554,9 +553,7 @@ def test_a_better_candidate_becomes_champion_and_its_push_is_queued(
     assert run.state == "promoted", run.message
     assert champion(services, project) == run.candidate
     assert run.champion == CLASSICAL_ID
-    with Redis.from_url(services.settings.redis_address) as connection:
-        waiting = connection.lrange(f"rq:queue:{PUSH}", 0, -1)
-    assert waiting == [f"{PUSH}-{project}-{run.candidate}".encode()]
+    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{run.candidate}"]
 
 
 def test_where_a_class_was_renamed_the_refusal_names_it_first(

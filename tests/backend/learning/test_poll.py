@@ -28,7 +28,7 @@ from backend.store.runs import PROMOTING, Run
 from model.classical.detector import CLASSICAL_ID, classical_version
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import encode_png
-from tests.backend.conftest import LEARN, PUSH
+from tests.backend.conftest import LEARN, PUSH, waiting
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 #: An image for each task.
@@ -57,11 +57,6 @@ def corrected(*ids: int) -> list[dict[str, Any]]:
 
 def runs_of(services: Services, project: int) -> list[Run]:
     return services.runs.all(project)[::-1]
-
-
-def waiting(services: Services, queue: str) -> list[str]:
-    with Redis.from_url(services.settings.redis_address) as connection:
-        return [job.decode() for job in connection.lrange(f"rq:queue:{queue}", 0, -1)]
 
 
 class Clock:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from redis import Redis
 
 from backend.actions import Costs
 from backend.learning.showing import (
@@ -24,7 +23,7 @@ from model.judging.policy import Policy
 from model.labels.examples import DatasetSnapshot, LabelledImage, Side
 from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
-from tests.backend.conftest import PUSH
+from tests.backend.conftest import PUSH, waiting
 from tests.backend.serving.conftest import TEN_CELLS, StandIns, found_with_false_boxes
 
 
@@ -151,8 +150,7 @@ def test_a_manager_has_what_counts_shown_and_the_open_tasks_get_it(
     services.projects.change(project, least_work=False)
     show_anew(services, project, print)
     assert services.registry.policy("1", version) == Policy.of(version)
-    with Redis.from_url(services.settings.redis_address) as connection:
-        assert connection.lrange(f"rq:queue:{PUSH}", 0, -1) == [f"{PUSH}-1-trained-1".encode()]
+    assert waiting(services, PUSH) == [f"{PUSH}-1-trained-1"]
 
 
 def test_a_snapshot_that_cannot_be_used_gives_way_to_the_one_before(

@@ -23,18 +23,13 @@ from backend.queue import JobQueue
 from backend.services import Services
 from model.classical.detector import classical_version
 from preprocessing.groups import ContrastGroups
-from tests.backend.conftest import LABEL_CONFIG, LEARN, PUSH, show_images
+from tests.backend.conftest import LABEL_CONFIG, LEARN, PUSH, show_images, waiting
 
 
 @pytest.fixture(autouse=True)
 def shown(services: Services, project: int) -> None:
     """Images of the tasks that are corrected here."""
     show_images(services.images, project, range(10))
-
-
-def queued(services: Services, queue: str = LEARN) -> list[str]:
-    with Redis.from_url(services.settings.redis_address) as connection:
-        return [job.decode() for job in connection.lrange(f"rq:queue:{queue}", 0, -1)]
 
 
 def send_redis_away(services: Services) -> None:
@@ -50,7 +45,7 @@ def test_below_the_first_milestone_nothing_is_queued(
 ) -> None:
     correct(range(4))
     assert after_correction(services, project) is None
-    assert queued(services) == []
+    assert waiting(services) == []
 
 
 def test_a_milestone_queues_one_job(services: Services, project: int, correct: Any) -> None:
@@ -58,7 +53,7 @@ def test_a_milestone_queues_one_job(services: Services, project: int, correct: A
     run = after_correction(services, project)
     assert run is not None
     assert (run.milestone, run.trigger, run.state) == (5, "milestone", "queued")
-    assert queued(services) == [f"{LEARN}-{run.id}"]
+    assert waiting(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_doubled_events_at_once_queue_one_job(
@@ -69,7 +64,7 @@ def test_doubled_events_at_once_queue_one_job(
         runs = list(threads.map(lambda _: after_correction(services, project), range(16)))
     assert len([run for run in runs if run]) == 1
     assert len(services.runs.all(project)) == 1
-    assert len(queued(services)) == 1
+    assert len(waiting(services)) == 1
 
 
 def test_projects_have_milestones_of_their_own(
@@ -88,7 +83,7 @@ def test_the_button_opens_a_run_at_the_present_count(
     correct(range(3))
     run = start_training(services, project)
     assert (run.milestone, run.attempt, run.trigger) == (3, 1, "button")
-    assert queued(services) == [f"{LEARN}-{run.id}"]
+    assert waiting(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_the_button_pressed_by_many_at_once_opens_one_run(
@@ -98,7 +93,7 @@ def test_the_button_pressed_by_many_at_once_opens_one_run(
     with ThreadPoolExecutor(8) as threads:
         runs = list(threads.map(lambda _: start_training(services, project), range(8)))
     assert len({run.id for run in runs}) == 1
-    assert len(queued(services)) == 1
+    assert len(waiting(services)) == 1
 
 
 def test_the_button_returns_the_run_that_is_active(
@@ -137,7 +132,7 @@ def test_with_redis_away_the_run_waits_and_is_queued_by_the_next_correction(
     bring_redis_back(services)
     correct(range(5, 6))
     assert after_correction(services, project) is None
-    assert queued(services) == [f"{LEARN}-{services.runs.all(project)[0].id}"]
+    assert waiting(services) == [f"{LEARN}-{services.runs.all(project)[0].id}"]
 
 
 def test_a_waiting_run_is_queued_once_when_something_starts(
@@ -147,7 +142,7 @@ def test_a_waiting_run_is_queued_once_when_something_starts(
     assert run is not None
     for _ in range(2):
         assert [r.id for r in requeue_pending(services)] == [run.id]
-    assert queued(services) == [f"{LEARN}-{run.id}"]
+    assert waiting(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_a_run_has_no_job_while_another_of_its_project_is_worked_on(
@@ -160,9 +155,9 @@ def test_a_run_has_no_job_while_another_of_its_project_is_worked_on(
         learn(services, run.id)
         assert take_up(services) == []
     assert services.runs.get(run.id).state == "queued"
-    assert queued(services) == []
+    assert waiting(services) == []
     assert [r.id for r in requeue_pending(services)] == [run.id]
-    assert queued(services) == [f"{LEARN}-{run.id}"]
+    assert waiting(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_many_who_ask_at_once_whether_a_run_is_worked_on_do_not_see_each_other(
@@ -184,7 +179,7 @@ def test_a_run_whose_worker_died_is_taken_up_again(services: Services, project: 
     again = services.runs.get(run.id)
     assert (again.state, again.cut_offs) == ("queued", 1)
     assert again.message.startswith("Its process ended before it was done")
-    assert queued(services) == [f"{LEARN}-{run.id}"]
+    assert waiting(services) == [f"{LEARN}-{run.id}"]
 
 
 @pytest.mark.parametrize("is_seen_by_the_poll", [False, True])
@@ -199,7 +194,7 @@ def test_a_death_counts_once_whoever_sees_it_first(
     take_up_killed(services, run.id, "was killed (SIGKILL)")
     again = services.runs.get(run.id)
     assert (again.state, again.cut_offs) == ("queued", 1)
-    assert queued(services) == [f"{LEARN}-{run.id}"]
+    assert waiting(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_the_job_that_a_dead_worker_of_another_host_left_does_not_hold_up_its_run(
@@ -212,7 +207,7 @@ def test_the_job_that_a_dead_worker_of_another_host_left_does_not_hold_up_its_ru
         connection.delete(f"rq:queue:{LEARN}")  # as if a worker had taken it
     services.runs.start(run.id)
     take_up(services)
-    assert queued(services) == [f"{LEARN}-{run.id}"]
+    assert waiting(services) == [f"{LEARN}-{run.id}"]
 
 
 def test_a_run_that_another_process_works_on_is_left_alone(
@@ -237,4 +232,4 @@ def test_a_champion_that_cannot_be_told_holds_up_the_push_of_no_other_project(
         services.registry.promote(key, better.id)
     (services.settings.registry_folder / "champions" / "1.json").write_text("{")
     push_champions(services)
-    assert queued(services, PUSH) == [f"{PUSH}-2-{better.id}"]
+    assert waiting(services, PUSH) == [f"{PUSH}-2-{better.id}"]
