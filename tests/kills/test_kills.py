@@ -59,6 +59,7 @@ def test_killed_at_moments_of_chance_runs_end_as_if_nothing_had_been(lab: Lab) -
             lab.installation.kill(chance.choice(KINDS))
             lab.installation.up()
         runs = lab.settle(number + 1)
+    assert len(runs) == lab.scale.runs
     nothing_is_lost_or_doubled(lab, runs)
 
 

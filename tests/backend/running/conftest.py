@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,11 +84,9 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.fixture
-def ends() -> Callable[[int], None]:
-    """Wait until a process has ended, before it would by itself."""
-
-    def wait(pid: int) -> None:
-        wait_until(lambda: not is_alive(pid), seconds=50)
-
-    return wait
+def ended(pid: int, seconds: float = 50) -> bool:
+    """Wait for a process to end, and say whether it did before it would by itself."""
+    deadline = time.monotonic() + seconds
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not is_alive(pid)

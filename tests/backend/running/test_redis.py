@@ -45,8 +45,9 @@ def test_a_worker_works_in_a_home_of_any_name(supervisor, tmp_path_factory, name
     with Redis.from_url(settings.redis_address) as connection:
         learn = name_in(Credentials.load_or_create(settings).home_id, "learn")
         queue = Queue(learn, connection=connection, serializer=JSONSerializer)
-        job = queue.enqueue_call("time.time")
+        job = queue.enqueue_call("os.getenv", args=("CYTOLOOP_HOME",))
         wait_until(lambda: job.is_finished, seconds=20)
+        assert job.return_value() == str(settings.home)
 
 
 def test_only_its_owner_can_speak_to_it(supervisor, settings):

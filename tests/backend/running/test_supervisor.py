@@ -17,6 +17,7 @@ import pytest
 from backend.running import supervisor as supervisor_module
 from backend.running.errors import ServiceFailed
 from backend.running.processes import Process
+from tests.backend.running.conftest import ended
 from tests.conftest import wait_until
 
 WITH_A_GRANDCHILD = """
@@ -61,22 +62,22 @@ def test_a_service_that_never_answers_is_reported_in_time(supervisor, shell):
 
 
 def test_what_a_service_started_in_a_session_of_its_own_ends_with_it(
-    supervisor, shell, written_pid, ends
+    supervisor, shell, written_pid
 ):
     supervisor.start([shell("parent", WITH_A_GRANDCHILD)])
     grandchild = written_pid("parent")
 
     supervisor.stop()
 
-    ends(grandchild)
+    assert ended(grandchild)
 
 
-def test_a_service_deaf_to_sigterm_is_killed_after_its_grace(supervisor, shell, written_pid, ends):
+def test_a_service_deaf_to_sigterm_is_killed_after_its_grace(supervisor, shell, written_pid):
     supervisor.start([shell("deaf", STUBBORN, grace_s=0.2)])
 
     supervisor.stop()
 
-    ends(written_pid("deaf"))
+    assert ended(written_pid("deaf"))
 
 
 @pytest.mark.integration
@@ -94,7 +95,7 @@ def test_a_service_that_dies_is_started_again(supervisor, report, shell, written
 
 @pytest.mark.integration
 def test_what_died_is_started_again_at_one_look(
-    supervisor, report, shell, written_pid, ends, monkeypatch
+    supervisor, report, shell, written_pid, monkeypatch
 ):
     shorter = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
     monkeypatch.setattr(supervisor_module, "time", shorter)
@@ -104,7 +105,7 @@ def test_what_died_is_started_again_at_one_look(
     assert written_pid("mortal") == first
 
     os.kill(first, signal.SIGKILL)
-    ends(first)
+    assert ended(first)
     supervisor.revive()
 
     assert report.lines[-2:] == ["restarting mortal: was ended by SIGKILL.", "ready mortal"]
@@ -122,7 +123,7 @@ def test_a_service_that_keeps_dying_ends_the_watch_with_its_reason(
         supervisor.watch()
 
 
-def test_killing_the_supervisor_by_sigkill_leaves_no_process(tmp_path: Path, ends):
+def test_killing_the_supervisor_by_sigkill_leaves_no_process(tmp_path: Path):
     script = textwrap.dedent(
         f"""
         import pathlib, sys
@@ -140,4 +141,4 @@ def test_killing_the_supervisor_by_sigkill_leaves_no_process(tmp_path: Path, end
         child = int(parent.stdout.readline())
         parent.kill()
 
-    ends(child)
+    assert ended(child)

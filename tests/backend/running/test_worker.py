@@ -21,6 +21,7 @@ from backend.running.ours import worker_service
 from backend.running.processes import Process
 from backend.running.redis import redis_service
 from backend.settings import Settings
+from tests.backend.running.conftest import ended
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.integration
@@ -64,14 +65,14 @@ def job_of(worker: Process) -> int:
     return job
 
 
-def test_a_job_ends_with_a_worker_that_is_killed(worker, ends):
+def test_a_job_ends_with_a_worker_that_is_killed(worker):
     job = job_of(worker)
     os.kill(worker.pid, signal.SIGKILL)
-    ends(job)
+    assert ended(job)
 
 
-def test_a_worker_that_is_told_to_stop_does_not_wait_for_its_job(worker, ends):
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_its_job(worker):
     job = job_of(worker)
     worker.stop()
-    ends(job)
+    assert ended(job)
     assert worker.exit_code == 0
