@@ -22,7 +22,7 @@ PATIENCE_S = 10.0
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """Whether one service answers, and where."""
+    """Whether one service answers, and where; of the worker, which listens nowhere, how it is."""
 
     name: str
     where: str
@@ -65,18 +65,25 @@ class Status:
 def status_of(services: Services) -> Status:
     """Look at every service and project; a service that is away is reported, not raised."""
     settings, studio = services.settings, services.label_studio.url
-    web, home_id = web_address(settings), services.credentials.home_id
-    redis = pings(settings.redis_address)
+    web, redis = web_address(settings), pings(settings.redis_address)
     is_up = answers(f"{web}/health")
     found = (
         ServiceStatus("Redis", without_password(settings.redis_address), redis),
         ServiceStatus("Label Studio", studio, answers(f"{studio}/health")),
         ServiceStatus("Cytoloop", web, is_up),
-        ServiceStatus("Worker", "", redis and has_worker(settings.redis_address, home_id)),
+        _worker(services, redis),
     )
     projects = services.projects.all()
     problems = [_problem(services, web, project.id) if is_up else "" for project in projects]
     return Status(found, tuple(map(partial(_project, services), projects, problems)))
+
+
+def _worker(services: Services, redis: bool) -> ServiceStatus:
+    if not redis:
+        return ServiceStatus("Worker", "unknown, since Redis does not answer", False)
+    lives = has_worker(services.settings.redis_address, services.credentials.home_id)
+    words = "alive" if lives else "none: corrections are kept, but nothing learns"
+    return ServiceStatus("Worker", words, lives)
 
 
 def _problem(services: Services, web: str, project: int) -> str:

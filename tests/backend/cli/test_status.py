@@ -8,11 +8,15 @@ from threading import Thread
 
 import pytest
 from flask import Flask
+from redis import Redis
+from rq import Queue, Worker
 from werkzeug.serving import make_server
 
 from backend.app import create_app
+from backend.credentials import Credentials
 from backend.http.parts import EXTENSION
 from backend.labelstudio.client import SECRET_HEADER
+from backend.queue import name_in
 from backend.services import build_services
 from backend.settings import Settings
 from model.classical.detector import CLASSICAL_ID
@@ -49,6 +53,23 @@ def test_a_run_has_one_line_of_what_it_said(run: Run, home: Path) -> None:
     shown = run("status").stdout
     assert shown.endswith(f"  run {opened.id:<6} at 5 images: refused Not better.\n")
     assert "A note." in run("status", "--json").stdout
+
+
+def test_the_line_of_the_worker_says_how_it_is(
+    run: Run, home: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str:
+        (line,) = [line for line in run("status").stdout.splitlines() if "Worker" in line]
+        return line
+
+    home.mkdir()
+    assert said() == "✗ Worker        unknown, since Redis does not answer"
+    monkeypatch.setenv("CYTOLOOP_REDIS_URL", settings.redis_address)
+    assert said() == "✗ Worker        none: corrections are kept, but nothing learns"
+    learn = name_in(Credentials.load_or_create(Settings(home=home)).home_id, "learn")
+    with Redis.from_url(settings.redis_address) as connection:
+        Worker([Queue(learn, connection=connection)], connection=connection).register_birth()
+    assert said() == "✓ Worker        alive"
 
 
 @contextmanager
