@@ -65,6 +65,9 @@ class Truth:
         What was clipped, left out or odd, a sentence each, ready to be shown.
     unusable
         How many more boxes were drawn, which cannot be used.
+    is_of_another
+        It is of an image of another size: even without a box it does not say that this one has no
+        cells.
     """
 
     name: str
@@ -73,11 +76,12 @@ class Truth:
     boxes: tuple[Box, ...]
     notes: tuple[str, ...] = ()
     unusable: int = 0
+    is_of_another: bool = False
 
     @property
     def none_usable(self) -> bool:
         """See :func:`model.labels.label_guard.none_usable`."""
-        return none_usable(self.boxes, self.unusable)
+        return self.is_of_another or none_usable(self.boxes, self.unusable)
 
 
 @dataclass(frozen=True)
@@ -144,10 +148,10 @@ def held_against(
     """
     if size and told and told != size:
         other = (
-            f"says {told[0]}×{told[1]} px, but the image has {size[0]}×{size[1]}: its boxes are "
-            "left out; give the image that they were drawn on, or take the size out if they fit"
+            f"says {told[0]}×{told[1]} px, but the image has {size[0]}×{size[1]}: it is left out; "
+            "give the image that it is of, or take the size out if it fits"
         )
-        return Truth("", *size, (), (other,), len(drawn))
+        return Truth("", *size, (), (other,), len(drawn), is_of_another=True)
     known = size or told or (0, 0)
     held = [(each, *_usable(each, known, one_based)) for each in drawn]
     boxes = tuple(box for _, box, _ in held if box)

@@ -158,7 +158,14 @@ def test_boxes_of_an_image_of_another_size_are_left_out(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(1, 2, 3, 4))), (1280, 960))
     assert (read.width, read.height) == (1280, 960)
     assert (read.boxes, read.unusable, read.none_usable) == ((), 1, True)
-    assert read.notes[0].startswith("a.xml: says 640×480 px, but the image has 1280×960: its boxes")
+    assert read.notes[0].startswith("a.xml: says 640×480 px, but the image has 1280×960: it is")
+
+
+def test_an_annotation_of_another_size_without_a_box_is_no_image_without_cells(
+    tmp_path: Path,
+) -> None:
+    read = read_voc(written(tmp_path, voc_text()), (1280, 960))
+    assert (read.boxes, read.unusable, read.none_usable) == ((), 0, True)
 
 
 def test_a_size_of_nothing_is_no_other_size(tmp_path: Path) -> None:
