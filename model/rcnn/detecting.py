@@ -52,13 +52,14 @@ def as_detections(
     Parameters
     ----------
     boxes, scores, labels
-        Best first; those beyond ``detections_per_image`` are left out here. It cuts last, so that
-        it is told whenever it cuts.
+        Shapes (N, 4), in pixels of the prepared image, (N,) and (N,), best first. Those beyond
+        ``detections_per_image`` are left out here: nothing cuts after this cap, so that it is
+        named whenever boxes were lost by it.
     cut
         Shape (2,): whether ``rpn_pre_nms`` and ``rpn_post_nms`` cut likely cells.
     """
     caps = [n for n, is_cut in zip(("rpn_pre_nms", "rpn_post_nms"), cut, strict=True) if is_cut]
     most = config.detections_per_image
-    if len(scores) >= most:
+    if len(scores) > most:
         caps.append("detections_per_image")
     return Detections(boxes[:most], scores[:most], labels[:most], classes, tuple(caps))

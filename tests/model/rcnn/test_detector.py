@@ -163,6 +163,14 @@ def test_the_cap_on_detections_is_told_when_reached():
     assert "detections_per_image" in found.caps_reached
 
 
+def test_a_cap_on_detections_that_cuts_none_is_not_named():
+    every = fresh(replace(SMALL, score_floor=0.0)).detect([prepared()])[0]
+    config = replace(SMALL, detections_per_image=len(every), score_floor=0.0)
+    found = fresh(config).detect([prepared()])[0]
+    assert len(found) == len(every)
+    assert "detections_per_image" not in found.caps_reached
+
+
 def test_the_caps_on_proposals_are_told_when_reached():
     config = replace(SMALL, rpn_pre_nms=50, rpn_post_nms=20)
     caps = fresh(config).detect([prepared()])[0].caps_reached
