@@ -111,7 +111,7 @@ def learn(
     config = resolve(DetectorConfig(refined=False), snapshot)
     groups = fit_images((image.read() for image in images), training.contrast)
     start = time.perf_counter()
-    weights = train(snapshot, groups, config, training, None, folder / "work", "cpu").weights
+    done = train(snapshot, groups, config, training, workdir=folder / "work", device="cpu")
     sizes = ", ".join(f"{size:g}" for size in config.anchor_sizes)
     print(f"{iterations} steps in {time.perf_counter() - start:.0f} s, anchors {sizes}", flush=True)
     every = replace(
@@ -122,7 +122,7 @@ def learn(
         detections_per_image=2 * proposals,
     )
     version = ModelVersion("dense", "trained", (CELL,), 0.0, every)
-    return LoadedVersion(version, groups, load_detector(weights, every, (CELL,), "cpu"))
+    return LoadedVersion(version, groups, load_detector(done.weights, every, (CELL,), "cpu"))
 
 
 def shipped(

@@ -62,7 +62,7 @@ def learned(
     snapshot = DatasetSnapshot(tuple(replace(i, side="train") for i in images), classes)
     resolved = resolve(config, snapshot)
     training = TrainConfig(iterations=iterations, crop_px=224, contrast=CONTRASTS["none"])
-    weights = train(snapshot, NONE, resolved, training, None, folder, "cpu").weights
+    weights = train(snapshot, NONE, resolved, training, workdir=folder, device="cpu").weights
     return load_detector(weights, resolved, classes, "cpu")
 
 

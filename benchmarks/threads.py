@@ -87,12 +87,20 @@ def steps(processes: int) -> None:
         training = TrainConfig(iterations=STEPS)
         times: list[tuple[int, float]] = []
 
-        def on_progress(told: Progress) -> None:
-            times.append((told.iteration, time.perf_counter()))
+        def note(now: Progress) -> None:
+            times.append((now.iteration, time.perf_counter()))
 
-        groups, work = ContrastGroups.none(), folder / "training"
-        train(snapshot, groups, detector, training, None, work, "cpu", on_progress, processes)
-    # What comes before the first that is told makes room for all.
+        train(
+            snapshot,
+            ContrastGroups.none(),
+            detector,
+            training,
+            workdir=folder / "training",
+            device="cpu",
+            on_progress=note,
+            processes=processes,
+        )
+    # What comes before the first report makes room for all.
     steps, wall = (end - begin for begin, end in zip(times[0], times[-1], strict=True))
     print(f"{wall / steps:6.3f} s a step")
 

@@ -114,7 +114,16 @@ def _learn(
     start = InitialWeights(budget.start, (CELL,)) if budget.start else None
     with tempfile.TemporaryDirectory() as folder:
         # Alone: a second process would not know of what ``as_treated`` changes in this one.
-        done = train(snapshot, groups, detector, training, start, Path(folder), "cpu", processes=1)
+        done = train(
+            snapshot,
+            groups,
+            detector,
+            training,
+            workdir=Path(folder),
+            start=start,
+            device="cpu",
+            processes=1,
+        )
         learned = load_detector(done.weights, detector, (CELL,), "cpu")
         quick = export(learned, Path(folder, EXPORTED), [])
     return LoadedVersion(ModelVersion("trial", "trained", (CELL,), 0.0, detector), groups, quick)

@@ -18,6 +18,7 @@ from model.training.parallel import ALONE, Ranks
 def gradient(
     module: FasterRCNN,
     share: Sequence[Example],
+    *,
     batch: int,
     at_once: int,
     seed: int,

@@ -236,9 +236,16 @@ class Training:
         """Leave the gradient of the batch in the parameters, by as small parts as memory asks."""
         seed = self.config.seed * 1_000_003 + self.iteration
         while True:
-            told = (self.config.batch, self.at_once, seed, self.device, self.ranks)
             try:
-                return gradient(self.module, share, *told)
+                return gradient(
+                    self.module,
+                    share,
+                    batch=self.config.batch,
+                    at_once=self.at_once,
+                    seed=seed,
+                    device=self.device,
+                    ranks=self.ranks,
+                )
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise

@@ -62,8 +62,9 @@ def train(
     groups: ContrastGroups,
     detector: DetectorConfig,
     training: TrainConfig,
-    start: InitialWeights | None,
+    *,
     workdir: Path,
+    start: InitialWeights | None = None,
     device: str = "auto",
     on_progress: OnProgress = ignore,
     processes: int = 0,
@@ -86,10 +87,10 @@ def train(
     ----------
     detector
         Resolved: scale and anchor sizes given.
-    start
-        What it begins with; None: nothing, or ImageNet weights as ``training.imagenet`` says.
     workdir
         A folder of this training alone; made when absent.
+    start
+        What it begins with; None: nothing, or ImageNet weights as ``training.imagenet`` says.
     processes
         That share each batch; 0: as ``model.training.parallel.processes_for`` says. Where another
         one ends by itself, or memory does not suffice for several, the training goes on alone, and

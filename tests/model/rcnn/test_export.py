@@ -101,7 +101,8 @@ def test_after_some_training_the_exported_detector_finds_the_same(
     config = config_of(backbone)
     snapshot = DatasetSnapshot(tuple(cell_images(4)), CLASSES)
     training = TrainConfig(iterations=steps, batch=2, crop_px=96, imagenet="never")
-    done = train(snapshot, ContrastGroups.none(), config, training, None, tmp_path, "cpu")
+    groups = ContrastGroups.none()
+    done = train(snapshot, groups, config, training, workdir=tmp_path, device="cpu")
     detector = load_detector(done.weights, config, CLASSES, "cpu")
     images = [
         prepare(image.read(), ContrastGroups.none()) for image in cell_images(3, 20, cells=20)

@@ -123,7 +123,7 @@ def test_a_training_teaches_it_and_a_detector_asks_it(monkeypatch):
     module = build(config, ("Cell",))
     cells = np.array([[40, 30, 70, 60]], np.float32)
     example = Example(np.random.default_rng(0).random((96, 128), np.float32), cells, np.array([1]))
-    gradient(module, [example], 1, 1, 0, torch.device("cpu"))
+    gradient(module, [example], batch=1, at_once=1, seed=0, device=torch.device("cpu"))
     assert module.roi_heads.refiner.move.weight.grad.abs().sum() > 0
     image = Prepared(example.pixels, 1.0, "all", 0.0, (), 96, 128)
     (before,) = TorchDetector(module, config, ("Cell",), "cpu").detect([image])

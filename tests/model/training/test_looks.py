@@ -170,7 +170,7 @@ def test_a_few_cells_of_a_rare_class_make_no_look_clearly_better(snapshot, rare,
 
 
 def run(snapshot, workdir, plan=PLAN, notes=(), **options):
-    done = train(snapshot, NONE, DETECTOR, plan, None, workdir, "cpu", **options)
+    done = train(snapshot, NONE, DETECTOR, plan, workdir=workdir, device="cpu", **options)
     notes += done.notes
     return done.weights
 

@@ -64,13 +64,14 @@ def test_memory_that_runs_out_in_another_process_has_run_out_in_this_one(snapsho
     module = build(DETECTOR, CLASSES).train()
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     batch = [Examples(snapshot.images, NONE, CLASSES, 1.0)[i] for i in range(2)]
+    how = {"batch": 2, "at_once": 2, "seed": 0, "device": torch.device("cpu")}
     with pytest.raises(MemoryError, match="another process"):
-        gradient(module, batch[:1], 2, 2, 0, torch.device("cpu"), Beside(0, 2))
+        gradient(module, batch[:1], **how, ranks=Beside(0, 2))
     assert all(torch.equal(buffer, before[name]) for name, buffer in module.named_buffers())
 
 
-def trained_of(snapshot, workdir, **options):
-    return train(snapshot, NONE, DETECTOR, PLAN, None, workdir, "cpu", **options)
+def trained_of(snapshot, workdir, plan=PLAN, **options):
+    return train(snapshot, NONE, DETECTOR, plan, workdir=workdir, device="cpu", **options)
 
 
 def run(snapshot, workdir, **options):
@@ -124,14 +125,14 @@ def test_a_training_that_is_nearly_done_goes_on_alone(snapshot, tmp_path, monkey
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(snapshot, NONE, DETECTOR, plan, None, tmp_path, "cpu", stop, processes=1)
+        trained_of(snapshot, tmp_path, plan, on_progress=stop, processes=1)
     beside = []
 
     def count(progress):
         beside.append(len(multiprocessing.active_children()))
 
     with Ranks(0, 2).all_threads():
-        train(snapshot, NONE, DETECTOR, plan, None, tmp_path, "cpu", count)
+        trained_of(snapshot, tmp_path, plan, on_progress=count)
     assert beside == [0]
 
 

@@ -40,8 +40,8 @@ def snapshot(cell_images):
 
 def trained(training, snapshot, workdir, start=None, notes=(), **options):
     begun = InitialWeights(start, CLASSES) if start else None
-    groups = ContrastGroups.none()
-    done = train(snapshot, groups, DETECTOR, training, begun, workdir, "cpu", **options)
+    options = {"start": begun, "workdir": workdir, "device": "cpu"} | options
+    done = train(snapshot, ContrastGroups.none(), DETECTOR, training, **options)
     notes += done.notes
     return done.weights
 
@@ -386,7 +386,7 @@ def test_six_small_images_teach_a_detector_to_find_cells(cell_images, tmp_path):
     for iterations in (1, 70):
         plan = replace(training, iterations=iterations)
         folder = tmp_path / str(iterations)
-        done = train(snapshot, ContrastGroups.none(), detector, plan, None, folder, "cpu")
+        done = train(snapshot, ContrastGroups.none(), detector, plan, workdir=folder, device="cpu")
         ap50[iterations] = _ap50(load_detector(done.weights, detector, CLASSES, "cpu"), cell_images)
     assert ap50[70] > 0.6
     assert ap50[1] < 0.2
