@@ -24,7 +24,8 @@ from model.rcnn.weights import InitialWeights, save_weights, start_from
 from model.training.augment import too_large
 from model.training.batches import helpers_for, variation_of
 from model.training.data import KEEP_BYTES, Examples
-from model.training.looks import Looks, looks_for
+from model.training.look_plan import looks_for
+from model.training.looks import Looks
 from model.training.memory import keep_memory
 from model.training.parallel import Ranks, accompanied, processes_for
 from model.training.schedule import iterations_for
@@ -81,7 +82,7 @@ def train(
 
     Where there is an inner side it is looked at now and then: a training that gains no more ends
     sooner, and weights that were clearly better than the last are kept (see
-    ``model.training.looks``).
+    ``model.training.looks`` and ``look_plan``).
 
     Parameters
     ----------

@@ -8,7 +8,8 @@ from model.config import DetectorConfig, TrainConfig
 from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.rcnn.detector import build
 from model.training.data import Examples
-from model.training.looks import Look, Looks, looks_for
+from model.training.look_plan import looks_for
+from model.training.looks import Look, Looks
 from model.training.steps import Training
 from model.training.train import train
 from preprocessing.groups import ContrastGroups
