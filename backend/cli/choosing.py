@@ -124,4 +124,4 @@ def told_calibration(registry: Registry, choice: Choice) -> Calibration | None:
     if choice.project is None:
         return None
     policy = registry.policy(choice.project, choice.version)
-    return policy.calibration if policy.is_told else None
+    return policy.calibration if policy.is_calibrated else None

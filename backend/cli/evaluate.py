@@ -82,7 +82,7 @@ def evaluate(
     tell_what_is_odd(folder)
     say_what_is_there(folder)
     judged, seen = _judged(folder, version, unseen)
-    loaded = registry.load(version.id, settings.device).told(diameter)
+    loaded = registry.load(version.id, settings.device).with_cell_diameter(diameter)
     classes = version.classes or folder.classes
     unnamed = _without_classes(version, classes)
     warn(unnamed)

@@ -194,8 +194,8 @@ def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
     tell(f"{version.id} is the champion of project {owner.id} ({owner.title}).")
     try:
         # Its boxes may have been chosen while the project wished for others, or never.
-        is_told = services.registry.policy(str(owner.id), version).is_told
-        if not (owner.least_work and is_told):
+        is_calibrated = services.registry.policy(str(owner.id), version).is_calibrated
+        if not (owner.least_work and is_calibrated):
             show_anew(services, owner.id, say)
         services.queue.enqueue_push(owner.id, version.id)
     except QueueError as error:

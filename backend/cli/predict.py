@@ -65,7 +65,7 @@ def predict(
     diameter = choosing.choose_cell_diameter(registry, choice, cell_diameter)
     version = choice.version
     gathered = gather(paths)
-    loaded = registry.load(version.id, settings.device).told(diameter)
+    loaded = registry.load(version.id, settings.device).with_cell_diameter(diameter)
     name = _default_class(settings, owner, choice)
     with progress("Finding cells") as advance:
         result = predict_into(

@@ -65,7 +65,7 @@ def show_least_work(
 
     changed = services.registry.set_policy(str(project), version, change)
     policy = services.registry.policy(str(project), version)
-    if policy.is_told:
+    if policy.is_calibrated:
         doubtful = (
             "but nothing in more doubt, which would hardly save time"
             if policy.shown_from is None

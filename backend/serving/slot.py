@@ -49,8 +49,8 @@ class Served:
     @classmethod
     def of(cls, loaded: LoadedVersion, policy: Policy | None = None) -> Served:
         policy = policy or Policy.of(loaded.version)
-        told = loaded.told(policy.cell_diameter_px)
-        return cls(told, policy, policy.served_name(loaded.version))
+        sized = loaded.with_cell_diameter(policy.cell_diameter_px)
+        return cls(sized, policy, policy.served_name(loaded.version))
 
 
 @dataclass(frozen=True)

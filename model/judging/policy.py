@@ -40,8 +40,8 @@ class Policy:
     calibration
         What turns scores into probabilities.
     cell_diameter_px
-        What a version that would find the size of the cells by itself is told (see
-        ``model.looking.loaded``).
+        Given to a version that would find the size of the cells by itself (see
+        ``model.looking.loaded``); None: it finds it.
     """
 
     counted_from: float
@@ -63,13 +63,13 @@ class Policy:
         if self == Policy(self.counted_from):
             return f"t{self.counted_from:.6g}"
         content = self.to_json() | {"counted_from": f"{self.counted_from:.6g}"}
-        told = json.dumps(content, sort_keys=True).encode()
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         shown = "" if self.shown_from is None else f"{self.shown_from:.2f}"
-        return f"p{shown}-{hashlib.sha256(told).hexdigest()[:6]}"
+        return f"p{shown}-{digest[:6]}"
 
     @property
-    def is_told(self) -> bool:
-        """Whether images have told how likely its boxes are right."""
+    def is_calibrated(self) -> bool:
+        """Whether its probabilities were fitted to images; else the scores are taken for them."""
         return self.calibration != Calibration()
 
     def served_name(self, version: ModelVersion) -> str:

@@ -169,9 +169,9 @@ class Registry:
         return load_version(self._existing(version_id), device, engine)
 
     def load_for(self, project: str, version: ModelVersion, device: str = "auto") -> LoadedVersion:
-        """Load a version as it serves a project: told what the project's policy says."""
-        told = self.policy(project, version).cell_diameter_px
-        return self.load(version.id, device).told(told)
+        """Load a version as it serves a project: with the cell diameter of the project's policy."""
+        diameter = self.policy(project, version).cell_diameter_px
+        return self.load(version.id, device).with_cell_diameter(diameter)
 
     def remove(self, version_id: str) -> int:
         """Remove a version for good and return how many bytes it took.

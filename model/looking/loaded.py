@@ -71,8 +71,8 @@ class LoadedVersion:
     detector: Detector
     cell_diameter_px: float | None = None
 
-    def told(self, cell_diameter_px: float | None) -> LoadedVersion:
-        """Return it with a typical diameter of the cells, or without."""
+    def with_cell_diameter(self, cell_diameter_px: float | None) -> LoadedVersion:
+        """Return it with another typical diameter of the cells; None: it finds it."""
         if cell_diameter_px == self.cell_diameter_px:
             return self
         return replace(self, cell_diameter_px=cell_diameter_px)

@@ -506,7 +506,7 @@ def test_other_choices_than_those_it_began_with_are_refused(
     ):
         predict_into(stopped, files, version, scores=True)
     with pytest.raises(BadRequest, match=r"no --cell-diameter, .* go on with --cell-diameter 20:"):
-        predict_into(stopped, files, version.told(20))
+        predict_into(stopped, files, version.with_cell_diameter(20))
     assert contents(stopped) == before
 
 

@@ -100,10 +100,10 @@ def test_the_starter_says_of_an_image_without_cells_that_their_size_is_unknown(s
     assert len(found.detections.above(starter.version.threshold)) == 0
 
 
-def test_a_diameter_that_is_told_decides_the_scale(starter):
+def test_a_diameter_that_is_given_decides_the_scale(starter):
     image = ImageRecord(np.random.default_rng(0).integers(0, 255, (200, 200)).astype(np.uint8), "")
-    told = starter.told(96.0).find([image])[0]
-    assert told.prepared.scale == 0.5
+    given = starter.with_cell_diameter(96.0).find([image])[0]
+    assert given.prepared.scale == 0.5
 
 
 def test_a_registry_begins_with_the_starter_where_it_is_asked_to(tmp_path):

@@ -128,7 +128,7 @@ def test_an_image_whose_cells_are_of_another_size_than_those_learned_from_is_fla
 def test_cells_too_small_for_whoever_finds_the_scale_are_flagged(side, flags):
     """Enlarged threefold they have less than two thirds of the 32 pixels that it looks for."""
     seen = [(30 * n, 30, 30 * n + 3 * side, 30 + 3 * side) for n in range(5)]
-    assert loaded(seen, scale=0.0).told(side).find([IMAGE])[0].flags == flags
+    assert loaded(seen, scale=0.0).with_cell_diameter(side).find([IMAGE])[0].flags == flags
 
 
 def test_boxes_that_do_not_count_tell_nothing_of_the_size_of_the_cells():

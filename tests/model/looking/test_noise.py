@@ -57,5 +57,5 @@ def test_only_a_version_that_knows_no_size_flags_noise_and_only_where_it_is_know
     """One that was taught a project's cells knows the noise; without cells nothing else is seen."""
     detector, training = DetectorConfig(scale=scale), TrainConfig(noise=0.05)
     version = replace(classical_version(), detector=detector, training=training)
-    loaded = LoadedVersion(version, ContrastGroups.none(), Blind()).told(diameter)
+    loaded = LoadedVersion(version, ContrastGroups.none(), Blind()).with_cell_diameter(diameter)
     assert loaded.find([field(0.1)])[0].flags == flags
