@@ -17,7 +17,6 @@ Generated fields show what overlap does, not how well real cells are found. `--i
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import tempfile
 import time
@@ -26,13 +25,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.generated import labelled_field
 from benchmarks.real_images import real_images
 from benchmarks.sides import SETS
 from model.boxes import CELL, Detections, iou_matrix
 from model.config import DetectorConfig, TrainConfig
-from model.generated.fields import HIGH, LOW, MEDIUM, FieldStyle, generate_field
+from model.generated.fields import HIGH, LOW, MEDIUM
 from model.judging.counting import counting_threshold
 from model.judging.evaluation import evaluate, find_in
 from model.keeping.registry import Registry
@@ -86,16 +85,10 @@ def fields(
     folder: Path, seed: int, count: int, shape: tuple[int, int], cells: int
 ) -> list[LabelledImage]:
     """Generate labelled images, the styles in turn."""
-    return [labelled(folder, seed + i, shape, cells, STYLES[i % len(STYLES)]) for i in range(count)]
-
-
-def labelled(
-    folder: Path, seed: int, shape: tuple[int, int], cells: int, style: FieldStyle
-) -> LabelledImage:
-    field = generate_field(seed, shape, cells, style, CELL)
-    path = folder / f"{seed}-{cells}.png"
-    Image.fromarray(field.pixels).save(path)
-    return LabelledImage(path, hashlib.sha256(path.read_bytes()).hexdigest(), field.boxes)
+    return [
+        labelled_field(folder, seed + i, shape, cells, STYLES[i % len(STYLES)])
+        for i in range(count)
+    ]
 
 
 def learn(

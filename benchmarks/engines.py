@@ -16,15 +16,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.generated import labelled_field
 from benchmarks.real_images import real_images, spread
+from benchmarks.sides import SETS
 from model.config import CONTRASTS, Backbone, DetectorConfig, TrainConfig
-from model.generated.fields import EASY, HARD, generate_field
+from model.generated.fields import EASY, HARD
 from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.rcnn.anchors import MAPS, resolve
 from model.rcnn.detecting import Detector
@@ -33,25 +34,22 @@ from model.rcnn.engine import OnnxDetector
 from model.rcnn.export import export, unpaired
 from model.training.train import train
 from preprocessing.groups import ContrastGroups
-from preprocessing.images import encode_png
 from preprocessing.prepare import Prepared, prepare, rescaled
 
 #: Today's default, and others that are to be held against it.
 BACKBONES = [DetectorConfig().backbone, "mbv2_64", "r18_p34_64", "mbs8_64"]
 NONE = ContrastGroups.none()
+#: What stands for the sets where there are none.
+GENERATED = "generated"
 
 
 def generated(folder: Path, teach: int, judge: int) -> tuple[tuple[LabelledImage, ...], ...]:
     """Return images to learn from and images to measure on."""
-    images = []
-    for seed in range(teach + judge):
-        cells = (20, 60, 150)[seed % 3]
-        field = generate_field(seed, (480, 640), cells, (EASY, HARD)[seed % 2])
-        path = folder / f"{seed}.png"
-        path.write_bytes(encode_png(field.pixels))
-        digest = sha256(path.read_bytes()).hexdigest()
-        images.append(LabelledImage(path, digest, field.boxes, "train", 0, path.name))
-    return tuple(images[:teach]), tuple(images[teach:])
+    images = tuple(
+        labelled_field(folder, seed, (480, 640), (20, 60, 150)[seed % 3], (EASY, HARD)[seed % 2])
+        for seed in range(teach + judge)
+    )
+    return images[:teach], images[teach:]
 
 
 def learned(
@@ -119,7 +117,7 @@ def main() -> None:
     """Measure each backbone on each set of images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbones", nargs="+", default=BACKBONES, choices=MAPS)
-    parser.add_argument("--sets", nargs="+", default=["bccd", "dsb2018", "usiigaci"])
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=(*SETS, GENERATED))
     parser.add_argument("--teach", type=int, default=12, help="images to learn from")
     parser.add_argument("--judge", type=int, default=8, help="images to measure on")
     parser.add_argument("--iterations", type=int, default=80)
@@ -127,8 +125,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"CPU seconds an image, one thread, {platform.machine()}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory(prefix="cytoloop-engines-") as folder:
-        for name in options.sets if os.environ.get("CYTOLOOP_DATA") else ["generated"]:
-            if name == "generated":
+        for name in options.sets if os.environ.get("CYTOLOOP_DATA") else [GENERATED]:
+            if name == GENERATED:
                 teach, judge = generated(Path(folder), options.teach, options.judge)
             else:
                 real = real_images(name)

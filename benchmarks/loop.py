@@ -20,6 +20,7 @@ from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from benchmarks.installation import Loop, wait_for
 from benchmarks.real_images import RealImages, link_folder, real_images, spread
+from benchmarks.sides import SETS
 from model.classical.detector import CLASSICAL_ID
 from model.judging.evaluation import evaluate_version
 from model.keeping.registry import Registry
@@ -34,7 +35,7 @@ PROJECT = 1
 def main() -> None:
     """Run the sets named on the command line, one after another."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("sets", nargs="+", choices=["bccd", "dsb2018", "usiigaci"])
+    arguments.add_argument("sets", nargs="+", choices=SETS)
     for name in arguments.parse_args().sets:
         with tempfile.TemporaryDirectory(prefix="cytoloop-") as home:
             live(real_images(name), Path(home))

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.labels.likeness import fingerprint_of, group_alike
+from preprocessing.hashing import sha256_of
 from preprocessing.images import read_image
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -108,7 +109,7 @@ def manifest_of(data_set: Path) -> dict[str, list[str]]:
 
     def hashes(names: set[str]) -> list[str]:
         files = [data_set / "images" / name for name in sorted(names)]
-        return [hashlib.sha256(f.read_bytes()).hexdigest() for f in files]
+        return [sha256_of(file) for file in files]
 
     return {side: hashes(names) for side, names in together.items()}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from model.threads import SPINS, WAIT_POLICY
 
-STEPS = 40
+STEPS, IMAGES = 40, 4
 LIMIT_S = 300
 #: What the environment says, and how many processes train.
 WAYS: dict[str, tuple[dict[str, str], int]] = {
@@ -63,26 +63,22 @@ def steps(processes: int) -> None:
     from model.threads import wait_quietly
 
     wait_quietly()  # before torch is loaded
-    import tifffile
-
+    from benchmarks.generated import labelled_field
+    from model.boxes import CELL
     from model.config import DetectorConfig, TrainConfig
-    from model.generated.fields import MEDIUM, generate_field
-    from model.labels.examples import DatasetSnapshot, LabelledImage
+    from model.generated.fields import MEDIUM
+    from model.labels.examples import DatasetSnapshot
     from model.progress import Progress
     from model.rcnn.anchors import resolve
     from model.training.train import train
     from preprocessing.groups import ContrastGroups
-    from preprocessing.hashing import sha256_of
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        images = []
-        for seed in range(4):
-            field = generate_field(seed, (256, 320), 30, MEDIUM)
-            path = folder / f"{seed}.tif"
-            tifffile.imwrite(path, field.pixels)
-            images.append(LabelledImage(path, sha256_of(path), field.boxes))
-        snapshot = DatasetSnapshot(tuple(images), ("Nucleus",))
+        images = tuple(
+            labelled_field(folder, seed, (256, 320), 30, MEDIUM) for seed in range(IMAGES)
+        )
+        snapshot = DatasetSnapshot(images, (CELL,))
         detector = resolve(DetectorConfig(), snapshot)
         training = TrainConfig(iterations=STEPS)
         times: list[tuple[int, float]] = []

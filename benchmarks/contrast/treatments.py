@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 import numpy as np
@@ -15,8 +14,9 @@ from model.boxes import Box
 from model.labels.examples import LabelledImage
 from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import fit_groups, fit_images, traits_of
-from preprocessing.groups import ContrastGroups
+from preprocessing.groups import Assignment, ContrastGroups
 from preprocessing.prepare import prepare
+from preprocessing.quantiles import QuantileProfile
 
 #: Levels as they are, by the range of 8 bits: what a detector without preprocessing sees.
 RAW = "raw"
@@ -42,15 +42,20 @@ TREATMENTS: dict[str, ContrastConfig] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
 class StdTerciles(ContrastGroups):
-    """Contrast groups by thirds of the standard deviation, as a hand would sort them."""
+    """Contrast groups by thirds of the standard deviation, as a hand would sort them.
 
-    def told_by(self, limits: Sequence[float]) -> StdTerciles:
-        object.__setattr__(self, "std_limits", tuple(limits))
-        return self
+    Parameters
+    ----------
+    std_limits
+        The two standard deviations of a profile's levels between the thirds, ascending.
+    """
 
-    def assign(self, profile: Any) -> Any:
-        place = int(np.searchsorted(self.std_limits, np.std(profile.levels)))  # type: ignore[attr-defined]
+    std_limits: tuple[float, ...] = ()
+
+    def assign(self, profile: QuantileProfile) -> Assignment:
+        place = int(np.searchsorted(self.std_limits, np.std(profile.levels)))
         return replace(super().assign(profile), group=self.names[place])
 
 
@@ -73,7 +78,8 @@ def groups_for(treatment: str, images: Sequence[LabelledImage]) -> ContrastGroup
         np.concatenate([part.centres for part in parts]),
         tuple(part.templates[0] for part in parts),
         np.concatenate([part.limits for part in parts]),
-    ).told_by(limits)
+        std_limits=tuple(limits.tolist()),
+    )
 
 
 @contextmanager
