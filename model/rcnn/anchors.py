@@ -21,16 +21,16 @@ class Maps(NamedTuple):
     Parameters
     ----------
     strides
-        Of each, the pixels of the prepared image per cell.
+        Pixels of the prepared image per cell of each map, finest first.
     sizes
-        Anchor sizes that each gets: as many as any other, since all share one RPN head.
+        How many anchor sizes each map has: the same number, since all share one RPN head.
     """
 
     strides: tuple[int, ...]
     sizes: int
 
 
-#: Those of each backbone.
+#: The maps of each backbone.
 MAPS = {
     "mbs8_64": Maps((8, 16), sizes=2),
     "mbv2_64": Maps((8, 16), sizes=2),
@@ -40,15 +40,17 @@ MAPS = {
     "vgg16": Maps((16,), sizes=3),
 }
 
+#: Least ratio of one anchor size to the next smaller.
 _APART = 1.2
 _COARSE_STRIDE = 32
+#: Of k-means at the most; it mostly settles within ten.
 _ROUNDS = 50
 
 
 def resolve(config: DetectorConfig, snapshot: DatasetSnapshot) -> DetectorConfig:
     """Return the configuration with its scale and anchor sizes filled in.
 
-    Only the boxes of the train side are looked at; what is given already stays.
+    From the boxes of the train side alone; what is given already stays.
 
     Raises
     ------
@@ -75,19 +77,33 @@ def cell_sides(snapshot: DatasetSnapshot) -> Float64:
 
 
 def anchor_sizes(sides: Float64, backbone: str) -> tuple[float, ...]:
-    """Return anchor sizes, ascending, for cells of these sides in pixels of the prepared image."""
+    """Return anchor sizes, ascending, as many as a backbone's maps take.
+
+    Parameters
+    ----------
+    sides
+        Shape (N,): of the cells, in pixels of the prepared image, above 0.
+    backbone
+        Its name in :data:`MAPS`.
+    """
     maps = MAPS[backbone]
     sizes = kmeans(sides, maps.sizes * len(maps.strides))
-    # A map of stride 32 or 64 cannot hold a grid of smaller anchors: it serves what is larger.
+    # A grid of stride 32 or 64 is too coarse for smaller anchors: these maps get larger ones.
     least = np.repeat([2.0 * s if s >= _COARSE_STRIDE else 0.0 for s in maps.strides], maps.sizes)
     return tuple(round(float(s), 1) for s in np.maximum(sizes, least))
 
 
 def kmeans(sides: Float64, count: int) -> Float64:
-    """Return ``count`` sizes, ascending, that the sides gather about on a logarithmic scale.
+    """Return ``count`` sizes, ascending, about which sides cluster on a logarithmic scale.
 
-    Sizes lie at least 20 % apart: cells of one size get a ladder about it instead of one anchor
-    several times over.
+    As YOLO9000 chooses its anchors (Redmon and Farhadi 2017), but in one dimension and from
+    quantiles, so that nothing is random. Sizes lie at least 20 % apart: cells of one size get a
+    ladder about it instead of one anchor several times over.
+
+    Parameters
+    ----------
+    sides
+        Shape (N,), above 0.
     """
     logs = np.log(sides)
     centres = np.quantile(logs, (np.arange(count) + 0.5) / count)
@@ -107,10 +123,11 @@ def kmeans(sides: Float64, count: int) -> Float64:
 
 
 def _spread(centres: Float64) -> Float64:
+    """Return logarithms of sizes, ascending, at least ``_APART`` from one another."""
     apart = centres.copy()
     for i in range(1, len(apart)):
         apart[i] = max(apart[i], apart[i - 1] + np.log(_APART))
-    # About the same middle as before.
+    # With the same mean as before.
     moved: Float64 = apart + (centres.mean() - apart.mean())
     return moved
 
@@ -118,8 +135,8 @@ def _spread(centres: Float64) -> Float64:
 def by_level(sizes: Sequence[float], levels: int) -> tuple[tuple[float, ...], ...]:
     """Return the sizes of each feature map, finest first.
 
-    Small ones go to the fine maps. Sizes whose number does not divide by the number of maps
-    (given by hand) are all looked for on every map.
+    Small ones go to the fine maps. Where the number of sizes, given by hand, is no multiple of the
+    number of maps, every map has all of them.
     """
     ordered = tuple(sorted(sizes))
     each, rest = divmod(len(ordered), levels)
@@ -131,7 +148,7 @@ def by_level(sizes: Sequence[float], levels: int) -> tuple[tuple[float, ...], ..
 def fits(config: DetectorConfig, other: DetectorConfig) -> bool:
     """Say whether weights of one architecture can be used by the other.
 
-    One that has no anchor sizes yet can take those of the other.
+    A configuration without anchor sizes can take those of the other.
     """
     if _architecture(config) != _architecture(other):
         return False

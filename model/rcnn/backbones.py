@@ -26,9 +26,16 @@ log = logging.getLogger(__name__)
 
 
 class Pyramid(nn.Module):
-    """A network cut open at some stages, and a feature pyramid on them.
+    """A feature pyramid (Lin et al. 2017) on some stages of a network.
 
     Gives maps named "0", "1", … from the finest on, all with ``out_channels`` channels.
+
+    Parameters
+    ----------
+    stages
+        Name and number of channels of each stage that the pyramid takes, finest first.
+    top
+        What makes one more, coarser map of the last; None: there is none.
     """
 
     def __init__(
@@ -65,11 +72,12 @@ class SingleMap(nn.Module):
 def mixed_precision(device: torch.device) -> torch.autocast:
     """Return a context of bfloat16 where CUDA has it, and of float32 elsewhere.
 
-    Where it is emulated, as by cards of before 2020, it is slower than float32; on a CPU without
-    AVX-512 100 times.
+    Where it is emulated, as by cards from before 2020, it is slower than float32; on a CPU without
+    AVX-512 a hundred times slower.
 
-    Only backbones work in it, where nearly all arithmetic is. Anchors and boxes take the type of
-    the maps, and bfloat16 tells pixels beyond 256 apart by two and more: the maps are float32.
+    Only backbones, which do nearly all of the arithmetic, work in it. Anchors and boxes take the
+    type of the maps, and bfloat16 resolves no less than two pixels beyond 256: the maps are
+    float32.
     """
     has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_it)
@@ -91,12 +99,12 @@ class VggFeatures(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
-def half_mobilenet(weights: None = None) -> nn.Module:
+def half_mobilenet() -> nn.Module:
     """Return MobileNetV2 with half its hidden channels, and half of its first layer's filters.
 
-    Its first blocks are most of its time, at full width: they have maps of half the image's side.
+    At full width its first blocks take most of its time: their maps have half the image's side.
     """
-    # Expansion, channels, blocks, stride; of the paper's expansion of 6 half (Sandler et al. 2018).
+    # Expansion, channels, blocks, stride; half of the paper's expansion of 6 (Sandler et al. 2018).
     stages = [[3, 24, 2, 2], [3, 32, 3, 2], [3, 64, 4, 2], [3, 96, 3, 1]]
     net = models.MobileNetV2(inverted_residual_setting=[[1, 16, 1, 1], *stages])
     net.features[0] = Conv2dNormActivation(
@@ -109,11 +117,23 @@ def half_mobilenet(weights: None = None) -> nn.Module:
 
 @dataclass(frozen=True)
 class _Recipe:
+    """How a backbone is made.
+
+    Parameters
+    ----------
+    net
+        Builds the network, of random weights, for images of three colours.
+    imagenet
+        Its ImageNet weights as torchvision names them; None: there are none.
+    cut
+        Makes of the network a module from images to maps.
+    stem_end
+        Name of the last of its layers whose maps have a quarter of the image's side or more.
+    """
+
     net: Callable[..., nn.Module]
-    #: None: there are none for this network.
     imagenet: Any
     cut: Callable[[Any], nn.Module]
-    #: The last of its layers whose maps have a quarter of the image's side or more.
     stem_end: str
 
 
@@ -158,7 +178,7 @@ _RECIPES: dict[str, _Recipe] = {
         "layer1",
     ),
     "vgg16": _Recipe(
-        lambda weights: VggFeatures(),
+        VggFeatures,
         models.VGG16_Weights.DEFAULT,
         # Without the last pooling: stride 16.
         lambda net: SingleMap(net.features[:-1], 512),
@@ -168,14 +188,14 @@ _RECIPES: dict[str, _Recipe] = {
 
 
 def build_backbone(name: str, imagenet: ImageNet = "never") -> nn.Module:
-    """Build the backbone ``name``, from ImageNet weights where asked and where they can be had.
+    """Build the backbone ``name``, from ImageNet weights where they are wanted and to be had.
 
     Returns
     -------
     A module from images, shape (N, 1, H, W), to an ordered dict of maps, with ``out_channels``.
     """
     recipe = _RECIPES[name]
-    net = recipe.net(weights=None)
+    net = recipe.net()
     if imagenet != "never" and (state := imagenet_state(recipe.imagenet, imagenet)) is not None:
         net.load_state_dict({name: state[name] for name in net.state_dict()})
         log.info("%s starts from torchvision's ImageNet weights", name)
@@ -185,9 +205,9 @@ def build_backbone(name: str, imagenet: ImageNet = "never") -> nn.Module:
 
 
 def keep_stem(name: str, backbone: nn.Module) -> None:
-    """Let the first layers of a backbone of this name learn no more.
+    """Freeze the first layers of a backbone of this name.
 
-    Their maps are the largest: a quarter of a training step's time and more.
+    Their maps are the largest: they take a quarter of a training step's time and more.
     """
     for layer, module in backbone.body.named_children():  # type: ignore[union-attr]
         module.requires_grad_(False)
@@ -203,7 +223,7 @@ def to_learn(module: nn.Module) -> None:
 
 
 def _make_grey(net: nn.Module) -> None:
-    """Make the first convolution take one channel, as if that channel came as red, green, blue."""
+    """Make the first convolution take one channel, as if it came as red, green and blue at once."""
     path, rgb = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
     grey = nn.Conv2d(
         1,
@@ -222,7 +242,7 @@ def _make_grey(net: nn.Module) -> None:
 
 
 def _quicken(net: nn.Module) -> None:
-    """Let running statistics keep up: MobileNet's own momentum is for a million steps."""
+    """Give BatchNorm PyTorch's own momentum: MobileNet's is for a million steps."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.1
@@ -231,7 +251,7 @@ def _quicken(net: nn.Module) -> None:
 def folded(module: nn.Module) -> nn.Module:
     """Return a copy whose convolutions do the work of the batch normalisation behind each.
 
-    It finds the same, quicker, and can learn no more.
+    It finds the same and is quicker, but can learn no more.
     """
     copied = deepcopy(module).eval()
     for parent in list(copied.modules()):
@@ -248,6 +268,6 @@ def imagenet_note(name: str, where: ImageNet) -> str:
     Parameters
     ----------
     where
-        As :func:`build_backbone` was told.
+        As :func:`build_backbone` was given it.
     """
     return lacking(_RECIPES[name].imagenet, where)

@@ -1,7 +1,7 @@
-"""Cells that the edge of a window cuts: what is left of one is learned neither as cell nor as none.
+"""Cells that the edge of a window cuts: learned neither as cells nor as background.
 
-In a whole image such remains are cells or none as the annotators have it. At the edges of the
-windows that are learned from nobody has said it, and they are far more.
+At the edge of a whole image the annotators have decided what a cut cell is. At the edges of the
+windows that a training learns from nobody has, and there are far more of these.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ class CutProposing(RegionProposalNetwork):  # type: ignore[misc]
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: Sequence[Target]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Say what each anchor shows (1, 0, or -1: nothing is learned of it), and of which box."""
+        """Return for each image the label and the box of each anchor.
+
+        Returns
+        -------
+        Shape (N,) for each image: 1 for a cell, 0 for background, -1 where nothing is learned; and
+        shape (N, 4), float32: the true box that it belongs to.
+        """
         labels, matched = super().assign_targets_to_anchors(anchors, [whole(t) for t in targets])
         for label, of_image, target in zip(labels, anchors, targets, strict=True):
             cut = target["boxes"][target["labels"] == CUT]

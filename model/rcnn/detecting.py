@@ -24,18 +24,19 @@ class Detector(Protocol):
 
         Returns
         -------
-        One for each image, in order: edges in pixels of the prepared image, scores descending,
-        every box above the detector's own score floor, if it looks several times in one of them.
+        One for each image, in order: edges in pixels of the prepared image, scores descending. All
+        boxes above the detector's score floor; of one that looks several times, above it in at
+        least one look.
         """
         ...
 
 
 @runtime_checkable
 class Sparing(Protocol):
-    """A detector that can look at fewer proposals: quicker where the faint is not wanted."""
+    """A detector that can look at fewer proposals: quicker where faint cells are not wanted."""
 
     def sparing(self, floor: float) -> Detector:
-        """Return it looking only at proposals of at least so much objectness."""
+        """Return it looking only at proposals of at least this objectness, in [0, 1]."""
         ...
 
 

@@ -58,15 +58,16 @@ def build(
 ) -> FasterRCNN:
     """Build a detector with fresh weights, on the CPU.
 
-    Inside, label 0 is the background and ``classes`` begin at 1, as torchvision has it. What is
-    found counts them from 0 (``model.rcnn.heads``).
+    Two-stage detection after Ren et al. 2015 ("Faster R-CNN"). Inside, label 0 is the background
+    and ``classes`` begin at 1, as in torchvision; the labels of boxes found begin at 0
+    (``model.rcnn.heads``).
 
     Parameters
     ----------
     config
         Resolved: anchor sizes given (see ``model.rcnn.anchors.resolve``).
     training
-        What the training part is set to; the defaults when left out.
+        How what learns is set; the defaults when left out.
     imagenet
         Where the backbone's ImageNet weights may come from.
     """
@@ -77,7 +78,7 @@ def build(
     module = FasterRCNN(
         backbone,
         rpn_anchor_generator=_anchor_generator(config, len(strides)),
-        # A stride beyond the padding is the map made for the largest anchors, not pooled from.
+        # A stride beyond the padding is that of a map for the largest anchors: not pooled from.
         box_roi_pool=RegionPool([stride for stride in strides if stride <= PAD_TO]),
         box_head=TwoMLPHead(channels * BINS**2, config.head_features),
         box_predictor=FastRCNNPredictor(config.head_features, len(classes) + 1),
@@ -90,7 +91,7 @@ def build(
 
 
 def _limits(config: DetectorConfig, training: TrainConfig) -> dict[str, float]:
-    """Return what is kept, compared and sampled, by torchvision's names."""
+    """Return by torchvision's names what is kept, compared and sampled."""
     return {
         "rpn_pre_nms_top_n_train": 2 * training.rpn_proposals,
         "rpn_post_nms_top_n_train": training.rpn_proposals,
@@ -110,7 +111,7 @@ def _limits(config: DetectorConfig, training: TrainConfig) -> dict[str, float]:
 
 
 def _proposing(rpn: RegionProposalNetwork) -> CutProposing:
-    """Return proposals that learn nothing of cells which a window cuts, else the same."""
+    """Return the same proposals, but that learn nothing from cells that a window cuts."""
     matcher, sampler = rpn.proposal_matcher, rpn.fg_bg_sampler
     return CutProposing(
         rpn.anchor_generator,
@@ -126,7 +127,7 @@ def _proposing(rpn: RegionProposalNetwork) -> CutProposing:
 
 
 def _heads(heads: RoIHeads, config: DetectorConfig, training: TrainConfig) -> SamplingHeads:
-    """Return heads that sample as they are told, with a refiner where one is wanted."""
+    """Return heads that sample as the training wants it, with a refiner where one is wanted."""
     matcher, sampler = heads.proposal_matcher, heads.fg_bg_sampler
     kind = RefiningHeads if config.refined else SamplingHeads
     ours = kind(

@@ -23,25 +23,25 @@ from preprocessing.prepare import Prepared
 
 #: How far an exported detector may be from PyTorch: pixels of the prepared image, and score.
 BOX_PX, SCORE = 0.5, 0.01
-#: Share of the boxes that may be another's. NMS decides by overlap, and where one lies within the
-#: last digits of the limit, two ways of rounding decide it otherwise; a single box always may.
+#: Share of the boxes that may lack a partner. NMS decides by overlap, and where one is within
+#: rounding of the limit two engines may decide otherwise; a single box always may.
 _UNPAIRED = 0.01
 _OPSET = 17
-#: The size that the graph is traced at: no image's, so that the samples show that sizes are free.
+#: Height and width at which the graph is traced: no image's, so that samples show sizes to be free.
 _TRACED_AT = (70, 102)
 
 
 def export(detector: TorchDetector, path: Path, samples: Iterable[Prepared]) -> OnnxDetector:
     """Write ``detector`` as an ONNX file that takes images of any size.
 
-    Convolutions and their batch normalisation become one, and NMS is part of the graph. The file
-    is there only when it finds in the samples what PyTorch finds in float32.
+    Convolutions and their batch normalisation become one, and NMS is part of the graph. The file is
+    kept only where it finds in the samples what PyTorch finds in float32.
 
     Parameters
     ----------
     samples
-        Prepared images to compare on, such as the detector learned from; of a large one its middle
-        tile (``model.looking.tiling.middle_tile``), as no more of it is ever looked at at once.
+        Prepared images to compare on, such as those that the detector learned from; of a large one
+        its middle tile (``model.looking.tiling.middle_tile``): no more of it is ever seen at once.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def export(detector: TorchDetector, path: Path, samples: Iterable[Prepared]) -> 
 def unpaired(one: Detections, other: Detections) -> int:
     """Return how many boxes of either have no partner among the other's.
 
-    A partner is of the same class, no edge farther than ``BOX_PX`` and no score than ``SCORE``.
+    A partner is of the same class, its edges are within ``BOX_PX`` and its score within ``SCORE``.
     """
     apart_px = np.abs(one.xyxy_px[:, None] - other.xyxy_px[None]).max(axis=2)
     apart = np.abs(one.scores[:, None] - other.scores[None])
@@ -102,10 +102,10 @@ def _write(detector: TorchDetector, path: Path) -> None:
 
 @contextmanager
 def _as_legacy() -> Iterator[None]:
-    """Silence what PyTorch says of its older exporter and of torchvision's constants in a trace.
+    """Silence PyTorch's warnings about its older exporter and about constants in a trace.
 
-    The newer exporter cannot export NMS. What the tracer warns of (tensors made of plain numbers)
-    is meant; that the result holds at any size is what the samples show.
+    The newer exporter cannot export NMS. The constants that the tracer warns of are intended; that
+    the result holds at any size is shown by the samples.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are using the legacy", DeprecationWarning)

@@ -18,8 +18,7 @@ from model.rcnn.refining import refined
 class Graph(nn.Module):
     """What :class:`model.rcnn.detector.TorchDetector` does with one image, in operations ONNX has.
 
-    It differs in order alone: regions are pooled map by map without being put back into the order
-    of proposals.
+    Only an order differs: regions are pooled map by map, and not put back into that of proposals.
 
     Parameters
     ----------
@@ -66,7 +65,7 @@ class Graph(nn.Module):
         return *found, caps
 
     def _described(self, maps: list[Tensor], boxes: Tensor) -> Tensor:
-        """Return what the refiner's head makes of each box."""
+        """Return what the refiner's head makes of each box, in their order."""
         order, described = self.describe_found(maps, boxes)
         in_order: Tensor = described[order.argsort()]
         return in_order

@@ -1,4 +1,4 @@
-"""From proposals to boxes: classed, moved, and those on one cell made one."""
+"""From proposals to boxes: classified, moved, and those on one cell made one."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Boxes = tuple[Tensor, Tensor, Tensor]
 def classify(
     heads: RoIHeads, regions: Tensor, described: Tensor, limits: Tensor, vote_iou: float
 ) -> Boxes:
-    """Return the boxes of one image, as torchvision finds them, but for the votes.
+    """Return the boxes of one image as torchvision finds them, but for the votes.
 
-    What no threshold lets through is left out before it is decoded or compared, and NMS runs within
-    each class as it is meant. The cap on boxes is for ``model.rcnn.detecting.as_detections``: they
-    may still come to one cell.
+    Boxes below the score threshold are left out before any is decoded or compared, and NMS runs
+    within each class (torchvision may shift the classes apart and run it over all). The cap on
+    boxes is for ``model.rcnn.detecting.as_detections``: refined, two may still come to one cell.
 
     Parameters
     ----------
     regions, described
-        Shape (N, 4), in pixels, and what the box head makes of each.
+        Shapes (N, 4), in pixels, and (N, features): what the box head makes of each.
     limits
-        Width and height of the image.
+        Shape (2,): width and height of the image.
     vote_iou
         See :func:`voted`; 0: a box stays as it was found.
 
@@ -56,8 +56,8 @@ def classify(
 def voted(kept: Tensor, boxes: Tensor, scores: Tensor, vote_iou: float) -> Tensor:
     """Return each kept box as the mean of the boxes about it (Gidaris and Komodakis 2015).
 
-    A box has its score for its weight, times what it overlaps the kept one by above ``vote_iou``:
-    none comes in or out at once, so that two engines agree.
+    The weight of a box is its score times how far its IoU with the kept one is above ``vote_iou``.
+    It grows from 0 without a jump, so that two engines, which round otherwise, agree.
 
     Parameters
     ----------
@@ -72,7 +72,17 @@ def voted(kept: Tensor, boxes: Tensor, scores: Tensor, vote_iou: float) -> Tenso
 
 
 def apart(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, nms_iou: float) -> Boxes:
-    """Return boxes without those that a better one of their class overlaps (NMS), best first."""
+    """Return boxes without those that a better one of their class overlaps (NMS), best first.
+
+    Parameters
+    ----------
+    boxes, scores, labels
+        Shapes (N, 4), (N,) and (N,).
+    classes
+        How many there are.
+    nms_iou
+        IoU above which the lesser of two boxes goes.
+    """
     of_classes = [(labels == label).nonzero()[:, 0] for label in range(classes)]
     kept = torch.cat([at[nms(boxes[at], scores[at], nms_iou)] for at in of_classes])
     kept = kept[best_first(scores[kept])]
@@ -82,7 +92,7 @@ def apart(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int, nms_iou: 
 def overlaps(some: Tensor, others: Tensor) -> Tensor:
     """Return the IoU of each box with each other, shape (K, N).
 
-    torchvision's own works on a last axis of two, over which onnxruntime is slow.
+    torchvision's own reduces a last axis of two, at which onnxruntime is slow.
     """
     left, top, right, bottom = some[:, :, None].unbind(1)
     other_left, other_top, other_right, other_bottom = others.unbind(1)
@@ -95,9 +105,9 @@ def overlaps(some: Tensor, others: Tensor) -> Tensor:
 
 
 def best_first(scores: Tensor) -> Tensor:
-    """Return the order of falling scores, equal ones as they come.
+    """Return the order of descending scores, equal ones in the order given; shape (N,).
 
-    ONNX sorts so by itself, and PyTorch's exporter does not know the word for it.
+    ONNX sorts stably by itself, and PyTorch's exporter does not know the argument.
     """
     if torch.onnx.is_in_onnx_export():
         return scores.argsort(descending=True)
@@ -105,17 +115,17 @@ def best_first(scores: Tensor) -> Tensor:
 
 
 def clip(boxes: Tensor, limits: Tensor) -> Tensor:
-    """Return boxes without what is outside an image of a width and height."""
+    """Return boxes, shape (N, 4), clipped to an image of a width and a height, shape (2,)."""
     corners = boxes.reshape(-1, 2, 2).clamp(min=0)
     return torch.minimum(corners, limits).reshape(-1, 4)
 
 
 def of_size(least_px: float, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the boxes, and their scores, of which no side is smaller."""
+    """Return the boxes without a side below ``least_px``, and their scores."""
     large = large_enough(boxes, least_px)
     return boxes[large], scores[large]
 
 
 def large_enough(boxes: Tensor, least_px: float = LEAST_BOX_PX) -> Tensor:
-    """Return of which boxes no side is smaller, shape (N,)."""
+    """Say which boxes have no side below ``least_px``, shape (N,)."""
     return ((boxes[:, 2:] - boxes[:, :2]) >= least_px).all(dim=1)

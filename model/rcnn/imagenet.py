@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
@@ -16,6 +15,7 @@ from model.config import ImageNet
 
 log = logging.getLogger(__name__)
 
+#: How long the network may take to answer at all.
 _PROBE_S = 5.0
 
 
@@ -27,7 +27,7 @@ def lacking(weights: Any, where: ImageNet) -> str:
     weights
         Those of torchvision for this network; None: there are none.
     where
-        Where they might come from when it was built.
+        Where they were allowed to come from when it was built.
     """
     if where == "never" or weights is None or (file := _cached(weights)).exists():
         return ""
@@ -57,9 +57,9 @@ def _cached(weights: Any) -> Path:
 
 
 def _reachable(url: str) -> bool:
-    # torch.hub downloads without a time limit; a network that is away shows itself here first.
+    # torch.hub downloads without a time limit: a network that is away must show itself before.
     try:
         with urlopen(url, timeout=_PROBE_S):  # noqa: S310 - torchvision's own https address
             return True
-    except (URLError, TimeoutError, OSError):
+    except OSError:
         return False

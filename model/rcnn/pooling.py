@@ -20,18 +20,19 @@ WINDOWS = (6, 8, 10, 13, 16)
 
 
 class RegionPool(MultiScaleRoIAlign):  # type: ignore[misc]
-    """torchvision's RoIAlign over several maps, told their scales.
+    """torchvision's RoIAlign (He et al. 2017) over several maps of given scales.
 
-    RoIAlign is linear in the map and the same across as down: a region's bins are two matrices
-    times the window of the map that it lies in. On a CPU that takes a sixth of RoIAlign's time in
-    training, whose gradient is added up number by number, and half of it in onnxruntime.
+    RoIAlign is linear in the map, and separable: a region's bins are a matrix for its rows and one
+    for its columns times the window of the map that it lies in. On a CPU that takes a sixth of
+    RoIAlign's time in training, where its gradient is added up number by number, and half of it in
+    onnxruntime.
 
     Parameters
     ----------
     strides
-        Of the maps, ascending. Left alone, torchvision infers them from the first image it sees
-        and keeps them: a first image of a few pixels, which padding makes much larger, would spoil
-        all that follow.
+        Of the maps, ascending. Without them torchvision infers the scales from the first image it
+        sees and keeps them: a first image of a few pixels, which padding makes much larger, would
+        spoil all that follow.
     """
 
     def __init__(self, strides: Sequence[int]) -> None:
@@ -43,7 +44,17 @@ class RegionPool(MultiScaleRoIAlign):  # type: ignore[misc]
     def forward(
         self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
     ) -> Tensor:
-        """Return the bins of the regions of all images, shape (N, channels, bins, bins)."""
+        """Return the bins of the regions of all images, shape (N, channels, BINS, BINS).
+
+        Parameters
+        ----------
+        x
+            The maps by name.
+        boxes
+            The regions of each image, shape (M, 4), in pixels.
+        image_shapes
+            Height and width of each image; unused, since the scales are known.
+        """
         maps = [x[name] for name in self.featmap_names]
         if maps[0].is_cuda:
             pooled: Tensor = super().forward(x, boxes, image_shapes)
@@ -54,14 +65,15 @@ class RegionPool(MultiScaleRoIAlign):  # type: ignore[misc]
     def parts(
         self, maps: Sequence[Tensor], boxes: Sequence[Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield which regions are of a map and a size, and their bins.
+        """Yield the indices of the regions of one map and size, and their bins.
 
         Parameters
         ----------
         maps
             Finest first; more than are pooled from may be given.
         boxes
-            The regions of each image, shape (N, 4), in pixels; they are counted through.
+            The regions of each image, shape (M, 4), in pixels; indices count on from one image to
+            the next.
         """
         regions = torch.cat(list(boxes))
         of_image = [torch.full_like(own[:, 0], i) for i, own in enumerate(boxes)]
@@ -73,14 +85,14 @@ class RegionPool(MultiScaleRoIAlign):  # type: ignore[misc]
 
 
 class Descriptions(nn.Module):
-    """What a head makes of one image's regions, which stay in the order that they are pooled in.
+    """What a head makes of one image's regions, in the order in which they are pooled.
 
     Parameters
     ----------
     heads
-        Of ``model.rcnn.detector.build``, whose pooling it is.
+        Of ``model.rcnn.detector.build``: their pooling is used.
     head
-        What describes a region by its bins.
+        Describes a region by its bins.
     """
 
     def __init__(self, heads: RoIHeads, head: nn.Module) -> None:
@@ -89,14 +101,14 @@ class Descriptions(nn.Module):
         self.pool = heads.box_roi_pool
 
     def forward(self, maps: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """Return in which order regions were taken, shape (N,), and what is said of each."""
+        """Return the order in which regions were taken, shape (N,), and (N, features) in it."""
         parts = [(here, self.head(bins)) for here, bins in self.pool.parts(maps, [proposals])]
         order, described = zip(*parts, strict=True)
         return torch.cat(order), torch.cat(described)
 
 
 def _by_size(features: Tensor, regions: Tensor, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield which regions are of a size, and their bins.
+    """Yield the indices of the regions of one size, and their bins.
 
     Parameters
     ----------
@@ -105,7 +117,7 @@ def _by_size(features: Tensor, regions: Tensor, images: Tensor) -> Iterator[tupl
     regions
         Shape (N, 4), in cells of the map.
     images
-        Which image each lies in, shape (N,).
+        Shape (N,): index of the image that each lies in.
     """
     sides = (regions[:, 2:] - regions[:, :2]).amax(dim=1)
     samples = BINS * SAMPLES

@@ -13,8 +13,8 @@ from torchvision.ops import nms
 from model.config import DetectorConfig
 from model.rcnn.heads import best_first, clip, of_size
 
-#: Objectness from which a proposal is more likely a cell than not. What a cap cuts below it is
-#: told to nobody: a young detector has thousands of faint proposals in every image.
+#: Objectness from which a proposal is more likely a cell than not. What a cap cuts below it is not
+#: reported: a young detector has thousands of faint proposals in every image.
 LIKELY = 0.5
 # torchvision's own least side of a proposal.
 _LEAST_PX = 1e-3
@@ -30,9 +30,9 @@ def propose(
 ) -> tuple[Tensor, Tensor]:
     """Return the proposals of one image, best first.
 
-    torchvision's own, but that those below the floor are left out before they are sorted, decoded
-    or compared, that equal ones come in the order of the anchors (a young RPN has many), and that
-    what caps cut is told.
+    Unlike torchvision, this leaves out those below the floor before any is sorted, decoded or
+    compared, keeps equal ones in the order of the anchors (a young RPN has many), and reports what
+    caps cut.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def propose(
     padded
         Height and width of the image as the backbone saw it.
     limits
-        Width and height of the image without its padding.
+        Shape (2,): width and height of the image without its padding.
     floor
         Objectness below which a proposal is not looked at; no shape.
 
@@ -84,7 +84,7 @@ def _anchors(
 class _Alone(torch.autograd.Function):
     """NMS that ends with the last box that can be kept.
 
-    torchvision's own is exported without an end, and compares each box with all that it left.
+    torchvision's is exported without a limit, and compares each box with all that are kept so far.
     """
 
     @staticmethod
@@ -110,6 +110,6 @@ class _Alone(torch.autograd.Function):
 
 
 def _best(scores: Tensor, worth: Tensor) -> Tensor:
-    """Return where those are that are worth a look, best first."""
+    """Return the indices of the scores that are worth a look, shape (N,) of bool; best first."""
     at = worth.nonzero()[:, 0]
     return at[best_first(scores[at])]

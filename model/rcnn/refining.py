@@ -1,9 +1,9 @@
 """Boxes that are found, refined: a head of its own looks at the edges of each.
 
-The box head learns to move regions that hardly overlap a cell as well as good ones, and says what
-they are. A box that it has moved lies closer than most of what it learned from; how far it is still
-off is learned by a head of its own, from boxes that lie as close (Cascade R-CNN, Cai and
-Vasconcelos 2018; here of any class, and from the true boxes themselves, moved by chance).
+The box head learns to move all regions, also those that hardly overlap a cell, and classifies them.
+A box that it has moved lies closer to its cell than most of what it learned from. How far such a
+box is still off is learned by a second head, from boxes as close (Cascade R-CNN, Cai and
+Vasconcelos 2018; here for all classes alike, and from true boxes moved at random).
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from model.rcnn.sampling import SamplingHeads
 
 #: Boxes that it learns from, of each image with cells.
 BOXES = 64
-#: How far these are off their cells, standard deviations at the most: a box is moved by so many
-#: parts of its sides, and its sides vary by e to this.
+#: How far these are off their cells, standard deviations at the most: of the centre, as a part of
+#: the box's sides, and of the logarithm of the sides.
 MOVED_BY, SIZED_BY = 0.13, 0.19
-#: Overlap from which on two boxes of a class have come to one cell. By that of NMS two cells that
-#: touch are taken for one: AP50 was 0.005 lower by three of four versions (Usiigaci, BCCD).
+#: IoU above which two boxes of a class have come to one cell. At that of NMS two cells that touch
+#: are taken for one: AP50 was 0.005 lower by three of four versions (Usiigaci, BCCD).
 DOUBLED = 0.6
-#: What a movement is counted in: twice as finely as the box head counts.
+#: Weights of the movements that are learned: twice the box head's, since these are smaller.
 _WEIGHTS = (20.0, 20.0, 10.0, 10.0)
+#: Where the smooth L1 loss becomes linear, as torchvision's box head has it.
 _BETA = 1 / 9
 
 Features = dict[str, Tensor]
@@ -38,14 +39,14 @@ Shapes = Sequence[tuple[int, int]]
 
 
 class Refiner(nn.Module):
-    """What says how far a box is still off its cell.
+    """Predicts how far a box is still off its cell.
 
     Parameters
     ----------
     head
-        Describes a box by what was pooled from it, as the box head describes a region.
+        Describes a box by its bins, as the box head describes a region.
     features
-        How many figures that gives.
+        How many figures describe it.
     """
 
     def __init__(self, head: TwoMLPHead, features: int) -> None:
@@ -63,9 +64,9 @@ class Refiner(nn.Module):
         Parameters
         ----------
         described
-            What ``head`` makes of each.
+            Shape (N, features): what ``head`` makes of each.
         limits
-            Width and height of the image.
+            Shape (2,): width and height of the image.
         """
         moved = clip(self.coder.decode_single(self.move(described), boxes), limits)
         return torch.where(large_enough(moved)[:, None], moved, boxes)
@@ -73,12 +74,14 @@ class Refiner(nn.Module):
     def loss(
         self, heads: RoIHeads, features: Features, shapes: Shapes, truth: Sequence[Tensor]
     ) -> Tensor:
-        """Return how far off it leaves boxes about the true ones; the mean over the images.
+        """Return how far off it leaves boxes drawn near the true ones; the mean over the images.
 
         Parameters
         ----------
         heads
-            Whose pooling it shares.
+            Their pooling is shared.
+        features, shapes
+            The maps by name, and height and width of each image.
         truth
             The true boxes of each image, shape (M, 4).
         """
@@ -95,7 +98,7 @@ def refined(
 ) -> Boxes:
     """Return the boxes of one image closer about their cells, best first.
 
-    Of those that so come to one cell the best alone is left.
+    Of those that come to one cell thereby only the best is kept.
 
     Parameters
     ----------
@@ -130,12 +133,12 @@ class RefiningHeads(SamplingHeads):
 
 
 def _drawn(cells: int, device: torch.device) -> Tensor:
-    """Return which of an image's cells it learns from, several times each where they are few."""
+    """Return the indices of the cells of an image that it learns from, few of them repeatedly."""
     return torch.randint(max(1, cells), (BOXES if cells else 0,), device=device)
 
 
 def _near(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Return boxes moved and sized by chance, inside an image; some hardly, some by much."""
+    """Return boxes moved and resized at random within an image, some hardly, some by much."""
     sides = boxes[:, 2:] - boxes[:, :2]
     far = torch.rand_like(sides[:, :1])
     centres = (boxes[:, 2:] + boxes[:, :2]) / 2 + MOVED_BY * far * sides * torch.randn_like(sides)

@@ -1,4 +1,4 @@
-"""Which regions the box head learns from: as torchvision has it, or as the thesis' code had it."""
+"""Which regions the box head learns from: as in torchvision, or as in the thesis (Tare 2020)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import box_iou
 
-#: The label of regions that nothing is learned of, torchvision's own.
+#: torchvision's label of regions from which nothing is learned.
 _LEFT_OUT = -1
 
 
 class SamplingHeads(RoIHeads):  # type: ignore[misc]
-    """torchvision's heads, which may learn their background from what nearly hits a cell alone.
+    """torchvision's heads, which may learn background only from regions that nearly hit a cell.
 
     Parameters
     ----------
     background_from
-        IoU with a cell below which nothing is learned of a region; an image without cells has
-        background all over.
+        IoU with a cell, in [0, 1], below which nothing is learned from a region. All regions of an
+        image without cells are background.
     """
 
     background_from: float = 0.0
@@ -25,7 +25,12 @@ class SamplingHeads(RoIHeads):  # type: ignore[misc]
     def assign_targets_to_proposals(
         self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Say of which true box each region is, and the label that it teaches; -1: none."""
+        """Return for each image which true box each region matches, and the label that it teaches.
+
+        Returns
+        -------
+        Shape (N,) for each image, twice; the label is -1 where nothing is learned.
+        """
         matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
         if self.background_from:
             for label, regions, cells in zip(labels, proposals, gt_boxes, strict=True):
