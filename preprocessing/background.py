@@ -1,6 +1,6 @@
-"""The background evened out: what vignettes and slanted light do to contrast within one image.
+"""Evening out the background: undoes what vignettes and slanted light do within one image.
 
-Tare 2020, figure 16, shows such an image; no matching of whole histograms can mend it.
+Tare 2020, figure 16, shows such an image. Matching whole histograms cannot mend it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from preprocessing.blocks import row_blocks
 from preprocessing.contrast import ContrastConfig
 from preprocessing.specks import without_specks
 
-#: The background is a polynomial, at the end of the last of these degrees down and across: a
-#: vignette is of degree two, and what bends much faster may be a cell. Tiles full of cells are its
-#: outliers, found while it is still too stiff to follow them.
+#: The background is a polynomial down and across. It is fitted with these degrees in turn, and the
+#: last one stays: a vignette has degree two, and what bends much faster may be a cell. Tiles full
+#: of cells are outliers, found while the polynomial is still too stiff to follow them.
 DEGREES = (1, 1, 1, 2, 2, 3, 3, 3)
 
-#: Tiles along the shorter side, each at least so many pixels wide, each telling its median.
+#: Tiles along the shorter side, the least width of a tile, and samples along a tile's side.
 TILES = 12
 NARROWEST_TILE_PX = 8
 SAMPLES_A_TILE = 16
 
-#: The share of the cells' range that is added to the background before dividing by it: where the
-#: background is far brighter than that it is divided out (bright field), where it is black it is
-#: subtracted (dark field).
+#: This share of the cells' range is added to the background before the image is divided by it. A
+#: far brighter background (bright field) is thus divided out, a black one (dark field) subtracted.
 ADDED = 0.5
 
 RANGE = (0.001, 0.999)
@@ -34,18 +33,18 @@ FULL = 65535
 
 
 def cleaned(pixels: Grey, config: ContrastConfig) -> Grey:
-    """Return the pixels to be matched: without specks, and evened out where the mode wants it."""
+    """Return the pixels to be matched: without specks, and evened out if the mode asks for it."""
     pixels = without_specks(pixels)
     return even_out(pixels) if config.evens_background else pixels
 
 
 def even_out(pixels: Grey) -> Grey:
-    """Return the image with an even background, the contrast of its cells evened with it.
+    """Return the image with its background, and with it the contrast of its cells, made even.
 
     Parameters
     ----------
     pixels
-        Shape (H, W). A constant image, or one too small to have a background, comes back as it is.
+        Shape (H, W). A constant image, or one too small to have a background, is returned as it is.
 
     Returns
     -------
@@ -77,7 +76,7 @@ def even_out(pixels: Grey) -> Grey:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """Every few pixels of an image: levels, shape (h, w), where they lie, and a tile's side."""
+    """Every few pixels of an image: levels, shape (h, w), their places, and a tile's side."""
 
     levels: Float32
     rows: Float64
@@ -87,9 +86,9 @@ class _Sample:
 
 @dataclass(frozen=True, eq=False)
 class _Surface:
-    """A polynomial over the image, whose sides run from -1 to 1.
+    """A polynomial over the image; each side of the image runs from -1 to 1.
 
-    What it says below ``low`` and above ``high``, the image's own range, is its own invention.
+    Its values are clipped to the image's own range, ``low`` to ``high``.
     """
 
     coefficients: Float64
@@ -117,7 +116,7 @@ def _sampled(pixels: Grey) -> _Sample:
 
 
 def _fit(sample: _Sample, low: float, high: float) -> _Surface:
-    """Fit the polynomial to the medians of the tiles, those far from it counting ever less."""
+    """Fit the polynomial to the tiles' medians; those far from it count ever less."""
     medians, rows, columns = _tile_medians(sample)
     weights = np.ones(medians.size)
     for degree in DEGREES:
@@ -130,7 +129,7 @@ def _fit(sample: _Sample, low: float, high: float) -> _Surface:
 
 
 def _tile_medians(sample: _Sample) -> tuple[Float64, Float64, Float64]:
-    """Return the medians of all tiles, row by row, and where the tiles' middles lie."""
+    """Return the medians of all tiles, row by row, and the places of the tiles' middles."""
     tile = min(sample.tile, *sample.levels.shape)
     down, across = (side // tile for side in sample.levels.shape)
     whole = sample.levels[: down * tile, : across * tile]
@@ -143,7 +142,7 @@ def _tile_medians(sample: _Sample) -> tuple[Float64, Float64, Float64]:
 
 
 def _places(pixels: Int64, side: int) -> Float64:
-    """Return where the middles of pixels lie when the image's side runs from -1 to 1."""
+    """Return the places of the middles of pixels, with the image's side running from -1 to 1."""
     return np.asarray((2 * pixels + 1) / side - 1)
 
 

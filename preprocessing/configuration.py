@@ -1,4 +1,4 @@
-"""What every configuration can do: be kept as JSON, and be read from it."""
+"""What every configuration can do: become JSON, and be read from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Config:
-    """Base of the frozen dataclasses of what is chosen."""
+    """Base of the frozen dataclasses that hold choices."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

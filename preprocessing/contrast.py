@@ -1,4 +1,4 @@
-"""What is chosen about contrast: which images are told apart, and how far each is matched."""
+"""The choices about contrast: how images are grouped, and how far each is matched."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ class ContrastConfig(Config):
     mode
         ``none``: each image is stretched by its own percentiles; ``single``: all are matched to one
         template (Tare 2020, §5.3, model 05); ``groups``: each to the template of its contrast group
-        (§5.4, model 06); ``flat``: the background is evened out first, then as ``groups``.
+        (§5.4, model 06); ``flat``: as ``groups``, after the background was evened out.
     template
-        Of a group: the ``barycentre`` of its shapes, its ``medoid`` (the image nearest to that), or
-        an ``image`` that the user names.
+        What a group's template is: the ``barycentre`` of its shapes, its ``medoid`` (the image
+        nearest to the barycentre), or an ``image`` that the user names.
     groups
-        The most groups there may be, 1 to 9; ``flat`` with 1 is evening out with one template.
+        The greatest number of groups, 1 to 9; ``flat`` with 1 evens out and has one template.
     strength
-        How far to go from the stretched image, 0, to the template, 1.
+        How far matching goes, from the stretched image (0) to the template (1).
     gain_limit
-        The steepest that matching may be, in multiples of the stretch's slope, so that noise in a
-        flat background is not raised; None for no limit. The median pixel keeps its grey.
+        The greatest slope of matching, in multiples of the stretch's slope; None for no limit. It
+        keeps matching from raising the noise of a flat background. The median pixel keeps its grey.
     rank
-        Where a level goes that many pixels share: to the upper end of their ranks, as in
-        ``skimage.exposure.match_histograms``, or to the middle, which treats dark and bright alike
-        and keeps a clipped background in the template's middle.
+        Where a level that many pixels share goes: to the upper end of their ranks, as in
+        ``skimage.exposure.match_histograms``, or to the middle. The middle treats dark and bright
+        alike and keeps a clipped background in the template's middle.
 
     Raises
     ------
     ValueError
-        For a figure or a word that is none of these.
+        A figure or a word is none of these.
     """
 
     mode: ContrastMode = "groups"
@@ -65,7 +65,7 @@ class ContrastConfig(Config):
 
     @classmethod
     def of(cls, contrast: ContrastMode | ContrastConfig) -> ContrastConfig:
-        """Return the configuration itself, or that of a mode's name."""
+        """Return a configuration as it is, or the one that a mode's name stands for."""
         return contrast if isinstance(contrast, ContrastConfig) else cls(mode=contrast)
 
     @property

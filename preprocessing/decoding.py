@@ -20,21 +20,21 @@ from preprocessing.tiff import MAGIC, ORIENTATION_TAG, check_page, checked_page,
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: The orientations of an image that is not stored upright.
+#: Orientations of images that are not stored upright.
 _TURNED = range(2, 9)
 PNG_DEPTH_AT = 24
-#: The parts of a PNG that tell its size, its EXIF, which may be written as text, and its end.
+#: The chunks of a PNG that hold its size, its EXIF (which may be text) and its end.
 _WORDS = (b"IHDR", b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"IEND")
 _JPEG = b"\xff\xd8"
 
 
 def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
-    """Return the pixels of one page, shape (H, W), and how many pages there are.
+    """Return the pixels of one page, shape (H, W), and the number of pages.
 
     Raises
     ------
     UnreadableImage
-        With ``name`` in its message.
+        The page cannot be decoded; the message contains ``name``.
     """
     with _failures_named(name):
         if _is_tiff(source):
@@ -62,7 +62,7 @@ def _failures_named(name: str) -> Iterator[None]:
 def _why_undecodable(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"it cannot be read ({error.strerror}); check the disk or the share it lies on."
-    # Pillow's words on a file that is cut off say no more, and are others for each.
+    # What Pillow says of a file that is cut off differs by format and adds nothing.
     why = "" if isinstance(error, OSError) else f" ({error or type(error).__name__})"
     return (
         f"damaged or incomplete{why}; copy the file again from the microscope, or save it anew as "
@@ -106,19 +106,19 @@ def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
 
 
 def _orientation(told: object) -> int:
-    """Return what an orientation tag tells: of one that is no number, as if there were none."""
+    """Return the orientation in a tag; a tag that is no number counts as missing."""
     return told if isinstance(told, int) else 1
 
 
 def is_turned(path: Path) -> bool:
-    """Tell whether the first page is turned or mirrored to be upright.
+    """Tell whether reading turns or mirrors the first page to make it upright.
 
-    Tools that ignore the tag which says so see another image than ``read_image`` gives.
+    Tools that ignore its orientation tag see another image than ``read_image`` returns.
 
     Raises
     ------
     UnreadableImage
-        It cannot be told.
+        The orientation cannot be read.
     """
     with _failures_named(path.name):
         if _is_tiff(path):
@@ -133,9 +133,9 @@ def is_turned(path: Path) -> bool:
 
 
 def _told_by_exif(image: Image, source: Path | bytes) -> object:
-    """Return what the orientation tag of a PNG or JPEG tells, decoding nothing.
+    """Return the orientation tag of a PNG or JPEG without decoding pixels.
 
-    Of EXIF that cannot be parsed nothing: the pixels beside it may be whole.
+    EXIF that cannot be parsed counts as missing: the pixels may still be whole.
     """
     from PIL import Image
 
@@ -148,7 +148,7 @@ def _told_by_exif(image: Image, source: Path | bytes) -> object:
 
 
 def _without_pixels(source: Path | bytes) -> bytes:
-    """Return a PNG of its words alone: those behind pixels Pillow finds by decoding these."""
+    """Return the PNG without its pixels: Pillow decodes them to reach metadata behind them."""
     with _opened(source) as file:
         kept = [file.read(8)]
         while len(head := file.read(8)) == 8:
@@ -168,17 +168,18 @@ def _decode_png_or_jpeg(source: Path | bytes, number: int) -> Pixels:
 
 
 def open_png_or_jpeg(source: Path | bytes) -> Image:
-    """Open a PNG or JPEG, of which nothing is decoded yet.
+    """Open a PNG or JPEG without decoding it yet.
 
     Raises
     ------
     UnreadableImage
-        It is neither, or a JPEG of a kind that Pillow cannot read, or has too many pixels for it.
+        It is neither, or Pillow cannot read this kind of JPEG, or it has too many pixels for
+        Pillow.
     """
     from PIL import Image, UnidentifiedImageError
 
-    # Pillow warns from half the pixels on that it refuses. For good, since to mute it for a moment
-    # is to change what all other threads are told.
+    # Pillow warns from half the number of pixels that it refuses. The warning is muted for good:
+    # muting it for a moment would change the warning filters of all other threads, too.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     try:
         return Image.open(_stream(source), formats=("PNG", "JPEG"))
@@ -201,7 +202,7 @@ def _why_unknown(source: Path | bytes) -> str:
 
 
 def _pixels_of(image: Image, source: Path | bytes) -> Pixels:
-    """Return the pixels of a PNG or JPEG at the depth of the file."""
+    """Return the pixels of a PNG or JPEG at the file's own depth."""
     if image.format == "PNG" and _head_of(source, PNG_DEPTH_AT + 1)[-1] > 8:
         # Pillow would round 16-bit colours to 8 bits.
         import imagecodecs

@@ -1,4 +1,4 @@
-"""Fitting contrast groups to the training images: the one door to scikit-learn."""
+"""Fitting contrast groups to the training images; only this module imports scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from preprocessing.matching import Template
 from preprocessing.quantiles import QuantileProfile, distance
 from preprocessing.sharpness import UNKNOWN, least_sharpness, sharpness_of
 
-#: Names by number of groups, ordered by contrast; four groups and more are numbered.
+#: Names by number of groups, in order of contrast; four groups and more are numbered.
 NAMES = {1: (ALL,), 2: ("low", "high"), 3: ("low", "medium", "high")}
 
-#: Fewest images of a group, and fewest as a share of all: a smaller one is an accident.
+#: Fewest images of a group, and their least share of all: a smaller group is an accident.
 FEWEST = 3
 FEWEST_SHARE = 0.05
 
-#: Distance (see ``quantiles.distance``) below which two groups are one: no eye tells them apart.
+#: Groups nearer than this (``quantiles.distance``) become one: no eye tells them apart.
 APART = 0.02
 
-#: An image is an outlier from this many times the distance of its group's farthest image on, and
-#: never nearer than the second figure: a few like images cannot tell how images differ.
+#: An image is an outlier from this many times the distance of its group's farthest image on, but
+#: never within the second figure: a few similar images do not show how much images differ.
 OUTLIER_FACTOR = 2.0
 OUTLIER_FLOOR = 0.05
 
-#: Grey of the median pixel, mostly the background, in every template made of shapes.
+#: Grey of the median pixel (mostly background) in every template made of shapes.
 MEDIAN_GREY = 0.5
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What a fit needs to know of an image: all that is kept of it."""
+    """All that a fit needs, and keeps, of an image."""
 
     profile: QuantileProfile
     sharpness: float = UNKNOWN
 
 
 def traits_of(image: ImageRecord, contrast: ContrastMode | ContrastConfig = "groups") -> Traits:
-    """Return an image's traits as ``prepare`` will see them under the same configuration."""
+    """Return the traits that ``prepare`` will see in an image under the same configuration."""
     pixels = cleaned(image.pixels, ContrastConfig.of(contrast))
     return Traits(QuantileProfile.of(histogram_of(pixels)), sharpness_of(image.pixels))
 
@@ -56,12 +56,12 @@ def fit_images(
     images: Iterable[ImageRecord],
     contrast: ContrastMode | ContrastConfig = "groups",
 ) -> ContrastGroups:
-    """Fit contrast groups to images, each read once and not kept; see :func:`fit_groups`.
+    """Fit contrast groups to images; each is read once and not kept. See :func:`fit_groups`.
 
     Parameters
     ----------
     images
-        The training images alone.
+        Training images only.
     """
     return fit_groups([traits_of(image, contrast) for image in images], contrast)
 
@@ -73,21 +73,21 @@ def fit_groups(
 ) -> ContrastGroups:
     """Fit contrast groups and their templates to the traits of the training images.
 
-    Groups are found by k-means on the shapes of the profiles, which is clustering under the 1-D
-    Wasserstein-2 distance. Neither gain, offset nor depth moves an image to another group. There
-    are as many groups, up to ``config.groups``, as can have three images each; a group that comes
-    out too small, or too like its neighbour in contrast, is merged with the nearer neighbour.
+    k-means on the shapes of the profiles finds the groups: it clusters under the 1-D Wasserstein-2
+    distance. Neither gain, offset nor depth moves an image to another group. There are up to
+    ``config.groups`` groups, as many as can have three images each. A group that is too small, or
+    too similar in contrast to its neighbour, is merged with the nearer neighbour.
 
-    The template of a group is the barycentre of its shapes, or the shape of its medoid. Both have
-    one brightness, the median at grey 0.5, and one reach, their farther end at black or white, so
-    that cells of all groups, and of either polarity, stand on the same background. Of named images
-    each group takes the one nearest to its centre, as it is.
+    The template of a group is the barycentre of its shapes, or the shape of its medoid. Both are
+    shifted to put the median at grey 0.5 and scaled to put the farther end at black or white. So
+    cells of all groups, dark or bright, stand on the same background. With named images, each group
+    takes the one nearest to its centre, unchanged.
 
     Parameters
     ----------
     images
-        Of the training images alone. Constant ones are left out; when none remains images are only
-        stretched. One whose sharpness is not known tells nothing about the focus.
+        Traits of training images only. Constant images are left out; if none remains, images are
+        only stretched. An image of unknown sharpness does not count for the focus.
     named
         Histograms of the images that are templates, for ``template="image"``.
 
@@ -125,12 +125,12 @@ def _groups_of(
 
 
 def names_of(groups: int) -> tuple[str, ...]:
-    """Return the names of so many groups, ordered by contrast."""
+    """Return the names of this number of groups, in order of contrast."""
     return NAMES.get(groups) or tuple(str(number) for number in range(1, groups + 1))
 
 
 def _cluster(shapes: Float64, most_groups: int) -> Int64:
-    # k-means warns when it is asked for more groups than there are different images.
+    # k-means warns if it is asked for more groups than there are different images.
     different = len(np.unique(shapes.round(6), axis=0))
     groups = max(1, min(most_groups, len(shapes) // FEWEST, different))
     if groups == 1:
@@ -142,7 +142,7 @@ def _cluster(shapes: Float64, most_groups: int) -> Int64:
 
 
 def _merged(labels: Int64, shapes: Float64) -> Int64:
-    """Merge neighbours in contrast until every group is large enough and unlike the next."""
+    """Merge neighbours in contrast until every group is large enough and differs from the next."""
     fewest = max(FEWEST, FEWEST_SHARE * len(labels))
     order = _by_contrast(labels, shapes)
     if len(order) == 1:
@@ -160,20 +160,20 @@ def _merged(labels: Int64, shapes: Float64) -> Int64:
 
 
 def _by_contrast(labels: Int64, shapes: Float64) -> Int64:
-    """Return the groups that have images, the one of least contrast first."""
+    """Return the groups that have images, least contrast first."""
     groups = np.unique(labels)
     return groups[np.argsort([distance(shapes[labels == g].mean(axis=0), 0.0) for g in groups])]
 
 
 def _farthest(shapes: Float64, centres: Float64) -> Float64:
-    """Return for each centre the distance of the farthest image that it is the nearest to."""
+    """Return, for each centre, the distance of the farthest of the images nearest to it."""
     distances = np.stack([distance(shapes, centre) for centre in centres])
     is_nearest = np.arange(len(centres))[:, None] == np.argmin(distances, axis=0)
     return np.asarray(np.where(is_nearest, distances, 0).max(axis=1))
 
 
 def _template(shapes: Float64, config: ContrastConfig, named: Sequence[Histogram]) -> Template:
-    """Return the template of the group that has these shapes."""
+    """Return the template of a group with these shapes."""
     centre = shapes.mean(axis=0)
     if config.template == "image":
         away = [distance(QuantileProfile.of(histogram).shape, centre) for histogram in named]

@@ -1,4 +1,4 @@
-"""Contrast groups: images alike in contrast, and the template that each group is matched to."""
+"""Contrast groups: images of similar contrast, and the template to which each group is matched."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from preprocessing.errors import GroupsError
 from preprocessing.matching import Template
 from preprocessing.quantiles import QUANTILES, QuantileProfile, distance
 
-#: The name of the one group where images are not told apart.
+#: Name of the only group if images are not grouped.
 ALL = "all"
 
-#: No image is out of focus where nobody knows how sharp images are.
+#: The least sharpness if none is known: no image is out of focus.
 ANY_SHARPNESS = float("-inf")
 
 FORMAT = 3
@@ -36,8 +36,8 @@ class Assignment:
     group
         Name of its contrast group.
     distance
-        Wasserstein-2 distance between the shapes of the image's profile and of the group's
-        centre, in [0, 2]; 0 where there are no groups.
+        Wasserstein-2 distance between the shape of the image's profile and the group's centre, in
+        [0, 2]; 0 without groups.
     outlier
         Whether it lies farther from the centre than the images that the group was fitted on.
     """
@@ -54,19 +54,19 @@ class ContrastGroups:
     Parameters
     ----------
     config
-        How contrast is treated; all that ``prepare`` does follows from it and the rest.
+        How contrast is treated. It and the other fields decide all that ``prepare`` does.
     names
-        G names, ordered by contrast: low, medium, high; low, high; all; or 1 to G.
+        G names in order of contrast: low, medium, high; low, high; all; or 1 to G.
     centres
         Shape (G, QUANTILES): the mean shape of each group's profiles.
     templates
-        One for each group; G is 0 here, above and below for mode ``none``.
+        One for each group. In mode ``none`` G is 0, here and in the other fields.
     limits
-        Shape (G,): the distance from which an image is an outlier.
+        Shape (G,): the distance beyond which an image is an outlier.
     least_sharpness
-        See ``sharpness.least_sharpness``; minus infinity where nobody knows.
+        See ``sharpness.least_sharpness``; minus infinity if unknown.
     members
-        How many images each group was fitted on.
+        The number of images that each group was fitted on.
     """
 
     config: ContrastConfig
@@ -79,7 +79,7 @@ class ContrastGroups:
 
     @classmethod
     def none(cls, least_sharpness: float = ANY_SHARPNESS) -> ContrastGroups:
-        """Return no groups: ``prepare`` then stretches each image by its own percentiles."""
+        """Return mode ``none``: ``prepare`` stretches each image by its own percentiles."""
         nothing = np.zeros((0, QUANTILES))
         config = ContrastConfig(mode="none")
         return cls(config, (ALL,), nothing, (), np.zeros(0), least_sharpness)
@@ -98,13 +98,13 @@ class ContrastGroups:
         return Assignment(self.names[nearest], away, away > self.limits[nearest])
 
     def template_of(self, group: str) -> Template | None:
-        """Return the template of a group; None where images are only stretched."""
+        """Return the template of a group; None if images are only stretched."""
         return None if self.mode == "none" else self.templates[self.names.index(group)]
 
     def rarity(self, group: str) -> float:
-        """Return how many times rarer an image of a group was than one of the mean group.
+        """Return how many times rarer images of a group are than those of the mean group.
 
-        Among those fitted on, one more of each counted.
+        Counted among the images fitted on, with one more in each group.
         """
         if not self.members:
             return 1.0
@@ -113,7 +113,7 @@ class ContrastGroups:
 
     @property
     def sha256(self) -> str:
-        """Hex hash of all that decides what ``prepare`` makes of pixels."""
+        """Hex hash of all that decides what ``prepare`` does to pixels."""
         content = hashlib.sha256(json.dumps([self.config.to_json(), self.names]).encode())
         for array in (self.centres, *(a for t in self.templates for a in (t.shares, t.greys))):
             content.update(np.ascontiguousarray(array).tobytes())
@@ -149,7 +149,7 @@ class ContrastGroups:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             return _from_arrays(arrays)
-        # TypeError: a config that is JSON but of other words than ours
+        # TypeError: the config is JSON, but with other fields than ours
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise GroupsError(
                 f"{path} holds no contrast groups ({_why(path, error)}): take them from the "
@@ -158,7 +158,7 @@ class ContrastGroups:
 
 
 def _why(path: Path, error: Exception) -> str:
-    """Say why a file cannot be loaded; numpy takes what is no archive for a pickle."""
+    """Say why a file cannot be loaded; numpy takes a file that is no archive for a pickle."""
     if isinstance(error, OSError):
         return str(error.strerror or error)
     if not zipfile.is_zipfile(path):

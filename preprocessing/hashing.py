@@ -1,4 +1,4 @@
-"""The hash by which a file is known."""
+"""The hash that identifies a file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hex sha256 of a file; all of it is read."""
+    """Return the hex sha256 of a file, reading all of it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cached_sha256_of(path: Path) -> str:
-    """Return the same; of a file that has not changed since it was asked, at once.
+    """Return the same, at once if the file has not changed since the last call.
 
-    Changed is what has another time or size: whether a file was damaged, :func:`sha256_of` tells.
+    Only another time or size counts as a change; :func:`sha256_of` also sees damage.
     """
     now = path.stat()
     return _cached(path, now.st_mtime_ns, now.st_size)

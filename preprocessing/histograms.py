@@ -1,4 +1,4 @@
-"""The histogram of an image: which grey levels occur, and how many pixels lie at or below each."""
+"""The histogram of an image: its grey levels, and the number of pixels at or below each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from preprocessing.arrays import Float64, Grey, Int64
 from preprocessing.blocks import BLOCK
 from preprocessing.contrast import Rank
 
-#: Of a float image so many pixels, at even ranks, stand for all: as many as 16 bits have levels.
+#: Pixels, at even ranks, that stand for all of a float image: as many as 16 bits have levels.
 MOST_LEVELS = 2**16
 
 
@@ -21,10 +21,10 @@ class Histogram:
     Parameters
     ----------
     levels
-        Shape (V,), rising: the grey levels that occur. Exact for 8 and 16 bits; for floats those of
-        up to 65,536 pixels at even ranks, which alone are then counted.
+        Shape (V,), rising: the grey levels that occur. Exact for 8 and 16 bits. Of a float image
+        only up to 65,536 pixels, at even ranks, are counted.
     below_or_at
-        Shape (V,): how many of the pixels counted lie at or below each level.
+        Shape (V,): the number of counted pixels at or below each level.
     """
 
     levels: Float64
@@ -32,7 +32,7 @@ class Histogram:
 
     @property
     def pixels(self) -> int:
-        """How many pixels were counted."""
+        """The number of counted pixels."""
         return int(self.below_or_at[-1])
 
     @property
@@ -42,8 +42,8 @@ class Histogram:
     def shares(self, rank: Rank) -> Float64:
         """Return the share of the pixels below each level, shape (V,), in [0, 1].
 
-        Of the pixels of the level itself all are counted in for rank ``upper``, half of them for
-        ``middle``, and always half of those of a constant image.
+        Rank ``upper`` also counts all pixels at the level itself, ``middle`` half of them. For a
+        constant image it is always half.
         """
         upper = self.below_or_at / self.pixels
         if rank == "upper" and not self.is_constant:
@@ -51,7 +51,7 @@ class Histogram:
         return np.asarray((upper + np.concatenate([[0.0], upper[:-1]])) / 2)
 
     def quantiles(self, count: int) -> Float64:
-        """Return the levels at ``count`` even shares, both ends included."""
+        """Return the levels at ``count`` evenly spaced shares, both ends included."""
         at = np.linspace(0, 1, count) * (self.pixels - 1)
         return self.levels[np.searchsorted(self.below_or_at, at, side="right")]
 
@@ -70,7 +70,7 @@ def histogram_of(pixels: Grey) -> Histogram:
 
 
 def _count_bytes(pixels: Grey) -> Int64:
-    # A quarter of the time of numpy's bincount, which makes 8 bytes of each pixel first.
+    # This takes a quarter of the time of numpy's bincount, which first makes 8 bytes of each pixel.
     from PIL import Image
 
     flat = np.ascontiguousarray(pixels).reshape(-1)

@@ -1,4 +1,4 @@
-"""Images as microscopes make them, read once and the same way everywhere."""
+"""Reading the images that microscopes make, in one way everywhere."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from preprocessing.hashing import cached_sha256_of
 from preprocessing.histograms import histogram_of
 from preprocessing.matching import stretch
 
-#: Suffixes of the files that :func:`read_image` takes, lower case. The content decides, not the
-#: suffix: these serve to find images in a folder.
+#: Suffixes of the files that :func:`read_image` takes, lower case. They serve to find images in a
+#: folder; :func:`read_image` itself goes by the content.
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
-#: By which an image is known: the hex hash of its raw file, and the page.
+#: Identifies an image: the hex hash of its raw file, and the page.
 PageKey = tuple[str, int]
 
 
@@ -30,12 +30,12 @@ class ImageRecord:
     Parameters
     ----------
     pixels
-        Shape (H, W), uint8, uint16 or float32; levels as the file has them, as far as
-        :func:`read_image` can.
+        Shape (H, W), uint8, uint16 or float32; the file's own levels, as far as :func:`read_image`
+        can keep them.
     sha256
         Hex hash of the raw file.
     page, pages
-        Which page of the file this is (0-based), and how many it has.
+        This page of the file (0-based), and the number of its pages.
     """
 
     pixels: Grey
@@ -65,46 +65,46 @@ def read_image(source: Path | bytes, page: int = 0, sha256: str = "") -> ImageRe
     """Read one page of an image file as grey levels, upright.
 
     TIFF (8 and 16 bit, float, many pages, tiled, BigTIFF, OME), PNG (8 and 16 bit) and JPEG. Colour
-    becomes luminance (ITU-R BT.601, as Pillow's mode L, but of 16 bits); alpha is ignored;
-    signed, 32-bit and 64-bit levels become float32, counted from the least on where float32 would
-    make neighbours one (above 2²⁴; of 64-bit floats also where they differ little). Of float levels
-    NaN and what is below -1e37 (-inf, and what GIS tools write where there are no data) become the
-    least other level, what is above 1e37 the greatest.
+    becomes luminance (ITU-R BT.601, as Pillow's mode L, but with 16 bits). Alpha is ignored.
+    Signed, 32-bit and 64-bit levels become float32. The least level is subtracted first if float32
+    would merge neighbouring levels (above 2²⁴; for 64-bit floats also if they differ little). In
+    float images NaN and levels below -1e37 (-inf, and what GIS tools write for missing data) become
+    the least other level, and levels above 1e37 the greatest.
 
     Parameters
     ----------
     source
         The file, or its content.
     page
-        Page of a many-page TIFF, 0-based.
+        Page of a multi-page TIFF, 0-based.
     sha256
-        Hex hash of the file where it is known: of a large stack it takes longer than a page.
+        Hex hash of the file, if known: hashing a large stack takes longer than reading a page.
 
     Raises
     ------
     UnreadableImage
-        Missing, empty, truncated or damaged; of another format; with no such page, without a
-        finite level, or too large to decode.
+        The file is missing, empty, truncated, damaged or of another format, has no such page or no
+        finite level, or is too large to decode.
     """
     pixels, pages = decode(source, page, _name_of(source))
     return ImageRecord(pixels, sha256 or _hash(source), page, pages)
 
 
 def to_display(pixels: Grey) -> NDArray[np.uint8]:
-    """Return an 8-bit image of equal size for people to look at, its contrast stretched.
+    """Return an 8-bit image of the same size for people to look at, its contrast stretched.
 
     The levels between the 0.1 % and the 99.9 % quantile are spread over 0..255.
 
     Parameters
     ----------
     pixels
-        Shape (H, W), any of the depths of :class:`ImageRecord`.
+        Shape (H, W), of any depth that :class:`ImageRecord` allows.
     """
     return np.rint(stretch(pixels, histogram_of(pixels)) * 255).astype(np.uint8)
 
 
 def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """Return the PNG file of an image, shape (H, W), or (H, W, 3) where it has 8 bits."""
+    """Return the PNG file of an image, shape (H, W), or (H, W, 3) if it has 8 bits."""
     from PIL import Image
 
     with io.BytesIO() as file:

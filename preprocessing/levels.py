@@ -11,34 +11,33 @@ from preprocessing.arrays import Float32, Grey, Pixels
 from preprocessing.blocks import row_blocks
 from preprocessing.errors import UnreadableImage
 
-#: Beyond this float32 tells not all whole numbers apart.
+#: Beyond this float32 does not hold every whole number.
 MOST_EXACT = 2**24
-#: A float beyond is no level, as the -3.4e38 that marks pixels without data: float32 would not hold
-#: sums and differences of such levels.
+#: A float beyond this is no level, such as the -3.4e38 that marks pixels without data: float32
+#: could not hold sums and differences of such levels.
 MOST = np.float64(1e37)
-#: A range this many times smaller than its levels would be left fewer steps by float32 than 16 bits
-#: have.
+#: In a range this many times smaller than its levels, float32 has fewer steps than 16 bits.
 FAR = 2**8
 MOST_SAMPLES = 4
-#: Depths that stay as they are; of all others the levels become float32.
+#: Depths that stay as they are; all others become float32.
 PLAIN = (np.uint8, np.uint16)
 
-# Fixed-point weights of red, green and blue (ITU-R BT.601) as Pillow's mode L has them; their sum
-# is 2**16, so that 16-bit levels still fit an unsigned 32-bit sum.
+# Fixed-point weights of red, green and blue (ITU-R BT.601), as in Pillow's mode L. Their sum is
+# 2**16, so that sums of 16-bit levels fit unsigned 32 bits.
 LUMINANCE = (19595, 38470, 7471)
 
 
 def luminance(pixels: Pixels) -> Pixels:
-    """Return shape (H, W) of pixels of shape (H, W) or (H, W, samples).
+    """Return grey pixels, shape (H, W), of pixels of shape (H, W) or (H, W, samples).
 
-    Grey that is written as colour comes back as it is. Of 8-bit colours the luminance has 16 bits,
-    256 to a level of white: rounded to 8 bits a picture in blue alone, such as a DAPI channel,
-    would keep 30 of its 256 levels.
+    Grey that is stored as colour keeps its levels. The luminance of 8-bit colours has 16 bits, 256
+    steps to a level of white: with 8 bits an image in blue alone, such as a DAPI channel, would
+    keep only 30 of its 256 levels.
 
     Raises
     ------
     UnreadableImage
-        More samples than colours and alpha have.
+        There are more samples than colours and alpha have.
     """
     if pixels.ndim == 2:
         return pixels
@@ -56,7 +55,7 @@ def luminance(pixels: Pixels) -> Pixels:
 
 
 def of_channels(number: int) -> UnreadableImage:
-    """Return the refusal of a page of so many channels, of which one alone could be looked at."""
+    """Return the error for a page with this many channels: only one could be looked at."""
     return UnreadableImage(f"{number} channels in one page; save the one to look at.")
 
 
@@ -73,7 +72,7 @@ def _weighted_exactly(pixels: Pixels) -> Pixels:
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo the turn and mirroring that the EXIF orientation, 1 to 8, tells of."""
+    """Undo the rotation and mirroring of an EXIF orientation, 1 to 8."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.T
     if orientation in (2, 3, 6, 7):
@@ -84,12 +83,12 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def grey_levels(pixels: Pixels) -> Grey:
-    """Return the levels of stored ones, shape (H, W), as ``images.read_image`` says.
+    """Return stored levels, shape (H, W), at the depths that ``images.read_image`` describes.
 
     Raises
     ------
     UnreadableImage
-        No pixel at all, none that is a finite level, or levels that are no real numbers.
+        There are no pixels, none is a finite level, or the levels are no real numbers.
     """
     if pixels.size == 0:
         raise UnreadableImage("it has no pixels.")
@@ -106,7 +105,7 @@ def grey_levels(pixels: Pixels) -> Grey:
         return np.ascontiguousarray(pixels, np.float32)
     levels = np.empty(pixels.shape, np.float32)
     for rows in row_blocks(pixels.shape):
-        # A difference too large for its type is right again once it is read without a sign.
+        # A difference that overflows its signed type is right again when read as unsigned.
         levels[rows] = (pixels[rows] - least).view(f"u{pixels.itemsize}")
     return levels
 
@@ -122,7 +121,7 @@ def _of_floats(pixels: NDArray[np.floating[Any]]) -> Float32:
     is_far = pixels.itemsize > 4 and max(-least, greatest) > far
     levels = np.empty(pixels.shape, np.float32)
     for rows in row_blocks(pixels.shape):
-        known = np.fmax(pixels[rows], least)  # of a number and none it is the number
+        known = np.fmax(pixels[rows], least)  # fmax prefers a number to NaN
         levels[rows] = np.minimum(known, greatest) - (least if is_far else 0)
     return levels
 

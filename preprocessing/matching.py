@@ -1,7 +1,7 @@
-"""Histogram matching: the image's grey levels moved so that its histogram becomes the template's.
+"""Histogram matching: moves an image's grey levels to give it the template's histogram.
 
-One monotone curve an image, a grey for each of its levels: looked up in a table for 8 and 16 bits,
-interpolated for floats, of which a mere stretch is a line.
+Each image gets one monotone curve, with a grey for each of its levels. For 8 and 16 bits it is a
+look-up table; floats are interpolated, and a mere stretch of them is a line.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from preprocessing.contrast import ContrastConfig, Rank
 from preprocessing.histograms import Histogram
 from preprocessing.quantiles import QuantileProfile
 
-#: What a constant image becomes: there is nothing to stretch.
+#: The grey of a constant image, which has nothing to stretch.
 MIDDLE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """What a histogram is to become: a curve from the share of the pixels to their grey.
+    """A histogram to match: a curve from the share of the pixels to their grey.
 
     Parameters
     ----------
     shares
         Shape (P,), rising, in [0, 1].
     greys
-        Shape (P,), never falling, in [0, 1]; straight between two shares.
+        Shape (P,), never falling, in [0, 1]; linear between two shares.
     """
 
     shares: Float64
@@ -39,12 +39,12 @@ class Template:
 
     @classmethod
     def even(cls, greys: Float64) -> Template:
-        """Return the template of greys at even shares, both ends included."""
+        """Return a template from greys at evenly spaced shares, both ends included."""
         return cls(np.linspace(0, 1, len(greys)), greys)
 
     @classmethod
     def of(cls, histogram: Histogram, rank: Rank = "upper") -> Template:
-        """Return an image's own histogram as a template, its range stretched to [0, 1]."""
+        """Return an image's own histogram as a template, with its range stretched to [0, 1]."""
         return cls(histogram.shares(rank), stretched_greys(histogram))
 
 
@@ -56,10 +56,10 @@ def match(
 ) -> Float32:
     """Return the image with the histogram of a template.
 
-    A level goes to where the template has the same share of pixels at or below it, as in
-    ``skimage.exposure.match_histograms``; a constant image goes to the template's middle, where
-    scikit-image would send it to white. ``config`` may hold it back (``strength``, at 0 as far as
-    :func:`stretch`, and ``gain_limit``) and choose the middle of a level's ranks instead.
+    A level becomes the grey at which the template has the same share of pixels at or below it, as
+    in ``skimage.exposure.match_histograms``. A constant image becomes the template's middle grey;
+    scikit-image would make it white. ``config`` may limit this (``strength``, where 0 equals
+    :func:`stretch`, and ``gain_limit``) or choose the middle of a level's ranks.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def stretch(pixels: Grey, histogram: Histogram) -> Float32:
 
 
 def matched_greys(histogram: Histogram, template: Template, config: ContrastConfig) -> Float64:
-    """Return the grey that each level of a histogram is matched to, shape (V,), in [0, 1]."""
+    """Return the matched grey of each level of a histogram, shape (V,), in [0, 1]."""
     shares = histogram.shares(config.rank)
     greys = np.asarray(np.interp(shares, template.shares, template.greys))
     if config.gain_limit is not None and not histogram.is_constant:
@@ -111,7 +111,7 @@ def matched_greys(histogram: Histogram, template: Template, config: ContrastConf
 
 
 def stretched_greys(histogram: Histogram) -> Float64:
-    """Return the grey that each level of a histogram is stretched to, shape (V,), in [0, 1]."""
+    """Return the stretched grey of each level of a histogram, shape (V,), in [0, 1]."""
     return _stretched(histogram.levels, histogram)
 
 
@@ -119,12 +119,12 @@ def _stretched(levels: NDArray[Any], histogram: Histogram) -> Float64:
     if histogram.is_constant:
         return np.full(levels.shape, MIDDLE)
     low, high = QuantileProfile.of(histogram).range
-    # In float64: the range of floats may be too large, or too small, for float32.
+    # In float64: the range of a float image may be too large or too small for float32.
     return np.asarray(np.clip((levels - np.float64(low)) / (high - low), 0, 1))
 
 
 def _limited(greys: Float64, histogram: Histogram, gain_limit: float) -> Float64:
-    """Let no step be steeper than a multiple of the stretch's slope; the median level stays."""
+    """Limit each step to a multiple of the stretch's slope; the median level stays."""
     low, high = QuantileProfile.of(histogram).range
     steepest = gain_limit * np.diff(histogram.levels) / (high - low)
     steps = np.minimum(np.diff(greys), steepest)
@@ -153,7 +153,7 @@ def _apply(pixels: Grey, histogram: Histogram, greys: Float64) -> Float32:
 
 
 def _table_of_pairs(table: Float32) -> NDArray[np.uint64]:
-    """Return the two greys of each pair of bytes: half as many look-ups, a third less time."""
+    """Return the two greys of each pair of bytes: half the look-ups, a third less time."""
     pairs = np.empty((256, 256, 2), np.float32)
     pairs[..., 0], pairs[..., 1] = table[None, :], table[:, None]
     return pairs.reshape(-1).view(np.uint64)

@@ -17,36 +17,36 @@ from preprocessing.quantiles import QuantileProfile
 from preprocessing.resizing import resized, resized_part
 from preprocessing.sharpness import sharpness_of
 
-#: Flag of an image unlike all those that the contrast groups were fitted on.
+#: Flag of an image unlike all that the contrast groups were fitted on.
 UNLIKE_TRAINING = "unlike-training"
 #: Flag of an image with a single grey level.
 CONSTANT = "constant"
 #: Flag of an image far less sharp than those that the contrast groups were fitted on.
 OUT_OF_FOCUS = "out-of-focus"
-#: Flag of an image in which whoever was to find the size of the cells did not find it.
+#: Flag of an image in which the size of the cells was looked for and not found.
 SIZE_UNKNOWN = "size-unknown"
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An image as a detector sees it, with the way back to the raw image.
+    """An image as a detector sees it, and how to map boxes back to the raw image.
 
     Parameters
     ----------
     pixels
         Shape (H', W'), in [0, 1].
     scale
-        Prepared pixels per raw pixel, as asked for; see :meth:`to_raw` for the exact factors.
+        Prepared pixels per raw pixel, as requested; :meth:`to_raw` uses the exact factors.
     group, distance
-        The contrast group and how far the image is from its centre (``groups.Assignment``).
+        The contrast group, and the image's distance from its centre (``groups.Assignment``).
     flags
         What is unusual: ``unlike-training``, ``constant``, ``out-of-focus``, ``size-unknown``,
         ``noisy``.
     raw_height, raw_width
         Size of the raw image.
     enlargement
-        How many times larger a detector is to see it. It is enlarged part by part: all of it at
-        once would take nine times the memory and more.
+        How many times larger a detector is to see it. The image is enlarged part by part: enlarging
+        all of it at once would take nine times the memory and more.
     """
 
     pixels: Float32
@@ -60,12 +60,12 @@ class Prepared:
 
     @property
     def seen_shape(self) -> tuple[int, int]:
-        """Rows and columns that a detector is to see."""
+        """Rows and columns of what a detector is to see."""
         return _scaled(self.pixels, self.enlargement)
 
     @property
     def growth(self) -> Float64:
-        """How many times larger the edges of a box are seen than prepared, exactly: shape (4,)."""
+        """The exact factors from prepared to seen edges of a box, shape (4,)."""
         height, width = self.seen_shape
         return np.array([width / self.width, height / self.height] * 2)
 
@@ -78,7 +78,7 @@ class Prepared:
         return int(self.pixels.shape[1])
 
     def to_raw(self, xyxy: ArrayLike) -> Float32:
-        """Return boxes of the prepared image in pixels of the raw one, clipped to it.
+        """Return boxes of the prepared image in pixels of the raw image, clipped to it.
 
         Parameters
         ----------
@@ -99,17 +99,17 @@ class Prepared:
 
     @property
     def _per_raw_pixel(self) -> Float64:
-        # A prepared image has whole pixels, so the factors differ from `scale` by a little.
+        # A prepared image has whole pixels, so the factors differ slightly from `scale`.
         return np.array([self.width / self.raw_width, self.height / self.raw_height] * 2)
 
 
 def prepare(image: ImageRecord, groups: ContrastGroups) -> Prepared:
-    """Make of an image what a detector sees.
+    """Turn an image into what a detector sees.
 
-    Specks are taken out, and where the groups' mode wants it the background is evened out. Then
-    the image is matched to the template of its contrast group; without groups, or with a strength
-    of 0, its own percentiles (0.1 % and 99.9 %) are stretched to [0, 1]. A constant image becomes
-    one grey; nothing that could be read is refused.
+    Specks are removed, and the background is evened out if the groups' mode asks for it. Then the
+    image is matched to the template of its contrast group. Without groups, or with a strength of 0,
+    its own percentiles (0.1 % and 99.9 %) are stretched to [0, 1] instead. A constant image becomes
+    one grey. No image that could be read is refused.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def prepare(image: ImageRecord, groups: ContrastGroups) -> Prepared:
 def rescaled(prepared: Prepared, scale: float) -> Prepared:
     """Return the same image at another scale: prepared pixels per raw pixel, above 0.
 
-    Smoothed first where it shrinks; sharp only where it does, or had scale 1.
+    It is smoothed before it shrinks. It is sharp only if it shrinks, or had scale 1.
     """
     if scale == prepared.scale:
         return prepared
@@ -158,7 +158,7 @@ def rescaled(prepared: Prepared, scale: float) -> Prepared:
 
 
 def seen_at(prepared: Prepared, scale: float) -> Prepared:
-    """Return an image to be seen at a scale: shrunk at once, or enlarged part by part later."""
+    """Return the image to be seen at a scale: shrunk now, or enlarged later part by part."""
     if scale <= prepared.scale:
         return rescaled(prepared, scale)
     return replace(prepared, enlargement=scale / prepared.scale)
@@ -167,7 +167,7 @@ def seen_at(prepared: Prepared, scale: float) -> Prepared:
 def part_seen(prepared: Prepared, rows: slice, columns: slice) -> Prepared:
     """Return a part of what a detector is to see, enlarged, as an image of its own.
 
-    Where nothing is enlarged its pixels are not copied.
+    Pixels are copied only if they are enlarged.
     """
     scale = prepared.scale * prepared.enlargement
     if prepared.enlargement == 1:

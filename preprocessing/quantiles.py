@@ -9,11 +9,11 @@ import numpy as np
 from preprocessing.arrays import Float64, Grey
 from preprocessing.histograms import Histogram, histogram_of
 
-#: Quantiles of a profile; the k-th is at probability k / (QUANTILES - 1), the ends included.
+#: Number of quantiles; the k-th is at probability k / (QUANTILES - 1), both ends included.
 QUANTILES = 1001
-#: More of an image than the rest of this share is not burnt in: it may be its background.
+#: The least share of an image's own levels: what fills more than the rest may be background.
 LEAST_OWN = 0.9
-#: Quantiles between an image's own levels and that of what was burnt in: of its smooth edges.
+#: The most quantiles between an image's own levels and the burnt-in level: smooth edges.
 SMOOTH_EDGES = 3
 
 
@@ -36,11 +36,11 @@ class QuantileProfile:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The image's darkest and brightest level but for 0.1 % of the pixels at either end.
+        """The image's darkest and brightest level, leaving out 0.1 % of the pixels at either end.
 
-        Where these are one level, its minimum and maximum: in a black field the few pixels that
-        are not black are what matters. What was burnt in, such as a scale bar, is left out: beside
-        its one level all others may be next to nothing.
+        If these are the same level, it is the minimum and maximum: in a black field the few pixels
+        that are not black matter. What was burnt in, such as a scale bar, is left out: its one
+        level could dwarf all others.
         """
         levels = _without_burnt_in(self.levels)
         levels = -_without_burnt_in(-levels[::-1])[::-1]
@@ -58,9 +58,9 @@ class QuantileProfile:
     def shape(self) -> Float64:
         """The profile with its range stretched to one and its median moved to zero.
 
-        Shape (QUANTILES,), in [-1, 1]; zeros for a constant image. Neither the depth of the file
-        nor gain nor offset changes it, so a 12-bit image in a 16-bit file and its 8-bit copy have
-        the same shape.
+        Shape (QUANTILES,), in [-1, 1]; zeros for a constant image. The file's depth, gain and
+        offset do not change it, so a 12-bit image in a 16-bit file and its 8-bit copy have the same
+        shape.
         """
         if self.is_constant:
             return np.zeros_like(self.levels)
@@ -71,7 +71,7 @@ class QuantileProfile:
 
     @property
     def contrast(self) -> float:
-        """How far the pixels lie from the median, in units of the image's own range.
+        """The distance of the pixels from the median, in units of the image's own range.
 
         Root mean square, in [0, 1].
         """
@@ -99,10 +99,10 @@ def distance(first: Float64, second: Float64 | float) -> Float64:
 
 
 def _without_burnt_in(levels: Float64) -> Float64:
-    """Return rising quantiles without those of what was burnt in at the highest level.
+    """Return rising quantiles without those burnt in at the highest level.
 
-    That has one level, which is farther from what the image shows than this is wide. Of quantiles
-    between the two, such as of letters with smooth edges, there are few.
+    What was burnt in has one level. It is farther from the image's other levels than these are
+    wide, and few quantiles lie between, such as those of letters with smooth edges.
     """
     own = levels[levels < levels[-1]][:-SMOOTH_EDGES]
     is_one_level = levels[-2] == levels[-1]

@@ -1,4 +1,4 @@
-"""Images made larger or smaller as scikit-image does it, in a quarter of the time or less."""
+"""Resizing images as scikit-image does, in a quarter of the time or less."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from preprocessing.arrays import Float32, Float64, Int64
 
-#: As far as scipy's Gaussian reaches, in standard deviations.
+#: The reach of scipy's Gaussian, in standard deviations.
 _REACH = 4.0
 
 
 def resized(pixels: Float32, shape: tuple[int, int]) -> Float32:
-    """Return an image of this shape, linear between pixels and mirrored at its edges.
+    """Return the image at this shape, linear between pixels and mirrored at its edges.
 
-    Along a side that shrinks by a factor f it is smoothed first, by a Gaussian of (f - 1) / 2.
-    What becomes of rows and of columns is a sparse matrix each.
+    A side that shrinks by a factor f is first smoothed by a Gaussian of (f - 1) / 2. One sparse
+    matrix maps the rows, another the columns.
 
     Parameters
     ----------
     pixels
-        Shape (H, W); of any range, which is kept.
+        Shape (H, W), of any range; the range is kept.
     shape
         Rows and columns of the result.
     """
@@ -31,7 +31,7 @@ def resized(pixels: Float32, shape: tuple[int, int]) -> Float32:
 
 
 def resized_part(pixels: Float32, shape: tuple[int, int], rows: slice, columns: slice) -> Float32:
-    """Return these rows and columns of what :func:`resized` gives, without making the rest."""
+    """Return these rows and columns of the result of :func:`resized`, without making the rest."""
     sides = zip(pixels.shape, shape, (rows, columns), strict=True)
     down, across = (_weights(old, new)[part] for old, new, part in sides)
     top, left = (slice(w.indices.min(), w.indices.max() + 1) for w in (down, across))
@@ -40,7 +40,7 @@ def resized_part(pixels: Float32, shape: tuple[int, int], rows: slice, columns: 
 
 @lru_cache(maxsize=32)
 def _weights(old: int, new: int) -> Any:
-    """Return how much each old pixel counts in each new one, shape (new, old), sparse."""
+    """Return the weight of each old pixel in each new one, shape (new, old), sparse."""
     from scipy.sparse import csr_array
 
     factor = old / new
@@ -65,7 +65,7 @@ def _gaussian(deviation: float) -> Float64:
 
 
 def _mirrored(at: Int64, size: int) -> Int64:
-    """Return places within the image for those beyond its first and last pixel."""
+    """Return places with those beyond the first and last pixel mirrored into the image."""
     if size == 1:
         return np.zeros_like(at)
     there_and_back = 2 * (size - 1)

@@ -1,4 +1,4 @@
-"""How sharp an image is, and from where on one is out of focus."""
+"""How sharp an image is, and below what sharpness it is out of focus."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from preprocessing.blocks import row_blocks
 
 #: Octaves of detail: 1 pixel (mostly noise), 2, 4, 8 and 16 pixels.
 OCTAVES = 5
-#: Energy that an octave has at the least, for all: what lies below is rounding.
+#: The least energy of an octave; anything below is rounding.
 FLOOR = 1e-4
-#: Noise is told by every few rows alone: there are enough.
+#: Noise is estimated from every few rows: these are enough.
 NOISE_ROWS = 8
 
-#: An image is out of focus that is less sharp than the usual training image by this many times
-#: their usual difference (the median one, as a standard deviation), and by an octave and a half at
-#: the least: a few like images cannot tell how images differ.
+#: An image is out of focus if it is less sharp than the usual training image by this many times
+#: their usual difference (the median one, as a standard deviation), and by at least an octave and a
+#: half: a few similar images do not show how much images differ.
 FACTOR = 4.0
 LEAST_STEP = 1.5
 
-#: Sharpness of an image too small or too even to tell.
+#: Sharpness of an image that is too small or too even to measure.
 UNKNOWN = float("nan")
 
 
@@ -32,10 +32,10 @@ def sharpness_of(pixels: Grey) -> float:
     """Return how much fine detail an image has for its coarse detail, as a power of two.
 
     The energy of an octave is the mean square of the second differences, down and across, between
-    means of as many pixels. That of a step edge doubles with each octave, whatever the size of the
-    cell, so an image in focus looks alike at any magnification; that of a blurred one grows sixteen
-    times. The finest octave tells how much noise there is in the others, which is taken away.
-    Neither gain, offset nor depth changes the figure.
+    means of that many pixels. The energy of a step edge doubles with each octave, whatever the size
+    of the cell, so an image in focus measures the same at any magnification. The energy of a
+    blurred edge grows sixteenfold. The finest octave shows how much noise is in the others, and
+    this is subtracted. Neither gain, offset nor depth changes the figure.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def sharpness_of(pixels: Grey) -> float:
 
     Returns
     -------
-    log2 of fine energy over coarse energy; NaN for an image below 64 pixels on a side or constant.
+    log2 of fine over coarse energy; NaN if a side is below 64 pixels or the image is constant.
     """
     if min(pixels.shape) < 2 << OCTAVES:
         return UNKNOWN
@@ -56,11 +56,11 @@ def sharpness_of(pixels: Grey) -> float:
 
 
 def least_sharpness(sharpness: Sequence[float]) -> float:
-    """Return the sharpness below which an image is out of focus, from those of the training images.
+    """Return the sharpness below which an image is out of focus, given the training images'.
 
     Returns
     -------
-    Minus infinity where no image tells.
+    Minus infinity if no image's sharpness is known.
     """
     known = np.asarray([value for value in sharpness if np.isfinite(value)])
     if known.size == 0:
@@ -71,14 +71,14 @@ def least_sharpness(sharpness: Sequence[float]) -> float:
 
 
 def _of_usual_size(pixels: Grey) -> Grey:
-    """Return float levels such that their squares neither overflow nor vanish; others stay."""
+    """Scale float levels so that their squares neither overflow nor vanish; others stay."""
     if pixels.dtype.kind != "f":
         return pixels
     return np.asarray(pixels / np.float32(np.ptp(pixels) or 1), np.float32)
 
 
 def _octave_energies(pixels: Grey) -> Float64:
-    # Twice: noise is alike down and across.
+    # Doubled, since noise is the same down and across.
     energies = [2 * _energy_across(pixels[::NOISE_ROWS])]
     means: NDArray[Any] = pixels
     for _ in range(1, OCTAVES):
@@ -109,7 +109,7 @@ def _square_sum(values: NDArray[Any]) -> float:
 
 
 def _halved(pixels: NDArray[Any]) -> Float32:
-    """Return the means of blocks of 2 × 2, an odd last row or column left out."""
+    """Return the means of blocks of 2 × 2, without an odd last row or column."""
     height, width = (side // 2 for side in pixels.shape)
     result = np.empty((height, width), np.float32)
     for rows in row_blocks(result.shape):

@@ -1,4 +1,4 @@
-"""Pixels that stand alone, as a camera's hot and dead ones do: no lens shows anything so small."""
+"""Single odd pixels, such as a camera's hot and dead ones: no lens shows anything so small."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from preprocessing.arrays import Boolean, Grey, Int64, Pixels
 from preprocessing.blocks import row_blocks
 from preprocessing.quantiles import profile_of
 
-#: Part of the image's range by which a speck is brighter, or darker, than all that touch it.
+#: A speck is brighter, or darker, than all pixels that touch it by this share of the range.
 APART = 0.3
-#: Specks may be what the range is wide by: without the worst it is narrower, and shows others.
+#: Specks may widen the range: once the worst are gone it is narrower, and shows others.
 PASSES = 3
 _AROUND = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across]
 
@@ -18,7 +18,7 @@ _AROUND = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if dow
 def without_specks(pixels: Grey) -> Grey:
     """Return the image with each speck at the median level of the pixels that touch it.
 
-    Where there is none it is the same object, not a copy.
+    An image without specks is returned as the same object, not a copy.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def without_specks(pixels: Grey) -> Grey:
 
 
 def _specks(pixels: Grey) -> tuple[Int64, Pixels]:
-    """Return rows and columns, shape (2, N), of the specks, and the levels that they shall have."""
+    """Return the specks' rows and columns, shape (2, N), and the levels to give them."""
     low, high = profile_of(pixels).range
     found = [_specks_among(rows, pixels, APART * (high - low)) for rows in row_blocks(pixels.shape)]
     places, levels = zip(*found, strict=True)
@@ -45,9 +45,9 @@ def _specks(pixels: Grey) -> tuple[Int64, Pixels]:
 
 
 def _specks_among(rows: slice, pixels: Grey, apart: float) -> tuple[Int64, Pixels]:
-    """Return the same of some rows.
+    """Return the specks in some rows, as ``_specks`` does.
 
-    Few pixels differ from those left and right of them; all eight are compared for these alone.
+    Few pixels differ from those left and right of them; only these are compared with all eight.
     """
     block = np.pad(pixels[rows], ((0, 0), (1, 1)), "reflect")
     beside: Pixels = np.stack([block[:, :-2], block[:, 2:]])
@@ -60,17 +60,17 @@ def _specks_among(rows: slice, pixels: Grey, apart: float) -> tuple[Int64, Pixel
 
 
 def _are_apart(ones: Pixels, others: Pixels, apart: float) -> Boolean:
-    """Say of each whether it is so much brighter, or darker, than all others, shape (N, ...)."""
+    """Say of each whether it is this much brighter, or darker, than all others, shape (N, ...)."""
     return _exceeds(ones, others.max(axis=0), apart) | _exceeds(others.min(axis=0), ones, apart)
 
 
 def _exceeds(ones: Pixels, others: Pixels, apart: float) -> Boolean:
-    # Of levels without a sign a difference below 0 is a large one.
+    # For unsigned levels a difference below 0 wraps to a large one.
     return np.asarray((ones > others) & (ones - others > apart))
 
 
 def _touching(places: Int64, shape: tuple[int, ...]) -> Int64:
-    """Return rows and columns of the eight pixels about each place, shape (2, 8, N), mirrored."""
+    """Return rows and columns of the eight pixels around each place, shape (2, 8, N), mirrored."""
     last = np.array(shape)[:, None, None] - 1
     around = np.abs(places[:, None] + np.array(_AROUND).T[:, :, None])
     return np.asarray(last - np.abs(last - around))

@@ -1,4 +1,4 @@
-"""One page of a TIFF: why it is refused, else its pixels as they are stored."""
+"""One page of a TIFF: why it is refused, or its pixels as they are stored."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ if TYPE_CHECKING:
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION_TAG = 274
-#: A page with more samples, of which a pixel in colours has three, is refused before it is decoded,
-#: since it would fill the memory: 20,000 × 20,000 grey pixels pass, 13,000 × 13,000 in colours.
-#: Pillow refuses PNG and JPEG of more than 179 million pixels by itself.
+#: A page with more samples (three to a colour pixel) is refused before it is decoded, since it
+#: would fill the memory: 20,000 × 20,000 grey pixels pass, and 13,000 × 13,000 in colour. Pillow
+#: refuses PNG and JPEG of more than 179 million pixels by itself.
 MOST_PAGE_SAMPLES = 2**29
-#: Bytes of a page that are read at once: tifffile holds three times that beside the pixels, and
-#: would by itself read sixteen times as many.
+#: Bytes of a page that are read at once. tifffile holds three times as many beside the pixels, and
+#: would by default read sixteen times as many.
 _READ_AT_ONCE = 2**24
 
-#: TIFF's number of grey, and of what more samples of a pixel are where they are its alpha.
+#: TIFF's number of grey, and its numbers of extra samples that are alpha.
 _GREY, _ALPHA = 1, (1, 2)
 #: Red, green and blue.
 _COLOURS = 3
-#: TIFF's numbers of colours that are not red, green and blue: for print (CMYK), and three of Lab.
+#: TIFF's numbers of other colours than red, green and blue: CMYK for print, and three of Lab.
 _OTHER_COLOURS = (5, 8, 9, 10)
 
-# What is wrong with a file is said by errors of our own; of words that tell nothing of its pixels
-# tifffile would complain at each reading.
+# Our own errors say what is wrong with a file. tifffile would also complain, at each reading, of
+# metadata that say nothing of the pixels.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-#: What tifffile raises on words of others that tell nothing of the pixels.
+#: What tifffile raises on other programs' metadata, which say nothing of the pixels.
 _ODD_WORDS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 _CUT_OFF = "the file ends before its pixels do; copy it again."
 
 
 def checked_page(tiff: TiffFile, number: int) -> TiffPage:
-    """Return a page of which nothing that is told before its pixels speaks against it.
+    """Return a page, unless what the file says before its pixels rules it out.
 
     Raises
     ------
     UnreadableImage
-        Something does.
+        The file is cut off, has no such page, or holds pixels that cannot be read.
     """
     if _is_cut_off(tiff):
         raise UnreadableImage(_CUT_OFF)
@@ -59,10 +59,10 @@ def checked_page(tiff: TiffFile, number: int) -> TiffPage:
 
 
 def _is_cut_off(tiff: TiffFile) -> bool:
-    """Tell whether pages may be missing: none was found, or the last one is not said to be so.
+    """Tell whether pages may be missing: none was found, or the last is not marked as the last.
 
-    A file that was cut off tells of a page beyond its end, or ends before it tells of any; the
-    pages before it would be taken for all. ScanImage leaves its pages to be reckoned.
+    A file that was cut off refers to a page beyond its end, or ends before that reference; the
+    pages before would be taken for all. ScanImage leaves its pages to be calculated.
     """
     if not len(tiff.pages) or tiff.pages.next_page_offset is None:
         return True
@@ -72,16 +72,16 @@ def _is_cut_off(tiff: TiffFile) -> bool:
 
 
 def check_page(number: int, pages: int) -> None:
-    """Raise UnreadableImage where there is no page of this number, of so many."""
+    """Raise UnreadableImage if a file of this many pages has no page of this number."""
     if not 0 <= number < pages:
         raise UnreadableImage(f"there is no page {number}; its pages are 0 to {pages - 1}.")
 
 
 def _check_planes(tiff: TiffFile) -> None:
-    """Refuse a stack of which one page is told, as ImageJ writes those of more than 4 GB.
+    """Refuse a stack that lists one page only, as ImageJ writes stacks of more than 4 GB.
 
-    What only says that it is a stack, such as a plane that was saved with the words of all, is no
-    such file: the planes are not there.
+    A file that only claims to be a stack, such as a plane that was saved with the whole stack's
+    metadata, passes: its other planes are not there.
     """
     if len(tiff.pages) > 1 or not (tiff.is_imagej or tiff.is_shaped):
         return
@@ -115,7 +115,7 @@ def colours_of(page: TiffPage) -> Pixels:
     """Return the page's pixels, shape (H, W) or (H, W, samples), light at high levels."""
     import tifffile
 
-    # Of numbers that tifffile does not know neither has a name.
+    # tifffile has no name for a number that it does not know.
     space, packing = (getattr(n, "name", str(n)) for n in (page.photometric, page.compression))
     if page.photometric in _OTHER_COLOURS or (space == "YCBCR" and "JPEG" not in packing):
         raise UnreadableImage(f"its colours are {space}; save it as RGB or grey.")
@@ -127,7 +127,7 @@ def colours_of(page: TiffPage) -> Pixels:
     if page.photometric == tifffile.PHOTOMETRIC.RGB:
         _check_more_than_colours(page, pixels)
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-        # Some programs write the map's levels of 16 bits as if they had 8.
+        # Some programs write the colour map's 16-bit levels as if they had 8 bits.
         shift = 8 if page.colormap.max() > 255 else 0
         colours: Pixels = np.moveaxis(page.colormap >> shift, 0, -1).astype(np.uint8)
         return colours[pixels]
@@ -137,9 +137,9 @@ def colours_of(page: TiffPage) -> Pixels:
 
 
 def _check_more_than_colours(page: TiffPage, pixels: Pixels) -> None:
-    """Refuse red, green and blue with another channel that is not alpha, nor of one level alone.
+    """Refuse red, green and blue with another channel, unless it is alpha or of one level only.
 
-    Nuclei may be in it. Some programs write alpha without a word of what it is.
+    It may hold nuclei. Some programs write alpha without saying what it is.
     """
     if pixels.ndim == 3 and not any(more in _ALPHA for more in page.extrasamples):
         more = pixels[..., _COLOURS:]
