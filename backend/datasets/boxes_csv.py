@@ -1,11 +1,10 @@
-"""Boxes as one CSV file, a line each: the thesis' ``xml_to_csv``, and the lines of keras-frcnn.
+"""Boxes in one CSV file, one line each: the formats of the thesis' ``xml_to_csv`` and keras-frcnn.
 
-``xml_to_csv`` writes a line of names first: filename, width, height, class, xmin, ymin, xmax, ymax.
-Its columns may stand in any order here, and width and height may be missing; values may be divided
-by semicolons or tabs too, numbers have decimal commas, and Excel's line ``sep=;`` come first.
-keras-frcnn reads lines without names: path, x1, y1, x2, y2, class. A line with a file name and
-nothing else says that the image is known to have no cell, as keras-retinanet has it; neither of the
-two can say that.
+``xml_to_csv`` writes a header first: filename, width, height, class, xmin, ymin, xmax, ymax. Here
+the columns may be in any order, and width and height may be missing. Semicolons or tabs may
+separate the values, numbers may have decimal commas, and Excel's line ``sep=;`` may come first.
+keras-frcnn reads lines without a header: path, x1, y1, x2, y2, class. A line with only a file name
+says that the image has no cell, as in keras-retinanet; neither of the two formats can say that.
 """
 
 from __future__ import annotations
@@ -39,25 +38,25 @@ NEEDED = ("filename", "class", *EDGES)
 DIVIDERS = ",;\t"
 UNNAMED = {len(COLUMNS): COLUMNS, len(NEEDED): ("filename", *EDGES, "class")}
 
-#: The first line of a CSV that Excel is to open, with the character that divides the values.
+#: The first line of a CSV for Excel, which names the separator.
 _SAYS_DIVIDER = re.compile(f"sep=([{DIVIDERS}])", re.IGNORECASE)
 
-#: The values of one line by their column.
+#: The values of one line by column.
 Row = dict[str, str]
 
 
 @dataclass(frozen=True)
 class CsvSource:
-    """The lines of a CSV file that speak of one image (see ``pairing.TruthSource``).
+    """The lines of a CSV file for one image (see ``pairing.TruthSource``).
 
     Parameters
     ----------
     file
         Name of the CSV file.
     image
-        The image as the file has it, perhaps with a path.
+        The image's name in the file, perhaps with a path.
     rows
-        The number of each line, and its values.
+        Each line's number and values.
     """
 
     file: str
@@ -74,7 +73,7 @@ class CsvSource:
 
     @property
     def named(self) -> str:
-        # A path of either kind of system; only what it ends in says which image is meant.
+        # The path may be of Windows or Unix; only its last part says which image is meant.
         return PureWindowsPath(PurePosixPath(self.image).name).name
 
     def read(self, size: tuple[int, int] | None = None, one_based: bool = False) -> Truth:
@@ -92,7 +91,7 @@ class CsvSource:
 
 
 def read_csv(path: Path) -> tuple[list[CsvSource], list[str]]:
-    """Read a CSV file of boxes; lines of one image belong together wherever they stand.
+    """Read a CSV file of boxes; an image's lines need not follow one another.
 
     Parameters
     ----------
@@ -101,14 +100,14 @@ def read_csv(path: Path) -> tuple[list[CsvSource], list[str]]:
 
     Returns
     -------
-    The lines of each image, in order of name, and a sentence, with its number, on each line that is
-    of no use.
+    The lines of each image, in order of name, and a sentence on each line that cannot be used, with
+    its number.
 
     Raises
     ------
     BadRequest
-        The file is missing, no UTF-8 or has not the columns of either format, a quote is not
-        closed, or there is no line that can be used.
+        The file is missing, is not UTF-8 or has the columns of neither format, a quote is not
+        closed, or no line can be used.
     """
     lines = _lines(path)
     names, first = _columns(path, lines)
@@ -135,8 +134,8 @@ def write_csv(images: Iterable[tuple[str, int, int, Sequence[Box]]], one_based: 
     Parameters
     ----------
     images
-        Of each its file name, width and height in pixels, and boxes. One without a box has no
-        line: tools that read the format know no other lines.
+        For each its file name, width and height in pixels, and boxes. An image without boxes gets
+        no line: tools that read the format know no such line.
     one_based
         Write 1-based inclusive coordinates.
     """
@@ -149,7 +148,7 @@ def write_csv(images: Iterable[tuple[str, int, int, Sequence[Box]]], one_based: 
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the values of each line that has any, with its number."""
+    """Return the number and the values of each line that is not empty."""
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError as error:
@@ -161,7 +160,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     said = _SAYS_DIVIDER.fullmatch(first.strip(" "))
     divider = said[1] if said else max(DIVIDERS, key=first.count)
     reader = csv.reader(
-        # An empty line at its place: lines keep their numbers.
+        # An empty line takes its place, so that lines keep their numbers.
         io.StringIO("\n" + behind if said else text),
         delimiter=divider,
     )
@@ -179,7 +178,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _require_one_line(path: Path, number: int, values: Sequence[str]) -> None:
-    """Refuse a value of several lines: a quote that is not closed swallows those behind it."""
+    """Refuse a value of several lines: an unclosed quote swallows the lines behind it."""
     if any("\n" in value for value in values):
         raise BadRequest(
             f'{path}, line {number}: a quote (") opens and does not close on that line; mend it.'
@@ -187,7 +186,7 @@ def _require_one_line(path: Path, number: int, values: Sequence[str]) -> None:
 
 
 def _columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> tuple[tuple[str, ...], int]:
-    """Return the names of the columns, and how many lines the names take."""
+    """Return the names of the columns, and the number of header lines."""
     values = lines[0][1] if lines else []
     named = tuple(value.lower() for value in values)
     if set(NEEDED) <= set(named):

@@ -1,4 +1,4 @@
-"""What is odd about labels before anything is learned from them: `cytoloop labels check`."""
+"""Finds what is odd about labels before a run learns from them: `cytoloop labels check`."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from backend.services import Services
 from model.labels.label_guard import ImageLabels, SetAside, guard
 from model.labels.likeness import fingerprint_of, group_alike
 
-#: Called with the number of images looked at, of all.
+#: Called with the number of images looked at and the number of all.
 OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """The labels of a project or of a folder, looked at.
+    """What a check of the labels of a project or a folder found.
 
     Parameters
     ----------
     images, boxes
-        How many corrected images there are, and boxes on them.
+        The number of corrected images, and of boxes on them.
     aside
-        The boxes that look wrong; of a folder with edges as its annotations count them.
+        The boxes that look wrong; for a folder their edges are counted as in its annotations.
     notes
-        What is left out or changed when the labels are read, a sentence each.
+        What is left out or changed as the labels are read, a sentence each.
     same
-        Images that are there more than once, a sentence each.
+        Images that occur more than once, a sentence each.
     alike
         Names of images that show one field: they share a side.
     unusable
-        How many more boxes there are, which cannot be used; the notes say why.
+        The number of further boxes, which cannot be used; the notes say why.
     """
 
     images: int
@@ -60,7 +60,7 @@ class LabelCheck:
 
 
 def check_project(services: Services, project: int, on_progress: OnProgress) -> LabelCheck:
-    """Look at the corrections of a project as its next run would, and at all of its images.
+    """Check a project's corrections as its next run would, and all of its images.
 
     Raises
     ------
@@ -84,13 +84,13 @@ def check_project(services: Services, project: int, on_progress: OnProgress) -> 
 
 
 def check_folder(folder: LabelledFolder, on_progress: OnProgress) -> LabelCheck:
-    """Look at the labels of a folder as a training on it would."""
+    """Check a folder's labels as a training on it would."""
     fingerprints = []
     for number, image in enumerate(folder.images):
         on_progress(number, len(folder.images))
         fingerprints.append(fingerprint_of(image.read().pixels))
     alike = _alike([image.name for image in folder.images], fingerprints)
-    # A file that is there twice is among the notes already, since one of the two is left out.
+    # The notes already name a file that is there twice, since one of the two is left out.
     aside = folder.aside_as_annotated
     return _check(folder.labels, folder.notes, (), alike, folder.unusable, aside)
 

@@ -1,4 +1,4 @@
-"""The classes that annotations have, beside those that a version or a project knows."""
+"""The classes of annotations, compared with those that a version or a project knows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from model.boxes import Box
 def check_classes(
     drawn: Iterable[str], known: Sequence[str], whose: str, or_else: str = ""
 ) -> None:
-    """Raise BadRequest when a class that was drawn is not known.
+    """Raise BadRequest if a drawn class is not known.
 
     Parameters
     ----------
     whose
         Who knows the classes, such as a version's id.
     or_else
-        What else can be done about it than to rename the class.
+        What the user can do other than rename the class.
     """
     unknown = [label for label in drawn if label not in known]
     if not unknown:
@@ -35,12 +35,12 @@ def check_classes(
 
 
 def notes_on_alike(classes: Sequence[str]) -> list[str]:
-    """Return a sentence on each few classes that differ in case or blanks alone.
+    """Return a sentence on each set of classes that differ only in case or blanks.
 
     Parameters
     ----------
     classes
-        Most frequent first: what the others are likely meant to be.
+        Most frequent first: the first of a set is what the others probably mean.
     """
     groups = defaultdict[str, list[str]](list)
     for label in classes:
@@ -54,12 +54,12 @@ def notes_on_alike(classes: Sequence[str]) -> list[str]:
 
 
 def notes_on_mapping(mapping: Mapping[str, str], drawn: Counter[str]) -> list[str]:
-    """Return a sentence on the old names of classes that no annotation has.
+    """Return a sentence on the old class names that no annotation has.
 
     Parameters
     ----------
     drawn
-        How many boxes the annotations have of each class.
+        The number of boxes of each class in the annotations.
     """
     unused = {old: new for old, new in mapping.items() if old not in drawn}
     if not unused:
@@ -70,13 +70,13 @@ def notes_on_mapping(mapping: Mapping[str, str], drawn: Counter[str]) -> list[st
 
 
 def classes_of(boxes: Iterable[Box]) -> tuple[str, ...]:
-    """Return the classes of the boxes, most frequent first, those of equal number by name."""
+    """Return the classes of the boxes, most frequent first, then by name."""
     counts = Counter(box.label for box in boxes)
     return tuple(sorted(counts, key=lambda label: (-counts[label], label)))
 
 
 def map_option(old: str, new: str) -> str:
-    """Return the option that renames a class, as a shell takes it."""
+    """Return the option that renames a class, quoted for a shell."""
     runs = [len(run) for name in (old, new) for run in re.findall("=+", name)]
     between = "=" * (max(runs, default=0) + 1)
     if old.endswith("=") or new.startswith("="):
@@ -85,7 +85,7 @@ def map_option(old: str, new: str) -> str:
 
 
 def _meant(label: str, allowed: Sequence[str]) -> str:
-    """Return the class that a label is likely meant to be; ``CLASS`` where nobody can say."""
+    """Return the class that a label probably means; ``CLASS`` if none can be guessed."""
     alike = (each for each in allowed if _compared(each) == _compared(label))
     return next(alike, allowed[0] if len(allowed) == 1 else "CLASS")
 

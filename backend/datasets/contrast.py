@@ -1,4 +1,4 @@
-"""Contrast groups of a folder of images, and the folder matched to them: files in, files out."""
+"""Fits contrast groups to a folder of images, and matches the folder to them."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ COLUMNS = ("image", "matched", "group", "distance", "flags")
 
 @dataclass(frozen=True)
 class FittedFolder:
-    """Groups of a folder, to which group each readable image belongs, and what was left out."""
+    """A folder's groups, the group of each readable image, and what was left out."""
 
     groups: ContrastGroups
     assigned: dict[Path, Assignment]
     notes: tuple[str, ...]
 
     def members(self, group: str) -> list[Path]:
-        """Return a group's images, the most usual one first."""
+        """Return a group's images, the most typical one first."""
         inside = [path for path, found in self.assigned.items() if found.group == group]
         return sorted(inside, key=lambda path: self.assigned[path].distance)
 
 
 @dataclass(frozen=True)
 class MatchedFolder:
-    """How many images were matched, and what was left out."""
+    """The number of matched images, and what was left out."""
 
     images: int
     notes: tuple[str, ...]
@@ -60,7 +60,7 @@ class MatchedFolder:
 def fit_folder(
     files: Sequence[Path], config: ContrastConfig, named: Sequence[Path], advance: Advance
 ) -> FittedFolder:
-    """Fit contrast groups to image files, each read once.
+    """Fit contrast groups to image files; each is read once.
 
     Parameters
     ----------
@@ -74,11 +74,11 @@ def fit_folder(
     BadRequest
         No image can be read.
     UnreadableImage
-        A named one cannot.
+        A named image cannot be read.
     GroupsError
-        The named ones are of a single grey.
+        The named images have a single grey level.
     """
-    # The same pixels count as will be matched: a named image is evened out with the others.
+    # Templates come from the pixels that are matched: a named image is evened out like the others.
     histograms = [histogram_of(cleaned(read_image(path).pixels, config)) for path in named]
     reader, traits = ImageReader(), dict[Path, Traits]()
     for path, record in _readable(files, reader, advance):
@@ -89,7 +89,7 @@ def fit_folder(
 
 
 def picture_of(fitted: FittedFolder) -> bytes:
-    """Return a PNG of the most usual image of each group, before and after."""
+    """Return a PNG of each group's most typical image, before and after."""
     rows = []
     for group in fitted.groups.names:
         if members := fitted.members(group):
@@ -109,17 +109,17 @@ def match_into(
 ) -> MatchedFolder:
     """Write each image as a detector sees it, and a table of groups, distances and flags.
 
-    An image that cannot be read has a row as well, without a group.
+    An image that cannot be read gets a row too, without a group.
 
     Parameters
     ----------
     out
-        A new or empty folder: nobody's own images are ever overwritten.
+        A new or empty folder: no image of the user is ever overwritten.
 
     Raises
     ------
     BadRequest
-        ``out`` holds something, or no image can be read.
+        ``out`` is not empty, or no image can be read.
     """
     require_empty(out)
     names, reader, rows = UniqueNames(), ImageReader(), list[tuple[object, ...]]()
@@ -150,12 +150,12 @@ def encode(prepared: Prepared, bits: Bits, suffix: Format) -> bytes:
 def _readable(
     files: Sequence[Path], reader: ImageReader, advance: Advance
 ) -> Iterator[tuple[Path, ImageRecord]]:
-    """Give each image that can be read; the reader keeps what to tell of the others.
+    """Yield each image that can be read; the reader keeps the notes on the others.
 
     Raises
     ------
     BadRequest
-        After the last, when there was none.
+        No image could be read; raised after the last one.
     """
     read = 0
     for done, path in enumerate(files):

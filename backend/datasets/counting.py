@@ -1,4 +1,4 @@
-"""The counts of many images, kept image by image: what is done stays, and a second call goes on."""
+"""Counts many images and keeps them one by one: finished work stays, and a second call goes on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
 
 TABLE, KEPT = "counts.csv", COUNTED
-#: After each write none follows for so many times as long as it took.
+#: After each write the next one waits for this many times as long as the write took.
 REST = 20
-#: Flags of an image whose file holds another one by now, or is gone from its folder.
+#: Flags of an image whose file now holds another image, or is gone from its folder.
 REPLACED, GONE = "file replaced since", "file gone since"
 
 Row = tuple[object, ...]
@@ -28,14 +28,14 @@ Row = tuple[object, ...]
 
 @dataclass(frozen=True)
 class CountedFile:
-    """One image that is counted.
+    """One counted image.
 
     Parameters
     ----------
     file, folder, sha256
-        Name, place and hash of the raw file, by which the image is known again.
+        Name, folder and hash of the raw file; a later call recognises the image by them.
     rows
-        Its rows of the table.
+        Its rows in the table.
     """
 
     file: str
@@ -50,19 +50,19 @@ class CountedFile:
         return cls(**{**values, "rows": _rows(values), "flags": tuple(values["flags"])})
 
     def now(self, *became: str) -> CountedFile:
-        """Return it with the flag of what became of its file, or with none."""
+        """Return the image with the flag of what became of its file, or without one."""
         flags = (*(flag for flag in self.flags if flag not in (REPLACED, GONE)), *became)
         return replace(self, flags=flags, rows=tuple(flagged(row, flags) for row in self.rows))
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a file at its place."""
+        """Whether its folder still has a file of its name."""
         return _is_there(self.folder, self.file)
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One image that cannot be counted, until its file is looked at anew or gone."""
+    """One image that cannot be counted; kept until its file is looked at again or gone."""
 
     file: str
     folder: str
@@ -73,14 +73,14 @@ class LeftOut:
         return cls(**{**values, "rows": _rows(values)})
 
     def is_of(self, path: Path) -> bool:
-        """Tell whether it is of this file, which may have been moved since."""
+        """Tell whether this entry is for a file, which may have been moved since."""
         if composed(self.file) != composed(path.name):
             return False
         return self.folder == _folder_of(path) or not _is_there(self.folder, self.file)
 
     @property
     def is_gone(self) -> bool:
-        """Whether its folder is there without it, such as after it was renamed."""
+        """Whether its folder is there without the file, as after the file was renamed."""
         return os.path.isdir(self.folder) and not _is_there(self.folder, self.file)
 
 
@@ -98,35 +98,35 @@ def _rows(values: Mapping[str, Any]) -> tuple[Row, ...]:
 
 
 def _folder_of(path: Path) -> str:
-    return os.path.realpath(path.parent)  # unlike pathlib's, it takes links that lead in a circle
+    return os.path.realpath(path.parent)  # unlike pathlib's, it accepts circular links
 
 
 class Counts:
-    """The table of counts in a folder of results, and beside it what a second call goes on from.
+    """The table of counts in a folder of results, and the state from which a second call goes on.
 
-    Both are written anew with each image, the table first; where that takes long, more rarely. What
-    a killed call had not written is counted again.
+    Both are rewritten after each image, the table first; more rarely if writing takes long. What a
+    killed call did not write is counted again.
 
     Parameters
     ----------
     out
-        New or empty, or begun by a call that was asked for the same.
+        New or empty, or begun by a call with the same choices.
     how
-        What was asked for, by name.
+        The choices, by name.
     classes
-        Those that each image gets a row for.
+        Each image gets a row for each of these.
 
     Raises
     ------
     BadRequest
-        ``out`` holds something else, or began otherwise.
+        ``out`` holds other files, or was begun with other choices.
     """
 
     def __init__(self, out: Path, how: Mapping[str, object], classes: Sequence[str]) -> None:
         self._out, self._how, self._classes = out, how, classes
-        #: By the stem that the image has in the folder.
+        #: By the image's stem in the folder.
         self.entries: dict[str, CountedFile] = {}
-        #: By the stem of the name that the image has in the table.
+        #: By the stem of the image's name in the table.
         self._left_out: dict[str, LeftOut] = {}
         if (out / KEPT).exists():
             began, self.entries, self._left_out = _read(out / KEPT)
@@ -134,7 +134,7 @@ class Counts:
             require_empty(out)
         if self.entries:
             require_as_begun(out / TABLE, began, how)
-        #: The stems of earlier calls' images that this one has not taken, by names of files.
+        #: By file name, the stems of earlier calls' images that this call has not taken yet.
         self._waiting = defaultdict[str, list[str]](list)
         for stem, entry in self.entries.items():
             self._waiting[composed(entry.file)].append(stem)
@@ -144,16 +144,16 @@ class Counts:
 
     @property
     def stems(self) -> list[str]:
-        """The stems that are given to images, counted or not."""
+        """The stems in use, of images counted or not."""
         return [*self.entries, *self._left_out]
 
     def claim(self, path: Path, sha256: str | None = None) -> str | None:
-        """Return the stem of an image that is counted, None for a new one; each stem but once.
+        """Return the stem of a counted image, each stem only once; None for a new image.
 
         Parameters
         ----------
         sha256
-            None: the file cannot be read, and is known by its place alone.
+            None if the file cannot be read; then only its place identifies it.
         """
         named, folder = self._waiting[composed(path.name)], _folder_of(path)
         claimed = [stem for stem in named if self.entries[stem].folder == folder]
@@ -171,11 +171,13 @@ class Counts:
         return stem
 
     def flag_missed(self) -> tuple[list[str], list[str]]:
-        """Flag earlier images whose file holds another one now, or is gone, as far as was looked.
+        """Flag earlier images whose file now holds another image, or is gone.
+
+        Only folders that this call looked into are considered.
 
         Returns
         -------
-        The stems of either.
+        The stems of the replaced, and of the gone.
         """
         looked_into = {folder for folder, _ in self._taken}
         replaced, gone = list[str](), list[str]()
@@ -191,12 +193,12 @@ class Counts:
         return replaced, gone
 
     def begin(self) -> None:
-        """Make the folder one that a second call goes on with, before anything else is in it."""
+        """Mark the folder as one that a second call may go on with, before all else."""
         if not (self._out / KEPT).exists():
             self._keep()
 
     def add(self, stem: str, path: Path, sha256: str, image: CountedImage) -> CountedFile:
-        """Count an image, all files of which are there."""
+        """Count an image, once all of its files are written."""
         rows = tuple(rows_of(image, self._classes))
         folder = _folder_of(path)
         entry = CountedFile(path.name, folder, sha256, len(image.boxes), image.flags, rows)
@@ -218,17 +220,17 @@ class Counts:
             del self._left_out[stem]
 
     def left_out_stem(self, path: Path) -> str | None:
-        """Return the stem that an image has by now that could not be counted."""
+        """Return the stem of an image that could not be counted, if it has one."""
         return next((stem for stem, each in self._left_out.items() if each.is_of(path)), None)
 
     def leave_out(self, stem: str, path: Path, name: str, flags: tuple[str, ...]) -> None:
-        """Give an image that cannot be counted its rows, until its file is looked at anew."""
+        """Give an image that cannot be counted its rows, until its file is looked at again."""
         image = CountedImage(name, 0, 0, (), "none", flags=flags)
         rows = tuple(rows_of(image, self._classes))
         self._left_out[stem] = LeftOut(path.name, _folder_of(path), rows)
 
     def write(self) -> None:
-        """Write the table of all images, and what a second call goes on from."""
+        """Write the table of all images, and the state from which a second call goes on."""
         began_s = monotonic()
         rows = [row for entry in self.entries.values() for row in entry.rows]
         left_out = [row for each in self._left_out.values() for row in each.rows]

@@ -1,4 +1,4 @@
-"""Counts of cells as a table: a row for each image and class."""
+"""Counts of cells as a table, with a row for each image and class."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class CountedImage:
     Parameters
     ----------
     name
-        What the user calls it.
+        The user's name for it.
     width, height
-        Pixels; of an image that cannot be looked at 0.
+        Pixels; 0 for an image that cannot be looked at.
     source
         Whether a person corrected the boxes, a model predicted them, or no count is known: nobody
-        looked yet, the image cannot be looked at, or nothing of what was drawn can be used.
+        has looked yet, the image cannot be looked at, or nothing that was drawn can be used.
     model_version
-        The version that predicted the boxes, or whose boxes were corrected; empty when unknown.
+        The version that predicted the boxes, or whose boxes were corrected; empty if unknown.
     flags
         What to know before trusting the count, such as a cap that was reached.
     judged
-        By class, predicted and true counts of images that judged the version: from these comes the
-        range in which the true count of an image is that nobody corrected.
+        By class, predicted and true counts of images that judged the version. They give the range
+        for the true count of an image that nobody corrected.
     """
 
     name: str
@@ -62,27 +62,27 @@ class CountedImage:
 
 
 def counts_csv(images: Iterable[CountedImage], classes: Sequence[str]) -> bytes:
-    """Return the table: for each image a row for each class, 0 where it has none.
+    """Return the table, with a row for each class of each image; 0 if it has none.
 
     The density is the number of cells per 10³ px of image area (Tare 2020). An image of which
-    nothing is known has an empty count, which is not 0. Low and high are the range in which nine of
-    ten true counts are (``model.judging.ranges``), where images enough judged the version.
+    nothing is known has an empty count, not 0. Nine of ten true counts lie between low and high
+    (``model.judging.ranges``); both are empty unless enough images judged the version.
 
     Parameters
     ----------
     classes
-        The classes that each image gets a row for; those only found in it follow.
+        Each image gets a row for each of these; classes found only in the image follow.
     """
     return table_of(row for image in images for row in rows_of(image, classes))
 
 
 def table_of(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return the table of rows that are there."""
+    """Return the table of these rows."""
     return as_csv([COLUMNS, *rows])
 
 
 def rows_of(image: CountedImage, classes: Sequence[str]) -> list[tuple[object, ...]]:
-    """Return an image's rows, as :func:`counts_csv` has them."""
+    """Return an image's rows in the table of :func:`counts_csv`."""
     counts = Counter(box.label for box in image.boxes)
     labels = dict.fromkeys([*classes, *sorted(counts)])
     return [

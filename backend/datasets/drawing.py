@@ -1,4 +1,4 @@
-"""An image with its boxes drawn on it, to look at."""
+"""Draws an image with its boxes, to look at."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEGIBLE_WIDTH_PX = 24
 
 
 def draw_boxes(pixels: Grey, boxes: Sequence[Box], scores: bool = False) -> bytes:
-    """Return a PNG of the stretched image with a thin box, a pixel wide, on each cell.
+    """Return a PNG of the stretched image with each box as a line one pixel wide.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def draw_boxes(pixels: Grey, boxes: Sequence[Box], scores: bool = False) -> byte
     boxes
         In the same pixels; a colour for each class, in order of their names.
     scores
-        Write each box's score beside it, where the box is wide enough for it to be read.
+        Write each box's score beside it, if the box is wide enough to read it.
     """
     picture = Image.fromarray(to_display(pixels)).convert("RGB")
     pen = ImageDraw.Draw(picture)

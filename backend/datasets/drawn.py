@@ -1,4 +1,4 @@
-"""Boxes as somebody drew them elsewhere, held against their image: the usable ones, and notes."""
+"""Checks boxes that were drawn elsewhere against their image: the usable ones, and notes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from model.labels.label_guard import none_usable
 from model.wording import Naming
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
-#: A box of which less lies inside its image is left out: more of it is not there than is, so it is
-#: rather a wrong number, or a box of another image, than a cell at the border. What a hand draws
-#: past the border is less.
+#: A box is left out if less than this share of it lies inside its image: it is more likely a wrong
+#: number, or a box of another image, than a cell at the border. A hand that draws past the border
+#: misses by less.
 LEAST_INSIDE = 0.5
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-#: Boxes of one annotation that people are shown of those with one fate.
+#: How many boxes of one annotation with one fate a note names.
 BOXES_NAMED = 3
 
-#: What became of boxes, after their names: of one, and of several.
+#: What became of boxes, in the words that follow their names: for one box, and for several.
 Fate = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Notation:
-    """How annotations write what they say.
+    """How annotations name classes and count pixels.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ class Notation:
     one_based: bool = False
 
     def renamed(self, boxes: Iterable[Box]) -> tuple[Box, ...]:
-        """Return the boxes with their classes under the new names."""
+        """Return the boxes with the new names of their classes."""
         return tuple(replace(box, label=self.mapping.get(box.label, box.label)) for box in boxes)
 
 
-#: What needs no word: classes keep their names, and pixels count from 0.
+#: The default: classes keep their names, and pixels count from 0.
 AS_OURS = Notation()
 
 
@@ -56,18 +56,18 @@ class Truth:
     Parameters
     ----------
     name
-        The image's file name as the annotation gives it; empty when it gives none.
+        The image's file name in the annotation; empty if there is none.
     width, height
-        Pixels; 0 when neither the annotation nor the image was there to tell.
+        Pixels; 0 if neither the annotation nor an image gives them.
     boxes
         The usable boxes, inside the image.
     notes
-        What was clipped, left out or odd, a sentence each, ready to be shown.
+        What was clipped, left out or odd, a sentence each, ready to show.
     unusable
-        How many more boxes were drawn, which cannot be used.
+        The number of further boxes, which cannot be used.
     is_of_another
-        It is of an image of another size: even without a box it does not say that this one has no
-        cells.
+        The annotation is of an image of another size. Without a box it then does not say that this
+        image has no cells.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class FoundBox:
-    """One box as it was found; what is missing or no number is empty or None.
+    """One box as it was found; a missing or unreadable value is empty or None.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class FoundBox:
 
     @property
     def box(self) -> Box | None:
-        """The box, with the edges as they were found; None where something is missing."""
+        """The box with its edges as found; None if something is missing."""
         if not self.label or len(self.edges) != len(EDGES) or None in self.edges:
             return None
         xmin, ymin, xmax, ymax = (float(edge or 0.0) for edge in self.edges)
@@ -110,13 +110,13 @@ class FoundBox:
 
     @property
     def what(self) -> str:
-        """What people are told, with the edges, by which the box is found in its file."""
+        """What messages call the box, with its edges, so that a person finds it in its file."""
         what = f"{self.place} ({self.label or 'without a class'})"
         return f"{what} {_where(self.box)}" if self.box else what
 
 
 def number_in(text: str | None) -> float | None:
-    """Return the finite number that a text is, None when it is none."""
+    """Return a text as a finite number; None if it is none."""
     try:
         value = float(text or "")
     except ValueError:
@@ -125,7 +125,7 @@ def number_in(text: str | None) -> float | None:
 
 
 def with_point(text: str) -> str:
-    """Return a number that has a decimal comma with a point, any other text as it is."""
+    """Replace a number's decimal comma by a point; any other text is returned as it is."""
     return text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text
 
 
@@ -135,14 +135,14 @@ def held_against(
     size: tuple[int, int] | None,
     one_based: bool,
 ) -> Truth:
-    """Return what the boxes of an annotation say of its image; boxes of one fate share a note.
+    """Return what an annotation's boxes say of its image; boxes with one fate share a note.
 
-    Boxes drawn on an image of another size lie beside the cells of this one: none can be used.
+    Boxes drawn on an image of another size miss the cells of this one: none can be used.
 
     Parameters
     ----------
     told, size
-        Width and height as the annotation has them, and as the image has them; None when unknown.
+        Width and height in the annotation, and of the image; None if unknown.
     one_based
         The edges are 1-based and inclusive; otherwise 0-based and half-open.
     """
@@ -165,7 +165,7 @@ def held_against(
 
 
 def of_annotation(title: str, notes: Iterable[str]) -> tuple[str, ...]:
-    """Return notes that say of which annotation they are."""
+    """Return the notes, each naming its annotation."""
     return tuple(
         Naming(f"{title}: {note}", f"{title}: {note.brief}")
         if isinstance(note, Naming)
@@ -187,7 +187,7 @@ def _left_out(why: str) -> Fate:
 def _usable(
     drawn: FoundBox, size: tuple[int, int], one_based: bool
 ) -> tuple[Box | None, Fate | None]:
-    """Return what can be used of a box, None when that is nothing, and what to tell."""
+    """Return the usable part of a box, or None, and its fate for the notes."""
     if (box := drawn.box) is None:
         return None, _left_out("needs a class and four numbers")
     if box.width < 0 or box.height < 0:
@@ -200,13 +200,13 @@ def _usable(
 
 
 def _has_no_size(box: Box, one_based: bool) -> bool:
-    # Counted inclusively, equal edges are one pixel: wide enough for a line, not for both.
+    # Inclusive equal edges are one pixel wide: enough for one of the sides, not for both.
     sides = sorted((box.width, box.height))
     return sides[1 if one_based else 0] == 0
 
 
 def _inside(box: Box, width: int, height: int) -> tuple[Box | None, Fate | None]:
-    """Return the part of the box inside the image, None when that is little, and what to tell."""
+    """Return the part of a box inside the image, or None if it is too little, and its fate."""
     if not (width and height):
         return box, None
     image = f"the {width}×{height} px image"
@@ -230,9 +230,9 @@ def _where(box: Box) -> str:
 
 
 def whole_edges(box: Box, width: int, height: int, one_based: bool) -> tuple[int, int, int, int]:
-    """Return the edges in whole pixels, as in ``EDGES``, a pixel apart at least, inside the image.
+    """Return the edges, as in ``EDGES``, in whole pixels inside the image, at least a pixel apart.
 
-    Each is rounded by itself, so that none moves by more than half a pixel.
+    Each edge is rounded by itself, so that none moves by more than half a pixel.
     """
     xmin, xmax = _whole(box.xmin, box.xmax, width)
     ymin, ymax = _whole(box.ymin, box.ymax, height)

@@ -1,4 +1,4 @@
-"""A project's boxes as Pascal VOC beside their raw images or as CSV, and its counts as a table."""
+"""Exports a project's boxes as Pascal VOC with raw images or as CSV, and its counts as a table."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from model.wording import counted, first_of, shortened
 
 @dataclass(frozen=True)
 class Exported:
-    """How much was exported, and what was left out or odd.
+    """What was exported, and what was left out or odd.
 
     Parameters
     ----------
     uncounted
-        How many of the images are in a table of counts without one.
+        The number of images in a table of counts that have no count.
     sums
-        Between what numbers of cells the images hold together that nobody corrected.
+        The range for the total number of cells in images that nobody corrected.
     """
 
     images: int
@@ -52,27 +52,27 @@ def export_voc(
 ) -> Exported:
     """Write a VOC file for each image, with the raw images, as a new folder or a zip.
 
-    The folder, or the zip, is there whole or not at all. Images of one name get names of their
-    own; an image without a cell gets a VOC file without an object; ``export.json`` tells what each
-    came from, and what was left out or odd. Boxes are written as they were drawn: those that look
-    wrong to the label guard are listed in ``warnings.csv`` as well, and there alone what gives no
-    box. Of an image whose raw file is gone or damaged the boxes come alone, and a note says so.
+    The folder or zip appears whole or not at all. Images with the same name are renamed. An image
+    without a cell gets a VOC file without an object. ``export.json`` says where each file came
+    from, and what was left out or odd. Boxes are written as they were drawn. ``warnings.csv`` also
+    lists those that look wrong to the label guard; drawn regions that give no box are only there.
+    If an image's raw file is gone or damaged, its boxes come alone, and a note says so.
 
     Parameters
     ----------
     out
-        A path that ends in ``.zip`` (replaced when it is there), or a new or empty folder.
+        A path that ends in ``.zip`` (an existing file is replaced), or a new or empty folder.
     one_based
         Write 1-based inclusive coordinates.
     corrected_only
-        Leave out images that nobody corrected; else they come with the champion's boxes.
+        Leave out images that nobody corrected; otherwise they come with the champion's boxes.
     with_images
-        Put the raw image files into it.
+        Include the raw image files.
 
     Raises
     ------
     BadRequest
-        ``out`` is a folder that holds something, or there is nothing to export.
+        ``out`` is a folder that is not empty, or there is nothing to export.
     NotFound
         There is no such project.
     """
@@ -93,7 +93,7 @@ def export_csv(
     """Write the boxes of all images into one CSV file (``boxes_csv``), whole or not at all.
 
     Images have the names that :func:`export_voc` gives them. The format has no line for an image
-    without a cell: a note names these.
+    without a cell: a note names these images.
 
     Parameters
     ----------
@@ -142,9 +142,9 @@ def export_counts(services: Services, project: int, out: Path) -> Exported:
 
 
 def _sums(images: Sequence[CountedImage], classes: Sequence[str]) -> Iterator[str]:
-    """Say how many cells the predicted images of each version hold together, where that is known.
+    """Say, where known, how many cells the predicted images of each version have in all.
 
-    An image without a range, such as one that was skipped, is in no sum.
+    Sums leave out images without a range, such as skipped ones.
     """
     by_version = defaultdict[str, list[CountedImage]](list)
     for image in images:
@@ -175,7 +175,7 @@ def _unknown(images: Sequence[KnownImage]) -> list[str]:
 
 
 def _unseen(services: Services, project: int) -> list[str]:
-    """Say how many tasks Label Studio had at the last look of which no image is known."""
+    """Say how many tasks without a known image Label Studio had at the last look."""
     there = services.projects.get(project).tasks or 0
     unseen = there - len(services.images.known_tasks(project))
     if unseen <= 0:
@@ -197,7 +197,7 @@ def _renamed(images: Sequence[KnownImage]) -> list[str]:
 def _turned(services: Services, images: Sequence[KnownImage]) -> list[str]:
     names = list[str]()
     for image in images:
-        with suppress(NotFound):  # its boxes are known all the same
+        with suppress(NotFound):  # its boxes are known even so
             raw = services.images.path(image.stored.sha256)
             if not image.stored.page and is_known_turned(raw):
                 names.append(image.file_name)
@@ -212,7 +212,7 @@ def _warnings(images: Sequence[KnownImage], fate: str) -> list[str]:
 def _chosen(
     services: Services, project: int, corrected_only: bool
 ) -> tuple[list[KnownImage], list[KnownImage], list[str]]:
-    """Return the images to export, those of which nothing drawn can be used, and notes."""
+    """Return the images to export, the images of which nothing drawn can be used, and notes."""
     known, notes = known_images(services, project)
     chosen = [k for k in known if k.corrected or (not corrected_only and _has_count(k))]
     if skipped := [k.file_name for k in chosen if SKIPPED in k.counted.flags]:

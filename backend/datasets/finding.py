@@ -1,4 +1,4 @@
-"""What a folder holds: images, annotations, and what is neither."""
+"""Finds what is in a folder: images, annotations, and other files."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ ANNOTATION_SUFFIX = ".xml"
 
 
 def find_images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the image files of a folder (not of its subfolders), in order of name.
+    """Return the image files of a folder, without its subfolders, in order of name.
 
-    A link that leads nowhere is among them: whoever reads it tells that it cannot be read.
+    Broken links are included; reading one reports that it cannot be read.
 
     Returns
     -------
-    The files, and a sentence on each that is left out, since its name cannot be written or it is a
+    The files, and a sentence on each one left out because its name cannot be written or it is a
     picture of ours.
 
     Raises
     ------
     BadRequest
-        The folder is missing or holds no image.
+        The folder is missing or has no image.
     """
     missing = (
         f"{folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); "
@@ -46,7 +46,7 @@ def find_images(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files of a folder, those too that :func:`find_images` leaves out."""
+    """Return the image files of a folder, including those that :func:`find_images` leaves out."""
     inside = [p for p in _listed(folder) if os.path.isfile(p) or leads_nowhere(p)]
     return [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
 
@@ -56,7 +56,8 @@ def to_look_at(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
     Returns
     -------
-    The files, and a sentence on each other: a picture of ours, or a name that cannot be written.
+    The files, and a sentence on each other one: a picture of ours, or a name that cannot be
+    written.
     """
     named, left_out = well_named(files)
     ours = {path for path in named if path.suffix.lower() == ".png" and is_picture(path)}
@@ -65,20 +66,20 @@ def to_look_at(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 
 def leads_nowhere(path: Path) -> bool:
-    """Tell whether a path is a link to what is not there."""
+    """Tell whether a path is a broken link."""
     return os.path.islink(path) and not os.path.exists(path)
 
 
 @dataclass(frozen=True)
 class FoundAnnotations:
-    """The annotations of a folder of VOC files, or of a CSV file, in order of name.
+    """The annotations in a folder of VOC files or in a CSV file, in order of name.
 
     Parameters
     ----------
     misnamed
-        A sentence on each VOC file that is left out, since its name cannot be written.
+        A sentence on each VOC file left out because its name cannot be written.
     useless
-        A sentence on each line of a CSV file that is of no use.
+        A sentence on each line of a CSV file that cannot be used.
     """
 
     sources: Sequence[TruthSource]
@@ -87,12 +88,12 @@ class FoundAnnotations:
 
 
 def find_annotations(source: Path) -> FoundAnnotations:
-    """Return what a folder of VOC files, or a CSV file, holds.
+    """Return the annotations in a folder of VOC files or in a CSV file.
 
     Raises
     ------
     BadRequest
-        The folder is missing or holds no XML file; the file is no CSV of boxes.
+        The folder is missing or has no XML file, or the file is no CSV of boxes.
     """
     is_csv = source.suffix.lower() == CSV_SUFFIX
     is_voc = source.suffix.lower() == ANNOTATION_SUFFIX
@@ -111,14 +112,14 @@ def find_annotations(source: Path) -> FoundAnnotations:
 
 @dataclass(frozen=True)
 class Others:
-    """What lies in a folder of images and is not looked at.
+    """Other content of a folder of images, which is not looked at.
 
     Parameters
     ----------
     files
-        Those that are neither images nor XML.
+        Files that are neither images nor XML.
     folders
-        Those that may hold images.
+        Folders that may contain images.
     """
 
     folder: Path
@@ -126,12 +127,12 @@ class Others:
     folders: tuple[str, ...]
 
     def notes(self, of_several: bool = False) -> list[str]:
-        """Return a sentence on the files, and one on the folders, where there are any.
+        """Return a sentence on the files and one on the folders, if there are any.
 
         Parameters
         ----------
         of_several
-            The one on the files says of which folder they are.
+            The sentence on the files names their folder.
         """
         notes = []
         if self.files:
@@ -146,18 +147,18 @@ class Others:
 
 
 def others_in(folder: Path, given: Iterable[Path] = ()) -> Others:
-    """Return what lies in a folder of images and is not looked at.
+    """Return the other content of a folder of images, which is not looked at.
 
-    Folders without images, and those of results of ours, are not worth a word.
+    Folders without images, and our own folders of results, are not mentioned.
 
     Parameters
     ----------
     given
-        What is looked at by itself, such as the annotations.
+        Paths that are looked at anyway, such as the annotations.
     """
     known = {*IMAGE_SUFFIXES, ANNOTATION_SUFFIX}
     used = {each for path in given for each in (path.resolve(), *path.resolve().parents)}
-    # Unlike pathlib's, os.path's take links that lead nowhere and what may not be looked at.
+    # Unlike pathlib's, os.path's functions accept broken links and what may not be read.
     left = [path for path in visible_in(folder) if Path(os.path.realpath(path)) not in used]
     return Others(
         folder,
@@ -167,18 +168,18 @@ def others_in(folder: Path, given: Iterable[Path] = ()) -> Others:
 
 
 def _may_hold_images(folder: Path) -> bool:
-    """Tell whether a folder holds images or further folders, and no results of ours."""
+    """Tell whether a folder contains images or folders, and is none of our folders of results."""
     try:
         inside = visible_in(folder)
         if any(path.name in RESULTS for path in inside):
             return False
         return any(path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir() for path in inside)
-    except OSError:  # nobody may look, so nobody knows
+    except OSError:  # we may not look inside
         return True
 
 
 def _require(found: Sequence[Path], missing: str, left_out: Sequence[str]) -> None:
-    """Say what is missing where nothing was found."""
+    """Raise an error that says what is missing if nothing was found."""
     if not found:
         raise BadRequest("\n  ".join([missing, *first_of(left_out)]))
 

@@ -1,4 +1,4 @@
-"""Flags that images get by what all of a project's annotations say."""
+"""Flags images by what all annotations of a project say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from preprocessing.images import PageKey
 
 
 def flag_aside(read: Sequence[tuple[KnownImage, ImageLabels]]) -> list[KnownImage]:
-    """Flag each corrected image of which boxes look wrong; they stay where they are."""
+    """Flag each corrected image that has boxes that look wrong; the boxes stay."""
     corrected = [(place, labels) for place, (known, labels) in enumerate(read) if known.corrected]
     aside = defaultdict(list)
     for one in guard([labels for _, labels in corrected]):
@@ -29,11 +29,11 @@ def _with_aside(known: KnownImage, aside: Sequence[SetAside]) -> KnownImage:
 
 
 def is_unopened(services: Services, done: Correction) -> bool:
-    """Say whether an annotation was made outside any page, and nobody has updated it in one."""
+    """Tell whether an annotation was made outside any page and never updated in one."""
     if done.start != "import":
         return False
-    # Neither boxes that were accepted nor those of a folder come with seconds; those of Label
-    # Studio's own export do, of who drew them there.
+    # Accepted boxes and boxes of a folder come without seconds. Those of Label Studio's own export
+    # come with the seconds of whoever drew them there.
     is_timed = not done.served and not services.annotations.is_brought_in(done.annotation)
     return len(done.totals_s) <= is_timed
 
@@ -41,7 +41,7 @@ def is_unopened(services: Services, done: Correction) -> bool:
 def flag_differing(
     services: Services, project: int, done: Sequence[Correction], known: Sequence[KnownImage]
 ) -> list[KnownImage]:
-    """Flag each corrected image of which several annotators submitted other numbers of boxes."""
+    """Flag each corrected image for which annotators submitted different numbers of boxes."""
     images = services.images.of_tasks(project)
     submitted = defaultdict[PageKey, dict[str, int]](dict)
     for each in sorted(done, key=lambda each: each.submitted_at):
@@ -73,5 +73,5 @@ def flag_skipped(services: Services, project: int, known: list[KnownImage]) -> l
 
 
 def _skipped(known: KnownImage) -> KnownImage:
-    """Flag an image that is not like those that judged: its count has no range."""
+    """Flag an image and drop its range: it is unlike the images that judged."""
     return replace(known, counted=replace(known.counted, judged={})).flagged(SKIPPED)

@@ -1,4 +1,4 @@
-"""A folder of images and the annotations beside them, as labelled images."""
+"""Reads a folder of images and their annotations as labelled images."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class LabelledFolder:
     images
         In order of file name; each content once.
     notes
-        What was left out, clipped or odd, in sentences; first the images that were left out.
+        What was left out, clipped or odd, in sentences; left-out images come first.
     labels
         The same boxes with the size of their image, as the label guard sees them.
     unusable
-        How many more boxes, or lines of a CSV file, cannot be used.
+        The number of further boxes, or lines of a CSV file, that cannot be used.
     one_based
         The annotations count from 1, inclusive.
     """
@@ -48,28 +48,28 @@ class LabelledFolder:
 
     @cached_property
     def aside(self) -> tuple[SetAside, ...]:
-        """The boxes that look wrong; they are among the images' boxes all the same."""
+        """The boxes that look wrong; the images' boxes include them."""
         return guard(self.labels)
 
     @property
     def aside_as_annotated(self) -> tuple[SetAside, ...]:
-        """The same with edges as the annotations count them, by which they are found there."""
+        """The same, with edges counted as in the annotations, so that they can be found there."""
         if not self.one_based:
             return self.aside
         return tuple(replace(one, box=_from_one(one.box)) for one in self.aside)
 
     @property
     def guarded(self) -> tuple[LabelledImage, ...]:
-        """The images without the boxes that look wrong: what may be learned from and judged by.
+        """The images without the boxes that look wrong, to learn from and judge by.
 
-        One of which all do is not among them: it would pass for one without cells.
+        An image whose boxes all look wrong is left out: it would pass for one without cells.
         """
         left = zip(self.images, without(self.labels, self.aside), strict=True)
         return tuple(replace(image, boxes=boxes) for image, boxes in left if boxes is not None)
 
     @property
     def notes_on_aside(self) -> tuple[str, ...]:
-        """The images of which all boxes look wrong, and each box that does, in sentences."""
+        """Sentences on the images whose boxes all look wrong, and on each box that does."""
         kept = {image.name for image in self.guarded}
         lost = [image.name for image in self.images if image.name not in kept]
         before = f"{counted(len(lost), 'image')} left out, {NONE_USABLE}: "
@@ -88,23 +88,23 @@ def labelled_folder(
     notation: Notation = AS_OURS,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> LabelledFolder:
-    """Read the images of a folder that have an annotation of the same stem.
+    """Read those images of a folder that have an annotation of the same stem.
 
     Parameters
     ----------
     images
         The folder of images.
     annotations
-        A folder of VOC files, the same one will do; or a CSV file (``boxes_csv``).
+        A folder of VOC files, which may be the same one, or a CSV file (``boxes_csv``).
     notation
-        Of the annotations.
+        How the annotations are written.
     on_progress
         Called with the number of images done and the number of all.
 
     Raises
     ------
     BadRequest
-        A folder is missing or without a usable image, or an annotation is broken.
+        A folder is missing or has no usable image, or an annotation is broken.
     """
     files, misnamed = find_images(images)
     found = find_annotations(annotations)
@@ -128,7 +128,7 @@ def _from_one(box: Box) -> Box:
 
 
 def read_truth(path: Path, annotation: TruthSource, record: ImageRecord, one_based: bool) -> Truth:
-    """Read an image's annotation, its classes as they are named there."""
+    """Read an image's annotation, with the class names that it uses."""
     truth = annotation.read(record.size, one_based)
     odd = truth.name and composed(Path(truth.name).stem) != composed(path.stem)
     note = f"{annotation.title}: names {truth.name} as its image; taken for {path.name}"
@@ -137,20 +137,20 @@ def read_truth(path: Path, annotation: TruthSource, record: ImageRecord, one_bas
 
 @dataclass
 class _Reading:
-    """A labelled folder while it is read, image by image."""
+    """Reads a labelled folder image by image."""
 
     notation: Notation
     misnamed: Sequence[str]
     notes: list[str]
     unusable: int
     reader: ImageReader = field(default_factory=ImageReader)
-    #: The classes as the annotations have them.
+    #: The classes as the annotations name them.
     drawn: Counter[str] = field(default_factory=Counter)
     kept: dict[str, LabelledImage] = field(default_factory=dict)
     labels: dict[str, ImageLabels] = field(default_factory=dict)
 
     def take(self, path: Path, annotation: TruthSource) -> None:
-        """Read an image with its annotation; notes say why it was left out."""
+        """Read an image with its annotation; if it is left out, a note says why."""
         if (record := self.reader.read(path)) is None:
             return
         truth = read_truth(path, annotation, record, self.notation.one_based)
@@ -181,7 +181,7 @@ class _Reading:
         return LabelledFolder(images, notes, labels, self.unusable, self.notation.one_based)
 
     def _notes_on_all(self) -> list[str]:
-        """Say what is odd about classes, and which images will teach that they have no cell."""
+        """Say what is odd about classes, and which images will teach as images without a cell."""
         boxes = [box for image in self.kept.values() for box in image.boxes]
         notes = notes_on_mapping(self.notation.mapping, self.drawn)
         notes += notes_on_alike(classes_of(boxes))

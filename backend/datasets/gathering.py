@@ -1,4 +1,4 @@
-"""The image files that paths name, in which cells are to be found."""
+"""Gathers the image files that paths name, to find cells in them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Gathered:
     Parameters
     ----------
     misnamed
-        A sentence on each that is left out, since its name cannot be written or it is a picture of
+        A sentence on each one left out because its name cannot be written or it is a picture of
         ours.
     unnamed
-        Those of them whose name cannot be written.
+        The left-out files whose name cannot be written.
     others
-        What lies beside the images of each folder.
+        What each folder contains beside its images.
     """
 
     files: tuple[Path, ...]
@@ -42,18 +42,18 @@ class Gathered:
 
     @property
     def notes_on_others(self) -> list[str]:
-        """What lies beside the images, in sentences; of which folder, where there are several."""
+        """What lies beside the images, in sentences; they name the folder if there are several."""
         several = len(self.others) > 1
         return [note for each in self.others for note in each.notes(several)]
 
 
 def gather(paths: Collection[Path]) -> Gathered:
-    """Return the image files that the paths name: files as they are, of folders their images.
+    """Return the image files that the paths name: files themselves, and the images of folders.
 
     Raises
     ------
     BadRequest
-        A path is not there, a folder is without images, or all are left out.
+        A path does not exist, a folder has no images, or all images are left out.
     """
     files, misnamed, others = dict[str, Path](), list[str](), list[Others]()
     unnamed = list[Path]()
@@ -70,7 +70,7 @@ def gather(paths: Collection[Path]) -> Gathered:
         misnamed += left_out
         unnamed += [file for file in given if not is_utf8(file.name)]
         for file in found:
-            # Of the folder, since links to one file are images of their own, as copies are.
+            # Only the folder is resolved: links to one file are separate images, as copies are.
             files.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)
     if not files:
         raise BadRequest("\n  ".join(["There is no image to look at:", *first_of(misnamed)]))

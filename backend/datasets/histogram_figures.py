@@ -1,4 +1,4 @@
-"""Images before and after matching, each with its histogram: Tare 2020's figures 17, 20 and 21."""
+"""Draws images before and after matching with their histograms: Tare 2020, figures 17, 20, 21."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Panel:
     shares
         Shape (BINS,), summing to 1.
     ends
-        What the darkest and the brightest bin stand for.
+        The levels of the darkest and the brightest bin.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Panel:
 
 
 def before_and_after(name: str, image: ImageRecord, groups: ContrastGroups) -> tuple[Panel, Panel]:
-    """Return an image as its file has it and as a detector sees it."""
+    """Return an image as in its file, and as a detector sees it."""
     prepared = prepare(image, groups)
     said = f"as the detector sees it: {groups.mode}, {prepared.group}"
     flags = f" ({', '.join(prepared.flags)})" if prepared.flags else ""
@@ -51,7 +51,7 @@ def before_and_after(name: str, image: ImageRecord, groups: ContrastGroups) -> t
 
 
 def draw(rows: Sequence[tuple[Panel, Panel]]) -> bytes:
-    """Return a PNG: a row for each pair, each image beside its histogram and its sum."""
+    """Return a PNG with a row for each pair: each image beside its histogram and running sum."""
     height = TITLE_PX + PANEL_PX + PAD_PX
     size = 4 * PANEL_PX + 5 * PAD_PX, len(rows) * height + PAD_PX
     sheet = Image.new("RGB", size, PAPER)
@@ -63,7 +63,7 @@ def draw(rows: Sequence[tuple[Panel, Panel]]) -> bytes:
 
 
 def _raw_panel(name: str, pixels: Grey) -> Panel:
-    """Return an image at the levels that it is read with: as it is where these have 8 bits."""
+    """Return an image at the levels that it is read with; 8-bit images are not stretched."""
     if pixels.dtype == np.uint8:
         return Panel(name, pixels.astype(np.uint8), _shares(pixels, 0, 255), ("0", "255"))
     low, high = float(pixels.min()), float(pixels.max())
@@ -90,7 +90,7 @@ def _draw_histogram(pen: ImageDraw.ImageDraw, panel: Panel, left: int, top: int)
     floor, font = top + PANEL_PX - 2 * TEXT_PX, ImageFont.load_default(TEXT_PX - 2)
     height = floor - top
     width = PANEL_PX / BINS
-    # Square roots: else the background would leave nothing to be seen of the cells.
+    # Square roots: otherwise the background would hide the cells.
     tops = np.sqrt(panel.shares / panel.shares.max())
     for number, part in enumerate(tops):
         x = left + number * width

@@ -1,4 +1,4 @@
-"""A folder of images becomes tasks of a project, their boxes become annotations."""
+"""Imports a folder of images as tasks of a project, and their boxes as annotations."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Imported:
     known
         Images that the project had already.
     doubled
-        Images that an earlier file of the folder holds too.
+        Images that were also in an earlier file of the folder.
     annotated
         Tasks that got the boxes of an annotation.
     unreadable
-        Names of the files that are no readable image, and of pages that cannot be read.
+        Names of files and pages that cannot be read.
     notes
-        What was left out, clipped or odd, in sentences; first the files that cannot be read.
+        What was left out, clipped or odd, in sentences; unreadable files come first.
     """
 
     tasks: int = 0
@@ -72,39 +72,39 @@ def import_folder(
     on_progress: Callable[[int, int, str], None] | None = None,
     on_wait: Callable[[], object] | None = None,
 ) -> Imported:
-    """Bring the images of a folder, and boxes that they have, into a project of Label Studio.
+    """Import the images of a folder, and their boxes, into a project of Label Studio.
 
-    The raw file is kept by its hash; the browser is shown a stretched 8-bit PNG of equal size. An
-    image that the project has is not brought in twice, so an import that was interrupted is
-    finished by running it again. Of two imports into a project at a time the second waits, and then
-    finds what the first brought in.
+    The raw file is kept by its hash; the browser shows a stretched 8-bit PNG of the same size. An
+    image is never imported twice into a project, so running an interrupted import again finishes
+    it. If two imports into a project run at once, the second waits and then finds what the first
+    imported.
 
     Parameters
     ----------
     annotations
-        Folder of VOC files with the stems of the images, or a CSV file (``boxes_csv``); images
-        without boxes in it become open tasks.
+        Folder of VOC files with the stems of the images, or a CSV file (``boxes_csv``). Images that
+        have no annotation there become open tasks.
     notation
-        Of the annotations.
+        How the annotations are written.
     pages
-        Of a many-page TIFF the first page alone, or a task for each.
+        For a multi-page TIFF, the first page only or a task for each page.
     classes_from_annotations
-        Give the project the classes of the annotations; those it has are kept once something was
-        annotated.
+        Give the project the classes of the annotations. Its own classes are kept if anything is
+        annotated in it.
     on_progress
-        Called with the number of files done, of all, and the file's name.
+        Called with the number of files done, the number of all, and the file's name.
     on_wait
-        Called first where another import into the project is under way.
+        Called before waiting for another import into the project.
 
     Raises
     ------
     BadRequest
-        The folder has no image, an annotation is broken or has a class that the project does not
-        know; nothing was imported then.
+        The folder has no image, or an annotation is broken or has a class that the project does not
+        know. Nothing was imported.
     NotFound
         There is no such project.
     LabelStudioError
-        Label Studio is away or refuses; what was imported by then stays.
+        Label Studio is away or refuses; what was imported before stays.
     """
     done = Imported()
     files, misnamed = find_images(folder)
@@ -154,7 +154,7 @@ def _check(project: Project, classes: Sequence[str]) -> None:
 
 
 def _shows_imported(project: Project) -> LabellingInterface:
-    """Return a project's interface, which shows the image of imported tasks."""
+    """Return a project's interface; refuse one that does not show the image of imported tasks."""
     interface = LabellingInterface.parse(project.label_config)
     if interface.data_key != "image":
         raise BadRequest(
@@ -165,7 +165,7 @@ def _shows_imported(project: Project) -> LabellingInterface:
 
 
 def _give_classes(services: Services, project: Project, classes: tuple[str, ...]) -> Project:
-    _shows_imported(project)  # else nothing of it is changed
+    _shows_imported(project)  # refuse before anything is changed
     keep = services.annotations.number(project.id) > 0
     config = with_classes(project.label_config, classes, keep=keep)
     services.label_studio.patch_project(project.id, label_config=config)
@@ -174,7 +174,7 @@ def _give_classes(services: Services, project: Project, classes: tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Known:
-    """A task that is there."""
+    """A task that Label Studio already has."""
 
     id: int
     is_annotated: bool = False
@@ -185,7 +185,7 @@ class _Known:
 
 
 class _Importer:
-    """Brings files into one project, one after the other."""
+    """Imports files into one project, one after the other."""
 
     def __init__(
         self,
@@ -203,9 +203,9 @@ class _Importer:
         self._done = done
         self._brought = set[PageKey]()
         self._left_out, self._other_names = list[str](), list[str]()
-        # Label Studio's own list, not the store's: a task may have been deleted there, or made
-        # by an import that was interrupted before it was noted here.
-        # Of each task no more than is needed stays: what it was ever predicted is megabytes.
+        # From Label Studio's list, not the store's: a task may have been deleted there, or made by
+        # an import that was interrupted before the store knew. Only the needed part of each task is
+        # kept: its predictions take megabytes.
         self._tasks = {
             data.key: _Known.of(task)
             for task in services.label_studio.tasks(project.id)
@@ -213,7 +213,7 @@ class _Importer:
         }
 
     def bring(self, path: Path, pages: Pages) -> None:
-        """Bring in one file; what of it cannot be read is reported, and the rest is kept."""
+        """Import one file; unreadable parts are reported, and the rest is kept."""
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -236,7 +236,7 @@ class _Importer:
             )
 
     def _bring_others(self, path: Path, data: bytes, pages: int, sha256: str) -> None:
-        """Bring in all pages of a file but the first."""
+        """Import all pages of a file but the first."""
         for page in range(1, pages):
             try:
                 record = read_image(data, page, sha256)
@@ -251,7 +251,7 @@ class _Importer:
         self._left_out.append(note)
 
     def tell(self) -> None:
-        """Tell what cannot be read before all else, and in one sentence what has another name."""
+        """Put unreadable files first in the notes, and list files known by another name in one."""
         self._done.notes[:0] = self._left_out
         if self._other_names:
             what = "counted once, under the name that the same image has already"
@@ -272,7 +272,7 @@ class _Importer:
         self._tasks[key] = task
         self._brought.add(key)
         self._services.images.attach_task(self._project, *key, task.id)
-        # An annotation speaks of one image: of a many-page file the first.
+        # An annotation belongs to one image: the first of a multi-page file.
         if path in self._truth_of and record.page == 0:
             if task.is_annotated:
                 title = self._truth_of[path].title
@@ -281,10 +281,10 @@ class _Importer:
                 self._tasks[key] = _Known(task.id, self._annotate(task.id, path, record))
 
     def _unlisted(self, stored: StoredImage) -> _Known | None:
-        """Return the task that shows an image though Label Studio's list left it out, if one does.
+        """Return the task that shows an image although Label Studio's list left it out, if any.
 
-        Where a task is deleted while the list is read, those after it move up by a place, and one
-        of them from the next page to the page that was read.
+        If a task is deleted while the list is read, those after it move up one place, and one moves
+        from the next page to the page already read.
         """
         if stored.task is None:
             return None
@@ -292,7 +292,7 @@ class _Importer:
             task = self._services.label_studio.listed_task(self._project, stored.task)
         except LabelStudioMissing:
             return None
-        # A Label Studio put back from a copy may have given its number to another task.
+        # A Label Studio restored from a copy may have given the number to another task.
         return _Known.of(task) if TaskData.of(task).key == stored.key else None
 
     def _new_task(self, record: ImageRecord, name: str) -> int:
@@ -303,7 +303,7 @@ class _Importer:
         return self._services.label_studio.import_task(self._project, png, shown, data)
 
     def _annotate(self, task: int, path: Path, record: ImageRecord) -> bool:
-        """Give a task its boxes, and say whether any could be used."""
+        """Give a task its boxes, and tell whether it is annotated now."""
         truth = read_truth(path, self._truth_of[path], record, self._notation.one_based)
         self._done.notes += truth.notes
         if truth.none_usable:
@@ -321,5 +321,5 @@ class _Importer:
 
 
 def _page_name(path: Path, page: int) -> str:
-    """Return what the image of a page is called: the first as its file."""
+    """Return the name of a page's image; the first page has the name of its file."""
     return f"{path.stem}-page{page + 1}{path.suffix}" if page else path.name

@@ -1,4 +1,4 @@
-"""Counts of the images that judged a project's versions: by them those of others have a range."""
+"""Counts of the images that judged a project's versions; they give other images' counts a range."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ JudgedCounts = Mapping[str, Counts]
 
 
 def judged_counts(services: Services, project: int) -> dict[str, JudgedCounts]:
-    """Return what each version that was judged in a project counted, the last time that it was.
+    """Return the counts of each version judged in a project, from its newest judgement.
 
-    In images that it has not learned from.
+    Only images that the version has not learned from are included.
     """
     judged = dict[str, JudgedCounts]()
     for run in services.runs.all(project):

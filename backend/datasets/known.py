@@ -1,4 +1,4 @@
-"""What is known of each image of a project: corrected boxes, else the champion's."""
+"""What is known of each image of a project: its corrected boxes, or else the champion's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from preprocessing.images import IMAGE_SUFFIXES, PageKey
 
 
 def known_images(services: Services, project: int) -> tuple[list[KnownImage], list[str]]:
-    """Return each image of a project in the order of import, and notes on what has no image.
+    """Return each image of a project in order of import, and notes on what has no image.
 
     Raises
     ------
@@ -48,13 +48,13 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         judged_counts(services, project),
     )
     named, notes = _named(services, project), list[str]()
-    # What was drawn in all images is far more than the boxes that it gives: one at a time is read.
+    # Read one at a time: all that was drawn takes far more memory than the boxes made of it.
     read = {
         image.key: reader.read(*named[image.key], annotation)
         for image, annotation in corrected_images(services, project, notes.append)
         if image.key in named
     }
-    # One whose task was deleted stays in the store: for its side, and to keep its name.
+    # An image whose task was deleted stays in the store, for its side and its name.
     shown = [
         read.get(key) or reader.read(image, file_name, None)
         for key, (image, file_name) in named.items()
@@ -65,7 +65,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
 
 
 def _named(services: Services, project: int) -> dict[PageKey, tuple[StoredImage, str]]:
-    """Return each image of a project with what exports call it, in the order of import."""
+    """Return each image of a project with its name in exports, in order of import."""
     unique = UniqueNames()
     return {
         image.key: (image, unique.stem(image.name) + _suffix(image))
@@ -75,16 +75,16 @@ def _named(services: Services, project: int) -> dict[PageKey, tuple[StoredImage,
 
 @dataclass(frozen=True)
 class _Reader:
-    """Tells what is known of one image of a project after the other.
+    """Reads what is known of a project's images, one after the other.
 
     Parameters
     ----------
     names
-        Of the annotators.
+        Names of annotators, by number.
     champion
-        Name of what serves the project.
+        Name of the version and policy that serve the project.
     done
-        What each annotation did, by its id.
+        Each annotation's correction, by annotation id.
     judged
         What each version counted in the images that judged it.
     """
@@ -106,7 +106,7 @@ class _Reader:
         labels, notes = to_labels(image.name, regions, *image.size, interface)
         if labels.none_usable:
             notes = [NONE_USABLE, *notes]
-        # Predicted before the config changed, they have the names of then.
+        # Boxes predicted before the config changed still have the earlier names.
         default = self.project.default_class
         boxes = labels.boxes if annotation else interface.named(labels.boxes, default)
         counted = CountedImage(
@@ -128,7 +128,7 @@ class _Reader:
     def _whose(
         self, annotation: Annotation | None, served: StoredPrediction | None
     ) -> tuple[str, tuple[str, ...]]:
-        """Return the number of who answers for an annotation; its flag where nobody opened it."""
+        """Return the responsible annotator's number, and a flag if nobody opened the annotation."""
         if annotation is None:
             return "", ()
         annotator, done = annotation.annotator or "", self.done.get(annotation.id)
@@ -139,10 +139,10 @@ class _Reader:
         return (annotator, (UNOPENED,)) if served else ("", (IMPORTED,))
 
     def _served(self, image: StoredImage, annotation: Annotation | None) -> StoredPrediction | None:
-        """Return the prediction whose boxes were corrected, or count as long as nobody did.
+        """Return the prediction whose boxes were corrected, or count until somebody corrects them.
 
-        These are the champion's in any of the image's tasks, also after a roll-back, else the
-        newest.
+        Without a correction it is the champion's in any of the image's tasks, also after a
+        roll-back, or else the newest.
         """
         if annotation is None:
             shown = self.services.predictions
@@ -151,10 +151,9 @@ class _Reader:
         return None if began is None or began.is_blind else began
 
     def _began_with(self, image: StoredImage, annotation: Annotation) -> StoredPrediction | None:
-        """Return what an annotation began with.
+        """Return the prediction that an annotation began with.
 
-        By its name, where that is known, it is found soonest: to tell it anew all that the task was
-        ever shown is read.
+        A known name is the fastest way; otherwise all that the task was ever shown is read.
         """
         done = self.done.get(annotation.id)
         if done and (name := done.served):
@@ -180,7 +179,7 @@ def _suffix(image: StoredImage) -> str:
 
 
 def _champion(services: Services, project: int) -> str:
-    """Return the name of what serves a project, its id alone where the version cannot be read."""
+    """Return the served name of a project's champion; only its id if the version cannot be read."""
     with suppress(BrokenVersion):
         return services.registry.served_name(str(project))
     return services.champion_now(project)

@@ -1,4 +1,4 @@
-"""One image of a project, with what is known of it, and the flags that say how."""
+"""One image of a project, what is known of it, and flags for how it is known."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from backend.labelstudio.results import Unusable
 from backend.store.images import StoredImage
 from model.labels.label_guard import SetAside
 
-#: Flag of an image that its annotators skipped and nobody corrected: no cell image, or blurred.
+#: Flag of an image that annotators skipped and nobody corrected: it shows no cells, or is blurred.
 SKIPPED = "skipped"
-#: Flags of boxes that became an annotation outside any page, and that nobody updated in one: what
-#: an import brought in, and predictions that were accepted for many tasks at once.
+#: Flags of boxes that became an annotation outside any page and were never updated in one: boxes of
+#: an import, and predictions that were accepted for many tasks at once.
 IMPORTED, UNOPENED = "imported", "accepted unopened"
 
 
@@ -23,13 +23,13 @@ class KnownImage:
     Parameters
     ----------
     file_name
-        What exports call it: its name, unless that is another image's too or no file's.
+        Its name in exports: its own, unless another image has it too or no file may have it.
     aside
-        Those of the boxes that look wrong: they count, but no run learns from them.
+        The boxes that look wrong: they count, but no run learns from them.
     none_usable
-        Whether nothing of what was drawn can be used.
+        Whether nothing that was drawn can be used.
     unusable
-        What was drawn and gives no box.
+        Drawn regions that give no box.
     """
 
     stored: StoredImage
@@ -45,6 +45,6 @@ class KnownImage:
         return self.counted.source == "corrected"
 
     def flagged(self, flag: str) -> KnownImage:
-        """Return it with one flag more."""
+        """Return the image with one more flag."""
         flags = (*self.counted.flags, flag)
         return replace(self, counted=replace(self.counted, flags=flags))

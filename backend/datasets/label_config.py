@@ -1,4 +1,4 @@
-"""label_configs that know the classes that annotations bring along."""
+"""Puts the classes of annotations into a label_config."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def with_classes(label_config: str, classes: Sequence[str], keep: bool) -> str:
     Parameters
     ----------
     keep
-        Keep the classes that it has, since annotations may name them; else only the new ones are
-        left.
+        Keep the present classes, since annotations may name them; otherwise only the new ones
+        remain.
 
     Raises
     ------
     BadRequest
-        A new one is what the label_config shows one that it keeps as.
+        A new class is named like the text that the label_config shows for a class that it keeps.
     """
     interface = LabellingInterface.parse(label_config)
     root: ET.Element = fromstring(label_config)
@@ -43,7 +43,7 @@ def with_classes(label_config: str, classes: Sequence[str], keep: bool) -> str:
 
 
 def label_config_of(classes: Sequence[str]) -> str:
-    """Return a label_config that draws boxes of these classes and has nothing else."""
+    """Return a label_config that only draws boxes of these classes."""
     root = ET.Element("View")
     ET.SubElement(root, "Image", {"name": "image", "value": "$image"})
     control = ET.SubElement(root, "RectangleLabels", {"name": "label", "toName": "image"})
@@ -52,7 +52,7 @@ def label_config_of(classes: Sequence[str]) -> str:
 
 
 def _require_unlike_shown(control: ET.Element, classes: Sequence[str]) -> None:
-    """Refuse classes that would look like another: Label Studio shows values, and keeps aliases."""
+    """Refuse classes that look like another: Label Studio shows values, but stores aliases."""
     for label in control.iter("Label"):
         alias, value = label.get("alias"), label.get("value", "")
         if alias and value in classes:
@@ -64,7 +64,7 @@ def _require_unlike_shown(control: ET.Element, classes: Sequence[str]) -> None:
 
 
 def _add(control: ET.Element, classes: Sequence[str], first: int = 0) -> None:
-    """Add a label of its own colour for each class, as many as ``first`` after those before."""
+    """Add a label for each class; its colour starts ``first`` places into the palette."""
     for number, name in enumerate(classes, start=first):
         colour = COLOURS[number % len(COLOURS)]
         ET.SubElement(control, "Label", {"value": name, "background": colour})

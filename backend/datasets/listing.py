@@ -1,4 +1,4 @@
-"""What lies in a folder, but for what a file system put there for itself."""
+"""Lists a folder without the files that a file system keeps there for itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_SYSTEMS = {
 
 
 def visible_in(folder: Path) -> list[Path]:
-    """Return what a person has put into a folder, not what a file system did for itself."""
+    """Return what a person has put into a folder, without a file system's own files."""
     own = (path for path in folder.iterdir() if path.name.lower() not in _OF_SYSTEMS)
-    # Names that begin with a dot, too, are a file system's, such as the Mac's ._image.tif.
+    # Names that begin with a dot are a file system's too, such as the Mac's ._image.tif.
     return sorted(path for path in own if not path.name.startswith("."))

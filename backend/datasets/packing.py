@@ -1,4 +1,4 @@
-"""The files of a VOC export, put into a folder or a zip."""
+"""Packs the files of a VOC export into a folder or a zip."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from backend.services import Services
 from preprocessing.errors import UnreadableImage
 
 IMAGES = "images"
-#: The boxes that look wrong to the label guard, which are exported all the same, and what was drawn
-#: and cannot be.
+#: Lists boxes that look wrong to the label guard, which are still exported, and drawn regions that
+#: cannot be exported.
 WARNINGS = "warnings.csv"
 UNUSABLE = "unusable"
 WARNING_COLUMNS = ("image", "class", *EDGES, "reason", "why")
 
-#: A path inside the export, and what is to lie there: bytes, or a file to copy.
+#: A path inside the export, and its content: bytes, or a file to copy.
 Member = tuple[str, bytes | Path]
 
 
 class Files:
-    """The files of one export, and the notes on it, to which they may add."""
+    """The files of one export; making them may add to its notes."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class Files:
         self._turned = list[str]()
 
     def of(self, images: Iterable[KnownImage], left_out: Iterable[KnownImage]) -> Iterator[Member]:
-        """Yield each VOC file and each image, at last what all of it came from.
+        """Yield each VOC file and each image, and at last the record of where all of it came from.
 
         Parameters
         ----------
         left_out
-            Images without a file of their own, since nothing of what was drawn can be used.
+            Images without a VOC file, since nothing that was drawn can be used.
         """
         contents, odd = list[dict[str, Any]](), list[Sequence[Any]]()
         for image in images:
@@ -75,7 +75,7 @@ class Files:
         yield EXPORTED, self._contents(contents)
 
     def _raw(self, image: KnownImage) -> tuple[int, bytes | Path | None]:
-        """Return the depth of an image, and its file; None where that is gone or damaged."""
+        """Return an image's number of channels and its file, None if that is gone or damaged."""
         name, page = image.counted.name, image.stored.page
         try:
             path = self._services.images.path(image.stored.sha256)
@@ -130,17 +130,17 @@ def _came_from(image: KnownImage, name: str) -> dict[str, Any]:
 
 
 def pack(out: Path, members: Iterable[Member]) -> None:
-    """Put files into a zip, or a folder, that is there whole or not at all.
+    """Put files into a zip or a folder, which appears whole or not at all.
 
     Parameters
     ----------
     out
-        A path that ends in ``.zip`` (replaced when it is there), or a new or empty folder.
+        A path that ends in ``.zip`` (an existing file is replaced), or a new or empty folder.
 
     Raises
     ------
     BadRequest
-        ``out`` is a folder that holds something.
+        ``out`` is a folder that is not empty.
     """
     (_into_zip if out.suffix.lower() == ".zip" else _into_folder)(out, members)
 
@@ -159,7 +159,7 @@ def _into_folder(out: Path, members: Iterable[Member]) -> None:
 
 
 def _into_zip(out: Path, members: Iterable[Member]) -> None:
-    # A zip knows no date before 1980: a file of an instrument without a clock gets that one.
+    # A zip has no date before 1980: earlier files, as of an instrument without a clock, get 1980.
     with (
         partial_file(out) as partial,
         zipfile.ZipFile(partial, "w", strict_timestamps=False) as archive,

@@ -1,4 +1,4 @@
-"""Which image of a folder belongs to which annotation."""
+"""Pairs the images of a folder with their annotations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backend.datasets.naming import composed
 from backend.errors import BadRequest
 from model.wording import counted, first_of, shortened
 
-#: Annotations that cannot be read, in one error.
+#: How many unreadable annotations one error names.
 BROKEN_AT_MOST = 20
 
 
@@ -22,18 +22,18 @@ class TruthSource(Protocol):
 
     @property
     def title(self) -> str:
-        """What it is called when it is told of."""
+        """Its name in messages."""
 
     @property
     def stem(self) -> str:
-        """Stem of the image that it belongs to."""
+        """Stem of its image."""
 
     @property
     def named(self) -> str:
-        """File name of the image as it is given; empty when there is none."""
+        """The image's file name as the source gives it; empty if it gives none."""
 
     def read(self, size: tuple[int, int] | None = None, one_based: bool = False) -> Truth:
-        """Return the boxes, held against an image of this width and height when it is known."""
+        """Return the boxes, checked against the image's width and height if these are known."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Pairing:
     pairs
         Image and annotation.
     lone_images, lone_annotations
-        Those for which there is no other half.
+        Those without a partner.
     notes
-        On stems that several images share, a sentence each.
+        A sentence on each stem that several images share.
     """
 
     pairs: tuple[tuple[Path, TruthSource], ...]
@@ -56,7 +56,7 @@ class Pairing:
     notes: tuple[str, ...]
 
     def notes_on_the_lone(self) -> list[str]:
-        """Return a sentence on the images, and one on the annotations, that have no partner."""
+        """Return a sentence on images, and one on annotations, without a partner."""
         lone = (
             ("image", "without an annotation", [path.name for path in self.lone_images]),
             ("annotation", "without an image", [each.title for each in self.lone_annotations]),
@@ -69,7 +69,7 @@ class Pairing:
         return notes + self.notes_on_case()
 
     def notes_on_case(self) -> list[str]:
-        """Say which of the lone would have a partner if upper and lower case were the same."""
+        """Name those that would have a partner if case did not matter."""
         stems = {composed(path.stem).casefold(): path.name for path in self.lone_images}
         alike = [
             f"{stems[key]} and {each.title}"
@@ -81,15 +81,15 @@ class Pairing:
 
 
 def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
-    """Pair images and annotations of one stem, whichever way each writes an umlaut.
+    """Pair images and annotations of one stem, however each writes an umlaut.
 
-    Of several images of one stem (``a.png``, ``a.tif``) the one that the annotation names is
-    taken; when it names none of them, none is. Of several annotations of one stem none is.
+    If several images have one stem (``a.png``, ``a.tif``), the one that the annotation names is
+    taken, or none if it names none of them. If several annotations have one stem, none is taken.
 
     Raises
     ------
     BadRequest
-        Annotations with an image are broken: it names them all.
+        Annotations that have an image are broken; the message names them.
     """
     of_one_stem: dict[str, list[TruthSource]] = defaultdict(list)
     for each in annotations:
@@ -110,7 +110,7 @@ def pair(images: Sequence[Path], annotations: Sequence[TruthSource]) -> Pairing:
 
 
 def _require_readable(annotations: Sequence[TruthSource]) -> None:
-    """Read all, so that somebody who mends broken ones knows of each and not of the next alone."""
+    """Read all annotations, so that one error names every broken one, not only the first."""
     broken = []
     for each in annotations:
         try:
@@ -125,7 +125,7 @@ def _require_readable(annotations: Sequence[TruthSource]) -> None:
 
 
 def _choose(images: Sequence[Path], annotations: Sequence[TruthSource]) -> tuple[Path | None, str]:
-    """Return which of the images of a stem its annotation belongs to, and what is odd about it."""
+    """Return the image of a stem that its annotation belongs to, and what is odd about it."""
     if len(annotations) > 1:
         titles = ", ".join(each.title for each in annotations)
         return None, f"{titles} speak of images of one stem: none is taken; rename the images"

@@ -1,4 +1,4 @@
-"""Pictures for people: marked, so that none is ever taken for an image with cells."""
+"""Pictures for people, marked so that none is ever taken for an image with cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backend.datasets.writing import require_no_folder, write_whole
 from backend.errors import BadRequest
 
 PNG = ".png"
-#: Where a PNG's signature and first chunk, which is always the same, end.
+#: Where a PNG's signature and first chunk, which has a fixed length, end.
 _FIRST_CHUNK_END = 33
 
 
@@ -19,7 +19,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + check
 
 
-#: Marks a picture for people, which shows images and is none.
+#: Marks a picture for people: it shows images but is not one.
 _SIGNED = _chunk(b"tEXt", b"Software\0Cytoloop")
 
 
@@ -29,12 +29,13 @@ def write_picture(path: Path, png: bytes) -> None:
 
 
 def require_picture_place(path: Path) -> None:
-    """Refuse, before the work, a place where no picture of ours can go.
+    """Refuse, before the work begins, a place where no picture of ours can go.
 
     Raises
     ------
     BadRequest
-        It is not named as a PNG, or what is there is no picture of ours, such as a raw image.
+        The path does not end like a PNG, or the file there is no picture of ours, such as a raw
+        image.
     """
     require_no_folder(path)
     if path.suffix.lower() != PNG:
@@ -46,9 +47,9 @@ def require_picture_place(path: Path) -> None:
 
 
 def is_picture(path: Path) -> bool:
-    """Tell whether a file is what :func:`write_picture` wrote: no image to look for cells in."""
+    """Tell whether :func:`write_picture` wrote a file: it is no image to look for cells in."""
     try:
         with path.open("rb") as file:
             return file.read(_FIRST_CHUNK_END + len(_SIGNED)).endswith(_SIGNED)
-    except OSError:  # told when it is read
+    except OSError:  # reported when it is read
         return False

@@ -1,4 +1,4 @@
-"""What a version finds in image files, written beside one another for a person and for tools."""
+"""Writes what a version finds in image files, for people and for tools."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from preprocessing.images import ImageRecord
 from preprocessing.prepare import CONSTANT, OUT_OF_FOCUS, SIZE_UNKNOWN, UNLIKE_TRAINING
 
 DRAWN = "drawn"
-#: How the flag of an image begins that is counted twice.
+#: How the flag of an image that is counted twice begins.
 SAME_FILE = "same file as "
-#: How that begins of an image that has another name than its file.
+#: How the flag of an image that is not named like its file begins.
 PLACE = "from "
-#: What flags of the image itself mean to whoever counts its cells.
+#: What an image's own flags mean to whoever counts its cells.
 UNUSUAL = {
     UNLIKE_TRAINING: "grey levels unlike all that the version learned from",
     OUT_OF_FOCUS: "far less sharp than what the version learned from",
@@ -44,16 +44,16 @@ UNUSUAL = {
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written, and what to know of it: what was left out, limits reached.
+    """What was written, and notes on it: what was left out, and limits reached.
 
     Parameters
     ----------
     images, before
-        How many are counted, and how many of these an earlier call had done.
+        The number of counted images, and how many of these an earlier call had counted.
     left_out
-        How many cannot be read, or failed in the detector.
+        The number of images that cannot be read or at which the detector failed.
     others
-        How many more images of earlier calls the table holds.
+        The number of further images in the table, from earlier calls.
     """
 
     images: int
@@ -75,26 +75,26 @@ def predict_into(
 ) -> Predicted:
     """Write each image's VOC file, its picture with boxes, and the counts of all.
 
-    An image that an earlier call has counted stays as it is, while its VOC file is there; so does
-    what is done where this call is stopped.
+    An image that an earlier call counted stays as it is as long as its VOC file exists. If this
+    call is stopped, what is done stays too.
 
     Parameters
     ----------
     out
-        A new or empty folder, so that nobody's own annotations are ever overwritten; or one that
-        an earlier call has begun, asked for the same.
+        A new or empty folder, so that no annotations of the user are ever overwritten, or a folder
+        that an earlier call began with the same choices.
     default_class
-        What to call the boxes of a version that knows no classes.
+        The class of the boxes of a version that knows no classes.
     advance
         Called with the fraction done and the name of the image.
     unnamed
-        What is left out since its name cannot be written, and gets its row.
+        Files left out because their name cannot be written; each still gets its row.
 
     Raises
     ------
     BadRequest
-        ``out`` holds something else, began otherwise or is written by another process; or no image
-        can be looked at.
+        ``out`` holds other files, was begun with other choices or is being written by another
+        process, or no image can be looked at.
     """
     with alone_in(out):
         results = _Results(out, loaded, default_class, scores)
@@ -110,7 +110,7 @@ def predict_into(
 
 
 class _Results:
-    """The folder of the results, to which one image after the other comes."""
+    """The folder of results, which takes one image after the other."""
 
     def __init__(self, out: Path, loaded: LoadedVersion, default_class: str, scores: bool) -> None:
         classes = loaded.version.classes or (default_class or CELL,)
@@ -127,7 +127,7 @@ class _Results:
         self._default_class, self._scores = default_class, scores
         self._counts = Counts(out, how, classes)
         entries = self._counts.entries
-        #: The stem under which each file was counted first, by its sha256.
+        #: By sha256, the stem under which each file was counted first.
         self._first_of = {entry.sha256: stem for stem, entry in reversed(entries.items())}
         self._names = UniqueNames(self._counts.stems)
         self._notes, self._entries, self._before = list[str](), list[CountedFile](), 0
@@ -139,7 +139,7 @@ class _Results:
         self._twins = list[str]()
 
     def take(self, path: Path) -> None:
-        """Look at an image, unless it is done; one that cannot be read or looked at is told."""
+        """Look at an image unless it is done; a note names one that cannot be read or looked at."""
         if (record := self._reader.read(path)) is None:
             return
         stem = self._counts.claim(path, record.sha256)
@@ -150,7 +150,7 @@ class _Results:
             stem = stem or self._new_stem(path)
             try:
                 entry = self._find(stem, path, record)
-            except (RuntimeError, MemoryError) as error:  # the detector: such as full memory
+            except (RuntimeError, MemoryError) as error:  # of the detector, such as a full memory
                 said = str(error).partition("\n")[0] or type(error).__name__
                 self._reader.left_out[path] = (
                     f"the detector failed on it ({said}); end other programs where memory is"
@@ -175,7 +175,7 @@ class _Results:
         self._counts.catch_up()
 
     def _leave_out(self, path: Path, stem: str | None) -> None:
-        """Give an image its rows, unless an earlier call counted it."""
+        """Give a left-out image its rows, unless an earlier call counted it."""
         if stem in self._counts.entries:
             return
         why = self._reader.left_out[path]
@@ -188,7 +188,7 @@ class _Results:
         self._counts.leave_out(stem, path, self._named(path, stem), flags)
 
     def leave_out_unnamed(self, paths: Iterable[Path]) -> None:
-        """Give images whose name cannot be written their rows, by the name that is shown."""
+        """Give images whose name cannot be written their rows, under their printable name."""
         for path in paths:
             name = shown(path.name)
             writable = name.replace("\\", "_")
@@ -197,11 +197,11 @@ class _Results:
             self._counts.leave_out(stem, path, name, (left_out_flag(why),))
 
     def _new_stem(self, path: Path) -> str:
-        """Return the stem of an image that is not counted, which its row may have by now."""
+        """Return a stem for an image not counted yet; its row may already have one."""
         return self._counts.left_out_stem(path) or self._names.stem(path.name)
 
     def _named(self, path: Path, stem: str) -> str:
-        """Return what an image is called in the results, and tell where that is another name."""
+        """Return an image's name in the results, and note if it differs from its file's."""
         name = f"{stem}{path.suffix}"
         if _is_renamed(stem, path):
             self._notes.append(f"{path} is called {name} in {self._out}: {_why_renamed(path)}")
@@ -217,14 +217,14 @@ class _Results:
         return self._counts.add(stem, path, record.sha256, image)
 
     def _flag_of_twin(self, stem: str, sha256: str) -> tuple[str, ...]:
-        """Return the flag of an image whose file was counted before under another name."""
+        """Return the flag of an image whose file was already counted under another name."""
         first = self._first_of.setdefault(sha256, stem)
         if first == stem:
             return ()
         return (f"{SAME_FILE}{first}{Path(self._counts.entries[first].file).suffix}",)
 
     def _tell_missed(self) -> None:
-        """Flag and tell what an earlier call counted and this one should have met again."""
+        """Flag and note what an earlier call counted and this one should have found again."""
         replaced, gone = self._counts.flag_missed()
         for stem in replaced:
             self._notes.append(
@@ -238,8 +238,8 @@ class _Results:
             self._notes.append(Naming.of(files, before=told))
 
     def told(self) -> Predicted:
-        """Say what became of the images that were taken."""
-        for path in self._reader.left_out:  # all else has its name, and its count, by now
+        """Return what became of the images taken."""
+        for path in self._reader.left_out:  # all others have their name and count by now
             self._leave_out(path, self._failed.get(path))
         self._tell_missed()
         if self._counts.entries:
@@ -266,7 +266,7 @@ def _why_renamed(path: Path) -> str:
 
 
 def _flag_of_place(stem: str, path: Path) -> tuple[str, ...]:
-    """Return the flag that says where the file is of an image that has another name here."""
+    """Return the flag with the place of an image's file, if the image has another name here."""
     return (f"{PLACE}{shown(str(path))}",) if _is_renamed(stem, path) else ()
 
 

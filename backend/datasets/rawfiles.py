@@ -1,4 +1,4 @@
-"""Raw image files as they go back to the user."""
+"""Raw image files as the user gets them back."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from preprocessing.images import read_image
 def told_of(path: Path) -> tuple[int, bool]:
     """Return the number of channels of an image file, and whether a tag turns it (``is_turned``).
 
-    Of a file of many pages it is told of the first.
+    For a multi-page file both are of the first page.
 
     Raises
     ------
     UnreadableImage
-        It cannot be told, such as of a file that was damaged since.
+        The file cannot be read, for example because it was damaged since.
     """
-    turned = is_turned(path)  # names whatever keeps a file from being opened
+    turned = is_turned(path)  # its error says why a file cannot be opened
     return _depth_of(path), turned
 
 
 def is_known_turned(path: Path) -> bool:
-    """Tell whether a tag turns an image (``is_turned``); of one gone or damaged since, no.
+    """Tell whether a tag turns an image (``is_turned``); False if it is gone or damaged.
 
-    Its boxes are known all the same.
+    Its boxes are known even then.
     """
     try:
         return is_turned(path)
@@ -49,11 +49,11 @@ def _depth_of(path: Path) -> int:
 
 
 def page_as_tiff(path: Path, page: int) -> bytes:
-    """Return one page of a many-page file as a grey TIFF of its own, its levels unchanged.
+    """Return one page of a multi-page file as a grey TIFF of its own, its levels unchanged.
 
-    Of a page in colours the levels are those of its luminance (``read_image``).
+    A colour page has the levels of its luminance (``read_image``).
 
-    A VOC file belongs to one image, and tools that read the whole file would see the first page.
+    A VOC file belongs to one image, and tools that open the whole file would see its first page.
 
     Raises
     ------
@@ -68,6 +68,6 @@ def page_as_tiff(path: Path, page: int) -> bytes:
 
 
 def turned_note(names: Sequence[str]) -> list[str]:
-    """Return what to know of the boxes of images that a tag turns (``is_turned``), if there are."""
+    """Return a note on the boxes of images that a tag turns (``is_turned``), if there are any."""
     meant = "boxes are of the image upright, as its orientation tag says; tools that ignore the tag"
     return [f"{meant} see them elsewhere: {shortened(names)}"] if names else []

@@ -1,4 +1,4 @@
-"""Images read one after the other, and what is to be told of those left out."""
+"""Reads images one after the other, and collects notes on those left out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from model.wording import Naming, counted
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, read_image
 
-#: Images that people are shown of those left out for one reason.
+#: How many images left out for one reason a note names.
 LEFT_OUT_NAMED = 20
 
 
 class ImageReader:
-    """Reads one image after the other, and keeps what is to be told of them."""
+    """Reads one image after the other, and keeps the notes on them."""
 
     def __init__(self) -> None:
         #: Why an image is left out, by its path.
@@ -22,7 +22,7 @@ class ImageReader:
         self._stacks: list[str] = []
 
     def read(self, path: Path) -> ImageRecord | None:
-        """Read the first page of an image; None when it cannot be read, and is left out."""
+        """Read the first page of an image; None if it cannot be read and is left out."""
         try:
             record = read_image(path)
         except UnreadableImage as error:
@@ -34,7 +34,7 @@ class ImageReader:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, and of what the first page was taken: a ``Naming`` for all alike."""
+        """Notes on what was left out, and on files of which only the first page was taken."""
         names = defaultdict[str, list[str]](list)
         for path, why in self.left_out.items():
             names[why].append(path.name)
@@ -49,10 +49,10 @@ class ImageReader:
 
 
 def left_out_flag(why: str) -> str:
-    """Return the flag of an image that is left out: the cause, since advice is for who calls."""
+    """Return the flag of a left-out image: only the cause, since advice is for the caller."""
     return f"left out: {why.partition(';')[0]}"
 
 
 def page_flags(record: ImageRecord) -> tuple[str, ...]:
-    """Return the flag of the first page of several, of which the others are not looked at."""
+    """Return the flag of a multi-page file, of which only the first page is looked at."""
     return (f"first of {record.pages} pages",) if record.pages > 1 else ()

@@ -1,4 +1,4 @@
-"""A report as one picture: precision over recall, counts, reliability, and AP50 of each part."""
+"""Draws a report as one picture: precision over recall, counts, reliability, AP50 of each part."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PANEL_PX = LEFT_PX + PLOT_PX + RIGHT_PX
 TEXT_PX = 12
 BAR_PX = 14
 LINE = COLOURS[6]
-#: Of probabilities, beside the scores that they are made of.
+#: Colour of probabilities, beside the scores that they are made from.
 CALIBRATED = COLOURS[2]
 
 
 @dataclass(frozen=True)
 class _Plot:
-    """A square of the sheet whose axes run from 0 to ``most``."""
+    """A square of the sheet; its axes run from 0 to ``most``."""
 
     pen: ImageDraw.ImageDraw
     left: int
@@ -112,7 +112,7 @@ def _draw_bins(plot: _Plot, bins: Sequence[ReliabilityBin], colour: str) -> None
 
 
 def _draw_parts(plot: _Plot, report: EvaluationReport) -> None:
-    """Draw a bar for each part that has a figure, and say of the others that they have none."""
+    """Draw a bar for each part that has a figure; write that the others have none."""
     groups = {f"contrast {name}": part for name, part in report.by_group.items()}
     parts = list((groups | report.by_density).items())
     plot.frame("AP50 by contrast group and by density", "AP50", "")

@@ -1,4 +1,4 @@
-"""Folders of results: known by a file of ours, never somebody's own, gone on with as begun."""
+"""Folders of results: recognised by a file of ours, and continued only with the same choices."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from backend.datasets.listing import visible_in
 from backend.errors import BadRequest
 from model.atomic import try_lock
 
-#: By which a folder of results is known: of `predict`, `preprocess apply` and `export voc`.
+#: The files that mark a folder of results: of `predict`, `preprocess apply` and `export voc`.
 RESULTS = COUNTED, MATCHED, EXPORTED = "counts.json", "contrast.csv", "export.json"
 #: The folder of the VOC files beside results.
 ANNOTATIONS = "annotations"
-#: How what a folder of results began with is asked for, where that is an option's.
+#: The option for each choice that a folder of results was begun with, if it has one.
 _OPTION = {"version": "--model", "cell diameter": "--cell-diameter", "scores": "--scores"}
-#: What follows from the version, and needs no word where that is another.
+#: Choices that follow from the version: not mentioned if the version itself differs.
 _OF_VERSION = {"threshold", "classes"}
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder, made when absent, against all others who would; the kernel lets go of it.
+    """Lock a folder, which is made if missing, against other processes; the kernel frees the lock.
 
-    A file server that knows no such locks lets everybody in.
+    On a file server without such locks the folder is not protected.
 
     Raises
     ------
     BadRequest
-        It cannot be made, or another process holds it.
+        The folder cannot be made, or another process holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,20 +48,19 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def require_empty(out: Path, begun: Collection[str] = ()) -> None:
-    """Refuse a folder that holds something: nobody's own files are ever overwritten.
+    """Refuse a folder that is not empty: no file of the user is ever overwritten.
 
-    What a process left that was killed while it wrote is nothing, nor is what a file system put
-    there for itself.
+    The remains of a process killed while writing, and a file system's own files, do not count.
 
     Parameters
     ----------
     begun
-        Names of ours: a folder that holds one of them was begun before, and is gone on with.
+        Names of our files: a folder that has one of them was begun before and may be continued.
 
     Raises
     ------
     BadRequest
-        It holds something else, or is a file.
+        The folder holds other files, or is itself a file.
     """
     if out.is_file():
         raise BadRequest(f"{out} is a file: give a new folder.")
@@ -71,18 +70,17 @@ def require_empty(out: Path, begun: Collection[str] = ()) -> None:
 
 
 def require_as_begun(path: Path, began: Mapping[str, object], how: Mapping[str, object]) -> None:
-    """Refuse to go on with a file otherwise than it was begun.
+    """Refuse to go on with a file with other choices than it was begun with.
 
     Parameters
     ----------
     began, how
-        What was chosen then and is chosen now, by name; what was not known then is not held
-        against it.
+        The choices then and now, by name; a choice that was not recorded then is not compared.
 
     Raises
     ------
     BadRequest
-        Something was chosen otherwise.
+        A choice differs.
     """
     others = [name for name in how if name in began and began[name] != how[name]]
     if "version" in others:
@@ -96,7 +94,7 @@ def require_as_begun(path: Path, began: Mapping[str, object], how: Mapping[str, 
 
 
 def _choice(name: str, chosen: object) -> str:
-    """Return a choice as it is asked for, or by its name where no option is."""
+    """Return a choice as its option, or by name if it has none."""
     if name == "classes" and isinstance(chosen, list):
         chosen = ", ".join(chosen)
     option = _OPTION.get(name)

@@ -1,4 +1,4 @@
-"""Which images of a folder teach and which judge, fixed for ever in one file of the home."""
+"""Decides which images of a folder teach and which judge, for ever, in one file of the home."""
 
 from __future__ import annotations
 
@@ -29,24 +29,23 @@ def with_sides(
     manifest: Path,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[LabelledImage]:
-    """Return the images that have a side, each on its own, in order of hash.
+    """Return the images that have a side, each with it, in order of hash.
 
-    Images that the manifest does not know are decided in order of their hashes, so that the same
-    folder gives the same sides anywhere; then they are written to it, so that images added to the
-    folder later move none of the others. One that shows the field of an earlier image goes where
-    that went. One or two images more than fives wait (see ``model.labels.sides.decide_sides``) and
-    are not returned.
+    Images that the manifest does not know are decided in order of hash, so that the same folder
+    gives the same sides anywhere. Then they are written to it, so that images added later move none
+    of the others. An image of the same field as an earlier one gets that image's side. One or two
+    images beyond full fives wait (see ``model.labels.sides.decide_sides``) and are not returned.
 
     Parameters
     ----------
     manifest
-        A JSON file of hash, side and fingerprint; made when it is missing.
+        A JSON file of hash, side and fingerprint; made if missing.
     on_progress
-        Called with the number of images looked at, of all.
+        Called with the number of images looked at and the number of all.
     """
     ordered = sorted(images, key=lambda image: image.sha256)
     fingerprints = _fingerprints(ordered, _read(manifest), on_progress)
-    # Read again: another training may have decided sides while this one looked at its images.
+    # Read again: another training may have decided sides while this one looked at images.
     with locked(manifest.with_suffix(".lock")):
         known = _read(manifest)
         entries = known | {
@@ -94,12 +93,12 @@ def _fingerprints(
 
 def _decide(entries: dict[str, _Entry], folder: set[str]) -> dict[str, _Entry]:
     """Return the entries that have a side now."""
-    # As in a project: what is like one that teaches is never held out.
+    # As in a project, an image like one that teaches is never held out.
     by_side = sorted(entries.items(), key=lambda one: (not one[1].side, one[1].side == "held-out"))
     entries = dict(by_side)
     grouped = group_alike([entry.fingerprint for entry in entries.values()])
     here = {group for sha256, group in zip(entries, grouped, strict=True) if sha256 in folder}
-    # Images of other folders count only where one of this folder is like them.
+    # Images of other folders count only if an image of this folder is like them.
     rows = [(s, e, g) for (s, e), g in zip(entries.items(), grouped, strict=True) if g in here]
     sides = decide_sides(
         [s for s, _, _ in rows], [e.side for _, e, _ in rows], [g for *_, g in rows]

@@ -1,4 +1,4 @@
-"""Pascal VOC files, one for each image, read as they come and written as they should be."""
+"""Pascal VOC files, one for each image: lenient to read, correct to write."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
 from model.boxes import Box
 
-#: What may stand in a VOC file beside its boxes.
+#: What a VOC file may contain beside its boxes.
 BESIDE = {"folder", "filename", "path", "source", "owner", "size", "segmented"}
 _THOUSANDS = re.compile(r",\d{3}$")
 
 
 @dataclass(frozen=True)
 class VocSource:
-    """A VOC file as the annotation of an image of its stem (see ``pairing.TruthSource``)."""
+    """A VOC file, which annotates an image of its stem (see ``pairing.TruthSource``)."""
 
     path: Path
 
@@ -60,16 +60,16 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
     path
         The XML file.
     size
-        Width and height of the image in pixels; None when there is no image. Where the XML says
-        another, none of its boxes can be used.
+        Width and height of the image in pixels; None without an image. If the XML has another size,
+        none of its boxes can be used.
     one_based
         The coordinates are 1-based and inclusive, as in the VOC challenge itself; otherwise they
-        are taken as they are, 0-based and half-open.
+        are taken as 0-based and half-open.
 
     Raises
     ------
     BadRequest
-        The file cannot be read, is no XML, or no VOC annotation.
+        The file cannot be read, or is not XML, or is no VOC annotation.
     """
     root = _annotation(path)
     drawn = _drawn(root)
@@ -84,7 +84,7 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
 
 
 def _annotation(path: Path) -> ET.Element:
-    """Return the root element; entities and the like, which no VOC file needs, are refused."""
+    """Return the root element; refuse entities and the like, which no VOC file needs."""
     try:
         root: ET.Element = parse(path).getroot()
     except DefusedXmlException as error:
@@ -126,13 +126,13 @@ def _drawn(root: ET.Element) -> list[FoundBox]:
 
 
 def _edge(text: str) -> float | None:
-    """Return the number that an edge is; a comma before just three digits may be of thousands."""
+    """Return an edge's number; a comma before exactly three digits may mean thousands."""
     text = text.strip()
     return number_in(text if _THOUSANDS.search(text) else with_point(text))
 
 
 def _boxes_lost(root: ET.Element) -> tuple[int, list[str]]:
-    """Return how many elements of a file without a box hold the edges of one, and what is odd."""
+    """For a file without a box, return how many elements hold edges of one, and what is odd."""
     unknown = [element for element in root if element.tag not in BESIDE]
     tags = ", ".join(f"<{tag}>" for tag in dict.fromkeys(each.tag for each in unknown))
     told = f"has no <object> but {tags}: a box is read from an <object> alone, mend it"
@@ -149,7 +149,7 @@ def write_voc(
     boxes: Iterable[Box],
     one_based: bool = False,
 ) -> None:
-    """Write a VOC file, whole or not at all, of what :func:`voc_bytes` takes."""
+    """Write the VOC file of :func:`voc_bytes`, whole or not at all."""
     write_whole(target, voc_bytes(name, width, height, depth, boxes, one_based))
 
 
@@ -158,13 +158,13 @@ def voc_bytes(
 ) -> bytes:
     """Return the bytes of a VOC file, edges rounded to whole pixels.
 
-    Each edge is rounded by itself, so that none moves by more than half a pixel; a box thinner
-    than a pixel is given one.
+    Each edge is rounded by itself, so that none moves by more than half a pixel. A box thinner than
+    a pixel becomes one pixel wide.
 
     Parameters
     ----------
     name, width, height, depth
-        Of the image: its file name, its pixels, its number of channels.
+        The image's file name, size in pixels and number of channels.
     one_based
         Write 1-based inclusive coordinates for tools that want them.
     """

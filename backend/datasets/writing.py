@@ -1,7 +1,7 @@
-"""Files and folders for a person, whole or not at all: beside their place first, then moved there.
+"""Writes a person's files and folders whole or not at all: first beside their place, then moved.
 
-What must be there after a power cut is `model.atomic`'s; that locks the folder it writes in, which
-a person's own, perhaps on a file server, may not allow.
+`model.atomic` writes what must survive a power cut. It locks the folder that it writes in; a
+person's own folder, perhaps on a file server, may not allow that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PARTIAL = ".partial"
 
 @contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it takes the place of ``path`` when all went well, else it goes.
+    """Yield a path to write to; on success it replaces ``path``, otherwise it is removed.
 
     Raises
     ------
@@ -41,12 +41,12 @@ def partial_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def partial_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to fill; it takes the place of ``path`` when all went well, else it goes.
+    """Yield a folder to fill; on success it replaces ``path``, otherwise it is removed.
 
     Raises
     ------
     OSError
-        ``path`` is there and holds something, by the end at the latest.
+        ``path`` exists and is not empty, at the latest at the end.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def partial_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _told_of(path: Path, partial: Path) -> Iterator[None]:
-    """Let an error name ``path``: a full disk names no file, and nobody knows what lies beside."""
+    """Make errors name ``path``: a full disk names no file, and nobody knows the partial one."""
     try:
         yield
     except OSError as error:
@@ -75,7 +75,7 @@ def _told_of(path: Path, partial: Path) -> Iterator[None]:
 
 
 def _beside(path: Path) -> Path:
-    """Return a path of its own for what is not whole, without the name, which may be long."""
+    """Return a unique path for what is not whole yet, without the name, which may be long."""
     return path.with_name(f".{secrets.token_hex(8)}{_PARTIAL}")
 
 
@@ -86,9 +86,9 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as a CSV file in UTF-8, whose lines end as on Unix.
+    """Return rows as a CSV file in UTF-8 with Unix line ends.
 
-    Half a character, which JSON may hold and UTF-8 cannot, is written as its escape.
+    A lone surrogate, which JSON may hold but UTF-8 cannot, is written as its escape.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -96,12 +96,12 @@ def as_csv(rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def require_new(path: Path, replace: bool) -> None:
-    """Refuse, before the work, to write over a file, unless whoever asks says to replace it.
+    """Refuse, before the work begins, to overwrite a file unless ``replace`` says to.
 
     Raises
     ------
     BadRequest
-        It is there.
+        The file exists.
     """
     if path.is_file() and not replace:
         raise BadRequest(f"{path} is there already: name another file, or add --replace.")
@@ -113,7 +113,7 @@ def require_no_folder(path: Path) -> None:
     Raises
     ------
     BadRequest
-        It is one.
+        The path is a folder.
     """
     if path.is_dir():
         raise BadRequest(f"{path} is a folder: name a file.")
