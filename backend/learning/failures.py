@@ -1,4 +1,4 @@
-"""What made a run fail, in the words of a person who can mend it."""
+"""Says why a run failed, in words for a person who can mend it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 from backend.store import mending
 from model.errors import out_of_memory
 
-#: Signs of a cause: errno, and what libraries say that pass none on (torch, safetensors).
+#: Signs of a cause: errno, and the words of libraries that pass no errno on (torch, safetensors).
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT), ("no space left", "file write failed")
 _READ_ONLY = (errno.EROFS, errno.EACCES), ("read-only",)
 #: RQ's words.
@@ -15,9 +15,9 @@ _TOO_LONG = ("exceeded maximum timeout",)
 
 
 def in_words(error: Exception) -> str:
-    """Say what a failure was, and what to do where the machine is the cause.
+    """Say what a failure was, and what to do if the machine is the cause.
 
-    Whatever it was, the run can be tried again, and nothing half-written was kept.
+    In any case the run can be tried again, and nothing half-written was kept.
     """
     if of_store := mending.in_words(error):
         return f"{of_store} Then try the run again."

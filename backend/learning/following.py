@@ -1,4 +1,4 @@
-"""Following one project of Label Studio's from look to look."""
+"""Follows one Label Studio project from look to look."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backend.learning.triggers import after_correction, push_champion
 from backend.services import Services
 from backend.store.projects import Project
 
-#: How a project of Label Studio's says that the lowest score of a prediction comes first.
+#: A Label Studio project's sampling that puts the lowest prediction score first.
 BY_SCORE = "Uncertainty sampling"
 
 
@@ -28,15 +28,15 @@ class Seen:
     newest
         When one of its tasks last changed; a task changes with its annotations and predictions.
     tasks, annotations
-        How many it has.
+        The numbers of its tasks and annotations.
     stored
-        How many of them the store has: a late event may bring an annotation that was deleted
-        before it was ever seen, and then nothing changes in Label Studio.
+        The number of its annotations in the store. It shows an annotation that a late event brings
+        after Label Studio deleted it unseen: then nothing changes in Label Studio.
     late
-        How many events told of an annotation as it was before: where the clock of Label Studio's
-        machine was set back this is its present state, dated before the newest change.
+        The number of events that described an annotation as older than known. If the clock of Label
+        Studio's machine was set back, this is its present state, dated before the newest change.
     by_score
-        Whether its tasks come in the order of their predictions' scores.
+        Whether its tasks come in order of their predictions' scores.
     """
 
     newest: datetime | None
@@ -47,14 +47,14 @@ class Seen:
     by_score: bool
 
     def may_be_followed_by(self, now: Seen) -> bool:
-        """Say whether what is new may be in the tasks alone that changed since."""
+        """Tell whether everything new may be in the tasks that changed since."""
         grown = self.newest and now.newest and now.newest >= self.newest and now.tasks >= self.tasks
         return bool(grown) and (now.late, now.by_score) == (self.late, self.by_score)
 
 
 @dataclass
 class _Pushes:
-    """What was queued for the open tasks that lack the boxes of what serves.
+    """What was queued for the open tasks that lack the boxes of the serving version and policy.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class _Pushes:
     again
         When the next push may be queued.
     tried
-        What each of these tasks showed for which one was queued.
+        By task, the boxes shown when a push was queued for it.
     """
 
     served_name: str
@@ -72,13 +72,16 @@ class _Pushes:
 
 
 class FollowedProject:
-    """A project that the store is to have as Label Studio has it.
+    """Keeps the store's copy of a project as Label Studio has it.
 
-    A look costs two small requests while nothing changes. At the first look, and where tasks or
-    annotations are fewer than they should be, those made since counted in, the newest change is
-    older than it was (Label Studio was put back from a copy), an event was older than what is known
-    (its clock was set back), tasks come in another order or a task had no answer that can be used,
-    all tasks are gone through; else those that changed.
+    A look costs two small requests while nothing changes. After a change it goes through the tasks
+    that changed. It goes through all tasks:
+
+    - at the first look;
+    - if there are other numbers of tasks or annotations than those known plus those made since;
+    - if the newest change is older than before (Label Studio was restored from a copy);
+    - if an event was older than what is known (the clock was set back);
+    - if tasks come in another order, or Label Studio gave no usable answer for a task.
     """
 
     def __init__(self, services: Services, problems: Problems, id: int) -> None:
@@ -86,23 +89,23 @@ class FollowedProject:
         self._problems = problems
         self._id = id
         self._seen: Seen | None = None
-        #: What Label Studio says of tasks instead of an answer, and when all are asked for again.
+        #: What Label Studio said instead of an answer for tasks, and when to ask for all again.
         self._unanswered = ""
         self._asked = Backoff()
         self._images = LackingImages(services, id)
-        #: Where tasks come by score, what served the boxes of the open ones, as last seen.
+        #: If tasks come by score: what served the boxes of each open task, as last seen.
         self._shown: dict[int, Set[str]] = {}
         self._pushes = _Pushes("", Backoff())
         self._missing = Backoff()
 
     @property
     def is_due(self) -> bool:
-        """Whether it is to be looked for again where Label Studio did not have it."""
+        """Whether to look again for a project that Label Studio did not have."""
         return self._missing.is_due
 
     @property
     def left(self) -> str:
-        """What of it is to be tried again, in words."""
+        """What is still to be tried again, in words."""
         return "; ".join(filter(None, (self._unanswered, self._images.problem)))
 
     def look(self, project: Project) -> None:
@@ -111,7 +114,7 @@ class FollowedProject:
         Raises
         ------
         LabelStudioMissing
-            Label Studio does not have it: it is looked for ever more rarely.
+            Label Studio does not have the project; it is looked for ever more rarely.
         LabelStudioError
             Label Studio cannot be reached, or does not answer as it should.
         QueueError
@@ -153,7 +156,7 @@ class FollowedProject:
         return self._reconcile_changes(now) or self._reconcile_all()
 
     def _reconcile_changes(self, now: Seen) -> Reconciled | None:
-        """Bring it up to date with the tasks that changed; None where others may differ too."""
+        """Bring the store up to date with the tasks that changed; None if others may differ too."""
         before = self._seen
         if not before or not before.newest or self._asks_again:
             return None
@@ -167,9 +170,9 @@ class FollowedProject:
         return replace(changes, kept=now.annotations)
 
     def _reconcile_all(self) -> Reconciled:
-        """Go through all tasks, and note those that are to be asked for again."""
+        """Go through all tasks, and note those to ask for again."""
         done = reconcile(self._services, self._id)
-        self._shown = {}  # of all tasks it is seen anew
+        self._shown = {}  # all tasks are seen anew
         self._unanswered = "; ".join(done.unanswered)
         if done.unanswered:
             self._asked.postpone()
@@ -179,20 +182,20 @@ class FollowedProject:
 
     @property
     def _asks_again(self) -> bool:
-        """Whether tasks that had no answer are to be asked for again, with all others."""
+        """Whether it is time to ask again for tasks without an answer, and for all others."""
         return bool(self._unanswered) and self._asked.is_due
 
     def _note_shown(self, by_score: bool, done: Reconciled) -> None:
-        """Keep what the open tasks show that were looked at, where a push is to go by that."""
+        """Keep what the open tasks of a look show, if pushes depend on it."""
         others = {id: names for id, names in self._shown.items() if id not in done.tasks}
         self._shown = others | dict(done.shown) if by_score else {}
 
     def _push(self, by_score: bool) -> None:
-        """Queue the champion's boxes for the open tasks where a push was lost or failed.
+        """Queue the champion's boxes for the open tasks if a push was lost or failed.
 
-        Where their scores say which comes first, the very first version's too, and also where tasks
-        came since the last push. One that gets no boxes, as its image is none, is no reason for a
-        push again until it changes.
+        If scores order the tasks, also push the very first version's boxes, and push again for
+        tasks that came since the last push. A task that gets no boxes, because its image is none,
+        causes no further push until it changes.
         """
         pushes = self._pushes_of(self._services.registry.served_name(str(self._id)))
         if not pushes.again.is_due:
@@ -202,7 +205,7 @@ class FollowedProject:
             for id, names in self._shown.items()
             if pushes.served_name not in names and pushes.tried.get(id) != names
         }
-        # Whatever a push that is worked on says in the end: these tasks may not be on its list.
+        # A push at work may report success in the end, but these tasks may not be on its list.
         if lacking:
             self._services.projects.set_pushed(self._id, None)
         if push_champion(self._services, self._id, even_first=by_score):
@@ -210,7 +213,7 @@ class FollowedProject:
             pushes.tried.update(lacking)
 
     def _pushes_of(self, served_name: str) -> _Pushes:
-        """Return what was queued for it; what was for another version or policy is forgotten."""
+        """Return what was queued for a name; forget what was for another version or policy."""
         if served_name != self._pushes.served_name:
             self._pushes = _Pushes(served_name, Backoff())
         return self._pushes

@@ -1,4 +1,4 @@
-"""The judgement of a candidate beside the champion, on images new to both if there are any."""
+"""Judges a candidate beside the champion, on images new to both if there are any."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def judge_beside_champion(
     champion: ModelVersion,
     snapshot: DatasetSnapshot,
 ) -> GateDecision:
-    """Decide on the held-out images, and on those that were corrected beside the snapshot.
+    """Decide on the held-out images and on corrected images that the snapshot lacks.
 
-    The corrections that arrived while the candidate learned are unseen by both, and they are the
-    only ones of which this is so for certain however often a project was judged. Where there is no
-    unseen image, as in a project of the very images that the starter was made from, those judge
-    that both have seen; where each held-out one is like one that teaches, as in a film, these do.
+    Neither version has seen the corrections that arrived while the candidate learned. Of these
+    alone that is certain, however often the project was judged. If no image is unseen, as in a
+    project of the very images that made the starter, images that both have seen judge. If every
+    held-out image is like one that teaches, as in a film, the held-out images judge.
     """
     beside = unseen_images(services, project, snapshot)
     ours, theirs = (snapshot.seen_elsewhere(each.lineage) for each in (candidate, champion))
@@ -98,7 +98,7 @@ def _known(
             image.sha256,
             image.page,
             strata.name(_contrast(image)) if strata else "",
-            # Its annotation may have been deleted since the snapshot froze.
+            # Its annotation may have been deleted since the snapshot was frozen.
             began_as=began.get(image.key, ""),
             is_beside_snapshot=image in beside,
             is_seen=image.sha256 in seen,
@@ -110,9 +110,9 @@ def _known(
 def _strata(
     services: Services, project: int, snapshot: DatasetSnapshot, images: Sequence[LabelledImage]
 ) -> ContrastStrata | None:
-    """Return the project's strata; they are set at the first judgement that has images enough.
+    """Return the project's strata; the first judgement with enough images sets them.
 
-    By all corrected images there are then, so that neither version's contrast groups have a say.
+    They come from the images that teach and those that judge, not from a version's groups.
     """
     strata = services.projects.get(project).strata
     if strata or len(images) < FEWEST_IMAGES:
@@ -127,6 +127,6 @@ def _contrast(image: LabelledImage) -> float:
 
 
 def _began_as(services: Services, image: StoredImage, annotation: Annotation) -> str:
-    """Return the version whose boxes were corrected; empty where the truth was drawn from none."""
+    """Return the version whose boxes were corrected; empty if the truth was drawn without boxes."""
     began = started_from(services, annotation, image.key)
     return version_of(began.served) if began and not began.is_blind else ""

@@ -1,4 +1,4 @@
-"""Images of corrected tasks that have not come, without which these do not count."""
+"""Images that corrected tasks still lack; without its image a correction does not count."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from model.wording import counted
 
 
 class LackingImages:
-    """Tries for the images that corrected tasks of a project lack."""
+    """Tries to get the images that corrected tasks of a project lack."""
 
     def __init__(self, services: Services, project: int) -> None:
         self._services = services
         self._project = project
-        #: What keeps those away that were tried for, by task, and when they are tried for again.
+        #: By task, why its image could not be had, and when all are tried again.
         self._why: dict[int, str] = {}
         self._again = Backoff()
 
     def fetch(self, tried: Mapping[int, str]) -> None:
-        """Try for those that are new at once, for the others ever more rarely.
+        """Try for new ones at once, and for the others ever more rarely.
 
         Parameters
         ----------
         tried
-            What kept images away that were tried for just now, by task.
+            By task, why an image tried for just now could not be had.
 
         Raises
         ------
         LabelStudioSilent
-            Label Studio answers nothing.
+            Label Studio does not answer.
         """
         lacking = self._services.annotations.lacking_image(self._project)
         known = dict(tried) if self._again.is_due else {**self._why, **tried}
@@ -45,7 +45,7 @@ class LackingImages:
 
     @property
     def problem(self) -> str:
-        """Why those that are still lacking cannot be had, in words; empty where none is."""
+        """Why the lacking images cannot be had, in words; empty if none is lacking."""
         if not self._why:
             return ""
         lacking, (id, why) = (

@@ -1,4 +1,4 @@
-"""One run from end to end: snapshot, candidate, gate, and perhaps a new champion."""
+"""Carries out one run: snapshot, candidate, gate, and perhaps a new champion."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from model.versions import GateDecision, ModelVersion
 
 log = structlog.get_logger(__name__)
 
-#: How much of a run is done when its snapshot is frozen, and when its candidate is in the registry.
+#: The share of a run done once its snapshot is frozen, and once its candidate is in the registry.
 FROZEN, LEARNED = 0.01, 0.96
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended, as the store keeps it; what is None is left there as it is."""
+    """How a run ended, as the store keeps it; None leaves a value as it is."""
 
     state: Literal["promoted", "refused", "failed", "cancelled", "covered"]
     message: str
@@ -53,25 +53,25 @@ class Ending:
 
 
 def learn(services: Services, run_id: int) -> None:
-    """Carry out a run that waits; whatever happens, the store says so in the end.
+    """Carry out a waiting run; whatever happens, the store records it in the end.
 
-    A run that does not wait, or that another process works on (a doubled job, a cancelled run), is
-    left alone; so is one while another run of its project is worked on: it waits for that to end,
-    which may do its work too. One that was cut off goes on with the snapshot that it froze, from
-    its last checkpoint, or with its candidate where that was stored already. A failure never
-    touches the champion; `cytoloop runs retry` tries again.
+    Nothing is done for a run that does not wait or that another process works on (a doubled job, a
+    cancelled run). Nor while another run of its project is worked on: it waits for that run to end,
+    which may do its work too. A run that was cut off goes on with the snapshot that it froze, from
+    its last checkpoint or with its candidate if that is stored already. A failure never touches the
+    champion; `cytoloop runs retry` tries again.
 
     Raises
     ------
     OperationalError
-        The database is away: the run counts as cut off.
+        The database is away; the run counts as cut off.
     """
     settings = services.settings
     try:
         waiting = services.runs.get(run_id)
         with (
             take(project_folder(settings, waiting.project)) as alone,
-            # Who is not alone takes nothing: each of two would keep the other from the run.
+            # A process that is not alone takes nothing: two would keep each other from the run.
             take(run_folder(settings, run_id)) if alone else nullcontext(False) as free,
         ):
             run = services.runs.start(run_id) if free else None
@@ -79,7 +79,7 @@ def learn(services: Services, run_id: int) -> None:
                 log.info("run.not_waiting", run=run_id)
             else:
                 _end(services, run, _ending(services, run, waiting))
-    except NotFound:  # a job of another store, such as before it was put back from a copy
+    except NotFound:  # a job of another store, such as one since restored from a copy
         log.info("run.not_waiting", run=run_id)
     except OSError as error:  # its folder cannot be made
         services.runs.finish(run_id, "failed", message=in_words(error))
@@ -89,9 +89,9 @@ def _end(services: Services, run: Run, ending: Ending) -> None:
     try:
         services.runs.get(run.id)
     except OperationalError as error:
-        if is_away(error):  # its end cannot be written: it goes on from its checkpoint
+        if is_away(error):  # its end cannot be recorded: it goes on from its checkpoint
             raise
-    # First of all this: it may have failed because the disk is full.
+    # This comes first: the run may have failed because the disk is full.
     shutil.rmtree(_working(services, run.id), ignore_errors=True)
     told = {name: value for name, value in vars(ending).items() if value is not None}
     services.runs.finish(run.id, **told)
@@ -99,11 +99,11 @@ def _end(services: Services, run: Run, ending: Ending) -> None:
 
 
 def sweep(services: Services) -> None:
-    """Remove what is of no use any more in the folders of runs that ended.
+    """Remove what is no longer of use in the folders of ended runs.
 
-    That is what trainings left while nobody worked on them, and what the runs froze before the
-    newest of each project that can be used: by that it is chosen anew which boxes are shown
-    (``show_anew``). What is newer stays too: its raw files may be back, as on a disk that is away.
+    These are the remains of trainings that nobody works on, and snapshots older than the newest
+    usable one of each project. That one serves to choose anew which boxes are shown
+    (``show_anew``). Newer ones stay too: their raw files may come back, as on a disk that is away.
     """
     usable = set[int]()
     for run in services.runs.all():
@@ -127,8 +127,8 @@ def _ending(services: Services, run: Run, waiting: Run) -> Ending:
         return Ending("cancelled", gone_in_words(error))
     except NothingToLearn as error:
         return Ending("refused", report.message(str(error)))
-    except Exception as error:  # the door of a run: nothing else may leave it running
-        if is_away(error):  # hours of training are not lost to a database that is restarted
+    except Exception as error:  # outermost: whatever fails, the run must not stay running
+        if is_away(error):  # a restarted database must not cost hours of training
             raise
         log.exception("run.failed", run=run.id)
         return Ending("failed", f"{in_words(error)} The champion serves as before.")
@@ -159,7 +159,7 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
         recipe=services.settings.recipe,
         device=services.settings.device,
         with_report=False,
-        processes=1 if run.cut_offs else 0,  # what ended its process was most often the memory
+        processes=1 if run.cut_offs else 0,  # its process was most often ended by a lack of memory
         on_progress=part_of(report, FROZEN, LEARNED),
     )
     services.runs.progress(run.id, candidate=candidate.id)
@@ -171,15 +171,15 @@ def _carry_out(services: Services, run: Run, waiting: Run, report: Reporter) -> 
 
 
 def _frozen(services: Services, run: Run) -> DatasetSnapshot | None:
-    """Return what a run that was cut off froze: it learns from that, not from what came since."""
+    """Return what a cut-off run froze: it learns from that, not from later corrections."""
     snapshot = frozen_whole(services, run, lambda why: log.warning("run.frozen_anew", reason=why))
     return snapshot if snapshot and snapshot.sha256 == run.snapshot else None
 
 
 def _overtaken_by(services: Services, waiting: Run) -> Run | None:
-    """Return the run that learned from more while this one, as it waited, was cut off.
+    """Return the run that learned from more images while this one was cut off and waited.
 
-    Its version is not to give way to one of fewer images. None where this one's was promoted.
+    Its version must not give way to one of fewer images. None if this run's was promoted.
     """
     history = services.registry.history(str(waiting.project))
     if waiting.candidate in [change.champion for change in history]:
@@ -188,9 +188,9 @@ def _overtaken_by(services: Services, waiting: Run) -> Run | None:
 
 
 def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVersion | None:
-    """Return what these corrections and this recipe gave already.
+    """Return the version that these corrections and this recipe have already given.
 
-    It is another run's, or this one's that was cut off after it had come into the registry.
+    It is another run's, or this run's if it was cut off after the version was stored.
     """
     made = [
         version
@@ -203,13 +203,13 @@ def _stored(services: Services, run: Run, snapshot: DatasetSnapshot) -> ModelVer
 
 
 def _judged_already(services: Services, run: Run, candidate: ModelVersion) -> Run | None:
-    """Return the run whose judgement of a candidate holds still; after a roll-back it may not."""
+    """Return the run whose judgement of a candidate still holds; after a roll-back it may not."""
     champion = services.registry.champion(str(run.project))
     return services.runs.judged(candidate.id, champion.id)
 
 
 def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
-    """Bring the store up to date and freeze what it holds."""
+    """Bring the store up to date and freeze its corrections."""
     report.stage("snapshot", 0.0, "asking Label Studio for all corrections")
     try:
         reconciled = reconcile(services, run.project)
@@ -219,7 +219,7 @@ def _freeze(services: Services, run: Run, report: Reporter) -> DatasetSnapshot:
         raise
     except LabelStudioError as error:
         report.note(f"Label Studio was not asked, so corrections may be missing: {error}")
-    # Counted before it is frozen: what arrives meanwhile is for the next milestone.
+    # Counted before freezing: what arrives meanwhile is for the next milestone.
     corrected = services.annotations.corrected_count(run.project)
     snapshot = build_snapshot(services, run.project, report.note)
     snapshot.save(snapshot_file(services.settings, run.id))

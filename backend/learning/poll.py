@@ -1,4 +1,4 @@
-"""Looking at Label Studio every half minute: events are hints, and any of them may be lost."""
+"""Looks at Label Studio every half minute: events are hints, and any of them may be lost."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from model.errors import ModelError
 
 log = structlog.get_logger(__name__)
 
-#: How soon a Label Studio that is away, such as while it starts, or a database is looked for again.
+#: How soon to look again if Label Studio (while it starts, say) or the database is away.
 AWAY_S = 5.0
-#: How long a web process that is told to end waits for a look: less than it is given itself.
+#: How long an ending web process waits for a look: less than it is given to end.
 LAST_LOOK_S = 2.0
 
 
@@ -31,14 +31,14 @@ class Poll:
     Parameters
     ----------
     problems
-        Where what is wrong with a project is noted for whoever asks.
+        Receives what is wrong with projects, for whoever asks.
     """
 
     def __init__(self, services: Services, problems: Problems) -> None:
         self._services = services
         self._problems = problems
         self._followed: dict[int, FollowedProject] = {}
-        #: What was last logged of each project; 0: of what is no project's.
+        #: By project, the last logged problem; 0 is for problems of no project.
         self._logged: dict[int, str] = {}
         self._is_away = False
 
@@ -47,8 +47,8 @@ class Poll:
 
         Returns
         -------
-        Whether Label Studio and the database answered. What else is wrong with a project is not
-        mended by looking again soon; one that is gone is looked for ever more rarely.
+        Whether Label Studio and the database answered. Looking again soon does not mend a project's
+        other problems; a project that is gone is looked for ever more rarely.
         """
         self._is_away = False
         problem = self._try(self._look_at_all)
@@ -70,7 +70,7 @@ class Poll:
                 self._said(project.id, problem or followed.left)
 
     def _try(self, look: Callable[[], object]) -> str:
-        """Look, and return what prevented it in words."""
+        """Look, and return in words what prevented it."""
         try:
             look()
         except LabelStudioMissing as error:
@@ -78,7 +78,7 @@ class Poll:
         except (BackendError, ModelError) as error:
             self._is_away |= isinstance(error, LabelStudioSilent)
             return str(error)
-        except Exception as error:  # a door: one odd project must not end the poll over all
+        except Exception as error:  # outermost: one odd project must not end the poll of all
             self._is_away |= mending.is_away(error)
             if said := mending.in_words(error):
                 return said
@@ -94,11 +94,11 @@ class Poll:
 
 
 def start_polling(services: Services, problems: Problems, every_s: float) -> Callable[[], None]:
-    """Look at once and every so many seconds, in a thread of its own; 0: never.
+    """Look now and then every ``every_s`` seconds, in a thread of its own; 0: never.
 
     Returns
     -------
-    Ends the poll, and waits a moment for a look that it is at: that holds the store open.
+    A function that ends the poll and waits briefly for a look under way, which uses the store.
     """
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What is wrong with projects as the web process last found them."""
+"""What the web process last found wrong with projects."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ log = structlog.get_logger(__name__)
 
 
 class Problems:
-    """Why projects are not followed in all, in words: what the poll and the events find.
+    """Why projects are not fully followed, in words, as the poll and the events find it.
 
-    One web process has it; any other process asks that one.
+    Only the web process has it; other processes ask the web process.
     """
 
     def __init__(self) -> None:
@@ -18,16 +18,16 @@ class Problems:
         self._images: dict[int, str] = {}
 
     def note_label_config(self, project: int, problem: str) -> None:
-        """Keep why a label_config cannot be used; empty where it can."""
+        """Keep why a label_config cannot be used; empty if it can."""
         if problem != self._label_configs.get(project, ""):
             log.warning("project.label_config", project=project, reason=problem or "none any more")
         self._label_configs[project] = problem
 
     def note_images(self, project: int, problem: str) -> None:
-        """Keep why images of corrected tasks cannot be had; empty where all can."""
+        """Keep why images of corrected tasks cannot be had; empty if all can."""
         self._images[project] = problem
 
     def of(self, project: int) -> str:
-        """Return all that is wrong with a project; empty where nothing is."""
+        """Return all that is wrong with a project; empty if nothing is."""
         found = (self._label_configs.get(project), self._images.get(project))
         return " ".join(filter(None, found))

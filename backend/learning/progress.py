@@ -1,4 +1,4 @@
-"""What a run tells of itself: its progress, seldom enough for the store, and its notes."""
+"""What a run reports: its progress, rarely enough for the store, and its notes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Reporter:
     Parameters
     ----------
     notes
-        Those from before it was cut off.
+        The run's notes from before it was cut off.
     clock
-        Seconds that never go back.
+        Returns seconds that never go back.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Reporter:
         self._written = ("", -EVERY_S)
 
     def __call__(self, progress: Progress) -> None:
-        """Write a progress, unless it only counts on what was written just now.
+        """Write a progress, unless it only advances a stage that was just written.
 
-        A store that is away for a moment, as while its database is restarted, ends no training of
-        hours: the next progress is written when it is back.
+        A store that is briefly away, as while its database restarts, ends no training: the next
+        progress is written when it is back.
 
         Raises
         ------
         TrainingCancelled
-            When the run was ended by someone else.
+            Someone else ended the run.
         """
         stage, at = self._written
         if progress.stage == stage and not progress.message and self._clock() - at < EVERY_S:
@@ -84,7 +84,7 @@ class Reporter:
             raise TrainingCancelled(f"Run {self._run} was ended from outside.")
 
     def _seconds_left(self, progress: Progress) -> float | None:
-        """Judge by the steps of this process alone: it may have begun at a checkpoint."""
+        """Estimate from this process's own steps: it may have begun at a checkpoint."""
         now = self._clock()
         if self._began is None:
             self._began = now, progress.iteration
@@ -98,12 +98,12 @@ class Reporter:
         )
 
     def note(self, text: str) -> None:
-        """Keep something that a person should know when the run has ended."""
+        """Keep something that a person should know once the run has ended."""
         log.warning("run.note", run=self._run, note=text)
         self.notes.append(text)
 
     def message(self, *sentences: str) -> str:
-        """Return sentences and the notes as the text that ends a run."""
+        """Return sentences and notes as the closing message of a run."""
         shown = self.notes[:NOTES_SHOWN]
         if len(self.notes) > NOTES_SHOWN:
             more = counted(len(self.notes) - NOTES_SHOWN, "more note")

@@ -15,7 +15,7 @@ from model.labels.examples import DatasetSnapshot
 from model.reports import EvaluationReport
 from model.versions import GateDecision, ModelVersion
 
-#: A candidate is judged again where another version came to serve meanwhile, but not for ever.
+#: How often a candidate is judged at most, if other versions keep coming to serve meanwhile.
 MOST_JUDGEMENTS = 5
 
 
@@ -28,23 +28,23 @@ def let_the_better_serve(
 ) -> tuple[str, GateDecision]:
     """Compare candidate and champion on the same held-out images; promote the better one.
 
-    The open tasks get the boxes of what serves then, where these are others than before.
+    The open tasks get the boxes of what serves then, if the boxes differ from those before.
 
     Returns
     -------
-    The id of the champion that the candidate was judged beside, and what was decided.
+    The id of the champion that the candidate was judged beside, and the decision.
 
     Raises
     ------
     TrainingCancelled
-        When the run was ended by someone else.
+        Someone else ended the run.
     ChampionChanged
-        When another version came to serve during each of the judgements.
+        Another version came to serve during each judgement.
     """
     contest = _Contest(services, run, candidate, snapshot, report)
     promoted = [change.champion for change in services.registry.history(str(run.project))]
     if candidate.id in promoted and candidate.decision and run.champion:
-        # Cut off between its promotion and its end, which may have been taken back by hand since.
+        # The run was cut off after its promotion, which somebody may have taken back since.
         champion, decision = run.champion, candidate.decision
     else:
         champion, decision = contest.judged()
@@ -77,8 +77,9 @@ class _Contest:
 
     def _judged_once(self) -> tuple[str, GateDecision]:
         self.report.stage("judging", 0.97, "judging candidate and champion on the same images")
-        # Read again: someone may have chosen another champion while the candidate learned. By its
-        # own id first, which a starter of an earlier release has too; today's is judged instead.
+        # Read again: someone may have chosen another champion while the candidate learned. The
+        # stored id is needed too: it may name a starter of an earlier release, and then today's is
+        # judged.
         registry, key = self.services.registry, str(self.run.project)
         serves, champion = registry.champion_id(key), registry.champion(key)
         self.services.runs.progress(self.run.id, champion=champion.id)
@@ -98,7 +99,7 @@ class _Contest:
         decision = judge_beside_champion(
             self.services, self.run.project, self.candidate, champion, self.snapshot
         )
-        self.report.stage("judging", 0.98)  # a run that was cancelled meanwhile decides nothing
+        self.report.stage("judging", 0.98)  # a run cancelled meanwhile decides nothing
         self.services.registry.record_decision(self.candidate.id, decision)
         self.services.runs.progress(self.run.id, ap50=_ap50(decision.candidate))
         return decision

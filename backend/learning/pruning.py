@@ -1,4 +1,4 @@
-"""Which versions of an installation may go."""
+"""Finds the versions of an installation that may be deleted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ def prunable(services: Services, newest: int, named: Collection[str] = ()) -> li
     Parameters
     ----------
     newest
-        How many of each project's trained versions stay in any case.
+        The number of newest trained versions that each project keeps in any case.
     named
-        Ids of the only ones that may go, whichever are the newest; none: all of the projects.
+        Ids of the only versions that may go, even if among the newest; empty: any version of a
+        project.
     """
     active = services.runs.unfinished()
     versions = services.registry.list()
-    # A run names its candidate a moment after that has come into the registry.
+    # A run names its candidate a moment after the registry has it.
     snapshots = {run.snapshot for run in active if run.snapshot}
     needed = {name for run in active for name in (run.candidate, run.champion) if name}
     needed |= {version.id for version in versions if version.snapshot in snapshots}

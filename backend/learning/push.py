@@ -1,4 +1,4 @@
-"""Giving a new champion's boxes to the tasks that nobody has labelled yet."""
+"""Gives a new champion's boxes to the tasks that nobody has labelled yet."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)
 
-#: Loading the champion is the first thing this job does; there is nobody to answer meanwhile.
+#: How long this job waits for the champion to load: nobody waits for an answer.
 LOAD_S = 600.0
-#: So long a page may be open, as over a weekend, and is to be submitted all the same.
+#: A page may stay open this long, as over a weekend, and must still be accepted.
 OPEN_AT_MOST = timedelta(days=3)
-#: One task may be refused for itself; so many in a row mean that none is taken.
+#: Label Studio may refuse a single task; this many in a row mean that it takes none.
 REFUSED_IN_A_ROW = 8
 
 Task = Mapping[str, Any]
@@ -36,19 +36,19 @@ Task = Mapping[str, Any]
 def push(services: Services, project: int, version_id: str) -> int:
     """Store predictions for the unlabelled tasks, then make Label Studio show them.
 
-    The most useful come first. It is dropped as soon as another version or policy serves, whose
-    push follows, and gives way to a run that waits, after which it goes on: what is stored stays.
-    A task that has these boxes, such as since it was opened, is left alone, so that pushing twice
+    The most useful come first. A push ends as soon as another version or policy serves, whose own
+    push follows. It gives way to a waiting run and goes on after it. What is stored stays. A task
+    that has these boxes already, for example since it was opened, is left alone, so pushing twice
     stores nothing twice.
 
     Returns
     -------
-    How many predictions were stored.
+    The number of stored predictions.
 
     Raises
     ------
     LabelStudioError
-        When Label Studio cannot be reached, or takes none of many tasks in a row.
+        Label Studio cannot be reached, or refuses many tasks in a row.
     """
     with closing(Slot(services.registry, services.settings.device)) as slot:
         served_name = slot.current(str(project), wait_s=LOAD_S).name
@@ -62,18 +62,18 @@ def push(services: Services, project: int, version_id: str) -> int:
     pushing.end()
     if not _superseded(services, project, served_name):
         _show(services, project, served_name, pushing.stored)
-        if pushing.complete:  # else the poll pushes the rest
+        if pushing.complete:  # otherwise the poll pushes the rest
             services.projects.set_pushed(project, served_name)
     log.info("push.done", project=project, version=version_id, pushed=pushing.stored)
     return pushing.stored
 
 
 def most_useful_first(tasks: Iterable[Task], served_name: str) -> list[dict[str, Any]]:
-    """Return the tasks that lack a version's boxes, in the order in which they should get them.
+    """Return the tasks that lack a version's boxes, in the order in which to give them.
 
-    First those whose present boxes will be corrected most, as the scores of their predictions say
-    (``Policy.certainty``). Those without any come last: they are predicted when they are opened,
-    whereas old boxes stay.
+    Tasks whose present boxes will be corrected most come first, by the scores of their predictions
+    (``Policy.certainty``). Tasks without boxes come last: they are predicted when opened, but old
+    boxes would stay.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def most_useful_first(tasks: Iterable[Task], served_name: str) -> list[dict[str,
 
 
 def _certainty(task: Task) -> float:
-    """Return the score of the prediction that a task shows, of 1 at the most; 2 without any."""
+    """Return the score, up to 1, of the prediction that a task shows; 2 without a prediction."""
     shown = max(task.get("predictions") or (), key=lambda one: one.get("id", 0), default=None)
     if shown is None:
         return 2.0
@@ -101,14 +101,14 @@ def _certainty(task: Task) -> float:
 
 
 class _Push:
-    """One task after another; a task that was deleted meanwhile does not hold up the others."""
+    """Pushes one task after another; a task deleted meanwhile does not hold up the others."""
 
     def __init__(
         self, services: Services, project: int, predictor: Predictor, served_name: str
     ) -> None:
         self.stored = 0
-        #: Whether every task was listed, and none refused or left without an answer that it may
-        #: have another time.
+        #: Whether every task was listed, none was refused, and none lacks an answer that it may get
+        #: another time.
         self.complete = True
         self._services = services
         self._label_studio = services.label_studio
@@ -118,7 +118,7 @@ class _Push:
         self._refused: list[LabelStudioError] = []
 
     def note_unlisted(self, error: LabelStudioError) -> None:
-        """Note that a task is not listed, which so gets nothing."""
+        """Note that a task is not listed and so gets nothing."""
         log.warning("push.task_unlisted", reason=str(error))
         self.complete = False
 
@@ -126,7 +126,7 @@ class _Push:
         """Store a task's prediction, unless it has one by now or was labelled."""
         try:
             self.stored += self._store(task)
-        except LabelStudioMissing as error:  # deleted meanwhile: there is nothing to be refused
+        except LabelStudioMissing as error:  # deleted meanwhile: this is no refusal
             log.info("push.task_gone", task=task["id"], reason=str(error))
         except LabelStudioError as error:
             log.warning("push.refused", task=task["id"], reason=str(error))
@@ -138,16 +138,17 @@ class _Push:
             self._refused.clear()
 
     def end(self) -> None:
-        """Raise what was refused where nothing was taken at all."""
+        """Raise the last refusal if nothing was stored at all."""
         if self._refused and not self.stored:
             raise self._refused[-1]
 
     def _store(self, task: Task) -> bool:
-        # Opened, one without boxes would get them from the web process, which has pages to answer.
+        # Listed, not opened: for a task without boxes, opening asks the web process, which is busy
+        # with pages.
         now = self._label_studio.listed_task(self._project, task["id"])
         if self._served_name in _names(now) or is_labelled(now):
             return False
-        # Asked anew for each task: it may be changed during the push.
+        # Read anew for each task: it may change during the push.
         label_config = self._services.projects.get(self._project).label_config
         (answer,) = self._predictor.predict(self._project, [task], label_config)
         if not isinstance(answer, dict):
@@ -160,12 +161,12 @@ class _Push:
         return True
 
     def _take_back_outdated(self, task: Task) -> None:
-        """Take back what earlier versions found and no open page can show any more.
+        """Delete earlier versions' predictions that no open page can still show.
 
-        Else each version would leave as much in Label Studio as all tasks hold. A page that was
-        opened with it is not taken by Label Studio once it is gone, so that it stays for
-        ``OPEN_AT_MOST`` after another took its place; the last stays in any case, since it is shown
-        until the push ends. The store keeps all of it, and what others predicted stays.
+        Otherwise each version would leave predictions for all tasks in Label Studio. Label Studio
+        refuses a page whose prediction is gone, so a prediction stays for ``OPEN_AT_MOST`` after
+        another took its place. The last one always stays, since it is shown until the push ends.
+        The store keeps all of them, and predictions by others stay.
         """
         ours = self._services.predictions.served_names(self._project, task["id"])
         shown = [one for one in task.get("predictions") or () if one.get("model_version") in ours]
@@ -175,20 +176,20 @@ class _Push:
                     self._label_studio.delete_prediction(one["id"])
 
     def _has_no_image(self, task: Task, label_config: str) -> bool:
-        """Return whether a task that got no answer will never get one: its image is none, or gone.
+        """Return whether a task without an answer will never get one: its image is none, or gone.
 
-        An image that cannot be fetched now says nothing of whether tasks are taken: it may lie in a
-        storage of its own.
+        An image that cannot be fetched now does not mean that Label Studio takes no tasks: it may
+        be in another storage.
         """
         data_key = LabellingInterface.parse(label_config).data_key
         try:
-            with suppress(OSError):  # such as of a disk that is full
+            with suppress(OSError):  # such as a full disk
                 read_task_image(self._services, self._project, task, data_key)
         except (PreprocessingError, BadRequest, NotFound, LabelStudioMissing):
             return True
         except LabelStudioError as error:
             log.warning("push.no_image", task=task["id"], reason=str(error))
-        return False  # there was no memory, or no time
+        return False  # memory or time ran out
 
 
 def _names(task: Task) -> set[str | None]:
@@ -196,7 +197,7 @@ def _names(task: Task) -> set[str | None]:
 
 
 def _age(prediction: Mapping[str, Any]) -> timedelta:
-    """Return how long a prediction has been there; none where Label Studio does not say."""
+    """Return the age of a prediction; zero if Label Studio does not say."""
     made = prediction.get("created_at")
     return datetime.now(UTC) - datetime.fromisoformat(made) if made else timedelta()
 
@@ -210,7 +211,7 @@ def _reason_to_stop(services: Services, project: int, version_id: str, served_na
 
 
 def _show(services: Services, project: int, served_name: str, pushed: int) -> None:
-    """Make Label Studio show this version's boxes; it refuses a name that no prediction has."""
+    """Make Label Studio show this version's boxes; it refuses a name without predictions."""
     try:
         services.label_studio.patch_project(project, model_version=served_name)
     except LabelStudioError as error:

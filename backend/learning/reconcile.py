@@ -1,4 +1,4 @@
-"""Making good what the events lost: Label Studio's API has the truth about annotations."""
+"""Makes good what events lost: Label Studio's API has the truth about annotations."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What the store has once it is as the API says.
+    """What the store has once it agrees with the API.
 
     Parameters
     ----------
     unreadable
-        Tasks whose image or annotation could not be fetched or read, with the reason; also why the
-        project's label_config cannot be used.
+        Tasks whose image or annotation could not be fetched or read, each with the reason; also why
+        the project's label_config cannot be used.
     kept
-        Annotations of the tasks that were looked at which the store has as well now, and of those
-        that were not answered for.
+        The number of annotations that the store now has, of the tasks that were looked at and of
+        those without an answer.
     made
-        When each of these tasks was made, so far as Label Studio says it.
+        When each of these tasks was made, where Label Studio says so.
     unanswered
-        Tasks for which Label Studio gave no answer that can be used, or which it did not list, with
-        the reason: what is known of them stays as it is, until they are asked for again.
+        Tasks that Label Studio did not list, or for which it gave no usable answer, each with the
+        reason. What is known of them stays until they are asked for again.
     without_image
-        What keeps the image away, by task; in ``unreadable`` too.
+        By task, why its image could not be had; also in ``unreadable``.
     tasks
-        Those that were looked at.
+        The tasks that were looked at.
     shown
-        What served the boxes of each of these that is open; nothing where it has none.
+        For each of these that is open, what served its boxes; empty if it has none.
     """
 
     unreadable: tuple[str, ...]
@@ -66,25 +66,24 @@ class Reconciled:
 
 
 def reconcile(services: Services, project: int) -> Reconciled:
-    """Record every annotation that Label Studio has now, and forget those it has no more.
+    """Record every annotation that Label Studio has now, and forget those that it no longer has.
 
-    Of a Label Studio that was put back from a copy these are older than what is known, or were
-    forgotten here. So with its tasks, its title and its label_config. The images of corrected tasks
-    that Cytoloop did not import itself are fetched and kept; so are those of open tasks that were
-    shown boxes and then forgotten. Open tasks that lost the boxes that were pushed, and show those
-    of before, are to get them again.
+    This holds even if they are older than what is known or were forgotten here, as after Label
+    Studio was restored from a copy. The same goes for tasks, title and label_config. Images of
+    corrected tasks that Cytoloop did not import are fetched and kept, and so are those of open
+    tasks that were shown boxes and then forgotten. Open tasks that lost pushed boxes, and show
+    earlier ones, are marked to get them again.
 
     Raises
     ------
     LabelStudioMissing
-        When the project was deleted there, which is kept.
+        The project was deleted there; this is recorded.
     LabelStudioError
-        When Label Studio cannot be reached, or does not list the tasks; what was recorded until
-        then stays.
+        Label Studio cannot be reached, or does not list the tasks; what was recorded before stays.
     """
     _, problem = follow(services, project)
-    # Only what was known before the first page was asked for may be gone, or put back: a newer
-    # annotation or task may not have been on its page.
+    # Only what was known before the first page may count as gone or restored: a newer annotation or
+    # task may have missed its page.
     held = services.annotations.held(project)
     pushed = services.projects.get(project).pushed
     annotations, tasks = services.annotations.known(project), services.images.known_tasks(project)
@@ -99,7 +98,7 @@ def reconcile(services: Services, project: int) -> Reconciled:
 
 
 def reconcile_changes(services: Services, project: int, since: datetime) -> Reconciled:
-    """Do the same for the tasks that changed at a moment or later; deleted tasks are not seen."""
+    """Do the same for tasks changed at or after a moment; deleted tasks are not seen."""
     annotations = services.annotations.known(project)
     seen = _Seen()
     changed = services.label_studio.changed_tasks(project, since, seen.unlisted.append)
@@ -109,12 +108,12 @@ def reconcile_changes(services: Services, project: int, since: datetime) -> Reco
 
 
 def fetch_images(services: Services, project: int, tasks: Collection[int]) -> dict[int, str]:
-    """Try again for the images of tasks, and say what keeps those away that do not come.
+    """Try again for the images of tasks; return, by task, why an image could not be had.
 
     Raises
     ------
     LabelStudioSilent
-        Label Studio answers nothing.
+        Label Studio does not answer.
     """
     data_key = _data_key(services, project)
     away = dict[int, str]()
@@ -130,9 +129,9 @@ def fetch_images(services: Services, project: int, tasks: Collection[int]) -> di
 
 
 def follow(services: Services, project: int) -> tuple[dict[str, Any], str]:
-    """Keep a project's title, label_config and number of tasks as they are now, or that it is gone.
+    """Record a project's current title, label_config and number of tasks, or that it is gone.
 
-    The runs of one that is gone end, since nobody would see them.
+    The runs of a project that is gone end, since nobody would see them.
 
     Returns
     -------
@@ -141,7 +140,7 @@ def follow(services: Services, project: int) -> tuple[dict[str, Any], str]:
     Raises
     ------
     LabelStudioMissing, LabelStudioError
-        As ``reconcile``.
+        As in ``reconcile``.
     """
     kept = services.projects.get(project)
     try:
@@ -160,17 +159,17 @@ def follow(services: Services, project: int) -> tuple[dict[str, Any], str]:
 
 
 def follow_config(services: Services, project: int, title: str, label_config: str) -> str:
-    """Keep a project's title and label_config as they are now; an unknown project is then known.
+    """Record a project's current title and label_config; an unknown project becomes known.
 
     Returns
     -------
-    Why no boxes can be drawn with the label_config any more, so that the one of before is kept;
-    empty where they can.
+    Why the label_config no longer draws boxes, in which case the one before is kept; empty if it
+    does.
 
     Raises
     ------
     BadLabelConfig
-        No boxes can be drawn with the label_config, and there is none of before to go on with.
+        The label_config draws no boxes, and there is no earlier one to go on with.
     """
     try:
         services.projects.ensure(project, title, label_config)
@@ -182,7 +181,7 @@ def follow_config(services: Services, project: int, title: str, label_config: st
 
 
 def gone_in_words(error: LabelStudioMissing) -> str:
-    """Return why the runs of a project end that was deleted in Label Studio."""
+    """Return why runs end whose project was deleted in Label Studio."""
     return (
         f"The project is not in Label Studio any more. {error} Should it come back:"
         " `cytoloop runs retry` of this run."
@@ -190,15 +189,15 @@ def gone_in_words(error: LabelStudioMissing) -> str:
 
 
 def name_annotators(services: Services) -> None:
-    """Ask what annotators are called whose names were never asked for; events tell numbers alone.
+    """Ask for the names of annotators not asked for yet; events have only their numbers.
 
-    One whom Label Studio does not know, or who was removed from it and is called "Deleted" there,
-    keeps the number for a name.
+    An annotator whom Label Studio does not know, or who was removed and is called "Deleted" there,
+    keeps the number as a name.
 
     Raises
     ------
     LabelStudioError
-        When it cannot be reached, or does not say.
+        Label Studio cannot be reached, or does not give the names.
     """
     if unnamed := services.annotators.unnamed():
         users = services.label_studio.users()
@@ -208,22 +207,22 @@ def name_annotators(services: Services) -> None:
 
 @dataclass
 class _Seen:
-    """What came by, of a project's tasks."""
+    """What was seen of a project's tasks."""
 
     tasks: set[int] = field(default_factory=set)
     made: list[datetime] = field(default_factory=list)
-    #: What served the boxes of each open task.
+    #: By open task, what served its boxes.
     shown: dict[int, set[str]] = field(default_factory=dict)
     annotations: set[int] = field(default_factory=set)
     recorded: int = 0
     unreadable: list[str] = field(default_factory=list)
-    #: What Label Studio said of a task instead of an answer, and where it should have listed one.
+    #: What Label Studio said instead of an answer for a task, or of listing one.
     unanswered: dict[int, str] = field(default_factory=dict)
     unlisted: list[LabelStudioError] = field(default_factory=list)
     without_image: dict[int, str] = field(default_factory=dict)
 
     def note(self, task: Mapping[str, Any]) -> None:
-        """Note a task, and its annotations: those too that cannot be read are there."""
+        """Note a task and its annotations, including those that cannot be read: they exist."""
         id = int(task["id"])
         self.tasks.add(id)
         if made := task.get("created_at"):
@@ -238,12 +237,12 @@ class _Seen:
 def _there(
     services: Services, project: int, known: set[int], seen: _Seen
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield every task that a project has, those known as well that its list leaves out.
+    """Yield every task of a project, including known ones that its list leaves out.
 
-    Where a task is deleted while the pages of the list are read, those after it move up by one, and
-    one of them from the page that comes next to the page that was read. One that is answered with
-    an error is left out too: the others are asked for all the same. Label Studio numbers from 1:
-    what was once shown by another number is no task.
+    If a task is deleted while the list's pages are read, those after it move up one place, and one
+    moves from the next page to the page already read. A task that is answered with an error is left
+    out too; the others are still asked for. Label Studio numbers from 1: what was once shown under
+    another number is no task.
     """
     left_out = {id for id in known if id >= 1}
     for task in services.label_studio.tasks(project, seen.unlisted.append):
@@ -269,7 +268,7 @@ def _record(
     seen: _Seen,
 ) -> None:
     data_key = _data_key(services, project)
-    # Of tasks that were gone for a while, as from a copy that was put in by mistake.
+    # For tasks that were gone for a while, as when a wrong copy was restored.
     forgotten = services.predictions.shown_tasks(project) - services.images.known_tasks(project)
     lay, lies = services.images.addresses(project), dict[int, str]()
     for task in tasks:
@@ -290,7 +289,7 @@ def _record(
 
 
 def _lacks_pushed(seen: _Seen, pushed: str, given: set[int]) -> bool:
-    """Say whether a task that was given the pushed boxes shows others alone."""
+    """Tell whether a task that was given the pushed boxes now shows only other boxes."""
     shown = (names for id, names in seen.shown.items() if id in given)
     return any(names and pushed not in names for names in shown)
 
@@ -314,7 +313,7 @@ def _unlisted_in_words(errors: Sequence[LabelStudioError]) -> list[str]:
 
 
 def _annotations(project: int, task: Mapping[str, Any]) -> tuple[list[Annotation], list[str]]:
-    """Return a task's annotations, and a sentence on each that is none and holds up no other."""
+    """Return a task's annotations, and a sentence on each unreadable one, which stops no other."""
     annotations, odd = [], []
     for values in task["annotations"]:
         try:
@@ -331,7 +330,7 @@ def _data_key(services: Services, project: int) -> str:
 def _fetch_image(
     services: Services, project: int, task: Mapping[str, Any], data_key: str
 ) -> dict[int, str]:
-    """Have the image of a task; say what keeps it away."""
+    """Get the image of a task; return why it could not be had, by task."""
     try:
         stored_task_image(services, project, task, data_key)
     except (BackendError, PreprocessingError, OSError) as error:
@@ -340,7 +339,7 @@ def _fetch_image(
 
 
 def _take_back_boxes_of_another(services: Services, project: int, task: Mapping[str, Any]) -> None:
-    """Have an open task predicted anew when it is opened, where it shows boxes of another image."""
+    """If an open task shows boxes of another image, let it be predicted anew when opened."""
     id = int(task["id"])
     now, shown = services.images.of_task(project, id), services.predictions.last_shown(project, id)
     if now is None or shown is None or now.key == shown.key:
@@ -352,6 +351,6 @@ def _take_back_boxes_of_another(services: Services, project: int, task: Mapping[
 
 
 def _require_answer(services: Services, project: int, error: LabelStudioError) -> None:
-    """Raise where Label Studio answers nothing any more, not of one task alone."""
+    """Raise if Label Studio answers nothing any more, not only nothing for one task."""
     if isinstance(error, LabelStudioSilent):
         services.label_studio.project(project)

@@ -1,4 +1,4 @@
-"""Which boxes annotators are shown, chosen anew after each run: few, at about the least time."""
+"""Chooses after each run which boxes annotators are shown: few, at nearly the least time."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from model.reports import calibration_error
 from model.versions import ModelVersion
 from preprocessing.arrays import Boolean, Float32, Float64, Int64
 
-#: The newest so many images are looked at: they are most like those to come.
+#: How many of the newest images are looked at: they are most like those to come.
 MOST_IMAGES = 40
-#: With fewer images or true boxes what counts is shown: scores as they are, or as they are in the
-#: images that taught, made a quarter to a third more work once (docs/effort.md).
+#: With fewer images or true boxes, what counts is shown. Going by raw scores, or by scores in the
+#: images that taught, once made a quarter to a third more work (docs/effort.md).
 FEWEST_TELLING, FEWEST_BOXES = 4, 40
-#: Share of the least time that is given for showing fewer boxes. About the least, time hardly
-#: changes, while each box in doubt is one more to delete, or to be left by mistake.
+#: Share of the least time that is given up to show fewer boxes. Near the least, time hardly
+#: changes, while each doubtful box is one more to delete, or to be left by mistake.
 GIVEN_FOR_FEWER = 0.02
 
 
@@ -48,17 +48,17 @@ def show_least_work(
     Parameters
     ----------
     on_note
-        Told what was chosen, and why.
+        Called with what was chosen, and why.
 
     Returns
     -------
-    Whether they are others than before.
+    Whether the choice differs from the one before.
     """
     images = unlearned(snapshot, version)[-MOST_IMAGES:]
     least_work = _least_work(services, project, version, images, on_note)
 
     def change(before: Policy) -> Policy:
-        # Both may have been chosen by hand while the images were looked at.
+        # A person may have chosen both while the images were looked at.
         is_wanted = services.projects.get(project).least_work
         policy = least_work if least_work and is_wanted else Policy.of(version)
         return replace(policy, cell_diameter_px=before.cell_diameter_px)
@@ -81,32 +81,32 @@ def show_least_work(
 def show_anew(services: Services, project: int, on_note: Callable[[str], None]) -> None:
     """Choose anew which of the champion's boxes are shown, and give them to the open tasks.
 
-    For the least work by what the project's last run froze, of which that can be read; where there
-    is none, nothing changes.
+    For the least work they are chosen by the project's newest readable snapshot; without one
+    nothing changes.
 
     Raises
     ------
     QueueError
-        When Redis cannot be reached; the poll gives the tasks their boxes later.
+        Redis cannot be reached; the poll gives the tasks their boxes later.
     """
     if services.projects.get(project).least_work:
         snapshot = _last_frozen(services, project, on_note)
     else:
-        snapshot = DatasetSnapshot((), ())  # what counts is shown, whatever images would tell
+        snapshot = DatasetSnapshot((), ())  # what counts is shown, whatever images would say
     champion = services.registry.champion(str(project))
     if snapshot and show_least_work(services, project, champion, snapshot, on_note):
         push_champion(services, project)
 
 
 def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float | None) -> None:
-    """Say how large a project's cells are, in raw pixels; None: that is found in each image.
+    """Set the size of a project's cells, in raw pixels; None: find it in each image.
 
     Raises
     ------
     SizeNotAsked
-        The champion knows it: it learned it from the corrected boxes, or needs no size.
+        The champion has learned the size from the corrected boxes, or needs none.
     QueueError
-        When Redis cannot be reached; the poll gives the tasks their boxes later.
+        Redis cannot be reached; the poll gives the tasks their boxes later.
     """
     key, champion = str(project), services.registry.champion(str(project))
     if cell_diameter_px is None and not champion.finds_scale:
@@ -119,9 +119,9 @@ def tell_cell_diameter(services: Services, project: int, cell_diameter_px: float
 
 
 def unlearned(snapshot: DatasetSnapshot, version: ModelVersion) -> tuple[LabelledImage, ...]:
-    """Return the images by which a version's boxes may be chosen: none that taught it or judges.
+    """Return the images by which to choose a version's boxes: none that taught it or judges.
 
-    They are the inner side, and what others learned from since the version was made.
+    They are the inner side, and train images that the version itself has not learned from.
     """
     return tuple(
         image
@@ -131,7 +131,7 @@ def unlearned(snapshot: DatasetSnapshot, version: ModelVersion) -> tuple[Labelle
 
 
 def tell_enough(images: Sequence[LabelledImage]) -> bool:
-    """Say whether images and their true boxes are enough to choose by which boxes are shown."""
+    """Tell whether images and true boxes are enough to choose which boxes are shown."""
     return (
         len(images) >= FEWEST_TELLING and sum(len(image.boxes) for image in images) >= FEWEST_BOXES
     )
@@ -145,16 +145,16 @@ def of_least_work(
     right_s: float,
     on_note: Callable[[str], None] = ignore_note,
 ) -> Policy:
-    """Return the policy by which a version's boxes cost the least time, or few boxes hardly more.
+    """Return the policy that shows few of a version's boxes at nearly the least time.
 
     Parameters
     ----------
     images
-        That tell enough, and that the version has not learned from.
+        Enough images (:func:`tell_enough`) that the version has not learned from.
     right_s
         Mean seconds spent on a box that is on a cell.
     on_note
-        Told how far the scores were off, and how far the probabilities are.
+        Called with how far off the scores were, and how far off the probabilities are.
     """
     found, groups = find_in(loaded, images, default_class)
     pairs = pairs_of(found, images)
@@ -171,7 +171,7 @@ def of_least_work(
 def told_by(
     pairs: Pairs, groups: Sequence[str], counted_from: float, costs: Costs, right_s: float
 ) -> Policy:
-    """Return the policy of least work that a version's boxes in some images tell.
+    """Return the policy of least work, from a version's boxes in some images.
 
     Parameters
     ----------
@@ -190,21 +190,21 @@ def told_by(
 def fewest_from(
     probabilities: Float32, counts: Boolean, cells: Int64, costs: Costs, right_s: float
 ) -> float | None:
-    """Return from which probability on boxes are shown: few, at hardly more than the least time.
+    """Return the probability from which boxes are shown: few, at nearly the least time.
 
     Parameters
     ----------
     probabilities, counts
-        Shape (N,), of all boxes of the images that tell, in any order, and which of them count:
-        these are shown in any case.
+        Shape (N,), of all boxes of the images, in any order, and whether each counts: those that
+        count are shown in any case.
     cells
-        Shape (images,), how many cells each of these has.
+        Shape (images,), the number of cells in each image.
     right_s
         Mean seconds spent on a box that is on a cell.
 
     Returns
     -------
-    In [0, 1], in thousandths: never below where showing a box begins to save time. None: just
+    In [0, 1], in thousandths, never below where showing a box begins to save time. None: show only
     those that count.
     """
     least = saves_time_from(costs.add_s, costs.delete_s, right_s)
@@ -216,7 +216,7 @@ def fewest_from(
     shown = probabilities[pays | counts].astype(np.float64)
     drawn_s = costs.add_s * max(0.0, float(cells.sum() - shown.sum()))
     least_s = costs.image_s * len(cells) + drawn_s + float(mended_s(shown).sum())
-    # Those in most doubt are the first not to be shown; each costs what it would have saved.
+    # The most doubtful are hidden first; each costs the time that it would have saved.
     doubtful = np.sort(probabilities[pays & ~counts].astype(np.float64))
     given_s = np.cumsum(doubtful * costs.add_s - mended_s(doubtful))
     hidden = int(np.searchsorted(given_s, GIVEN_FOR_FEWER * least_s, side="right"))
@@ -239,7 +239,7 @@ def _least_work(
     images: Sequence[LabelledImage],
     on_note: Callable[[str], None],
 ) -> Policy | None:
-    """Return the policy of least work; None where that is not wanted, or images tell too little."""
+    """Return the policy of least work; None if not wanted, or with too few images or boxes."""
     chosen = services.projects.get(project)
     if not chosen.least_work or not tell_enough(images):
         return None

@@ -1,4 +1,4 @@
-"""From corrections to the frozen set of labelled images that a run learns from."""
+"""Freezes corrections as the set of labelled images that a run learns from."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from model.wording import counted
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import PageKey, read_image
 
-#: Told what a person should know: boxes that were changed or left out, and why.
+#: Called with what a person should know: boxes that were changed or left out, and why.
 OnNote = Callable[[str], None]
-#: Why boxes are left out whose class the label_config does not have, or not any more.
+#: Why boxes are left out if the label_config does not, or no longer, have their class.
 NO_CLASS = "no class of the RectangleLabels"
 
 
 @dataclass(frozen=True)
 class _Example:
-    """An image, and what can be learned of the annotation that counts for it.
+    """An image, and what can be learned from the annotation that counts for it.
 
     Parameters
     ----------
     notes
-        What was changed or left out of it.
+        What was changed in it or left out.
     """
 
     image: StoredImage
@@ -58,24 +58,24 @@ class _Example:
 
 
 def build_snapshot(services: Services, project: int, on_note: OnNote) -> DatasetSnapshot:
-    """Freeze what is corrected now, less the boxes that the label guard sets aside.
+    """Freeze the present corrections, without the boxes that the label guard sets aside.
 
-    An image is left out where nothing of what was drawn on it can be used, or its raw file is gone
-    or damaged: one of thousands stops no run.
+    An image is left out if nothing drawn on it can be used, or if its raw file is gone or damaged:
+    one image in thousands stops no run.
 
-    Images get their side here, for ever; one that shows the field of an earlier one goes where that
-    went. One or two that are left over from the last five have none yet; they wait for the next run
-    (see ``model.labels.sides.decide_sides``).
+    Images get their side here, for ever; an image of the same field as an earlier one gets that
+    image's side. One or two images beyond full fives get none yet and wait for the next run (see
+    ``model.labels.sides.decide_sides``).
 
     Parameters
     ----------
     on_note
-        Called with whatever was changed or left out.
+        Called with what was changed or left out.
 
     Raises
     ------
     NotFound
-        When the project is not known.
+        The project is not known.
     """
     chosen = services.projects.get(project)
     guarded = _guarded(_learnable(services, project, on_note), project, on_note)
@@ -94,21 +94,21 @@ def build_snapshot(services: Services, project: int, on_note: OnNote) -> Dataset
 
 
 def snapshot_file(settings: Settings, run_id: int) -> Path:
-    """Return where a run keeps what it froze."""
+    """Return the file of a run's snapshot."""
     return run_folder(settings, run_id) / "snapshot.json"
 
 
 def frozen(services: Services, run: Run, on_note: OnNote) -> DatasetSnapshot | None:
-    """Return what a run froze, its images where this home keeps them: it may have been moved.
+    """Return what a run froze, with paths into this home, which may have been moved.
 
     Parameters
     ----------
     on_note
-        Told why what it froze cannot be used, such as after a power cut.
+        Called with why the snapshot cannot be used, such as after a power cut.
 
     Returns
     -------
-    None where it froze nothing, or its file or one of the raw files is gone or cannot be read.
+    None if the run froze nothing, or its file or a raw file is gone or cannot be read.
     """
     path = snapshot_file(services.settings, run.id)
     if run.snapshot is None or not path.exists():
@@ -123,7 +123,7 @@ def frozen(services: Services, run: Run, on_note: OnNote) -> DatasetSnapshot | N
 
 
 def frozen_whole(services: Services, run: Run, on_note: OnNote) -> DatasetSnapshot | None:
-    """Return what :func:`frozen` does where no raw file was damaged since; all of them are read."""
+    """Return what :func:`frozen` does, or None if a raw file was damaged since; all are read."""
     snapshot = frozen(services, run, on_note)
     if snapshot is None:
         return None
@@ -138,12 +138,12 @@ def frozen_whole(services: Services, run: Run, on_note: OnNote) -> DatasetSnapsh
 
 
 def labels_of(services: Services, project: int, on_note: OnNote) -> list[ImageLabels]:
-    """Return the boxes of each corrected image as the label guard gets to see them.
+    """Return the boxes of each corrected image as the label guard sees them.
 
     Raises
     ------
     NotFound
-        When the project is not known.
+        The project is not known.
     """
     examples = _examples(services, project, on_note)
     for note in _notes(examples):
@@ -152,15 +152,15 @@ def labels_of(services: Services, project: int, on_note: OnNote) -> list[ImageLa
 
 
 def fingerprint(services: Services, image: StoredImage) -> str:
-    """Return an image's fingerprint, empty where it has none; made once, when first asked for."""
+    """Return an image's fingerprint, empty if it has none; made when first asked for, then kept."""
     if image.fingerprint is not None:
         return image.fingerprint
     try:
         pixels = read_image(services.images.path(image.sha256), image.page, image.sha256).pixels
     except (NotFound, UnreadableImage):
-        return ""  # whoever reads it to learn from it will say so
+        return ""  # whoever reads it to learn from it reports that
     made = fingerprint_of(pixels)
-    with suppress(OperationalError):  # where nothing can be written it is made again each time
+    with suppress(OperationalError):  # if it cannot be written it is made anew each time
         services.images.set_fingerprint(*image.key, made)
     return made
 
@@ -168,12 +168,12 @@ def fingerprint(services: Services, image: StoredImage) -> str:
 def unseen_images(
     services: Services, project: int, snapshot: DatasetSnapshot
 ) -> list[LabelledImage]:
-    """Return the corrected images that a snapshot lacks and whose field nobody learned from.
+    """Return the corrected images that a snapshot lacks and from whose field nobody learned.
 
-    They were corrected since it froze, or wait for their side: no version has seen them.
+    They were corrected after it was frozen, or wait for a side: no version has seen them.
     """
     frozen = {image.key for image in snapshot.images}
-    examples = _learnable(services, project, ignore_note, frozen)  # the snapshot has said it
+    examples = _learnable(services, project, ignore_note, frozen)  # the snapshot has noted it
     guarded = _guarded(examples, project, ignore_note)
     unseen = [(example, boxes) for example, boxes in guarded if example.key not in frozen]
     labelled = [_labelled(services, example, boxes, "held-out") for example, boxes in unseen]
@@ -183,10 +183,10 @@ def unseen_images(
 def of_fields_untaught(
     services: Services, project: int, images: Sequence[LabelledImage]
 ) -> list[LabelledImage]:
-    """Return the images that no image which teaches is like, whatever their sides.
+    """Return the images that are unlike every image that teaches, whatever their sides.
 
-    Likeness is not transitive: an image between two that are unlike, decided after them, is like
-    one that teaches and one that is held out.
+    Likeness is not transitive: an image decided after two unlike images may be like both, one of
+    which teaches while the other is held out.
     """
     stored = {image.key: image for image in services.images.all(project)}
     taught = [i for i in stored.values() if i.side in ("train", "inner")]
@@ -206,7 +206,7 @@ def _labelled(
 
 
 def _examples(services: Services, project: int, on_note: OnNote) -> list[_Example]:
-    """Return one example an image, in order of first correction."""
+    """Return one example for each image, in order of first correction."""
     chosen = services.projects.get(project)
     return [
         _example(image, annotation, chosen)
@@ -220,14 +220,14 @@ def _learnable(
     on_note: OnNote,
     frozen: Collection[PageKey] = (),
 ) -> list[_Example]:
-    """Return the examples that can be learned from and judged by; the others are told.
+    """Return the examples to learn from and judge by; notes name the others.
 
     Parameters
     ----------
     frozen
-        Keys of images whose files were looked at when they were frozen.
+        Keys of images whose files were checked when they were frozen.
     """
-    is_whole = cache(services.images.is_whole)  # of a stack each page is an image
+    is_whole = cache(services.images.is_whole)  # each page of a stack is an image
     learnable = []
     for example in _examples(services, project, on_note):
         if example.labels.none_usable:
@@ -241,9 +241,9 @@ def _learnable(
 
 
 def _damage(services: Services, image: StoredImage, is_whole: Callable[[str], bool]) -> str:
-    """Return what happened to a file that could be read when it was taken in; empty if nothing.
+    """Return what happened to a raw file since it was taken in; empty if nothing.
 
-    All of it is read for that, as the training then does, which takes several times as long.
+    This reads the whole file, as the training then does too, which takes several times longer.
     """
     try:
         services.images.path(image.sha256)
@@ -262,8 +262,8 @@ def _decide(
     services: Services, project: int, corrected: Sequence[StoredImage], on_note: OnNote
 ) -> None:
     decided = [image for image in services.images.all(project) if image.side]
-    # Those that teach first: what is like one of them is then never held out, in whatever order
-    # they came in or were decided.
+    # Those that teach come first: an image like one of them is then never held out, in whatever
+    # order they were corrected or decided.
     decided.sort(key=lambda image: image.side == "held-out")
     images = decided + [image for image in corrected if image.side is None]
     groups = group_alike([fingerprint(services, image) for image in images])
@@ -282,7 +282,7 @@ def _decide(
 def _guarded(
     examples: Sequence[_Example], project: int, on_note: OnNote
 ) -> list[tuple[_Example, tuple[Box, ...]]]:
-    """Return the examples with what may be learned from them; one of which nothing may is told."""
+    """Return the examples with the boxes to learn; a note names an example without any."""
     labels = [example.labels for example in examples]
     aside = guard(labels)
     left = list(zip(examples, without(labels, aside), strict=True))
@@ -293,7 +293,7 @@ def _guarded(
             f"{summary(aside)}: set aside, not learned from. "
             f"`cytoloop labels check --project {project}` lists all."
         )
-    # The guard first: of many notes the last ones are only counted.
+    # The guard's notes come first: of many notes the last are only counted.
     for note in [*(one.words for one in aside), *_notes(examples)]:
         on_note(note)
     return [(example, boxes) for example, boxes in left if boxes is not None]

@@ -1,4 +1,4 @@
-"""Who is at a training: the process that holds its folder; the kernel lets go when it dies."""
+"""Locks a training's folder for the process that works on it; the kernel frees it on death."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from model.atomic import try_lock
 
 @contextmanager
 def take(folder: Path) -> Iterator[bool]:
-    """Hold a training's or a project's folder, made when absent, for as long as the block runs.
+    """Lock a training's or a project's folder, made if missing, while the block runs.
 
-    Redis may forget a job and a process id may be another's by now; this lock cannot be wrong, on
-    a file system that all workers of one installation share.
+    Redis may forget a job, and a process id may belong to another process by now. This lock cannot
+    be wrong, on a file system that all workers of an installation share.
 
     Returns
     -------
-    False when another process holds it, or asks at this moment whether it is held.
+    Yields False if another process holds the lock, or is just asking whether it is held.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as free:
@@ -32,23 +32,23 @@ def take(folder: Path) -> Iterator[bool]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder that this process holds, and what it holds it by."""
+    """Remove a folder that this process has locked, and its lock."""
     shutil.rmtree(folder)
     _lock(folder).unlink(missing_ok=True)
 
 
 def run_folder(settings: Settings, run_id: int) -> Path:
-    """Return where a run keeps its snapshot, and its checkpoints while it learns."""
+    """Return the folder of a run's snapshot and, while it learns, its checkpoints."""
     return settings.runs_folder / str(run_id)
 
 
 def project_folder(settings: Settings, project: int) -> Path:
-    """Return what is held while a run of a project is worked on: one at a time learns for it."""
+    """Return the folder that a run locks for its project: one run at a time learns for it."""
     return settings.runs_folder / f"project-{project}"
 
 
 def is_taken(folder: Path) -> bool:
-    """Tell whether a process holds this folder; those who ask do not take each other for one."""
+    """Tell whether a process has locked this folder; asking is not mistaken for holding."""
     if not _lock(folder).exists():
         return False
     with _locked(folder, shared=True) as free:
@@ -56,7 +56,7 @@ def is_taken(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> Path:
-    # Not the folder's own lock: whoever writes in it takes that (model.atomic).
+    # Not the folder's own lock, which writers in it take (model.atomic).
     return folder.with_suffix(".lock")
 
 
@@ -65,7 +65,7 @@ def _locked(folder: Path, *, shared: bool = False) -> Iterator[bool]:
     while True:
         with _lock(folder).open("a") as lock:
             free = try_lock(lock.fileno(), shared=shared)
-            # Nobody who comes later would ask for one that was removed since it was opened.
+            # A lock file removed since it was opened is useless: later processes make a new one.
             if not free or _is_there(lock):
                 yield free
                 return

@@ -1,4 +1,4 @@
-"""What opens a run: a correction that reaches a milestone, or the button."""
+"""Opens runs: when a correction reaches a milestone, or at the button."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 def after_correction(services: Services, project: int) -> Run | None:
-    """Open and queue a run when a milestone is reached; doubled events open one.
+    """Open and queue a run if a milestone is reached; doubled events open only one.
 
     Returns
     -------
@@ -27,8 +27,8 @@ def after_correction(services: Services, project: int) -> Run | None:
     Raises
     ------
     QueueError
-        When Redis cannot be reached; the run waits in the store and is queued by the next
-        correction, or when the worker starts.
+        Redis cannot be reached; the run waits in the store. The next correction, or the worker's
+        start, queues it.
     """
     chosen = services.projects.get(project)
     milestone = next_milestone(
@@ -45,19 +45,19 @@ def after_correction(services: Services, project: int) -> Run | None:
 
 
 def start_training(services: Services, project: int) -> Run:
-    """Open and queue a run at once; while one waits or runs, return that.
+    """Open and queue a run now; if one already waits or runs, return that.
 
     Raises
     ------
     NotFound
-        When the project is not known.
+        The project is not known.
     QueueError
-        When Redis cannot be reached; the run waits in the store.
+        Redis cannot be reached; the run waits in the store.
     """
     run = services.runs.active(project)
     while run is None:
         corrected = services.annotations.corrected_count(project)
-        # Of two that press at once one opens the run, and the other finds it active.
+        # If two people press at once, one opens the run and the other finds it active.
         run = services.runs.open(project, corrected, "button") or services.runs.active(project)
     requeue_pending(services, project)
     return run
@@ -66,16 +66,16 @@ def start_training(services: Services, project: int) -> Run:
 def retry(services: Services, id: int) -> Run:
     """Open and queue another attempt at the milestone of a run that has ended.
 
-    It learns from the corrections of now.
+    It learns from the present corrections.
 
     Raises
     ------
     NotFound
-        When there is no such run.
+        There is no such run.
     Refused
-        When this or another run of the project waits or runs.
+        This or another run of the project waits or runs.
     QueueError
-        When Redis cannot be reached; the run waits in the store.
+        Redis cannot be reached; the run waits in the store.
     """
     run = services.runs.get(id)
     again = None
@@ -93,14 +93,14 @@ def retry(services: Services, id: int) -> Run:
 
 
 def cancel(services: Services, id: int) -> Run:
-    """End a run that waits or runs; a training stops at its next progress report.
+    """End a waiting or running run; a training stops at its next progress report.
 
     Raises
     ------
     NotFound
-        When there is no such run.
+        There is no such run.
     Refused
-        When it has ended already, or its candidate is becoming champion.
+        The run has ended already, or its candidate is becoming champion.
     """
     if not services.runs.cancel(id):
         run = services.runs.get(id)
@@ -112,9 +112,9 @@ def cancel(services: Services, id: int) -> Run:
 
 
 def can_begin(services: Services, project: int | None = None) -> list[Run]:
-    """Return the runs that wait for a worker alone, oldest first.
+    """Return the runs that only wait for a worker, oldest first.
 
-    Others wait for a run of their project to end: these are queued by the worker of that.
+    Others wait for a run of their project to end; the worker of that run queues them.
     """
     return [
         run
@@ -124,18 +124,18 @@ def can_begin(services: Services, project: int | None = None) -> list[Run]:
 
 
 def requeue_pending(services: Services, project: int | None = None) -> list[Run]:
-    """Queue the runs that can begin and have no job: Redis was away, or lost it.
+    """Queue the runs that can begin but have no job: Redis was away, or lost it.
 
-    For the start of the web process and of the worker, and cheap enough for every correction.
+    Called when the web process and the worker start; cheap enough for every correction.
 
     Returns
     -------
-    The runs that were looked after, oldest first.
+    The runs that can begin, oldest first.
 
     Raises
     ------
     QueueError
-        When Redis cannot be reached.
+        Redis cannot be reached.
     """
     waiting = can_begin(services, project)
     for run in waiting:
@@ -144,9 +144,9 @@ def requeue_pending(services: Services, project: int | None = None) -> list[Run]
 
 
 def take_up(services: Services) -> list[Run]:
-    """Let the runs wait again whose process died, and queue all that wait.
+    """Make runs whose process died wait again, and queue all that wait.
 
-    For the start of the worker, after the dead workers were buried (``JobQueue.reap``).
+    Called when the worker starts, after ``JobQueue.reap`` has removed dead workers.
     """
     for run in _cut_off(services):
         services.queue.drop_learn(run.id)
@@ -154,10 +154,10 @@ def take_up(services: Services) -> list[Run]:
 
 
 def take_up_killed(services: Services, run_id: int, how: str) -> None:
-    """Have a run whose process was killed wait again, or end it when that leads nowhere.
+    """Make a run whose process was killed wait again, or end it if it gets no further.
 
-    For the worker, once RQ is done with the job. Where the poll saw it die first, the run is
-    queued already, and this death is not counted twice.
+    Called by the worker once RQ is done with the job. If the poll noticed first, the run is queued
+    already, and the death is not counted twice.
     """
     run = services.runs.get(run_id)
     if not services.queue.is_live(run_id):
@@ -166,24 +166,24 @@ def take_up_killed(services: Services, run_id: int, how: str) -> None:
 
 
 def take_up_lost(services: Services) -> list[Run]:
-    """Do the same for runs that no job stands for: Redis lost it, or it could not say how it ended.
+    """Do the same for runs without a job: Redis lost it, or it could not report its end.
 
-    For every now and then. A run whose job still counts as worked on is left to its worker, which
-    is about to take it up.
+    Called now and then. A run whose job still counts as worked on is left to its worker, which is
+    about to take it up.
     """
     _cut_off(services, but=services.queue.is_live)
     return requeue_pending(services)
 
 
 def push_champions(services: Services) -> None:
-    """Queue each project's champion's boxes for its open tasks where they lack them.
+    """Queue each champion's boxes for the open tasks of its project that lack them.
 
-    Of a project whose champion cannot be told the poll says so.
+    The poll reports a project whose champion cannot be read.
 
     Raises
     ------
     QueueError
-        When Redis cannot be reached.
+        Redis cannot be reached.
     """
     for project in services.projects.all():
         with suppress(ModelError):
@@ -196,7 +196,7 @@ def push_champion(services: Services, project: int, even_first: bool = False) ->
     Parameters
     ----------
     even_first
-        Also where no version or policy was ever chosen, and tasks get boxes when they are opened.
+        Also push if no version or policy was ever chosen; tasks then get boxes when opened.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def push_champion(services: Services, project: int, even_first: bool = False) ->
 
 
 def lack_boxes(services: Services, project: int, even_first: bool = False) -> bool:
-    """Say whether the open tasks are still to be given the champion's boxes."""
+    """Tell whether the open tasks still lack the champion's boxes."""
     key = str(project)
     if not even_first and not services.registry.champion_stamp(key):
         return False
@@ -216,7 +216,7 @@ def lack_boxes(services: Services, project: int, even_first: bool = False) -> bo
 
 
 def _cut_off(services: Services, but: Callable[[int], bool] = lambda run: False) -> list[Run]:
-    """Have the running runs wait again that no process holds."""
+    """Make running runs that no process holds wait again."""
     found = []
     for run in services.runs.unfinished():
         if run.state != "running" or is_taken(run_folder(services.settings, run.id)) or but(run.id):

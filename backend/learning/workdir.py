@@ -1,4 +1,4 @@
-"""Where a training without a server keeps its checkpoints: called again, it goes on from them."""
+"""Folders for checkpoints of trainings without a server, which go on from them if called again."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from backend.errors import BadRequest
 from backend.learning.taken import is_taken, remove, take
 from backend.settings import Settings
 
-#: Trainings that were stopped and can go on, beside the one that is called.
+#: How many stopped trainings, which can go on, are kept beside the one called.
 STOPPED_KEPT = 3
 
 
 @contextmanager
 def workdir(settings: Settings, *training: object) -> Iterator[Path]:
-    """Hold the folder of a training for as long as the block runs.
+    """Lock the folder of a training while the block runs.
 
-    One that was stopped leaves its checkpoint there, for when it is called again; one that came to
-    its end leaves nothing. Of others that were stopped the last few stay; what earlier ones left
-    goes first.
+    A stopped training leaves its checkpoint there for the next call; a finished one leaves nothing.
+    The last few other stopped trainings stay; earlier ones are removed first.
 
     Parameters
     ----------
     training
-        What makes it this training and no other, as JSON has it.
+        What identifies this training, as JSON values.
 
     Raises
     ------
     BadRequest
-        Another process is at it.
+        Another process works on this training.
     """
     name = hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()[:16]
     folder = settings.trainings_folder / name
@@ -50,7 +49,7 @@ def workdir(settings: Settings, *training: object) -> Iterator[Path]:
 
 
 def _sweep(trainings: Path, but: Path) -> None:
-    """Remove what trainings left that nobody is at, but for the last that were stopped."""
+    """Remove what trainings left that nobody works on, except the last stopped ones."""
     folders = {path.with_suffix("") for path in trainings.glob("*")} - {but}
     stopped = [folder for folder in folders if not is_taken(folder)]
     for folder in sorted(stopped, key=_written_at, reverse=True)[STOPPED_KEPT:]:
@@ -62,5 +61,5 @@ def _sweep(trainings: Path, but: Path) -> None:
 def _written_at(folder: Path) -> float:
     try:
         return folder.stat().st_mtime
-    except FileNotFoundError:  # its lock alone is left
+    except FileNotFoundError:  # only its lock is left
         return 0.0
