@@ -1,1 +1,1 @@
-"""How much work the annotators have with what is served, and what it costs them."""
+"""How much work the served boxes are for annotators, and what it costs them."""

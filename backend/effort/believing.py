@@ -1,4 +1,4 @@
-"""What of an annotation is believed: a planted fault that was accepted is no one's judgement."""
+"""Decides what of an annotation to believe: an accepted planted fault is nobody's judgement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backend.services import Services
 from backend.store.images import StoredImage
 from preprocessing.images import PageKey
 
-#: Images whose annotations are read at a time; those of all may not fit in memory.
+#: Number of images whose annotations are read at a time; all may not fit in memory.
 AT_ONCE = 20
 
 
@@ -24,18 +24,18 @@ def corrected_images(
 ) -> Iterator[tuple[StoredImage, Annotation]]:
     """Yield each corrected image of a project with the annotation that counts, without faults.
 
-    Of an image that two tasks show the later correction counts, at the place of the first. A page
-    that was to open blank and was accepted without being opened tells of no image without cells: it
-    is left out.
+    If two tasks show an image, the later correction counts, in the place of the first. A page that
+    was to open blank and was accepted unopened is left out: it does not mean an image without
+    cells.
 
-    A planted box that is still on its place is left out. A box that was taken away and not drawn
-    again, not even loosely, is put back: that it was not on the screen is our doing, and unwatched
-    so sure a box would have stayed.
+    A planted box that is still in its place is left out. A withheld box that nobody drew again, not
+    even loosely, is put back: we kept it off the screen, and unwatched so sure a box would have
+    stayed.
 
     Parameters
     ----------
     on_note
-        Called with what is left out, and each fault that was undone.
+        Called with what is left out, and with each fault that was undone.
 
     Yields
     ------
@@ -67,7 +67,7 @@ def corrected_images(
 def _by_image(
     services: Services, project: int, showing: Sequence[Sequence[int]]
 ) -> Iterator[list[Annotation]]:
-    """Yield the annotations of the tasks that show an image, one a task, image by image."""
+    """Yield, for each image, the annotations of the tasks that show it, one for each task."""
     for start in range(0, len(showing), AT_ONCE):
         part = showing[start : start + AT_ONCE]
         read = services.annotations.corrected(project, [task for tasks in part for task in tasks])

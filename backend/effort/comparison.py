@@ -1,4 +1,4 @@
-"""What was done to the served boxes of one image: the served against the submitted ones."""
+"""Compares one image's served boxes with the submitted ones: what was done to them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from backend.labelstudio.results import DrawnBox
 from model.boxes import edges_of, iou_matrix, iou_of_pairs
 from preprocessing.arrays import Boolean, Float32
 
-#: Edges nearer than this are the same: what the page rounds or a finger jogs is no correction.
+#: Edges nearer than this are the same: the page's rounding or a jogged mouse is no correction.
 SAME_PX = 0.5
-#: From this overlap on a box lies on another.
+#: A box lies on another from this overlap on.
 COVERED_IOU = 0.5
 
 Pair = tuple[DrawnBox, DrawnBox]
@@ -22,17 +22,17 @@ Pair = tuple[DrawnBox, DrawnBox]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one submit did to what was served.
+    """What one submit did to the served boxes.
 
     Parameters
     ----------
     cells
         Submitted boxes.
     overlaps
-        IoU of each moved box with what was served, in [0, 1].
+        IoU of each moved box with the served one, in [0, 1].
     doubts
-        Boxes of which Label Studio's ``origin`` says otherwise, so that the boxes compared with
-        may not be those that were on the screen.
+        The number of boxes whose ``origin`` in Label Studio contradicts the comparison: the boxes
+        compared with may not be those that were on the screen.
     """
 
     actions: Actions
@@ -62,7 +62,7 @@ def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Compar
 
 def same_place(first: DrawnBox, second: DrawnBox) -> bool:
     """Tell whether no edge is farther than ``SAME_PX`` from its counterpart."""
-    a, b = first.box, second.box  # edge by edge: it is asked of each pair of boxes
+    a, b = first.box, second.box  # edge by edge, since it is called for each pair of boxes
     return (
         abs(a.xmin - b.xmin) <= SAME_PX
         and abs(a.ymin - b.ymin) <= SAME_PX
@@ -72,7 +72,7 @@ def same_place(first: DrawnBox, second: DrawnBox) -> bool:
 
 
 def is_from_prediction(origin: object) -> bool:
-    """Tell whether Label Studio's ``origin`` says that a box began as one of a prediction."""
+    """Tell whether Label Studio's ``origin`` says that a box began in a prediction."""
     return str(origin).startswith("prediction")
 
 
@@ -84,8 +84,8 @@ def edges_px(boxes: Sequence[DrawnBox]) -> Float32:
 def paired(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> list[Pair]:
     """Return each served box that is still there, with what it has become.
 
-    A region keeps its id however it is changed, so boxes are paired by id first. Of the others,
-    as they come from tools that make ids of their own, those at the same place are paired.
+    A region keeps its id however it is changed, so boxes are paired by id first. The others, such
+    as those of tools that make their own ids, are paired if they are at the same place.
     """
     waiting = {box.id: box for box in served}
     pairs = [(waiting.pop(box.id), box) for box in submitted if box.id in waiting]
@@ -110,7 +110,7 @@ def _overlaps(pairs: Sequence[Pair]) -> tuple[float, ...]:
 
 
 def covered(boxes: Sequence[DrawnBox], by: Sequence[DrawnBox]) -> Boolean:
-    """Say of each box whether one of the others lies on it, shape (N,)."""
+    """Tell for each box whether one of the others lies on it, shape (N,)."""
     if not boxes or not by:
         return np.zeros(len(boxes), np.bool_)
     return np.asarray(iou_matrix(edges_px(boxes), edges_px(by)).max(axis=1) >= COVERED_IOU)

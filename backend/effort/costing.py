@@ -1,4 +1,4 @@
-"""What each action takes the annotators of a project: the assumed seconds, moved by their own."""
+"""How long each action takes a project's annotators: assumed seconds, moved by measured ones."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from backend.effort.tally import made_by_people
 from backend.store.corrections import Correction
 from preprocessing.arrays import Float64
 
-#: How firmly an action is held at its assumed seconds, in images that are all that action.
+#: How firmly an action is held at its assumed seconds, in images that contain only that action.
 FIRMNESS = 2.0
-#: No action is taken for more than so many times faster or slower than assumed.
+#: No action counts as more than this many times faster or slower than assumed.
 FARTHEST = 4.0
-#: An image that took more than so many times what its actions take in its project holds a break;
-#: less than a minute never does.
+#: An image contains a break if it took more than this many times what its actions take in its
+#: project; but never if it took less than a minute.
 BREAK, SHORTEST_BREAK_S = 4.0, 60.0
-#: So many images tell what a right box takes: a hundred boxes and more, by what serves of late.
+#: The time of a right box comes from this many images: a hundred boxes or more, recently served.
 NEWEST_IMAGES = 10
-#: An image that took so much more or less than the others, in spreads of these, counts less
-#: (Huber 1964): somebody was called away.
+#: An image counts less (Huber 1964) if its time is farther from the others', in their spreads, than
+#: this: somebody was called away.
 _ODD = 1.345
 _ROUNDS = 20
 
-#: The field of ``Costs`` for each kind of action, and the one for an image.
+#: The field of ``Costs`` for each kind of action.
 _FIELDS = {
     "kept": "keep_s",
     "moved": "move_s",
@@ -39,8 +39,8 @@ _FIELDS = {
 def measured_costs(corrections: Iterable[Correction]) -> Costs:
     """Fit the seconds of each action to the images whose time is known.
 
-    Each image's seconds are taken for the sum of its actions' and one for the image; every cost is
-    held at what is assumed as firmly as ``FIRMNESS`` says, so that few images move it little.
+    Each image's seconds are modelled as the sum of its actions' costs and one for the image.
+    ``FIRMNESS`` holds every cost near its assumed value, so that few images move it little.
     """
     assumed = Costs()
     timed = [c for c in made_by_people(tuple(corrections)) if c.seconds]
@@ -57,9 +57,9 @@ def measured_costs(corrections: Iterable[Correction]) -> Costs:
 
 
 def without_breaks(corrections: Iterable[Correction]) -> tuple[Correction, ...]:
-    """Cut short what took far longer than the project's own pace: the page was left open.
+    """Cap times far beyond the project's own pace: the page was left open.
 
-    Label Studio's clock runs on while it is.
+    Label Studio's clock goes on meanwhile.
     """
     made = tuple(corrections)
     costs = measured_costs(made)
@@ -68,9 +68,9 @@ def without_breaks(corrections: Iterable[Correction]) -> tuple[Correction, ...]:
 
 
 def recent_seconds_of_right(corrections: Iterable[Correction], costs: Costs) -> float:
-    """Return the mean seconds spent on a served box that is on a cell; a glance where none was.
+    """Return the mean seconds spent on a served box that is on a cell; a glance if none was.
 
-    Of the newest images alone: the boxes of earlier versions are looser than those to come.
+    Only the newest images count: boxes of earlier versions are looser than those to come.
 
     Parameters
     ----------
@@ -84,20 +84,20 @@ def recent_seconds_of_right(corrections: Iterable[Correction], costs: Costs) -> 
 
 
 def _parts(correction: Correction, assumed: Costs) -> list[float]:
-    """Return the assumed seconds of each kind of action in one image, and of the image."""
+    """Return the assumed seconds of each kind of action in one image, and of the image itself."""
     numbers = zip(KINDS, astuple(correction.actions), strict=True)
     return [*(getattr(assumed, _FIELDS[kind]) * n for kind, n in numbers), assumed.image_s]
 
 
 def _fitted(shares: Float64, took: Float64) -> Float64:
-    """Return by what each assumed cost is to be multiplied.
+    """Return the factor for each assumed cost.
 
     Parameters
     ----------
     shares
-        Shape (images, costs), of the assumed seconds of each image; they add up to 1.
+        Shape (images, costs), each cost's share of an image's assumed seconds; rows add up to 1.
     took
-        Shape (images,), the seconds it took as a multiple of the assumed.
+        Shape (images,), the seconds taken as a multiple of those assumed.
     """
     factors: Float64 = np.ones(shares.shape[1])
     weights: Float64 = np.ones(len(took))

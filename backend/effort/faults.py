@@ -1,4 +1,4 @@
-"""Planted faults in what was submitted: those let stand, and those not made good."""
+"""Finds planted faults in submitted boxes: those let stand, and those not made good."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from model.boxes import Box
 
 
 def let_stand(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]) -> list[DrawnBox]:
-    """Return the submitted boxes that are planted ones, still on the place they were shown at.
+    """Return the submitted boxes that are planted ones, still in the place where they were shown.
 
-    Nudged or relabelled, such a box was taken for a cell all the same.
+    A nudged or relabelled one was still taken for a cell.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def let_stand(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
 
 
 def not_drawn(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]) -> list[DrawnBox]:
-    """Return the withheld boxes that tell, on which no submitted box lies.
+    """Return the telling withheld boxes on which no submitted box lies.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ def not_drawn(submitted: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
 def not_made_good(
     submitted: Sequence[DrawnBox], shown: Sequence[DrawnBox], watch: Watch, size: tuple[int, int]
 ) -> list[DrawnBox]:
-    """Return the withheld boxes whose cell has none: what was drawn loosely is on it too.
+    """Return the withheld boxes whose cell has no box, not even a loosely drawn one.
 
-    Such a box has the centre of the withheld one in it and its own centre in that; it was drawn or
-    moved there, since one that was shown there is a neighbour's.
+    A loose box and the withheld one contain each other's centre. It must have been drawn or moved
+    there: a box that was shown there is a neighbour's.
 
     Parameters
     ----------

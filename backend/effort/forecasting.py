@@ -1,8 +1,8 @@
-"""What the next milestone is expected to bring: a power law through the effort so far.
+"""Forecasts what the next milestone brings, by a power law through the effort so far.
 
-The effort with versions that learned from n images is taken to fall as a·n^(−b), as learning
-curves of detectors do over the range that matters (Hestness et al. 2017). It is fitted as a line
-through logarithms, weighted by cells; how sure it is comes from resampling the images.
+The effort with versions that learned from n images is assumed to fall as a·n^(−b), as learning
+curves of detectors do over the range that matters (Hestness et al. 2017). The fit is a line through
+logarithms, weighted by cells; resampling the images gives its uncertainty.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from model.reports import Interval
 from preprocessing.arrays import Float64
 
 #: Corrections a cell that the next milestone must be expected to save for more labelling to pay
-#: by what is learned: two in a hundred cells.
+#: through learning: two in a hundred cells.
 WORTH = 0.02
-#: A version without a single correction would have no logarithm.
+#: The least effort: a version without a single correction would have no logarithm.
 HALF_AN_ACTION = 0.5
 FEWEST_MILESTONES = 2
-#: Of each of them: resamples of fewer hardly vary, as though there were no doubt.
+#: The fewest images of each version: resamples of fewer hardly vary, which would hide the doubt.
 FEWEST_WITH_CELLS = 5
 
 #: Why there is no forecast.
@@ -39,7 +39,7 @@ Verdict = Literal["go on", "unsure", "stop"]
 
 @dataclass(frozen=True)
 class ImageWork:
-    """Actions and cells of one image, of all who corrected it together."""
+    """Actions and cells of one image, summed over all who corrected it."""
 
     actions: int
     cells: int
@@ -58,10 +58,9 @@ class Forecast:
     between
         95 % interval of ``then``.
     gain
-        95 % interval of what the milestone saves, in actions a cell; negative where the effort
-        rises.
+        95 % interval of what the milestone saves, in actions a cell; negative if the effort rises.
     enough_at
-        Corrected images from which on no further milestone is expected to save ``WORTH``.
+        Number of corrected images from which no further milestone is expected to save ``WORTH``.
     """
 
     at: int
@@ -73,10 +72,10 @@ class Forecast:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether to label on for the sake of learning.
+        """Whether to label more for the sake of learning.
 
-        Enough is learned when the whole interval is near nothing. An effort that rises says that
-        the images became harder, not that no more can be learned.
+        Enough is learned if the whole interval is near zero. A rising effort means that the images
+        became harder, not that nothing more can be learned.
         """
         if self.now - self.then >= WORTH:
             return "go on"
@@ -91,21 +90,22 @@ def forecast(
 ) -> Forecast | str:
     """Fit the curve and read it off at the next milestone.
 
-    A curve that rises is held level in what is expected, since more images do not teach a detector
-    to be worse; not in the gain, which says what was seen.
+    For the expected effort a rising curve is held level, since more images do not make a detector
+    worse. The gain is not: it shows what was seen.
 
     Parameters
     ----------
     by_milestone
-        For each number of images that a version had learned from, the images corrected with it.
+        By the number of images that a version had learned from, the images corrected with it.
     learned
-        How many images the champion has learned from; 0 where no run of the project trained it.
+        The number of images that the champion has learned from; 0 if no run of the project trained
+        it.
     coming
         The next milestones, ascending.
 
     Returns
     -------
-    Why there is no forecast, instead of one: ``LAST``, ``TOO_FEW`` or ``UNTAUGHT``.
+    The forecast, or why there is none: ``LAST``, ``TOO_FEW`` or ``UNTAUGHT``.
     """
     known = {n: part for n, part in by_milestone.items() if n > 0 and _is_enough(part)}
     if not coming:
@@ -115,7 +115,7 @@ def forecast(
     if learned < 1:
         return UNTAUGHT
     milestones = sorted(known)
-    sums = [_resampled(known[n], SEED + n) for n in milestones]  # each drawn by itself
+    sums = [_resampled(known[n], SEED + n) for n in milestones]  # each resampled by itself
     n = np.log(np.array(milestones, np.float64))
     seen = _fit(n, *(np.stack([s[i] for s in sums], axis=1) for i in (0, 1)))
     held = replace(seen, slope=np.minimum(seen.slope, 0.0))
@@ -130,7 +130,7 @@ def forecast(
 
 @dataclass(frozen=True)
 class _Curves:
-    """Lines through logarithms, each array of shape (R,): through a middle point, with a slope."""
+    """Lines through logarithms, each by a middle point and a slope; arrays of shape (R,)."""
 
     middle: Float64
     level: Float64
@@ -147,7 +147,7 @@ def _is_enough(images: Sequence[ImageWork]) -> bool:
 
 
 def _resampled(images: Sequence[ImageWork], seed: int) -> tuple[Float64, Float64]:
-    """Return the sums of actions and cells: as they are first, then of each resample."""
+    """Return the sums of actions and cells: first of the images, then of each resample."""
     weights = np.vstack([np.ones(len(images)), draw_weights(len(images), seed=seed)])
     sums = weights @ np.array([[i.actions, i.cells] for i in images], np.float64)
     return sums[:, 0], np.maximum(sums[:, 1], 1.0)
@@ -159,7 +159,7 @@ def _fit(n: Float64, actions: Float64, cells: Float64) -> _Curves:
     Parameters
     ----------
     n
-        Shape (M,), logarithm of the images learned from.
+        Shape (M,), logarithm of the number of images learned from.
     actions, cells
         Shape (R, M).
     """

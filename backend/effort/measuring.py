@@ -1,4 +1,4 @@
-"""From the store: what each correction did, compared with the very boxes that were served."""
+"""Finds what each correction did, by comparing it with the very boxes that were served."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from backend.store.predictions import StoredPrediction
 from model.errors import BrokenVersion
 from preprocessing.images import PageKey
 
-#: How far the clocks of Label Studio's machine and ours may be apart.
+#: How far apart the clocks of Label Studio's machine and ours may be.
 CLOCKS_APART = timedelta(seconds=5)
 
 
 def measure(services: Services, project: int) -> list[Correction]:
     """Return what each annotation of a project did; those not yet compared are compared now.
 
-    Nothing is counted up: what is kept is derived from annotations and predictions alone, so that
-    events lost, doubled or late cannot count twice. An annotation whose image is not known yet
-    waits. What cannot be kept, as on a full disk, is compared anew each time.
+    Nothing is counted up: results derive only from annotations and predictions, so lost, doubled or
+    late events do no harm. An annotation whose image is not known yet waits. A result that cannot
+    be kept, as on a full disk, is derived anew each time.
 
     Raises
     ------
     NotFound
-        When the project is not known.
+        The project is not known.
     """
     interface = LabellingInterface.parse(services.projects.get(project).label_config)
     unkept = dict[int, Correction]()
@@ -49,7 +49,7 @@ def measure(services: Services, project: int) -> list[Correction]:
 
 
 def _keep(services: Services, found: Correction) -> bool:
-    """Say whether what an annotation did could be kept."""
+    """Keep what an annotation did, and tell whether that was possible."""
     try:
         services.corrections.put(found)
     except OperationalError:
@@ -63,18 +63,19 @@ def started_from(
     """Return the prediction that an annotation began with.
 
     Regions keep their ids and scores, so it is the one that shares most of them; a later one may be
-    stored while the page is still open. Of two policies of one version that agree in all of these
-    it is the newest that was there when the page was opened. Where nothing is shared (all was
-    deleted, or nothing was found), it is the one that was shown at the first submit, if the page
-    began with one at all: of one without boxes an annotation may not say so.
+    stored while the page is still open. If predictions of two policies of a version share equally
+    many, it is the newest that was there when the page was opened. If nothing is shared (all was
+    deleted, or nothing was found), it is the one shown at the first submit, provided that the page
+    began with one: an annotation may not say so for a prediction without boxes.
 
     Parameters
     ----------
     image
-        Of the task.
+        The image of the task.
     """
     shown = services.predictions.of_task(annotation.project, annotation.task)
-    # Its image's first; another's where a file came back with other bytes, as a TIFF for its PNG.
+    # Predictions for this image come first. Others' follow: a file may have come back with other
+    # bytes, as a TIFF for its PNG.
     for some in ([p for p in shown if p.key == image], shown):
         shared = [_shared(annotation, prediction) for prediction in some]
         if any(ids for ids, _ in shared):
@@ -95,17 +96,17 @@ def started_from(
 
 
 def _champion_at(services: Services, project: int, moment: datetime) -> str:
-    """Return the id of the version that served then; empty where that is not known."""
+    """Return the id of the version that served at a moment; empty if not known."""
     with suppress(BrokenVersion):
         return services.registry.champion_at(str(project), moment)
     return ""
 
 
 def _is_drawn(services: Services, annotation: Annotation) -> bool:
-    """Say whether an annotation that shares nothing with what is known was drawn in a page.
+    """Tell whether an annotation that shares nothing with known predictions was drawn in a page.
 
-    One brought in and updated has a time too, and so has one of Label Studio's own export; the
-    boxes of that are of a prediction that was another project's.
+    An imported and then updated annotation has a time too, and so has one of Label Studio's own
+    export, whose boxes come from another project's prediction.
     """
     if annotation.lead_time is None or services.annotations.is_brought_in(annotation.id):
         return False
@@ -113,7 +114,7 @@ def _is_drawn(services: Services, annotation: Annotation) -> bool:
 
 
 def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, int]:
-    """Return how many regions have the ids of a prediction's, and how many its scores as well."""
+    """Return how many regions share a prediction's ids, and how many of these its scores too."""
     scores = {str(region.get("id")): region.get("score") for region in prediction.regions}
     kept = [region for region in annotation.result if str(region.get("id")) in scores]
     return len(kept), sum(scores[str(region.get("id"))] == region.get("score") for region in kept)
@@ -122,7 +123,7 @@ def _shared(annotation: Annotation, prediction: StoredPrediction) -> tuple[int, 
 def submitted_boxes(
     annotation: Annotation, image: StoredImage, interface: LabellingInterface
 ) -> list[DrawnBox]:
-    """Return what was drawn on the image that is counted, and not on another of the task."""
+    """Return what was drawn on the counted image, and not on another image of the task."""
     return to_drawn_boxes(of_cells(annotation.result, interface), *image.size)
 
 
@@ -132,14 +133,14 @@ def is_unseen(
     began: StoredPrediction,
     image: StoredImage,
 ) -> bool:
-    """Say whether boxes became an annotation without a page, by an action on many tasks.
+    """Tell whether boxes became an annotation without a page, by an action on many tasks.
 
-    Label Studio's then names its prediction, holds just that, and took no time.
+    Such an annotation names its prediction, contains exactly its boxes, and has no time.
 
     Parameters
     ----------
     submitted
-        Its :func:`submitted_boxes`.
+        The annotation's :func:`submitted_boxes`.
     """
     if annotation.lead_time is not None or annotation.parent_prediction is None:
         return False
@@ -180,7 +181,7 @@ def _compared(
 def _watched(
     submitted: Sequence[DrawnBox], began: StoredPrediction | None, image: StoredImage
 ) -> dict[str, Any]:
-    """Return what became of the boxes that were withheld and planted, where any were."""
+    """Return what became of withheld and planted boxes, if there were any."""
     if began is None or began.watch is None:
         return {}
     size = image.size

@@ -1,4 +1,4 @@
-"""How much work a project's boxes have been, and what more labelling is expected to save."""
+"""Reports how much work a project's boxes were, and what more labelling may save."""
 
 from __future__ import annotations
 
@@ -20,35 +20,37 @@ from backend.store.projects import Project
 from backend.store.runs import Run
 from model.judging.policy import version_of
 
-#: Milestones looked ahead for the one from which on nothing more is saved.
+#: How many milestones to look ahead for the one from which nothing more is saved.
 LOOKED_AHEAD = 40
 BY_HAND = "drawn by hand"
 
 
 @dataclass(frozen=True)
 class EffortReport:
-    """What the corrections of one project tell.
+    """What the corrections of one project show.
 
     Parameters
     ----------
     work
         All corrections that people made.
     by_version
-        The same in parts; a version is named with its policy, as it was served.
+        The same by version; a version is named with its policy, as it was served.
     by_annotator, by_group
-        The images that opened with boxes in parts; of the first, those that their annotator alone
-        worked on.
+        The images that opened with boxes, by annotator and by contrast group; by annotator only
+        those that one annotator alone worked on.
     costs, timed
-        Seconds of each action as the corrections tell, and in how many images the time is known.
+        Seconds of each action, fitted to the corrections, and the number of images whose time is
+        known.
     imported
-        Annotations that came with their boxes, in no figure here.
+        The number of annotations that were imported with their boxes; no figure here includes them.
     watched
-        By annotator, what was found in images that opened blank or with a fault, and that nobody
-        else worked on; in no other figure.
+        By annotator, what was found in images that opened blank or with a fault and that nobody
+        else worked on. No other figure includes these images.
     reviewed
-        Annotations that another than their annotator changed last: in no annotator's figures.
+        The number of annotations last changed by somebody else than their annotator; no annotator's
+        figures include them.
     forecast
-        What the next milestone is expected to bring, or why that is not to be told.
+        What the next milestone is expected to bring, or why there is no forecast.
     """
 
     project: Project
@@ -65,7 +67,7 @@ class EffortReport:
 
     @property
     def doubts(self) -> int:
-        """Boxes of which Label Studio's ``origin`` says otherwise than the comparison."""
+        """The number of boxes whose ``origin`` in Label Studio contradicts the comparison."""
         made = (*self.work.total.corrections, *self.work.by_hand.corrections)
         return sum(c.doubts for c in made)
 
@@ -100,7 +102,7 @@ class EffortReport:
 
 
 def effort_of(services: Services, project: int) -> EffortReport:
-    """Read, and where needed compare, everything that was corrected.
+    """Read all corrections, and compare those that are not compared yet.
 
     Raises
     ------
@@ -142,7 +144,7 @@ def _by_one(corrections: Iterable[Correction]) -> Iterator[Correction]:
 
 
 def images_learned_from(runs: Iterable[Run]) -> dict[str, int]:
-    """Return of each run's candidate how many corrected images there were when it learned."""
+    """Return, by each run's candidate, the number of corrected images when it learned."""
     return {run.candidate: run.corrected or run.milestone for run in runs if run.candidate}
 
 
@@ -154,7 +156,7 @@ def _forecast(
     images: defaultdict[int, dict[int, ImageWork]] = defaultdict(dict)
     for correction in made:
         of_version = images[learned_from.get(version_of(correction.served), 0)]
-        others = of_version.get(correction.task, ImageWork(0, 0))  # of those who share an image
+        others = of_version.get(correction.task, ImageWork(0, 0))  # of all who worked on the image
         of_version[correction.task] = ImageWork(
             others.actions + correction.actions.number, others.cells + correction.cells
         )

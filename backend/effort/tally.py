@@ -1,4 +1,4 @@
-"""Corrections added up: how much work a cell was, and how good the served boxes were."""
+"""Adds up corrections: how much work a cell was, and how good the served boxes were."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from model.reports import Interval
 
 #: IoU from which a served box is tight, and very tight.
 TIGHT, VERY_TIGHT = 0.75, 0.9
-#: Of fewer watched boxes no share is told: it would be taken for a verdict on a person.
+#: With fewer watched boxes no share is shown: it would pass for a verdict on a person.
 FEWEST_CHANCES = 10
-#: So many images and cells, of which the time is known, tell what a cell takes by hand.
+#: The least images and cells of known time from which to say how long a cell takes by hand.
 FEWEST_BY_HAND = 5
 FEWEST_CELLS_BY_HAND = 50
 #: Standard deviations on either side that hold 95 % of a normal distribution.
@@ -27,12 +27,12 @@ Z_95 = 1.96
 
 @dataclass(frozen=True)
 class ByHand:
-    """Seconds that a cell takes by hand, which is without boxes: by each source.
+    """Seconds that a cell takes by hand, that is without boxes, by each source.
 
     Parameters
     ----------
     project
-        As the project itself tells; None where too few cells were drawn to say.
+        Measured in the project itself; None if too few cells were drawn.
     tare_2020
         The thesis' figure.
     """
@@ -48,14 +48,14 @@ class Tally:
     Parameters
     ----------
     corrections
-        Those that a person made in the page.
+        Only those that a person made in the page.
     """
 
     corrections: tuple[Correction, ...]
 
     @property
     def images(self) -> int:
-        """How many images were corrected, each once, whoever did."""
+        """The number of corrected images, each counted once, whoever corrected it."""
         return len({c.task for c in self.corrections})
 
     @property
@@ -77,26 +77,27 @@ class Tally:
 
     @property
     def timed(self) -> tuple[tuple[float, int], ...]:
-        """Seconds and cells of each annotation that has cells and of which the time is known."""
+        """Seconds and cells of each annotation that has cells and a known time."""
         known = ((c.seconds, c.cells) for c in self.corrections if c.cells)
         return tuple((seconds, cells) for seconds, cells in known if seconds is not None)
 
     @property
     def timed_images(self) -> int:
-        """How many images :attr:`timed` is of, each once."""
+        """The number of images behind :attr:`timed`, each counted once."""
         return len({c.task for c in self.corrections if c.cells and c.seconds is not None})
 
     @property
     def seconds_per_cell(self) -> float | None:
-        """The median over the images: a long break on one image does not move it."""
+        """The median over annotations: a long break in one does not move it."""
         return median(s / cells for s, cells in self.timed) if self.timed else None
 
     def hours_saved(self, by_hand_s: float) -> float | None:
-        """Against so many seconds a cell, over the images with boxes of which the time is known.
+        """Hours saved against ``by_hand_s`` a cell, over images with boxes and a known time.
 
-        By the median seconds a cell of these; an image without a cell costs its own. Who annotates
-        an image once more would not have drawn its cells again: these count once. Negative where
-        the work took longer than drawing every cell; None where no time is known.
+        The time spent is the median seconds a cell of these images; an image without cells costs
+        its own time. Somebody who annotates an image again would not have drawn its cells again:
+        these count once. Negative if the work took longer than drawing every cell; None if no time
+        is known.
         """
         part = self.with_boxes
         empty = [c.seconds for c in part.corrections if not c.cells and c.seconds is not None]
@@ -107,9 +108,9 @@ class Tally:
         return (by_hand_s * sum(once.values()) - spent) / 3600
 
     def share_at(self, iou: float) -> float | None:
-        """Return the share of the served boxes that overlap what was submitted by ``iou``.
+        """Return the share of served boxes that overlap the submitted ones by at least ``iou``.
 
-        None where nothing was served.
+        None if nothing was served.
         """
         part = self.with_boxes
         paired = part.cells - part.actions.added
@@ -119,7 +120,7 @@ class Tally:
 
     @property
     def with_boxes(self) -> Tally:
-        """Those of images that were served boxes."""
+        """Only the corrections that began with served boxes."""
         return Tally(tuple(c for c in self.corrections if c.start == "prediction"))
 
     def to_json(self, by_hand: ByHand) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class Tally:
 
 
 def tallies(corrections: Iterable[Correction], by: Callable[[Correction], str]) -> dict[str, Tally]:
-    """Return one tally for each name that ``by`` gives, in the order in which they come first."""
+    """Return one tally for each name that ``by`` gives, in order of first occurrence."""
     parts: dict[str, list[Correction]] = {}
     for correction in corrections:
         parts.setdefault(by(correction), []).append(correction)
@@ -151,16 +152,16 @@ def tallies(corrections: Iterable[Correction], by: Callable[[Correction], str]) 
 
 @dataclass(frozen=True)
 class Work:
-    """How much work it is now, has been, and is without boxes.
+    """How much work there is now, was in all, and is without boxes.
 
     Parameters
     ----------
     now
-        Of images that opened with the champion's boxes.
+        Images that opened with the champion's boxes.
     total
-        Of all images that opened with boxes, or in which nothing was found.
+        All images that opened with boxes, or in which nothing was found.
     by_hand
-        Of those that nothing was looked for in.
+        Images in which no version looked for cells.
     """
 
     now: Tally
@@ -169,7 +170,7 @@ class Work:
 
     @property
     def seconds_by_hand(self) -> ByHand:
-        """What the hours saved are told against."""
+        """What the hours saved are measured against."""
         drawn = self.by_hand
         is_told = (
             drawn.timed_images >= FEWEST_BY_HAND
@@ -196,21 +197,21 @@ def work_of(corrections: Sequence[Correction], champion: str) -> Work:
 
 
 def made_by_people(corrections: Sequence[Correction]) -> tuple[Correction, ...]:
-    """Leave out what was imported with its boxes, and images that were watched.
+    """Leave out what was imported with its boxes, and watched images.
 
-    The one was nobody's work here, and the other more work than the boxes would have been.
+    Imports were nobody's work here; watched images were more work than the boxes would be.
     """
     return tuple(c for c in corrections if c.start != "import" and not c.watched)
 
 
 @dataclass(frozen=True)
 class Watchfulness:
-    """What an annotator found in the images that were watched.
+    """What an annotator found in watched images.
 
     Parameters
     ----------
     corrections
-        Of watched images.
+        Only those of watched images.
     """
 
     corrections: tuple[Correction, ...]
@@ -219,13 +220,13 @@ class Watchfulness:
         return sum(c.watched == kind for c in self.corrections)
 
     def drawn(self, kind: WatchKind) -> tuple[int, int]:
-        """Return how many of the withheld boxes were drawn, and how many were withheld."""
+        """Return the number of withheld boxes that were drawn, and of all withheld."""
         part = [c for c in self.corrections if c.watched == kind]
         return sum(c.drawn for c in part), sum(c.hidden for c in part)
 
     @property
     def rejected(self) -> tuple[int, int]:
-        """How many of the planted boxes were not left as they were, and how many were planted."""
+        """The number of planted boxes that were not let stand, and of all planted."""
         planted = sum(c.planted for c in self.corrections)
         return planted - sum(c.accepted for c in self.corrections), planted
 
@@ -245,7 +246,7 @@ class Watchfulness:
 
 
 def share_interval(part: int, whole: int) -> Interval | None:
-    """Return the 95 % interval of a share (Wilson 1927); None of nothing."""
+    """Return the 95 % interval of a share (Wilson 1927); None if ``whole`` is 0."""
     if not whole:
         return None
     share, doubt = part / whole, Z_95**2 / whole

@@ -1,8 +1,7 @@
-"""Images that open without boxes or with a planted fault, to see how well boxes are looked at.
+"""Opens some images without boxes or with a planted fault, to see how well boxes are checked.
 
-Boxes that are there make people see what the boxes show: they overlook a missing one and let a
-false one stand (automation bias). A small share of the tasks measures that; which these are, the
-store alone knows.
+People tend to see what the boxes show: they overlook a missing box and let a false one stand
+(automation bias). A small share of tasks measures this; only the store knows which.
 """
 
 from __future__ import annotations
@@ -20,30 +19,30 @@ from backend.store.predictions import Watch, WatchKind
 from model.boxes import Box, edges_of, iou_matrix
 from preprocessing.arrays import Float32
 
-#: An image with fewer boxes is not watched: one that is missing would be too easy to see.
+#: An image with fewer boxes is not watched: a missing one would be too easy to see.
 FEWEST_BOXES = 3
-#: From this probability on a box is a cell for all but certain: whether it is drawn tells, and one
-#: that is taken away may be put back.
+#: From this probability on a box is almost certainly a cell. So it is telling whether somebody
+#: draws a withheld one, and it may be put back.
 SURE = 0.9
-#: Places tried for a planted box; in a crowded image there is none.
+#: How many places are tried for a planted box; a crowded image has no room.
 TRIES = 200
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a task is shown, and what the store alone knows of it."""
+    """What a task is shown, and what only the store knows of it."""
 
     regions: list[Region]
     watch: Watch | None = None
 
 
 def watched_as(project: int, task: int, share: float) -> WatchKind | None:
-    """Return whether a task is watched, and how: by its number alone, the same each time.
+    """Return whether and how a task is watched: decided by its number, so the same each time.
 
     Parameters
     ----------
     share
-        Of the tasks that are watched, in [0, 1]; half of them open blank, half with a fault.
+        Share of tasks that are watched, in [0, 1]; half of them open blank, half with a fault.
     """
     drawn = int.from_bytes(_digest(project, task)[:8], "big") / 2**64
     if drawn >= share:
@@ -59,16 +58,16 @@ def show(
     kind: WatchKind | None,
     name: tuple[int, int],
 ) -> Shown:
-    """Write the boxes that a task is shown, less or more than were found where it is watched.
+    """Return what a task is shown; a watched task gets fewer or more boxes than were found.
 
-    An image of few boxes, or without a sure one, is shown as found: it would tell nothing.
+    An image with few boxes, or without a sure one, is shown as found: it would not be telling.
 
     Parameters
     ----------
     boxes
         As they would be served, best first.
     possible
-        Shape (N, 4), everything that may be a cell: a planted box touches none of it.
+        Shape (N, 4), everything that may be a cell; a planted box touches none of it.
     size
         Width and height of the image in pixels.
     name
@@ -97,7 +96,7 @@ def show_blank(boxes: Sequence[Box], size: tuple[int, int], interface: Labelling
 
 
 def surest(boxes: Sequence[Box]) -> Sequence[Box]:
-    """Return those of the boxes that are cells for all but certain."""
+    """Return the boxes that are almost certainly cells."""
     return [box for box in boxes if (box.score or 0.0) >= SURE]
 
 
@@ -108,7 +107,7 @@ def _false_box(
     possible: Float32,
     size: tuple[int, int],
 ) -> Box | None:
-    """Return a box where nothing is, as large as ``like`` and with a score as others have it."""
+    """Return a box where nothing is, as large as ``like``, with a score like other boxes'."""
     taken = np.vstack([possible, edges_of(boxes)])
     room = max(size[0] - like.width, 0.0), max(size[1] - like.height, 0.0)
     corners = rng.uniform((0, 0), room, (TRIES, 2))

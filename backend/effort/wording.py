@@ -1,4 +1,4 @@
-"""How much work the boxes are, in words: for the command line and the dashboard."""
+"""Says how much work the boxes are, for the command line and the dashboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.wording import counted
 
 
 def work_lines(work: Work) -> list[tuple[str, str]]:
-    """Return headings with a line each, what the work is now first; none before any was done."""
+    """Return headings with a line each, the present work first; empty before any was done."""
     if not work.total.images and not work.by_hand.images:
         return []
     lines = [("now", _now(work.now))]
@@ -29,12 +29,12 @@ def work_lines(work: Work) -> list[tuple[str, str]]:
 
 
 def seconds_line(costs: Costs, images: int) -> tuple[str, str]:
-    """Return a heading and the seconds of each action, beside those that are assumed.
+    """Return a heading and the seconds of each action, beside the assumed ones.
 
     Parameters
     ----------
     images
-        That tell the seconds.
+        The number of images behind the seconds.
     """
     assumed = vars(Costs())
     each = (
@@ -77,7 +77,7 @@ def _by_hand(work: Work) -> str:
 
 
 def _saved(tally: Tally, by_hand: ByHand) -> str:
-    """Return the hours saved, by the project's own figure first; empty where no time is known."""
+    """Return the hours saved, by the project's own figure first; empty if no time is known."""
     sources = (
         (by_hand.project, "s a cell by hand in this project"),
         (by_hand.tare_2020, "s a cell by hand of Tare 2020"),
