@@ -1,4 +1,4 @@
-"""What annotators submitted, as events tell it, which are lost, double and come in any order."""
+"""What annotators submitted. Events report it; they may be lost, doubled or out of order."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from backend.labelstudio.results import count_labels
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, now, projects, submits, tasks
 
-#: How many annotations are deleted in one transaction.
+#: How many annotations one transaction deletes.
 _AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
 class Held:
-    """How the store holds an annotation at a moment."""
+    """The state of an annotation in the store at a moment."""
 
     updated_at: datetime
     deleted: bool
@@ -40,8 +40,8 @@ class Held:
 class Annotations:
     """The annotations in the store.
 
-    Every change is one statement that compares and writes, so that events of the same annotation
-    may arrive at once, twice and in any order.
+    Every change is one statement that compares and writes. So events of one annotation may arrive
+    at the same time, twice and in any order.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -53,20 +53,20 @@ class Annotations:
         Parameters
         ----------
         held
-            How the store held it before Label Studio was asked for all that it has. Where it still
-            does, what Label Studio lists is true, older or deleted here as it may be: it was put
-            back from a copy. None: of an event, which may be late.
+            Its state in the store before Label Studio was asked for everything. If the state is
+            still the same, what Label Studio lists is true, even if it is older or deleted here:
+            Label Studio was restored from a copy. None for an event, which may be late.
 
         Returns
         -------
-        False when that was known, is older than what is known, or the annotation was deleted. One
-        that was made after it had its number is another: a Label Studio that was put back from a
-        copy gives numbers anew.
+        False if this was known, is older than what is known, or the annotation was deleted. An
+        annotation made after the deleted one of its number is another: a Label Studio restored from
+        a copy gives numbers again.
 
         Raises
         ------
         NotFound
-            When the project is not known.
+            The project is not known.
         """
         values = {
             **vars(annotation),
@@ -81,7 +81,7 @@ class Annotations:
         )
         replaced = older if held is None else older | _put_back(annotation, held)
         with writing(self._engine, annotation.project) as connection:
-            # Of the annotation that had its number before it, the times too are another's.
+            # The times of an earlier annotation with the same number belong to that one.
             before = select(annotations.c.id).where(annotations.c.id == annotation.id, another)
             connection.execute(delete(submits).where(submits.c.annotation.in_(before)))
             insert = upsert(connection, annotations).values(values)
@@ -94,11 +94,12 @@ class Annotations:
                 lead_time=annotation.lead_time,
             )
             connection.execute(total.on_conflict_do_nothing())
-            # What it returns tells; PostgreSQL's driver does not count the rows of an upsert.
+            # RETURNING says whether it changed: PostgreSQL's driver does not count rows of an
+            # upsert.
             if connection.scalar(changed.returning(annotations.c.id)) is None:
                 _count_if_late(connection, annotation)
                 return False
-            # Of submits after this one Label Studio knows nothing any more.
+            # Label Studio no longer knows submits after this one.
             of_it = submits.c.annotation == annotation.id
             undone = of_it & (submits.c.submitted_at > annotation.updated_at)
             connection.execute(delete(submits).where(undone))
@@ -107,19 +108,19 @@ class Annotations:
     def delete(self, project: int, ids: Iterable[int]) -> int:
         """Forget annotations of a project: a late event does not bring one back.
 
-        Those that are known to be another project's stay.
+        Annotations known to be another project's stay.
 
         Returns
         -------
-        How many were there, and are not any more.
+        How many were there and are now deleted.
 
         Raises
         ------
         NotFound
-            When the project is not known.
+            The project is not known.
         """
         sorted_ids = sorted(set(ids))
-        # In parts, so that nobody waits for long who has something to write meanwhile.
+        # In parts, so that other writers never wait for long.
         return sum(
             self._delete(project, sorted_ids[start : start + _AT_ONCE])
             for start in range(0, len(sorted_ids), _AT_ONCE)
@@ -138,14 +139,14 @@ class Annotations:
         return known
 
     def held(self, project: int) -> dict[int, Held]:
-        """Return how each annotation of a project is held, deleted ones too, by id."""
+        """Return the state of each annotation of a project, including deleted ones, by id."""
         columns = annotations.c.id, annotations.c.updated_at, annotations.c.deleted
         query = select(*columns).where(annotations.c.project == project)
         with self._engine.connect() as connection:
             return {row.id: Held(row.updated_at, row.deleted) for row in connection.execute(query)}
 
     def known(self, project: int) -> dict[int, int]:
-        """Return the task of each annotation of a project that was not deleted, by id."""
+        """Return, by id, the task of each annotation of a project that was not deleted."""
         query = select(annotations.c.id, annotations.c.task).where(
             annotations.c.project == project, annotations.c.deleted.is_(False)
         )
@@ -153,7 +154,7 @@ class Annotations:
             return {row.id: row.task for row in connection.execute(query)}
 
     def number(self, project: int) -> int:
-        """Return how many annotations of a project are there, skipped ones too."""
+        """Return how many annotations a project has, including skipped ones."""
         there = (annotations.c.project == project, annotations.c.deleted.is_(False))
         with self._engine.connect() as connection:
             return connection.scalar(select(func.count()).where(*there)) or 0
@@ -164,7 +165,7 @@ class Annotations:
         Parameters
         ----------
         among
-            The tasks that are asked for; None: all, whose boxes may fill the memory.
+            Only these tasks; None for all, whose boxes may fill the memory.
 
         Returns
         -------
@@ -183,26 +184,26 @@ class Annotations:
             return list(connection.scalars(ordered))
 
     def skipped_tasks(self, project: int) -> set[int]:
-        """Return the tasks that annotators skipped, and nobody corrected."""
+        """Return the tasks that annotators skipped and nobody corrected."""
         those = select(annotations.c.task).where(annotations.c.project == project)
         skipped = those.where(annotations.c.was_cancelled, annotations.c.deleted.is_(False))
         with self._engine.connect() as connection:
             return set(connection.scalars(skipped.except_(corrected_tasks(project))))
 
     def is_brought_in(self, id: int) -> bool:
-        """Say whether an annotation was made outside any page, such as by an import.
+        """Tell whether an annotation was made outside any page, such as by an import.
 
-        It stays so when somebody updates it in one.
+        That stays so if somebody updates it in a page.
         """
         query = select(annotations.c.id).where(annotations.c.id == id, brought_in())
         with self._engine.connect() as connection:
             return connection.scalar(query) is not None
 
     def corrected_count(self, project: int) -> int:
-        """Return how many images have an annotation that was not skipped, each once.
+        """Return how many images have an annotation that was not skipped; each counts once.
 
-        One that has not come from Label Studio, or cannot be read, does not count: nothing can be
-        learned from it.
+        An image that has not come from Label Studio, or cannot be read, does not count: nothing can
+        be learned from it.
         """
         query = select(func.count(distinct(tasks.c.image))).where(
             tasks.c.project == project, tasks.c.task.in_(corrected_tasks(project))
@@ -223,7 +224,7 @@ def corrected_tasks(project: int) -> Select[tuple[int]]:
 
 
 def counting(project: int) -> ColumnElement[bool]:
-    """Return what holds of the annotations of a project that count: not skipped, not deleted."""
+    """Return the condition for annotations of a project that count: not skipped, not deleted."""
     columns = annotations.c
     return and_(
         columns.project == project, columns.was_cancelled.is_(False), columns.deleted.is_(False)
@@ -231,7 +232,7 @@ def counting(project: int) -> ColumnElement[bool]:
 
 
 def _count_if_late(connection: Connection, annotation: Annotation) -> None:
-    """Count what was refused in the project's late events, unless it was known or is deleted."""
+    """Count a refused annotation as a late event, unless it was known or is deleted."""
     columns = annotations.c
     later = (columns.updated_at > annotation.updated_at) & columns.deleted.is_(False)
     is_late = select(columns.id).where(columns.id == annotation.id, later).exists()
@@ -246,9 +247,9 @@ def _put_back(annotation: Annotation, held: Held) -> ColumnElement[bool]:
 
 
 def brought_in() -> ColumnElement[bool]:
-    """Return what holds of annotations that were made outside any page: at first without a time.
+    """Return the condition for annotations made outside any page: their first submit has no time.
 
-    One that names its prediction began with that.
+    An annotation that names its prediction began with that.
     """
     first = (
         select(submits.c.lead_time)

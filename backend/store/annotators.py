@@ -1,4 +1,4 @@
-"""What the annotators are called: an annotation names them by Label Studio's number alone."""
+"""The names of annotators: an annotation only has Label Studio's number of its annotator."""
 
 from collections.abc import Mapping
 
@@ -9,19 +9,19 @@ from backend.store.tables import annotations, annotators
 
 
 class Annotators:
-    """The annotators' names in the store, by their numbers, as they were when first heard of."""
+    """The annotators' names in the store, by number, as they were when first heard of."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def names(self) -> dict[str, str]:
-        """Return the name of each annotator that has one, by what annotations call them."""
+        """Return the name of each annotator that has one, by the number in annotations."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(annotators.c.number, annotators.c.name)).all()
         return {row.number: row.name for row in rows}
 
     def unnamed(self) -> set[str]:
-        """Return the annotators whose names were never asked for."""
+        """Return the numbers of annotators whose names were never asked for."""
         query = (
             select(annotations.c.annotator)
             .distinct()
@@ -32,8 +32,8 @@ class Annotators:
             return set(connection.execute(query).scalars())
 
     def call(self, names: Mapping[str, str]) -> None:
-        """Keep the names of those who have none yet."""
+        """Keep the names of annotators who have none yet."""
         with self._engine.begin() as connection:
-            for number, name in sorted(names.items()):  # in one order, so that none wait in a ring
+            for number, name in sorted(names.items()):  # in one order, so that none deadlock
                 insert = upsert(connection, annotators).values(number=number, name=name)
                 connection.execute(insert.on_conflict_do_nothing())

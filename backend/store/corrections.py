@@ -16,11 +16,11 @@ from backend.store.annotations import annotation_of, brought_in, counting
 from backend.store.database import upsert, writing
 from backend.store.tables import annotations, corrections, submits
 
-#: An annotation began with served boxes, with an empty image, or in no page at all (an import),
-#: whatever became of that later.
+#: An annotation began with served boxes, with an empty image, or outside any page (an import),
+#: whatever happened to it later.
 Start = Literal["prediction", "nothing", "import"]
 
-#: What is not kept: it is known from elsewhere, or not yet.
+#: Fields that are not kept: they are known from elsewhere, or not yet.
 _NOT_KEPT = ("actions", "task", "updated_by", "totals_s", "longest_s")
 
 
@@ -33,27 +33,27 @@ class Correction:
     annotation
         Label Studio's id.
     annotator, updated_by
-        As in ``Annotation``; of the first, empty when Label Studio did not say.
+        As in ``Annotation``; ``annotator`` is empty if Label Studio did not say.
     served
-        Name of the version and policy whose boxes were corrected; empty where there were none.
+        Name of the version and policy whose boxes were corrected; empty if there were none.
     contrast_group
-        The image's, by that version.
+        The image's contrast group, by that version.
     cells
-        Boxes that were submitted.
+        The number of submitted boxes.
     overlaps
-        IoU of each moved box with what was served.
+        IoU of each moved box with the served one.
     doubts
-        Boxes of which Label Studio's ``origin`` says otherwise.
+        The number of boxes whose ``origin`` in Label Studio contradicts the comparison.
     watched
-        ``blank`` or ``fault`` where the boxes were not shown as they were found, else empty.
+        ``blank`` or ``fault`` if the boxes were not shown as they were found, otherwise empty.
     hidden, drawn
-        Boxes that were withheld, and those of them that the annotator drew.
+        The number of telling boxes that were withheld, and how many of them the annotator drew.
     planted, accepted
-        False boxes that were shown, and those of them that were left as they were.
+        The number of false boxes that were shown, and how many of them were let stand.
     totals_s
-        Label Studio's running total of the seconds at each submit, in order.
+        Label Studio's running total of seconds at each submit, in order.
     longest_s
-        Beyond this long the seconds hold a break, not work (``costing.without_breaks``).
+        Seconds beyond this are a break, not work (``costing.without_breaks``).
     """
 
     annotation: int
@@ -79,14 +79,14 @@ class Correction:
 
     @property
     def is_reviewed(self) -> bool:
-        """Whether another than its annotator changed it last: it shows what both did together."""
+        """Whether another than its annotator changed it last; then it shows the work of both."""
         return self.updated_by not in (None, self.annotator)
 
     @property
     def seconds(self) -> float | None:
-        """The work of all submits, a break cut short; None where Label Studio told no time.
+        """The time of all submits, with breaks cut short; None if Label Studio gave no time.
 
-        Label Studio's total grows with each update, so each submit counts with what it added.
+        Label Studio's total grows with each update, so each submit counts what it added.
         """
         if not self.totals_s:
             return None
@@ -95,7 +95,7 @@ class Correction:
 
 
 class Corrections:
-    """The corrections in the store: derived from annotations and predictions, made when missing."""
+    """The corrections in the store, derived from annotations and predictions if missing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -103,9 +103,9 @@ class Corrections:
     def unmeasured(self, project: int) -> list[Annotation]:
         """Return the annotations that were never compared, or were submitted again since.
 
-        Those that are kept as drawn by hand, or after nothing was found, though they were brought
-        in are among them: that was told late, or kept before imports were known by their first
-        submit, or by boxes of a prediction that is not known.
+        They include annotations from outside any page that are kept as drawn by hand or after
+        nothing was found. The import became known late, or they were kept before imports were
+        recognised by their first submit or by boxes of an unknown prediction.
         """
         of_served = (corrections.c[kind] == 0 for kind in KINDS if kind != "added")
         drawn = and_(corrections.c.start.in_(("nothing", "prediction")), *of_served)
@@ -125,12 +125,12 @@ class Corrections:
             return [annotation_of(row) for row in connection.execute(query)]
 
     def put(self, correction: Correction) -> None:
-        """Keep what an annotation did, in place of what was known of it.
+        """Keep what an annotation did, replacing what was known of it.
 
         Raises
         ------
         NotFound
-            When the project is not known.
+            The project is not known.
         """
         values = {k: v for k, v in vars(correction).items() if k not in _NOT_KEPT}
         values |= vars(correction.actions) | {"overlaps": list(correction.overlaps)}
@@ -141,12 +141,12 @@ class Corrections:
             )
 
     def all(self, project: int, unkept: Mapping[int, Correction]) -> list[Correction]:
-        """Return what is known of the annotations that count, in the order of first submit.
+        """Return the corrections of the annotations that count, in order of first submit.
 
         Parameters
         ----------
         unkept
-            What could not be kept, by annotation; it counts instead of what is kept of that.
+            Corrections that could not be kept, by annotation; they replace the kept ones.
         """
         kept = corrections.c.annotation == annotations.c.id
         query = (

@@ -29,7 +29,7 @@ from model.atomic import locked
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-#: The migrations, oldest first; a test holds them to what `migrations` says.
+#: The migrations, oldest first; a test compares them with `migrations`.
 REVISIONS = ("first_tables",)
 REVISION = REVISIONS[-1]
 ANOTHER = (
@@ -48,13 +48,13 @@ def open_database(url: str) -> Engine:
     Parameters
     ----------
     url
-        As SQLAlchemy takes it: ``sqlite:///…`` or ``postgresql+…``.
+        A SQLAlchemy URL: ``sqlite:///…`` or ``postgresql+…``.
 
     Raises
     ------
     StoreError
-        The address is none, or nothing that can be read is there: such as what another Cytoloop
-        made.
+        The address is invalid, or there is no readable database, for example because another
+        Cytoloop made it.
     """
     engine = _connect(url)
     where = engine.url.render_as_string(hide_password=True)
@@ -74,14 +74,14 @@ def open_database(url: str) -> Engine:
 
 
 def open_to_read(url: str) -> Engine:
-    """Connect as ``open_database`` does, also where SQLite has no room to write, or no right to.
+    """Connect as ``open_database`` does, even if SQLite has no room or no right to write.
 
-    Even to read a database it makes files beside it. One that was closed is read without them.
+    SQLite makes files beside a database even to read it. A closed database is read without them.
 
     Raises
     ------
     StoreError
-        As in ``open_database``; also where what was written last is in such a file still.
+        As in ``open_database``; also if the last writes are still in such a file.
     """
     try:
         return open_database(url)
@@ -129,7 +129,7 @@ def writing(engine: Engine, project: int) -> Iterator[Connection]:
     Raises
     ------
     NotFound
-        When the store does not know the project.
+        The store does not know the project.
     """
     try:
         with engine.begin() as connection:
@@ -141,7 +141,7 @@ def writing(engine: Engine, project: int) -> Iterator[Connection]:
 
 
 def unknown_project(id: int) -> NotFound:
-    """Return the error of a project that the store does not know."""
+    """Return the error for a project that the store does not know."""
     return NotFound(
         f"Project {id} is not known to Cytoloop; attach it with "
         f"`cytoloop connect --project {id}`, or press Validate in its Machine Learning settings."
@@ -175,8 +175,8 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 
 def revision_of(engine: Engine) -> str | None:
-    """Return the newest migration that a database has seen; None when it has no tables of ours."""
-    # Asked before alembic is imported, which takes half a second that most starts can keep.
+    """Return the newest migration that a database has seen; None if it has no tables of ours."""
+    # Checked before importing alembic, which takes half a second that most starts can save.
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -184,12 +184,12 @@ def revision_of(engine: Engine) -> str | None:
 
 
 def is_of_another(revision: str | None) -> bool:
-    """Tell whether a database has seen migrations that this Cytoloop has not."""
+    """Tell whether a database has seen migrations that this Cytoloop does not have."""
     return revision not in (None, *REVISIONS)
 
 
 def other_revision(where: str, revision: str | None) -> str:
-    """Say which migrations a database has seen, and which this Cytoloop has."""
+    """Say which migration a database has seen last, and which this Cytoloop needs."""
     return f"{where} has tables of revision {revision}, this Cytoloop wants {REVISION}"
 
 
@@ -217,8 +217,8 @@ def _migrate(engine: Engine) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
-            # Python's sqlite3 begins at the first row that changes: tables made before that would
-            # stay where the migration is cut off, and the next start would make them again.
+            # Python's sqlite3 opens a transaction only at the first changed row. Tables made before
+            # that would stay if the migration is cut off, and the next start would make them again.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

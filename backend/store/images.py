@@ -1,4 +1,4 @@
-"""The raw images, kept by their hash, and which task of Label Studio shows which."""
+"""The raw images, kept by hash, and which Label Studio task shows which image."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class StoredImage:
     Parameters
     ----------
     name
-        What the user calls it; two images may have one name.
+        The user's name for it; two images may have the same name.
     width, height
         In pixels of the raw image, upright.
     task
-        The task that shows it (the first, when there are several); None once it was deleted.
+        The task that shows it (the first if there are several); None once it was deleted.
     side
         None until a run has decided it, then fixed for ever.
     fingerprint
-        As ``model.labels.likeness`` makes it; None until it is first asked for.
+        From ``model.labels.likeness``; None until first asked for.
     """
 
     project: int
@@ -67,7 +67,7 @@ class Images:
     Parameters
     ----------
     folder
-        Where the raw files are kept, each as ``<sha256>``.
+        The folder of the raw files, each named ``<sha256>``.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Images:
     def keep(self, data: bytes) -> str:
         """Keep a raw file, whole or not at all, and return its hex sha256.
 
-        One that is damaged, such as by a copy of the home that was cut off, is mended.
+        A damaged one, as after an interrupted copy of the home, is replaced.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         if not self.is_whole(sha256):
@@ -86,19 +86,19 @@ class Images:
         return sha256
 
     def is_whole(self, sha256: str) -> bool:
-        """Tell whether a raw file lies here as it was kept; all of it is read."""
+        """Tell whether a raw file is here as it was kept; reads all of it."""
         try:
             return sha256_of(self._folder / sha256) == sha256
-        except OSError:  # it is gone, or cannot be read
+        except OSError:  # gone, or unreadable
             return False
 
     def path(self, sha256: str) -> Path:
-        """Return where a raw file lies.
+        """Return the path of a raw file.
 
         Raises
         ------
         NotFound
-            When no such file was kept, or the name is not a hash (it may come from outside).
+            No such file was kept, or the name is not a hash (it may come from outside).
         """
         path = self._folder / sha256
         if not SHA256.fullmatch(sha256) or not path.is_file():
@@ -108,12 +108,12 @@ class Images:
     def add(
         self, project: int, sha256: str, page: int, name: str, width: int, height: int
     ) -> StoredImage:
-        """Make a kept file's page an image of a project; nothing changes when it is already.
+        """Make a page of a kept file an image of a project, unless it already is one.
 
         Raises
         ------
         NotFound
-            When the project is not known.
+            The project is not known.
         """
         with writing(self._engine, project) as connection:
             insert = upsert(connection, images).values(
@@ -123,24 +123,24 @@ class Images:
         return self._existing(project, sha256, page)
 
     def get(self, project: int, sha256: str, page: int = 0) -> StoredImage | None:
-        """Return a project's image by its hash, if the project has it."""
+        """Return a project's image by its hash and page, if the project has it."""
         rows = self._read(_selected(project).where(_is(sha256, page)))
         return rows[0] if rows else None
 
     def attach_task(
         self, project: int, sha256: str, page: int, task: int, address: str = ""
     ) -> StoredImage:
-        """Say that a task shows an image.
+        """Record that a task shows an image.
 
         Parameters
         ----------
         address
-            Where Label Studio lists it; empty while that is not known.
+            The image's address in Label Studio's list; empty while not known.
 
         Raises
         ------
         NotFound
-            When the project has no such image.
+            The project has no such image.
         """
         self._existing(project, sha256, page)
         image = select(images.c.id).where(images.c.project == project, _is(sha256, page))
@@ -158,26 +158,26 @@ class Images:
             return set(connection.scalars(select(tasks.c.task).where(tasks.c.project == project)))
 
     def address_of(self, project: int, task: int) -> str:
-        """Return where Label Studio listed the image of a task; empty while that is not known."""
+        """Return the address at which Label Studio listed a task's image; empty while not known."""
         query = select(tasks.c.address).where(tasks.c.project == project, tasks.c.task == task)
         with self._engine.connect() as connection:
             return connection.scalar(query) or ""
 
     def addresses(self, project: int) -> dict[int, str]:
-        """Return the same of each task whose image is known."""
+        """Return the same for each task whose image is known."""
         query = select(tasks.c.task, tasks.c.address).where(tasks.c.project == project)
         with self._engine.connect() as connection:
             return {row.task: row.address for row in connection.execute(query)}
 
     def set_addresses(self, project: int, addresses: Mapping[int, str]) -> None:
-        """Keep where Label Studio lists the images of tasks."""
+        """Keep the addresses at which Label Studio lists the images of tasks."""
         with self._engine.begin() as connection:
             for task, address in addresses.items():
                 this = (tasks.c.project == project, tasks.c.task == task)
                 connection.execute(update(tasks).where(*this).values(address=address))
 
     def forget_tasks(self, project: int, gone: Iterable[int]) -> None:
-        """Forget tasks that were deleted; the images stay, with the side they have for ever."""
+        """Forget deleted tasks; their images stay, with their side."""
         with self._engine.begin() as connection:
             for task in gone:
                 this = (tasks.c.project == project, tasks.c.task == task)
@@ -190,7 +190,7 @@ class Images:
         return rows[0] if rows else None
 
     def of_tasks(self, project: int) -> dict[int, StoredImage]:
-        """Return the image that each task of a project shows, where it is known."""
+        """Return, by task of a project, the image that it shows, where known."""
         shows = tasks.alias()
         query = _selected(project).add_columns(shows.c.task.label("shown_by"))
         query = query.join_from(images, shows, shows.c.image == images.c.id)
@@ -198,17 +198,17 @@ class Images:
             return {row.shown_by: _image(row) for row in connection.execute(query)}
 
     def all(self, project: int) -> list[StoredImage]:
-        """Return a project's images in the order they came in."""
+        """Return a project's images in the order in which they came in."""
         return self._read(_selected(project))
 
     def number_with_task(self, project: int) -> int:
-        """Return how many images of a project have a task still."""
+        """Return how many images of a project still have a task."""
         query = select(func.count(distinct(tasks.c.image))).where(tasks.c.project == project)
         with self._engine.connect() as connection:
             return connection.scalar(query) or 0
 
     def shown_twice(self, project: int) -> list[tuple[StoredImage, list[int]]]:
-        """Return the images that several tasks show, each with these tasks."""
+        """Return each image that several tasks show, with these tasks."""
         query = select(tasks.c.image, tasks.c.task).where(tasks.c.project == project)
         by_image = defaultdict(list)
         with self._engine.connect() as connection:
@@ -219,9 +219,9 @@ class Images:
         return [(image, shown) for image, shown in found if image is not None]
 
     def set_sides(self, project: int, sides: Mapping[PageKey, Side]) -> None:
-        """Decide the sides of images, all at once; one that is decided already stays as it is.
+        """Set the sides of images, all at once; a side already decided stays.
 
-        All or none: which of five images judges is drawn among those that are dealt together.
+        All or none: which of five images judges is drawn among those dealt together.
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ class Images:
                 connection.execute(one.values(side=side))
 
     def set_fingerprint(self, sha256: str, page: int, fingerprint: str) -> None:
-        """Keep what an image's pixels look like, whichever projects have it."""
+        """Keep an image's fingerprint, for all projects that have the image."""
         with self._engine.begin() as connection:
             connection.execute(
                 update(images).where(_is(sha256, page)).values(fingerprint=fingerprint)

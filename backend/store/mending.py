@@ -1,4 +1,4 @@
-"""What to do about a database that cannot be read or written, by the code that SQLite gives."""
+"""Says what to do about a database that cannot be read or written, by SQLite's error code."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _MENDS = {
     sqlite3.SQLITE_BUSY: _WAIT,
     sqlite3.SQLITE_LOCKED: _WAIT,
 }
-#: 0: of another than SQLite.
+#: 0 is for errors of another database than SQLite.
 _AWAY = (0, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def in_words(error: BaseException) -> str | None:
-    """Return what is wrong with a database, and what to do; None where a program is at fault."""
+    """Return what is wrong with a database, and what to do; None if a program is at fault."""
     if not isinstance(error, DBAPIError):
         return None
     mend = mend_of(error) or (DOCTOR if is_away(error) or is_damage(error) else None)
@@ -40,24 +40,24 @@ def in_words(error: BaseException) -> str | None:
 
 
 def mend_of(error: BaseException) -> str | None:
-    """Return what to do where the file is not what is wrong; None where that is not known."""
+    """Return what to do if the fault is not in the file itself; None if not known."""
     return _MENDS.get(_code(error))
 
 
 def is_away(error: BaseException) -> bool:
-    """Tell whether a database could not be asked at this moment, but may be soon.
+    """Tell whether a database cannot answer now, but may soon.
 
-    Its server is away, or another process holds its file. That another than SQLite has no room
-    cannot be told from that.
+    Its server is away, or another process holds its file. A full disk of another database than
+    SQLite cannot be told apart from that.
     """
     return isinstance(error, OperationalError) and _code(error) in _AWAY
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether what is in the file is no database, or not a whole one."""
+    """Tell whether the file is no database, or not a whole one."""
     return _code(error) in _DAMAGED
 
 
 def _code(error: BaseException) -> int:
-    """Return the first byte of SQLite's code, which all of one kind share; 0: of something else."""
+    """Return the low byte of SQLite's code, shared by all codes of a kind; 0 for other errors."""
     return int(getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)) & 0xFF

@@ -1,4 +1,4 @@
-"""The exact boxes that were served, so that a correction can be compared with them."""
+"""The exact boxes that were served, to compare corrections with them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ WatchKind = Literal["blank", "fault"]
 
 @dataclass(frozen=True)
 class Watch:
-    """How a prediction was changed to see how well boxes are looked at (``backend.effort.watch``).
+    """How a prediction was changed to see how well boxes are checked (``backend.effort.watch``).
 
     Parameters
     ----------
     kind
-        Without any box, or with one taken away and a false one put in.
+        ``blank``: without any box; ``fault``: with one box taken away and a false one put in.
     withheld
         Regions that were found and not shown, best first.
     telling
-        How many of them, from the first, are cells for all but certain: whether these are drawn is
-        what counts.
+        How many of them, from the first, are almost certainly cells: only these show whether an
+        annotator draws what is missing.
     planted
         Regions that were shown and are no cell.
     """
@@ -55,19 +55,19 @@ class StoredPrediction:
     sha256, page
         The image.
     served
-        Name of version and policy, as Label Studio got it.
+        Name of version and policy, as sent to Label Studio.
     regions
-        As Label Studio got them, in percent.
+        As sent to Label Studio, in percent.
     score
-        Of the prediction as a whole; Label Studio orders the tasks by it.
+        Score of the whole prediction; Label Studio may order the tasks by it.
     contrast_group
-        The image's, by the version that served it.
+        The image's contrast group, by the version that served.
     flags
         What to know before trusting the boxes: an image unlike all before, a limit reached.
     watch
-        None where the boxes were shown as they were found.
+        None if the boxes were shown as they were found.
     counted_from
-        Score from which a box counts; by 0 all that was found does.
+        Score from which a box counts; with 0 all that was found counts.
     """
 
     project: int
@@ -89,7 +89,7 @@ class StoredPrediction:
 
     @property
     def counted(self) -> tuple[dict[str, Any], ...]:
-        """The regions that count where nobody corrected them."""
+        """The regions that count as long as nobody corrects them."""
         return tuple(r for r in self.found if r.get("score", 1.0) >= self.counted_from)
 
     @property
@@ -108,21 +108,21 @@ class StoredPrediction:
 
 
 class Predictions:
-    """The predictions in the store: for each task, one of each version that served it."""
+    """The predictions in the store: for each task, one by each version and policy shown."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def put(self, prediction: StoredPrediction) -> None:
-        """Keep a prediction; a second one of the same version takes the place of the first.
+        """Keep a prediction; a second one of the same version and policy replaces the first.
 
-        But one of this image with a planted fault stays: an annotation may have begun with it, and
-        the fault in that is known by this alone.
+        A prediction for this image with a planted fault stays, though: an annotation may have begun
+        with it, and nothing else records the fault.
 
         Raises
         ------
         NotFound
-            When the project is not known.
+            The project is not known.
         """
         values = {
             **vars(prediction),
@@ -154,18 +154,18 @@ class Predictions:
     ) -> StoredPrediction | None:
         """Return what a task shows while a version serves it.
 
-        After a roll-back these are its boxes of before: they are not stored anew.
+        After a roll-back these are the version's earlier boxes, which are not stored anew.
 
         Parameters
         ----------
         name
-            The version's id, or its name with its policy. Of others it is the newest where the task
-            has none of it, or no version is named.
+            The version's id, or its name with a policy. If the task has no prediction by it, or the
+            name is empty, the newest of any version is returned.
         until
-            Of what was stored by then; None: of all.
+            Only what was stored by then; None for all.
         image
-            Of the task; None: any, though another may have had its number before, in a Label Studio
-            that was put back from a copy.
+            The task's image; None for any, although another task may have had the number before, in
+            a Label Studio restored from a copy.
         """
         there = [predictions.c.task == task]
         if until is not None:
@@ -177,7 +177,7 @@ class Predictions:
     def last_shown_of(
         self, project: int, sha256: str, page: int, name: str
     ) -> StoredPrediction | None:
-        """Return what an image shows while a version serves it, in whichever of its tasks."""
+        """Return what an image shows while a version serves it, in any of its tasks."""
         own = (images.c.project == project, images.c.sha256 == sha256, images.c.page == page)
         of_image = select(tasks.c.task).join(images, images.c.id == tasks.c.image).where(*own)
         there = [predictions.c.task.in_(of_image), _is_of(sha256, page)]
@@ -186,7 +186,7 @@ class Predictions:
     def _best(
         self, project: int, name: str, there: Sequence[ColumnElement[bool]]
     ) -> StoredPrediction | None:
-        """Return the newest of a version, in its present policy if possible; else of any."""
+        """Return the newest of a version, if possible in the named policy; else of any version."""
         column, version = predictions.c.served, version_of(name)
         of_it = or_(column == version, column.startswith(f"{version}+", autoescape=True))
         best_first = _newest_first(project, of_it.desc(), (column == name).desc())
@@ -209,7 +209,7 @@ class Predictions:
             return set(connection.scalars(query))
 
     def shown_tasks(self, project: int, served_name: str = "") -> set[int]:
-        """Return the tasks that were ever shown anything, or what was served by that name."""
+        """Return the tasks that were ever shown anything, or anything served under a name."""
         query = select(predictions.c.task).where(predictions.c.project == project).distinct()
         if served_name:
             query = query.where(predictions.c.served == served_name)
@@ -217,7 +217,7 @@ class Predictions:
             return set(connection.scalars(query))
 
     def has_any(self, project: int) -> bool:
-        """Say whether any task of a project was ever shown anything."""
+        """Tell whether any task of a project was ever shown anything."""
         with self._engine.connect() as connection:
             there = exists().where(predictions.c.project == project)
             return bool(connection.scalar(select(there)))
@@ -231,9 +231,10 @@ class Predictions:
             return set(connection.scalars(query))
 
     def count_flagged(self, project: int, served_name: str, flag: str) -> int:
-        """Return in how many images a version's boxes carry a flag that begins with ``flag``.
+        """Return the number of images whose served boxes have a flag that begins with ``flag``.
 
-        Of those that have a task still and that nobody corrected: what was drawn counts there.
+        Only images that still have a task and that nobody corrected: otherwise the drawn boxes
+        count.
         """
         shown = and_(tasks.c.project == predictions.c.project, tasks.c.task == predictions.c.task)
         corrected = select(tasks.c.image).where(
@@ -251,7 +252,7 @@ class Predictions:
 
 
 def _newest_first(project: int, *before: ColumnElement[Any]) -> Select[Any]:
-    """Return the query of what tasks were shown, in an order that may come before its age."""
+    """Return the query of what tasks were shown, by ``before`` and then newest first."""
     return (
         select(predictions)
         .where(predictions.c.project == project)

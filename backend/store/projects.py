@@ -1,4 +1,4 @@
-"""The projects of Label Studio that Cytoloop learns for, and what was chosen for each."""
+"""The Label Studio projects that Cytoloop learns for, and the choices made for each."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,24 +30,24 @@ class Project:
     classes
         Those of the label_config, in its order.
     find_default_class
-        Return what ``default_class`` is.
+        Finds the value of ``default_class``.
     milestones
         Numbers of corrected images at which a run starts.
     gone
-        It was deleted in Label Studio; what was learned of it stays.
+        It was deleted in Label Studio; what was learned from it stays.
     pushed
-        Name of the version and policy whose predictions were last given to all its open tasks;
-        None where they never were, or some lost them.
+        Name of the version and policy whose predictions were last given to all its open tasks; None
+        if that never happened, or if some tasks lost them.
     strata
-        Limits of contrast by which versions are judged; None until there are images enough.
+        Limits of contrast by which versions are judged; None until there are enough images.
     blind
-        Whether the tasks that are held out open without boxes.
+        Whether held-out tasks open without boxes.
     least_work
-        Whether the boxes that are shown are chosen for the least work, not to be those that count.
+        Whether the shown boxes are chosen for the least work; otherwise those that count are shown.
     late_events
-        How often an annotation was told as it was before what is known of it.
+        How many events described an annotation as older than known.
     tasks
-        How many Label Studio had when it was last asked; None before.
+        How many tasks Label Studio had when last asked; None before.
     """
 
     id: int
@@ -66,10 +66,10 @@ class Project:
 
     @cached_property
     def default_class(self) -> str:
-        """What to call the boxes of a version that knows no classes.
+        """The class for boxes of a version that knows no classes.
 
-        The one that was chosen, else the most frequently corrected one, else the first. Among
-        several all corrections are gone through, so it is found when it is first asked for.
+        It is the chosen one, or the most frequently corrected one, or the first. With several
+        classes this goes through all corrections, so it is found when first asked for.
         """
         return self.find_default_class()
 
@@ -80,7 +80,7 @@ class Projects:
     Parameters
     ----------
     settings
-        Say what holds for a project for which nothing else was chosen.
+        Defaults for a project without choices of its own.
     """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
@@ -88,12 +88,12 @@ class Projects:
         self._settings = settings
 
     def ensure(self, id: int, title: str, label_config: str) -> Project:
-        """Keep a project as Label Studio has it now; an empty title leaves the one that is known.
+        """Keep a project as Label Studio has it now; an empty title keeps the known one.
 
         Raises
         ------
         BadLabelConfig
-            When no boxes can be drawn with its label_config; nothing is kept then.
+            Its label_config draws no boxes; nothing is kept.
         """
         LabellingInterface.parse(label_config)
         known = self._found(id)
@@ -111,7 +111,7 @@ class Projects:
         Raises
         ------
         NotFound
-            When Label Studio never named it to us.
+            Label Studio never named the project to us.
         """
         if row := self._found(id):
             return self._project(row)
@@ -122,14 +122,14 @@ class Projects:
             return connection.execute(select(projects).where(projects.c.id == id)).one_or_none()
 
     def all(self, gone: bool = False) -> list[Project]:
-        """Return the projects by id; with ``gone`` also those deleted in Label Studio."""
+        """Return the projects in order of id; with ``gone`` also those deleted in Label Studio."""
         query = select(projects).order_by(projects.c.id)
         with self._engine.connect() as connection:
             rows = connection.execute(query if gone else query.where(~projects.c.gone)).all()
         return [self._project(row) for row in rows]
 
     def set_gone(self, id: int, gone: bool) -> None:
-        """Keep whether Label Studio has a project (any more)."""
+        """Keep whether a project is gone from Label Studio."""
         self._set(id, gone=gone)
 
     def set_tasks(self, id: int, tasks: int) -> None:
@@ -137,11 +137,11 @@ class Projects:
         self._set(id, tasks=tasks)
 
     def set_pushed(self, id: int, served_name: str | None) -> None:
-        """Keep whose predictions all open tasks of a project have; None: there is no such."""
+        """Keep whose predictions all open tasks of a project have; None if nobody's."""
         self._set(id, pushed=served_name)
 
     def set_strata(self, id: int, strata: ContrastStrata) -> ContrastStrata:
-        """Set the strata of a project for ever, and return them: the first to come are kept."""
+        """Set a project's strata for ever, and return those kept: the first ever set."""
         unset = (projects.c.id == id, projects.c.strata.is_(None))
         values = {"strata": list(strata.limits)}
         with self._engine.begin() as connection:
@@ -157,14 +157,14 @@ class Projects:
         blind: bool = _UNCHANGED,
         least_work: bool = _UNCHANGED,
     ) -> Project:
-        """Choose something for one project; None returns to what the settings say.
+        """Choose something for one project; None returns to the settings' default.
 
         Raises
         ------
         BadRequest
-            When a milestone is not above the one before, or the project has no such class.
+            A milestone is not above the one before, or the project has no such class.
         NotFound
-            When the project is not known.
+            The project is not known.
         """
         chosen: dict[str, Any] = {}
         if milestones is not _UNCHANGED:
@@ -208,7 +208,7 @@ class Projects:
         if len(classes) == 1:
             return classes[0]
         corrected = self._corrected_labels(row.id)
-        # The first of equals is the first in the config.
+        # Of equal counts the first in the config wins.
         return max(classes, key=lambda name: corrected[name])
 
     def _corrected_labels(self, project: int) -> Counter[str]:

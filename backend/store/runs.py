@@ -1,4 +1,4 @@
-"""The runs: the truth about which training was asked for, and what became of it."""
+"""The runs: the truth about which trainings were asked for, and what became of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = Literal["queued", "running", "promoted", "refused", "failed", "cancelled
 
 #: A run that was cut off this often without getting further is not taken up again.
 MOST_CUT_OFFS = 5
-#: The stage that cannot be cancelled any more.
+#: The stage from which a run can no longer be cancelled.
 PROMOTING = "promoting"
 
 
@@ -30,27 +30,28 @@ class Run:
     Parameters
     ----------
     milestone
-        Corrected images when it was opened (button), or the milestone that was reached.
+        Number of corrected images when it was opened (button), or the milestone reached.
     attempt
         Counts the runs at one milestone, from 1.
     stage, fraction
-        What it does at present, and how much of that is done, in [0, 1].
+        What it does now, and the share of the run that is done, in [0, 1].
     message
         For the user: what happens, or why it ended as it did.
     candidate, champion
-        Ids of the versions that were compared.
+        Ids of the compared versions.
     snapshot
-        Hash of what it learned from.
+        Hash of the snapshot that it learned from.
     corrected
-        Corrected images when its snapshot was frozen; milestones up to there need no other run.
+        Number of corrected images when its snapshot was frozen; milestones up to it need no other
+        run.
     notes
-        What was changed or left out when it was frozen.
+        What was changed or left out as the snapshot was frozen.
     iteration, iterations, loss, ap50, seconds_left
-        Optimiser steps done and planned, mean loss of the last ones, AP50 on images it does not
-        learn from (while it trains of the last look at the inner side, then as it was judged), and
-        the time that the rest will take; 0 or None where nothing is known.
+        Optimiser steps done and planned, mean loss of the last steps, AP50 on images it does not
+        learn from (during training from the last look at the inner side, then as judged), and the
+        time that the rest will take; 0 or None if not known.
     cut_offs, cut_off_at
-        How often its process died without getting further than ``cut_off_at``, a fraction.
+        How often its process died without getting beyond the fraction ``cut_off_at``.
     """
 
     id: int
@@ -84,7 +85,7 @@ class Run:
         return self.state in ACTIVE
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a program is told: what it does, how far it is, and what the gate said."""
+        """Return the run for programs: what it does, how far it is, and what the gate decided."""
         return {
             "job": str(self.id),
             "project": self.project,
@@ -111,7 +112,7 @@ class Run:
 
 
 class Runs:
-    """The runs in the store; each change is one statement, safe from several processes at once."""
+    """The runs in the store; each change is one statement, safe with several processes at once."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -121,12 +122,12 @@ class Runs:
 
         Returns
         -------
-        None when the milestone has a run already, or one that the button opened is not done yet.
+        None if the milestone already has a run, or if a run opened by the button is not done yet.
 
         Raises
         ------
         NotFound
-            When the project is not known.
+            The project is not known.
         """
         attempt = self._next_attempt(project, milestone) if trigger == "button" else 1
         with writing(self._engine, project) as connection:
@@ -142,7 +143,7 @@ class Runs:
         Raises
         ------
         NotFound
-            When there is none of that id.
+            There is no run of that id.
         """
         found = self._read(select(runs).where(runs.c.id == id))
         if not found:
@@ -155,9 +156,10 @@ class Runs:
         return self._read(query if project is None else query.where(runs.c.project == project))
 
     def ended(self, project: int, most: int) -> list[Run]:
-        """Return so many runs of a project that ended last, newest end first.
+        """Return the ``most`` runs of a project that ended last, newest end first.
 
-        Less those that another one took along: they were opened after it and end before it.
+        Covered runs are left out: they were opened after the run that covers them and end before
+        it.
         """
         query = (
             select(runs)
@@ -167,23 +169,23 @@ class Runs:
         return self._read(query.limit(most))
 
     def has_learned(self, project: int) -> bool:
-        """Say whether a run of a project ever trained a version."""
+        """Tell whether a run of a project ever trained a version."""
         trained = exists().where(runs.c.project == project, runs.c.candidate.is_not(None))
         with self._engine.connect() as connection:
             return bool(connection.scalar(select(trained)))
 
     def unfinished(self, project: int | None = None) -> list[Run]:
-        """Return the runs of a project, or of all, that wait or run, oldest first."""
+        """Return the waiting and running runs of a project, or of all, oldest first."""
         query = select(runs).where(runs.c.state.in_(ACTIVE)).order_by(runs.c.id)
         return self._read(query if project is None else query.where(runs.c.project == project))
 
     def active(self, project: int) -> Run | None:
-        """Return the run that runs, else the one that has waited longest, else None."""
+        """Return the running run, or the one that has waited longest, or None."""
         unfinished = self.unfinished(project)
         return min(unfinished, key=lambda run: run.state != "running", default=None)
 
     def start(self, id: int) -> Run | None:
-        """Take a waiting run; None when it does not wait (a doubled job, a cancelled run)."""
+        """Take a waiting run; None if it does not wait (a doubled job, a cancelled run)."""
         taken = self._change(
             update(runs)
             .where(runs.c.id == id, runs.c.state == "queued")
@@ -192,11 +194,11 @@ class Runs:
         return self.get(id) if taken else None
 
     def freeze(self, id: int, snapshot: str, corrected: int, notes: Sequence[str]) -> list[int]:
-        """Say what a run learns from; the waiting milestones that this reaches end with it.
+        """Record what a run learns from, and end the waiting milestone runs that it covers.
 
         Returns
         -------
-        The runs that this one does the work of.
+        Ids of the covered runs.
         """
         frozen = {"snapshot": snapshot, "corrected": corrected, "notes": list(notes)}
         covered = {
@@ -218,13 +220,13 @@ class Runs:
             return list(connection.scalars(ended))
 
     def cut_off(self, run: Run, how: str) -> bool:
-        """Let a run whose process died wait again, or end it when that leads nowhere.
+        """Make a run whose process died wait again, or end it if it gets no further.
 
         Parameters
         ----------
         run
-            As it was when it was seen that its process had died: each death counts once, whoever
-            else saw it.
+            The run as it was when its process was found dead: each death counts once, whoever else
+            noticed it.
         how
             What became of the process, such as ``was killed (SIGKILL)``.
 
@@ -240,7 +242,7 @@ class Runs:
         }
         if times < MOST_CUT_OFFS:
             message = f"Its process {how}; it goes on from its last checkpoint."
-            # One that was being promoted may be champion by now: it cannot be cancelled any more.
+            # Its candidate, if being promoted, may be champion by now: no cancelling any more.
             stage = run.stage if run.stage == PROMOTING else ""
             values |= {"state": "queued", "stage": stage, "fraction": 0.0, "message": message}
         else:
@@ -258,25 +260,25 @@ class Runs:
         return self._change(update(runs).where(*same).values(values)) and times < MOST_CUT_OFFS
 
     def stopped(self, id: int) -> bool:
-        """Let a run wait again whose worker was told to stop: it did not die by itself.
+        """Make a run wait again whose worker was told to stop; this is no death.
 
         Returns
         -------
-        False when it does not run any more.
+        False if it no longer runs.
         """
         message = "It was stopped with its worker; it goes on from its last checkpoint."
         values: dict[str, Any] = {"state": "queued", "fraction": 0.0, "message": message}
         running = (runs.c.id == id, runs.c.state == "running")
-        # One that was being promoted may be champion by now: it cannot be cancelled any more.
+        # Its candidate, if being promoted, may be champion by now: no cancelling any more.
         kept = case((runs.c.stage == PROMOTING, runs.c.stage), else_="")
         return self._change(update(runs).where(*running).values(**values, stage=kept))
 
     def progress(self, id: int, **fields: Any) -> bool:
-        """Say what a run does: stage, fraction, message, its numbers, candidate, champion.
+        """Record what a run does: stage, fraction, message, its numbers, candidate, champion.
 
         Returns
         -------
-        False when the run does not run any more, such as after it was cancelled.
+        False if the run no longer runs, such as after it was cancelled.
         """
         return self._change(
             update(runs).where(runs.c.id == id, runs.c.state == "running").values(fields)
@@ -290,11 +292,11 @@ class Runs:
         decision: GateDecision | None = None,
         **fields: Any,
     ) -> bool:
-        """End a run; the first to end it is the one that counts.
+        """End a run; only the first call to end it counts.
 
         Returns
         -------
-        False when it had ended already.
+        False if it had already ended.
         """
         values = {
             **fields,
@@ -308,27 +310,27 @@ class Runs:
         )
 
     def cancel(self, id: int, message: str = "It was cancelled.") -> bool:
-        """End a run that waits or runs; its process stops at its next progress report.
+        """End a waiting or running run; its process stops at its next progress report.
 
         Returns
         -------
-        False when it has ended, or is being promoted.
+        False if it has ended or is being promoted.
         """
         open_still = (runs.c.state.in_(ACTIVE), runs.c.stage != PROMOTING)
         ended = {"state": "cancelled", "message": message, "finished_at": now()}
         return self._change(update(runs).where(runs.c.id == id, *open_still).values(ended))
 
     def milestones_done(self, project: int) -> set[int]:
-        """Return the numbers of corrected images at which runs were opened or that they cover."""
+        """Return the numbers of corrected images at which runs were opened or that runs cover."""
         query = select(runs.c.milestone, runs.c.corrected).where(runs.c.project == project)
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return {number for row in rows for number in row if number is not None}
 
     def learned_from_more(self, run: Run) -> Run | None:
-        """Return a later run of the project that went all the way through with more images.
+        """Return a later run of the project that was judged after learning from more images.
 
-        Later than this one began; one that never did has none.
+        Later means begun after this one; a run that never began has none.
         """
         if run.started_at is None:
             return None
@@ -339,9 +341,9 @@ class Runs:
         return found[0] if found else None
 
     def judged(self, candidate: str, champion: str) -> Run | None:
-        """Return the newest run that promoted this candidate, or refused it beside this champion.
+        """Return the newest run that promoted a candidate, or refused it beside a champion.
 
-        Beside another champion it may be the better one.
+        Beside another champion the candidate may be the better one.
         """
         refused = (runs.c.state == "refused") & (runs.c.champion == champion)
         through = (runs.c.candidate == candidate, (runs.c.state == "promoted") | refused)

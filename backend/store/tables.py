@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy sees them; `migrations` is how a database gets to them."""
+"""The tables as SQLAlchemy sees them; `migrations` brings a database to them."""
 
 from datetime import UTC, datetime
 
@@ -25,7 +25,7 @@ ACTIVE = ("queued", "running")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC, aware on both sides; SQLite itself keeps no zone."""
+    """A moment in UTC, always zone-aware in Python; SQLite itself keeps no zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -95,7 +95,7 @@ images = Table(
     UniqueConstraint("project", "sha256", "page"),
 )
 
-# A task shows one image; an image may stand in several tasks (imported twice by someone else).
+# A task shows one image; several tasks may show one image (imported twice by someone else).
 tasks = Table(
     "tasks",
     metadata,
@@ -105,8 +105,8 @@ tasks = Table(
     Column("address", Text, nullable=False, default=""),
 )
 
-# A deleted annotation stays as a row, so that a late event of it is known for what it is;
-# of one that was deleted before it was seen, only the id is known.
+# A deleted annotation stays as a row, to recognise a late event of it. Of one deleted before it was
+# seen, only the id is known.
 annotations = Table(
     "annotations",
     metadata,
@@ -126,7 +126,7 @@ annotations = Table(
     Index(None, "project", "task"),
 )
 
-# What the annotators of all projects are called, by the numbers that annotations have of them.
+# The names of the annotators of all projects, by their numbers in annotations.
 annotators = Table(
     "annotators",
     metadata,
@@ -134,8 +134,8 @@ annotators = Table(
     Column("name", Text, nullable=False),
 )
 
-# Each submit of an annotation with Label Studio's running total of its seconds: the differences
-# are what an update took. Events that come twice or in any order leave the same rows.
+# Each submit of an annotation, with Label Studio's running total of its seconds: the differences
+# are the times of the updates. Doubled or reordered events leave the same rows.
 submits = Table(
     "submits",
     metadata,
@@ -144,8 +144,8 @@ submits = Table(
     Column("lead_time", Float),
 )
 
-# What an annotation did to the boxes it was served: derived from annotations and predictions, so
-# a row may be deleted and is made again. It holds as long as the annotation is as it then was.
+# What an annotation did to the boxes it was served. Derived from annotations and predictions, so a
+# deleted row is made again. Valid as long as the annotation does not change.
 corrections = Table(
     "corrections",
     metadata,
@@ -189,7 +189,7 @@ predictions = Table(
     Column("watch", JSON(none_as_null=True)),
     Column("counted_from", Float, nullable=False, default=0.0),
     UniqueConstraint("project", "task", "served"),
-    # An open dashboard asks for flags again and again; SQLite would go through all boxes to them.
+    # An open dashboard keeps asking for flags; without the index SQLite reads past all boxes.
     Index("ix_predictions_flags", "project", "served", "task", "flags").ddl_if(dialect="sqlite"),
 )
 
@@ -224,7 +224,7 @@ runs = Table(
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     UniqueConstraint("project", "milestone", "attempt"),
-    # Of the button's runs of a project at most one waits or runs: it may be pressed twice.
+    # At most one of a project's button runs waits or runs: the button may be pressed twice.
     Index(
         "uq_runs_active_button",
         "project",

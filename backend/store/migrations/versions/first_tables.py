@@ -152,7 +152,7 @@ def _predictions() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_predictions"),
         sa.UniqueConstraint("project", "task", "served", name="uq_predictions_project_task_served"),
     )
-    # PostgreSQL keeps large values beside its rows, and indexes no JSON.
+    # PostgreSQL stores large values apart from the rows anyway, and indexes no JSON.
     if op.get_bind().dialect.name == "sqlite":
         columns = ["project", "served", "task", "flags"]
         op.create_index("ix_predictions_flags", "predictions", columns)
