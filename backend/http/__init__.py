@@ -1,1 +1,1 @@
-"""The doors of the web process: Label Studio's protocol, the exports and the dashboard."""
+"""The routes of the web process: Label Studio's protocol, the exports and the dashboard."""

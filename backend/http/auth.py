@@ -14,14 +14,14 @@ from backend.labelstudio.client import SECRET_HEADER
 
 
 def require_password() -> None:
-    """Let a request through that carries the backend's user and password.
+    """Accept only requests with the backend's user and password.
 
     Raises
     ------
     Unauthorised
-        It carries none, or wrong ones.
+        The request has none, or wrong ones.
     FromAnotherSite
-        Its password is the browser's, which any page may have sent along.
+        Another site's page made the browser send its stored password along.
     """
     _refuse_other_sites()
     services = parts().services
@@ -35,16 +35,16 @@ def require_password() -> None:
 
 
 def require_webhook_secret() -> None:
-    """Let a webhook through: Label Studio sends no password with it, but a header it was given.
+    """Accept a webhook: Label Studio sends a header that it was given with it, no password.
 
     START_TRAINING comes from Label Studio's ML connection instead, with the password.
 
     Raises
     ------
     Unauthorised
-        It carries neither.
+        The request has neither.
     FromAnotherSite
-        As :func:`require_password`.
+        As in :func:`require_password`.
     """
     _refuse_other_sites()
     secret = parts().services.credentials.webhook_secret
@@ -57,15 +57,15 @@ def require_webhook_secret() -> None:
 
 
 def has_password(asked: Request) -> bool:
-    """Return whether a request carries the backend's user and password."""
+    """Return whether a request has the backend's user and password."""
     services = parts().services
     try:
         given = asked.authorization
-    except ValueError:  # its letters are none of base64's
+    except ValueError:  # not base64
         return False
     if given is None or given.type != "basic":
         return False
-    # Both are compared whatever the first says, so that time tells nothing.
+    # Both are always compared, so that timing reveals nothing.
     right = (
         _same(given.username or "", services.settings.backend_user),
         _same(given.password or "", services.credentials.backend_password),
@@ -82,10 +82,10 @@ def _refuse_other_sites() -> None:
 
 
 def _is_from_another_site(asked: Request) -> bool:
-    """Say whether a browser sent a request for a page that is none of ours; others tell nothing."""
+    """Tell whether a browser sent a request for another site's page; other clients do not say."""
     if site := asked.headers.get("Sec-Fetch-Site"):
         return site in ("cross-site", "same-site")  # such as another port of this machine
-    # By plain HTTP browsers tell the site to their own machine alone, but the page to every server.
+    # Over plain HTTP browsers send Sec-Fetch-Site only to their own machine, but Origin to all.
     origin = asked.headers.get("Origin")
     return origin is not None and origin.partition("://")[2] != asked.host
 

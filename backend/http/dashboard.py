@@ -46,10 +46,10 @@ def page() -> str:
 
 
 def _tried(read: Callable[[], Part], project: int) -> Part | None:
-    """Return a project's part of the page; None where it fails, which hides no other project."""
+    """Return a project's part of the page; None if it fails, so that others still show."""
     try:
         return read()
-    except Exception:  # a door: whatever is odd in one project, the page shows the others
+    except Exception:  # outermost: one odd project must not hide the others
         log.exception("dashboard.failed", project=project)
         return None
 

@@ -17,5 +17,5 @@ effort.before_request(require_password)
 
 @effort.get("/projects/<int:project_id>/effort")
 def of_project(project_id: int) -> dict[str, Any]:
-    """Say what ``cytoloop effort --json`` says."""
+    """Return the same as ``cytoloop effort --json``."""
     return effort_of(parts().services, project_number(project_id)).to_json()

@@ -1,7 +1,7 @@
-"""What the web process refuses before it looks at what is asked."""
+"""Errors of requests that the web process refuses before looking at their content."""
 
 from backend.errors import BackendError
 
 
 class FromAnotherSite(BackendError, PermissionError):
-    """A page of another site has a browser ask with the password that it keeps."""
+    """A page of another site made a browser send a request with its stored password."""

@@ -1,4 +1,4 @@
-"""Files to take away: VOC boxes and counts of a project."""
+"""Downloads: VOC boxes and counts of a project."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ exports.before_request(require_password)
 def voc(project_id: int) -> Response:
     """Send a zip of one VOC file for each corrected image.
 
-    ``?one_based=1`` for tools that count from one, ``?predicted=1`` with the images that nobody
-    corrected, ``?images=1`` with the raw files.
+    ``?one_based=1``: for tools that count from one; ``?predicted=1``: also images that nobody
+    corrected; ``?images=1``: with the raw files.
     """
     services = parts().services
     project = services.projects.get(project_number(project_id))
@@ -42,7 +42,7 @@ def voc(project_id: int) -> Response:
 
 @exports.get("/counts")
 def counts(project_id: int) -> Response:
-    """Send one row an image and class."""
+    """Send a table with one row for each image and class."""
     services = parts().services
     project = services.projects.get(project_number(project_id))
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +56,7 @@ def _asked(option: str) -> bool:
 
 
 def _sent(path: Path, name: str, kind: str) -> Response:
-    # Opened before the folder goes: the file lives on until it is closed after the last byte.
+    # Opened before the folder is removed: the file lives until it is closed after the last byte.
     answer = send_file(path.open("rb"), kind, as_attachment=True, download_name=name)
     answer.content_length = path.stat().st_size
     return answer

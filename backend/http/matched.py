@@ -1,4 +1,4 @@
-"""An image as the champion's detector sees it, for a person to look at beside the raw one."""
+"""Serves an image as the champion's detector sees it, to look at beside the raw one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ matched = Blueprint("matched", __name__, url_prefix="/images/<int:project_id>/<s
 
 @matched.get("/matched.png")
 def matched_image(project_id: int, sha256: str) -> Response:
-    """Send the image matched by the project's contrast groups, each pixel a pixel of the raw one.
+    """Send an image matched by the project's contrast groups, pixel for pixel like the raw one.
 
-    ``?page=`` of a many-page file, ``?key=`` in place of the password (see ``backend.signing``).
+    ``?page=`` of a multi-page file; ``?key=`` in place of the password (see ``backend.signing``).
     """
     page = number_of(request.args.get("page", 0), "page")
     _require_key_or_password(project_id, sha256, page)
@@ -33,9 +33,10 @@ def matched_image(project_id: int, sha256: str) -> Response:
     groups = parts().slot.current(str(project_id)).loaded.groups
     answer, tag = Response(content_type="image/png"), _tag(groups, sha256, page)
     answer.set_etag(tag)
-    # A promotion changes what the address shows: ask each time, send only when it did.
+    # A promotion changes what the address shows: browsers ask each time, and get it only if
+    # changed.
     answer.headers["Cache-Control"] = "private, no-cache"
-    # Label Studio's page fetches by script; whoever has the address may see the image anyway.
+    # Label Studio's page fetches by script; anybody with the address may see the image anyway.
     answer.headers["Access-Control-Allow-Origin"] = "*"
     if request.if_none_match.contains(tag):
         answer.status_code = 304
@@ -48,7 +49,7 @@ def _require_key_or_password(project: int, sha256: str, page: int) -> None:
     secret = parts().services.credentials.webhook_secret
     given = request.args.get(KEY, "")
     if not is_key(given, secret, project, sha256, page) and not has_password(request):
-        require_password()  # says what is missing
+        require_password()  # its error says what is missing
 
 
 def _render(groups: ContrastGroups, sha256: str, page: int) -> bytes:

@@ -1,4 +1,4 @@
-"""How a project stands, in the words of the dashboard and of /job_status."""
+"""How a project stands, for the dashboard and /job_status."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class ProjectOverview:
     link
         Its page in Label Studio.
     served_name
-        Name of version and policy that answer now.
+        Name of the version and policy that answer now.
     champion
-        The version that is to serve; None when its description cannot be read.
+        The version that should serve; None if its description cannot be read.
     has_learned
         Whether a run of the project ever trained a version.
     problem
         Why the champion does not serve, the label_config cannot be used or corrected images do not
-        count; empty when all is well.
+        count; empty if all is well.
     next_milestone
-        Number of corrected images at which the next run starts; None when none is to come.
+        Number of corrected images at which the next run starts; None if there is none.
     progress
-        Share of the way there from the milestone before, in [0, 1].
+        Share of the way from the milestone before to that one, in [0, 1].
     active
         The run that runs or waits.
     ended
-        The runs that ended last, newest first, less those that another one took along.
+        The runs that ended last, newest first, without covered ones.
     capped
-        Images that nobody corrected in which the version that serves reached a limit on the number
+        The number of uncorrected images in which the serving version reached a limit on the number
         of boxes.
     exportable
-        What boxes there are to take away: ``corrected``, ``predicted``.
+        Which boxes can be exported: ``corrected``, ``predicted``.
     """
 
     project: Project
@@ -66,13 +66,13 @@ class ProjectOverview:
 
     @property
     def of_seen(self) -> str:
-        """Of how many images these are, in words; of an attached project not all were seen yet."""
+        """Out of how many images, in words; of an attached project not all were seen yet."""
         seen = counted(self.images, "image")
         return f"of {seen} seen so far" if self.images else ""
 
     @property
     def shown(self) -> list[str]:
-        """What the page tells and cannot renew by itself: it is loaded anew when this changes."""
+        """What the page shows and cannot update itself: it reloads if this changes."""
         last = str(self.ended[0].id) if self.ended else ""
         return [last, self.served_name, self.problem, *self.exportable]
 
@@ -130,4 +130,4 @@ def _champion(parts: Parts, project: str) -> ModelVersion | None:
     try:
         return parts.services.registry.champion(project)
     except BrokenVersion:
-        return None  # the slot says it in its problem
+        return None  # the slot's problem says why

@@ -1,4 +1,4 @@
-"""What the views of one app share."""
+"""What the views of an app share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXTENSION = "cytoloop"
 
 @dataclass(frozen=True)
 class Parts:
-    """The services, and what only a web process has: loaded versions, what it found wrong."""
+    """The services, and what only a web process has: loaded versions, and the problems it found."""
 
     services: Services
     slot: Slot

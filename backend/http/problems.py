@@ -1,4 +1,4 @@
-"""Errors as HTTP answers, once for all views: what went wrong and what to do."""
+"""Turns errors into HTTP answers for all views: what went wrong and what to do."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from preprocessing.errors import PreprocessingError
 
 log = structlog.get_logger(__name__)
 
-#: Flask takes the nearest class of an error's MRO, whatever their order here. The messages of these
-#: errors say what to do; they go out as they are.
+#: Flask takes the nearest class in an error's MRO, whatever the order here. The messages of these
+#: errors say what to do; they are sent unchanged.
 STATUSES: dict[type[Exception], int] = {
     Unauthorised: 401,
     FromAnotherSite: 403,
@@ -47,7 +47,7 @@ STATUSES: dict[type[Exception], int] = {
 
 
 def answer_with_problems(app: Flask) -> None:
-    """Let an app answer errors as ``{"error": …, "status": …}``."""
+    """Make an app answer errors as ``{"error": …, "status": …}``."""
     for kind, status in STATUSES.items():
         app.register_error_handler(kind, _handler(status))
     app.register_error_handler(HTTPException, _http_problem)

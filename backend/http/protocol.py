@@ -27,17 +27,17 @@ Json = dict[str, Any]
 
 @health.get("/health")
 def up() -> Json:
-    """Say that the process answers; open to all, for it tells nothing."""
+    """Say that the process answers; open to all, since it reveals nothing."""
     return {"status": "UP", "model_class": "Cytoloop"}
 
 
 @protocol.post("/setup")
 def setup() -> Json:
-    """Name the version that /predict will sign with; never waits for a load."""
+    """Name the version that /predict will sign with; never wait for a load."""
     body = json_body()
     number = project_number(body.get("project"))
     label_config = body.get("schema")
-    if label_config:  # /setup does not say the title
+    if label_config:  # /setup does not send the title
         parts().services.projects.ensure(number, "", label_config)
     return {"model_version": _name(number)}
 
@@ -51,7 +51,7 @@ def predict() -> Json:
     label_config = body.get("label_config") or parts().services.projects.get(number).label_config
     results = parts().predictor.predict(number, tasks_of(body), label_config)
     metrics.PREDICT_SECONDS.observe(time.monotonic() - started)
-    # Of the version that answered: another may have become champion meanwhile.
+    # From the version that answered: another may have become champion meanwhile.
     signed = (answer["model_version"] for answer in results if isinstance(answer, dict))
     return {"results": results, "model_version": next(signed, None) or _name(number)}
 
@@ -59,7 +59,7 @@ def predict() -> Json:
 @protocol.get("/versions")
 @protocol.post("/versions")
 def versions() -> Json:
-    """List the versions of use to a project, oldest first, by the names they are served with."""
+    """List the versions that a project can use, oldest first, by their served names."""
     body = json_body() if request.get_data(cache=True) else {}
     asked = request.args.get("project") or body.get("project")
     project = None if asked is None else str(project_number(asked))
@@ -73,7 +73,7 @@ def versions() -> Json:
 
 @protocol.post("/train")
 def train() -> tuple[Json, int]:
-    """Open a run at once, as Label Studio's button does through the webhook."""
+    """Open a run now, as Label Studio's button does through the webhook."""
     body = json_body()
     run = start_training(parts().services, project_number(_project_id(body)))
     return {"job": str(run.id), "state": run.state}, 201
@@ -90,7 +90,7 @@ def status() -> Json:
 
 @protocol.post("/job_status")
 def status_of_job() -> Json:
-    """Say how one run stands; Label Studio asks by the id that /train or the webhook gave."""
+    """Say how one run stands; Label Studio asks by the id from /train or the webhook."""
     return parts().services.runs.get(number_of(json_body().get("job"), "job")).to_json()
 
 

@@ -1,4 +1,4 @@
-"""The runs by HTTP: which there are, how far each is, and ending or repeating one."""
+"""The runs over HTTP: list them, show one, end or repeat one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def listed() -> Json:
 
 @runs.get("/<int:number>")
 def shown(number: int) -> Json:
-    """Say how one run stands: its state, steps, loss, AP50, and the time that is left."""
+    """Say how one run stands: its state, steps, loss, AP50 and remaining time."""
     return parts().services.runs.get(number_of(number, "run")).to_json()
 
 

@@ -1,4 +1,4 @@
-"""What Label Studio tells: recorded and answered at once; the work is the worker's."""
+"""Receives Label Studio's events: recorded and answered at once; the worker does the work."""
 
 from __future__ import annotations
 
@@ -66,19 +66,19 @@ def _start(services: Services, project: int, body: Json) -> Json:
 
 
 def _update_project(services: Services, project: int, body: Json) -> Json:
-    return {"updated": 1}  # every event's project is followed before its handler is called
+    return {"updated": 1}  # the project of every event is followed before its handler is called
 
 
 def _count(services: Services, project: int) -> Json:
-    """Open a run when a milestone is reached."""
+    """Open a run if a milestone is reached."""
     return _opened(project, lambda: after_correction(services, project))
 
 
 def _opened(project: int, open_run: Callable[[], Run | None]) -> Json:
     """Name the run that was opened.
 
-    With Redis away it is in the store and is queued when Redis is back: neither a correction nor
-    the button is refused for that.
+    If Redis is away, the run waits in the store and is queued when Redis is back. Neither a
+    correction nor the button is refused for that.
     """
     try:
         run = open_run()
@@ -96,7 +96,7 @@ def _project_number(body: Json) -> int:
 
 
 def _follow_project(shared: Parts, project: int, body: Json) -> None:
-    """Keep the project as the event describes it, also one that is not known yet."""
+    """Keep the project as the event describes it, even if it is new."""
     described = body["project"]
     if label_config := described.get("label_config"):
         title = str(described.get("title") or "")
@@ -105,7 +105,7 @@ def _follow_project(shared: Parts, project: int, body: Json) -> None:
 
 
 def _sent(body: Json) -> list[Json]:
-    """Return the annotations of an event: Label Studio sends one or a list, by the action."""
+    """Return the annotations of an event: the action decides whether one or a list is sent."""
     sent = body.get("annotations", body.get("annotation"))
     listed: list[Any] = sent if isinstance(sent, list) else [sent]
     if not listed or not all(isinstance(one, dict) for one in listed):
