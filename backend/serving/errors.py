@@ -6,4 +6,4 @@ from backend.errors import BackendError
 
 
 class NotReady(BackendError):
-    """The version that is to answer is still being loaded; asking again later helps."""
+    """The version that should answer is still being loaded; asking again later helps."""

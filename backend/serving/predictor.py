@@ -28,7 +28,7 @@ from preprocessing.images import ImageRecord
 
 log = structlog.get_logger(__name__)
 
-#: One answer for a task: a prediction, or ``[]``, for which Label Studio stores nothing and asks
+#: One answer for a task: a prediction, or ``[]``. For ``[]`` Label Studio stores nothing and asks
 #: again. A prediction with an empty ``result`` says "no cells here" and is stored.
 Answer = dict[str, Any] | list[Any]
 NOTHING: list[Any] = []
@@ -40,9 +40,9 @@ class Predictor:
     Parameters
     ----------
     slot
-        Where the loaded versions are.
+        Holds the loaded versions.
     first_load_s
-        How long the very first answer may wait for its version.
+        How long the very first answer may wait for its version, in seconds.
     """
 
     def __init__(self, services: Services, slot: Slot, first_load_s: float = FIRST_LOAD_S) -> None:
@@ -53,8 +53,8 @@ class Predictor:
     def predict(self, project_id: int, tasks: Sequence[Task], label_config: str) -> list[Answer]:
         """Answer for each task, in order.
 
-        A task whose image cannot be read, or whose turn comes after the time budget is spent, is
-        answered with ``[]``; the others do not suffer.
+        A task is answered with ``[]`` if its image cannot be read or the time budget is spent; this
+        does not affect the others.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Predictor:
         """
         deadline = time.monotonic() + self.services.settings.predict_budget_s
         interface = LabellingInterface.parse(label_config)
-        # /predict does not say the project's title.
+        # /predict does not send the project's title.
         project = self.services.projects.ensure(project_id, "", label_config)
         try:
             served = self.slot.current(str(project_id), wait_s=self._first_load_s)
@@ -94,7 +94,7 @@ class Predictor:
         except (PreprocessingError, BackendError, OSError) as error:
             said.warning("predict.unreadable", reason=str(error))
             return NOTHING
-        except (RuntimeError, ValueError, MemoryError):  # the detector: such as CUDA's memory
+        except (RuntimeError, ValueError, MemoryError):  # the detector's: such as CUDA's memory
             said.exception("predict.failed")
             return NOTHING
         return self._shown(project, task, image, found, interface, served)
@@ -119,7 +119,7 @@ class Predictor:
             shown = show(boxes, found.detections.xyxy_px, size, interface, kind, name)
         regions = shown.regions
         limits = limits_in_words(found.detections.caps_reached)
-        if regions and limits:  # said where the annotator looks
+        if regions and limits:  # shown where the annotator looks
             regions[0]["meta"] = {"text": list(limits)}
         weight = served.loaded.groups.rarity(group)
         score = round(policy.certainty(found.detections, group, weight), 6)
@@ -147,9 +147,9 @@ class Predictor:
 
 
 def _default_class(project: Project, version: ModelVersion) -> str:
-    """Return what boxes are called that have no class of the project; empty where all have one.
+    """Return the class for boxes without a class of the project; empty if all have one.
 
-    To find it among several all corrections are gone through (``Project.default_class``).
+    Finding it among several goes through all corrections (``Project.default_class``).
     """
     has_all = version.classes and set(version.classes) <= set(project.classes)
     return "" if has_all else project.default_class
@@ -161,7 +161,7 @@ def tasks_of(payload: Mapping[str, Any]) -> list[Task]:
     Raises
     ------
     BadRequest
-        There is no list of tasks, or one without an id.
+        There is no list of tasks, or a task has no id.
     """
     tasks = payload.get("tasks")
     if not isinstance(tasks, list) or not all(

@@ -1,4 +1,4 @@
-"""The version that serves each project, swapped for a new champion while requests go on."""
+"""Holds the version that serves each project; swaps in a new champion while requests go on."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from model.looking.loaded import LoadedVersion
 
 log = structlog.get_logger(__name__)
 
-#: How long an answer may wait for the very first load of its project, which begins when the web
-#: process starts, and again at /setup, before /predict is asked. A task that is answered with
-#: nothing is asked for again; a page that waits is not.
+#: How long an answer may wait for the very first load of its project. The load begins when the web
+#: process starts, or at /setup, before /predict is asked. A task that is answered with nothing is
+#: asked for again; a page that waits too long is not.
 FIRST_LOAD_S = 2.0
-#: After a failed load the version before serves, and the champion is tried again.
+#: Seconds after a failed load until the champion is tried again; the version before serves.
 RETRY_S = 60.0
 
 Stamp = tuple[int, ...]
@@ -32,14 +32,14 @@ Stamp = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Served:
-    """What answers a request, from its first line to its last: one object, never changed.
+    """What answers a request from its first line to its last: one object, never changed.
 
     Parameters
     ----------
     loaded
         Description, contrast groups and detector.
     name
-        What predictions are signed with: version and policy.
+        The name that predictions are signed with: version and policy.
     """
 
     loaded: LoadedVersion
@@ -68,14 +68,14 @@ class _Serving:
 
 
 class Slot:
-    """A few loaded versions, one for each project that was lately asked for.
+    """A few loaded versions, one for each project recently asked for.
 
     Parameters
     ----------
     device
         ``auto``, ``cpu`` or ``cuda``.
     capacity
-        Projects kept loaded; the one that was not asked for longest gives way.
+        Number of projects kept loaded; the one asked for least recently gives way.
     """
 
     def __init__(self, registry: Registry, device: str = "auto", capacity: int = 4) -> None:
@@ -86,17 +86,18 @@ class Slot:
         self._serving: OrderedDict[str, _Serving] = OrderedDict()
         self._loading: dict[str, Future[None]] = {}
         # One thread: two loads at once would need twice the memory and share the same disk. The
-        # first version that PyTorch serves imports torch, whose libraries stop all threads for up
-        # to 0.4 s at a time while they are mapped; every load after it lets requests through.
+        # first version served by PyTorch imports torch; mapping its libraries stops all threads for
+        # up to 0.4 s at a time. Later loads let requests through.
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
 
     def current(self, project: str, wait_s: float = FIRST_LOAD_S) -> Served:
-        """Return what serves a project; a new champion is loaded in the background meanwhile.
+        """Return what serves a project; a new champion loads in the background meanwhile.
 
         Raises
         ------
         NotReady
-            It is the first request for this project and the load takes longer than ``wait_s``.
+            This is the first request for the project and the load takes longer than ``wait_s``, or
+            the loaded version was replaced already.
         """
         serving, loading = self._look(project)
         if serving is None and loading is not None:
@@ -111,12 +112,12 @@ class Slot:
         return serving.served
 
     def name(self, project: str) -> str:
-        """Return the name :meth:`current` signs with, at once; begins the load when needed."""
+        """Return at once the name that :meth:`current` signs with; begin a load if needed."""
         self._look(project)
         return self.peek(project)
 
     def peek(self, project: str) -> str:
-        """Return the same name for who only looks on, and is no reason to load another project."""
+        """Return the same name for onlookers, who are no reason to load another project."""
         stamp = self._registry.champion_stamp(project)
         with self._lock:
             serving = self._serving.get(project)
@@ -126,12 +127,12 @@ class Slot:
             return serving.served.name
         try:
             return self._registry.served_name(project)
-        except ModelError:  # the load will say so, and the classical version will serve
+        except ModelError:  # the load will report it, and the classical version will serve
             version = classical_version()
             return Policy.of(version).served_name(version)
 
     def problem(self, project: str) -> str:
-        """Return why the champion does not serve, or an empty word when it does."""
+        """Return why the champion does not serve; empty if it does."""
         with self._lock:
             serving = self._serving.get(project)
         return serving.problem if serving else ""
@@ -142,7 +143,7 @@ class Slot:
             return {project: s.served.name for project, s in self._serving.items()}
 
     def close(self) -> None:
-        """Stop loading; what is loaded stays usable by whoever holds it."""
+        """Stop loading; holders of a loaded version may go on using it."""
         self._loader.shutdown(wait=True, cancel_futures=True)
 
     def _look(self, project: str) -> tuple[_Serving | None, Future[None] | None]:
@@ -157,8 +158,8 @@ class Slot:
 
     def _begin(self, project: str, stamp: Stamp) -> None:
         if project not in self._loading:
-            # The stamp is older than what _load reads: what is promoted in between is loaded and
-            # looked for once more, never missed.
+            # The stamp is older than what _load reads: a promotion in between may be loaded twice,
+            # but is never missed.
             self._loading[project] = self._loader.submit(self._load, project, stamp)
 
     def _load(self, project: str, stamp: Stamp) -> None:
@@ -177,7 +178,7 @@ class Slot:
     def _serving_for(self, project: str, stamp: Stamp) -> _Serving:
         try:
             return _Serving(self._champion(project), stamp)
-        except Exception as error:  # a door: whatever is wrong, something serves
+        except Exception as error:  # outermost: whatever is wrong, something must serve
             log.exception("version.load_failed", project=project)
             with self._lock:
                 before = self._serving.get(project)

@@ -1,4 +1,4 @@
-"""The raw image behind a task: the file that was imported, else what Label Studio shows."""
+"""Finds the raw image behind a task: the imported file, or what Label Studio shows."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def read_task_image(services: Services, project: int, task: Task, data_key: str)
 def stored_task_image(services: Services, project: int, task: Task, data_key: str) -> StoredImage:
     """Return the kept image of a task, with the task attached to it.
 
-    A task that Cytoloop imported names its raw file by sha256. The image of any other is fetched
-    from Label Studio and kept: once, and again where Label Studio lists another address. Until it
-    has come from there nothing is known of what the task shows.
+    A task that Cytoloop imported names its raw file by sha256. For any other task the image is
+    fetched from Label Studio and kept: once, and again if Label Studio lists another address. Until
+    it has come, nothing is known of what the task shows.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     Raises
     ------
     UnreadableImage
-        What is kept or was fetched is no image.
+        The kept or fetched file is no image.
     LabelStudioError
-        It could not be fetched.
+        The image could not be fetched.
     BadRequest
         The task names no image.
     """
@@ -50,14 +50,14 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
     listed = listed_address_of(task, data_key)
     if _is_kept(data.sha256, services):
         raw, page = data.key
-        # A Label Studio that was put back from a copy gives a task's number anew.
+        # A Label Studio restored from a copy gives task numbers again.
         if known and known.key == (raw, page):
             return known
     elif known and (
         data.sha256 == known.sha256 or not is_elsewhere(listed, images.address_of(project, id))
     ):
         return known
-    else:  # a page of the lab's own says nothing of what Label Studio shows
+    else:  # the lab's own "page" column says nothing of what Label Studio shows
         if known:
             images.forget_tasks(project, [id])
         raw, page = images.keep(_fetch(services, task, data_key)), 0
@@ -69,7 +69,7 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
 
 
 def is_elsewhere(listed: str, before: str) -> bool:
-    """Say whether an image lies at another address than before, so that it may be another."""
+    """Tell whether an image has another address than before, and so may be another image."""
     return "" not in (listed, before) and listed != before
 
 
@@ -91,9 +91,9 @@ def _fetch(services: Services, task: Task, data_key: str) -> bytes:
 
 
 def _name(address: str) -> str:
-    """Return the file's name in an address, without the eight digits Label Studio puts before.
+    """Return the file name in an address, without the eight digits that Label Studio prepends.
 
-    Empty where it is no address.
+    Empty if it is no address.
     """
     try:
         parts = urlsplit(address)
