@@ -1,1 +1,1 @@
-"""What Label Studio speaks: its label_config, its regions in percent, and its API."""
+"""Label Studio's label_config, its regions in percent, and its API."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 from backend.errors import BadRequest
 from backend.numbers import NUMBERS_END
 
-#: No page is open for longer: what is beyond is another unit, or a mistake.
+#: No page is open for longer: a longer time has another unit, or is a mistake.
 _LONGEST_S = 1e7
 
 
@@ -26,15 +26,15 @@ class Annotation:
     result
         The regions as Label Studio sends them, in percent.
     was_cancelled
-        The annotator skipped the task: nothing to learn from.
+        The annotator skipped the task: there is nothing to learn from.
     annotator
         Label Studio's number for the user who submitted it first; ``Annotators`` knows the name.
     updated_by
-        That of the user who changed it last; None where Label Studio does not tell.
+        The number of the user who changed it last; None if Label Studio does not say.
     lead_time
-        Seconds the annotator took, over all updates and with idle time.
+        Seconds that the annotator took over all updates, including idle time.
     parent_prediction
-        Label Studio's id of the prediction it started from.
+        Label Studio's id of the prediction that it started from.
     """
 
     id: int
@@ -53,17 +53,17 @@ class Annotation:
     def from_label_studio(
         cls, values: Mapping[str, Any], project: int, task: int | None = None
     ) -> Self:
-        """Read an annotation of a webhook or of the API.
+        """Read an annotation from a webhook or the API.
 
         Parameters
         ----------
         project, task
-            What it is of where it does not say so itself; events name the task.
+            Used if the annotation does not name them itself; events name the task.
 
         Raises
         ------
         BadRequest
-            When something is missing or is not what Label Studio sends.
+            Something is missing or is not what Label Studio sends.
         """
         try:
             return cls(
@@ -91,7 +91,7 @@ def _number(told: Any) -> int:
 
 
 def _prediction(told: Any) -> int | None:
-    """Return what names a prediction; what cannot be one of Label Studio's names none."""
+    """Return the id of a prediction; None for what cannot be one of Label Studio's ids."""
     try:
         return _number(told)
     except (TypeError, ValueError, OverflowError):
@@ -106,7 +106,7 @@ def _moment(told: Any) -> datetime:
 
 
 def _seconds(lead_time: Any) -> float | None:
-    """Return a time that can be reckoned with; another program's annotation may hold anything."""
+    """Return a usable time; another program's annotation may contain anything."""
     if lead_time is None or not math.isfinite(float(lead_time)):
         return None
     return min(max(float(lead_time), 0.0), _LONGEST_S)

@@ -11,13 +11,13 @@ from typing import Any
 from backend.errors import LabelStudioError, LabelStudioMissing, LabelStudioSilent
 from backend.labelstudio.connection import Connection
 
-#: Tasks of a page. Each comes with all that it was ever predicted: a hundred tasks of 300 cells and
-#: 12 versions are 114 MB, for which Label Studio takes 10 seconds.
+#: Tasks on a page. Each comes with all predictions that it ever got: a hundred tasks of 300 cells
+#: and 12 versions are 114 MB, for which Label Studio takes 10 seconds.
 PAGE_SIZE = 20
-#: Tasks that are asked for one by one before a list is taken to fail altogether.
+#: How many tasks are asked for one by one before the whole list counts as failing.
 GIVES_UP_AFTER = 10
 NEWEST_FIRST = json.dumps({"ordering": ["-tasks:updated_at"]})
-#: What a webhook of Cytoloop is told of.
+#: The actions for which Cytoloop's webhook is called.
 WEBHOOK_ACTIONS = (
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
@@ -28,7 +28,7 @@ WEBHOOK_ACTIONS = (
 SECRET_HEADER = "X-Cytoloop-Secret"  # noqa: S105 - the name of a header
 
 Json = dict[str, Any]
-#: Told why a task is not listed.
+#: Called with why a task is not listed.
 OnUnlisted = Callable[[LabelStudioError], object]
 
 
@@ -38,7 +38,7 @@ def project_page(url: str, project: int) -> str:
 
 
 def is_labelled(task: Mapping[str, Any]) -> bool:
-    """Say whether somebody submitted an annotation for a task, other than to skip it."""
+    """Tell whether somebody submitted an annotation for a task, other than to skip it."""
     return any(not one.get("was_cancelled") for one in task.get("annotations") or ())
 
 
@@ -52,9 +52,9 @@ class LabelStudio:
     url
         Its address.
     token
-        A legacy or a personal access token; either kind is recognised.
+        A legacy or a personal access token; the kind is recognised.
     browser_url
-        Where browsers find it, if elsewhere.
+        Its address for browsers, if that differs.
     """
 
     def __init__(self, url: str, token: str, browser_url: str = "") -> None:
@@ -62,7 +62,7 @@ class LabelStudio:
         self._http = Connection(url, token, browser_url)
 
     def check(self) -> Json:
-        """Return its version and the user that the token belongs to.
+        """Return its version and the token's user.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class LabelStudio:
             raise self._http.no_label_studio(path) from error
 
     def users(self) -> Iterator[Json]:
-        """Yield the users of the server that the token's user sees: ``id``, ``email`` and names."""
+        """Yield the users that the token's user sees: ``id``, ``email`` and names."""
         yield from self._http.json("GET", "/api/users/")
 
     # Projects
@@ -104,21 +104,21 @@ class LabelStudio:
                 return
 
     def patch_project(self, id: int, **fields: Any) -> Json:
-        """Change a project; ``model_version`` must name predictions that are there already."""
+        """Change a project; ``model_version`` must name existing predictions."""
         return dict(self._http.json("PATCH", f"/api/projects/{id}/", json=fields))
 
     # Tasks
 
     def import_task(self, project: int, png: bytes, name: str, data: Json) -> int:
-        """Upload a PNG and make the task that shows it; return the task's id.
+        """Upload a PNG, make the task that shows it, and return the task's id.
 
-        The file is uploaded without a task first, so that there is never a task without its
-        ``data`` (the raw file's sha256), not even when this is interrupted.
+        The file is first uploaded without a task. So there is never a task without its ``data``
+        (the raw file's sha256), even if this is interrupted.
 
         Parameters
         ----------
         data
-            Goes into ``task.data`` beside ``image``, the address of the upload.
+            Added to ``task.data`` beside ``image``, the address of the upload.
         """
         uploaded = self._http.json(
             "POST",
@@ -134,9 +134,9 @@ class LabelStudio:
         return self._make("/api/tasks/", sent)
 
     def task(self, id: int) -> Json:
-        """Open a task: return it with its ``annotations`` and ``predictions``.
+        """Open a task and return it with its ``annotations`` and ``predictions``.
 
-        Where it has no prediction, Label Studio first asks the project's ML backend for one.
+        If it has no prediction, Label Studio first asks the project's ML backend for one.
         """
         path = f"/api/tasks/{id}/"
         answer = self._http.json("GET", path)
@@ -166,15 +166,15 @@ class LabelStudio:
         Parameters
         ----------
         on_unlisted
-            Told of each task that Label Studio answers with an error; the others come all the
-            same. None: the first such error ends it.
+            Called for each task that Label Studio answers with an error; the others still come.
+            None: the first such error is raised.
         """
         return self._pages(project, on_unlisted, fields="all")
 
     def newest_change(self, project: int) -> datetime | None:
         """Return when one of the project's tasks, its annotations or predictions last changed.
 
-        Of those tasks that can be listed.
+        Only tasks that can be listed are considered.
         """
         newest_first = self._one_by_one(project, 1, {"query": NEWEST_FIRST})
         newest = next(newest_first, None)
@@ -183,20 +183,20 @@ class LabelStudio:
     def changed_tasks(
         self, project: int, since: datetime, on_unlisted: OnUnlisted | None = None
     ) -> Iterator[Json]:
-        """Yield the tasks that changed at a moment or later, newest first; else as ``tasks``."""
+        """Yield the tasks changed at or after a moment, newest first; otherwise as ``tasks``."""
         listed = self._pages(project, on_unlisted, query=NEWEST_FIRST, fields="all")
         return takewhile(lambda task: _moment(task["updated_at"]) >= since, listed)
 
     def unlabelled_tasks(
         self, project: int, on_unlisted: OnUnlisted | None = None
     ) -> Iterator[Json]:
-        """Yield the tasks that nobody has submitted an annotation for; else as ``tasks``."""
+        """Yield the tasks for which nobody has submitted an annotation; otherwise as ``tasks``."""
         for task in self.tasks(project, on_unlisted):
             if not is_labelled(task):
                 yield task
 
     def _pages(self, project: int, on_unlisted: OnUnlisted | None, **query: str) -> Iterator[Json]:
-        """Yield the tasks of page after page; Label Studio has no page after the last."""
+        """Yield the tasks of all pages; for a page after the last Label Studio answers an error."""
         seen = 0
         for page in count(1):
             try:
@@ -204,7 +204,7 @@ class LabelStudio:
             except LabelStudioMissing:
                 if page == 1:
                     raise
-                return  # tasks were deleted meanwhile, and this page with them
+                return  # tasks were deleted meanwhile, and with them this page
             except LabelStudioError as error:
                 if on_unlisted is None or isinstance(error, LabelStudioSilent):
                     raise
@@ -223,9 +223,9 @@ class LabelStudio:
         query: Mapping[str, str],
         on_unlisted: OnUnlisted = lambda error: None,
     ) -> Iterator[Json]:
-        """Yield those tasks of a page that can be listed alone; where none can, raise why.
+        """Yield the tasks of a page that can be listed alone; if none can, raise the error.
 
-        After the first ``GIVES_UP_AFTER``: a list that fails altogether is asked for no longer.
+        Gives up after the first ``GIVES_UP_AFTER`` if all of these fail.
         """
         listed, failed, last = 0, 0, page * PAGE_SIZE
         for place in range(last - PAGE_SIZE + 1, last + 1):
@@ -234,13 +234,13 @@ class LabelStudio:
             except LabelStudioMissing:
                 if place == 1:
                     raise
-                break  # the one before it was the last
+                break  # the task before was the last
             except LabelStudioError as error:
                 failed += 1
                 in_vain = failed == GIVES_UP_AFTER and not listed
                 if in_vain or isinstance(error, LabelStudioSilent):
                     raise
-                on_unlisted(error)  # at once: whoever has seen enough reads no further
+                on_unlisted(error)  # at once: a caller that has seen enough reads no further
             else:
                 listed += len(tasks)
                 yield from tasks
@@ -248,7 +248,7 @@ class LabelStudio:
     def _page(
         self, project: int, page: int, page_size: int, query: Mapping[str, str]
     ) -> tuple[list[Json], int]:
-        """Return the tasks of one page, and how many there are on all."""
+        """Return the tasks of one page, and the number of tasks on all pages."""
         asked = {"project": project, "page": page, "page_size": page_size, **query}
         answer = self._http.json("GET", "/api/tasks", params=asked)
         return list(answer["tasks"]), int(answer["total"])
@@ -283,7 +283,7 @@ class LabelStudio:
         self._http.request("DELETE", f"/api/predictions/{id}/")
 
     def download(self, path: str) -> bytes:
-        """Return the bytes of a file that a task names, from the configured Label Studio alone.
+        """Return the bytes of a file that a task names, only from the configured Label Studio.
 
         Parameters
         ----------
@@ -293,7 +293,7 @@ class LabelStudio:
         Raises
         ------
         LabelStudioError
-            It is another host's, is not there, or the server cannot be reached.
+            The file is on another host or missing, or the server cannot be reached.
         """
         return self._http.request("GET", path).content
 
@@ -308,9 +308,9 @@ class LabelStudio:
         return list(self._http.json("GET", "/api/webhooks/", params={"project": project}))
 
     def connect_backend(self, project: int, url: str, user: str, password: str, title: str) -> int:
-        """Make Cytoloop the project's ML backend, or bring the one it has up to date.
+        """Make Cytoloop the project's ML backend, or update the existing one.
 
-        It is known by its title, since its address may be another one than last time.
+        The title identifies it, since its address may have changed.
         """
         sent = {
             "project": project,
@@ -330,8 +330,8 @@ class LabelStudio:
     def secure_webhooks(self, project: int, url: str, secret: str) -> int:
         """Leave one webhook to ``url``, with the secret and ``WEBHOOK_ACTIONS``; return its id.
 
-        Connecting a backend makes one for all actions and without a header. One with the header
-        but another address is ours from when Cytoloop listened elsewhere.
+        Connecting a backend makes a webhook for all actions, without the header. A webhook with the
+        header but another address is ours, from when Cytoloop listened elsewhere.
         """
         sent = {
             "project": project,

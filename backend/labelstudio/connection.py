@@ -1,4 +1,4 @@
-"""HTTP to one Label Studio: who we are, how long we wait, and what an error means."""
+"""HTTP to one Label Studio: authentication, timeouts, and what an error means."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 30.0
 #: An access token lives for 300 s; it is renewed before that.
 ACCESS_TOKEN_S = 240.0
-#: It answers so whatever is asked: the token is refused, or the proxy before it finds nobody.
+#: Answers that do not depend on the request: the token is refused, or a proxy finds no server.
 SILENT = (401, 502, 503, 504)
 
 _MISSING = "It is not there: was the project or task deleted?"
@@ -36,11 +36,11 @@ class Connection:
     url
         Its address, with a path when it runs under one.
     token
-        A legacy token (40 hex digits) or a personal access token (three parts with dots), which
-        is exchanged for short-lived access tokens.
+        A legacy token (40 hex digits), or a personal access token (three parts with dots), which is
+        exchanged for short-lived access tokens.
     browser_url
-        The address under which browsers reach it, and so what it names some of its files by;
-        these are fetched under ``url``.
+        The address under which browsers reach it. Label Studio names some of its files by this
+        address; they are fetched under ``url``.
     """
 
     def __init__(self, url: str, token: str, browser_url: str = "") -> None:
@@ -50,8 +50,8 @@ class Connection:
         self._access = ("", 0.0)
         self._renewing = threading.Lock()
         self._session = requests.Session()
-        self._session.auth = _as_it_is  # else a .netrc would replace the token
-        # No proxy reaches this machine itself.
+        self._session.auth = _as_it_is  # otherwise a .netrc would replace the token
+        # A proxy cannot reach this machine itself.
         self._session.trust_env = not _is_here(self.url)
         only_get = _Retry(
             total=2,
@@ -69,7 +69,8 @@ class Connection:
         Raises
         ------
         LabelStudioError
-            As of :meth:`request`; also where the answer is none: its server was killed meanwhile.
+            As in :meth:`request`; also if the answer is no JSON, as when the server was killed
+            meanwhile.
         """
         answer = self.request(method, path, **sent)
         if not answer.content:
@@ -83,7 +84,7 @@ class Connection:
             raise self.no_label_studio(path) from error
 
     def no_label_studio(self, path: str) -> LabelStudioError:
-        """Return the error of a server that answers, but not as Label Studio does."""
+        """Return the error for a server that does not answer as Label Studio does."""
         return LabelStudioError(
             f"{self.url}{path} did not answer as Label Studio does; is one there?"
         )
@@ -96,27 +97,27 @@ class Connection:
         LabelStudioMissing
             There is no such project, task or file.
         LabelStudioSilent
-            It could not be reached, was too slow, or refuses the token.
+            Label Studio could not be reached, was too slow, or refuses the token.
         LabelStudioError
-            It refused; the message says what to do.
+            Label Studio refused; the message says what to do.
         """
         answer = self._send(method, self.address(path), self._authorisation(), sent)
         if answer.status_code == 401 and self._is_personal:
-            self._access = ("", 0.0)  # expired early, such as after a change of the server's clock
+            self._access = ("", 0.0)  # expired early, as after a change of the server's clock
             answer = self._send(method, self.address(path), self._authorisation(), sent)
         if answer.status_code >= 300:
             raise _kind(path, answer)(_refusal(method, path, answer))
         return answer
 
     def address(self, path: str) -> str:
-        """Return the whole address of a path, or of an address on this same Label Studio.
+        """Return the whole address of a path, or of an address on this Label Studio.
 
         Raises
         ------
         LabelStudioMissing
             It is no address.
         LabelStudioError
-            The address is another host's.
+            The address is on another host.
         """
         if self._browser_url and path.startswith(f"{self._browser_url}/"):
             path = self.url + path.removeprefix(self._browser_url)
@@ -190,9 +191,9 @@ class Connection:
 
 
 class _Retry(Retry):
-    """Asks again where the connection broke off or a proxy failed, not where it took too long.
+    """Tries again if the connection broke off or a proxy failed, but not after a timeout.
 
-    A server that is busy would do the same work again beside what it has not done yet.
+    A busy server would do the same work again beside what is not done yet.
     """
 
     def increment(self, *args: Any, **kwargs: Any) -> Self:
@@ -220,10 +221,10 @@ def _kind(path: str, answer: requests.Response) -> type[LabelStudioError]:
 
 
 def _says_missing(path: str, answer: requests.Response) -> bool:
-    """Tell whether Label Studio itself says that something is not there.
+    """Tell whether Label Studio itself says that something is missing.
 
-    A proxy before it says the same of everything while Label Studio is started anew. The API tells
-    a detail; a file that is not there has none to tell.
+    A proxy says the same of everything while Label Studio restarts. The API adds a detail; for a
+    missing file there is none.
     """
     return answer.status_code == 404 and ("/api/" not in path or bool(_detail(answer)))
 
@@ -247,7 +248,7 @@ def _refusal(method: str, path: str, answer: requests.Response) -> str:
 
 
 def _said(answer: requests.Response) -> str:
-    """Return what the server says, without a page of HTML."""
+    """Return the server's message, but no HTML page."""
     try:
         body = answer.json()
     except requests.JSONDecodeError:
@@ -257,7 +258,7 @@ def _said(answer: requests.Response) -> str:
 
 
 def _detail(answer: requests.Response) -> Any:
-    """Return what Label Studio's API says of an error; None where something else answered."""
+    """Return the detail that Label Studio's API gives of an error; None from something else."""
     try:
         body = answer.json()
     except requests.JSONDecodeError:

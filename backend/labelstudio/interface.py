@@ -1,4 +1,4 @@
-"""A project's label_config: which control draws boxes, on which image, of which classes."""
+"""Reads a label_config: which control draws boxes, on which image, of which classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WANTED = (
 
 @dataclass(frozen=True)
 class LabellingInterface:
-    """The pair of tags that boxes are drawn with.
+    """The pair of tags that draw boxes.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class LabellingInterface:
     data_key
         Key of ``task.data`` that holds the image's address.
     classes
-        What a region of each label is called (its alias, else its value), in the config's order.
+        The name of each label in regions (its alias, or else its value), in the config's order.
     other_images
-        Names of the config's other images, whose regions are none of this one's.
+        Names of the config's other images, whose regions do not belong to this one.
     """
 
     from_name: str
@@ -59,7 +59,7 @@ class LabellingInterface:
         raise BadLabelConfig(f"The label_config draws no boxes on an image. {WANTED}")
 
     def named(self, boxes: Sequence[Box], default_class: str) -> list[Box]:
-        """Name boxes so that the page can show them: a class it lacks becomes the default one."""
+        """Rename boxes for the page to show: a class that it lacks becomes the default."""
         return [
             box if box.label in self.classes else replace(box, label=default_class) for box in boxes
         ]

@@ -1,4 +1,4 @@
-"""Label Studio's regions in percent and our boxes in pixels: here and nowhere else."""
+"""Converts between Label Studio's regions in percent and our boxes in pixels: only here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from model.wording import LIMIT_REACHED, counted
 Region = dict[str, Any]
 Point = tuple[float, float]
 
-#: Edges are kept on a grid of 2⁻²⁰ px (a millionth of a pixel). Percent and back moves an edge by
-#: a float's rounding, far less than half a step, so what was served returns exactly as it was.
+#: Edges lie on a grid of 2⁻²⁰ px (a millionth of a pixel). Converting to percent and back moves an
+#: edge by float rounding, far less than half a step, so served edges return exactly.
 STEPS_PER_PX = 2**20
 
 
@@ -37,8 +37,8 @@ def to_regions(
 
     Returns
     -------
-    One region a box, in order. Ids come from place and class, so the same boxes have the same ids
-    in every answer; a box that occurs twice has two.
+    One region for each box, in order. Ids come from place and class, so the same boxes have the
+    same ids in every answer; a box that occurs twice gets two ids.
     """
     ids = _region_ids(boxes)
     return [
@@ -56,14 +56,14 @@ def to_boxes(
     Parameters
     ----------
     regions
-        As Label Studio sends them. Their own ``original_width`` and ``original_height`` are not
-        believed: they can be wrong after an EXIF rotation (Label Studio issues 6608, 5923).
+        As Label Studio sends them. Their own ``original_width`` and ``original_height`` are
+        ignored: they can be wrong after an EXIF rotation (Label Studio issues 6608, 5923).
     width, height
-        Size in pixels of the image that was kept.
+        Size of the kept image in pixels.
 
     Returns
     -------
-    The boxes, in order, and a note for whatever was changed or left out.
+    The boxes, in order, and a note on each one changed or left out.
     """
     boxes: list[Box] = []
     notes: list[str] = []
@@ -79,12 +79,12 @@ def to_boxes(
 
 @dataclass(frozen=True)
 class DrawnBox:
-    """A box with what its region says of where it comes from.
+    """A box, with what its region says of its origin.
 
     Parameters
     ----------
     id
-        The region's; it stays the same however the box is changed.
+        The region's id; it stays the same however the box is changed.
     origin
         ``prediction`` (untouched), ``prediction-changed`` or ``manual``; empty for regions that
         were not made or touched in the page.
@@ -108,10 +108,10 @@ def to_drawn_boxes(regions: Sequence[Mapping[str, Any]], width: int, height: int
 def of_cells(
     regions: Sequence[Mapping[str, Any]], interface: LabellingInterface
 ) -> list[Mapping[str, Any]]:
-    """Return the regions that may be cells of the image that is counted.
+    """Return the regions that may be cells of the counted image.
 
-    A rating, a choice or a relation is none, nor is what was drawn on another image of the task;
-    what a second control says of a box comes as a region under the same id.
+    A rating, a choice or a relation is none, nor is anything drawn on another image of the task.
+    What a second control says of a box comes as a region with the same id.
     """
     drawn = [r for r in regions if _is_of_kind(r, _MARKED) and not _is_elsewhere(r, interface)]
     own = {str(r["id"]) for r in drawn if r.get("id") and _is_of(r, interface)}
@@ -119,7 +119,7 @@ def of_cells(
 
 
 def _is_of_kind(region: Mapping[str, Any], kinds: Container[str]) -> bool:
-    """Say whether a region has one of some types; what is no type's name may be any of them."""
+    """Tell whether a region has one of these types; an unknown type counts as one of them."""
     kind = region.get("type")
     return kind in kinds if isinstance(kind, str) else kind is not None
 
@@ -129,7 +129,7 @@ def _is_of(region: Mapping[str, Any], interface: LabellingInterface) -> bool:
 
 
 def _is_elsewhere(region: Mapping[str, Any], interface: LabellingInterface) -> bool:
-    # A name that the config does not have is what the image was called once.
+    # A name that the config does not have is an earlier name of the image.
     return region.get("to_name") in interface.other_images
 
 
@@ -140,15 +140,15 @@ def to_labels(
     height: int,
     interface: LabellingInterface,
 ) -> tuple[ImageLabels, list[str]]:
-    """Read an image's boxes for the label guard, of its cells, with the notes of :func:`to_boxes`.
+    """Read the boxes of an image's cells for the label guard, with the notes of :func:`to_boxes`.
 
-    A box is meant as it is when the annotator wrote a note to its region ("Meta" in the region's
-    panel of Label Studio); what Cytoloop itself writes there is none.
+    A box is intended as drawn if the annotator wrote a note on its region ("Meta" in the region's
+    panel of Label Studio); what Cytoloop itself writes there does not count.
     """
     cells = of_cells(regions, interface)
     boxes, notes = to_boxes(cells, width, height)
     meant = frozenset(to_boxes([r for r in cells if _is_noted(r)], width, height)[0])
-    # Points beside boxes say something of cells; where there are no boxes they are the cells.
+    # Points beside boxes say something about cells; without boxes they are the cells.
     kinds = _DRAWN if boxes else _MARKED
     unusable = sum(_is_of_kind(region, kinds) for region in cells) - len(boxes)
     elsewhere = sum(_is_of_kind(r, _DRAWN) and _is_elsewhere(r, interface) for r in regions)
@@ -159,16 +159,16 @@ def to_labels(
 
 @dataclass(frozen=True)
 class Unusable:
-    """What was drawn about a cell and gives no box.
+    """Something that was drawn for a cell and gives no box.
 
     Parameters
     ----------
     label
-        Empty where it has none.
+        Empty if it has none.
     xyxy_px
-        Its edges in pixels of the image, also outside it; None where it has no outline.
+        Its edges in pixels of the image, perhaps outside it; None if it has no outline.
     why
-        For a person: goes on from "left out: ".
+        For a person: continues "left out: ".
     """
 
     label: str
@@ -278,7 +278,7 @@ def _label_of(region: Mapping[str, Any]) -> str:
 def _envelope(
     region: Mapping[str, Any], width: int, height: int
 ) -> tuple[float, float, float, float] | None:
-    """Return the edges of a region, also outside the image; None where it has no outline."""
+    """Return the edges of a region, perhaps outside the image; None if it has no outline."""
     outline, value = _OUTLINES.get(str(region.get("type"))), region.get("value")
     if outline is None or not isinstance(value, Mapping):
         return None
@@ -322,9 +322,9 @@ def _size_notes(region: Mapping[str, Any], width: int, height: int) -> list[str]
 def _clip(
     points: Sequence[Point], width: int, height: int
 ) -> tuple[tuple[float, float, float, float], bool]:
-    """Return the points' envelope inside the image, and whether that cut something off."""
+    """Return the points' envelope inside the image, and whether anything was cut off."""
     xs, ys = zip(*points, strict=True)
-    # Rounding leaves the order as it is, so the ends alone are brought onto the grid.
+    # Rounding keeps the order, so only the ends are brought onto the grid.
     left, right, top, bottom = map(_on_grid, (min(xs), max(xs), min(ys), max(ys)))
     xmin, xmax = min(max(left, 0.0), float(width)), min(max(right, 0.0), float(width))
     ymin, ymax = min(max(top, 0.0), float(height)), min(max(bottom, 0.0), float(height))
@@ -337,7 +337,7 @@ def _clip(
 
 
 def _rectangle(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point]:
-    """Return corners enough; Label Studio turns clockwise about the top left one, in pixels."""
+    """Return enough corners; Label Studio turns clockwise around the top left one, in pixels."""
     left, top = float(value["x"]) * x_px, float(value["y"]) * y_px
     right = (float(value["x"]) + float(value["width"])) * x_px
     bottom = (float(value["y"]) + float(value["height"])) * y_px
@@ -348,7 +348,7 @@ def _rectangle(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point
 
 
 def _ellipse(value: Mapping[str, Any], x_px: float, y_px: float) -> list[Point]:
-    """Return the corners of the envelope of an ellipse turned about its centre."""
+    """Return the corners of the envelope of an ellipse turned around its centre."""
     x, y = float(value["x"]) * x_px, float(value["y"]) * y_px
     a, b = float(value["radiusX"]) * x_px, float(value["radiusY"]) * y_px
     angle = math.radians(float(value.get("rotation") or 0))
@@ -374,18 +374,18 @@ def _on_grid(px: float) -> float:
     return round(px * STEPS_PER_PX) / STEPS_PER_PX
 
 
-# A brush stroke is a run-length code of the whole image: reported and left out.
+# A brush stroke is a run-length code of the whole image: it is reported and left out.
 _OUTLINES: dict[str, Callable[[Mapping[str, Any], float, float], list[Point]]] = {
     "rectanglelabels": _rectangle,
     "ellipselabels": _ellipse,
     "polygonlabels": _polygon,
 }
-#: The types of regions that are drawn about a cell, with a label or without, whether they have an
-#: outline or not; a rating or a point is none.
+#: The types of regions drawn for a cell, with or without a label or an outline; a rating or a point
+#: is none.
 _DRAWN = {
     *_OUTLINES,
     *("brushlabels", "bitmasklabels", "vectorlabels"),
     *("rectangle", "ellipse", "polygon", "brush", "bitmask", "vector"),
 }
-#: With points, which tell no size: whoever marked cells by them is told so.
+#: Those and points, which have no size: whoever marked cells with points is told so.
 _MARKED = {*_DRAWN, "keypointlabels", "keypoint"}

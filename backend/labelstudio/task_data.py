@@ -1,4 +1,4 @@
-"""What the data of a task says of its image: written by an import, read wherever tasks come in."""
+"""What a task's data says of its image: written by an import, read wherever tasks come in."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class TaskData:
     Parameters
     ----------
     sha256
-        The raw file's; empty where the task names none, as one that Cytoloop did not import. A
-        column of the lab's own may be called so, too.
+        The raw file's; empty if the task names none, as one that Cytoloop did not import. A column
+        of the lab's own may have the same name.
     page
-        Of that file, from 0.
+        Page of that file, from 0.
     name
-        What the user calls the image; may be empty.
+        The user's name for the image; may be empty.
     """
 
     sha256: str
@@ -47,7 +47,7 @@ class TaskData:
         )
 
     def written(self, matched: str) -> dict[str, Any]:
-        """Return what an import writes beside the address of the image.
+        """Return what an import writes beside the image's address.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class TaskData:
 
 
 def address_of(task: Mapping[str, Any], data_key: str) -> str:
-    """Return the address of the image that a task shows, empty where there is none.
+    """Return the address of the image that a task shows; empty if there is none.
 
     Parameters
     ----------
@@ -70,10 +70,10 @@ def address_of(task: Mapping[str, Any], data_key: str) -> str:
 
 
 def listed_address_of(task: Mapping[str, Any], data_key: str) -> str:
-    """Return by what the API's address of a task's image is told from others; empty: not known.
+    """Return what identifies a task's image in the API's address; empty if not known.
 
-    Of an image in a storage the API lists an address of its own, of whichever server it is
-    configured to be, and /predict sends the one in the storage (``s3://…``).
+    For an image in a storage the API lists its own address, under whichever server name it is
+    configured with, while /predict sends the address in the storage (``s3://…``).
     """
     address = address_of(task, data_key)
     if resolved := _RESOLVED.search(address):
@@ -88,7 +88,7 @@ def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _encodable(text: str) -> str:
-    """Return a text that can be stored and sent: of half a character, which JSON has, a mark."""
+    """Return a text that can be stored and sent: "?" replaces the lone surrogates of JSON."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
