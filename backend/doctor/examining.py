@@ -1,4 +1,4 @@
-"""The whole examination, one part after the other."""
+"""Runs the whole examination, one part after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backend.errors import BackendError
 from backend.settings import Settings
 from model.errors import ModelError
 
-#: In the order in which things rest on one another.
+#: In order of dependence: each check relies on those before.
 CHECKS: tuple[Check, ...] = (
     machine.packages,
     machine.settings,
@@ -28,12 +28,12 @@ CHECKS: tuple[Check, ...] = (
 
 
 def examine(settings: Settings, checks: tuple[Check, ...] = CHECKS) -> Iterator[Finding]:
-    """Look at every part of an installation; yields each finding as soon as it is there."""
+    """Look at every part of an installation; yield each finding at once."""
     installation = Installation(settings)
     for check in checks:
         try:
             yield from check(installation)
-        # The door of a check: one that breaks must not hide the others.
+        # A check that breaks must not hide the others.
         except Exception as error:  # noqa: BLE001
             yield _broken(check, error)
 

@@ -1,4 +1,4 @@
-"""What the doctor says: one line for each thing looked at."""
+"""What the doctor reports: one line for each thing looked at."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Finding:
     Parameters
     ----------
     level
-        ``warn``: the loop runs, but not as it might; ``fail``: it does not.
+        ``warn``: the loop runs, but could run better; ``fail``: it does not run.
     says
         What was found.
     mend
-        What to do about it; empty when all is well.
+        What to do about it; empty if all is well.
     """
 
     about: str
@@ -51,7 +51,7 @@ def ok(about: str, says: str) -> Finding:
 
 
 def warn(about: str, says: str, mend: str) -> Finding:
-    """Say that something is not as it might be."""
+    """Say that something could be better."""
     return Finding(about, "warn", says, mend)
 
 
@@ -68,12 +68,12 @@ class Installation:
 
     @cached_property
     def credentials(self) -> Credentials | None:
-        """The passwords and tokens; None where none were made yet."""
+        """The passwords and tokens; None if none were made yet."""
         return Credentials.load(self.settings)
 
     @property
     def attached(self) -> str:
-        """Address of a Label Studio that is not ours to start; empty for our own."""
+        """Address of an attached Label Studio, which we do not start; empty for our own."""
         kept = self.credentials.label_studio_url if self.credentials else ""
         return kept or self.settings.label_studio_url
 
@@ -100,7 +100,7 @@ class Installation:
         Raises
         ------
         requests.RequestException
-            It cannot be reached.
+            The web process cannot be reached.
         """
         kept, settings = self.credentials, self.settings
         password = kept.backend_password if kept else settings.backend_password

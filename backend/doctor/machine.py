@@ -20,19 +20,20 @@ from backend.running.redis import LONGEST_SOCKET_PATH
 from model.devices import has_cuda
 
 PACKAGE = "cytoloop"
-#: Whose versions a report of a fault should name.
+#: Packages whose versions a fault report should name.
 NAMED = ("torch", "torchvision", "onnxruntime", "rq", "redis", "sqlalchemy", "label-studio-ml")
 GB = 10**9
-#: A run of the thesis' presets writes some 0.8 GB (two checkpoints), of which 0.2 stay: its version
-#: with the exported file. One of the default writes 0.1 and leaves 0.02. Prepared images that
-#: memory has no room for come on top (sizes of one's files each, a script that was not kept).
+#: A run of the thesis' presets writes about 0.8 GB (two checkpoints), of which 0.2 GB stay: its
+#: version with the exported file. A run of the default preset writes 0.1 and leaves 0.02 GB.
+#: Prepared images that do not fit in memory come on top (file sizes of one run each, a script that
+#: was not kept).
 LEAST_FREE, SCARCE_FREE = 1 * GB, 5 * GB
 TRY_CUDA = "import torch; assert torch.cuda.is_available(); print(torch.cuda.get_device_name(0))"
 TORCH_S = 120
 
 
 def packages(installation: Installation) -> Iterator[Finding]:
-    """Hold the installed versions against what this package requires."""
+    """Compare the installed versions with what this package requires."""
     wrong = []
     for line in metadata.requires(PACKAGE) or ():
         needed = Requirement(line)
@@ -51,7 +52,7 @@ def packages(installation: Installation) -> Iterator[Finding]:
 
 
 def _version_of(name: str) -> str:
-    """Return a package with its version; nothing for one that is not there, such as an extra."""
+    """Return a package with its version; empty if it is not installed, such as an extra."""
     try:
         return f"{name} {metadata.version(name)}"
     except metadata.PackageNotFoundError:
@@ -59,13 +60,13 @@ def _version_of(name: str) -> str:
 
 
 def settings(installation: Installation) -> Iterator[Finding]:
-    """Look for variables of the environment that are meant as settings and are misspelt."""
+    """Look for environment variables that are misspelt settings."""
     for said in unknown_variables():
         yield warn("Settings", said, "Correct its name, or unset it.")
 
 
 def home(installation: Installation) -> Iterator[Finding]:
-    """Look whether the home can be written to, and whether its secrets are kept to its owner."""
+    """Check that the home can be written to, and that only its owner can read its secrets."""
     folder = installation.settings.home
     if folder.exists() and not folder.is_dir():
         yield fail("Home", f"{folder} is no folder", "Name another: --home or CYTOLOOP_HOME.")
@@ -88,12 +89,12 @@ def home(installation: Installation) -> Iterator[Finding]:
 
 
 def _nearest(folder: Path) -> Path:
-    """Return the folder, or the first above it that is there."""
+    """Return the folder, or the nearest parent that exists."""
     return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
 def disk(installation: Installation) -> Iterator[Finding]:
-    """Look how much room there is for versions, checkpoints and images."""
+    """Check the free disk space for versions, checkpoints and images."""
     folder = installation.settings.home
     there = _nearest(folder)
     free = shutil.disk_usage(there).free
@@ -108,7 +109,7 @@ def disk(installation: Installation) -> Iterator[Finding]:
 
 
 def gpu(installation: Installation) -> Iterator[Finding]:
-    """Look what a training would run on."""
+    """Find out which device a training would run on."""
     wanted = installation.settings.device
     if not has_cuda():
         yield from _without_gpu(wanted)
@@ -145,7 +146,7 @@ def _without_gpu(wanted: str) -> Iterator[Finding]:
 
 
 def _try_cuda() -> str | None:
-    """Return the device's name as PyTorch has it; None when PyTorch cannot use it."""
+    """Return PyTorch's name of the device; None if PyTorch cannot use it."""
     command = (sys.executable, "-P", "-c", TRY_CUDA)  # a process of its own: torch takes seconds
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TORCH_S)
@@ -173,7 +174,7 @@ def _socket(socket: Path) -> Iterator[Finding]:
 
 
 def _secrets(folder: Path, file: Path) -> Iterator[Finding]:
-    """Look at the folder too: Label Studio keeps its token there in a file that all can read."""
+    """Check the folder too: Label Studio keeps its token there in a world-readable file."""
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, file)}
     opened = {p: mode for p, mode in modes.items() if mode & (stat.S_IRWXG | stat.S_IRWXO)}
     for path, mode in opened.items():

@@ -1,4 +1,4 @@
-"""The projects: known to Label Studio, connected both ways, and a webhook that really arrives."""
+"""Checks the projects: known to Label Studio, connected both ways, and webhooks that arrive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backend.labelstudio.client import SECRET_HEADER, WEBHOOK_ACTIONS
 from backend.labelstudio.interface import LabellingInterface
 from backend.store.projects import Project
 
-#: Label Studio sends a webhook while it answers, and waits for it for a second.
+#: Label Studio sends a webhook while it answers, and waits a second for it.
 ARRIVES_WITHIN_S = 5.0
 LOOK_EVERY_S = 0.2
 EVENT = "PROJECT_UPDATED"
@@ -26,7 +26,7 @@ RECEIVED = re.compile(
 
 
 def projects(installation: Installation) -> Iterator[Finding]:
-    """Look at each project's connection, then have Label Studio send a webhook."""
+    """Check each project's connection, then make Label Studio send a webhook."""
     known = known_projects(installation)
     if known is None:
         yield warn("Projects", "unknown, since the store cannot be read", "Mend the store first.")
@@ -57,7 +57,7 @@ def _connection(
     Parameters
     ----------
     described
-        As Label Studio describes it; None where it knows none of this number.
+        Label Studio's description; None if it has no project of this number.
     """
     about = f"Project {project.id}"
     if described is None:
@@ -78,7 +78,7 @@ def _connection(
 
 
 def _missing(installation: Installation, project: int) -> list[str]:
-    """Return what a project lacks of the connection that ``running.attach`` makes."""
+    """Return the parts of the connection made by ``running.attach`` that a project lacks."""
     settings, missing = installation.settings, list[str]()
     url, hook_url = settings.backend_address, settings.webhook_address
     if url not in [each["url"].rstrip("/") for each in installation.label_studio.backends(project)]:
@@ -98,7 +98,7 @@ def _missing(installation: Installation, project: int) -> list[str]:
 
 
 def _round_trip(installation: Installation, project: Project) -> Finding:
-    """Save a project's title as it is, and see whether the webhook about that arrives."""
+    """Save a project's title as it is, and check that the webhook about it arrives."""
     about, url = "Webhook", installation.settings.webhook_address
     try:
         before = _received(installation)
@@ -121,7 +121,7 @@ _MEND = (
 
 
 def _received(installation: Installation) -> float:
-    """Return how many webhooks of the event the web process has recorded since it started."""
+    """Return how many webhooks of the event the web process has recorded since its start."""
     answer = installation.metrics()
     answer.raise_for_status()
     found = RECEIVED.search(answer.text)

@@ -1,4 +1,4 @@
-"""The processes of the loop: Redis, the worker, the web server, Label Studio."""
+"""Checks the processes of the loop: Redis, the worker, the web server, Label Studio."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backend.running.redis import redis_server
 
 
 def redis(installation: Installation) -> Iterator[Finding]:
-    """Look whether Redis answers."""
+    """Check that Redis answers."""
     address = installation.settings.redis_address
     where = without_password(address)
     try:
@@ -35,7 +35,7 @@ def redis(installation: Installation) -> Iterator[Finding]:
 
 
 def worker(installation: Installation) -> Iterator[Finding]:
-    """Look whether a worker is there to train."""
+    """Check that there is a worker to train."""
     home_id = installation.credentials.home_id if installation.credentials else ""
     try:
         with closing(_redis(installation.settings.redis_address)) as connection:
@@ -55,7 +55,7 @@ def worker(installation: Installation) -> Iterator[Finding]:
 
 
 def web(installation: Installation) -> Iterator[Finding]:
-    """Look whether Cytoloop's own server answers, and who has its port if not."""
+    """Check that Cytoloop's own server answers; if not, find out who has its port."""
     settings = installation.settings
     if installation.web_answers:
         yield from _same_password(installation)
@@ -66,7 +66,7 @@ def web(installation: Installation) -> Iterator[Finding]:
 
 
 def label_studio(installation: Installation) -> Iterator[Finding]:
-    """Look whether Label Studio answers, is of a version that is known, and takes the token."""
+    """Check that Label Studio answers, has a known version, and accepts the token."""
     url = installation.label_studio.url
     if (version := _version_at(url)) is None:
         yield from _no_label_studio(installation)
@@ -87,14 +87,14 @@ def label_studio(installation: Installation) -> Iterator[Finding]:
 
 
 def _put(installation: Installation) -> str:
-    """Say where a new token is to be put."""
+    """Say where to put a new token."""
     if installation.settings.label_studio_token:
         return "put it into CYTOLOOP_LABEL_STUDIO_TOKEN and start Cytoloop anew"
     return "then: cytoloop connect --token TOKEN --project ID"
 
 
 def _same_password(installation: Installation) -> Iterator[Finding]:
-    """Look whether the server that answers is the one of this home."""
+    """Check that the server that answers belongs to this home."""
     address = web_address(installation.settings)
     try:
         answer = installation.metrics()
@@ -148,7 +148,7 @@ def _taken(what: str, port: int, variable: str) -> Finding:
 
 
 def _version_at(url: str) -> str | None:
-    """Return the version of the Label Studio at an address; None where none answers."""
+    """Return the version of the Label Studio at an address; None if none answers."""
     try:
         answer = requests.get(f"{url}/api/version", timeout=TIMEOUT_S)
         return str(answer.json()["release"])

@@ -1,4 +1,4 @@
-"""What is kept: the database and the versions."""
+"""Checks what is kept: the database and the versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from model.errors import ModelError
 from model.keeping.registry import Registry
 from model.wording import counted
 
-#: SQLite would play a log that is left over on whatever file stands beside it.
+#: SQLite would replay a leftover log on whatever database file lies beside it.
 RESTORE = (
     "Stop the loop, remove {file}-wal and {file}-shm, and put a copy of {file} back; what Label "
     "Studio holds is fetched again."
@@ -26,7 +26,7 @@ RESTORE = (
 
 
 def store(installation: Installation) -> Iterator[Finding]:
-    """Look whether the database can be read and has the tables of this version."""
+    """Check that the database can be read and has this version's tables."""
     url = make_url(installation.settings.database_address)
     where = url.render_as_string(hide_password=True)
     yield from _left_behind(installation, url)
@@ -45,7 +45,7 @@ def store(installation: Installation) -> Iterator[Finding]:
 
 
 def versions(installation: Installation) -> Iterator[Finding]:
-    """Look whether every version can be read, and every project's champion."""
+    """Check that every version, and every project's champion, can be read."""
     registry = installation.settings.open_registry()
     found = [
         warn("Versions", str(error), "Put its folder back from a copy, or remove it.")
@@ -57,7 +57,7 @@ def versions(installation: Installation) -> Iterator[Finding]:
 
 
 def _champion(registry: Registry, project: int) -> Iterator[Finding]:
-    """Look at a project's champion; it can be rolled back where it is known which one it is."""
+    """Check a project's champion; it can be rolled back if it is known which one it is."""
     try:
         registry.champion_id(str(project))
     except ModelError as error:
@@ -74,7 +74,7 @@ def _champion(registry: Registry, project: int) -> Iterator[Finding]:
 
 
 def known_projects(installation: Installation) -> list[Project] | None:
-    """Return the projects in the store; None where it cannot be read as it is."""
+    """Return the projects in the store; None if it cannot be read as it is."""
     if _is_missing(installation):
         return []
     engine = create_engine(installation.settings.database_address)
@@ -83,7 +83,7 @@ def known_projects(installation: Installation) -> list[Project] | None:
             return None
         return Projects(engine, installation.settings).all()
     except SQLAlchemyError:
-        return None  # the check of the store says so
+        return None  # the check of the store reports it
     finally:
         engine.dispose()
 
@@ -92,11 +92,11 @@ def _is_missing(installation: Installation) -> bool:
     url = make_url(installation.settings.database_address)
     if url.get_backend_name() != "sqlite" or not url.database:
         return False
-    return not Path(url.database).exists()  # to connect would make it
+    return not Path(url.database).exists()  # connecting would make it
 
 
 def _left_behind(installation: Installation, url: URL) -> Iterator[Finding]:
-    """Tell of a database in the home that is not the one in use."""
+    """Report a database in the home that is not in use."""
     file = installation.settings.database_file
     named = Path((url.database or "").removeprefix("file:"))
     if file.exists() and not (named.exists() and named.samefile(file)):
