@@ -1,4 +1,4 @@
-"""A project of Label Studio, set up so that the loop runs on it."""
+"""Sets up a Label Studio project so that the loop runs on it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from backend.store.projects import Project
 
 BACKEND_TITLE = "Cytoloop"
 
-#: What the loop needs of a project.
+#: The settings that the loop needs in a project.
 PROJECT_SETTINGS: dict[str, Any] = {
     # A task opens with the boxes of its prediction.
     "show_collab_predictions": True,
     # An image without cells is worth learning from.
     "enable_empty_annotation": True,
-    # "Start training on submit" stays off: it would block the annotator for as long as it takes.
+    # "Start training on submit" stays off: it would block the annotator during training.
     "min_annotations_to_start_training": 0,
 }
 
-#: Of a project that is made here; which task comes next is the lab's choice from then on. By
-#: chance: the least certain first were more work, and taught no more (docs/effort.md).
+#: For projects made here; later the lab may choose the order of tasks. At random: the least certain
+#: first were more work and taught no more (docs/effort.md).
 _ORDER = {"sampling": "Uniform sampling"}
 
 
 def make_project(services: Services, title: str) -> Project:
-    """Make a project in Label Studio with the configured labels, known to the store.
+    """Make a project in Label Studio with the configured labels, and record it in the store.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def make_project(services: Services, title: str) -> Project:
 def attach(services: Services, project_id: int) -> Project:
     """Connect a project of Label Studio to this Cytoloop; doing it again changes nothing.
 
-    The project's own labels stay, and the order of its tasks. Cytoloop must run: Label Studio
-    calls it to see that it does.
+    The project keeps its own labels and order of tasks. Cytoloop must be running: Label Studio
+    calls it to check.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Cytoloop beside a Label Studio that runs already."""
+"""Connects Cytoloop to a Label Studio that already runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def connect(settings: Settings, url: str, token: str, project_id: int) -> str:
     Parameters
     ----------
     url, token
-        Of the Label Studio; empty for those that the home knows, which may be our own.
+        Address and token of the Label Studio; empty for those known in the home, which may be our
+        own.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def connect(settings: Settings, url: str, token: str, project_id: int) -> str:
     Refused
         The home knows projects of another Label Studio; nothing was kept.
     BadRequest
-        Address or token is needed and was not given.
+        Address or token is needed but was not given.
     """
     url, token = _completed(settings, url.rstrip("/"), token)
     studio = LabelStudio(url, token)
@@ -66,7 +67,7 @@ def connect(settings: Settings, url: str, token: str, project_id: int) -> str:
 
 
 def _completed(settings: Settings, url: str, token: str) -> tuple[str, str]:
-    """Take what was not given from what the home knows; no other address gets the kept token."""
+    """Fill in what was not given from the home; another address never gets the kept token."""
     if (settings.home / FILE_NAME).exists():
         known = known_address(settings)
         url = url or known

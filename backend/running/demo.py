@@ -25,14 +25,14 @@ from model.generated.fields import (
 FIELDS_A_GROUP = 8
 SHAPE = (512, 640)
 FEWEST_CELLS, MOST_CELLS = 20, 300
-#: Of a group's fields, in turn: an 8-bit PNG, a 16-bit TIFF, a PNG of dark cells, a 16-bit TIFF.
+#: A group's fields, in turn: an 8-bit PNG, a 16-bit TIFF, a PNG of dark cells, a 16-bit TIFF.
 LOOKS = ("png", "tif", "dark", "tif")
-#: The real one: a cell by quantitative phase imaging, which comes with scikit-image.
+#: The real micrograph: a cell by quantitative phase imaging, from scikit-image.
 MICROGRAPH = "micrograph.png"
 
 
 def write_demo(folder: Path) -> Path:
-    """Write the demo's images where they are not there yet, and their truth beside them.
+    """Write the demo's images, if missing, and their truth beside them.
 
     Returns
     -------
@@ -47,20 +47,20 @@ def write_demo(folder: Path) -> Path:
         _write_image(images / name, field)
         height, width = field.pixels.shape
         write_voc((truth / name).with_suffix(".xml"), name, width, height, 1, field.boxes)
-    # Last, so that it tells that all are there.
+    # Written last: if it exists, all others do.
     micrograph = skimage.data.cell()  # type: ignore[no-untyped-call]
     Image.fromarray(micrograph).save(images / MICROGRAPH)
     return images
 
 
 def demo_fields() -> Iterator[tuple[str, Field]]:
-    """Yield a file name and a field, group by group in turn: always the same ones."""
+    """Yield file names and fields, the groups taking turns; always the same ones."""
     counts = np.geomspace(FEWEST_CELLS, MOST_CELLS, FIELDS_A_GROUP).round().astype(int)
     for number in range(FIELDS_A_GROUP):
         for group, style in enumerate((LOW, MEDIUM, HIGH)):
             look = LOOKS[number % len(LOOKS)]
             seed = number * 3 + group
-            # The groups take the counts in a different order, so that contrast does not tell them.
+            # Each group has its own order of counts, so that contrast does not predict the count.
             cells = int(counts[(number + 3 * group) % FIELDS_A_GROUP])
             field = generate_field(seed, SHAPE, cells, _styled(style, look))
             yield f"field-{seed + 1:02}-{style.name}.{'tif' if look == 'tif' else 'png'}", field

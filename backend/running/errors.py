@@ -12,12 +12,12 @@ class AlreadyRunning(RunningError):
 
 
 class PortBusy(RunningError):
-    """An address that something else listens on."""
+    """Something else listens on an address."""
 
 
 class ProgramMissing(RunningError):
-    """A program that is to be installed, as `make setup` does."""
+    """A program is not installed; `make setup` installs it."""
 
 
 class ServiceFailed(RunningError):
-    """A service that did not come up, or died too often."""
+    """A service did not start, or died too often."""

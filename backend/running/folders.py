@@ -1,4 +1,4 @@
-"""Which project each folder of images has, also once the folder was moved."""
+"""Which project belongs to each folder of images, even after the folder was moved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from model.atomic import write_json
 from preprocessing.hashing import cached_sha256_of
 
 FOLDERS_FILE = "folders.json"
-#: Of a folder's images and of its project's, so many in ten are the same where it was moved.
+#: A folder counts as moved if this many in ten of its and its project's images are the same.
 MOVED_FROM_TENTHS = 9
 
 
@@ -28,10 +28,10 @@ class Alike:
     Parameters
     ----------
     shared, images
-        How many it has, of how many in the folder.
+        The number of images that it has, and the number in the folder.
     moved_from
-        Its own folder, where that is not there any more and nearly all images are the same; else
-        empty.
+        The project's own folder, if that no longer exists and nearly all images are the same;
+        otherwise empty.
     """
 
     project: Project
@@ -41,7 +41,7 @@ class Alike:
 
 
 def known_folders(home: Path) -> dict[str, int]:
-    """Return the project of each folder that was opened, by its absolute path, the newest last.
+    """Return the project of each opened folder, by absolute path, the newest last.
 
     Raises
     ------
@@ -59,22 +59,22 @@ def known_folders(home: Path) -> dict[str, int]:
 
 
 def keep_folder(home: Path, folder: Path, project: int) -> None:
-    """Keep whose folder this is, beside those that the project had before."""
+    """Keep a folder's project, beside the project's earlier folders."""
     known = known_folders(home)
     known.pop(str(folder), None)
     write_json(home / FOLDERS_FILE, known | {str(folder): project})
 
 
 def project_of(services: Services, folder: Path) -> int | None:
-    """Return the project of a folder that was opened; None where it is nobody's.
+    """Return the project of an opened folder; None if it has none.
 
-    A project's former folder may be there again, as on a disk that was not plugged in. It is the
-    project's still if half of its images are the project's, or half of the project's are in it.
+    A project's former folder may be back, as on a disk that was unplugged. It is still the
+    project's if half of its images are the project's, or if it has half of the project's images.
 
     Raises
     ------
     BadRequest
-        A former folder holds no image.
+        A former folder has no image.
     """
     known = known_folders(services.settings.home)
     project = known.get(str(folder))
@@ -85,12 +85,12 @@ def project_of(services: Services, folder: Path) -> int | None:
 
 
 def find_alike(services: Services, folder: Path, present: Container[int]) -> Alike | None:
-    """Return the project that has most of a folder's images, first one whose folder was moved.
+    """Return the project with most of a folder's images, preferably one whose folder was moved.
 
     Raises
     ------
     BadRequest
-        The folder holds no image.
+        The folder has no image.
     """
     theirs = {
         project: _images_of(services, project.id)
@@ -119,13 +119,13 @@ def _images_of(services: Services, project: int) -> set[str]:
 
 
 def _is_there(folder: str) -> bool:
-    # Unlike pathlib's, it says no of a folder that may not be looked at.
+    # Unlike pathlib's, it returns False for a folder that may not be read.
     return os.path.isdir(folder)
 
 
 def _hashes(folder: Path) -> Iterator[str]:
     images, _ = find_images(folder)
     for path in images:
-        # Of a file that cannot be read the import tells.
+        # The import reports files that cannot be read.
         with suppress(OSError):
             yield cached_sha256_of(path)

@@ -1,4 +1,4 @@
-"""Does a server answer?"""
+"""Tells whether a server answers."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from backend.running.processes import Service
 from backend.services import Services
 from backend.settings import IS_CHECKOUT, PACKAGE_ROOT, Settings
 
-#: The Label Studio whose API the tests speak to.
+#: The version of Label Studio whose API is tested.
 TESTED = "1.23"
-#: Of `make setup`.
+#: Made by `make setup`.
 ENVIRONMENT_PROGRAM = PACKAGE_ROOT / ".venv-label-studio" / "bin" / "label-studio"
 DATABASE = "label_studio.sqlite3"
 FIRST_START_S = 600.0
@@ -48,14 +48,14 @@ def label_studio_service(settings: Settings, credentials: Credentials) -> Servic
 
 
 def require_same(services: Services, url: str) -> None:
-    """Refuse another Label Studio than the one whose projects are known.
+    """Refuse any other Label Studio than the one whose projects are known.
 
-    Projects, tasks and annotations go by its numbers, and another gave these to other people's.
+    Its numbers identify projects, tasks and annotations; in another they mean other things.
 
     Raises
     ------
     Refused
-        The message says which one is known, and where another has its place.
+        The message says which one is known, and how to use another.
     """
     home, by = services.settings.home, holder(services.settings.home)
     known = by.label_studio if by else known_address(services.settings)
@@ -70,7 +70,7 @@ def require_same(services: Services, url: str) -> None:
 
 
 def known_address(settings: Settings) -> str:
-    """Return the address that is kept; the environment's counts where none could be kept yet."""
+    """Return the kept address; the environment's if none could be kept yet."""
     here = settings.model_copy(update={"label_studio_url": ""})
     kept = Credentials.load_or_create(here).label_studio_url
     if kept or is_first_start(settings):
@@ -85,22 +85,22 @@ def is_own(settings: Settings, url: str) -> bool:
 
 
 def data_folder(settings: Settings) -> Path:
-    """Return where its database and uploads are kept."""
+    """Return the folder of its database and uploads."""
     return settings.home / "label-studio"
 
 
 def is_first_start(settings: Settings) -> bool:
-    """Tell whether its database is still to be made, which takes about a minute."""
+    """Tell whether its database must still be made, which takes about a minute."""
     return not (data_folder(settings) / DATABASE).exists()
 
 
 def program(settings: Settings) -> str:
-    """Return the command: the chosen one, else that of `make setup`, or of the path."""
+    """Return the command: the chosen one, or that of `make setup`, or one on the path."""
     wanted = settings.label_studio_command or (
         str(ENVIRONMENT_PROGRAM) if IS_CHECKOUT else ENVIRONMENT_PROGRAM.name
     )
     if found := shutil.which(wanted):
-        return str(Path(found).absolute())  # services are started in the home
+        return str(Path(found).absolute())  # services start in the home
     way = f"in an environment of its own (pip install 'label-studio=={TESTED}.*')"
     raise ProgramMissing(
         f"Label Studio's command was not found: {wanted}. Install it "
@@ -110,12 +110,12 @@ def program(settings: Settings) -> str:
 
 
 def environment(address: str, folder: Path, credentials: Credentials) -> dict[str, str]:
-    """Return its variables; without the two on local addresses it refuses a backend on loopback.
+    """Return its environment; two variables on local addresses let it accept a loopback backend.
 
     Parameters
     ----------
     address
-        Where browsers find it: its pages take their scripts and their API from there.
+        Its address for browsers: its pages load their scripts and call the API there.
     """
     return {
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),

@@ -1,4 +1,4 @@
-"""One `cytoloop up` for one home."""
+"""Allows only one `cytoloop up` for each home."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from backend.running.errors import AlreadyRunning
 from model.atomic import try_lock
 
 FILE_NAME = "up.lock"
-#: Who asks whether a home is held shares its lock, for less than a millisecond.
+#: Asking whether a home is held takes its lock shared, for less than a millisecond.
 TRIES, PAUSE_S = 20, 0.01
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a home, and where the loop is open."""
+    """Who holds a home, and the addresses of its loop."""
 
     pid: int
     label_studio: str
@@ -29,12 +29,12 @@ class Holder:
 
 @contextmanager
 def hold(home: Path, label_studio: str, dashboard: str) -> Iterator[None]:
-    """Hold a home for as long as the block runs; the kernel lets go when the process ends.
+    """Hold a home while the block runs; the kernel frees the lock when the process ends.
 
     Raises
     ------
     AlreadyRunning
-        Another process holds it; the message says which, and where its loop is open.
+        Another process holds it; the message names the process and the addresses of its loop.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / FILE_NAME).open("a+", encoding="utf-8") as file:
@@ -50,16 +50,16 @@ def hold(home: Path, label_studio: str, dashboard: str) -> Iterator[None]:
 
 
 def holder(home: Path) -> Holder | None:
-    """Return who holds a home; None when nobody does, or it begins or ends this instant."""
+    """Return who holds a home; None if nobody does, or if holding begins or ends this instant."""
     path = home / FILE_NAME
     if not path.exists():
         return None
-    with path.open(encoding="utf-8") as file:  # also where nothing may be written
+    with path.open(encoding="utf-8") as file:  # works without the right to write, too
         return None if try_lock(file.fileno(), shared=True) else _read(home)
 
 
 def _is_ours(descriptor: int) -> bool:
-    """Take the lock, also after those who ask at this moment whether it is held."""
+    """Take the lock; try again while others are only asking whether it is held."""
     for _ in range(TRIES):
         if try_lock(descriptor):
             return True
@@ -69,7 +69,7 @@ def _is_ours(descriptor: int) -> bool:
 
 def _read(home: Path) -> Holder | None:
     text = (home / FILE_NAME).read_text("utf-8")
-    return Holder(**json.loads(text)) if text else None  # empty: it holds it since this instant
+    return Holder(**json.loads(text)) if text else None  # empty: the holder has only just begun
 
 
 def _already_running(home: Path, by: Holder | None) -> str:

@@ -1,4 +1,4 @@
-"""The whole loop on one machine: `cytoloop up` from the first line to Ctrl-C."""
+"""Runs the whole loop on one machine: `cytoloop up` from the first line to Ctrl-C."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
     Raises
     ------
     RunningError
-        Such as PortBusy, ProgramMissing or ServiceFailed: each says what to do; whatever was
-        started has been stopped.
+        Such as PortBusy, ProgramMissing or ServiceFailed; each says what to do. Everything started
+        has been stopped.
     BadSetting
-        Cytoloop and Label Studio are to listen on the same port.
+        Cytoloop and Label Studio would listen on the same port.
     Refused
-        The environment names another Label Studio than that of the home's projects.
+        The environment names another Label Studio than the home's projects come from.
     BadRequest
         The folder has no image.
     """
     if images is not None:
         find_images(images)  # before a project is made of it
-    if not settings.home.exists():  # it is to be made only where a loop can start in it
+    if not settings.home.exists():  # made only if a loop can start in it
         _require_free_ports(settings, bool(settings.label_studio_url))
     services = build_services(settings)
     credentials, label_studio = services.credentials, services.label_studio.url
@@ -73,7 +73,7 @@ def run_loop(settings: Settings, images: Path | None = None) -> None:
 
 
 def _stages(settings: Settings, credentials: Credentials) -> Iterator[list[Service]]:
-    """Yield what must run here, stage by stage; what was named by an address runs elsewhere."""
+    """Yield what must run here, stage by stage; services given by an address run elsewhere."""
     if not settings.redis_url:
         yield [redis_service(settings)]
     ours = [web_service(settings), worker_service(settings)]
@@ -103,12 +103,12 @@ def _hints(settings: Settings) -> dict[str, str]:
 
 
 def welcome(services: Services, terminal: Terminal) -> None:
-    """Say where to label and where to look, and by which logins."""
+    """Say where to label and where the dashboard is, and the logins."""
     settings, credentials = services.settings, services.credentials
     terminal.say()
     terminal.say(f"Label cells   {services.label_studio_for_browsers}")
     if not credentials.label_studio_url:
-        # Label Studio takes it when it makes the account, and tells nobody of another.
+        # Label Studio uses it when it makes the account, and does not say if it was changed.
         login = f"user {credentials.email}  password {credentials.password}"
         terminal.say(f"              {login}  (until it is changed there)")
     terminal.say(f"See progress  {settings.browser_address}")
@@ -121,10 +121,10 @@ def welcome(services: Services, terminal: Terminal) -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and a closed terminal end the loop as Ctrl-C does.
+    """Make SIGTERM and a closed terminal end the loop as Ctrl-C does.
 
-    SIGINT is named too: a shell has the jobs that it starts with ``&`` ignore it, and who sends it
-    all the same means it. `nohup`, which has a closed terminal ignored, is left its way.
+    SIGINT is set too: jobs that a shell starts with ``&`` ignore it, but whoever sends it means it.
+    Under `nohup` a closed terminal stays ignored.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:

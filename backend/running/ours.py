@@ -23,23 +23,23 @@ from backend.running.processes import Service
 from backend.settings import PACKAGE_ROOT, Settings
 
 THREADS = 8
-#: The longest silence of gunicorn's worker thread; the requests have limits of their own.
+#: The longest silence of gunicorn's worker thread; requests have limits of their own.
 TIMEOUT_S = 120
-#: A worker that works or waits is heard of at least this often.
+#: A worker that works or waits reports at least this often.
 SILENCE = timedelta(minutes=8)
 
 
 def web_command(settings: Settings) -> tuple[str, ...]:
-    """Return gunicorn's command: one process, since it holds the loaded versions, many threads.
+    """Return gunicorn's command: one process, which holds the loaded versions, with many threads.
 
-    It is started in `PACKAGE_ROOT`: what gunicorn imports it looks for in its working folder first.
+    It starts in `PACKAGE_ROOT`: gunicorn first looks for imports in its working folder.
     """
     return (
         *(sys.executable, "-P", "-m", "gunicorn", "backend.wsgi:app"),
         *("--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)),
         *("--bind", f"{settings.host}:{settings.port}"),
         *("--timeout", str(TIMEOUT_S), "--graceful-timeout", "3"),
-        # It would be made in the user's home.
+        # Otherwise made in the user's home.
         "--no-control-socket",
     )
 
@@ -59,9 +59,9 @@ def web_service(settings: Settings) -> Service:
 
 
 def web_address(settings: Settings) -> str:
-    """Return where to ask the web server: here, where `cytoloop up` runs it.
+    """Return the address at which to ask the web server: on this machine if `cytoloop up` runs it.
 
-    The address that Label Studio has for it may be right from Label Studio's side alone.
+    Label Studio's address for it may only work from Label Studio's side.
     """
     return settings.address_here if holder(settings.home) else settings.backend_address
 
@@ -81,7 +81,7 @@ def worker_service(settings: Settings) -> Service:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return as variables what the options of `cytoloop up` may have changed."""
+    """Return, as environment variables, what the options of `cytoloop up` may have changed."""
     return {
         "CYTOLOOP_HOME": str(settings.home),
         "CYTOLOOP_HOST": settings.host,
@@ -92,7 +92,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def has_worker(redis_address: str, home_id: str, pid: int | None = None) -> bool:
-    """Tell whether a worker of a home, or that of a process id, waits for jobs or works on one."""
+    """Tell whether a worker of a home, or the one of a process id, waits or works."""
     try:
         with Redis.from_url(redis_address, socket_connect_timeout=1) as connection:
             living = [each for each in workers(connection, home_id) if lives(each)]
@@ -102,12 +102,12 @@ def has_worker(redis_address: str, home_id: str, pid: int | None = None) -> bool
 
 
 def workers(connection: Redis, home_id: str) -> list[BaseWorker]:
-    """Return a home's workers, the dead ones too, and none of others that share its Redis."""
+    """Return a home's workers, including dead ones, without those of homes that share its Redis."""
     return list(Worker.all(queue=Queue(name_in(home_id, LEARN), connection=connection)))
 
 
 def lives(worker: BaseWorker) -> bool:
-    """Tell whether a worker's process is there, as far as can be told from this machine."""
+    """Tell whether a worker's process is alive, as far as this machine can tell."""
     if worker.hostname == socket.gethostname() and worker.pid:
         return is_running(worker.pid)
     heard = worker.last_heartbeat

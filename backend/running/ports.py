@@ -1,4 +1,4 @@
-"""Ports that must be free before anything starts, and are kept for the commands that follow."""
+"""Ports: they must be free before anything starts, and are kept for later commands."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def is_free(host: str, port: int) -> bool:
     Raises
     ------
     RunningError
-        Nothing could, such as on a port that only root may take, or on another machine's address.
+        Nobody could: for example a port that only root may take, or another machine's address.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As a server would: connections that are still closing do not count.
+        # As for a server: connections that are still closing do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -34,19 +34,19 @@ def is_free(host: str, port: int) -> bool:
 
 
 def require_free(host: str, port: int, label: str, option: str, variable: str) -> None:
-    """Raise where an address is taken.
+    """Raise if an address is taken.
 
     Parameters
     ----------
     label
-        Which service wants it.
+        The service that wants it.
     option, variable
-        How a person chooses another port.
+        The option and the variable that choose another port.
 
     Raises
     ------
     PortBusy
-        Names the port, the service and both ways out.
+        The message names the port, the service and both ways to change it.
     RunningError
         Nothing could listen there.
     """
@@ -58,8 +58,8 @@ def require_free(host: str, port: int, label: str, option: str, variable: str) -
 
 
 def keep(settings: Settings) -> None:
-    """Have every later command find the loop on these ports, and the next `cytoloop up` take them.
+    """Keep the ports, for later commands to find the loop and for the next `cytoloop up`.
 
-    Addresses with them are written into Label Studio: of the backend, and in the tasks' data.
+    Label Studio stores addresses with them: of the backend, and in the tasks' data.
     """
     write_json(settings.home / PORTS_FILE, {name: getattr(settings, name) for name in PORTS})

@@ -28,23 +28,23 @@ class Service:
     Parameters
     ----------
     name, label
-        The name of its log file, and what a person calls it.
+        The name of its log file, and its name for people.
     command
         Program and arguments.
     where
-        The address or file where it is found, for a person to read.
+        Its address or file, for people.
     healthy
-        Told the process id, says whether the service answers by now.
+        Takes the process id and returns whether the service answers.
     environment
-        Variables beside those of our own process.
+        Environment variables beside those of our own process.
     folder
-        Its working folder; None: that of all.
+        Its working folder; None for the supervisor's.
     patience_s
-        How long its start may take.
+        How long its start may take, in seconds.
     grace_s
-        How long it may take to end after SIGTERM, before it is killed.
+        Seconds between SIGTERM and SIGKILL.
     on_orphaned
-        Signal that the kernel sends it when we die.
+        Signal that the kernel sends it if we die.
     """
 
     name: str
@@ -95,14 +95,14 @@ class Process:
         return time.monotonic() - self.started
 
     def is_up(self) -> bool:
-        """Tell whether it answers by now.
+        """Tell whether it answers yet.
 
         Raises
         ------
         ServiceFailed
             It ended or was not healthy in time; the message ends with the last lines of its log.
         """
-        if self.exit_code is not None:  # first: another may answer in its place
+        if self.exit_code is not None:  # checked first: another server may answer in its place
             raise ServiceFailed(f"{self.service.label} {self.ending()}{self.last_words()}")
         if self.service.healthy(self.pid):
             return True
@@ -119,7 +119,7 @@ class Process:
         return f"was ended by {signal.Signals(-code).name}." if code < 0 else f"ended with {code}."
 
     def last_words(self) -> str:
-        """Return the end of its log, and where the rest is."""
+        """Return the end of its log, and the place of the rest."""
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - LOG_BYTES_READ))
             lines = log.read().decode("utf-8", "replace").splitlines()
@@ -127,7 +127,7 @@ class Process:
         return f" The end of {self.log}:{shown}" if lines else f" Its log, {self.log}, is empty."
 
     def stop(self) -> None:
-        """End it and everything it started, by SIGTERM and, after its grace, by SIGKILL."""
+        """End it and everything that it started, by SIGTERM and, after its grace, by SIGKILL."""
         family = descendants(self.pid)
         self._popen.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
@@ -139,6 +139,6 @@ class Process:
 
 
 def _turn_over(log: Path) -> None:
-    """Set a log aside that has grown long; the one set aside before goes."""
+    """Move a long log to a second file, replacing the one moved before."""
     if log.exists() and log.stat().st_size > LOG_BYTES_KEPT:
         log.replace(log.with_suffix(".log.1"))

@@ -1,4 +1,4 @@
-"""Which projects a start opens: those known already, a folder's, or the demo."""
+"""Opens the projects of a start: known ones, a folder's, or the demo."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ def open_projects(
     terminal: Terminal,
     on_image: Callable[[], object] | None = None,
 ) -> list[Project]:
-    """Attach every known project, and make the one of ``images`` or, where there is none, the demo.
+    """Attach every known project; make the one of ``images``, or the demo if there is none.
 
-    Doing it again finds what is there: images are known by their hash. A project that cannot be
-    attached or filled is said, and stops nothing: it is mended in the Label Studio that runs.
+    A repeated call finds what is there, since images are known by hash. A project that cannot be
+    attached or filled is reported and stops nothing: it can be mended in the running Label Studio.
 
     Parameters
     ----------
     images
         A folder to make a project of.
     on_image
-        Called before each image that is brought in.
+        Called before each imported image.
 
     Raises
     ------
     LabelStudioError
-        Label Studio does not tell which projects it has.
+        Label Studio does not list its projects.
     ServiceFailed
-        By ``on_image``.
+        Raised by ``on_image``.
     """
     home = services.settings.home
     folders = known_folders(home)
     present = {project["id"]: project["title"] for project in services.label_studio.projects()}
     known = {project.id: project.title for project in services.projects.all()}
-    # A store that was lost, or is a copy of before, lacks projects that have a folder.
+    # A lost store, or one restored from a copy, lacks projects that have a folder.
     known |= {id: present[id] for id in folders.values() if id in present}
     opened = [
         project
@@ -74,7 +74,7 @@ def open_projects(
 def _attached(
     services: Services, id: int, title: str, present: Container[int], terminal: Terminal
 ) -> list[Project]:
-    """Attach a project, or say why it cannot be."""
+    """Attach a project, or say why it cannot be attached."""
     if id not in present:
         terminal.say(f"Project {id} ({title}) is not in Label Studio any more.")
         return []
@@ -85,10 +85,10 @@ def _attached(
 
 @contextmanager
 def _said(what: str, terminal: Terminal) -> Iterator[None]:
-    """Say what went wrong with a project, and go on."""
+    """Report what went wrong with a project, and go on."""
     try:
         yield
-    except ServiceFailed:  # of the loop, not of the project
+    except ServiceFailed:  # concerns the loop, not the project
         raise
     except (BackendError, OSError) as error:
         terminal.warn(f"{what}: {error}")
@@ -106,7 +106,7 @@ def _open_folder(
     on_image: Callable[[], object] | None,
     title: str = "",
 ) -> list[Project]:
-    """Make, attach and fill the folder's project where that was not done yet, or say why not."""
+    """Make, attach and fill a folder's project, as far as not done yet, or say why not."""
     folder = folder.resolve()
     with _said(str(folder), terminal):
         project = _project_of(services, folder, present, title, terminal)
@@ -177,6 +177,6 @@ def _fill(
 
 
 def _free_title(services: Services, folder: Path) -> str:
-    """Name a project after its folder; where another folder's has that name, with its parent's."""
+    """Name a project after its folder; with the parent's name if another folder's has that name."""
     taken = {project.title for project in services.projects.all()}
     return folder.name if folder.name not in taken else f"{folder.parent.name}/{folder.name}"

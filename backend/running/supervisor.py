@@ -1,4 +1,4 @@
-"""All processes of the loop: started in order, watched, started again, ended in reverse."""
+"""Starts all processes of the loop in order, watches and restarts them, ends them in reverse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEADY_S = 120.0
 
 
 class Report(Protocol):
-    """Who tells a person what happens."""
+    """Tells a person what happens."""
 
     def starting(self, service: Service) -> None: ...
     def ready(self, service: Service, seconds: float) -> None: ...
@@ -26,16 +26,16 @@ class Report(Protocol):
 
 
 class Supervisor:
-    """Keep services running until it is told to stop.
+    """Keeps services running until told to stop.
 
-    A service that dies is started again after 1, 2, 4, 8 and 16 s. One that dies more often,
-    without ever having run for ``STEADY_S``, stops everything: a loop that half works would lose
-    an annotator's time.
+    A service that dies is restarted after 1, 2, 4, 8 and 16 s. If it dies more often, without ever
+    having run for ``STEADY_S``, everything stops: a half-working loop would waste an annotator's
+    time.
 
     Parameters
     ----------
     folder
-        Working folder of the processes that name none of their own.
+        Working folder of processes that name none of their own.
     logs
         Each service writes ``<name>.log`` here, across restarts.
     """
@@ -48,12 +48,12 @@ class Supervisor:
         self._deaths: dict[str, int] = {}
 
     def start(self, services: Sequence[Service]) -> None:
-        """Start services side by side, and return when each of them answers.
+        """Start services side by side, and return once each of them answers.
 
         Raises
         ------
         ServiceFailed
-            One of them did not come up.
+            One of them did not start.
         """
         waiting = [self._launch(service) for service in services]
         while waiting:
@@ -64,7 +64,7 @@ class Supervisor:
             time.sleep(POLL_S)
 
     def watch(self) -> None:
-        """Start again what dies; returns only by an error or an interrupt.
+        """Restart what dies; end only by an error or an interrupt.
 
         Raises
         ------
@@ -76,7 +76,7 @@ class Supervisor:
             time.sleep(WATCH_EVERY_S)
 
     def revive(self) -> None:
-        """Start again what has died.
+        """Restart what has died.
 
         Raises
         ------
@@ -123,5 +123,5 @@ class Supervisor:
         except ServiceFailed:
             if process.exit_code is None:
                 raise
-            return  # it died again: the next look at it counts that death
+            return  # it died again: the next look counts that death
         self._report.ready(process.service, process.age_s)

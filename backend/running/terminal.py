@@ -1,4 +1,4 @@
-"""What `cytoloop up` shows: one line for each service, and a spinner for what takes long."""
+"""What `cytoloop up` shows: one line for each service, and a spinner for long work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Terminal:
     Parameters
     ----------
     hints
-        By the name of a service, words to show while it starts, such as that it takes a minute.
+        By service name, words to show while it starts, such as that it takes a minute.
     """
 
     def __init__(self, hints: dict[str, str] | None = None) -> None:
@@ -53,7 +53,7 @@ class Terminal:
         self._spin(f"Stopping {service.label}")
 
     def stopped(self) -> None:
-        """Say that nothing runs any more."""
+        """Say that everything has stopped."""
         self._quiet()
         self.console.print("Stopped. The next start finds everything as it was.")
 
@@ -63,7 +63,7 @@ class Terminal:
 
     @contextmanager
     def working(self, words: str) -> Iterator[None]:
-        """Show that something goes on."""
+        """Show that something is under way."""
         self._spin(words)
         try:
             yield
@@ -71,19 +71,19 @@ class Terminal:
             self._quiet()
 
     def update(self, words: str) -> None:
-        """Change the words of what goes on."""
+        """Change the words of what is under way."""
         if self._status is None:  # a line was printed meanwhile
             self._spin(words)
         else:
             self._status.update(_escaped(words))
 
     def say(self, words: str = "") -> None:
-        """Print a line as it is."""
+        """Print a line unchanged."""
         self._quiet()
         self.console.print(printable(words), soft_wrap=True, markup=False)
 
     def warn(self, words: str) -> None:
-        """Print a line on what is not as it might be."""
+        """Print a warning."""
         self._quiet()
         self.console.print(f"[yellow]![/yellow] {_escaped(words)}", soft_wrap=True)
 
@@ -105,5 +105,5 @@ class Terminal:
 
 
 def _escaped(words: str) -> str:
-    """Return words as they are, in which nothing is markup or tells the terminal what to do."""
+    """Return words to show literally: neither markup nor control characters take effect."""
     return markup.escape(printable(words))
