@@ -1,1 +1,1 @@
-"""An annotator played with known truth, to measure what the loop would have cost a person."""
+"""Plays an annotator with known truth, to measure what the loop would have cost a person."""

@@ -1,4 +1,4 @@
-"""An annotator played by the truth: what a careful, or a careless, person does with an image."""
+"""Corrects by the truth, as a careful or a careless person does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from backend.actions import Actions
 from model.boxes import Box, edges_of, iou_matrix
 from preprocessing.arrays import Float32
 
-#: Overlap from which a served box is on a true one, whatever its class.
+#: From this overlap a served box is on a true one, whatever its class.
 PAIR_IOU = 0.5
-#: A box on a cell is left where it is from this overlap on, or when no edge is farther off than
-#: this many pixels; else it is moved.
+#: A box on a cell is kept from this overlap on, or if no edge is farther off than this many pixels;
+#: otherwise it is moved.
 KEEP_IOU = 0.75
 KEEP_PX = 2.0
 
@@ -30,7 +30,7 @@ class Carelessness:
     accepts
         Share of the false boxes that are left.
     seed
-        Which of them: the same image and seed always give the same.
+        Chooses which: the same image and seed always give the same.
     """
 
     misses: float = 0.0
@@ -50,7 +50,7 @@ class Corrected:
     boxes
         Kept, moved and relabelled boxes first, then the added ones.
     served
-        For each of them the index of the served box that it was; None where it was drawn.
+        For each of them, the index of the served box that it was; None if it was drawn.
     missed, accepted
         Cells that were not drawn, and false boxes that were left (they count as kept).
     """
@@ -68,12 +68,12 @@ def correct(
     name: str = "",
     carelessness: Carelessness = CAREFUL,
 ) -> Corrected:
-    """Do to the served boxes what makes them the truth.
+    """Turn the served boxes into the truth, as far as carelessness allows.
 
     Parameters
     ----------
     name
-        What tells the image from others, such as its hash: carelessness is drawn by it.
+        Identifies the image, such as its hash; seeds the carelessness.
     """
     pairs = pair(edges_of(served), edges_of(truth), PAIR_IOU)
     kept, actions = list[tuple[Box, int | None]](), Actions()
@@ -99,7 +99,7 @@ def correct(
 
 
 def pair(served: Float32, truth: Float32, iou: float) -> dict[int, int]:
-    """Pair boxes one to one, those that overlap most first.
+    """Pair boxes one to one, the greatest overlap first.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def pair(served: Float32, truth: Float32, iou: float) -> dict[int, int]:
 
     Returns
     -------
-    For the index of each served box that has one, the index of its true box.
+    By index of each paired served box, the index of its true box.
     """
     overlaps = iou_matrix(served, truth)
     rows, columns = np.nonzero(overlaps >= iou)

@@ -1,4 +1,4 @@
-"""A replay as text and as a picture: effort by milestone, and as it falls image by image."""
+"""Shows a replay as text and as a picture: effort by milestone, and image by image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.wording import counted
 
 LEFT_OUT = ("missed", "accepted", "recall")
 HEADINGS = ("learned from", "images", "cells", "actions/cell", "s/cell", *KINDS, *LEFT_OUT)
-#: Images averaged for a point of the curve.
+#: Number of images averaged for a point of the curve.
 WINDOW = 5
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 380, 60, 20, 40, 50
 CURVE, FLOOR = COLOURS[6], COLOURS[2]
@@ -24,7 +24,7 @@ CURVE, FLOOR = COLOURS[6], COLOURS[2]
 def table_of(rows: Sequence[Row]) -> str:
     """Return a line for each milestone, one for the last quarter of the images, and one for all.
 
-    Recall is that of what was submitted: cells that a careless annotator missed cost nothing.
+    Recall is that of the submitted boxes: cells that a careless annotator missed cost nothing.
     """
     parts = [
         (counted(learned, "image"), list(part))
@@ -40,7 +40,7 @@ def last_quarter(rows: Sequence[Row]) -> Sequence[Row]:
 
 
 def curve_svg(rows: Sequence[Row], title: str, floor: float | None = None) -> str:
-    """Draw the effort image by image, a mean over ``WINDOW``, with each change of version.
+    """Draw the effort image by image, as a mean over ``WINDOW``, with each change of version.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The floor: what the boxes cost if the default detector had learned from all of a set already."""
+"""The floor: what boxes cost after the default detector has learned from all of a set."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def cross_validated(
 ) -> Iterator[Row]:
     """Correct each image with a version that learned from the truth of the other folds.
 
-    Frames of one field are in one fold. A fold of which every row is there is not trained again;
-    a training that was interrupted goes on.
+    Frames of one field are in one fold. A fold whose rows are complete is not trained again; an
+    interrupted training goes on.
 
     Parameters
     ----------
     settings
-        Say what to train; the home is the floor's own.
+        What to train; the home is the floor's own.
     how
-        With at least two folds. Each training begins with its start; None: as a project would.
+        With at least two folds. Each training begins with its ``start``; None: as a project would.
 
     Yields
     ------
@@ -49,7 +49,7 @@ def cross_validated(
     Raises
     ------
     BadRequest
-        The rows that are there were played otherwise.
+        The existing rows were played with other choices.
     """
     start = how.begins_with(settings)
     ledger.keep_to(how.chosen(FORM, settings, start=start, folds=how.folds))
@@ -76,7 +76,7 @@ def all_teach(images: Sequence[LabelledImage], groups: Sequence[int]) -> tuple[L
     Parameters
     ----------
     groups
-        Images alike have one number.
+        Images that are alike have the same number.
     """
     hashes = [content_hash(*image.key) for image in images]
     sides = decide_sides(hashes, [None] * len(images), groups)
@@ -89,7 +89,7 @@ def served_as_in_the_loop(
 ) -> Served:
     """Return a version with the policy that a run would choose for it by its inner side.
 
-    What a right box takes is what it takes the annotator there, beside the boxes that count.
+    The time of a right box is measured there, with an annotator who is shown the boxes that count.
     """
     inner = inner[-MOST_IMAGES:]
     counted = Served.of(taught)
@@ -107,7 +107,7 @@ def served_as_in_the_loop(
 def _dealt(
     images: Sequence[LabelledImage], folds: int
 ) -> Iterator[tuple[list[LabelledImage], tuple[LabelledImage, ...]]]:
-    """Yield the images of each fold, and those of the others, which teach."""
+    """Yield the images of each fold, and the teaching images of all other folds."""
     groups = group_alike([fingerprint_of(image.read().pixels) for image in images])
     rank = {group: n for n, group in enumerate(sorted(set(groups)))}
     for fold in range(folds):

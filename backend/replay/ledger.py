@@ -1,4 +1,4 @@
-"""A replay's rows: one an image, appended to a CSV file that a replay goes on from."""
+"""A replay's rows, one for each image, in a CSV file from which a replay goes on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from backend.errors import BadRequest
 from backend.replay.correcting import Corrected
 from model.atomic import write_json
 
-#: The tables of a folder of results.
+#: The tables in a folder of results.
 TABLE, FLOOR_TABLE = "effort.csv", "floor.csv"
-#: Of the seconds in the table, which are also Label Studio's ``lead_time``.
+#: For the seconds in the table, which are also sent as Label Studio's ``lead_time``.
 COSTS = Costs()
 
 
@@ -37,11 +37,11 @@ class Row:
     served
         Name of version and policy.
     learned
-        Images that the version had learned from: the milestone; 0 before the first.
+        Number of images that the version had learned from: the milestone; 0 before the first.
     missed, accepted
-        By carelessness.
+        Boxes missed and accepted by carelessness.
     cells
-        True boxes.
+        The number of true boxes.
     seconds
         By the assumed costs.
     """
@@ -85,7 +85,7 @@ def row_of(
     image
         Name and sha256.
     served
-        Name of version and policy, and how many images it learned from.
+        Name of version and policy, and the number of images that it learned from.
     """
     return Row(
         form=form,
@@ -103,12 +103,12 @@ def row_of(
 
 
 def kept_beside(table: Path) -> Path:
-    """Return the file that tells how the rows of a table are played."""
+    """Return the file that records how the rows of a table are played."""
     return table.with_suffix(".json")
 
 
 class Ledger:
-    """The CSV file of a replay; a row is written whole, or not at all.
+    """The CSV file of a replay; each row is written whole or not at all.
 
     Raises
     ------
@@ -122,18 +122,18 @@ class Ledger:
         self._known = {row.sha256 for row in self.rows}
 
     def keep_to(self, how: Mapping[str, object]) -> None:
-        """Keep beside the rows how they are played, or see that they go on as they began.
+        """Record beside the rows how they are played, or check that they go on as begun.
 
         Parameters
         ----------
         how
-            What was chosen, by name, ``form`` among it; where that was never kept, the rows tell
-            the form alone.
+            The choices by name, including ``form``. If they were never recorded, only the rows'
+            form is checked.
 
         Raises
         ------
         BadRequest
-            They began otherwise.
+            The rows began with other choices.
         """
         path = kept_beside(self._path)
         began: Mapping[str, object] = {"form": self.rows[0].form} if self.rows else {}
@@ -143,7 +143,7 @@ class Ledger:
         write_json(path, dict(how))
 
     def add(self, row: Row) -> None:
-        """Append a row, unless its image has one."""
+        """Append a row, unless its image already has one."""
         if row.sha256 in self._known:
             return
         new = not self._path.exists() or not self._path.stat().st_size
@@ -163,30 +163,30 @@ class Ledger:
 
 
 def effort_of_rows(rows: Iterable[Row]) -> float:
-    """Return actions a true box: 1 is drawing everything."""
+    """Return the actions for each true box: 1 is drawing everything."""
     rows = list(rows)
     return sum(row.actions.number for row in rows) / max(1, sum(row.cells for row in rows))
 
 
 def seconds_a_cell(rows: Iterable[Row]) -> float:
-    """Return the assumed seconds of all rows by their true boxes."""
+    """Return the assumed seconds for each true box over all rows."""
     rows = list(rows)
     return sum(row.seconds for row in rows) / max(1, sum(row.cells for row in rows))
 
 
 def recall_of_rows(rows: Iterable[Row]) -> float:
-    """Return the share of the true boxes that were submitted, served or drawn."""
+    """Return the share of true boxes that were submitted, served or drawn."""
     rows = list(rows)
     return 1 - sum(row.missed for row in rows) / max(1, sum(row.cells for row in rows))
 
 
 def _read(path: Path) -> list[Row]:
     text = path.read_text("utf-8")
-    # A line that was cut off has no end: its image is played again.
+    # A line without an end was cut off: its image is played again.
     lines = text[: text.rfind("\n") + 1]
     if len(lines) != len(text):
         write_whole(path, lines.encode())
-    table = csv.reader(io.StringIO(lines, newline=""))  # a name may hold what else ends a line
+    table = csv.reader(io.StringIO(lines, newline=""))  # a name may hold other line ends
     if tuple(next(table, COLUMNS)) != COLUMNS:
         raise BadRequest(f"{path} is no table of a replay; name another file with --out.")
     kinds = get_type_hints(Row)

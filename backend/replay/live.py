@@ -1,4 +1,4 @@
-"""The loop as it runs: Label Studio's API, webhook, worker and push; the home is this command's."""
+"""Replays in a running loop: Label Studio's API, webhook, worker and push, in this home."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from backend.replay.playing import Opened, Play, learned_from
 from backend.services import Services
 from backend.store.projects import Project
 
-#: How long what takes no time is waited for: an event, a push, a prediction.
+#: How long to wait for what normally takes no time: an event, a push, a prediction.
 SOON_S = 300.0
 EVERY_S = 0.5
 
 
 class LiveDesk:
-    """An annotator's desk at a running installation: all that is done goes through Label Studio.
+    """An annotator's desk at a running installation; everything goes through Label Studio.
 
     Parameters
     ----------
     services
-        Of the installation's home; the store is read only to see that a run has ended.
+        Of the installation's home; the store is only read, to see that a run has ended.
     lag
-        Images that are corrected, at most, before a run is waited for.
+        The most images corrected before waiting for a run.
 
     Raises
     ------
@@ -48,21 +48,21 @@ class LiveDesk:
         self._lag = lag
 
     def chosen(self, how: Play) -> dict[str, object]:
-        """Return by name all that was chosen and decides what the rows say (``Play.chosen``)."""
+        """Return, by name, all choices that affect the rows (``Play.chosen``)."""
         project, registry = self.project, self._services.registry
         its_own = {"milestones": project.milestones, "default_class": project.default_class}
         settings = self._services.settings.model_copy(update=its_own)
         shown: dict[str, object] = {"least_work": project.least_work}
-        # A version that learned the size of the cells is told none.
+        # A version that has learned the cells' size is given none.
         if (champion := registry.champion(str(project.id))).finds_scale:
             told = registry.policy(str(project.id), champion)
             shown["cell_diameter_px"] = told.cell_diameter_px
         return how.chosen(self.form, settings, project=project.id, lag=self._lag, **shown)
 
     def tasks(self) -> Mapping[str, tuple[int, bool]]:
-        """Return each image's task, and whether it was submitted already, by the sha256.
+        """Return, by sha256, each image's task and whether it was already submitted.
 
-        Of a file with several pages it is the first; of an image in several tasks the first task.
+        Of a multi-page file it is the first page, of an image in several tasks the first task.
         """
         found: dict[str, tuple[int, bool]] = {}
         for task in self._studio.tasks(self.project.id):
@@ -72,14 +72,14 @@ class LiveDesk:
         return found
 
     def open(self, task: int) -> Opened:
-        """Ask for a task as the page does: Label Studio calls /predict where it has no boxes.
+        """Ask for a task as the page does: Label Studio calls /predict if it has no boxes.
 
         Raises
         ------
         BadRequest
-            The task is watched, as the running installation may have it.
+            The task is watched, as the running installation may have chosen.
         NotFound
-            It has no boxes.
+            The task has no boxes.
         """
         shown = self._studio.task(task)["predictions"]
         if not shown:
@@ -103,11 +103,11 @@ class LiveDesk:
         milestone = next_milestone(before, project.milestones, step, ())
         if milestone == before:
             _wait_for(lambda: self.has_ended(milestone), math.inf)
-            # However it ended: a refused run may have chosen other boxes of the champion.
+            # However it ended: even a refused run may have chosen other boxes of the champion.
             _wait_for(lambda: not lack_boxes(self._services, project.id), SOON_S)
 
     def has_ended(self, milestone: int) -> bool:
-        """Say whether a run is over that does a milestone's work; one at a later one does too."""
+        """Tell whether a run has ended that does a milestone's work, or a later milestone's."""
         runs = self._services.runs.all(self.project.id)
         reaching = [run for run in runs if max(run.milestone, run.corrected or 0) >= milestone]
         return bool(reaching) and not any(run.is_active for run in reaching)

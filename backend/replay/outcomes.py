@@ -1,4 +1,4 @@
-"""What served after each run of a replay: it may be served only some images later."""
+"""What served after each run of a replay, which may only be served some images later."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from model.judging.policy import Policy
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left to serve: the id of a version, and what is made of its boxes."""
+    """What a run left to serve: a version's id, and its policy."""
 
     version: str
     policy: Policy
 
 
 class Outcomes:
-    """What served a project after each of its runs, in a file, so that it outlives this process.
+    """What served a project after each of its runs, in a file that outlives this process.
 
-    The registry alone knows what serves now.
+    The registry only knows what serves now.
     """
 
     def __init__(self, services: Services, project: int) -> None:
@@ -32,7 +32,7 @@ class Outcomes:
         self.keep()
 
     def keep(self) -> None:
-        """Keep what serves now as the outcome of the newest run that has ended."""
+        """Keep what serves now as the outcome of the newest ended run."""
         ended = [run for run in self._services.runs.all(self._project) if not run.is_active]
         corrected = max((run.corrected or run.milestone for run in ended), default=0)
         if corrected in self._known:  # a run that was cut off may be changing it
@@ -47,7 +47,7 @@ class Outcomes:
         write_json(self._path, kept)
 
     def at(self, corrected: int) -> Outcome:
-        """Return the outcome of the newest run that froze at so many corrected images or fewer."""
+        """Return the outcome of the newest run that froze at up to this many corrected images."""
         begun = [number for number in self._known if number <= corrected]
         return self._known[max(begun, default=min(self._known))]
 

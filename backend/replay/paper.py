@@ -36,14 +36,14 @@ PROJECT = 1
 
 
 class NoConnection(Connection):
-    """Where there is no Label Studio: what the store holds is all there is to know."""
+    """Stands for Label Studio's connection: only the store knows anything."""
 
     def request(self, method: str, path: str, **sent: Any) -> Any:
         raise LabelStudioError("this replay has no Label Studio")
 
 
 class NoLabelStudio(LabelStudio):
-    """A client that is away at once, whatever it is asked."""
+    """A client whose Label Studio is always away."""
 
     def __init__(self) -> None:
         super().__init__("http://localhost", "")
@@ -51,7 +51,7 @@ class NoLabelStudio(LabelStudio):
 
 
 class Waiting:
-    """Stands for the queue where there is no Redis: ids are kept until somebody works on them."""
+    """Stands for the queue without Redis: keeps ids until somebody works on them."""
 
     def __init__(self) -> None:
         self.runs: list[int] = []
@@ -61,7 +61,7 @@ class Waiting:
             self.runs.append(run_id)
 
     def enqueue_push(self, project: int, version_id: str) -> bool:
-        """Do nothing: a task is given its boxes when it is opened."""
+        """Do nothing: a task gets its boxes when it is opened."""
         return False
 
     def drop_learn(self, run_id: int) -> None:
@@ -73,7 +73,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class PaperServices(Services):
-    """The parts of an installation that has neither Label Studio nor Redis."""
+    """The parts of an installation without Label Studio and Redis."""
 
     @cached_property
     def queue(self) -> JobQueue:
@@ -90,9 +90,9 @@ class PaperDesk:
     Parameters
     ----------
     services
-        Of an installation of its own.
+        Those of an installation of its own.
     lag
-        Images that are corrected before the outcome of a run is served.
+        Number of images corrected before a run's outcome is served.
     """
 
     form = "in process"
@@ -110,13 +110,13 @@ class PaperDesk:
         return self._predictor.slot.current(str(self.project.id))
 
     def tasks(self) -> Mapping[str, tuple[int, bool]]:
-        """Return each image's task, and whether it was submitted already, by the sha256."""
+        """Return, by sha256, each image's task and whether it was already submitted."""
         done = set(self._services.annotations.corrected_in_order(self.project.id))
         images = self._services.images.all(self.project.id)
         return {i.sha256: (i.task, i.task in done) for i in images if i.task is not None}
 
     def open(self, task: int) -> Opened:
-        """Show a task, by the path that answers /predict."""
+        """Show a task, by the code that answers /predict."""
         config = self.project.label_config
         (answer,) = self._predictor.predict(self.project.id, [{"id": task}], config)
         if isinstance(answer, list):
@@ -160,7 +160,7 @@ class PaperDesk:
 
 
 class _Fixed(Slot):
-    """Serves one version, whichever is champion."""
+    """Serves one fixed version, whichever is champion."""
 
     def __init__(self, services: Services, served: Served) -> None:
         super().__init__(services.registry, services.settings.device)
@@ -172,7 +172,7 @@ class _Fixed(Slot):
 
 @contextmanager
 def paper_loop(settings: Settings) -> Iterator[PaperServices]:
-    """Open an installation without servers on a home of its own; what was cut off goes on.
+    """Open an installation without servers on a home of its own; go on with what was cut off.
 
     Its store is its own too, and no task is watched, whatever the settings say.
     """
@@ -188,7 +188,7 @@ def paper_loop(settings: Settings) -> Iterator[PaperServices]:
 
 
 def lay_out(services: Services, labelled: LabelledSet, title: str) -> Project:
-    """Make a project with a task for each image; those that are there keep theirs."""
+    """Make a project with a task for each image; existing tasks stay."""
     project = services.projects.ensure(PROJECT, title, label_config_of(labelled.classes))
     known = {i.sha256: i.task for i in services.images.all(project.id) if i.task is not None}
     task = max(known.values(), default=0)
@@ -203,12 +203,12 @@ def lay_out(services: Services, labelled: LabelledSet, title: str) -> Project:
 
 
 def start_from(services: Services, project: Project, version: str, kept_in: Registry) -> None:
-    """Make a version of another registry the first champion; doing it again changes nothing.
+    """Make another registry's version the first champion; a repeated call changes nothing.
 
     Raises
     ------
     VersionNotFound, BrokenVersion
-        When that registry has no such version, or cannot read it.
+        That registry has no such version, or cannot read it.
     """
     if services.registry.history(str(project.id)):
         return
@@ -219,7 +219,7 @@ def start_from(services: Services, project: Project, version: str, kept_in: Regi
 def play_on_paper(
     settings: Settings, labelled: LabelledSet, ledger: Ledger, how: Play
 ) -> Iterator[Row]:
-    """Replay in this process, on a home of its own; what was played before is not played again.
+    """Replay in this process, on a home of its own; skip what was already played.
 
     Yields
     ------
@@ -228,7 +228,7 @@ def play_on_paper(
     Raises
     ------
     BadRequest
-        The rows that are there were played otherwise.
+        The existing rows were played with other choices.
     """
     start = how.begins_with(settings)
     ledger.keep_to(how.chosen(PaperDesk.form, settings, start=start, lag=how.lag))

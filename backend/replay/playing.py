@@ -1,4 +1,4 @@
-"""One replay, image by image: open, correct, submit, and wait where a run is due."""
+"""Plays one replay image by image: open, correct, submit, and wait if a run is due."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Opened:
     Parameters
     ----------
     prediction
-        Label Studio's id of it; in process the task's own.
+        Label Studio's id of the prediction; in process the task's own id.
     served
         Name of version and policy.
     learned
-        Images that the version learned from.
+        Number of images that the version learned from.
     """
 
     regions: tuple[Region, ...]
@@ -43,27 +43,27 @@ class Opened:
 
 
 class Desk(Protocol):
-    """Where an annotator sits: the real loop over HTTP, or the same without its servers."""
+    """Where an annotator works: the real loop over HTTP, or the same without its servers."""
 
     form: str
     project: Project
 
     def tasks(self) -> Mapping[str, tuple[int, bool]]:
-        """Return each image's task, and whether it was submitted already, by the sha256."""
+        """Return, by sha256, each image's task and whether it was already submitted."""
 
     def open(self, task: int) -> Opened:
         """Show a task with the boxes of the present champion."""
 
     def submit(self, task: int, regions: Sequence[Region], seconds: float, opened: Opened) -> None:
-        """Hand a task in."""
+        """Submit a task."""
 
     def settle(self, corrected: int) -> None:
-        """Wait for the run that is due at so many corrected images of the project, if any is."""
+        """Wait for the run, if any, that is due at this many corrected images of the project."""
 
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """The labelled images that a replay plays, in its order, and the classes of their project."""
+    """The labelled images of a replay, in its order, and the classes of their project."""
 
     images: Sequence[LabelledImage]
     classes: Sequence[str]
@@ -78,11 +78,11 @@ class Play:
     notation
         How the truth was read.
     lag
-        Images that are corrected before the outcome of a run is served.
+        Number of images corrected before a run's outcome is served.
     folds
-        Of the floor; 0: there is none.
+        Number of folds of the floor; 0 for no floor.
     start
-        A version to begin with and the registry that has it; None: as the settings say.
+        A version to begin with, and the registry that has it; None: as the settings say.
     """
 
     carelessness: Carelessness = CAREFUL
@@ -92,18 +92,18 @@ class Play:
     start: tuple[str, Registry] | None = None
 
     def begins_with(self, settings: Settings) -> str:
-        """Return the id of the version that is served first."""
+        """Return the id of the version that serves first."""
         return self.start[0] if self.start else settings.first_version
 
     def chosen(self, form: str, settings: Settings, **more: object) -> dict[str, object]:
-        """Return by name all that was chosen and decides what the rows say.
+        """Return, by name, all choices that affect the rows.
 
         Parameters
         ----------
         form
             Where it is played.
         more
-            What is chosen in that form alone.
+            Choices of that form only.
         """
         return {
             "form": form,
@@ -121,19 +121,19 @@ class Play:
 
 
 def in_drawn_order(images: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """Return the images as if drawn by chance, the same way everywhere: by their hashes."""
+    """Return the images in an order like a random draw, the same everywhere: by hash."""
     return sorted(images, key=lambda image: image.sha256)
 
 
 def play(
     desk: Desk, images: Iterable[LabelledImage], ledger: Ledger, how: Play | None = None
 ) -> Iterator[Row]:
-    """Correct the images in order; what was played before is not played again.
+    """Correct the images in order; skip what was already played.
 
     Parameters
     ----------
     images
-        Each is asked for when the one before was submitted and its run, if one was due, is done.
+        Each is requested after the one before was submitted and its run, if due, is done.
 
     Yields
     ------
@@ -164,7 +164,7 @@ def play(
 
 
 def learned_from(services: Services, project: int, served: str) -> int:
-    """Return from how many corrected images a served version learned; 0 before the first run."""
+    """Return how many corrected images a served version learned from; 0 before the first run."""
     return images_learned_from(services.runs.all(project)).get(version_of(served), 0)
 
 
@@ -183,7 +183,7 @@ def _play_one(
         corrected,
         len(image.boxes),
     )
-    # First the row: after a crash in between the image is opened again and the row is known.
+    # The row comes first: after a crash in between, the image is opened again, its row known.
     ledger.add(row)
     interface = LabellingInterface.parse(desk.project.label_config)
     regions = submitted_regions(opened.regions, corrected, raw.size, interface)
@@ -197,7 +197,7 @@ def submitted_regions(
     size: tuple[int, int],
     interface: LabellingInterface,
 ) -> list[Region]:
-    """Write what is submitted as the page does: ids stay, and ``origin`` says what was touched.
+    """Return submitted regions as the page writes them: ids stay, ``origin`` says what was touched.
 
     Parameters
     ----------
