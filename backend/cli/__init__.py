@@ -1,10 +1,10 @@
-"""The command `cytoloop`: thin doors over the same parts that the web process and worker use.
+"""The command `cytoloop`: a thin layer over the parts that the web process and worker use.
 
 Each module of commands has one function ``register(app)``, which adds its commands to the Typer app
-(``app.command("up")(up)``), and keeps every heavy import (torch, numpy, SQLAlchemy, Flask,
-`backend.services`) inside its commands, so that `cytoloop --help` answers in under half a second.
-What goes wrong is raised as an error of our own packages; `console.Commands` prints it as one line
-and exits with code 2. Results go to stdout, everything said along the way to stderr.
+(``app.command("up")(up)``). Heavy imports (torch, numpy, SQLAlchemy, Flask, `backend.services`)
+stay inside the commands, so that `cytoloop --help` answers in under half a second. Failures are
+raised as errors of our own packages; `console.Commands` prints them as one line and exits with code
+2. Results go to stdout, all other messages to stderr.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def main() -> None:
 
 
 def _spare_this_machine_the_proxy() -> None:
-    """Have no proxy asked for what runs here, by this process and by those that it starts.
+    """Exempt this machine from proxies, for this process and those that it starts.
 
-    Label Studio and the backend talk to each other, and are asked whether they answer, by
-    127.0.0.1; a proxy that the environment names for packages and the web knows nothing of them.
+    Label Studio and the backend reach each other, and are probed, at 127.0.0.1. A proxy in the
+    environment, meant for packages and the web, cannot reach them.
     """
     named = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]
-    if "*" in named:  # nothing is asked through one; it counts alone only
+    if "*" in named:  # no proxy is used at all; "*" only counts alone
         return
     here = ["127.0.0.1", "localhost", os.environ.get("CYTOLOOP_HOST", "")]
     spared = ",".join(filter(None, [*dict.fromkeys(named), *here]))

@@ -1,4 +1,4 @@
-"""Which project and which version a command means when the person named none."""
+"""Chooses the project and the version of a command that names none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def choose_project(projects: Projects, wanted: int | None) -> Project:
     NotFound
         There is no project of that id.
     BadRequest
-        None was named, and there is not exactly one.
+        No project was named, and there is not exactly one.
     """
     if wanted is not None:
         return projects.get(wanted)
@@ -39,7 +39,7 @@ def choose_project(projects: Projects, wanted: int | None) -> Project:
 
 
 def named_project(settings: Settings, wanted: int | None) -> Project | None:
-    """Return the project named; None when none was, so that no database is needed offline."""
+    """Return the named project; None if none was named, which needs no database."""
     if wanted is None:
         return None
     services = services_from(settings.home, to_read=True)
@@ -48,12 +48,12 @@ def named_project(settings: Settings, wanted: int | None) -> Project | None:
 
 @dataclass(frozen=True)
 class Choice:
-    """A version, and the project as which it is used.
+    """A version, and the project for which it is used.
 
     Parameters
     ----------
     project
-        Its name in the registry; None: none.
+        The project's name in the registry; None for no project.
     """
 
     version: ModelVersion
@@ -61,12 +61,12 @@ class Choice:
 
 
 def choose_version(registry: Registry, wanted: str | None, project: Project | None) -> Choice:
-    """Return the version asked for, or the one that stands nearest.
+    """Return the requested version, or the most obvious one.
 
-    That is the project's champion; where no project was named, that of the only one that has one,
-    else the newest trained version that was neither refused nor rolled back, else the registry's
-    first. What is chosen without being named is said aloud, as is each project that has no say
-    since it cannot be told which version serves it.
+    That is the named project's champion; without a project, the champion of the only project that
+    has one; otherwise the newest trained version that was neither refused nor rolled back;
+    otherwise the registry's first. A choice that was not named is announced, and so is each project
+    that is ignored because its champion cannot be read.
     """
     if wanted:
         return Choice(registry.get(wanted), str(project.id) if project else None)
@@ -104,12 +104,12 @@ def _why(registry: Registry, chosen: ModelVersion) -> str:
 
 
 def choose_cell_diameter(registry: Registry, choice: Choice, wanted: float | None) -> float | None:
-    """Return what a version is told of the cells' size: what was asked for, else the project's.
+    """Return the cell diameter for a version: the requested one, or the project's.
 
     Raises
     ------
     SizeNotAsked
-        One was asked for, and the version would not heed it.
+        A diameter was requested, and the version would ignore it.
     """
     if wanted is not None:
         choice.version.require_finds_scale()
@@ -120,7 +120,7 @@ def choose_cell_diameter(registry: Registry, choice: Choice, wanted: float | Non
 
 
 def told_calibration(registry: Registry, choice: Choice) -> Calibration | None:
-    """Return what makes probabilities of a version's scores; None where no images have told it."""
+    """Return what turns a version's scores into probabilities; None if no images have set it."""
     if choice.project is None:
         return None
     policy = registry.policy(choice.project, choice.version)

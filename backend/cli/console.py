@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: results, notes on stderr, one red line for an error."""
+"""Output in the terminal: results, notes on stderr, one red line for an error."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from model.errors import ModelError
 from model.wording import first_of, one_line, printable
 from preprocessing.errors import PreprocessingError
 
-#: What a user can mend, and the files and connections of the machine; all else but a database that
-#: cannot be read or written is a bug of ours and keeps its traceback.
+#: What a user can mend, and failures of the machine's files and connections. Anything else, except
+#: a database that cannot be read or written, is a bug of ours and keeps its traceback.
 EXPECTED = (BackendError, ModelError, PreprocessingError, OSError)
 EXIT_CODE = 2
 NOTES_SHOWN = 20
-#: What is written where a terminal or a pipe has not the character, as in Latin-1; else a "?".
+#: Replacements for characters that a terminal or pipe lacks, as in Latin-1; otherwise "?".
 INSTEAD = {"✓": "+", "✗": "-", "–": "-", "…": "...", "≥": ">="}
 
 Advance = Callable[[float, str], None]
 
 
 class Commands(TyperGroup):
-    """The group of all commands, and the one place where an error becomes a line."""
+    """The group of all commands, and the only place where an error becomes a line."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         _write_what_can_be_written()
@@ -44,7 +44,7 @@ class Commands(TyperGroup):
 
 
 def _write_what_can_be_written() -> None:
-    """Let no character end a command that a terminal or a pipe has not (``INSTEAD``)."""
+    """Make characters that a terminal or pipe lacks no reason to fail (``INSTEAD``)."""
     codecs.register_error("instead", _instead)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
@@ -73,31 +73,31 @@ def _in_words(error: Exception) -> str | None:
 
 
 def tell(*lines: str) -> None:
-    """Print results on stdout, a line each, whatever a file or a class is called."""
+    """Print results on stdout, a line each, whatever files and classes are called."""
     for line in lines:
         typer.echo(one_line(line))
 
 
 def say(text: str) -> None:
-    """Tell what is being done; on stderr, so that stdout carries results alone."""
+    """Print what is being done on stderr, so that stdout has only results."""
     typer.echo(printable(text), err=True)
 
 
 def warn(notes: Iterable[str]) -> None:
-    """Tell what was left out or changed, in brief; past ``NOTES_SHOWN`` only how many more."""
+    """Print what was left out or changed, in brief; after ``NOTES_SHOWN`` only how many more."""
     for line in first_of(list(notes), NOTES_SHOWN):
         typer.secho(f"Note: {one_line(line)}", fg=typer.colors.YELLOW, err=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under their headings; plain text, so that it can be piped."""
+    """Print rows under their headings, as plain text that can be piped."""
     cells = [[one_line(cell) for cell in row] for row in (columns, *rows)]
     tell(*aligned(cells, left=len(columns)))
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Advance]:
-    """Show a bar on stderr; what is yielded takes the fraction done, 0 to 1, and a few words."""
+    """Show a bar on stderr; yield a function of the fraction done, 0 to 1, and a few words."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

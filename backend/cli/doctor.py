@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # too slow for --help
 
     from backend.doctor.findings import Finding
 
-#: Something does not work; 2 is an error of the command itself.
+#: Exit code if something does not work; 2 is an error of the command itself.
 UNWELL = 1
 SIGNS = {
     "ok": ("✓", typer.colors.GREEN),
@@ -38,8 +38,8 @@ def doctor(
 ) -> None:
     """Look at every part of the installation for what is wrong.
 
-    Of each fault it says how to mend it. Nothing is started or changed. Exits with 1 when
-    something does not work.
+    It says how to mend each fault. Nothing is started or changed. Exits with 1 if something does
+    not work.
     """
     found = []
     for finding in _findings(home):

@@ -65,7 +65,7 @@ def effort(
 
 
 def effort_text(report: EffortReport) -> str:
-    """Return the report in words and a table; what the figures mean is in docs/effort.md."""
+    """Return the report in words and a table; docs/effort.md explains the figures."""
     lines = [f"Project {report.project.id}: {report.project.title}"]
     if not (report.by_version or report.watched or report.reviewed):
         return "\n".join([*lines, "  Nothing was corrected yet, so there is nothing to measure."])
@@ -104,7 +104,7 @@ def _words(report: EffortReport) -> list[str]:
 
 
 def forecast_words(coming: Forecast | str) -> list[str]:
-    """Return a line or two of what the next milestone is expected to bring."""
+    """Return a line or two on what the next milestone is expected to bring."""
     if isinstance(coming, str):
         return [f"expected   {coming}"]
     verdicts = {
@@ -137,7 +137,7 @@ def _watched_table(watched: dict[str, Watchfulness]) -> list[str]:
 
 
 def share_text(part: int, whole: int) -> str:
-    """Return how many of how many, and how sure the share is where there are enough to say."""
+    """Return how many of how many, and the interval of the share if there are enough."""
     from backend.effort.tally import FEWEST_CHANCES, share_interval
 
     sure = share_interval(part, whole)

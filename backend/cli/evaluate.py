@@ -123,7 +123,7 @@ def _judged(
 
 
 def _without_classes(version: ModelVersion, classes: Sequence[str]) -> list[str]:
-    """Say which figures mean nothing of a version without classes that is judged by several."""
+    """Say which figures mean nothing if a version without classes is judged by several."""
     if version.classes or len(classes) < 2:
         return []
     return [

@@ -1,4 +1,4 @@
-"""A labelled folder as commands read it: how far that is, and what was odd, is told."""
+"""Reads a labelled folder for a command: shows progress, and what was odd."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # too slow for --help
 
 
 def read_folder(images: Path, annotations: Path, notation: Notation) -> LabelledFolder:
-    """Read a labelled folder, showing how far it is."""
+    """Read a labelled folder, showing progress."""
     from backend.datasets.folder import labelled_folder
 
     with progress("Reading") as advance:
@@ -27,7 +27,7 @@ def read_folder(images: Path, annotations: Path, notation: Notation) -> Labelled
 
 
 def tell_what_is_odd(folder: LabelledFolder) -> None:
-    """Tell what was left out of a labelled folder, and what looks wrong in it."""
+    """Print what was left out of a labelled folder, and what looks wrong in it."""
     from model.labels.label_guard import summary
 
     warn([*folder.notes, *folder.notes_on_aside])
@@ -36,7 +36,7 @@ def tell_what_is_odd(folder: LabelledFolder) -> None:
 
 
 def say_what_is_there(folder: LabelledFolder) -> None:
-    """Say how many images and boxes a labelled folder has, and of which classes."""
+    """Print how many images and boxes a labelled folder has, and of which classes."""
     boxes = counted(sum(len(image.boxes) for image in folder.images), "box")
     known = ", ".join(folder.classes) or "no class"
     say(f"{counted(len(folder.images), 'image')}, {boxes}: {known}")

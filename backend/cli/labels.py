@@ -1,4 +1,4 @@
-"""`cytoloop labels check`: what is odd about labels, before anything is learned from them."""
+"""`cytoloop labels check`: what is odd about labels, before a run learns from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # too slow for --help
     from backend.datasets.checking import LabelCheck
     from backend.datasets.drawn import Notation
 
-#: Something looks wrong; 2 is an error.
+#: Exit code if something looks wrong; 2 is an error.
 ODD = 1
 MEANT = (
     "A box that is meant as it is stays when you write a note to it: Meta, in the region's panel."
@@ -69,9 +69,9 @@ def check(
 ) -> None:
     """List the boxes that look wrong, and the images that are alike.
 
-    Alike are images that are there twice or show one field. Nothing is changed. Runs do not learn
-    from the boxes that look wrong; exports have them as they were drawn. Exits with 1 when a box
-    looks wrong or cannot be used.
+    Images are alike if they are there twice or show one field. Nothing is changed. Runs do not
+    learn from the boxes that look wrong; exports have them as they were drawn. Exits with 1 when a
+    box looks wrong or cannot be used.
     """
     of_folder = {"--annotations": annotations, "--map": mapping, "--one-based": one_based}
     if images is None:

@@ -38,7 +38,7 @@ def up(
     from backend.running.loop import run_loop
 
     warn(unknown_variables())
-    # No device is an option of it: that of the environment is looked for before all is started.
+    # It has no device option: the environment's device is checked before anything starts.
     chosen = {"port": port, "label_studio_port": label_studio_port, "device": None}
     run_loop(settings_from(home=home, **chosen), images)
 
@@ -102,7 +102,7 @@ def worker(home: Home = None) -> None:
 
     from backend.jobs import run_worker
 
-    if home is not None:  # the jobs are processes of their own, which read the environment
+    if home is not None:  # jobs are separate processes, which read the environment
         os.environ["CYTOLOOP_HOME"] = str(settings_from(home=home).home)
     run_worker()
 

@@ -1,4 +1,4 @@
-"""`cytoloop models`: the versions there are, and which one serves a project."""
+"""`cytoloop models`: which versions there are, and which one serves a project."""
 
 from __future__ import annotations
 
@@ -134,9 +134,9 @@ def prune(
 ) -> None:
     """Remove trained versions that never served.
 
-    Champions, and all that were, are kept. What a version that stays was trained from stays too,
-    and so does what a run works with that is not done. What `cytoloop train` made goes only where
-    it is named.
+    Present and former champions are kept, and so are versions from which kept ones were trained,
+    and versions that an unfinished run uses. Versions made by `cytoloop train` are removed only if
+    named.
     """
     from backend.learning.pruning import prunable
 
@@ -153,7 +153,7 @@ def prune(
     console.table(COLUMNS, [_row(version, services.registry) for version in versions])
     if not yes:
         typer.confirm(f"Remove {counted(len(versions), 'version')} for good?", abort=True)
-    # Asked again: while the list was read, a version may have come to serve, or a run to need it.
+    # Checked again: meanwhile a version may have come to serve, or a run to need it.
     may_go = {version.id for version in prunable(services, keep, named)}
     warn(
         f"{v.id} not removed: it is of use by now, or gone" for v in versions if v.id not in may_go
@@ -162,7 +162,7 @@ def prune(
 
 
 def _remove(registry: Registry, ids: list[str]) -> None:
-    """Remove versions, and tell how many went, whatever comes between."""
+    """Remove versions, and print how many are gone, even if interrupted."""
     freed = []
     try:
         for id in ids:
@@ -176,7 +176,7 @@ def _remove(registry: Registry, ids: list[str]) -> None:
 
 
 def _renamed(version: ModelVersion, owner: Project) -> str:
-    """Say what becomes of a version's classes that a project has not; nothing where it has all."""
+    """Say what becomes of a version's classes that a project lacks; empty if it has all."""
     others = [name for name in version.classes if name not in owner.classes]
     if not others:
         return ""
@@ -188,12 +188,12 @@ def _renamed(version: ModelVersion, owner: Project) -> str:
 
 
 def _serve(services: Services, owner: Project, version: ModelVersion) -> None:
-    """Tell, and have the tasks that nobody labelled get the version's boxes."""
+    """Print that a version serves, and queue its boxes for the unlabelled tasks."""
     from backend.learning.showing import show_anew
 
     tell(f"{version.id} is the champion of project {owner.id} ({owner.title}).")
     try:
-        # Its boxes may have been chosen while the project wished for others, or never.
+        # Its policy may never have been chosen, or under other choices of the project.
         is_calibrated = services.registry.policy(str(owner.id), version).is_calibrated
         if not (owner.least_work and is_calibrated):
             show_anew(services, owner.id, say)

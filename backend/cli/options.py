@@ -1,4 +1,4 @@
-"""The options that several commands share, each with one name and one meaning."""
+"""Options shared by several commands, each with one name and one meaning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def named_path(word: str) -> Path:
-    """Return the path that a word names; an empty one would name the folder one is in."""
+    """Return the path that a word names; refuse an empty word: it would mean this folder."""
     if not word:
         raise typer.BadParameter(
             "it is empty: name a file or a folder, the one you are in by a dot."
@@ -27,7 +27,7 @@ def named_path(word: str) -> Path:
     return Path(word)
 
 
-#: What each argument or option that is a path is given.
+#: Keywords for each argument or option that is a path.
 NAMED: Any = {"parser": named_path, "metavar": "<path>"}
 Home = Annotated[
     Path | None,
@@ -57,12 +57,12 @@ Map = Annotated[
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:
-    """Read ``N=Nucleus`` pairs; the longest run of ``=``, the last of equal ones, parts the names.
+    """Read ``N=Nucleus`` pairs, split at the longest run of ``=``, the last of equally long ones.
 
     Raises
     ------
     BadRequest
-        A pair has not the form OLD=NEW.
+        A pair does not have the form OLD=NEW.
     """
     mapping = {}
     for pair in pairs:
@@ -80,7 +80,7 @@ OneBased = Annotated[
 
 
 def notation_from(mapping: list[str] | None, one_based: bool) -> Notation:
-    """Return how annotations are written, as ``Map`` and ``OneBased`` tell."""
+    """Return how annotations are written, given ``Map`` and ``OneBased``."""
     from backend.datasets.drawn import Notation
 
     return Notation(parse_mapping(mapping or []), one_based)
@@ -96,18 +96,18 @@ Model = Annotated[
         "else the newest trained that was neither refused nor rolled back, else the starter",
     ),
 ]
-#: The smallest and the largest cell that can be told, in pixels.
+#: The smallest and the largest cell diameter that can be given, in pixels.
 _SMALLEST_CELL_PX, _LARGEST_CELL_PX = 1, 10_000
 DIAMETERS = f"{_SMALLEST_CELL_PX} to {_LARGEST_CELL_PX:,} pixels"
 
 
 def require_diameter(told: float | None) -> float | None:
-    """Return a cell diameter as it was told, None where none was.
+    """Return a given cell diameter; None if none was given.
 
     Raises
     ------
     BadRequest
-        No cell is as small or as large, or it is no number.
+        It is no number, or no cell is that small or large.
     """
     if told is None or _SMALLEST_CELL_PX <= told <= _LARGEST_CELL_PX:
         return told
@@ -122,7 +122,7 @@ CellDiameter = Annotated[
         show_default="found in each image",
     ),
 ]
-#: The largest number that the store may give to a project or a run.
+#: The largest number that a project or a run may have in the store.
 LARGEST_NUMBER = NUMBERS_END - 1
 ProjectId = Annotated[
     int | None,
@@ -148,12 +148,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="For a program to read.")]
 
 
 def settings_from(**chosen: Any) -> Settings:
-    """Return the settings of the environment, the options given taking precedence.
+    """Return the environment's settings; given options take precedence.
 
     Raises
     ------
     BadSetting
-        One cannot be used, or a command that names its ``device``, None too, is to compute on a
+        A setting cannot be used, or a command that passes ``device`` (even None) would compute on a
         CUDA device and there is none.
     """
     from backend.settings import Settings
@@ -170,12 +170,12 @@ def services_from(home: Path | None, *, to_read: bool = False) -> Services:
     Parameters
     ----------
     to_read
-        As ``build_services`` has it.
+        As in ``build_services``.
 
     Raises
     ------
     BadSetting
-        There is no such home: a mistyped one is not to be made.
+        There is no such home: a mistyped one must not be made.
     """
     from backend.services import build_services
 

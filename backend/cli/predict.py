@@ -1,4 +1,4 @@
-"""`cytoloop predict`: the cells of images found and counted, without a server."""
+"""`cytoloop predict`: finds and counts the cells of images, without a server."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def predict(
 ) -> None:
     """Find the cells of images, and count them.
 
-    Each image gets a VOC file and a PNG with the boxes drawn; counts.csv tells the counts of all.
+    Each image gets a VOC file and a PNG with the boxes drawn; counts.csv has the counts of all.
     Stopped and run again, it goes on with the images that are not done. Images that cannot be
-    counted are told and flagged; the exit code is 0 all the same, unless none can be.
+    counted are reported and flagged; the exit code is 0 unless none can be.
     """
     from backend.datasets.counting import TABLE
     from backend.datasets.gathering import gather
@@ -84,11 +84,11 @@ def predict(
 
 
 def _default_class(settings: Settings, owner: Project | None, choice: Choice) -> str:
-    """Return what the boxes of a version without classes are called: what its project calls them.
+    """Return the class for the boxes of a version without classes: its project's default.
 
-    No database is needed where the version has classes, or comes with no project.
+    No database is needed if the version has classes, or no project.
     """
     if owner is None and choice.project is not None and not choice.version.classes:
-        with suppress(NotFound, ValueError):  # of a registry that came without its database
+        with suppress(NotFound, ValueError):  # for a registry that came without its database
             owner = choosing.named_project(settings, int(choice.project))
     return owner.default_class if owner else settings.default_class

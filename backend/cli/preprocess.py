@@ -1,6 +1,6 @@
-"""`cytoloop preprocess`: contrast groups of a folder of images, without hands and without a model.
+"""`cytoloop preprocess`: contrast groups of a folder of images, automatic and without a model.
 
-What Tare 2020 sorted and matched by hand (§5.3, §5.4) in three commands.
+Three commands do what Tare 2020 sorted and matched by hand (§5.3, §5.4).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GroupsFile = Annotated[
     Path, typer.Option("--groups", help="The file that `preprocess fit` wrote.", **NAMED)
 ]
 NPZ = ".npz"
-#: The kinds of template that need no image named.
+#: The kinds of template that need no named image.
 _COMPUTED = tuple(kind for kind in get_args(TemplateKind) if kind != "image")
 
 
@@ -94,7 +94,7 @@ def fit(
 
 
 def _picture_beside(out: Path, replace: bool) -> Path:
-    """Return where the picture of groups goes, and refuse what either would write over."""
+    """Return the path of the groups' picture; refuse to overwrite it or the groups."""
     from backend.datasets.pictures import PNG, require_picture_place
     from backend.datasets.writing import require_new, require_no_folder
 
@@ -118,7 +118,7 @@ def apply(
 ) -> None:
     """Write a folder's images as a detector sees them.
 
-    Beside them contrast.csv tells of each its group, distance and flags.
+    Beside them, contrast.csv lists each image's group, distance and flags.
     """
     from backend.datasets.contrast import TABLE, match_into
     from backend.datasets.finding import find_images, others_in
@@ -160,7 +160,7 @@ def figure(
 
 
 def _template(words: list[str]) -> tuple[TemplateKind, list[Path]]:
-    """Return the kind of template, and the images that are it."""
+    """Return the kind of template, and the images named as templates."""
     if words[0] in _COMPUTED and len(words) == 1:
         return cast("TemplateKind", words[0]), []
     paths = [Path(word) for word in words]

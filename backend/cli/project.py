@@ -1,4 +1,4 @@
-"""`cytoloop project`: what can be chosen for one project."""
+"""`cytoloop project`: the choices for one project."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def project(
             show_anew(services, now.id, say)
         if cell_diameter is not None:
             tell_cell_diameter(services, now.id, cell_diameter or None)
-    except QueueError as error:  # it is chosen; the open tasks get their boxes later
+    except QueueError as error:  # the choice stands; the open tasks get their boxes later
         warn([str(error)])
     step = services.settings.milestone_step
     beyond = f", then every {step}" if step else ""

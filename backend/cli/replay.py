@@ -1,4 +1,4 @@
-"""`cytoloop replay`: what a labelled folder would have cost, corrected image by image."""
+"""`cytoloop replay`: what correcting a labelled folder image by image would have cost."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def replay(
     from backend.replay.ledger import TABLE, kept_beside
     from backend.replay.playing import LabelledSet, Play, in_drawn_order
 
-    configure_logging("ERROR")  # what a run says is in the store; a failure is told here
+    configure_logging("ERROR")  # what a run reports is in the store; a failure is reported here
     if live is not None and (start or floor):
         raise BadRequest("--start and --floor are of the form in process: leave out --live.")
     if floor == 1:
@@ -120,7 +120,7 @@ def _begin_with(start: str | None, settings: Settings) -> tuple[str, Registry] |
 def _played(
     settings: Settings, out: Path, labelled: LabelledSet, how: Play, live: int | None
 ) -> tuple[Sequence[Row], Sequence[Row]]:
-    """Play all that is not played yet; return the rows of the images, and those of the floor."""
+    """Play what is not played yet; return the rows of the images, and those of the floor."""
     from backend.replay.floor import cross_validated
     from backend.replay.ledger import FLOOR_TABLE, TABLE, Ledger
     from backend.replay.paper import play_on_paper

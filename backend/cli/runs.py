@@ -1,4 +1,4 @@
-"""`cytoloop runs`: the trainings that were asked for, how far each is, ending and repeating one."""
+"""`cytoloop runs`: lists and shows the runs, ends or repeats one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def list_(
     """List the runs, newest first."""
     services = services_from(home, to_read=True)
     if project is not None:
-        services.projects.get(project)  # one that is not known is told
+        services.projects.get(project)  # raises for an unknown one
     found = services.runs.all(project)
     if as_json:
         typer.echo(json.dumps([run.to_json() for run in found], indent=1))
@@ -82,7 +82,7 @@ def cancel(number: Number, home: Home = None) -> None:
 def retry(number: Number, home: Home = None) -> None:
     """Try the milestone of a run that has ended again.
 
-    It learns from the corrections of now, by the preset that the loop was started with.
+    It learns from the present corrections, by the preset that the loop was started with.
     """
     from backend.learning import triggers
 

@@ -1,4 +1,4 @@
-"""`cytoloop train`: a version learned from a labelled folder, without a server."""
+"""`cytoloop train`: trains a version on a labelled folder, without a server."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _to_begin_with(start: str, registry: Registry, settings: Settings) -> ModelV
 def _snapshot_of(
     folder: LabelledFolder, classes: tuple[str, ...], settings: Settings
 ) -> DatasetSnapshot:
-    """Return what a training on the folder sees, each image on its side for ever."""
+    """Return what a training on the folder sees; each image is on its side for ever."""
     from backend.datasets.sides import FILE_NAME, with_sides
     from model.labels.examples import DatasetSnapshot
 
@@ -138,7 +138,7 @@ def _snapshot_of(
 
 
 def _too_few(images: int) -> str:
-    """Say why so many images cannot be dealt to those that teach and those that judge."""
+    """Say why this many images cannot be divided into those that teach and those that judge."""
     from model.labels.sides import FEWEST_OF_FIVE
 
     if images < FEWEST_OF_FIVE:

@@ -14,7 +14,7 @@ NAME_WIDTH = 17
 
 
 def report_text(report: EvaluationReport) -> str:
-    """Return the figures of a report, a line each; what they mean is in docs/evaluation.md."""
+    """Return the figures of a report, a line each; docs/evaluation.md explains them."""
     likely = report.intervals
     lines = [
         _line("images", _images(report)),
@@ -34,7 +34,7 @@ def report_text(report: EvaluationReport) -> str:
 
 
 def ap50_text(report: EvaluationReport | None) -> str:
-    """Return AP50 for cells of any class, or a dash when it was not measured."""
+    """Return AP50 for cells of any class, or a dash if it was not measured."""
     return "–" if report is None else _figure(report.any_class.ap50)
 
 
