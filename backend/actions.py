@@ -10,16 +10,16 @@ BY_HAND_S_PER_CELL = 72.0
 
 @dataclass(frozen=True)
 class Actions:
-    """How many boxes of one image, or of many, were treated in each way.
+    """How many boxes of one or several images were treated in each way.
 
     Parameters
     ----------
     kept
-        Served boxes left as they were: no action.
+        Served boxes left as they were, which takes no action.
     moved, relabelled
-        Served boxes that got other edges, another class; one that got both is in both.
+        Served boxes that got other edges, or another class; a box that got both counts in both.
     deleted, added
-        Served boxes that are gone, and boxes that were not served.
+        Served boxes that were removed, and boxes that were drawn.
     """
 
     kept: int = 0
@@ -60,7 +60,7 @@ class Costs:
     image_s: float = 5.0
 
     def seconds(self, actions: Actions, images: int = 1) -> float:
-        """Return how long the actions on a number of images take."""
+        """Return the seconds that the actions on a number of images take."""
         return (
             self.add_s * actions.added
             + self.move_s * actions.moved
@@ -71,12 +71,12 @@ class Costs:
         )
 
     def seconds_of_right(self, actions: Actions, cells: int) -> float:
-        """Return the mean seconds spent on a served box that is on a cell; a glance where none is.
+        """Return the mean seconds spent on a served box that is on a cell; a glance if none is.
 
         Parameters
         ----------
         cells
-            Boxes that were submitted.
+            The number of submitted boxes.
         """
         boxes = cells - actions.added
         treated = replace(actions, deleted=0, added=0)

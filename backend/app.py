@@ -1,4 +1,4 @@
-"""The web process: Flask around the predictor and the store. It imports no torch by itself."""
+"""The web process: Flask around the predictor and the store. It does not import torch itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from model.threads import wait_quietly
 
 log = structlog.get_logger(__name__)
 
-#: A batch of tasks in JSON is small; a body beyond this is no request of Label Studio's.
+#: A batch of tasks in JSON is small; a larger body does not come from Label Studio.
 LARGEST_BODY = 64 * 2**20
 
 
@@ -38,7 +38,7 @@ def create_app(services: Services | None = None) -> Flask:
     Parameters
     ----------
     services
-        Those of one installation; built from the environment when left out.
+        Those of one installation; built from the environment if left out.
     """
     services = services or _from_environment()
     app = Flask(__name__)
@@ -55,10 +55,10 @@ def create_app(services: Services | None = None) -> Flask:
 
 
 def poll(app: Flask) -> None:
-    """Have the app look now and then for what Label Studio's events did not tell."""
+    """Make the app look regularly for what Label Studio's events did not report."""
     with app.app_context():
         services, problems = parts().services, parts().problems
-    # Registered last, done first: a look would hold the store open when it is closed.
+    # Registered last, so run first: a look under way would keep the store open.
     atexit.register(start_polling(services, problems, services.settings.poll_s))
 
 
@@ -73,6 +73,6 @@ def _from_environment() -> Services:
     wait_quietly()
     services = build_services()
     configure_logging(services.settings.log_level)
-    # SQLite's log then goes into the file of the store, which can be copied by itself.
+    # This writes SQLite's log into the store's file, which can then be copied alone.
     atexit.register(services.engine.dispose)
     return services

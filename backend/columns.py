@@ -1,4 +1,4 @@
-"""Plain text in columns, which can be read and piped alike."""
+"""Plain text in columns, for reading and for piping."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Return rows of equally many cells as lines; so many columns stand at the left, like words.
+    """Return rows with equal numbers of cells as lines; the first ``left`` columns align left.
 
-    The others are figures and stand at the right.
+    The other columns are figures and align right.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

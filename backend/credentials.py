@@ -1,4 +1,4 @@
-"""The passwords and tokens of an installation, made once and kept 0600 under the home."""
+"""The passwords and tokens of an installation, made once and kept with mode 0600 in the home."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_LABEL_STUDIO = {"password", "label_studio_token"}
 
 @dataclass(frozen=True)
 class Credentials:
-    """What proves who is who between a person, Label Studio and Cytoloop.
+    """What a person, Label Studio and Cytoloop prove themselves to each other with.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Credentials:
     label_studio_url
         Address of an attached Label Studio (`cytoloop connect`); empty for our own.
     backend_password
-        Basic auth of Label Studio at Cytoloop, and of a person at its dashboard and exports.
+        Basic auth for Label Studio at Cytoloop, and for a person at its dashboard and exports.
     webhook_secret
         Value of the header ``X-Cytoloop-Secret`` of each webhook.
     """
@@ -45,24 +45,24 @@ class Credentials:
 
     @classmethod
     def load(cls, settings: Settings) -> Credentials | None:
-        """Return what :meth:`load_or_create` does, None where none were made; nothing is written.
+        """Return the same as :meth:`load_or_create`, or None if none were made; write nothing.
 
         Raises
         ------
         BadSetting
-            The file is there and cannot be read.
+            The file exists but cannot be read.
         """
         told = _read(settings.home / FILE_NAME)
         return cls(**told)._but_for(settings) if told else None
 
     @classmethod
     def load_or_create(cls, settings: Settings) -> Credentials:
-        """Return the kept credentials, the settings' own words taking precedence.
+        """Return the kept credentials; values in the settings take precedence.
 
         Raises
         ------
         BadSetting
-            The file is there and cannot be read.
+            The file exists but cannot be read.
         """
         told = _read(settings.home / FILE_NAME)
         kept = cls(**told)
@@ -72,7 +72,7 @@ class Credentials:
 
     @classmethod
     def _completed(cls, home: Path) -> Credentials:
-        """Make what is missing, which then holds for all who read it from now on."""
+        """Make what is missing and save it for all who read it from now on."""
         path = home / FILE_NAME
         with locked(path.with_suffix(".lock")):
             kept = cls(**_read(path))  # again: another process may have made it meanwhile
@@ -80,7 +80,7 @@ class Credentials:
         return kept
 
     def _but_for(self, settings: Settings) -> Credentials:
-        """Return these, the settings' own words taking precedence."""
+        """Return these credentials; values in the settings take precedence."""
         chosen = {
             "label_studio_token": settings.label_studio_token,
             "label_studio_url": settings.label_studio_url,
@@ -91,12 +91,12 @@ class Credentials:
 
     @property
     def home_id(self) -> str:
-        """Tells this home from others that share its Redis, wherever it lies and who mounts it."""
-        # Of the one secret that each home has had since it was made, and that no setting replaces.
+        """Tells this home from others on its Redis, wherever it lies and whoever mounts it."""
+        # Made of the only secret that each home has from the start and that no setting replaces.
         return hashlib.sha256(self.password.encode()).hexdigest()[:8]
 
     def save(self, home: Path) -> None:
-        """Write the file whole or not at all, readable by its owner alone."""
+        """Write the file whole or not at all, readable only by its owner."""
         with new_file(home / FILE_NAME) as partial:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as out:
@@ -104,9 +104,9 @@ class Credentials:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Return what is kept, of which all may be missing but what Label Studio keeps too.
+    """Return what is kept; only values that Label Studio keeps too are required.
 
-    Nothing where the file is not there.
+    Empty if there is no file.
     """
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""What can go wrong in the loop; `backend.http.problems` turns each into an HTTP answer."""
+"""Errors of the loop; `backend.http.problems` turns each into an HTTP answer."""
 
 
 class BackendError(Exception):
@@ -6,23 +6,23 @@ class BackendError(Exception):
 
 
 class BadSetting(BackendError, ValueError):
-    """A setting, from the environment or an option, that cannot be used as it is."""
+    """A setting, from the environment or an option, cannot be used as it is."""
 
 
 class BadRequest(BackendError, ValueError):
-    """A request or a file from outside that cannot be used as it is."""
+    """A request or a file from outside cannot be used as it is."""
 
 
 class Refused(BackendError):
-    """Something that cannot be done as things stand, such as cancelling a run that has ended."""
+    """Something cannot be done as things stand, such as cancelling a run that has ended."""
 
 
 class NotFound(BackendError, LookupError):
-    """A project, task, image, run or version that is not there."""
+    """There is no such project, task, image, run or version."""
 
 
 class Unauthorised(BackendError, PermissionError):
-    """A missing or wrong password, token or webhook secret."""
+    """A password, token or webhook secret is missing or wrong."""
 
 
 class LabelStudioError(BackendError):
@@ -30,15 +30,15 @@ class LabelStudioError(BackendError):
 
 
 class LabelStudioSilent(LabelStudioError):
-    """Label Studio gave no answer of its own: it is away, too busy, or refuses the token."""
+    """Label Studio itself gave no answer: it is away, too busy, or refuses the token."""
 
 
 class LabelStudioMissing(LabelStudioError, LookupError):
-    """Label Studio does not know what was asked for: it was deleted there, or never was."""
+    """Label Studio does not have what was asked for: it was deleted there, or never existed."""
 
 
 class QueueError(BackendError, ConnectionError):
-    """Redis could not be reached; what was to be queued is kept in the store."""
+    """Redis could not be reached; the store keeps what was to be queued."""
 
 
 class StoreError(BackendError, ConnectionError):
@@ -46,4 +46,4 @@ class StoreError(BackendError, ConnectionError):
 
 
 class BadLabelConfig(BackendError, ValueError):
-    """A label_config without an Image and a RectangleLabels that belong together."""
+    """A label_config has no Image and RectangleLabels that belong together."""

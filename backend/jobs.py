@@ -1,4 +1,4 @@
-"""The doors of RQ: what runs in the worker, named in Redis by ids alone."""
+"""The jobs that RQ runs in the worker; Redis has only ids as their arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from model.threads import wait_quietly
 
 log = structlog.get_logger(__name__)
 
-#: How far a job stands back for the web process, which answers an annotator who waits.
+#: How far a job gives way to the web process, which answers waiting annotators.
 NICENESS = 10
 
 
@@ -39,7 +39,7 @@ def push(project: int, version_id: str) -> None:
 
 
 def record_killed(run_id: int, how: str) -> None:
-    """Have a run whose process was killed go on, or end it when it is killed again and again."""
+    """Make a run whose process was killed go on, or end it if it is killed again and again."""
     try:
         with _services() as services:
             take_up_killed(services, run_id, f"was killed ({how})")
@@ -48,7 +48,7 @@ def record_killed(run_id: int, how: str) -> None:
 
 
 def record_stopped(run_id: int) -> None:
-    """Have a run go on at the next start whose worker was told to stop."""
+    """Make a run go on at the next start after its worker was told to stop."""
     try:
         with _services() as services:
             services.runs.stopped(run_id)
@@ -57,7 +57,7 @@ def record_stopped(run_id: int) -> None:
 
 
 def queue_waiting() -> None:
-    """Queue the runs that waited for another of their project to end."""
+    """Queue the runs that waited for another run of their project to end."""
     try:
         with _services() as services:
             requeue_pending(services)
@@ -71,7 +71,7 @@ def run_worker(burst: bool = False) -> None:
     Parameters
     ----------
     burst
-        Stop when nothing waits.
+        Stop once nothing waits.
     """
     with _services() as services:
         services.queue.reap()
@@ -79,12 +79,12 @@ def run_worker(burst: bool = False) -> None:
             log.info("run.waiting", run=run.id, project=run.project)
         _push_on(services)
         pipeline.sweep(services)
-    # The store is closed here: a connection must not be shared with the jobs' processes.
+    # The store is closed here: the jobs' processes must not share a connection.
     services.queue.run_worker(burst, record_killed, record_stopped, queue_waiting)
 
 
 def _push_on(services: Services) -> None:
-    """Queue the pushes that are not done; what prevents it, the poll tells and tries again."""
+    """Queue unfinished pushes; if that fails, the poll reports it and tries again."""
     with suppress(QueueError):
         push_champions(services)
 

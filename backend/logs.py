@@ -1,7 +1,7 @@
-"""Where and how every process of Cytoloop logs: one line an event, on standard error.
+"""Logging for every process of Cytoloop: one line for each event, on standard error.
 
-Bodies of requests and tokens are never logged: Label Studio sends its users' tokens along. Whoever
-logs names what it logs, and names that could hold a secret are blanked here.
+Request bodies and tokens are never logged: Label Studio sends its users' tokens along. Each logged
+value has a name, and values whose names could mean a secret are blanked here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 SECRET = ("token", "password", "secret", "authorization", "body", "payload", "headers", "cookie")
-#: Chatty at INFO, and of use to nobody there.
+#: Loggers that are chatty at INFO without being useful.
 QUIET = ("alembic", "urllib3", "werkzeug", "rq.queue", "PIL")
 
 
@@ -47,7 +47,7 @@ def configure_logging(level: str = "INFO") -> None:
 
 
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Blank each value whose name says that it may hold a secret."""
+    """Blank each value whose name could mean a secret."""
     return {
         name: "(hidden)" if any(word in name.lower() for word in SECRET) else value
         for name, value in event.items()
@@ -55,7 +55,7 @@ def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 
 def _formatter(shared: list[Processor]) -> structlog.stdlib.ProcessorFormatter:
-    # Plain tracebacks: a rich one shows local variables, and among them tokens.
+    # Plain tracebacks: rich ones show local variables, among them tokens.
     plain = structlog.dev.plain_traceback
     line = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
     return structlog.stdlib.ProcessorFormatter(

@@ -1,4 +1,4 @@
-"""What Prometheus can ask of the web process at /metrics."""
+"""The metrics that the web process shows Prometheus at /metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a run starts by itself: arithmetic on numbers of corrected images."""
+"""Decides when a run starts by itself, from numbers of corrected images."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ def next_milestone(
 ) -> int | None:
     """Return the milestone for which a run is due now.
 
-    It is the highest one that is reached. Those jumped over on the way are not made up for: a run
-    learns from all corrections there are, so one for the highest does the work of all.
+    It is the highest one reached. Milestones skipped on the way are not made up for: a run learns
+    from all corrections, so a run for the highest does the work of all.
 
     Parameters
     ----------
     corrected
-        Corrected images.
+        Number of corrected images.
     milestones
         Ascending.
     step
-        After the last milestone there is one more every ``step`` images; none if 0.
+        After the last milestone there is another every ``step`` images; none if 0.
     done
         Numbers of corrected images at which runs were opened.
 
     Returns
     -------
-    None when none is reached, or a run was opened there or later.
+    None if no milestone is reached, or a run was opened there or later.
     """
     reached = _highest_reached(corrected, milestones, step)
     if reached is None or any(number >= reached for number in done):
@@ -40,8 +40,8 @@ def upcoming_milestones(
 ) -> Iterator[int]:
     """Yield the numbers of corrected images at which the next runs start, ascending.
 
-    A run at more images than there are now (some were deleted since) has done the lower ones. They
-    end with the last milestone where ``step`` is 0.
+    A run at more images than there are now (some were deleted since) has done the lower milestones.
+    If ``step`` is 0 they end with the last milestone.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def upcoming_milestones(
 
 
 def way_to(upcoming: int | None, corrected: int, milestones: Sequence[int], step: int) -> float:
-    """Return the share of the way from the milestone before to the upcoming one, in [0, 1]."""
+    """Return the share of the way from the previous to the upcoming milestone, in [0, 1]."""
     if upcoming is None:
         return 1.0
     before = max((m for m in milestones if m < upcoming), default=0)

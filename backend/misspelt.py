@@ -1,4 +1,4 @@
-"""Variables of the environment that begin like settings and are none."""
+"""Environment variables that begin like settings but are none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from difflib import get_close_matches
 
 from backend.settings import PREFIX, Settings
 
-#: Where tests and benchmarks find real micrographs: it begins like a setting and is none.
+#: Where tests and benchmarks find real micrographs: it begins like a setting but is none.
 DATA = "CYTOLOOP_DATA"
 
 
 def unknown_variables() -> list[str]:
-    """Say of each variable of the environment that begins like a setting and is none, which is."""
+    """Say, for each environment variable that only begins like a setting, which setting exists."""
     fields = [name.upper() for name in Settings.model_fields]
     known = {DATA, *(f"{PREFIX}{field}" for field in fields)}
     unknown = {name for name in os.environ if name.upper().startswith(PREFIX)}

@@ -23,8 +23,8 @@ class CellBackend(LabelStudioMLBase):  # type: ignore[misc]
     Parameters
     ----------
     predictor
-        One that has its versions loaded; by default this process's own. Label Studio ML makes a new
-        model with each /setup, so what is loaded must outlive it.
+        A predictor with its versions loaded; by default this process's own. Label Studio ML makes a
+        new model with each /setup, so loaded versions must outlive the model.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CellBackend(LabelStudioMLBase):  # type: ignore[misc]
         return self._predictor.predict(project, tasks, self.label_config)
 
     def fit(self, tasks: Any, workdir: str | None = None, **kwargs: Any) -> dict[str, Any]:
-        """Open a run; the training itself is the worker's."""
+        """Open a run; the worker does the training."""
         project = (kwargs.get("data") or {}).get("project") or {}
         run = start_training(self._predictor.services, project_number(project.get("id")))
         return {"job": str(run.id)}

@@ -1,4 +1,4 @@
-"""The numbers by which Label Studio and the store know things, as requests give them."""
+"""Reads the numbers in requests by which Label Studio and the store identify things."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from backend.errors import BadRequest
 
-#: Ids and pages are below this, as PostgreSQL keeps them.
+#: Ids and pages are below this, the limit of PostgreSQL's integers.
 NUMBERS_END = 2**31
 
 
@@ -22,7 +22,7 @@ def project_number(project: object) -> int:
 
 
 def number_of(given: object, name: str) -> int:
-    """Return a number of a request, such as an id, that may be one of the store's.
+    """Return a number from a request, such as an id, if the store could have it.
 
     Raises
     ------

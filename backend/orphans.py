@@ -1,4 +1,4 @@
-"""No process outlives the one that started it, however that one ends."""
+"""Makes sure that no process outlives the one that started it, however that one ends."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with_parent(signal_number: int, parent: int) -> None:
-    """Have the kernel send this process a signal when its parent dies, even by SIGKILL.
+    """Make the kernel send this process a signal when its parent dies, even by SIGKILL.
 
     Parameters
     ----------
     parent
-        Process id of the parent, as the parent itself saw it: where it is gone already, the
+        Process id of the parent, as the parent itself saw it. If the parent is already gone, the
         signal is sent at once.
     """
     if sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""Process ids: which are alive, which began which, and ending them."""
+"""Process ids: which are alive, which started which, and how to end them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import signal
 from collections import defaultdict
 from pathlib import Path
 
-PPID_FIELD = 1  # in /proc/<pid>/stat, counted from behind the name
+PPID_FIELD = 1  # in /proc/<pid>/stat, counted after the name
 
 
 def is_running(pid: int | None) -> bool:
-    """Tell whether a process of this machine is alive, whoever's it is."""
+    """Tell whether a process of this machine is alive, whoever owns it."""
     if not pid:
         return False
     try:
@@ -24,7 +24,7 @@ def is_running(pid: int | None) -> bool:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the process ids of a process' children, and of theirs, whatever group they are in."""
+    """Return the ids of a process' children and of theirs, whatever group they are in."""
     children = defaultdict(list)
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -42,7 +42,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def kill_all(pids: list[int]) -> None:
-    """End processes at once; those that are gone are no error."""
+    """Kill processes at once; processes already gone are no error."""
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)

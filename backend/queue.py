@@ -24,10 +24,10 @@ from backend.orphans import die_with_parent
 from backend.pids import is_running
 
 LEARN, PUSH = "learn", "push"
-#: After which a Redis that does not answer counts as away.
+#: Seconds after which a Redis that does not answer counts as away.
 ANSWER_S = 2.0
-#: After which the lock of a process that was killed is free, how long who queues a job waits for
-#: it (a webhook is to be answered), and how often it looks.
+#: Seconds after which a killed process's lock is free, how long queueing a job waits for the lock
+#: (a webhook must be answered), and how often it looks.
 LOCK_S, WAIT_S, LOCK_POLL_S = 5.0, 0.8, 0.005
 KEPT = "What was to be queued is kept, and queued by the next look or correction."
 LIVE = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
@@ -39,11 +39,11 @@ class JobQueue:
     Parameters
     ----------
     redis_url
-        ``redis://…`` or ``unix://…``; nothing is asked of it before it is needed.
+        ``redis://…`` or ``unix://…``; not used before it is needed.
     job_timeout_s
-        After which a training is stopped; RQ's own default would be 180 s.
+        Seconds after which a training is stopped; RQ's own default would be 180.
     home_id
-        Whose jobs these are: other homes may share the Redis.
+        The home of these jobs: other homes may share the Redis.
     """
 
     def __init__(self, redis_url: str, job_timeout_s: int, home_id: str) -> None:
@@ -52,17 +52,17 @@ class JobQueue:
         self._home_id = home_id
 
     def enqueue_learn(self, run_id: int) -> None:
-        """Queue a run, unless it waits or is worked on already.
+        """Queue a run, unless it already waits or is worked on.
 
         Raises
         ------
         QueueError
-            When Redis cannot be reached, or another process holds its jobs.
+            Redis cannot be reached, or another process holds the lock on its jobs.
         """
         self._enqueue(LEARN, self._learn(run_id), run_id)
 
     def drop_learn(self, run_id: int) -> None:
-        """Forget the job of a run whose process died: a dead worker of another host left it."""
+        """Forget the job of a run whose process died, left by a dead worker of another host."""
         with self._changing():
             self._forget(self._learn(run_id))
 
@@ -71,7 +71,7 @@ class JobQueue:
 
         Returns
         -------
-        False when that waits or is worked on already.
+        False if that already waits or is worked on.
         """
         job_id = f"{name_in(self._home_id, PUSH)}-{project}-{version_id}"
         return self._enqueue(PUSH, job_id, project, version_id)
@@ -79,19 +79,19 @@ class JobQueue:
     def is_live(self, run_id: int) -> bool:
         """Return whether a run's job waits or is worked on.
 
-        A job whose worker has not been heard of for a minute and a half, such as with its host, is
-        worked on no more.
+        A job no longer counts as worked on if its worker has been silent for a minute and a half,
+        for example because its host is down.
         """
         with self._reaching():
             return self._is_live(self._learn(run_id))
 
     def reap(self) -> None:
-        """Bury this host's dead workers, and forget the jobs that they left behind.
+        """Register this host's dead workers as dead, and forget the jobs that they left behind.
 
-        RQ by itself takes minutes to notice a worker that was killed together with its job.
+        RQ itself takes minutes to notice a worker that was killed together with its job.
         """
         with self._changing(2 * LOCK_S):
-            # In this order: a job that is taken meanwhile is seen waiting, or at work, or both.
+            # In this order a job that is taken meanwhile is seen waiting, or at work, or both.
             waiting = {job_id for queue in self._queues.values() for job_id in queue.job_ids}
             workers = Worker.all(connection=self._redis, serializer=JSONSerializer)
             at_work = {worker.get_current_job_id() for worker in workers if not _buried(worker)}
@@ -104,21 +104,21 @@ class JobQueue:
         on_stopped: Callable[[int], None] | None = None,
         on_ended: Callable[[], None] | None = None,
     ) -> None:
-        """Work until told to stop; ``backend.jobs.run_worker``, which reaps, is the door to this.
+        """Work until told to stop. Call ``backend.jobs.run_worker`` instead, which reaps first.
 
-        Each job runs in a process of its own. This one never imports torch, so that CUDA starts
-        clean in the job and its memory goes back when the job ends.
+        Each job runs in a process of its own. This process never imports torch, so that CUDA starts
+        clean in the job and its memory is freed when the job ends.
 
         Parameters
         ----------
         burst
-            Stop when nothing waits.
+            Stop once nothing waits.
         on_killed
             Called with the run whose process was killed, and how, once its job has failed.
         on_stopped
             Called with the run whose process ended because the worker was told to stop.
         on_ended
-            Called after each other run, once its job is no more.
+            Called after each other run, once its job is gone.
         """
         with self._reaching():
             worker = _Worker(
@@ -137,7 +137,7 @@ class JobQueue:
 
     @cached_property
     def _queues(self) -> dict[str, Queue]:
-        """The queues by their kinds, in the order in which they are worked on."""
+        """The queues by kind, in the order in which they are worked on."""
         return {
             kind: Queue(
                 name_in(self._home_id, kind),
@@ -160,21 +160,21 @@ class JobQueue:
             return True
 
     def _is_live(self, job_id: str) -> bool:
-        # As it was when it was fetched: asked again, it may be gone.
+        # The status as fetched: if refreshed, the job may be gone.
         job = self._job(job_id)
         if job is None or job.get_status(refresh=False) not in LIVE:
             return False
         return job_id not in job.started_job_registry.get_expired_job_ids()
 
     def _forget(self, job_id: str) -> None:
-        with suppress(InvalidJobOperation):  # RQ forgot it at this moment
+        with suppress(InvalidJobOperation):  # RQ has just forgotten it
             if job := self._job(job_id):
                 job.delete()
 
     def _forget_all_but(self, kept: Container[str | None]) -> None:
-        """Forget the jobs of these queues that count as live and are not among these.
+        """Forget the jobs of these queues that count as live but are not in ``kept``.
 
-        So is what a worker took from its queue that was killed before it told anybody: it counts
+        One such job is one that a worker took from its queue before it was killed: it still counts
         as waiting, and nobody else would ever find it.
         """
         for job_id in self._job_ids():
@@ -196,13 +196,13 @@ class JobQueue:
 
     @contextmanager
     def _changing(self, wait_s: float = WAIT_S) -> Iterator[None]:
-        """Let one process at a time, of web, worker and jobs, look at a job and queue it."""
+        """Let only one process at a time (web, worker or job) look at a job and queue it."""
         lock = self._redis.lock(
             f"cytoloop:jobs:{self._home_id}",
             LOCK_S,
             sleep=LOCK_POLL_S,
             blocking_timeout=wait_s,
-            raise_on_release_error=False,  # what was to be done is done, if slowly
+            raise_on_release_error=False,  # the work is done, if slowly
         )
         with self._reaching(), lock:
             yield
@@ -224,7 +224,7 @@ class JobQueue:
 
 
 class _Worker(Worker):
-    """A worker that stops at once when told to: its run is taken up again at the next start."""
+    """A worker that stops at once when told to; its run is taken up again at the next start."""
 
     on_killed: Callable[[int, str], None] | None = None
     on_stopped: Callable[[int], None] | None = None
@@ -243,7 +243,7 @@ class _Worker(Worker):
                 self.on_stopped(job.args[0])
             raise
         how, self._killed = self._killed, ""
-        # Not in RQ's own handler: the job still counts as worked on there and cannot be queued.
+        # Not in RQ's own handler: there the job still counts as worked on and cannot be queued.
         if job.func_name != _door(LEARN):
             return
         if how and self.on_killed:
@@ -259,7 +259,7 @@ class _Worker(Worker):
         raise SystemExit(0)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Work on a job, and not on when this worker was killed: its run is taken up again."""
+        """Work on a job, and stop if this worker is killed: the run is taken up again."""
         die_with_parent(signal.SIGKILL, self.pid or os.getppid())
         super().main_work_horse(job, queue)
 
@@ -282,7 +282,7 @@ def _how(status: int | None) -> str:
 
 
 def _buried(worker: BaseWorker) -> bool:
-    """Register the death of a worker of this host whose process is gone."""
+    """Register the death of a worker of this host whose process is gone; tell if it is."""
     if worker.hostname != socket.gethostname() or is_running(worker.pid):
         return False
     worker.register_death()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The one place where the parts are put together."""
+"""Puts the parts of one installation together; nothing else does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Services:
-    """The parts of one installation, each made when first asked for."""
+    """The parts of one installation, each made on first use."""
 
     settings: Settings
     credentials: Credentials
@@ -69,7 +69,7 @@ class Services:
 
     @cached_property
     def queue(self) -> JobQueue:
-        from backend.queue import JobQueue  # RQ, which a replay in process has no use for
+        from backend.queue import JobQueue  # imports RQ, which a replay in process does not need
 
         home_id, settings = self.credentials.home_id, self.settings
         return JobQueue(settings.redis_address, settings.job_timeout_s, home_id)
@@ -81,24 +81,24 @@ class Services:
         return LabelStudio(address, token, self.settings.label_studio_browser_url)
 
     def champion_now(self, project: int) -> str:
-        """Return the champion's id, also of one that cannot be read; empty where none is told."""
+        """Return the champion's id, even if its version cannot be read; empty if not known."""
         with suppress(BrokenVersion):
             return self.registry.champion_id(str(project))
         return ""
 
     @property
     def label_studio_for_browsers(self) -> str:
-        """Where the browser of whoever labels finds Label Studio."""
+        """Label Studio's address for the browsers of annotators."""
         return self.settings.label_studio_browser_url or self.label_studio.url
 
 
 def build_services(settings: Settings | None = None, *, to_read: bool = False) -> Services:
-    """Put the parts together; makes the home and brings the database up to date.
+    """Put the parts together; make the home and bring the database up to date.
 
     Parameters
     ----------
     to_read
-        Nothing need be written to the database: it is opened on a full disk, too.
+        The database will only be read: it is opened even on a full disk.
     """
     settings = settings or Settings()
     settings.make_home()

@@ -1,4 +1,4 @@
-"""Every setting of Cytoloop, from the environment: `CYTOLOOP_` and the field's name."""
+"""All settings of Cytoloop, from environment variables: `CYTOLOOP_` and the field's name."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ IS_CHECKOUT = (PACKAGE_ROOT / "Makefile").exists()
 #: In the home: the ports on which `cytoloop up` last ran.
 PORTS_FILE = "ports.json"
 PORTS = ("port", "label_studio_port")
-#: An address to listen on, and none to ask at.
+#: An address to listen on, but not to send requests to.
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _SQLITE = re.compile(r"(?P<dialect>sqlite(\+\w+)?)://(/(?P<file>.*))?")
-#: Never told, not even where they cannot be used.
+#: Settings whose values are never shown, not even if they cannot be used.
 _SECRETS = ("backend_password", "webhook_secret", "redis_url")
 
 
@@ -42,60 +42,60 @@ class Settings(BaseSettings):
     Parameters
     ----------
     home
-        Where everything that must outlive a restart is kept.
+        Folder of everything that must survive a restart.
     host, port
-        Address of Cytoloop's own web server; the port kept in the home when none is chosen. The
+        Address of Cytoloop's own web server; without a chosen port, the one kept in the home. The
         Label Studio that `cytoloop up` starts listens on ``host`` too.
     backend_url
-        Address under which Label Studio reaches it; from host and port when empty.
+        Address at which Label Studio reaches the web server; if empty, from host and port.
     browser_url
-        Address under which the browser of whoever labels reaches it; ``backend_url`` when empty.
-        Imported tasks keep it as the place of the detector's view of their image.
+        Address at which annotators' browsers reach it; if empty, ``backend_url``. Imported tasks
+        store it in the address of the detector's view of their image.
     label_studio_url, label_studio_token
-        A Label Studio that already runs; empty: the one that `cytoloop up` starts.
+        A Label Studio that already runs; if empty, the one that `cytoloop up` starts.
     label_studio_browser_url
-        Its address for that browser; the address under which Cytoloop reaches it when empty.
+        Its address for annotators' browsers; if empty, the address that Cytoloop uses.
     label_studio_port, label_studio_command
-        Where the one that `cytoloop up` starts listens; its program, when it is neither that of
-        `make setup` nor, where Cytoloop was installed as a package, on the path.
+        Port of the Label Studio that `cytoloop up` starts, and its program, if that is neither the
+        one of `make setup` nor (with Cytoloop installed as a package) on the path.
     label_config
-        File of the labels that a project made by `cytoloop up` gets.
+        File with the labels for projects that `cytoloop up` makes.
     backend_user, backend_password, webhook_secret
-        What Label Studio and a person show to Cytoloop; password and secret are made, and kept in
-        the home, when empty.
+        Credentials that Label Studio and people present to Cytoloop. If empty, password and secret
+        are made and kept in the home.
     redis_url, database_url
-        Empty: a Redis of our own on a socket under ``home``, an SQLite file under ``home``. Another
-        SQLite file is named from ``/`` on: ``sqlite:////data/cytoloop.db``. Other homes may share
-        the Redis, none the database.
+        If empty, our own Redis on a socket and an SQLite file, both under ``home``. Another SQLite
+        file needs its absolute path: ``sqlite:////data/cytoloop.db``. Other homes may share the
+        Redis, but not the database.
     milestones, milestone_step
         Numbers of corrected images at which a run starts, and the step after the last of them.
     default_class
         Class of the boxes of a version that does not know the project's classes.
     first_version
-        The version that serves a project before its first training, and that this begins with:
-        ``starter-`` and a number, which means the shipped one whatever the number, or
-        ``classical-1``, which begins from nothing.
+        The version that serves a project before its first training, and from which this training
+        begins: ``starter-`` and a number, which means the shipped starter whatever the number, or
+        ``classical-1``, with which training begins from nothing.
     preset, iterations, device
-        What to train: a name of ``model.config.PRESETS``, optimiser steps (0: from the number of
-        images), ``auto``, ``cpu`` or ``cuda``.
+        What to train: a name in ``model.config.PRESETS``; optimiser steps (0: from the number of
+        images); ``auto``, ``cpu`` or ``cuda``.
     contrast
-        How what is trained sees contrast, a name of ``model.config.CONTRASTS``; the preset's own
-        way when empty.
+        How trained versions see contrast, a name in ``model.config.CONTRASTS``; if empty, as in the
+        preset.
     poll_s
-        Seconds between two looks for what the events of Label Studio did not tell; 0: never, and
-        then corrections of tasks that were never opened count from the next run on.
+        Seconds between two looks for what Label Studio's events did not report; 0: never. Then
+        corrections of tasks that were never opened only count from the next run on.
     watch_share
-        Share of the tasks that open without boxes or with a planted fault, to see how well boxes
-        are looked at (docs/effort.md), in [0, 1]; 0: none.
+        Share of tasks that open without boxes or with a planted fault, to see how well boxes are
+        checked (docs/effort.md), in [0, 1]; 0: none.
     job_timeout_s, predict_budget_s
-        The longest training, and the longest answer to one /predict.
+        Longest time for a training, and for the answer to one /predict.
     log_level
         ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
 
     Raises
     ------
     BadSetting
-        One cannot be used as it is; the message names it.
+        A setting cannot be used as it is; the message names it.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True)
@@ -168,11 +168,11 @@ class Settings(BaseSettings):
         if value and urlsplit(value).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("it begins with redis://, rediss:// or unix://")
         if value:
-            from redis import Redis  # which most commands have no use for
+            from redis import Redis  # which most commands do not need
 
             try:
                 Redis.from_url(value)
-            except ValueError:  # whose words may tell a part of the password
+            except ValueError:  # its message may contain part of the password
                 raise ValueError(
                     "its port or an option is none; in a password # is written %23, and / %2F"
                 ) from None
@@ -239,7 +239,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _on_the_ports_of_its_home(self) -> Self:
-        """Take the ports that are kept in the home where none are chosen."""
+        """Take the ports kept in the home if none are chosen."""
         path = self.home / PORTS_FILE
         try:
             kept = dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
@@ -256,9 +256,9 @@ class Settings(BaseSettings):
         return self
 
     def make_home(self) -> None:
-        """Make the home where it is not there, for its owner alone.
+        """Make the home, if missing, for its owner only.
 
-        What Label Studio keeps in it, its token too, others could read.
+        Otherwise others could read what Label Studio keeps in it, including its token.
         """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -272,7 +272,7 @@ class Settings(BaseSettings):
 
     @property
     def address_here(self) -> str:
-        """Where this machine finds the web server."""
+        """The web server's address on this machine."""
         return self._here(self.port)
 
     @property
@@ -284,7 +284,7 @@ class Settings(BaseSettings):
         return self.label_studio_url or self._here(self.label_studio_port)
 
     def _here(self, port: int) -> str:
-        """Return where this machine finds what listens on ``host``; all of it at the loopback."""
+        """Return the address on this machine of a port on ``host``; for 0.0.0.0 the loopback."""
         host = "127.0.0.1" if self.host == _EVERYWHERE else self.host
         return f"http://{host}:{port}"
 
@@ -292,14 +292,14 @@ class Settings(BaseSettings):
     def database_address(self) -> str:
         if self.database_url:
             return self.database_url
-        from sqlalchemy import URL  # which most commands have no use for
+        from sqlalchemy import URL  # which most commands do not need
 
         url = URL.create("sqlite", database=str(self.database_file))
         return url.render_as_string(hide_password=False)
 
     @property
     def database_file(self) -> Path:
-        """Where the database is that is used when no other is named."""
+        """The database file that is used if no other is configured."""
         return self.home / "cytoloop.db"
 
     @property
@@ -319,8 +319,8 @@ class Settings(BaseSettings):
         return self.home / "registry"
 
     def open_registry(self) -> Registry:
-        """Return the versions that the home has, with what serves before the first training."""
-        from model.keeping.registry import Registry  # which most commands have no use for
+        """Return the home's versions, together with what serves before the first training."""
+        from model.keeping.registry import Registry  # which most commands do not need
 
         return Registry(self.registry_folder, self.first_version)
 
@@ -348,12 +348,12 @@ class Settings(BaseSettings):
 
 
 def address_in(text: str) -> str:
-    """Return an HTTP address without a slash at its end; an empty text as it is.
+    """Return an HTTP address without a final slash; an empty text is returned as it is.
 
     Raises
     ------
     ValueError
-        It is none.
+        It is no HTTP address.
     """
     no_address = "it is no address such as http://127.0.0.1:8080"
     try:
@@ -367,12 +367,12 @@ def address_in(text: str) -> str:
 
 
 def milestones_in(text: str) -> tuple[int, ...]:
-    """Return the milestones of a text such as ``5,10,20``.
+    """Return the milestones in a text such as ``5,10,20``.
 
     Raises
     ------
     ValueError
-        It holds something else.
+        The text contains something else.
     """
     try:
         return tuple(int(number) for number in text.split(","))
@@ -386,7 +386,7 @@ def require_milestones(milestones: Sequence[int]) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        One is not above the one before, or of so few images that none is held out.
+        A milestone is not above the one before, or has so few images that none is held out.
     """
     chosen = tuple(milestones)
     if any(number < 1 for number in chosen) or any(a >= b for a, b in pairwise(chosen)):
@@ -399,7 +399,7 @@ def require_milestones(milestones: Sequence[int]) -> tuple[int, ...]:
     return chosen
 
 
-#: How what pydantic says is said here.
+#: Our plainer words for pydantic's messages.
 _PLAINLY = {
     "Input should be": "it must be",
     "greater than or equal to": "at least",
@@ -415,7 +415,7 @@ def _fault_in_words(loc: tuple[int | str, ...], msg: str, input: object, **_: ob
     said = msg.removeprefix("Value error, ")
     for theirs, ours in _PLAINLY.items():
         said = said.replace(theirs, ours)
-    if not loc:  # no setting of its own
+    if not loc:  # concerns no single setting
         return f"{said}."
     name = str(loc[0])
     value = "what it is" if name in _SECRETS else repr(input)
