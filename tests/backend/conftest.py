@@ -46,7 +46,7 @@ def _redis_server() -> str:
 
 @contextmanager
 def no_room(file_bytes: int = 4096) -> Iterator[None]:
-    """Let no file of this process grow any larger: of a full disk SQLite says the same."""
+    """Let no file of this process grow: SQLite then says the same as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # it would be cut off
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, limits[1]))
@@ -59,7 +59,7 @@ def no_room(file_bytes: int = 4096) -> Iterator[None]:
 
 @contextmanager
 def asked_of(engine: Engine) -> Iterator[list[str]]:
-    """Keep the statements that the store is sent, each on one line."""
+    """Record the statements sent to the store, each on one line."""
     statements: list[str] = []
 
     def keep(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -71,7 +71,7 @@ def asked_of(engine: Engine) -> Iterator[list[str]]:
 
 
 def show_images(images: Images, project: int, tasks: Iterable[int]) -> None:
-    """Have each task show an image of its own, whose file no test looks for."""
+    """Make each task show an image of its own; no test looks for its file."""
     for task in tasks:
         sha256 = hashlib.sha256(str(task).encode()).hexdigest()
         images.add(project, sha256, 0, f"{task}.png", 8, 8)
@@ -93,7 +93,7 @@ def dead_pid() -> int:
 
 @pytest.fixture(autouse=True, scope="session")
 def without_pauses() -> Iterator[None]:
-    """A Label Studio that is away is asked again at once: no test is about the second between."""
+    """Ask a Label Studio that is away again at once: no test is about the pause."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("urllib3.util.retry.Retry.get_backoff_time", lambda self: 0.0)
         yield
@@ -155,7 +155,7 @@ def settings(tmp_path: Path, redis_url: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all tables and nothing in them: a copy is there sooner than a new one."""
+    """A database with empty tables: copying it is faster than making a new one."""
     path = tmp_path_factory.mktemp("store") / "empty.db"
     open_database(f"sqlite:///{path}").dispose()
     return path

@@ -31,7 +31,7 @@ CONFIG = label_config_of(("Nucleus",))
 
 @pytest.fixture
 def version(home: Path) -> str:
-    """A version in the registry; of weights it has none, since nothing here loads it."""
+    """A version in the registry, without weights, since nothing here loads it."""
     known = {"lineage": ("a" * 64,), "course": Course(360, True)}
     made = ModelVersion("trained-1", "trained", ("Nucleus",), 0.5, project="7", **known)
     return Registry(home / "registry").add(made, ContrastGroups.none(), None).id
@@ -65,7 +65,7 @@ def test_promote_and_rollback_move_the_only_projects_champion(
     add_project(7)
     promoted = run("models", "promote", version)
     assert f"{version} is the champion of project 7" in promoted.stdout
-    assert "Redis" in promoted.stderr  # away: told, and the champion is changed all the same
+    assert "Redis" in promoted.stderr  # away: reported, and the champion still changes
     assert run("models", "list").stdout.splitlines()[-1].endswith(" 7")
     assert STARTER_ID in run("models", "rollback").stdout
     again = run("models", "rollback")

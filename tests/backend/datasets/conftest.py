@@ -1,4 +1,4 @@
-"""Small images and VOC files on disk or in a project, and the least Label Studio to import to."""
+"""Small images and VOC files on disk or in a project, and a minimal Label Studio to import to."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def save_voc() -> Callable[..., Path]:
 class MemoryLabelStudio:
     """Tasks and annotations in memory, as Label Studio answers; the e2e test has the real one.
 
-    It opens no task: the real one would ask the web process for the boxes of one that has none.
+    It opens no task: for a task without boxes the real one would ask the web process.
     """
 
     def __init__(self) -> None:

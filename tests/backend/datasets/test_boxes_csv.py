@@ -27,7 +27,7 @@ SIZE = (640, 480)
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., tuple[list[CsvSource], list[str]]]:
-    """Write a CSV of these lines and read it; give what speaks of each image, and the notes."""
+    """Write a CSV of these lines and read it; return each image's lines, and the notes."""
 
     def written(*lines: str, encoding: str = "utf-8") -> tuple[list[CsvSource], list[str]]:
         path = tmp_path / "boxes.csv"

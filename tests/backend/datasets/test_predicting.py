@@ -350,7 +350,7 @@ def files(save_image: Callable[..., Path], tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def stopped(files: list[Path], tmp_path: Path) -> Path:
-    """A folder of results of which two of five images are done."""
+    """A folder of results in which two of five images are done."""
     with pytest.raises(KeyboardInterrupt):
         predict_into(tmp_path / "out", files, version_of(Crowded(stopped_at=3)))
     return tmp_path / "out"
@@ -431,7 +431,7 @@ def test_a_finished_folder_is_left_as_it_is_and_takes_further_images(
 
 
 def flags_in(out: Path) -> dict[str, str]:
-    """The flags of each image, less those that all of a crowded detector have."""
+    """The flags of each image, without those that all images of a crowded detector have."""
     crowded = "limit reached: more boxes"
     return {
         row["image"]: "; ".join(f for f in row["flags"].split("; ") if not f.startswith(crowded))

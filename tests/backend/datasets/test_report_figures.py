@@ -17,7 +17,7 @@ from model.reports import EvaluationReport
 
 
 def report(images: int, cells: int = 1, calibration: Calibration | None = None) -> EvaluationReport:
-    """Judge as many images, whose cells are all found."""
+    """Judge this many images, in which all cells are found."""
     boxes = tuple(Box(20 * n, 0, 20 * n + 10, 10, "Cell") for n in range(cells))
     truth = [LabelledImage(Path("unread.png"), str(n), boxes) for n in range(images)]
     found = Detections(

@@ -23,14 +23,14 @@ LATER = timedelta(minutes=10)
 
 @pytest.fixture
 def write(services: Services, project: int) -> Callable[..., list[dict[str, Any]]]:
-    """Return what writes boxes of the test's images as regions."""
+    """Return a function that writes boxes of the test's images as regions."""
     interface = LabellingInterface.parse(services.projects.get(project).label_config)
     return lambda *boxes: to_regions(boxes, WIDTH, HEIGHT, interface)
 
 
 @pytest.fixture
 def serve(services: Services, project: int, write: Any) -> Callable[..., list[dict[str, Any]]]:
-    """Return what serves boxes on a task and returns their regions."""
+    """Return a function that serves boxes on a task and returns their regions."""
 
     def show(
         task: int,
@@ -64,7 +64,7 @@ def serve(services: Services, project: int, write: Any) -> Callable[..., list[di
 
 @pytest.fixture
 def submit(services: Services, project: int) -> Callable[..., Annotation]:
-    """Return what submits regions, by default with a prediction as parent and after 30 s."""
+    """Return a function that submits regions; by default with a parent prediction, after 30 s."""
 
     def send(
         task: int, regions: Sequence[dict[str, Any]], minute: int = 0, **fields: Any

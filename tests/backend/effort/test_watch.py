@@ -27,7 +27,7 @@ from tests.backend.conftest import LABEL_CONFIG
 
 INTERFACE = LabellingInterface.parse(LABEL_CONFIG)
 SIZE = (200, 100)
-#: Of these the first three are cells for all but certain.
+#: The first three of these are almost certainly cells.
 CELLS = [Box(x, 10, x + 20, 30, "Cell", 0.97 - x / 1000) for x in range(0, 160, 30)]
 POSSIBLE = np.array([b.xyxy_px for b in CELLS] + [(100, 60, 130, 90)], np.float32)
 
@@ -77,7 +77,7 @@ def test_a_fault_is_a_sure_box_less_and_one_more_where_nothing_is(task: int) -> 
     assert len(ids) == len(CELLS)
     (box,), _ = to_boxes([false], *SIZE)
     assert not iou_matrix(np.array([box.xyxy_px], np.float32), POSSIBLE).any()
-    # Nothing in what Label Studio gets tells it from the others.
+    # Nothing sent to Label Studio tells it from the others.
     assert false.keys() == fault.regions[0].keys()
     assert [r["score"] for r in fault.regions] == sorted(
         (r["score"] for r in fault.regions), reverse=True
@@ -94,7 +94,7 @@ def test_where_there_is_no_room_for_a_false_box_one_is_only_taken_away() -> None
 
 @pytest.fixture
 def watched(services: Services, project: int, serve: Any) -> Any:
-    """Return what serves a watched task and returns what was shown and what is known of it."""
+    """Return a function that serves a watched task and returns what was shown and is known."""
 
     def put(task: int, kind: str, cells: list[Box] = CELLS) -> Shown:
         serve(task, served="trained-0+t0.5")

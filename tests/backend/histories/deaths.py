@@ -1,4 +1,4 @@
-"""Processes that end at any point: at a statement of the store, a job, a change of the registry."""
+"""Processes that die at any point: at a statement of the store, a job, a change of the registry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Killed(BaseException):
 
 
 class Life:
-    """Counts what the product does outside itself, and ends it where it is told to.
+    """Counts what the product does outside itself, and ends the process at a given point.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Life:
                 setattr(part, name, self._around(getattr(part, name)))
 
     def play(self, what: Callable[[], object], left: int | str | None) -> bool:
-        """Do something, with so much left to live, and return whether it lived to its end."""
+        """Do something with this much left to live, and return whether it got to its end."""
         self.left = left
         try:
             what()

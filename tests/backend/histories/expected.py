@@ -1,4 +1,4 @@
-"""What the store ought to hold: the rules of ARCHITECTURE.md, written down a second time."""
+"""What the store should contain: the rules of ARCHITECTURE.md, written down a second time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.store.tables import annotations, images, tasks
 from tests.backend.histories.studio import BAD_CONFIG, Truth
 
 MILESTONES, STEP = (3, 5, 7), 3
-#: Kills after which a run may be given up.
+#: Number of kills after which a run may be given up.
 MOST_KILLS = 5
 
 Key = tuple[int, int]
@@ -22,7 +22,7 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True)
 class Correction:
-    """An annotation as it was at one moment; None for its time once it was deleted."""
+    """An annotation at one moment; its time is None once it was deleted."""
 
     updated_at: datetime | None
     task: int | None
@@ -47,13 +47,13 @@ class Stage:
 
 @dataclass
 class Expected:
-    """One project; runs are known by their milestone and attempt."""
+    """One project; runs are identified by milestone and attempt."""
 
     label_config: str
     champion: str
     gone: bool = False
     annotations: dict[int, Correction] = field(default_factory=dict)
-    #: Of the tasks whose image is known.
+    #: The tasks whose image is known.
     images: dict[int, str] = field(default_factory=dict)
     runs: dict[Key, Stage] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class Expected:
         self.runs[milestone, attempt] = Stage("button", "queued")
 
     def compare(self, truth: Truth) -> bool:
-        """Follow what Label Studio has, and return whether that can be done."""
+        """Follow what Label Studio has, and return whether that is possible."""
         self.gone = truth.gone
         if truth.gone:
             return False
@@ -109,7 +109,7 @@ class Expected:
         return True
 
     def freeze(self, key: Key) -> None:
-        """Let a running run begin with what is corrected; the milestones that it reaches end."""
+        """Let a running run begin with the present corrections; milestones that it reaches end."""
         corrected = self.corrected
         for (milestone, attempt), run in self.runs.items():
             if run.state == "queued" and run.trigger == "milestone" and milestone <= corrected:
@@ -130,7 +130,7 @@ def correction_of(sent: Mapping[str, Any]) -> Correction:
 
 
 def observed(services: Services, project: int) -> Expected:
-    """Read what the store and the registry really hold."""
+    """Read what the store and the registry really contain."""
     known = services.projects.get(project)
     champion = services.registry.champion(str(project)).id
     found = Expected(known.label_config, champion, known.gone)
@@ -147,7 +147,7 @@ def observed(services: Services, project: int) -> Expected:
 
 
 def differences(found: Expected, allowed: list[Expected]) -> Iterator[str]:
-    """Yield what is as in none of the allowed states; each thing is taken by itself."""
+    """Yield each thing, taken by itself, that is as in none of the allowed states."""
     for name in ("label_config", "champion", "gone"):
         values = [getattr(one, name) for one in allowed]
         if getattr(found, name) not in values:

@@ -1,4 +1,4 @@
-"""What a snapshot ought to hold, from the annotations alone."""
+"""What a snapshot should contain, from the annotations only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.labels.examples import DatasetSnapshot
 from tests.backend.histories.expected import Expected
 from tests.backend.histories.studio import HEIGHT, WIDTH
 
-#: Of an unfinished five so many wait for the next run.
+#: This many images of an unfinished five wait for the next run.
 MOST_WAITING = 2
 
 Rounded = tuple[Any, ...]
@@ -25,12 +25,12 @@ def check_frozen(
     written: Written,
     snapshot: DatasetSnapshot,
 ) -> None:
-    """Compare a snapshot that was frozen just now with the corrections there were.
+    """Compare a snapshot that was just frozen with the corrections at that time.
 
     Raises
     ------
     AssertionError
-        When it has an image or a box too many or too few.
+        It has an image or a box too many or too few.
     """
     right = _boxes_of_images(services, project, expected, written, snapshot.classes)
     frozen = {
@@ -53,9 +53,9 @@ def _check_left_out(services: Services, project: int, left_out: Collection[str])
 def _boxes_of_images(
     services: Services, project: int, expected: Expected, written: Written, classes: Collection[str]
 ) -> dict[str, list[Rounded]]:
-    """Return the boxes of each image: of its newest annotation that was not skipped.
+    """Return the boxes of each image, from its newest annotation that was not skipped.
 
-    An image on which only boxes of other classes were drawn is none without cells: it is left out.
+    An image with only boxes of other classes is left out: it is not one without cells.
     """
     newest = sorted(
         (a.updated_at, id, a.task)

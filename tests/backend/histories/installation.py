@@ -52,7 +52,7 @@ class Place:
         answer_with_problems(self.app)
 
     def install(self) -> Installation:
-        """Begin with an empty store; making its tables anew each time would take most of all."""
+        """Begin with an empty store; making its tables anew would take most of the time."""
         self.redis.flushall()
         shutil.rmtree(self._folder / str(self._played), ignore_errors=True)
         self._played += 1
@@ -73,7 +73,7 @@ class Place:
 
 @dataclass
 class Training:
-    """What stands where a candidate is trained and judged: the draw of a history decides.
+    """Stands for training and judging a candidate: the draw of a history decides.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Training:
     meanwhile
         What else happens while it learns.
     begun
-        How many trainings there were, whatever became of them.
+        The number of trainings, whatever became of them.
     """
 
     better: bool = False

@@ -27,7 +27,7 @@ labels = st.sampled_from(("Cell", "Debris", "Dust"))
 
 
 class Labelling(Playing):
-    """Annotators at work, and events late, twice, in any order or never."""
+    """Annotators at work, and events that come late, twice, in any order or never."""
 
     @rule(draw=draws, what=among(submit=4, skip=1, update=2, delete_annotation=1, take_back=2))
     def annotators(self, draw: Draws, what: str) -> None:
@@ -62,7 +62,7 @@ class Labelling(Playing):
             self.played("annotation deleted")
 
     def take_back(self, draw: Draws) -> None:
-        """Submit and delete at once: the store may never see more of it than a late event."""
+        """Submit and delete at once: the store may see nothing of it but a late event."""
         truth = self.truth(draw.draw(projects))
         self.annotate(truth.id, draw.draw(whichever), boxes_on(PLACES[:1], "Cell"), skipped=False)
         if not truth.gone and truth.tasks:
@@ -127,7 +127,7 @@ class Labelling(Playing):
         self.is_now(*(steps[-1:] if lived else [self.model, *steps]))
 
     def _foresee(self, event: dict[str, Any]) -> list[Model]:
-        """Return the states that an event leads to, one after another."""
+        """Return the states to which an event leads, one after another."""
         steps, config = [self.foreseen()], event["project"]["label_config"]
         expected = steps[0][event["project"]["id"]]
         if config != BAD_CONFIG:

@@ -32,7 +32,7 @@ class Learning(Labelling, Looking):
 
     def __init__(self) -> None:
         super().__init__()
-        #: Of runs that began: the hash of what they learn from.
+        #: For runs that began, the hash of what they learn from.
         self.frozen: dict[int, str] = {}
         self.learned: set[tuple[int, str]] = set()
         self.sides: dict[tuple[int, str], str] = {}
@@ -40,7 +40,7 @@ class Learning(Labelling, Looking):
     @precondition(lambda self: self.worker_is_up and not self.at.is_redis_away)
     @rule(draw=draws, beside=among(**WAYS, **MEANWHILE))
     def job(self, draw: Draws, beside: str) -> None:
-        """Work on the job that has waited longest; where none does, the button opens one."""
+        """Work on the job that has waited longest; if none waits, the button opens one."""
         if not self.at.waiting():
             self.submit(draw)
             self.press(draw)
@@ -72,7 +72,7 @@ class Learning(Labelling, Looking):
         return state
 
     def of_no_project(self, draw: Draws) -> str:
-        """Work while the projects are deleted, or nobody could draw boxes in them."""
+        """Work while the projects are deleted, or nobody can draw boxes in them."""
         truths = self.at.studio.truths
         before = {id: replace(truth) for id, truth in truths.items()}
         for truth in truths.values():
@@ -104,7 +104,7 @@ class Learning(Labelling, Looking):
         horse_alone: bool = True,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> str:
-        """Work on the next job; return how its run stands then, or nothing where none waited."""
+        """Work on the next job; return the state of its run afterwards, empty if none waited."""
         if (job := self.at.take_job()) is None:
             return ""
         run = self.at.services.runs.get(job.args[0])
@@ -156,7 +156,7 @@ class Learning(Labelling, Looking):
         self._nothing_twice(run.project)
 
     def _seen(self, run: Run, before: Expected, found: Expected, lived: bool) -> Expected:
-        """Check what the run asked Label Studio for; return the model with that known."""
+        """Check what the run asked Label Studio for; return the model that knows it."""
         asked = before.copy()
         if run.id not in self.frozen and before.runs[_key(run)].is_active:
             asked.compare(self.truth(run.project))
@@ -202,7 +202,7 @@ class Learning(Labelling, Looking):
         return ended
 
     def _is_overtaken(self, run: Run, frozen: Expected) -> bool:
-        """Say whether a run that was cut off goes on behind one that learned from more."""
+        """Tell whether a cut-off run goes on after one that learned from more."""
         history = self.at.services.registry.history(str(run.project))
         if run.snapshot is None or run.candidate in [change.champion for change in history]:
             return False

@@ -1,4 +1,4 @@
-"""The rules of what goes on beside the trainings: looks, restarts, Redis, and the button."""
+"""The rules of what happens beside the trainings: looks, restarts, Redis, and the button."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ class Looking(Playing):
         return model
 
     def end_runs(self, expected: Expected, project: int) -> None:
-        """Let the runs of a project that is gone end, but for one that may be champion by now."""
+        """End the runs of a project that is gone, except one that may be champion by now."""
         for run in self.at.services.runs.all(project):
             key = run.milestone, run.attempt
             if expected.runs[key].is_active and run.stage != PROMOTING:
                 expected.end(key, "cancelled")
 
     def _running(self) -> list[Run]:
-        """Return the runs that count as running; none is worked on between the rules."""
+        """Return the runs that count as running; between rules none is worked on."""
         unfinished = self.at.services.runs.unfinished()
         return [run for run in unfinished if run.state == "running" and run.id != self.learning]
 
@@ -80,7 +80,7 @@ class Looking(Playing):
             model[run.project].end((run.milestone, run.attempt), "queued")
 
     def given_up(self, model: Model) -> None:
-        """Allow that a run which was killed again and again is not taken up once more."""
+        """Allow that a run killed again and again is not taken up once more."""
         for id, kills in self.kills.items():
             run = self.at.services.runs.get(id)
             if run.state == "failed" and kills >= MOST_KILLS:

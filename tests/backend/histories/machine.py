@@ -9,7 +9,7 @@ from tests.backend.histories.learning import Learning
 from tests.backend.histories.playing import PLACES, PROJECTS, TASKS, boxes_on, one_of, whichever
 from tests.backend.histories.studio import BAD_CONFIG
 
-#: What happens between two of them, at the least.
+#: The least that happens between two of them.
 SELDOM = 8
 
 
@@ -25,7 +25,7 @@ class Histories(Learning):
     @precondition(lambda self: self.since_quiet >= SELDOM)
     @rule(late=st.lists(whichever, max_size=4))
     def all_is_quiet(self, late: list[int]) -> None:
-        """Let everything be there, some late events arrive and a look be taken."""
+        """Bring everything back, let some late events arrive, and take a look."""
         self.at.bring_redis_back()
         self.worker()
         self.looks()

@@ -20,14 +20,14 @@ from tests.backend.histories.studio import CONFIGS, HEIGHT, WIDTH, Json, Truth
 
 PROJECTS = (1, 2)
 TASKS = 6
-#: Places where boxes lie; none is odd to the label guard.
+#: Places of boxes; none is odd to the label guard.
 PLACES = tuple((x, y) for x in (2, 22, 42) for y in (2, 24))
 
 places = st.lists(st.sampled_from(PLACES), min_size=1, max_size=2, unique=True)
 projects = st.sampled_from(PROJECTS)
-#: Which of those there are is taken; of fewer, it goes round.
+#: Which of the present ones is taken; with fewer, it wraps around.
 whichever = st.integers(0, 99)
-#: What a process still does before it is killed.
+#: How much a process still does before it is killed.
 few = st.integers(0, 12)
 many = st.integers(0, 70)
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 def among(**weights: int) -> SearchStrategy[str]:
-    """Draw one of some kinds by weight: each as a rule of its own would miss most histories."""
+    """Draw a kind by weight: with a rule for each kind most histories would be missed."""
     return st.sampled_from([kind for kind, weight in weights.items() for _ in range(weight)])
 
 
@@ -81,16 +81,16 @@ class Playing(RuleBasedStateMachine):
         return self.at.studio.truths[project]
 
     def foreseen(self) -> Model:
-        """Return a model to go on with, while the present one stays as it is."""
+        """Return a model to go on with; the present one stays as it is."""
         return {id: expected.copy() for id, expected in self.model.items()}
 
     def is_now(self, *allowed: Model) -> None:
-        """Compare the store with the model; where a kill left several states, go on with its own.
+        """Compare the store with the model; if a kill allows several states, go on with its own.
 
         Raises
         ------
         AssertionError
-            When something is as in none of them.
+            Something is as in none of them.
         """
         for id in PROJECTS:
             found = observed(self.at.services, id)

@@ -1,4 +1,4 @@
-"""A Label Studio that keeps the truth, is changed at random, and tells of it by events."""
+"""A Label Studio that keeps the truth, changes at random, and sends events about it."""
 
 from __future__ import annotations
 

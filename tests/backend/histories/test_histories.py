@@ -67,7 +67,7 @@ def lost_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def doubled_milestone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Open a milestone that is reached though it was opened."""
+    """Open a reached milestone again although it was already opened."""
     opened = Runs.open
 
     def open_again(self: Runs, project: int, milestone: int, trigger: Trigger) -> Run | None:
@@ -83,7 +83,7 @@ def doubled_milestone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def blind_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See no late event that brings back what was deleted."""
+    """Miss each late event that brings back what was deleted."""
     monkeypatch.setattr(FollowedProject, "_stored", lambda _: 0)
     monkeypatch.setattr(
         FollowedProject,
@@ -92,7 +92,7 @@ def blind_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-#: Each, and what it leaves that is not as the model says.
+#: Each fault, and what it leaves that is not as the model says.
 PLANTS = {
     dropped_dedupe: "annotation",
     lost_deletion: "annotation",
@@ -108,7 +108,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Place:
 
 @pytest.fixture
 def histories(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Histories]]:
-    """Histories on installations of which the worker's doors are this process' own."""
+    """Histories on installations whose jobs run in this process."""
     installed: list[Installation] = []
 
     def install() -> Installation:
