@@ -62,8 +62,8 @@ class LoadedVersion:
     Parameters
     ----------
     cell_diameter_px
-        Typical diameter of a cell in raw pixels, for a version that was never taught the project's
-        cells; None: it is found in each image (``model.looking.sizing``).
+        Typical diameter of a cell in raw pixels, above 0, for a version that was never taught the
+        project's cells; None: it is found in each image (``model.looking.sizing``).
     """
 
     version: ModelVersion
@@ -80,13 +80,17 @@ class LoadedVersion:
     def find(self, images: Sequence[ImageRecord], default_class: str = "") -> list[Found]:
         """Find the cells of each image: the one path of serving, evaluation and command line.
 
-        An image is prepared whole, since its contrast is that of the whole; one larger than
+        An image is prepared whole, since its contrast is that of the whole. One larger than
         ``tiling.TILE_PX`` is then seen by tiles, each enlarged by itself where cells are small.
 
         Parameters
         ----------
         default_class
             What to call the boxes of a version that knows no classes; empty: as the detector does.
+
+        Returns
+        -------
+        One for each image, in order.
         """
         prepared = [self._prepared(image) for image in images]
         detected = self._looking.detect(prepared)
@@ -106,9 +110,9 @@ class LoadedVersion:
         return self._flagged_where_noisy(seen)
 
     def _flagged_where_noisy(self, seen: Prepared) -> Prepared:
-        """Flag an image of too much noise for a version that was not taught that of its project.
+        """Flag an image with more noise than a version learned that never saw the project's.
 
-        Where no size was found there may be no cell, and noise then is all that there is.
+        Not where no size was found: there may be no cell, and noise is all that is left to see.
         """
         training = self.version.training
         is_empty = SIZE_UNKNOWN in seen.flags
@@ -122,9 +126,9 @@ class LoadedVersion:
     def _is_unlike_size(self, raw: ImageRecord, detections: Detections) -> bool:
         """Say whether an image's cells are far from the size of those that were learned from.
 
-        Where hardly any is found at the version's own scale, it looks at others too: it is blind to
-        cells that are far larger or smaller. A version that finds the scale in each image has
-        learned cells of all sizes but those that it cannot enlarge enough.
+        Where hardly any is found at the version's own scale, it looks at other scales too: it is
+        blind to cells far larger or smaller. A version that finds the scale in each image knows all
+        sizes but those that it cannot enlarge enough.
         """
         learned, config = self.version.cell_sides_px, self.version.detector
         if config is None:
@@ -141,7 +145,7 @@ class LoadedVersion:
 
     @property
     def _looking(self) -> TiledDetector:
-        """The detector, looking as its configuration says: longer at what is seen whole."""
+        """The detector as its configuration lets it look: longer at images that are seen whole."""
         config, whole = self.version.detector, self.detector
         if config:
             whole = TurningDetector(whole, config.turned_px)

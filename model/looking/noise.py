@@ -9,8 +9,8 @@ from preprocessing.prepare import Prepared
 
 #: Flag of an image with more noise than the version has learned from.
 NOISY = "noisy"
-#: Pixels a side, in the middle of an image, that tell its noise.
-TELLING_PX = 1024
+#: Side, in pixels, of the part in an image's middle whose noise is measured.
+MEASURED_PX = 1024
 
 
 def is_noisy(image: Prepared, learned: float) -> bool:
@@ -19,14 +19,15 @@ def is_noisy(image: Prepared, learned: float) -> bool:
     Parameters
     ----------
     image
-        At the scale at which it is seen: noise that is gone once it is shrunk does no harm.
+        At the scale at which it is seen: noise that vanishes in shrinking does no harm.
     learned
-        Standard deviation of that noise as a part of the grey range (``TrainConfig.noise``).
+        Standard deviation of the noise learned from, as a part of the grey range
+        (``TrainConfig.noise``).
     """
     middle = image.pixels[tuple(_middle(side) for side in image.pixels.shape)]
     return min(middle.shape) > 1 and noise_of(middle.astype(np.float64)) > learned
 
 
 def _middle(side: int) -> slice:
-    start = max(side - TELLING_PX, 0) // 2
-    return slice(start, start + TELLING_PX)
+    start = max(side - MEASURED_PX, 0) // 2
+    return slice(start, start + MEASURED_PX)

@@ -1,4 +1,4 @@
-"""What overlapping tiles found, put together such that a cell on a seam counts once."""
+"""What overlapping tiles found, put together so that a cell on a seam counts once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from preprocessing.arrays import Boolean, Float32, Float64, Int64
 
 #: Part of its own side by which a detector may miss an edge or a centre of a box.
 JITTER = 1 / 8
-#: Overlap, in what both tiles show, from which on two boxes are one cell.
+#: IoU, within what both tiles show, from which on two boxes are one cell.
 SAME = 0.5
 
 
@@ -24,8 +24,8 @@ class Tile:
     Parameters
     ----------
     core
-        Left, right, top, bottom of what is the tile's own: it ends in the middle of what is
-        shared with a neighbour, and nowhere at the image's border.
+        Left, right, top, bottom of the part that is the tile's own. It ends in the middle of what
+        is shared with a neighbour; at the image's border it is infinite.
     """
 
     left: int
@@ -40,7 +40,7 @@ class Tile:
 
     @property
     def cuts(self) -> Float64:
-        """The edges beyond which the image goes on; infinite where it ends with the tile."""
+        """The edges (xyxy, shape (4,)) beyond which the image goes on; infinite where it ends."""
         low_x, high_x, low_y, high_y = np.isfinite(self.core)
         inner = np.array([low_x, low_y, high_x, high_y])
         return np.where(inner, self.xyxy_px, [-np.inf, -np.inf, np.inf, np.inf])
@@ -53,7 +53,7 @@ class _Seen:
     Parameters
     ----------
     found
-        Sorted: what is a tile's own first, then by score.
+        Boxes of a tile's own core first, then the others; each part by score.
     tile
         Shape (N,), index of the tile.
     windows
@@ -75,10 +75,10 @@ class _Seen:
 def merge(tiles: Sequence[Tile], found: Sequence[Detections]) -> Detections:
     """Return what the tiles found as one result.
 
-    A box belongs to the tile whose core holds its centre: of a cell no larger than what tiles
-    share, that tile shows the whole. What two tiles show all the same, since a detector is not
-    exact, counts once. A cell larger than what is shared may be cut in every tile; its parts, each
-    ending at its tile's edge, agree where both tiles see it and become one box.
+    A box belongs to the tile whose core holds its centre: a cell no larger than what tiles share
+    lies whole in that tile. What two tiles claim nevertheless, since a detector is not exact,
+    counts once. A cell larger than what is shared may be cut in every tile; its parts, each ending
+    at its tile's edge, agree in what both tiles show and become one box.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def merge(tiles: Sequence[Tile], found: Sequence[Detections]) -> Detections:
 
 
 def _parted(tiles: Sequence[Tile], found: Sequence[Detections]) -> tuple[Detections, _Seen]:
-    """Return what one tile alone shows, and what others show a part of."""
+    """Return the boxes that only one tile shows, and those that others show at least in part."""
     every, index = joined(found)
     within = _from_core(every.xyxy_px, np.array([tile.core for tile in tiles])[index])
     order = np.argsort(within > 0, kind="stable")
@@ -112,7 +112,7 @@ def _parted(tiles: Sequence[Tile], found: Sequence[Detections]) -> tuple[Detecti
 
 
 def _from_core(edges: Float32, cores: Float64) -> Float64:
-    """Return how far each centre lies out of its tile's core, in sides of the box; 0: inside."""
+    """Return how far each centre lies outside its tile's core, in sides of the box; 0: inside."""
     sides = np.maximum(edges[:, 2:] - edges[:, :2], 1e-6).astype(np.float64)
     centres = (edges[:, :2].astype(np.float64) + edges[:, 2:]) / 2
     out = np.maximum(cores[:, 0::2] - centres, centres - cores[:, 1::2]) / sides
@@ -125,12 +125,14 @@ def _ends_at(edges: Float32, cuts: Float64) -> Boolean:
 
 
 def _grow(row: int, seen: _Seen, left: Boolean, tiles: int) -> tuple[Float32, list[int]]:
-    """Return the box of a cell of which one row is the first, and the other rows of it.
+    """Return the box of the cell that begins with a row, and the other rows that belong to it.
 
     Parameters
     ----------
     left
-        Shape (N,), which rows belong to no cell yet.
+        Shape (N,): which rows belong to no cell yet.
+    tiles
+        How many there are.
     """
     box, window = seen.found.xyxy_px[row], seen.windows[row]
     other = np.arange(tiles) != seen.tile[row]

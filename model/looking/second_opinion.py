@@ -1,6 +1,6 @@
 """What two detectors of different kinds find in one image, put together.
 
-A starter that meets cells of a kind it has never seen errs otherwise than the classical detector,
+On cells of a kind that it has never seen a starter makes other errors than the classical detector,
 which goes by shape and outline alone: together they are better than either (docs/starter.md).
 """
 
@@ -15,15 +15,15 @@ from model.boxes import Detections, joined, overlapping
 from model.rcnn.detecting import Detector
 from preprocessing.prepare import Prepared
 
-#: Overlap from which on two boxes are about one cell.
+#: IoU from which on two boxes are about one cell.
 SAME = 0.5
-#: How many times likelier a cell becomes by the second's full agreement, less one. More trust finds
+#: The second's full agreement multiplies the odds of a cell by one more than this. More trust finds
 #: more nuclei of a kind never seen, but counts what both see faintly in noise.
 TRUST = 3.0
-#: What the second's score weighs where it is alone: that makes no box count, since a starter's
-#: threshold is above it (tests/model/looking/test_second_opinion.py), but it may be shown.
+#: Weight of the second's score where it is alone: too little for a box to count, since a starter's
+#: threshold is higher (tests/model/looking/test_second_opinion.py), but it may be shown.
 ALONE = 0.3
-#: Its part in the edges of a box that both have found.
+#: The second's part in the edges of a box that both have found.
 PART = 0.3
 
 
@@ -34,9 +34,9 @@ class SecondedDetector:
     Parameters
     ----------
     first
-        Whose boxes and scores are believed.
+        Its boxes and scores are believed.
     second
-        Whose agreement makes them surer, and which adds what the first does not see.
+        Its agreement makes them surer, and it adds what the first does not see.
     """
 
     first: Detector
@@ -55,10 +55,10 @@ class SecondedDetector:
 def together(first: Detections, second: Detections) -> Detections:
     """Return the boxes of both, one where they are about one cell.
 
-    Where the second agrees with a score q, the odds of a box of the first are 1 + TRUST · q times
-    what they were, and it is no less likely than if the second alone had seen it. Each box of the
-    second goes with one of the first, the surest first that overlap well; what overlaps a box
-    that is taken is left out.
+    Where the second agrees with a score q, the odds of a box of the first are multiplied by
+    1 + TRUST · q, and it is no less likely than if the second alone had seen it. Each box is paired
+    once at the most, the pairs of surest and closest boxes first; a box of the second that overlaps
+    a box paired with another is left out.
     """
     edges, scores = first.xyxy_px.copy(), first.scores.copy()
     ours, theirs, overlaps = overlapping(first.xyxy_px, second.xyxy_px, SAME)
@@ -77,5 +77,5 @@ def together(first: Detections, second: Detections) -> Detections:
 
 
 def _likelier(probability: float, times: float) -> float:
-    """Return the probability of odds so many times as high."""
+    """Return the probability whose odds are ``times`` those of this one."""
     return probability * times / (1 + probability * (times - 1))

@@ -20,41 +20,41 @@ from model.rcnn.scale import scale_for
 from preprocessing.arrays import Float64
 from preprocessing.prepare import SIZE_UNKNOWN, Prepared, rescaled, seen_at
 
-#: Sides of cells in raw pixels, and how much each tells; shape (N,) each.
+#: Sides of cells in raw pixels, and the weight of each as evidence; shape (N,) each.
 Seen = tuple[Float64, Float64]
 
-#: From one look to the next the image shrinks by this: less than a detector's anchors span.
+#: Factor by which the image shrinks from one look to the next: less than a detector's anchors span.
 STEP = 2.0
-#: A look shows so many prepared pixels a side at the most.
+#: Prepared pixels a side that a look shows at the most.
 LOOK_PX = 440
 #: Images of fewer pixels a side are not looked at: nothing of a cell is left.
 LEAST_PX = 96
-#: A box below this score does not tell a size.
+#: Boxes below this score are no evidence of a size.
 SURE = 0.25
-#: Nor does a proposal of less objectness: leaving it out saves half of the time or more.
+#: Nor are proposals of less objectness: leaving them out saves half of the time or more.
 LEAST_OBJECTNESS = 0.3
-#: What has a larger part than this of a view's side may be the whole image, shrunk until it looks
+#: A box with more than this share of a view's side may be the whole image, shrunk until it looks
 #: like a cell.
 MOST_SHARE = 0.5
-#: What is seen once, in one look alone, may be anything.
+#: Fewer boxes than this in all looks together may be anything.
 FEWEST = 2
 #: How far a box may be from the size at which cells are looked for, and two sizes from one
 #: another, to be believed: standard deviations of the logarithm.
 FIT, ALIKE = 0.7, 0.4
-#: Sizes that fewer looks than this could show are no better known for that.
+#: Evidence is divided by the number of looks that could show a size, but by no less than this.
 FEWEST_LOOKS = 1.5
 #: Less evidence is none: clutter mostly gives less, a single sure cell more.
 LEAST_EVIDENCE = 0.04
 #: Pixels a side, at most, at which an image is seen whose cells are of unknown size.
 UNSIZED_PX = 800
-#: The sides among which that of the cells is sought, in raw pixels.
+#: Shape (K,), ascending: the sides among which that of the cells is sought, in raw pixels.
 SIDES: Float64 = np.geomspace(3, 1200, 121)
 
 
 def at_found_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> Prepared:
     """Return an image to be seen at the scale of :func:`find_scale`.
 
-    Where there is none it is seen as it is, a large one smaller, and flagged.
+    Where none is found it is flagged and seen at scale 1, a large one shrunk to ``UNSIZED_PX``.
     """
     scale = find_scale(image, detector, config)
     if scale is not None:
@@ -68,7 +68,7 @@ def find_scale(image: Prepared, detector: Detector, config: DetectorConfig) -> f
 
     Returns
     -------
-    Prepared pixels per raw pixel; None where next to nothing tells the size.
+    Prepared pixels per raw pixel; None where there is hardly any evidence of the size.
     """
     side = find_side(image, detector, config)
     return None if side is None else scale_for(np.array([side]), config)
@@ -78,20 +78,20 @@ def find_side(image: Prepared, detector: Detector, config: DetectorConfig) -> fl
     """Return how large the cells of an image are, typically.
 
     At each of several scales the detector looks at the image's middle, or where there is more to
-    be seen. From too near the parts of a cell look like cells, from too far clumps do, but of
-    another size in each look; a cell has the same raw size in several. So the boxes of all looks
-    tell the size together.
+    be seen. Seen too large, parts of a cell look like cells, seen too small, clumps do; but these
+    have another raw size in each look, while a cell has the same in several. So the size is read
+    from the boxes of all looks together.
 
     Parameters
     ----------
     image
         Prepared at scale 1.
     config
-        Of the detector: the sides at which it looks for cells; its ``scale`` is not looked at.
+        Of the detector: the sides at which it looks for cells; its ``scale`` is not used.
 
     Returns
     -------
-    √(width · height) in raw pixels; None where next to nothing tells the size.
+    √(width · height) in raw pixels; None where there is hardly any evidence of the size.
     """
     scales = np.array(list(looks(image, config)))
     quick = detector.sparing(LEAST_OBJECTNESS) if isinstance(detector, Sparing) else detector
@@ -115,9 +115,9 @@ def looks(image: Prepared, config: DetectorConfig) -> Iterator[float]:
 
 
 def _look(image: Prepared, scale: float, detector: Detector, config: DetectorConfig) -> Seen:
-    """Return the sides of the cells in raw pixels, and how much each of them tells.
+    """Return the sides of the cells in raw pixels, and the weight of each as evidence.
 
-    A cell tells more the surer it is, the larger it is in the view, and the closer to the size at
+    A cell weighs more the surer it is, the larger it is in the view, and the closer to the size at
     which cells are looked for.
     """
     view = rescaled(cut_out(image, vantage(image, scale, LOOK_PX)), scale)
@@ -131,12 +131,12 @@ def _look(image: Prepared, scale: float, detector: Detector, config: DetectorCon
 
 
 def _alike(sides: Float64) -> Float64:
-    """Say how near each of ``SIDES`` is to each of these: 0 to 1."""
+    """Return how near each of ``SIDES`` is to each of N sides: shape (K, N), in [0, 1]."""
     return _bell(np.log(SIDES[:, None] / sides), ALIKE)
 
 
 def _fit(sides: Float64, config: DetectorConfig) -> Float64:
-    """Say how near sides in prepared pixels are to those at which cells are looked for: 0 to 1."""
+    """Return how near prepared sides are to those at which cells are looked for, in [0, 1]."""
     return _bell(np.log(sides / np.sqrt(config.small_cell_px * config.cell_px)), FIT)
 
 

@@ -18,33 +18,34 @@ from model.looking.seams import Tile, merge
 from model.rcnn.detecting import Detector
 from preprocessing.prepare import Prepared, part_seen
 
-#: Pixels of the prepared image along a side from which on it is seen by tiles. At the density of
-#: 1,000 cells on 1280×1024 a tile holds 1,250: below the cap of 1,500 (``model.config``).
+#: Longest side, in prepared pixels, of an image that is seen whole, and of a tile. At the density
+#: of 1,000 cells on 1280×1024 a tile holds 1,250: below the cap of 1,500 (``model.config``).
 TILE_PX = 1280
-#: Tiles share so many sides of the largest cell that the detector looks for: one whose centre is
-#: a tile's own lies whole in it up to that size, and at its usual size has surroundings besides.
+#: Tiles share so many sides of the largest cell that the detector looks for: one whose centre is in
+#: a tile's core lies whole in that tile up to that size, and at its usual size with surroundings.
 CELLS_SHARED = 2.0
-#: More of a tile is not shared: the tiles would hardly advance. Larger cells are put together.
+#: Share of a tile that is shared at the most, else tiles would hardly advance. Larger cells are put
+#: together from parts.
 MOST_SHARED = 0.5
-#: What is shared where nothing tells the size of the cells.
+#: The same where the size of the cells is not known.
 USUALLY_SHARED = 0.125
-#: Of the boxes that tell it, those of the largest that are let be: two cells in one, clutter.
+#: Percentile of the boxes' sides that is the largest cell: above lie two cells in one, and clutter.
 LARGEST = 95
 
 
 @dataclass(frozen=True)
 class TiledDetector:
-    """A detector that sees what is too large for it by tiles, the rest as ever.
+    """A detector that sees images that are too large for it by tiles, the others whole.
 
     Parameters
     ----------
     largest_px
         Side of the largest cell that it looks for, in prepared pixels, such as its largest anchor;
-        None: it knows of no size, and the middle of each large image is looked at first.
+        None: it knows no size, and the middle of each large image is looked at first.
     tile_px
         Largest side of an image that is seen whole, and of a tile.
     whole
-        What sees the images that are seen whole, where it may take longer; None: the same.
+        Sees the images that are seen whole, and may take longer for them; None: the same detector.
     """
 
     detector: Detector
@@ -59,7 +60,7 @@ class TiledDetector:
     def detect(self, images: Sequence[Prepared]) -> list[Detections]:
         """Find the cells of each image; see ``model.rcnn.detecting.Detector``.
 
-        The caps that any tile reached are told of the whole image.
+        A cap that was reached in any tile is reported for the whole image.
         """
         small = [cut_out(i, middle(i, self.tile_px)) for i in images if not self._is_large(i)]
         whole = iter((self.whole or self.detector).detect(small))
@@ -94,14 +95,14 @@ class TiledDetector:
 
 
 def lay_out(height: int, width: int, tile_px: int, overlap: int) -> tuple[Tile, ...]:
-    """Return the tiles of an image, row by row, as few as do and of about one size.
+    """Return the tiles of an image, row by row: as few as suffice, all of one size.
 
     Parameters
     ----------
     tile_px
         Largest side of a tile.
     overlap
-        What neighbours share at the least, in pixels; below ``tile_px``.
+        How much neighbours share at the least, in pixels; below ``tile_px``.
     """
     rows, columns = (_spans(side, tile_px, overlap) for side in (height, width))
     return tuple(
@@ -118,7 +119,7 @@ def middle(image: Prepared, side_px: int) -> Tile:
 
 
 def middle_tile(image: Prepared) -> Prepared:
-    """Return what is looked at at once in the middle of an image: all of it, where it is small."""
+    """Return what is seen at once of an image's middle: all of it, where it is small enough."""
     return cut_out(image, middle(image, TILE_PX))
 
 
@@ -128,14 +129,14 @@ def cut_out(image: Prepared, tile: Tile) -> Prepared:
 
 
 def _as_it_lies(found: Detections, image: Prepared) -> Detections:
-    """Return what was found in an image that was enlarged, in pixels of what was not."""
+    """Return what was found in an image that is seen enlarged in pixels of the image itself."""
     if image.enlargement == 1:
         return found
     return found.moved_to((found.xyxy_px / image.growth).astype(np.float32))
 
 
 def _spans(side: int, tile_px: int, overlap: int) -> list[tuple[int, int, float, float]]:
-    """Return start and end of each tile along a side, and of its core."""
+    """Return along a side where each tile starts and ends, and where its core does."""
     if side <= tile_px:
         return [(0, side, -np.inf, np.inf)]
     count = int(np.ceil((side - overlap) / (tile_px - overlap)))

@@ -1,6 +1,6 @@
-"""A small image is looked at in four quarter turns: up is as good as down, and four see more.
+"""A small image is looked at in all four quarter turns: up is as good as down, and four see more.
 
-What is found in each of them is a cell more surely, and the mean of its boxes lies closer about it
+What is found in every turn is more surely a cell, and the mean of its boxes lies closer about it
 (test-time augmentation; docs/accuracy.md has what it gains, docs/speed.md what it costs).
 """
 
@@ -17,8 +17,8 @@ from preprocessing.arrays import Int64
 from preprocessing.prepare import Prepared
 
 QUARTERS = 4
-#: Overlap from which on boxes of several turns are about one cell. By 0.5 two cells that touch are
-#: taken for one too often, by 0.6 one cell of a kind never seen for two.
+#: IoU from which on boxes of several turns are about one cell. At 0.5 two cells that touch are too
+#: often taken for one, at 0.6 one cell of a kind never seen for two.
 SAME = 0.55
 
 
@@ -52,7 +52,7 @@ class TurningDetector:
 
 
 def turn(image: Prepared, quarters: int) -> Prepared:
-    """Return an image turned to the left by so many quarters."""
+    """Return an image turned counter-clockwise by so many quarters, as ``np.rot90`` does."""
     sides = image.raw_height, image.raw_width
     height, width = sides[::-1] if quarters % 2 else sides
     pixels = np.ascontiguousarray(np.rot90(image.pixels, quarters))
@@ -70,10 +70,10 @@ def turned_back(found: Detections, turned: Prepared, quarters: int) -> Detection
 
 
 def agreed(found: Sequence[Detections]) -> Detections:
-    """Return the cells that several looks at one image found, those of all of them first.
+    """Return the cells that several looks at one image found, best first.
 
-    Boxes of one class about the same cell become their mean, weighted by score. The score is the
-    mean over the looks, of the best of these boxes in each, none where it found no cell there.
+    Boxes of one class about the same cell become their mean, weighted by score. Its score is the
+    mean over the looks of the best of these boxes in each, 0 for a look that has none of them.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def agreed(found: Sequence[Detections]) -> Detections:
 
 
 def _neighbours(every: Detections) -> list[Int64]:
-    """Return for each box those of its class that may be about the same cell, itself too."""
+    """Return for each box the places of those of its class about the same cell, its own too."""
     places, others, _ = overlapping(every.xyxy_px, every.xyxy_px, SAME)
     alike = every.labels[places] == every.labels[others]
     ends = np.searchsorted(places[alike], np.arange(1, len(every)))

@@ -1,4 +1,4 @@
-"""Where a look at a part of an image shows most: in its middle, unless there is little there."""
+"""Where a look at a part of an image shows most: in the middle, unless there is little."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from model.looking.tiling import middle
 from preprocessing.arrays import Boolean, Float32
 from preprocessing.prepare import Prepared, rescaled
 
-#: Pixels of a view, a side, that are taken together: little of noise is left, of a cell its edges.
+#: Side, in pixels of a view, of the grains that are averaged: little noise is left, edges are.
 GRAIN_PX = 8
-#: Times the median slope, from which on a slope is not noise.
+#: Multiple of the median slope from which on a slope is not noise.
 STEEP = 3.0
-#: The middle will do where it shows so much of what the best place shows.
+#: The middle will do where it shows at least this share of what the best place shows.
 ENOUGH = 0.25
 
 
 def vantage(image: Prepared, scale: float, side_px: int) -> Tile:
-    """Return what to look at of an image that is larger than a view of it at some scale.
+    """Return the part of an image to look at, where a view at some scale does not show all of it.
 
-    A place shows much where many of its grains are steep, however steep they are: of a speck or a
-    scale bar few are.
+    A place shows much where many of its grains are steep, however steep they are: a speck or a
+    scale bar has few.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def _steep(grains: Prepared) -> Boolean:
 
 
 def _shares(steep: Boolean, side: int) -> Float32:
-    """Return which share is steep of each window of ``side`` grains a side, by its corner."""
+    """Return the share of steep grains in each window of ``side`` grains a side, by its corner."""
     sides = [min(side, length) for length in steep.shape]
     centred = ndimage.uniform_filter(steep.astype(np.float32), sides)
     corners = [slice(s // 2, s // 2 + n - s + 1) for s, n in zip(sides, steep.shape, strict=True)]
