@@ -1,4 +1,4 @@
-"""Variations that fit micrographs, where up is as good as down: none of them smears a box."""
+"""Variations that fit micrographs, where up is as good as down: boxes stay tight under each."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from model.training.data import Example, inside
 from model.wording import counted
 from preprocessing.arrays import Boolean, Float32, Float64
 
-#: Share of a cell that must be seen in a window for its box to be learned.
+#: Share of a box's area that must lie in a window for the box to be learned.
 _VISIBLE = 0.5
-#: Windows begin up to this share of their side beyond an image's edge, were there anything, and
-#: are moved back inside: else hardly one would end where the image does.
+#: Windows are drawn up to this share of their side beyond an image's edge, and moved back inside:
+#: else hardly one would end where the image does.
 _BEYOND = 0.25
-#: How far astray a scale is, either way, and the sides that cells may still have to be found, in
-#: pixels of the prepared image: about what the anchors of a detector of any size span.
+#: How far a scale is astray, either way: logarithms of the factor.
 _ASTRAY = (1.1, 1.8)
+#: Sides, in pixels of the prepared image, at which cells are then still to be found: about what the
+#: anchors of a detector for any size span.
 _FINDABLE_PX = (14.0, 110.0)
-
 #: Percentiles of the levels that become black and white.
 _STRETCHED = (0.5, 99.5)
 
@@ -51,14 +51,14 @@ def vary(
 ) -> list[Example]:
     """Return a varied batch, or a share of one.
 
-    Each example is zoomed, cropped, flipped and toned by itself, and draws by itself: what becomes
-    of it does not depend on those beside it. A quarter turn is taken by all of a batch or by none,
-    since images of mixed orientation would be padded to a square.
+    Each example is zoomed, cropped, flipped and toned by itself, with random numbers of its own:
+    what becomes of it does not depend on those beside it. All of a batch are turned by a quarter or
+    none, since images of mixed orientation would be padded to a square.
 
     Parameters
     ----------
     rng
-        Of the batch, new: all who make a share of it begin with the same.
+        New, and the same for all processes that make a share of the batch.
     first
         The place in the batch of the first of the examples.
     """
@@ -79,7 +79,7 @@ def _varied(
 
 
 def _zoomed(example: Example, rng: np.random.Generator, variation: Variation) -> Example:
-    """Cut a window and bring it to ``crop_px``: the window is smaller the closer the look."""
+    """Cut a window and bring it to ``crop_px``: the closer the look, the smaller the window."""
     if variation.astray and rng.random() < variation.astray:
         factor = float(np.exp(rng.choice([-1, 1]) * rng.uniform(*_ASTRAY)))
         return findable(_window(example, factor, rng, variation))
@@ -96,7 +96,7 @@ def _window(
 
 
 def findable(example: Example) -> Example:
-    """Leave out the boxes of cells too small or too large to be found at this scale, or cut."""
+    """Leave out the boxes of cells that are cut, or too small or large to be found at a scale."""
     sides = sides_of(example.xyxy_px)
     kept = (sides >= _FINDABLE_PX[0]) & (sides <= _FINDABLE_PX[1]) & (example.labels != CUT)
     return Example(example.pixels, example.xyxy_px[kept], example.labels[kept])
@@ -140,7 +140,7 @@ def transpose(example: Example) -> Example:
 def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
     """Cut a window of at most ``side`` pixels a side; boxes less than half visible become ``CUT``.
 
-    Half of the windows are centred about a random box, so that sparse images show their cells.
+    Half of the windows are centred on a random box, so that sparse images show their cells.
     """
     height, width = example.pixels.shape
     if height <= side and width <= side:
@@ -155,18 +155,35 @@ def crop(example: Example, side: int, rng: np.random.Generator) -> Example:
 def in_window(
     xyxy_px: Float32, left: int, top: int, shape: tuple[int, ...]
 ) -> tuple[Float32, Boolean, Boolean]:
-    """Return boxes, shape (N, 4), in a window's pixels; which are in it, and at least half so."""
+    """Return boxes in a window's pixels, clipped to it.
+
+    Parameters
+    ----------
+    xyxy_px
+        Shape (N, 4), in pixels of the image.
+    left, top
+        Where the window begins.
+    shape
+        (H, W) of the window.
+
+    Returns
+    -------
+    Shape (N, 4), float32; and of shape (N,), bool: which boxes are in the window, and which with at
+    least half of their area.
+    """
     edges, wide = inside(xyxy_px - np.array([left, top] * 2, np.float32), shape)
     return edges, wide, wide & (_area(edges) >= _VISIBLE * _area(xyxy_px))
 
 
 def too_large(images: Sequence[LabelledImage], scale: float, variation: Variation) -> str:
-    """Say how many cells are too large for any part that is learned from; empty: not one.
+    """Say how many cells are too large for any window that is learned from; empty for none.
 
     Parameters
     ----------
+    images
+        At least one.
     scale
-        At which the images are learned from.
+        At which the images are learned from, prepared pixels per raw pixel.
     """
     if not variation.crop_px:
         return ""
@@ -200,7 +217,13 @@ def _area(xyxy: Float32) -> Float32:
 
 
 def tone(example: Example, rng: np.random.Generator, toning: float) -> Example:
-    """Change gain (about the mean) and gamma by up to ``toning``, as lamps and cameras do."""
+    """Change gain (about the mean) and gamma by up to ``toning``, as lamps and cameras do.
+
+    Parameters
+    ----------
+    toning
+        In [0, 1): the gain is within 1 ± this, the logarithm of gamma within ± this.
+    """
     gain, gamma = rng.uniform(-toning, toning) + 1, np.exp(rng.uniform(-toning, toning))
     pixels = example.pixels.astype(np.float32)
     mean = pixels.mean()
@@ -209,7 +232,7 @@ def tone(example: Example, rng: np.random.Generator, toning: float) -> Example:
 
 
 def through_other_optics(example: Example, rng: np.random.Generator) -> Example:
-    """Show an example as another microscope might, stretched as every image is."""
+    """Show an example as another microscope might, stretched to [0, 1]."""
     seen = optics.of_another_microscope(example.pixels.astype(np.float64), rng)
     low, high = np.percentile(seen, _STRETCHED)
     return _with_levels(example, (seen - low) / max(high - low, 1e-6))
@@ -232,9 +255,9 @@ def resized(example: Example, factor: float) -> Example:
 
 
 def shaded(example: Example, rng: np.random.Generator, most: float) -> Example:
-    """Dim the light from one side on, and towards the corners.
+    """Dim the light towards one side and towards the corners.
 
-    Each of the two falls off by up to ``most`` of the light: a corner may lose about twice that.
+    Either takes up to ``most``, in [0, 1], of the light: a corner may lose about twice that.
     """
     height, width = example.pixels.shape
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
@@ -244,7 +267,7 @@ def shaded(example: Example, rng: np.random.Generator, most: float) -> Example:
 
 
 def blurred(example: Example, sigma: float) -> Example:
-    """Put an example out of focus by a Gaussian of so many pixels."""
+    """Put an example out of focus by a Gaussian of this standard deviation in pixels."""
     levels = ndimage.gaussian_filter(example.pixels.astype(np.float32), sigma)
     return _with_levels(example, levels)
 

@@ -48,7 +48,7 @@ class Batches(Dataset[list[Example]]):
         return vary(chosen, rng, variation_of(self.config), mine.start)
 
     def indices(self, iteration: int) -> list[int]:
-        """Walk through one shuffled epoch after another."""
+        """Return which examples make a batch: one shuffled epoch follows another."""
         size, seed, first = len(self.examples), self.config.seed, iteration * self.config.batch
         return [
             int(np.random.default_rng((seed, n // size)).permutation(size)[n % size])
@@ -58,7 +58,7 @@ class Batches(Dataset[list[Example]]):
     def following(self, first: int, device: torch.device) -> Iterator[list[Example]]:
         """Yield the batches of the iterations from ``first`` on, made ahead where a GPU learns.
 
-        Without end: how many steps there will be may be planned anew on the way.
+        Without end: the number of steps may change on the way.
         """
         if not (helpers := helpers_for(device, self.ranks)):
             yield from (self[iteration] for iteration in count(first))
@@ -77,13 +77,13 @@ class Batches(Dataset[list[Example]]):
 
 def helpers_for(device: torch.device, ranks: Ranks) -> int:
     """Return how many processes make a process's batches ahead; 0: it makes them itself."""
-    if device.type != "cuda" or current_process().daemon:  # which may have no processes
+    if device.type != "cuda" or current_process().daemon:  # a daemon may start no processes
         return 0
     return min(_HELPERS, (os.cpu_count() or 1) // (2 * ranks.size))
 
 
 def _help(_number: int) -> None:
-    # One that waits to hand over a batch would not notice that nobody takes it any more.
+    # Waiting to hand over a batch, it would not notice that nobody takes it any more.
     end_with_the_parent()
 
 

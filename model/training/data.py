@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 #: Narrower boxes (in pixels of the prepared image) cannot be learned: slivers at the border.
 _NARROWEST_PX = 1.0
-#: Of prepared pixels in memory, by all processes of a training together.
+#: Bytes of prepared pixels in memory, for all processes of a training together.
 KEEP_BYTES = 1_000_000_000
-#: Of the disk that files of prepared pixels leave free: versions and checkpoints need room too.
+#: Bytes of the disk that files of prepared pixels leave free: versions and checkpoints need room.
 _LEAVE_BYTES = 2_000_000_000
-#: Rows that are enlarged at once: all of them would take several times an image's memory, and
-#: more of them more time.
+#: Rows that are enlarged at once: all together would take several times an image's memory, and
+#: longer.
 _STRIP_PX = 64
 
 
@@ -44,8 +44,8 @@ class Example:
     xyxy_px
         Shape (N, 4), in pixels of ``pixels``, inside it.
     labels
-        Shape (N,), in 1..K: torchvision's 0 is the background. ``model.rcnn.cut.CUT``: of a cell
-        of which too little is seen.
+        Shape (N,), in 1..K, since torchvision's 0 is the background; ``model.rcnn.cut.CUT`` for a
+        cell of which too little is seen.
     """
 
     pixels: Float32 | NDArray[np.float16]
@@ -68,9 +68,9 @@ class _Filed:
 class Examples:
     """The examples of a training, prepared when first asked for.
 
-    Up to a gigabyte is kept in memory as float16, what is beyond that in files, written strip by
-    strip, so that memory stays bounded however large the project grows. Where the disk is nearly
-    full, or there is no folder, an image is prepared each time anew.
+    Up to ``keep_bytes`` are kept in memory as float16, the others in files that are written strip
+    by strip, so that memory stays bounded however large the project grows. Where the disk is
+    nearly full, or there is no folder, an image is prepared anew each time.
 
     Parameters
     ----------
@@ -79,11 +79,11 @@ class Examples:
     groups, scale
         As serving will have them.
     keep_bytes
-        Of pixels, in memory.
+        How much memory the pixels may take.
     folder
-        Where files may be; all who learn of the same images may share it.
+        Where files may be kept; trainings on the same images may share it.
     leave_bytes
-        Of the folder's disk that stay free.
+        How much of the folder's disk stays free.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Examples:
         return edges[wide], labels[wide]
 
     def _filed(self, image: LabelledImage, prepared: Prepared, size: int) -> Path | None:
-        """Return the file of an image's pixels, written where it is not there; None: no room."""
+        """Return the file of an image's pixels, writing it where it is missing; None: no room."""
         if self._folder is None:
             return None
         path = self._folder / self._file_name(image)
@@ -170,7 +170,7 @@ def _write(path: Path, prepared: Prepared) -> None:
 
 
 def _strips(prepared: Prepared) -> Iterator[tuple[slice, NDArray[np.float16]]]:
-    """Yield rows that a detector is to see, each strip enlarged by itself, and where they are."""
+    """Yield strips of what a detector is to see, each enlarged by itself, and their rows."""
     height, width = prepared.seen_shape
     for top in range(0, height, _STRIP_PX):
         rows = slice(top, min(top + _STRIP_PX, height))
@@ -182,10 +182,9 @@ def inside(xyxy_px: Float32, shape: tuple[int, ...]) -> tuple[Float32, Boolean]:
 
     Returns
     -------
-    The clipped boxes, shape (N, 4), and shape (N,), bool.
+    The clipped boxes, shape (N, 4), float32, and shape (N,), bool.
     """
     height, width = shape[:2]
     edges = np.clip(xyxy_px, 0, np.array([width, height, width, height], np.float32))
     sides = edges[:, 2:] - edges[:, :2]
-    wide = sides.min(axis=1) >= _NARROWEST_PX if len(sides) else np.zeros(0, bool)
-    return edges.astype(np.float32), wide
+    return edges.astype(np.float32), sides.min(axis=1) >= _NARROWEST_PX

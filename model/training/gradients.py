@@ -27,14 +27,14 @@ def gradient(
 ) -> Tensor:
     """Leave the gradient of a batch in the parameters, replacing what was there.
 
-    Each part's loss has the weight of its images, and the running statistics of BatchNorm move
-    once, to the mean of what the parts saw: however a batch is cut, a step is one step. When an
-    error ends it, the statistics are as before.
+    Each part's loss is weighted by its images, and the running statistics of BatchNorm move once,
+    to the mean of what the parts saw: into however many parts a batch is cut, a step is one step.
+    After an error the statistics are as before.
 
     Parameters
     ----------
     share
-        The images of the batch that are this process' own: all, where it is alone.
+        The images of the batch that are this process's own: all, where it is alone.
     batch
         How many images the batch has.
     at_once
@@ -42,7 +42,7 @@ def gradient(
     seed
         Of what is drawn at random in the network.
     ranks
-        Whoever else works on the batch: each finds the gradient of its share, all get the sum.
+        The processes that share the batch: each finds the gradient of its share, all get the sum.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def gradient(
         with _memory_of_all(ranks):
             for first in range(0, len(share), at_once):
                 part = share[first : first + at_once]
-                # The part's own, so that the same images draw the same whoever goes before them.
+                # Of the part alone, so that an image draws the same whatever goes before it.
                 torch.manual_seed(seed + (place + first) * 1_009)
                 weight = len(part) / batch
                 of_part = weight * _loss(module, part, device)
@@ -68,7 +68,7 @@ def gradient(
 
 @contextmanager
 def _memory_of_all(ranks: Ranks) -> Iterator[None]:
-    """Let memory that runs out in one process have run out in all, so that all go on alike."""
+    """Raise in all processes where memory runs out in one, so that all go on alike."""
     error = None
     try:
         yield
@@ -87,7 +87,7 @@ def _memory_of_all(ranks: Ranks) -> Iterator[None]:
 def _statistics_moved_once(
     module: nn.Module,
 ) -> Iterator[tuple[list[Tensor], Callable[[float], None]]]:
-    """Give what the statistics will be, and a function that adds what a part saw, by its weight."""
+    """Yield what the statistics will be, and a function that adds what a part saw, by weight."""
     learning = (part for part in module.modules() if part.training)
     running = [buffer for part in learning for buffer in part.buffers(recurse=False)]
     before = [buffer.clone() for buffer in running]

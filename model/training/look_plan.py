@@ -18,12 +18,12 @@ from preprocessing.arrays import Float32
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare, seen_at
 
-#: As many looks as are taken where they can be paid for, evenly over the schedule.
+#: Looks that are taken where they can be paid for, evenly over the schedule.
 _MOST = 8
 #: With fewer nothing could be said of a gain.
 _FEWEST = 4
-#: Pixels looked at, of those learned from. Finding costs on a CPU what a step costs by pixel, a
-#: little more while a detector is young: together at most a tenth of the training's time.
+#: Pixels looked at, as a share of those learned from. A look costs on a CPU as much a pixel as a
+#: step, a little more while a detector is young: in all at most a tenth of the training's time.
 _SHARE = 0.08
 
 
@@ -37,6 +37,8 @@ def looks_for(
 
     Parameters
     ----------
+    detector
+        Resolved: its scale given.
     training
         With its number of iterations.
 
@@ -44,12 +46,9 @@ def looks_for(
     -------
     None where the inner side has no cell, or the training is too short for looks.
     """
-    # In order of hash, as if drawn: of many images the first few stand for all. What has no cell
-    # tells no gain.
-    drawn = sorted(
-        snapshot.of_side("inner"),
-        key=lambda image: (not image.boxes, image.sha256),
-    )
+    # In order of hash, as if drawn at random: the first few stand for all. Those without a cell
+    # come last, since they show no gain.
+    drawn = sorted(snapshot.of_side("inner"), key=lambda image: (not image.boxes, image.sha256))
     number, images = _affordable(drawn, detector.scale, training)
     parts: tuple[Prepared, ...] = ()
     if number < _FEWEST:
@@ -65,7 +64,7 @@ def looks_for(
 def _affordable(
     images: Sequence[LabelledImage], scale: float, training: TrainConfig
 ) -> tuple[int, tuple[LabelledImage, ...]]:
-    """Return how many looks at how many of the images, the first ones, can be paid for."""
+    """Return how many looks can be paid for, and at which of the images: the first ones."""
     number, chosen, spent, budget = 0, list[LabelledImage](), 0.0, 0.0
     for image in images:
         sides = [scale * side for side in image.read().pixels.shape[:2]]
@@ -84,7 +83,7 @@ def _affordable(
 def _affordable_parts(
     images: Sequence[LabelledImage], training: TrainConfig
 ) -> tuple[int, Sequence[LabelledImage]]:
-    """Return the same of parts as large as those that are learned from."""
+    """Return the same for parts of images, as large as those that are learned from."""
     payable = int(_SHARE * training.iterations * training.batch)
     number = min(_MOST, payable)
     return number, images[: payable // number] if number >= _FEWEST else ()
@@ -93,7 +92,7 @@ def _affordable_parts(
 def _part(
     image: LabelledImage, groups: ContrastGroups, scale: float, training: TrainConfig
 ) -> tuple[Prepared, LabelledImage]:
-    """Return the part about the cell that is nearest to the middle, and the cells in it."""
+    """Return the part about the cell that is nearest to the middle, labelled with its cells."""
     whole = seen_at(prepare(image.read(), groups), scale)
     edges = whole.seen_from_raw(image.xyxy_px)
     tile = _about_a_cell(whole, edges, training.crop_px or max(whole.seen_shape))
@@ -123,6 +122,6 @@ def _about_a_cell(whole: Prepared, xyxy_px: Float32, side_px: int) -> Tile:
 
 
 def _learned_px(sides: Sequence[float], training: TrainConfig) -> float:
-    """Return the pixels learned from in all, were all images as large as this one."""
+    """Return how many pixels are learned from in all, were all images as large as this one."""
     height, width = (min(side, training.crop_px or side) for side in sides)
     return training.iterations * training.batch * height * width

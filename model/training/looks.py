@@ -25,15 +25,16 @@ _PATIENCE = 3
 #: AP that is a gain. Boxes go on getting tighter when no more cells are found: of 20 images of
 #: phase contrast 600 steps taught AP75 0.467 and AP50 0.860, 300 steps 0.399 and 0.853.
 _GAIN = 0.01
-#: Cells that must be looked at for a training to end sooner: of fewer a cell is several times that.
-_TELLING_CELLS = 30
-#: AP50 by which an earlier look must be above the last for its weights to be kept. Few images say
-#: little: of blood cells 8 told 0.875, 0.823 and 0.821 of weights of which 30 others told 0.794,
-#: 0.809 and 0.813.
+#: Cells that must be looked at for a training to end sooner: among fewer, one cell more or less is
+#: several times ``_GAIN``.
+_ENOUGH_CELLS = 30
+#: AP50 by which an earlier look must be above the last for its weights to be kept. Few images prove
+#: little: on 8 images of blood cells three looks had 0.875, 0.823 and 0.821, and on 30 others the
+#: same weights had 0.794, 0.809 and 0.813.
 _CLEARLY = 0.05
-#: Cells of one class that it must have found more, at the least: where few are looked at, one is
-#: above that. Of 4 images, with 5 cells of the rarest of three classes, 0.928 was told of the 76th
-#: of 534 steps and 0.755 of the last: by 223 others both were as good.
+#: Cells of one class that it must have found more, at the least: where few are looked at, a single
+#: one makes more than ``_CLEARLY``. On 4 images, with 5 cells of the rarest of three classes, step
+#: 76 of 534 had 0.928 and the last 0.755: on 223 others both were equally good.
 _CLEARLY_CELLS = 3
 
 
@@ -54,8 +55,8 @@ class Looks:
     images
         Those that are looked at each time.
     parts
-        What is looked at of each, where they are too large to be looked at whole; their boxes are
-        then in pixels of these.
+        What is looked at of each, where they are too large to be looked at whole; the images' boxes
+        are then in pixels of these. Empty: the images are looked at whole.
     groups, classes, detector
         As the version will have them.
     at
@@ -99,10 +100,10 @@ class Looks:
     def without_gain_since(self) -> int | None:
         """Return the iteration since which nothing was gained, where that is some looks ago.
 
-        None where so few cells are looked at that they could not tell.
+        None where too few cells are looked at to show it.
         """
         earlier, late = self.seen[:-_PATIENCE], self.seen[-_PATIENCE:]
-        if not earlier or self._cells < _TELLING_CELLS:
+        if not earlier or self._cells < _ENOUGH_CELLS:
             return None
         if max(look.ap for look in late) > max(e.ap for e in earlier) + _GAIN:
             return None

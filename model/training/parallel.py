@@ -1,7 +1,7 @@
 """One training by several processes, one for each GPU or two on a CPU, that share every batch.
 
-Processes add up what they found (gradients, losses, BatchNorm's statistics) after each batch, so
-that all take the same step; the first alone looks, tells and keeps.
+After each batch processes add up what they found (gradients, losses, BatchNorm's statistics), so
+that all take the same step. Only the first looks at the inner side, reports and keeps checkpoints.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from model.errors import ProcessLost, out_of_memory
 
 _MEETING = "meeting"
 _POLL_S = 0.1
+#: How long a process may take to end before it is killed.
 _END_S = 10.0
-#: For another process to have ended after its connection has.
+#: How long after its connection a process may take to have ended.
 _GONE_S = 5.0
+#: Processes on a CPU.
 _ON_A_CPU = 2
 #: Images of a batch that each should have on a CPU: BatchNorm learns little of one.
 _FEWEST_EACH = 2
@@ -57,7 +59,7 @@ class Ranks:
         return self.rank == 0
 
     def device(self, device: torch.device) -> torch.device:
-        """Return its own of the devices."""
+        """Return the device of this process, where ``device`` is what was asked for."""
         one_each = device.type == "cuda" and self.size > 1
         return torch.device("cuda", self.rank) if one_each else device
 
@@ -118,11 +120,12 @@ def processes_for(device: str, batch: int, steps: int) -> int:
     Parameters
     ----------
     device
-        As a training is told: ``auto``, ``cpu``, ``cuda`` or one of several, such as ``cuda:1``.
+        As ``model.training.train.train`` takes it: ``auto``, ``cpu``, ``cuda`` or one of several,
+        such as ``cuda:1``.
     batch
         Images of a step.
     steps
-        That are to be taken yet.
+        How many are still to be taken.
     """
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return max(1, min(torch.cuda.device_count(), batch))
@@ -181,9 +184,9 @@ def _start(
     # Spawned: a fork would share a CUDA that was begun already.
     context, threads = get_context("spawn"), torch.get_num_threads()
     for rank in range(1, size):
-        told = (Ranks(rank, size), work, folder, on, threads)
-        # No daemon: those may have no processes, and each makes its share of the batches by some.
-        other = context.Process(target=_join, args=told, daemon=False)
+        given = (Ranks(rank, size), work, folder, on, threads)
+        # No daemon: daemons may start no processes, and on a GPU helpers make the batches.
+        other = context.Process(target=_join, args=given, daemon=False)
         other.start()
         others.append(other)
 
@@ -191,7 +194,7 @@ def _start(
 def _join(ranks: Ranks, work: Callable[[Ranks], None], folder: Path, on: str, threads: int) -> None:
     """Be one of the others."""
     end_with_the_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's to hear
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process
     torch.set_num_threads(threads)
     (folder / str(ranks.rank)).touch()
     with _group(folder, ranks, on):
@@ -199,7 +202,7 @@ def _join(ranks: Ranks, work: Callable[[Ranks], None], folder: Path, on: str, th
 
 
 def end_with_the_parent() -> None:
-    """Let this process end when the one that started it has, by whatever."""
+    """Let this process end when the one that started it has, for whatever reason."""
     threading.Thread(target=_end_after_the_parent, daemon=True).start()
 
 
@@ -211,7 +214,7 @@ def _end_after_the_parent() -> None:
 
 
 def _await(others: Sequence[BaseProcess], folder: Path) -> None:
-    """Wait until all are here: whoever joins first would wait long for one that never started."""
+    """Wait until all have started: the group's own timeout for one that never does is long."""
     while not all((folder / str(i + 1)).exists() for i in range(len(others))):
         if ended := _ended(others, 0.0):
             raise ProcessLost(ended)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from model.config import TrainConfig
 
-#: What is left of a schedule that is cut, as a share of the whole.
+#: Steps that a schedule still has when it is cut, as a share of the whole.
 _COOL_DOWN = 1 / 8
 #: How many times as many steps a training from nothing takes, and how many at the most.
 _FROM_NOTHING, _MOST_FROM_NOTHING = 3, 4000
@@ -16,26 +16,26 @@ _FROM_NOTHING, _MOST_FROM_NOTHING = 3, 4000
 def iterations_for(images: int, cells: int, *, begun: bool) -> int:
     """Return how many steps pay for this many training images with so many cells in all.
 
-    Dense images teach more each than thin ones: four steps for three cells, nine an image at the
-    least (docs/accuracy.md). About 1 minute of a core for 4 images of 13 blood cells, 4 for 10
-    images of 55 cells, 11 for 1,400 cells and more.
+    A dense image teaches more than a sparse one: four steps for three cells, nine an image at the
+    least (docs/accuracy.md). That is about 1 minute of a core for 4 images of 13 blood cells, 4 for
+    10 images of 55 cells, 11 for 1,400 cells and more.
 
     Parameters
     ----------
     begun
-        Whether it goes on from weights that know cells; who begins from nothing needs longer.
+        Whether it goes on from weights that know cells; from nothing it takes longer.
     """
     steps = min(120 + max(9 * images, 4 * cells // 3), 2000)
     return steps if begun else min(_FROM_NOTHING * steps, _MOST_FROM_NOTHING)
 
 
 def warmup(config: TrainConfig) -> int:
-    """Return how many steps the learning rate rises for."""
+    """Return for how many steps the learning rate rises."""
     return min(config.warmup, config.iterations // 4)
 
 
 def share_of_rate(iteration: int, config: TrainConfig) -> float:
-    """Return the share of the learning rate at an iteration: linear warm-up, then half a cosine."""
+    """Return the share, in (0, 1], of the highest rate: linear warm-up, then half a cosine."""
     slow = warmup(config)
     if iteration < slow:
         return (iteration + 1) / (slow + 1)
@@ -47,7 +47,7 @@ def share_of_rate(iteration: int, config: TrainConfig) -> float:
 class Schedule:
     """The steps of a training, which may be cut short: the rate then falls to nothing sooner.
 
-    A detector gains much in its last, small steps; one that was merely stopped would lack them.
+    A detector gains much in its last, small steps, which one that was merely stopped would lack.
 
     Parameters
     ----------

@@ -51,9 +51,9 @@ class Training:
     cut
         The iteration from which the schedule is cut short; None: it is not.
     notes
-        What whoever uses the weights should know.
+        What users of the weights should know, in sentences.
     ranks
-        Whoever else takes the same steps; the first alone looks, tells and keeps.
+        The processes that take the same steps; only the first looks, reports and keeps.
     """
 
     module: FasterRCNN
@@ -123,7 +123,7 @@ class Training:
         _save(self.checkpoint, state)
 
     def go_on(self, on_progress: OnProgress) -> None:
-        """Take the steps that are left; told to stop, keep what this one has learned first.
+        """Take the steps that are left; when it is to stop, end this step and keep it first.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Training:
             When the loss became NaN or infinite before the first checkpoint.
         """
         losses: list[float] = []
-        with stops_held() as is_told_to_stop:
+        with stops_held() as is_to_stop:
             while self.iteration < self.schedule.end:
                 loss = self.step(on_progress)
                 if not math.isfinite(loss):
@@ -141,7 +141,7 @@ class Training:
                 done = self.iteration == self.schedule.end
                 noted = self._look(done)
                 mark = done or noted is not None
-                stops = is_told_to_stop()
+                stops = is_to_stop()
                 if mark or stops or self._is_worth_keeping:
                     self.keep()
                 if stops:
@@ -156,10 +156,10 @@ class Training:
         return self.iteration % CHECKPOINT_EVERY == 0 or self.iteration == warmup(self.config)
 
     def _look(self, done: bool) -> str | None:
-        """Look at the inner side where it is time; return what to tell of it, None: not looked."""
+        """Look at the inner side where it is time; return a note, or ""; None: not looked."""
         if self.looks is None or not (done or self.iteration in self.looks.at):
             return None
-        # The others do not look: what the first one saw is so for all.
+        # The others do not look: what the first saw holds for all.
         if self.ranks.most(self.ranks.first and not self._looked(self.looks)):
             return self._look_no_more()
         since, shorter = self.looks.without_gain_since(), self.schedule.shortened(self.iteration)
@@ -233,7 +233,7 @@ class Training:
         return next(self._coming)
 
     def _gradient(self, share: list[Example], on_progress: OnProgress) -> Tensor:
-        """Leave the gradient of the batch in the parameters, by as small parts as memory asks."""
+        """Leave the gradient of the batch in the parameters, in parts as small as memory needs."""
         seed = self.config.seed * 1_000_003 + self.iteration
         while True:
             try:
@@ -283,7 +283,7 @@ class Training:
         if not self.ranks.first:
             return
         state = _load(self.checkpoint)
-        # One of before the first step only says what memory allows.
+        # One from before the first step only says what memory allows.
         if state is None or not state["iteration"]:
             raise TrainingDiverged(
                 f"the loss became NaN or infinite at iteration {self.iteration}, before the first"

@@ -1,4 +1,4 @@
-"""Who tells a training to stop, by Ctrl-C as by a signal, waits until a step is whole."""
+"""A training that is to stop, by Ctrl-C or by a signal, finishes its step first."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def stops_held() -> Iterator[Callable[[], bool]]:
     """Hold back the first signal that would end this process until the block ends.
 
-    Yield what tells whether one came. A second one ends the process at once. Where Ctrl-C is heard
-    by others, as in a worker, or this is not the main thread, nothing is held.
+    Yield a function that says whether one came. A second one ends the process at once. Where others
+    handle Ctrl-C, as in a worker, or this is not the main thread, nothing is held back.
     """
     held, before = list[int](), _ended_by()
 

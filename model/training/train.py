@@ -1,4 +1,4 @@
-"""How a detector learns: AdamW, warm-up and cosine, for minutes, resumable at every checkpoint."""
+"""How a detector learns: for minutes, by one or more processes, resumable at every checkpoint."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ class Trained(NamedTuple):
     ----------
     weights
         Their file, in the training's folder.
+    course
+        How many steps it took, and whether the first layers stayed as they were.
     notes
-        What whoever uses them should know, such as that memory ran out.
+        What users of the weights should know, in sentences, such as that memory ran out.
     """
 
     weights: Path
@@ -72,16 +74,16 @@ def train(
 ) -> Trained:
     """Train a detector on the train side of a snapshot.
 
-    A training that was killed goes on from its last checkpoint in ``workdir`` when it is called
-    again with the same snapshot and configuration, step for step as if nothing had happened (by as
-    many processes, each of one CPU thread; others add in another order). When the loss becomes NaN
-    or infinite, it ends with the weights of the last checkpoint. When memory runs out, fewer images
-    at a time go through the network from then on; a step still learns from the whole batch. How
-    many threads it uses is the caller's choice (``torch.set_num_threads``); the caller's random
+    A training that was killed goes on from its last checkpoint in ``workdir`` when this is called
+    again with the same snapshot and configuration. With as many processes, each of one CPU thread,
+    its steps are then the very same; others add in another order. When the loss becomes NaN or
+    infinite, it ends with the weights of the last checkpoint. When memory runs out, fewer images at
+    a time go through the network from then on; a step still learns from the whole batch. How many
+    threads it uses is the caller's choice (``torch.set_num_threads``), and the caller's random
     state is left alone.
 
-    Where there is an inner side it is looked at now and then: a training that gains no more ends
-    sooner, and weights that were clearly better than the last are kept (see
+    An inner side is looked at now and then: a training that gains no more ends sooner, and weights
+    that were clearly better than the last are kept (see
     ``model.training.looks`` and ``look_plan``).
 
     Parameters
@@ -93,9 +95,9 @@ def train(
     start
         What it begins with; None: nothing, or ImageNet weights as ``training.imagenet`` says.
     processes
-        That share each batch; 0: as ``model.training.parallel.processes_for`` says. Where another
-        one ends by itself, or memory does not suffice for several, the training goes on alone, and
-        a note says so.
+        How many share each batch, at most ``training.batch``; 0: as
+        ``model.training.parallel.processes_for`` says. Where another one ends by itself, or memory
+        does not suffice for several, the training goes on alone, and a note says so.
 
     Raises
     ------
@@ -142,7 +144,7 @@ def _carried_out(task: _Task, size: int, on_progress: OnProgress) -> Training:
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be trained, as each of its processes is told."""
+    """What is to be trained: the same for each of its processes, and sent to the others."""
 
     snapshot: DatasetSnapshot
     groups: ContrastGroups
