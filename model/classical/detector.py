@@ -2,8 +2,8 @@
 
 Cells are the regions that look most like one: elliptic, clearly outlined, of the size of the
 others (``model.classical.nesting``). Whether cells are brighter or darker than their surroundings,
-or only rougher as in phase contrast, is tried at a low resolution. Touching cells are parted at
-their waists. Nothing is fixed to a magnification or a stain.
+or only rougher, as in phase contrast, is tried at a low resolution. Touching cells are split at
+their waists. Nothing depends on a magnification or a stain.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ CLASSES = (CELL,)
 THRESHOLD = 0.5
 SCORE_FLOOR = 0.1
 
-#: Pixels that are looked at: more take longer and find no more; fewer show roughness better.
+#: Pixels to which images are shrunk: more take longer and find no more; fewer show roughness
+#: better.
 FINE, COARSE = 300_000, 75_000
-#: Roughness marks cells filled or not; it must explain far more than brightness does to be taken.
+#: Factor by which roughness must explain an image better than brightness does: it marks cells and
+#: clutter alike.
 ROUGHNESS_HANDICAP = 2.5
-#: Below this range of levels (the full one is 1) an image has nothing in it.
+#: Range of levels, of the full one of 1, below which an image is empty.
 FLAT = 1e-3
-#: Parts of a waisted region must look better than the whole by this factor.
+#: Factor by which the parts of a region with a waist must look better than the whole.
 PARTING_GAIN = 1.05
 
 
@@ -71,6 +73,11 @@ def find_cells(pixels: Float32) -> Detections:
     ----------
     pixels
         Shape (H, W), in [0, 1].
+
+    Returns
+    -------
+    Boxes in its pixels, of one class; none below ``SCORE_FLOOR``, none in an image of fewer than
+    three pixels a side.
     """
     if min(pixels.shape) < 3 or np.ptp(pixels) < FLAT:
         return Detections.empty(CLASSES)
@@ -83,7 +90,7 @@ def find_cells(pixels: Float32) -> Detections:
 
 
 def _best_view(pixels: Float64) -> ViewMaker:
-    """Return the view in which the cells found cover most."""
+    """Return what makes the view in which the cells found cover most."""
 
     def covered(make_view: ViewMaker) -> float:
         labels, scores = _pick(make_view(pixels))[:2]
@@ -96,7 +103,7 @@ def _best_view(pixels: Float64) -> ViewMaker:
 
 def _bright(pixels: Float64) -> View:
     gradient = ndimage.gaussian_gradient_magnitude(pixels, 1.0)
-    # White noise of deviation 1 has, so smoothed, a gradient below 0.49 at 95 % of the pixels.
+    # Of white noise of deviation 1, smoothed so, the gradient is below 0.49 at 95 % of the pixels.
     by_noise = 0.49 * noise_of(pixels)
     return View.of(ndimage.gaussian_filter(pixels, 1.0), gradient, by_noise)
 
@@ -110,7 +117,7 @@ def _rough(pixels: Float64) -> View:
     detail = pixels - ndimage.gaussian_filter(pixels, 4.0)
     levels = np.sqrt(ndimage.gaussian_filter(detail**2, 3.0))
     gradient = ndimage.gaussian_gradient_magnitude(levels, 1.0)
-    # The same of the roughness of white noise, by trial.
+    # The same for the roughness of white noise, found by trial.
     return View.of(levels, gradient, 0.04 * noise_of(pixels))
 
 
@@ -141,7 +148,7 @@ def _pick(view: View) -> tuple[Labels, Float64, float]:
 
 
 def _part(labels: Labels, scores: Float64, view: View, typical: float) -> tuple[Labels, Float64]:
-    """Part regions at their waists where the parts look more like cells than the whole."""
+    """Split regions at their waists where the parts look more like cells than the whole."""
     parts, number = _waisted(labels, _radius(typical))
     if not number:
         return labels, scores
@@ -150,8 +157,8 @@ def _part(labels: Labels, scores: Float64, view: View, typical: float) -> tuple[
     pieces = Regions.measure(parts, number, view.gradient)
     wholes = Regions.measure(labels, len(scores), view.gradient)
     image = view.levels.size
-    # By form and size alone: the cut between two cells is no outline and must not count as a bad
-    # one. The parts then inherit the outline of the whole.
+    # By form and size alone: the cut between two cells is no outline, and must not count as a bad
+    # one. The parts inherit the outline of the whole.
     by_form = pieces.form(image) * pieces.size(typical)
     weight = np.bincount(owner[1:], pieces.area, len(scores) + 1)
     total = np.bincount(owner[1:], pieces.area * by_form, len(scores) + 1)
@@ -186,7 +193,19 @@ def _replace(
     parted: Boolean,
     owner: Int64,
 ) -> tuple[Labels, Float64]:
-    """Put the parts in the place of the regions that are ``parted``, shape (N + 1,)."""
+    """Return label image and scores with the parts in place of the regions that are ``parted``.
+
+    Parameters
+    ----------
+    labels, scores
+        The regions, shape (H, W), 1 to N, and shape (N,).
+    parts, part_scores
+        The parts, shape (H, W), 1 to P, and shape (P,).
+    parted
+        Shape (N + 1,): whether a region gives way to its parts; the first, of no region, is False.
+    owner
+        Shape (P + 1,): the region of each part; the first is of none.
+    """
     kept = np.flatnonzero(~parted[1:]) + 1
     area = np.bincount(parts.ravel(), minlength=len(owner))[1:]
     new = np.flatnonzero(parted[owner[1:]] & (area >= SMALLEST)) + 1
@@ -207,7 +226,7 @@ def _boxes(labels: Labels, cellness: Float64, per_pixel: Float64) -> Detections:
     ]
     table = np.array(rows).reshape(-1, 5)
     edges = (table[:, :4] * [*per_pixel[::-1], *per_pixel[::-1]]).astype(np.float32)
-    # The root brings the cellness that is best shown from, about 0.25 on real cells, to one half.
+    # The cellness from which boxes are best shown, about 0.25 on real cells, becomes 0.5.
     scores = np.sqrt(table[:, 4]).astype(np.float32)
     order = np.argsort(-scores, kind="stable")
     found = Detections(edges[order], scores[order], np.zeros(len(order), np.int64), CLASSES)

@@ -1,7 +1,7 @@
 """The nested regions above rising thresholds, and the best set of them that do not overlap.
 
-No single threshold suits every cell of an image; in the tree of regions above each threshold every
-cell is somewhere whole (after Arteta et al., "Learning to detect cells using non-overlapping
+No single threshold suits all cells of an image, but in the tree of regions above each threshold
+every cell is whole somewhere (after Arteta et al., "Learning to detect cells using non-overlapping
 extremal regions", MICCAI 2012; here nothing is learned).
 """
 
@@ -16,8 +16,9 @@ from skimage.measure import label
 from model.classical.regions import Labels, Regions, View
 from preprocessing.arrays import Boolean, Float64, Int64
 
+#: Thresholds spread evenly over the range of levels, and over the pixels.
 EVEN_STEPS, QUANTILE_STEPS = 9, 7
-#: Thresholds closer than this part of the range give the same regions.
+#: Thresholds closer than this part of the range give much the same regions.
 FINEST_STEP = 0.012
 
 
@@ -30,7 +31,7 @@ class Floor:
     labels
         Shape (H, W), 1 to N.
     parents
-        Shape (N,): of each, the region of the floor below that holds it, from 0.
+        Shape (N,): index, from 0, of the region of the floor below that holds each.
     """
 
     labels: Labels
@@ -54,15 +55,19 @@ def nest(view: View) -> list[Floor]:
 
 
 def choose(floors: Sequence[Floor], scores: Sequence[Float64]) -> list[Boolean]:
-    """Say of each region whether it is one of the best that do not overlap.
+    """Say which regions are the best that do not overlap.
 
-    A region is chosen over those within it when it scores no less than the best of them do on
-    average by area, so that neither many small ones nor few large ones are favoured.
+    A region is chosen over those within it where it scores no less than the mean, by area, of the
+    best of them, so that neither many small ones nor few large ones are favoured.
 
     Parameters
     ----------
     scores
-        One array for each floor, shape (N,).
+        One array for each floor, shape (N,), in [0, 1].
+
+    Returns
+    -------
+    One array for each floor, shape (N,).
     """
     better = []
     within: Float64 = np.zeros(len(scores[-1])) if scores else np.zeros(0)

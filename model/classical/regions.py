@@ -12,14 +12,14 @@ from preprocessing.arrays import Float64
 
 Labels = NDArray[np.int32]
 
-#: Fewer pixels have no shape.
+#: Area in pixels below which a region has no shape.
 SMALLEST = 20.0
 #: Part of the image above which a region is background rather than a cell.
 LARGEST = 0.1
-#: How fast a region loses by not being an ellipse. Two touching discs fill 0.89 of the ellipse of
-#: their moments; they must lose more by that than two halves do by their straight edge (0.99).
+#: How fast a score falls with the fill. Two touching discs fill 0.89 of the ellipse of their
+#: moments; that must cost them more than their straight edge costs each half of a disc (0.99).
 STRICTNESS = 8.0
-#: Elongation up to which a region loses nothing.
+#: Elongation up to which the score does not fall.
 LONGEST = 3.0
 #: Standard deviation of the logarithm of cells' areas in one image.
 SIZE_SPREAD = 0.9
@@ -34,7 +34,7 @@ class View:
     levels, gradient
         Shape (H, W): the image, smoothed, and its gradient's magnitude.
     noise, sharp
-        The gradient of nothing and of a clear outline.
+        The gradient where there is nothing, and along a clear outline.
     """
 
     levels: Float64
@@ -44,13 +44,13 @@ class View:
 
     @classmethod
     def of(cls, levels: Float64, gradient: Float64, by_noise: float) -> View:
-        """Take the median for nothing and the 95th percentile for a clear outline.
+        """Take the gradient's median for ``noise``, its 95th percentile for ``sharp``.
 
         Parameters
         ----------
         by_noise
-            Gradient that noise alone reaches: no outline is clearer for being the clearest of an
-            image in which there is nothing else.
+            Gradient that noise alone reaches: the least that ``noise`` is, so that in an empty
+            image no outline passes for a clear one.
         """
         nothing, clear = np.percentile(gradient, [50, 95])
         return cls(levels, gradient, max(float(nothing), by_noise), float(clear))
@@ -58,7 +58,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """What is measured of N regions, each of shape (N,).
+    """What is measured of N regions; each field has shape (N,).
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ def refine(labels: Labels, view: View, radius: float) -> Labels:
     """Move the outline of each region to where the image falls half way to its background.
 
     A region of the tree is too wide where a low threshold gave it the rounder form, and too narrow
-    where only a high one told it from a cell that it touches.
+    where only a high one separates it from a cell that it touches.
 
     Parameters
     ----------
     radius
-        Of a typical region; outlines move by about a third of it.
+        Of a typical region, in pixels; outlines move by about a third of it.
     """
     from skimage.segmentation import expand_labels
 

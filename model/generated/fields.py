@@ -1,7 +1,7 @@
 """Generated fields of cells with exact truth, for the demo project, the tests and the starter.
 
-The starter learns from them beside real images. No figure about real cells may be measured on them:
-they show that the loop works, not how well.
+The starter learns from them beside real images. They show that the loop works, not how well: no
+figure about real cells may be measured on them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from preprocessing.arrays import Boolean, Float64
 #: Rows and columns.
 _Extent = tuple[slice, slice]
 
-#: What the fainter of two translucent cells adds where they overlap.
+#: Share of its level that the fainter of two translucent cells adds where they overlap.
 _SHADE = 0.4
-
-#: How much a cell varies within its box, in the noise's standard deviations: no less is seen.
+#: Least standard deviation of a cell within its box, in those of the noise: less would not be seen.
 _SEEN = 1.0
+#: Standard deviation of the microscope's blur, in pixels.
+_BLUR_PX = 0.8
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FieldStyle:
     background
         Level of the background at the field's centre.
     texture
-        Mottling of a cell, as a part of its contrast.
+        Standard deviation of a cell's mottling, as a part of its contrast.
     ring
         0: filled; 1: a rim round an inside at the background's level, as in phase contrast.
     noise
@@ -49,34 +50,36 @@ class FieldStyle:
     unevenness
         Rise of the illumination across the field.
     backdrop, backdrop_grain
-        What the cells lie on: standard deviation of its mottling, as a part of how much the usual
-        cell varies, and how wide that is in mean radii.
+        Mottling of what the cells lie on: its standard deviation, in those of the usual cell, and
+        its width in mean radii.
     fibres, specks, smudges, debris
         Clutter: bright curved lines, dots of a few pixels, blurred blobs as large as cells, and
-        small ragged clumps; each as many as a part of the number of cells.
+        small ragged clumps; how many of each, as a part of the number of cells.
     radius, spread
         Mean radius of a cell in pixels and its relative standard deviation.
     touching
         Part of the cells that are laid against another one.
     overlap
-        How far cells that touch may lie over one another, as a part of their distance; they are
-        then translucent, and a box goes round all of a cell.
+        How far touching cells may lie over one another, as a part of their distance. They are then
+        translucent, and a box encloses all of a cell.
     outline
         How the cells are shaped.
     grains
         How much stronger than a cell its granules are.
     thinning
-        How much of its level a cell loses towards its edge, where it spreads flat.
+        Part of its level, in [0, 1], that a cell loses towards its edge, where it spreads flat.
     nucleus
-        How much a cell's nucleus is seen in it.
+        How strongly a cell's nucleus is seen in it.
     rounded
-        Part of the cells that are smaller, round and several times as thick, as those that divide:
-        so much that phase contrast shows half of them bright instead of dark.
+        Part of the cells that are smaller, round and several times as thick, like dividing ones: so
+        thick that phase contrast shows half of them bright instead of dark.
     halo, halo_width
         How strongly each level is seen against those about it, and how far that reaches in mean
         radii (see ``model.generated.optics``).
     relief
-        How far slopes are seen instead of levels.
+        Part, in [0, 1], to which slopes are seen instead of levels.
+    bits
+        Depth of the image.
     """
 
     name: str
@@ -147,7 +150,7 @@ class Field:
     pixels
         Shape (H, W), uint8 or uint16.
     boxes
-        The tight box of what is seen of each cell, half-open.
+        The tight box of what is seen of each cell, half-open, in pixels.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
@@ -169,7 +172,7 @@ def generate_field(
         The class of the boxes.
     """
     rng = np.random.default_rng(seed)
-    light_from = rng.spawn(1)[0].uniform(0, 2 * np.pi)
+    light_from = rng.spawn(1)[0].uniform(0, 2 * np.pi)  # radians
     places = lay_out(rng, shape, cells, style.crowd)
     cover, extents = _paint(rng, shape, places, style, light_from)
     sign = 1.0 if style.polarity == "bright" else -1.0
@@ -181,7 +184,7 @@ def generate_field(
         grain = max(1.0, style.backdrop_grain * style.radius)
         light = light + style.backdrop * usual * painting.smooth_noise(rng, shape, grain)
     # The microscope's blur comes before the camera's noise.
-    noisy = ndimage.gaussian_filter(light + things, 0.8) + rng.normal(0, style.noise, shape)
+    noisy = ndimage.gaussian_filter(light + things, _BLUR_PX) + rng.normal(0, style.noise, shape)
     most = 2**style.bits - 1
     levels = np.clip(noisy * most, 0, most).round()
     pixels = levels.astype(np.uint8 if style.bits == 8 else np.uint16)
@@ -189,7 +192,7 @@ def generate_field(
 
 
 def dark_on_bright(style: FieldStyle) -> FieldStyle:
-    """Return the same style as a stained slide shows it."""
+    """Return the same style with dark cells on a bright background, as on a stained slide."""
     return replace(style, polarity="dark", background=1 - style.background)
 
 
@@ -218,7 +221,7 @@ def _paint(
 
 
 def _found(inside: Boolean, window: _Extent) -> list[_Extent | None]:
-    """Return where in a field a cell of this window lies."""
+    """Return where in a field the cell of a window lies; nothing where it is outside."""
     return [
         (
             slice(y.start + window[0].start, y.stop + window[0].start),
@@ -239,18 +242,18 @@ def _cell(rng: np.random.Generator, radius: float, style: FieldStyle) -> tuple[F
         radius,
         style.ring,
         style.texture,
-        style.outline,
-        style.grains,
-        style.thinning,
-        style.nucleus,
+        outline=style.outline,
+        grains=style.grains,
+        thinning=style.thinning,
+        nucleus=style.nucleus,
     )
 
 
 def _made_to_be_seen(
     levels: Float64, inside: Boolean, style: FieldStyle, light_from: float
 ) -> Float64:
-    """Return a cell as strong as it takes not to be lost in the noise."""
-    shown = ndimage.gaussian_filter(_seen(levels, style, light_from), 0.8)
+    """Return a cell's levels, strengthened where it would be lost in the noise."""
+    shown = ndimage.gaussian_filter(_seen(levels, style, light_from), _BLUR_PX)
     (box,) = ndimage.find_objects(inside.astype(np.int32))
     varies = style.contrast * float(shown[box].std())
     return levels * max(1.0, _SEEN * style.noise / max(varies, 1e-6))

@@ -24,7 +24,7 @@ class Crowd:
 
 
 def lay_out(rng: np.random.Generator, shape: Shape, cells: int, crowd: Crowd) -> list[Disc]:
-    """Return where so many cells lie, fewer where some find no room.
+    """Return the places of so many cells, or of fewer where some find no room.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def _free_spot(
 
 
 def _against(rng: np.random.Generator, places: Float64, radius: float, nearest: float) -> Float64:
-    """Return centres, shape (10, 2), from which a cell touches one that is there."""
+    """Return centres (x, y), shape (10, 2), at which a cell touches one that is there."""
     others = places[rng.integers(0, len(places), 10)]
     angles = rng.uniform(0, 2 * np.pi, len(others))
     away = (others[:, 2] + radius) * rng.uniform(nearest, 1.0, len(others))

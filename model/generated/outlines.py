@@ -19,7 +19,7 @@ class Outline:
     Parameters
     ----------
     elongation
-        Length over width at most; the least is 1.
+        Largest length over width; each cell's is drawn from 1 to this.
     arms
         How many protrusions a cell has on average; the first two grow at its ends.
     bend

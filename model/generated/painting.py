@@ -29,6 +29,7 @@ def cell_patch(
     radius: float,
     ring: float,
     texture: float,
+    *,
     outline: Outline = ROUND,
     grains: float = 0.0,
     thinning: float = 0.0,
@@ -47,9 +48,9 @@ def cell_patch(
     grains
         How much stronger than the cell its granules are.
     thinning
-        How much of its level a cell loses from its middle to its edge, where it lies flat.
+        Part of its level, in [0, 1], that a cell loses from its middle to its edge.
     nucleus
-        How much its nucleus differs from the cell: most of all by a rim and by what lies in it.
+        How much its nucleus differs from the cell, mostly by a rim and by the spots in it.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def _nucleus(rng: np.random.Generator, shape: Shape, radius: float) -> Float64:
 
 
 def smooth_noise(rng: np.random.Generator, shape: Shape, sigma: float) -> Float64:
-    """Return noise of mean about 0 and standard deviation 1 that varies over ``sigma`` pixels."""
+    """Return noise of mean 0 and standard deviation 1, smooth over ``sigma`` pixels, on average."""
     noise = ndimage.gaussian_filter(rng.normal(size=shape), sigma, mode="wrap")
     return np.asarray(noise * (2 * np.sqrt(np.pi) * sigma))
 
@@ -142,7 +143,7 @@ def debris(rng: np.random.Generator, shape: Shape, number: int, radius: float) -
     canvas = np.zeros(shape)
     for _ in range(number):
         size = max(2.0, radius * rng.uniform(0.15, 0.45))
-        levels, inside = cell_patch(rng, size, 0.0, 0.6, Outline(3.0, 5.0, 0.2), grains=1.0)
+        levels, inside = cell_patch(rng, size, 0.0, 0.6, outline=Outline(3.0, 5.0, 0.2), grains=1.0)
         place = Disc(rng.uniform(0, shape[1]), rng.uniform(0, shape[0]), size)
         window, part = windows(place, len(levels), shape)
         canvas[window] += np.where(inside[part], rng.uniform(0.2, 1.0) * levels[part], 0.0)
