@@ -1,9 +1,9 @@
-"""How likely a box of a score is right: a logistic curve over the scores, moved by contrast group.
+"""How likely a box of a score is right: a logistic curve over scores, shifted by contrast group.
 
-The curve is Platt's (1999) on the logit of the score: two figures, which a few images can tell,
-and rising everywhere, so that no ranking changes. Until boxes say otherwise the scores themselves
-are taken for probabilities; a group's curve is the project's. Both are left as far as there are
-boxes and images to speak for it.
+The curve is Platt's (1999) on the logit of the score. It has two factors, which a few images
+determine, and rises everywhere, so that no ranking changes. Without boxes the scores themselves are
+taken for probabilities, and without images of a group its curve is the project's; the more boxes
+and images there are, the farther the fit may depart from that.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from model.judging.pairing import Pairs
 from model.reports import ReliabilityBin
 from preprocessing.arrays import Boolean, Float32, Float64
 
-#: How firmly the scores are taken for probabilities: as by forty boxes near the middle. A box
-#: tells 1/4 of a unit of the offset there, and of the slope four times that, two logits away.
+#: How firmly slope and offset are held at 1 and 0: as by forty boxes near the middle. A box there
+#: has 1/4 of a unit of information on the offset, and two logits away four times that on the slope.
 _PRIOR = np.array([40.0, 10.0])
-#: Never flat or falling, whatever few boxes say: the order of the scores stays.
+#: The curve is never flat or falling, whatever few boxes say: the order of the scores stays.
 _LEAST_SLOPE = 0.1
-#: A group of so many images is believed half of what moves it from the project's curve.
+#: A group of so many images gets half of the shift that its boxes ask for.
 SHRINKING_IMAGES = 10
-#: Bins of score in which what the scores say is held against what is so.
+#: Bins of score in which scores are compared with the share of boxes that are right.
 BINS = 10
-#: Newton's steps at the most, and the last one's length: far below what is kept of a factor.
+#: Newton's steps at the most, and the length of the last: far below the rounding of the factors.
 _STEPS, _STILL = 50, 1e-9
+#: How near to 0 and 1 scores may come before their logit is taken.
 _ENDS = 1e-6
 
 
@@ -86,7 +87,7 @@ def calibrate(pairs: Pairs, groups: Sequence[str]) -> Calibration:
 
 
 def reliability(scores: Float32, right: Boolean) -> tuple[ReliabilityBin, ...]:
-    """Return what the scores say and what is so, in bins of equal width; empty ones left out.
+    """Return mean score and share right in bins of equal width; empty ones are left out.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def reliability(scores: Float32, right: Boolean) -> tuple[ReliabilityBin, ...]:
 
 
 def likely(calibration: Calibration, pairs: Pairs, groups: Sequence[str]) -> Float32:
-    """Return the probability of each box, in the order of the pairs' scores.
+    """Return the probability of each box, shape (N,), in the order of the pairs' scores.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def likely(calibration: Calibration, pairs: Pairs, groups: Sequence[str]) -> Flo
 
 
 def _shift(curve: Float64, pairs: Pairs, of_group: Boolean) -> float:
-    """Return how far a group's curve is from the project's, less the fewer images it has."""
+    """Return how far a group's curve is from the project's, shrunk where it has few images."""
     images = int(of_group.sum())
     if images == len(of_group):
         return 0.0
@@ -131,14 +132,16 @@ def _shift(curve: Float64, pairs: Pairs, of_group: Boolean) -> float:
 def _fitted(
     design: Float64, known: Float64, right: Boolean, start: Float64, firmness: Float64
 ) -> Float64:
-    """Return the factors of a logistic curve of the greatest likelihood, by Newton's steps.
+    """Return the factors of the most likely logistic curve under a Gaussian prior, by Newton steps.
 
     Parameters
     ----------
     design, known
-        Shapes (N, K) and (N,): the curve is ``known`` and the design times the factors.
+        Shapes (N, K) and (N,): the logits are ``known + design @ factors``.
+    right
+        Shape (N,): whether each box is right.
     start, firmness
-        Shape (K,): where the factors are held, and how firmly.
+        Shape (K,): mean and inverse variance of the prior.
     """
 
     def loss(factors: Float64) -> float:

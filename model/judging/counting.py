@@ -13,17 +13,18 @@ from model.labels.examples import LabelledImage
 from model.reports import CountReport, EvaluationReport
 from preprocessing.arrays import Float32, Int64
 
-#: Where nothing can be learned from the examples: the middle of the scale.
+#: The threshold where no box of the examples is right.
 DEFAULT_THRESHOLD = 0.5
-#: F1 that a threshold may lack for the count to be right.
+#: F1 that a threshold may lack so that the count is right.
 AS_GOOD = 0.01
+#: How near to 0 and 1 thresholds may come before their odds are taken.
 _SUREST = 1e-4
 
 
 def count_report(predicted: Sequence[int], true: Sequence[int]) -> CountReport:
     """Compare counts, one of each for an image.
 
-    Where no image has a cell, the errors are relative to one cell: a false box then counts as 1.
+    Where no image has a cell, errors are relative to one cell: each false box adds 1.
     """
     cells = np.asarray(true)
     off = np.asarray(predicted) - cells
@@ -56,23 +57,24 @@ def pairs_of(found: Sequence[Detections], truth: Sequence[LabelledImage]) -> Pai
 def counting_threshold(
     found: Sequence[Detections], truth: Sequence[LabelledImage], as_good: float = AS_GOOD
 ) -> float:
-    """Return the score from which boxes count: of those with the best F1, where the count is right.
+    """Return the score from which boxes of any class count.
 
-    The best F1 alone is flat about its best and falls now on this side of the true count, now on
-    that. Of any class; half way to the next box below, so that a box a little less sure in another
-    image still shows; 0.5 where no box is right.
+    Of the scores whose F1 is about the best, the one at which the count is right: F1 is flat about
+    its maximum, which lies above the true count in one set and below it in another. The threshold
+    is half way to the next score below, so that a box a little less sure in another image counts
+    too; it is 0.5 where no box is right.
 
     Parameters
     ----------
     as_good
-        F1 that it may lack; 0: the best F1 alone chooses.
+        How much F1 may be below the best; 0: F1 alone decides.
     """
     pairs = pairs_of(found, truth)
     return threshold_of(pairs, as_good) if pairs.right.any() else DEFAULT_THRESHOLD
 
 
 def threshold_of(pairs: Pairs, as_good: float = AS_GOOD) -> float:
-    """Return the same of boxes that are paired, one of which is right at the least."""
+    """Return the same for boxes that are paired, of which at least one is right."""
     levels, counts, f1 = _by_score(pairs)
     off = np.abs(counts - pairs.cells.sum())
     best = int(np.where(f1 >= f1.max() - as_good, off, np.inf).argmin())
@@ -88,7 +90,7 @@ def between(threshold: float, weight: float, other: float, other_weight: float) 
 
 
 def _by_score(pairs: Pairs) -> tuple[Float32, Int64, Float32]:
-    """Return the distinct scores, descending, and number and F1 of the boxes from each up."""
+    """Return the distinct scores, descending, and number and F1 of the boxes from each on up."""
     scores, hits = pairs.scores, np.cumsum(pairs.right)
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     f1 = 2 * hits[last] / (last + 1 + pairs.cells.sum())

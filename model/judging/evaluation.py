@@ -113,13 +113,13 @@ def judge(
     found, truth
         One each for an image, in the same order and in the same pixels.
     classes
-        The classes to judge by name; boxes of other names count for any class alone.
+        The classes to judge by name; boxes of other names count only for any class.
     threshold
         Score from which a box counts.
     groups
         The contrast group of each image; empty: no report by group.
     calibration
-        What makes probabilities of the scores, whose reliability is told too; None: nothing does.
+        Makes probabilities of the scores, whose reliability is reported too; None: none are made.
 
     Raises
     ------
@@ -256,7 +256,7 @@ def _is_only(
     merged: Sequence[Detections],
     truth: Sequence[LabelledImage],
 ) -> bool:
-    """Say whether every box is of one class: its pairs are then those of any class."""
+    """Say whether all boxes are of one class: its pairs are then those of any class."""
     return (
         all(box.label == name for image in truth for box in image.boxes)
         and all(_is_of(each, name).all() for each in found)

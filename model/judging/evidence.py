@@ -12,10 +12,10 @@ from model.judging.resampling import count_error, draw_weights, interval, resamp
 from model.reports import EvaluationReport, Interval
 from preprocessing.arrays import Float64, Int64
 
-#: Share of the resamples in which a gain, or a loss, is to be seen: asked to one side, since only
-#: what is better takes the champion's place.
+#: Share of the resamples that must show a gain, or a loss. One-sided, since only what is better
+#: takes the champion's place.
 SURE = 0.95
-#: A difference below this is one of rounding.
+#: Differences below this come from rounding.
 _ROUNDING = 1e-9
 
 
@@ -26,7 +26,7 @@ class Evidence:
     Parameters
     ----------
     report
-        The figures that are read off it.
+        The figures that are read off the pairs.
     by_class
         The boxes of each class that has cells, paired with them.
     version
@@ -53,8 +53,8 @@ class Gain:
     ours, theirs
         The figure on all the images.
     resampled
-        Shape (R,): what the candidate is ahead by in each resample of the images, in which both
-        are judged on the same ones; positive where it is better.
+        Shape (R,): how far the candidate is ahead in each resample of the images, the same ones for
+        both; positive where it is better.
     """
 
     ours: float
@@ -63,7 +63,7 @@ class Gain:
 
     @property
     def interval(self) -> Interval:
-        """The resamples but the highest and the lowest, of which it is ``SURE`` on either side."""
+        """The middle of the resamples: either bound holds in a share of ``SURE`` of them."""
         found = interval(self.resampled, 2 * SURE - 1)
         assert found is not None  # a gain is made of resamples that have a figure
         return found
@@ -95,7 +95,7 @@ class Comparison:
     Parameters
     ----------
     resamples
-        Of the images, the same for both and for each figure (paired bootstrap).
+        How many of the images: the same for both and for each figure (paired bootstrap).
     """
 
     candidate: Evidence

@@ -10,6 +10,7 @@ import numpy as np
 from model.boxes import Detections, overlapping
 from preprocessing.arrays import Boolean, Float32, Int64
 
+#: Overlap from which on a box is right.
 IOU = 0.5
 
 
@@ -40,7 +41,7 @@ class Pairs:
     def at(
         cls, found: Sequence[Detections], truth: Sequence[Float32], ious: Sequence[float]
     ) -> list[Pairs]:
-        """Pair them once for each overlap that a pair needs; boxes are compared once for all."""
+        """Pair them at each of several IoUs; boxes are compared once for all."""
         right = [_pair(f.xyxy_px, t, ious) for f, t in zip(found, truth, strict=True)]
         scores = np.concatenate([np.zeros(0, np.float32), *(f.scores for f in found)])
         order = np.argsort(-scores, kind="stable")
@@ -69,10 +70,10 @@ class Pairs:
 
 
 def any_class(found: Detections) -> Detections:
-    """Leave one box where several classes claim the same cell: the best of them.
+    """Keep only the best box where several classes claim the same cell.
 
-    Boxes of one class are not compared: whether they are one cell was the detector's to decide.
-    What is left of the first k boxes does not depend on the boxes after them.
+    Boxes of one class are not compared: the detector has decided whether they are one cell. Which
+    of the first k boxes are kept does not depend on the boxes after them.
     """
     if len(np.unique(found.labels)) < 2:
         return found
@@ -85,9 +86,9 @@ def any_class(found: Detections) -> Detections:
 
 
 def _pair(found: Float32, truth: Float32, ious: Sequence[float]) -> Boolean:
-    """Say for each overlap that a pair needs which found boxes are right.
+    """Say at each of several IoUs which found boxes are right.
 
-    Each takes the true box left that it overlaps most.
+    Each box, best first, takes of the true boxes that are left the one that it overlaps most.
 
     Parameters
     ----------
@@ -98,10 +99,10 @@ def _pair(found: Float32, truth: Float32, ious: Sequence[float]) -> Boolean:
 
     Returns
     -------
-    Shape (ious, N). The answer for the first k boxes does not depend on the boxes after them.
+    Shape (ious, N). What holds for the first k boxes does not depend on the boxes after them.
     """
     places, cells, overlaps = overlapping(found, truth, min(ious))
-    # Of cells that it overlaps by as much, a box takes the last, as with COCO.
+    # Of cells that it overlaps equally a box takes the last, as COCO does.
     best = np.lexsort((-cells, -overlaps, places))
     right = np.zeros((len(ious), len(found)), np.bool_)
     for row, iou in zip(right, ious, strict=True):

@@ -1,4 +1,4 @@
-"""What is made of a version's detections: what counts, what is shown, how sure the version is."""
+"""What is made of a version's boxes: which count, which are shown, and how sure they are."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from model.judging.pairing import any_class
 from model.versions import ModelVersion
 from preprocessing.arrays import Boolean
 
-#: Boxes from this share of the threshold on are near enough to it to count as doubt.
+#: Share of the threshold from which on a box that is not shown is in doubt.
 NEAR_MISS = 0.5
-#: Corrections of an image that is half sure.
+#: Expected corrections at which the certainty of an image is one half.
 HALF_SURE = 50
 
 
@@ -56,9 +56,9 @@ class Policy:
 
     @property
     def id(self) -> str:
-        """The same for policies alone that are equal to six digits of what counts.
+        """A short name, such as ``t0.41`` or ``p0.21-4be09a``.
 
-        Such as ``t0.41`` or ``p0.21-4be09a``.
+        Two policies have the same only if they are equal, ``counted_from`` to six digits.
         """
         if self == Policy(self.counted_from):
             return f"t{self.counted_from:.6g}"
@@ -83,7 +83,7 @@ class Policy:
     def shown(self, found: Detections, group: str = "") -> Detections:
         """Return the boxes that the user sees, each with its probability for its score.
 
-        Where several classes claim one cell, it is the likeliest that is shown, and counts.
+        Where several classes claim one cell, the likeliest box is shown, and counts.
 
         Parameters
         ----------
@@ -96,22 +96,22 @@ class Policy:
     def certainty(self, found: Detections, group: str = "", weight: float = 1.0) -> float:
         """Return how little an image is expected to need, in (0, 1]: the score of its prediction.
 
-        Label Studio's uncertainty sampling shows the lowest score first, and its page tells it as
-        a percentage: 1 where nothing is expected, a half at :data:`HALF_SURE` corrections.
+        Label Studio's uncertainty sampling shows the lowest score first, and its page shows it as a
+        percentage. It is 1 where no correction is expected, a half at :data:`HALF_SURE`.
 
         Parameters
         ----------
         weight
-            How many times its corrections are worth those of another image, such as of a contrast
-            group that few were corrected of.
+            How many times as much its corrections are worth as those of another image, such as in a
+            contrast group of which few images were corrected.
         """
         return 1 / (1 + weight * self.corrections(found, group) / HALF_SURE)
 
     def corrections(self, found: Detections, group: str = "") -> float:
         """Return how many boxes of an image are expected to be wrong, or missing.
 
-        Each by its probability: those that are shown may be wrong, near misses right. Where there
-        is neither, the image is empty or all to be drawn: it stands as if one box were wrong.
+        Each by its probability: boxes that are shown may be wrong, near misses right. Where there
+        are neither, the image is empty or all of it has to be drawn: one correction is assumed.
         """
         near = any_class(self._likely(found, group).above(NEAR_MISS * self._threshold(group)))
         if not len(near):
@@ -140,13 +140,15 @@ class Policy:
 
 
 def saves_time_from(add_s: float, delete_s: float, right_s: float) -> float:
-    """Return the probability of being right from which showing a box saves time on the average.
+    """Return the probability of being right from which showing a box saves time on average.
 
-    Shown, it costs ``right_s`` where it is right and ``delete_s`` where it is not; not shown, a
-    cell has to be drawn where it would have been right. Both are equal at the answer.
+    Shown, a box costs ``right_s`` where it is right and ``delete_s`` where it is not. Not shown, it
+    costs ``add_s`` where it would have been right. At the probability returned both cost the same.
 
     Parameters
     ----------
+    add_s, delete_s
+        Mean seconds to draw a box, and to delete one.
     right_s
         Mean seconds spent on a box that is on a cell: a glance, or moving or naming it.
     """

@@ -13,6 +13,7 @@ from model.reports import AveragePrecision
 
 #: COCO's overlaps: 0.50, 0.55 … 0.95.
 IOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+_AT_50, _AT_75 = IOUS.index(0.5), IOUS.index(0.75)
 NO_TRUTH = AveragePrecision(None, None, None)
 
 
@@ -31,16 +32,16 @@ def average_precision(paired: Sequence[Pairs]) -> AveragePrecision:
     if not paired[0].cells.any():
         return NO_TRUTH
     by_iou = np.array([_average_precision(pairs) for pairs in paired])
-    return AveragePrecision(float(by_iou[0]), float(by_iou[5]), float(by_iou.mean()))
+    return AveragePrecision(float(by_iou[_AT_50]), float(by_iou[_AT_75]), float(by_iou.mean()))
 
 
 def thesis_precision(pairs: Pairs) -> float | None:
     """Return the thesis' own mAP: scikit-learn's average precision, averaged over the images.
 
-    The boxes of an image are ranked by score and each is a hit or a miss at IoU 0.5. A missed cell
-    does not enter, since recall is that of the hits: one right box among a hundred cells has 1.0.
-    An image with cells and no hit has 0; an image without a cell is left out, whatever was found
-    there. Kept for comparing with the thesis alone; nothing is decided by it.
+    The boxes of an image are ranked by score, and each is a hit or a miss at IoU 0.5 (Tare 2020).
+    Missed cells do not enter, since recall is relative to the hits: one right box among a hundred
+    cells has 1.0. An image with cells and no hit has 0; an image without a cell is left out,
+    whatever was found there. Only for comparison with the thesis; nothing is decided by it.
 
     Returns
     -------
@@ -71,6 +72,6 @@ def mean_precision(each: Sequence[AveragePrecision]) -> AveragePrecision:
 
 def _average_precision(pairs: Pairs) -> float:
     """Return COCO's average precision at the overlap by which the boxes were paired."""
-    # Where each image counts once, all are as one.
+    # Where each image counts once, all may be taken for one image.
     one = replace(pairs, image=np.zeros_like(pairs.image), cells=pairs.cells.sum(keepdims=True))
     return float(resampled_ap(one, np.ones((1, 1)))[0])

@@ -1,10 +1,10 @@
-"""How far counts of other images may be off: what the counts of images that judged say of them.
+"""How far counts of other images may be off, by the counts of images that judged.
 
-Both ranges hold whatever the detector is, where the images that judged and those that are counted
-come of one kind, by chance. An image's is split conformal prediction (Lei et al. 2018,
-"Distribution-free predictive inference for regression"); that of a sum the difference estimator of
-survey sampling (Cochran 1977, "Sampling techniques", ch. 7), which as prediction-powered inference
-(Angelopoulos et al. 2023) is the same.
+Both ranges hold for any detector, as long as the images that judged and those that are counted are
+drawn at random from one kind. That of an image is split conformal prediction (Lei et al. 2018,
+"Distribution-free predictive inference for regression"), that of a sum the difference estimator of
+survey sampling (Cochran 1977, "Sampling techniques", ch. 7), which is the same as
+prediction-powered inference (Angelopoulos et al. 2023).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from model.reports import Counts
 from preprocessing.arrays import Float64
 
-#: In so many of a hundred images the true count is in the range of the predicted one.
+#: Share of the images whose true count is in its range.
 IMAGE_LEVEL = 0.9
-#: So often the true sum is in its range.
+#: Probability that a true sum is in its range.
 SUM_LEVEL = 0.95
-#: Of fewer images than these not even the one that is farthest off says where nine of ten are.
+#: Fewest images that judged: of fewer not even the one farthest off bounds nine of ten.
 FEWEST = 9
 _ROUNDING = 1e-9
 
@@ -35,9 +35,9 @@ class CountRange:
 
 
 def range_of(count: int, judged: Counts) -> CountRange | None:
-    """Return the range of an image's true count, by ``IMAGE_LEVEL``; None of too few that judged.
+    """Return the range of an image's true count at ``IMAGE_LEVEL``; None where too few judged.
 
-    Counts are as far off as the root of what is counted grows.
+    The error of a count is taken to grow with its square root.
 
     Parameters
     ----------
@@ -50,16 +50,16 @@ def range_of(count: int, judged: Counts) -> CountRange | None:
         return None
     predicted, true = np.array(judged, np.float64).T
     off = np.sort(np.abs(true - predicted) / _scale(predicted))
-    # The next image is as likely to be at any place among these.
+    # The next image is equally likely to have any rank among these.
     farthest = off[int(np.ceil((len(off) + 1) * IMAGE_LEVEL)) - 1]
     margin = float(farthest * _scale(np.array(count))) + _ROUNDING
     return CountRange(max(0, int(np.ceil(count - margin))), int(np.floor(count + margin)))
 
 
 def range_of_sum(counts: Sequence[int], judged: Counts) -> CountRange | None:
-    """Return the range of what images hold together, by ``SUM_LEVEL``; None of too few that judged.
+    """Return the range of the cells of images together at ``SUM_LEVEL``; None where too few judged.
 
-    What was found may lie outside, where the version finds too few or too many.
+    The predicted sum may lie outside, where the version finds too few or too many.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def range_of_sum(counts: Sequence[int], judged: Counts) -> CountRange | None:
     predicted, true = np.array(judged, np.float64).T
     off = true - predicted
     middle = sum(counts) + images * off.mean()
-    # Some images may be of a kind that hardly one of those that judged was of, and as far off as
-    # the farthest of these: as if one more were, on either side (Agresti and Coull 1998 so mend
-    # intervals of shares).
+    # Some images may be of a kind that is rare among those that judged, and as far off as the
+    # farthest of these: as if one more were, on either side (Agresti and Coull 1998 mend intervals
+    # of shares in this way).
     farthest = np.abs(off).max()
     deviation = np.append(off, (farthest, -farthest)).std(ddof=1)
-    # Unknown are how far predictions are off in the mean, and these images from that.
+    # Unknown are the mean error of all predictions, and how far these images are from it.
     spread = deviation * np.sqrt(images * (images / known + 1))
     margin = float(stdtrit(known - 1, (1 + SUM_LEVEL) / 2) * spread)
     low, high = int(np.floor(middle - margin)), int(np.ceil(middle + margin))

@@ -1,10 +1,10 @@
 """How sure a figure is: the bootstrap over images (Efron 1979), percentile intervals.
 
-A resample draws as many images as there are, with replacement. It is held as a weight for each
-image (how often it was drawn), so that boxes are paired once and every resample is a weighted sum.
-Two versions that were judged on the same images are compared by the same weights
-(``model.judging.evidence``): what makes an image hard is then hard for both, and the interval of
-the difference is narrower.
+A resample draws as many images as there are, with replacement. It is held as a weight of each image
+(how often it was drawn), so that boxes are paired once and every resample is a weighted sum. Two
+versions that were judged on the same images are compared by the same weights
+(``model.judging.evidence``): hard images are then hard for both, and the interval of the difference
+is narrower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEED = 20261124
 LEVEL = 0.95
 #: COCO's points of recall.
 RECALLS = np.linspace(0, 1, 101)
-#: Right boxes times resamples that are looked at together; some 15 MB are held for them.
+#: Right boxes times resamples that are handled together; they take some 15 MB.
 AT_ONCE = 1_000_000
 
 
@@ -94,15 +94,15 @@ def interval(values: Float64, level: float = LEVEL) -> Interval | None:
 
 
 def _curves(pairs: Pairs, weights: Float64) -> Float64:
-    # An image drawn twice stands in one place of the order with weight 2. Between a box and its
-    # copy the precision is never above that after both, where both are right, and nothing is read
-    # off where they are wrong: this is exact, but for boxes of one image with equal scores.
+    # A box of an image drawn twice stands once in the order, with weight 2. Where it is right, the
+    # precision between it and its copy is never above that after both; where it is wrong, nothing
+    # is read off there. So this is exact, but for boxes of one image with equal scores.
     hits = np.flatnonzero(pairs.right)
     draws = weights.astype(np.float32)  # sums are exact: whole numbers below 2^24
     drawn = _summed_up_to(hits, pairs.image, draws)
     right = draws.take(pairs.image[hits], axis=1)
     right.cumsum(axis=1, out=right)
-    # The last stays zero: the precision at a recall that is never reached.
+    # The last stays 0: the precision at a recall that is never reached.
     precision = np.zeros((len(weights), len(hits) + 1), np.float32)
     np.divide(right, drawn, out=precision[:, :-1], where=drawn > 0)
     best = precision[:, ::-1]
@@ -118,7 +118,7 @@ def _curves(pairs: Pairs, weights: Float64) -> Float64:
 
 
 def _summed_up_to(ends: Int64, image: Int64, draws: Float32) -> Float32:
-    """Return the weights of the boxes up to and with each end, shape (R, ends).
+    """Return the summed weights of the boxes up to and including each end, shape (R, ends).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Parts of the images: their figures, and strata of contrast that no version has a say in."""
+"""Parts of the images: their figures, and strata of contrast that depend on no version."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from model.judging.pairing import Pairs
 from model.judging.precision import average_precision
 from model.reports import Stratum
 
-#: From so many images on a figure can be better or worse beyond noise, all together or in a part,
-#: and has an interval.
+#: Fewest images, of all or of a part, on which a figure can be better or worse beyond noise, and
+#: has an interval.
 FEWEST_IMAGES = 10
 #: The strata of contrast, from the faintest on.
 STRATA = ("low", "medium", "high")
@@ -42,7 +42,7 @@ class ContrastStrata:
         return cls(tuple(np.unique(np.quantile(contrasts, [1 / 3, 2 / 3])).tolist()))
 
     def name(self, contrast: float) -> str:
-        """Return the stratum of an image: low, medium or high; low or high; by its contrast."""
+        """Return an image's stratum by its contrast: low, medium or high; of two low or high."""
         names = STRATA if len(self.limits) > 1 else (STRATA[0], STRATA[-1])
         return names[bisect_right(self.limits, contrast)]
 

@@ -15,18 +15,19 @@ from model.judging.evaluation import find_in
 from model.labels.examples import DatasetSnapshot, LabelledImage, evenly
 from model.looking.loaded import LoadedVersion
 
-#: More images than these tell little more about a threshold, and cost time.
+#: Images that are looked at: more add little to a threshold, and cost time.
 _MOST = 40
-#: Images that taught, which have a say too, and as how many inner ones they weigh.
+#: Images that taught which are looked at too, and how many inner ones they weigh as much as.
 _TAUGHT, _TAUGHT_WEIGH = 24, 8
 
 
 def threshold_for(loaded: LoadedVersion, snapshot: DatasetSnapshot) -> float:
     """Choose the score from which boxes count.
 
-    By the inner side, and held at what images that taught say, as if by eight of the inner ones:
-    a few say it badly (docs/evaluation.md). Where no cell is in what is looked at of the inner
-    side, both choose together, since images without one say nothing of how many boxes are right.
+    By the inner side, drawn towards what images that taught say, which weigh as much as eight inner
+    ones: a few inner images alone choose badly (docs/evaluation.md). Where the inner images that
+    are looked at have no cell, both sides choose together: images without cells do not show how
+    many boxes are right.
     """
     inner = evenly(snapshot.of_side("inner"), _MOST)
     if not any(image.boxes for image in inner):
