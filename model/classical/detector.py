@@ -19,9 +19,10 @@ from skimage.segmentation import watershed
 
 from model.boxes import CELL, Detections
 from model.classical.nesting import choose, nest, paint
-from model.classical.regions import SMALLEST, Labels, Regions, View, noise_of, refine
+from model.classical.regions import SMALLEST, Labels, Regions, View, refine
 from model.versions import ModelVersion
 from preprocessing.arrays import Boolean, Float32, Float64, Int64
+from preprocessing.noise import noise_of
 from preprocessing.prepare import Prepared
 from preprocessing.resizing import resized
 

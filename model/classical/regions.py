@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.segmentation import expand_labels
 
 from preprocessing.arrays import Float64
 
@@ -131,15 +132,6 @@ class Regions:
         return np.asarray(np.exp(-0.5 * (np.log(self.area / typical_area) / SIZE_SPREAD) ** 2))
 
 
-def noise_of(pixels: Float64) -> float:
-    """Return the standard deviation of the noise, from what differs diagonally in 2×2 pixels.
-
-    Source: Donoho & Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994.
-    """
-    diagonal = pixels[1:, 1:] - pixels[1:, :-1] - pixels[:-1, 1:] + pixels[:-1, :-1]
-    return float(np.median(np.abs(diagonal)) / 2 / 0.6745)
-
-
 def refine(labels: Labels, view: View, radius: float) -> Labels:
     """Move the outline of each region to where the image falls half way to its background.
 
@@ -151,8 +143,6 @@ def refine(labels: Labels, view: View, radius: float) -> Labels:
     radius
         Of a typical region, in pixels; outlines move by about a third of it.
     """
-    from skimage.segmentation import expand_labels
-
     reach = 0.35 * radius
     near = expand_labels(labels, reach)  # type: ignore[no-untyped-call]
     far = expand_labels(labels, 2 * reach) == 0  # type: ignore[no-untyped-call]

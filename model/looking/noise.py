@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.classical.regions import noise_of
+from preprocessing.noise import noise_of
 from preprocessing.prepare import Prepared
 
 #: Flag of an image with more noise than the version has learned from.
