@@ -13,7 +13,6 @@ the version in OUT/versions; one that is there is not done again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -27,8 +26,8 @@ import torch
 
 from backend.columns import aligned
 from benchmarks.beginning import id_of, keep_starter
-from benchmarks.lines import lines_of
-from benchmarks.real_images import RealImages, real_images
+from benchmarks.lines import add_line, lines_of
+from benchmarks.real_images import INNER_SHARE, RealImages, real_images
 from benchmarks.sides import SETS
 from model.classical.detector import CLASSICAL_ID
 from model.config import PRESETS
@@ -40,11 +39,10 @@ from model.learning.candidate import make_candidate
 from model.progress import Progress
 from model.versions import ModelVersion
 
-INNER_SHARE = 6
 LINES = "lines.jsonl"
 #: What a training begins with that begins with no weights.
 NOTHING = Path("nothing")
-#: What tells one training from another.
+#: By what one training is distinguished from another.
 KEY = ("set", "start", "teach", "draw", "apart", "steps", "preset", "threads")
 
 
@@ -200,8 +198,7 @@ def main() -> None:
             first = CLASSICAL_ID if made == NOTHING else STARTER_ID
             registry = Registry(options.out / "versions" / name, first)
             line = learn(plan, options.device, registry)
-            with (options.out / LINES).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            add_line(options.out / LINES, line)
             print(time.strftime("%H:%M:%S"), line, flush=True)
     print(shown(lines_of(options.out / LINES)))
 

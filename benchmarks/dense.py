@@ -100,7 +100,7 @@ def learn(
 
     snapshot = DatasetSnapshot(tuple(images), (CELL,))
     training = TrainConfig(iterations=iterations, imagenet="never")
-    # Not refined: boxes are told apart before that.
+    # Not refined: the ways of NMS are compared on boxes before that.
     config = resolve(DetectorConfig(refined=False), snapshot)
     groups = fit_images((image.read() for image in images), training.contrast)
     start = time.perf_counter()

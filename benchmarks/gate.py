@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 
+from benchmarks.tables import head_of, row_of
 from model.judging.counting import count_report
 from model.judging.evaluation import Score
 from model.judging.evidence import Evidence
@@ -109,11 +110,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES)
     parser.add_argument("--comparisons", type=int, default=COMPARISONS, help="for each share")
     asked = parser.parse_args()
-    print("| images | " + " | ".join(f"{ahead:+.2f}" for ahead in AHEAD) + " |")
-    print("| --- |" + " --- |" * len(AHEAD))
+    print(head_of(["images", *(f"{ahead:+.2f}" for ahead in AHEAD)]))
     for number in asked.images:
         shares = (promoted_share(number, a, asked.comparisons) for a in AHEAD)
-        print(f"| {number} | " + " | ".join(f"{share:.0%}" for share in shares) + " |", flush=True)
+        print(row_of([str(number), *(f"{share:.0%}" for share in shares)]), flush=True)
     rng = np.random.default_rng(0)
     field = Field(rng, 100)
     candidate, champion = (evidence_of(field.seen(recall)) for recall in (0.8, 0.75))

@@ -84,7 +84,7 @@ def profiled(model: Path, pixels: np.ndarray, looks: int) -> list[dict[str, Any]
 
 
 def part_of(name: str, operation: str) -> str:
-    """Return the part that an operation belongs to, told by its name in the graph."""
+    """Return the part that an operation belongs to, by its name in the graph."""
     for path, part in (("/backbone/body", "backbone"), ("/backbone/fpn", "pyramid")):
         if path in name:
             return part

@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.tables import head_of, row_of
 from model.judging.ranges import range_of, range_of_sum
 from model.reports import Counts
 
+HEADS = "set", "images judge", "counts in range", "width", "sums in range", "width", "sums off"
 JUDGING = (9, 20, 40)
 DRAWS, COUNTED, SEED = 400, 100, 20261129
 
@@ -37,15 +39,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", nargs="+", help="NAME=REPORT.json")
     arguments = parser.parse_args()
-    print("| set | images judge | counts in range | width | sums in range | width | sums off |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(head_of(HEADS))
     for named in arguments.reports:
         name, path = named.split("=", 1)
         counts = tuple((p, t) for p, t in json.loads(Path(path).read_text("utf-8"))["counts"])
         for judging in JUDGING:
             if 2 * judging <= len(counts):
                 means = Held(*np.mean(drawn(counts, judging), axis=0))
-                print(f"| {' | '.join((name, str(judging), *(f'{m:.1%}' for m in means)))} |")
+                print(row_of([name, str(judging), *(f"{mean:.1%}" for mean in means)]))
 
 
 def drawn(counts: Counts, judging: int) -> list[Held]:

@@ -12,6 +12,9 @@ from benchmarks.sides import MANIFESTS, data_folder
 from model.boxes import CELL
 from model.labels.examples import LabelledImage
 
+#: Of so many images that may teach, one stops and chooses the threshold instead.
+INNER_SHARE = 6
+
 
 @dataclass(frozen=True)
 class RealImages:

@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.real_images import any_cell, real_images, spread
 from benchmarks.sides import SETS
-from benchmarks.starter.examples import DETECTOR
+from benchmarks.starter.examples import DETECTOR, scale_of
 from benchmarks.starter.many_looks import random_style
-from model.boxes import CELL, Box, edges_of, sides_of
+from model.boxes import CELL, Box
 from model.generated.fields import generate_field
 from model.keeping.version_folder import EXPORTED, WEIGHTS
 from model.looking.sizing import at_found_scale
@@ -30,7 +30,6 @@ from model.rcnn.detecting import Detector
 from model.rcnn.detector import load_detector
 from model.rcnn.engine import OnnxDetector
 from model.rcnn.export import export
-from model.rcnn.scale import scale_for
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import Prepared, prepare, rescaled
@@ -107,8 +106,7 @@ def sized_field(seed: int) -> Sized:
 
 
 def _sized(image: ImageRecord, boxes: tuple[Box, ...]) -> Sized:
-    sides = sides_of(edges_of(boxes).astype(np.float64))
-    return prepare(image, ContrastGroups.none()), scale_for(sides[sides > 0], DETECTOR)
+    return prepare(image, ContrastGroups.none()), scale_of(boxes, DETECTOR)
 
 
 def search(sized: Sized, starter: Detector) -> Search:

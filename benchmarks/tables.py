@@ -5,5 +5,14 @@ from collections.abc import Sequence
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([head_of(heads), *map(row_of, rows)])
+
+
+def head_of(heads: Sequence[str]) -> str:
+    """Return the first two lines of a table."""
+    return f"{row_of(heads)}\n{row_of(['---'] * len(heads))}"
+
+
+def row_of(cells: Sequence[str]) -> str:
+    """Return one line of a table."""
+    return f"| {' | '.join(cells)} |"

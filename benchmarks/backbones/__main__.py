@@ -20,7 +20,6 @@ learning, and of other backbones from nothing; against torchvision's, all of whi
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +33,7 @@ from benchmarks.backbones import trials
 from benchmarks.backbones.references import UNRESIZED
 from benchmarks.backbones.table import table
 from benchmarks.beginning import newest_trained
-from benchmarks.lines import lines_of
+from benchmarks.lines import add_line, lines_of
 from benchmarks.sides import SETS
 from model.config import Backbone, DetectorConfig
 from model.keeping.registry import Registry
@@ -45,7 +44,7 @@ LINES = "lines.jsonl"
 #: Which layers learn in a step: all, or all but the first.
 ALL, MOST = "all", "but the first"
 
-#: What a line is told apart from the others by.
+#: By what a line is distinguished from the others.
 Key = dict[str, Any]
 #: A trial and how it is carried out.
 Trial = tuple[Key, Callable[[], dict[str, Any]]]
@@ -55,8 +54,8 @@ def steps(options: argparse.Namespace) -> Iterator[Trial]:
     yield {"kind": "step", "backbone": UNRESIZED, "learns": ALL}, trials.step_seconds_of_theirs
     for backbone in options.backbones:
         for learns in (MOST, ALL) if backbone == DetectorConfig().backbone else (ALL,):
-            told = {"kind": "step", "backbone": backbone, "learns": learns}
-            yield told, partial(step, backbone, learns)
+            key = {"kind": "step", "backbone": backbone, "learns": learns}
+            yield key, partial(step, backbone, learns)
 
 
 def step(backbone: str, learns: str) -> dict[str, Any]:
@@ -69,11 +68,11 @@ def learnings(options: argparse.Namespace) -> Iterator[Trial]:
     for seed in range(options.seeds):
         for data in options.sets:
             for backbone in options.backbones:
-                told = {"data": data, "backbone": backbone, "seed": seed}
-                told |= {name: getattr(options, name) for name in ("minutes", "teach", "threads")}
-                folder = options.out / trials.folder_of(told)
-                carry_out = partial(trials.learn, **told, folder=folder)
-                yield {"kind": "learn", **told}, carry_out
+                key = {"data": data, "backbone": backbone, "seed": seed}
+                key |= {name: getattr(options, name) for name in ("minutes", "teach", "threads")}
+                folder = options.out / trials.folder_of(key)
+                carry_out = partial(trials.learn, **key, folder=folder)
+                yield {"kind": "learn", **key}, carry_out
 
 
 def speeds(options: argparse.Namespace) -> Iterator[Trial]:
@@ -82,7 +81,7 @@ def speeds(options: argparse.Namespace) -> Iterator[Trial]:
         wanted = [key for key, _ in learnings(options) if key["data"] == data and not key["seed"]]
         learned = [line for key in wanted if (line := found(key, lines_of(options.out / LINES)))]
         for view in ("working", "large"):
-            told = {"data": data, "view": view}
+            key = {"data": data, "view": view}
             measured: Key = {"backbones": [line["backbone"] for line in learned]}
             measured |= {name: getattr(options, name) for name in ("minutes", "teach", "judge")}
             trained = Path(options.trained.format(set=data)) if options.trained else None
@@ -90,13 +89,13 @@ def speeds(options: argparse.Namespace) -> Iterator[Trial]:
                 measured["trained"] = newest_trained(Registry(trained)).id
             carry_out = partial(
                 trials.image_seconds,
-                **told,
+                **key,
                 learned=learned,
                 judge=options.judge,
                 folder=options.out,
                 trained=trained,
             )
-            yield {"kind": "speed", **told, **measured}, carry_out
+            yield {"kind": "speed", **key, **measured}, carry_out
 
 
 KINDS = {"step": steps, "learn": learnings, "speed": speeds}
@@ -129,8 +128,7 @@ def main() -> None:
             if found(key, lines_of(options.out / LINES)):
                 continue
             line = key | carry_out()
-            with (options.out / LINES).open("a", encoding="utf-8") as out:
-                out.write(json.dumps(line) + "\n")
+            add_line(options.out / LINES, line)
             print(time.strftime("%H:%M:%S"), line, flush=True)
     print(table(lines_of(options.out / LINES)))
 

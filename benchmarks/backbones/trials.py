@@ -16,7 +16,7 @@ from benchmarks.backbones.references import in_colour, references, torchvision_r
 from benchmarks.beginning import newest_trained
 from benchmarks.clock import Clock, Pupil
 from benchmarks.engines import seconds
-from benchmarks.real_images import RealImages, real_images, spread
+from benchmarks.real_images import INNER_SHARE, RealImages, real_images, spread
 from model.boxes import CELL
 from model.config import CONTRASTS, PRESETS, Backbone, DetectorConfig, TrainConfig
 from model.errors import ExportFailed
@@ -43,7 +43,6 @@ from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import Prepared, prepare, rescaled
 
 LARGE = (1024, 1280)
-INNER_SHARE = 6
 COMPARED_ON = 3
 STEPS = 5
 MINUTE_S = 60.0

@@ -21,7 +21,7 @@ from benchmarks.contrast.shifts import AS_IS
 from benchmarks.contrast.table import agreement, figures_table, gains_table, over_sets_table
 from benchmarks.contrast.treatments import TREATMENTS
 from benchmarks.contrast.trial import AUGMENTATIONS, Budget, Trial, carry_out, save_pairs
-from benchmarks.lines import lines_of
+from benchmarks.lines import add_line, lines_of
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from model.config import DetectorConfig
@@ -96,8 +96,7 @@ def main() -> None:
             continue
         figures, pairs = carry_out(trial, budget)
         save_pairs(pairs, arguments.out / f"{trial.name}.npz")
-        with (arguments.out / LINES).open("a", encoding="utf-8") as out:
-            out.write(json.dumps(figures) + "\n")
+        add_line(arguments.out / LINES, figures)
         print(trial.name, f"{figures['ap50'][AS_IS]:.3f}", flush=True)
 
 

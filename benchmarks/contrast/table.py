@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.contrast.shifts import AS_IS, SHIFTS
 from benchmarks.contrast.treatments import TERCILES
 from benchmarks.contrast.trial import Trial, load_pairs
+from benchmarks.tables import markdown
 from model.judging.pairing import Pairs
 from model.judging.resampling import draw_weights, interval, resampled_ap
 from model.reports import Interval
@@ -22,7 +23,7 @@ Line = dict[str, Any]
 def figures_table(lines: Sequence[Line]) -> str:
     """Return AP50 by shift, the worst loss, count error and halo: means over the seeds."""
     head = ["set", "augmentation", "treatment", "seeds", *SHIFTS, "worst loss", "count error"]
-    rows = [_row([*head, "halo"]), "|" + " --- |" * (len(head) + 1)]
+    rows = []
     for key in sorted({_key(line) for line in lines}):
         own = [line for line in lines if _key(line) == key]
         ap = {shift: _mean(own, "ap50", shift) for shift in SHIFTS}
@@ -30,8 +31,8 @@ def figures_table(lines: Sequence[Line]) -> str:
         count = f"{_mean(own, 'count_error', AS_IS):.3f}"
         halo = f"{np.mean([line['halo'] for line in own]):+.3f}"
         shown = [f"{value:.3f}" for value in (*ap.values(), loss)]
-        rows.append(_row([*key, str(len(own)), *shown, count, halo]))
-    return "\n".join(rows)
+        rows.append([*key, str(len(own)), *shown, count, halo])
+    return markdown([*head, "halo"], rows)
 
 
 def over_sets_table(lines: Sequence[Line]) -> str:
@@ -40,8 +41,6 @@ def over_sets_table(lines: Sequence[Line]) -> str:
     Only of what was tried on every set: the sets are not equally hard. Each weighs the same,
     however many seeds it had.
     """
-    rows = [_row(["augmentation", "treatment", "trials", AS_IS, "shifted, mean", "worst loss"])]
-    rows.append("|" + " --- |" * 6)
     ranked = []
     for key in {_key(line)[1:] for line in lines}:
         own = [line for line in lines if _key(line)[1:] == key]
@@ -50,21 +49,24 @@ def over_sets_table(lines: Sequence[Line]) -> str:
         ap = {shift: _mean_over_sets(own, "ap50", shift) for shift in SHIFTS}
         others = [value for shift, value in ap.items() if shift != AS_IS]
         ranked.append((ap[AS_IS], np.mean(others), ap[AS_IS] - min(others), key, len(own)))
-    for as_is, mean, loss, key, number in sorted(ranked, reverse=True):
-        rows.append(_row([*key, str(number), f"{as_is:.3f}", f"{mean:.3f}", f"{loss:.3f}"]))
-    return "\n".join(rows)
+    rows = [
+        [*key, str(number), f"{as_is:.3f}", f"{mean:.3f}", f"{loss:.3f}"]
+        for as_is, mean, loss, key, number in sorted(ranked, reverse=True)
+    ]
+    heads = ["augmentation", "treatment", "trials", AS_IS, "shifted, mean", "worst loss"]
+    return markdown(heads, rows)
 
 
 def gains_table(lines: Sequence[Line], folder: Path, ours: str, augmentation: str) -> str:
     """Return the AP50 of one treatment above each other, paired by image, with 95 % intervals."""
-    rows = [_row(["set", f"{ours} against", *SHIFTS]), "|" + " --- |" * (len(SHIFTS) + 2)]
+    rows = []
     of = [line for line in lines if line["augmentation"] == augmentation]
     for name, rival in sorted({(line["data"], line["treatment"]) for line in of}):
         seeds = _seeds(of, name, ours) & _seeds(of, name, rival)
         if rival != ours and seeds:
             trials = [[Trial(name, t, augmentation, s) for s in seeds] for t in (ours, rival)]
-            rows.append(_row([name, rival, *(_gain(folder, trials, shift) for shift in SHIFTS)]))
-    return "\n".join(rows)
+            rows.append([name, rival, *(_gain(folder, trials, shift) for shift in SHIFTS)])
+    return markdown(["set", f"{ours} against", *SHIFTS], rows)
 
 
 def ap50_lead(ours: Sequence[Pairs], theirs: Sequence[Pairs]) -> Interval | None:
@@ -93,13 +95,13 @@ def ap50_lead(ours: Sequence[Pairs], theirs: Sequence[Pairs]) -> Interval | None
 
 def agreement(lines: Sequence[Line]) -> str:
     """Return how far automatic groups agree with std terciles: adjusted Rand by set."""
-    rows = [_row(["set", "adjusted Rand of groups and terciles"]), "| --- | --- |"]
+    rows = []
     for name in sorted({line["data"] for line in lines}):
         found = {line["treatment"]: line["assigned"] for line in lines if line["data"] == name}
         if {"groups", TERCILES} <= set(found):
             score = adjusted_rand_score(found[TERCILES], found["groups"])
-            rows.append(_row([name, f"{score:.2f}"]))
-    return "\n".join(rows)
+            rows.append([name, f"{score:.2f}"])
+    return markdown(["set", "adjusted Rand of groups and terciles"], rows)
 
 
 def _gain(folder: Path, trials: Sequence[Sequence[Trial]], shift: str) -> str:
@@ -126,7 +128,3 @@ def _mean_over_sets(lines: Sequence[Line], figure: str, shift: str) -> float:
     sets = {line["data"] for line in lines}
     each = [[line for line in lines if line["data"] == name] for name in sorted(sets)]
     return float(np.mean([_mean(own, figure, shift) for own in each]))
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -36,7 +36,7 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: what it is told apart from the others by."""
+    """One training, by what distinguishes it from the others."""
 
     data: str
     treatment: str

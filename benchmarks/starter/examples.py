@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.real_images import any_cell, real_images
 from benchmarks.starter.many_looks import random_field
-from model.boxes import CELL, edges_of
+from model.boxes import CELL, Box, edges_of, sides_of
 from model.config import CONTRASTS, DetectorConfig, TrainConfig
 from model.labels.examples import LabelledImage
 from model.looking.tiling import TILE_PX
@@ -61,10 +61,15 @@ class ScaledExamples:
     def __getitem__(self, index: int) -> Example:
         if index not in self.kept:
             image = self.images[index]
-            sides = np.array([np.sqrt(b.width * b.height) for b in image.boxes])
-            scale = scale_for(sides[sides > 0], self.detector)
+            scale = scale_of(image.boxes, self.detector)
             self.kept[index] = Examples([image], ContrastGroups.none(), (CELL,), scale)[0]
         return self.kept[index]
+
+
+def scale_of(boxes: Sequence[Box], detector: DetectorConfig) -> float:
+    """Return the scale at which a detector looks for cells of these boxes, at least one."""
+    sides = sides_of(edges_of(boxes).astype(np.float64))
+    return scale_for(sides[sides > 0], detector)
 
 
 def field_example(seed: int) -> Example:
@@ -73,10 +78,9 @@ def field_example(seed: int) -> Example:
     One without cells is looked at from anywhere.
     """
     made = random_field(seed)
-    sides = np.array([np.sqrt(b.width * b.height) for b in made.boxes])
     image = ImageRecord(made.pixels, sha256="")
     anywhere = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.3), np.log(3))))
-    scale = scale_for(sides, DETECTOR) if len(sides) else anywhere
+    scale = scale_of(made.boxes, DETECTOR) if made.boxes else anywhere
     prepared = rescaled(prepare(image, ContrastGroups.none()), scale)
     edges = edges_of(made.boxes)
     labels = np.ones(len(edges), np.int64)

@@ -93,7 +93,7 @@ def _fit(block: nn.Module, hidden: Tensor, wanted: Tensor) -> list[int]:
 
 
 def fewer(given: Tensor, wanted: Tensor, number: int) -> tuple[list[int], Tensor, Tensor]:
-    """Return columns that tell what is wanted, leaving out one after another.
+    """Return columns from which what is wanted follows best, leaving out one after another.
 
     The one whose loss the others make up for best goes first.
 

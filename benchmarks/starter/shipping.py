@@ -64,7 +64,7 @@ def ship(
     figures: Sequence[dict[str, Any]],
     taught: Taught,
     parent: str | None,
-    told: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> None:
     """Write a new starter's folder in the package.
 
@@ -73,7 +73,7 @@ def ship(
     figures
         Of a training without each set (``judging.judge``), and its ``iterations``; the mean of
         their thresholds is the starter's.
-    told
+    notes
         Further notes, such as what its earlier trainings were.
     """
     require_free_id()
@@ -87,7 +87,7 @@ def ship(
         taught.training,
         parent=parent,
         lineage=lineage,
-        notes=(*LICENCES, recipe_in_words(taught, parent), *told, *map(note_of, figures)),
+        notes=(*LICENCES, recipe_in_words(taught, parent), *notes, *map(note_of, figures)),
     )
     write(version, weights)
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="of a training: --out/full")
     parser.add_argument("--without", help="folders of those without a set: OUT/no_{set}")
     parser.add_argument("--parent", help="id of the starter that went on")
-    parser.add_argument("--told", nargs="*", default=[], help="further notes")
+    parser.add_argument("--notes", nargs="*", default=[], help="further ones")
     parser.add_argument("--judge", type=int, default=24, help="test images of each set")
     options = parser.parse_args()
     if not options.folder:
@@ -162,7 +162,7 @@ def main() -> None:
         parser.error("a starter is shipped with the figures of those --without a set")
     require_free_id()
     figures, taught = figures_of(options.without, options.judge), taught_in(options.folder)
-    ship(options.folder / WEIGHTS, figures, taught, options.parent, options.told)
+    ship(options.folder / WEIGHTS, figures, taught, options.parent, options.notes)
 
 
 if __name__ == "__main__":

@@ -26,15 +26,13 @@ from pathlib import Path
 import torch
 
 from backend.datasets.writing import write_whole
-from benchmarks.real_images import real_images, spread
+from benchmarks.real_images import INNER_SHARE, real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.thesis_ladder.climbing import Climb, Course, records_of
 from benchmarks.thesis_ladder.curves import draw_curves
 from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung, rungs
 from benchmarks.thesis_ladder.table import table
 from model.labels.examples import DatasetSnapshot
-
-INNER_SHARE = 6
 
 
 def course(name: str, teach: int, judge: int) -> Course:

@@ -74,9 +74,9 @@ class Climb:
     def __post_init__(self) -> None:
         self.detector = resolve(self.rung.detector, self.course.snapshot)
         self.limit_s = self.minutes * self.rung.share * MINUTE_S
-        told = [asdict(self.detector), asdict(self.rung.training), self.limit_s]
+        recipe = [asdict(self.detector), asdict(self.rung.training), self.limit_s]
         images = [image.sha256 for image in (*self.course.inner, *self.course.judge)]
-        content = json.dumps([told, self.course.snapshot.sha256, images], sort_keys=True)
+        content = json.dumps([recipe, self.course.snapshot.sha256, images], sort_keys=True)
         self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
     @property

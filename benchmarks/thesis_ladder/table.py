@@ -43,8 +43,8 @@ def trained_on(climbs: Climbs) -> str:
     on = {name: _where(lines[-1]) for name, lines in climbs.items()}
     if len(set(on.values())) <= 1:
         return f"Trained on {next(iter(on.values()), 'nothing yet')}."
-    told = "; ".join(f"{name} on {where}" for name, where in on.items())
-    return f"Not all trained on the same, so that their times do not compare: {told}."
+    each = "; ".join(f"{name} on {where}" for name, where in on.items())
+    return f"Not all trained on the same, so that their times do not compare: {each}."
 
 
 def _where(line: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a training step tells of itself, read off torchvision's detector while it learns."""
+"""What a training step did, read off torchvision's detector while it learns."""
 
 from __future__ import annotations
 
