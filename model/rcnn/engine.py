@@ -92,7 +92,8 @@ class OnnxDetector:
 
 def default_threads() -> int:
     """Return how many threads a detector may use when nobody says."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
+    # OpenMP takes a list too, a number for each level of nesting; the first level is ours.
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if given.isdecimal() and int(given) > 0:
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -234,6 +234,8 @@ def test_a_missing_truncated_or_foreign_file_is_a_broken_version(exported_file, 
 def test_a_detector_takes_as_many_threads_as_torch_would(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert default_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "5, 1")
+    assert default_threads() == 5
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert default_threads() >= 1
 
