@@ -29,6 +29,10 @@ class BrokenVersion(ModelError):
     """A version whose files are missing, truncated or do not fit its version.json."""
 
 
+class DamagedWeights(ModelError):
+    """Weights to begin with whose file is none, or only a part of it."""
+
+
 class VersionInUse(ModelError):
     """A version that must stay, since it serves a project or can be rolled back to."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import urlopen
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from model.config import ImageNet
+from model.errors import DamagedWeights, out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +40,52 @@ def lacking(weights: Any, where: ImageNet) -> str:
 
 
 def imagenet_state(weights: Any, where: ImageNet) -> dict[str, Tensor] | None:
-    """Return a network's ImageNet weights, None where they cannot be had; see :func:`lacking`."""
+    """Return a network's ImageNet weights, None where they cannot be had; see :func:`lacking`.
+
+    Raises
+    ------
+    DamagedWeights
+        The file in torch's cache is none of weights, or only a part of it.
+    """
     if weights is None:
         return None
     cached = _cached(weights)
-    if not cached.exists() and where == "cached":
+    if cached.exists():
+        return _read(weights, cached)
+    if where == "cached":
         log.info("no ImageNet weights: %s is not in torch's cache; starting from nothing", cached)
         return None
-    if not cached.exists() and not _reachable(weights.url):
+    if not _reachable(weights.url):
         log.warning("no ImageNet weights: %s cannot be reached; starting from nothing", weights.url)
         return None
-    state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    return _downloaded(weights)
+
+
+def _read(weights: Any, cached: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=False)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        if out_of_memory(error):
+            raise
+        raise DamagedWeights(
+            f"{cached} holds no ImageNet weights: delete it, or put torchvision's own file of this"
+            " name there; then train again"
+        ) from error
+    return state
+
+
+def _downloaded(weights: Any) -> dict[str, Tensor] | None:
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:  # cut off, or not of the hash in its name
+        if out_of_memory(error):
+            raise
+        log.warning(
+            "no ImageNet weights: %s cannot be downloaded (%s); starting from nothing",
+            weights.url,
+            error,
+        )
+        return None
     return state
 
 

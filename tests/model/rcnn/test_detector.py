@@ -1,4 +1,5 @@
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import get_args
 
@@ -9,7 +10,7 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from model.boxes import iou_matrix
 from model.config import PRESETS, Backbone, DetectorConfig
-from model.errors import BrokenVersion, NoSuchDevice
+from model.errors import BrokenVersion, DamagedWeights, NoSuchDevice
 from model.rcnn.anchors import MAPS
 from model.rcnn.backbones import _RECIPES, build_backbone, imagenet_note, mixed_precision
 from model.rcnn.detector import OwnSize, TorchDetector, build, load_detector, pick_device
@@ -340,6 +341,31 @@ def test_a_backbone_that_lacks_imagenet_weights_says_which_file_goes_where(monke
     cache.mkdir(parents=True)
     (cache / name).touch()
     assert imagenet_note("vgg16", "cached") == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"PK\x03\x04 cut off"])
+def test_imagenet_weights_that_are_damaged_are_named_with_what_to_do(
+    monkeypatch, tmp_path, content
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(content)
+    with pytest.raises(DamagedWeights, match="delete it") as raised:
+        build_backbone("r18_p34_64", imagenet="cached")
+    assert str(cached) in str(raised.value)
+
+
+def test_imagenet_weights_whose_download_breaks_off_are_done_without(monkeypatch, tmp_path, caplog):
+    def cut_off(*_, **__):
+        raise ConnectionResetError("the network is away")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("model.rcnn.imagenet.urlopen", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("torch.hub.urlopen", cut_off)
+    build_backbone("r18_p34_64", imagenet="download")
+    assert "cannot be downloaded (the network is away)" in caplog.text
+    assert "put resnet18-f37072fd.pth" in imagenet_note("r18_p34_64", "download")
 
 
 @pytest.mark.parametrize(("backbone", "first"), [("mbs8_64", "0.0"), ("r18_p34_64", "conv1")])
