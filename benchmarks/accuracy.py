@@ -4,10 +4,10 @@ Trains the default as a run of the loop would, from the starter that is shipped,
 not seen the set (`--start STARTERS/no_{set}`, by `benchmarks.starter`) or from nothing (`--start
 nothing`), on all images that may teach or on a few drawn ones, and judges it on the test side:
 mAP50 of the set's own classes, any class, and the error of its counts at the threshold that a run
-would choose. Of more than 20 images each sixth stops and chooses the threshold. What is to be
-chosen by it (`--steps`) is judged on teaching images that are set apart instead (`--apart`).
-`--preset fast` trains the other one that is offered. A line of JSON each in OUT/lines.jsonl, and
-the version in OUT/versions; one that is there is not done again.
+would choose. Of more than 20 images each sixth stops and chooses the threshold. To choose a setting
+(`--steps`), judge on teaching images that are set apart instead (`--apart`). `--preset fast` trains
+the other preset that is offered. Each training adds a line of JSON to OUT/lines.jsonl and a version
+to OUT/versions; one that is there is not done again.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Plan:
     teach
         Images that teach; 0: all that may.
     apart
-        Teaching images that judge in place of the test side; 0: that does.
+        How many teaching images judge in place of the test side; 0: the test side judges.
     steps
         0: as many as a run takes.
     preset
         What is built and how it is trained, as ``CYTOLOOP_PRESET`` says.
     threads
-        Of two and more, two processes train.
+        From two threads on, two processes train.
     """
 
     set: str

@@ -19,7 +19,7 @@ from preprocessing.groups import ContrastGroups
 def id_of(made: Path) -> str:
     """Return the id of a starter in a registry of its own.
 
-    Other weights are another starter, and so are those of before that are used otherwise.
+    Other weights make another starter, and so do the same weights in another configuration.
 
     Parameters
     ----------

@@ -25,24 +25,24 @@ from model.versions import ModelVersion
 from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups
 
-#: So many steps are planned where the rate is to stay as it is.
+#: Steps that are planned where the rate is not to fall.
 ENDLESS = 10**9
 
 
 @dataclass
 class Clock:
-    """The time of a training: only its steps count, not what is measured between them.
+    """The time of a training: that of its steps, not of what is measured between them.
 
     Parameters
     ----------
     limit_s
         Seconds of the whole training.
     falling
-        Let the rate fall to nothing at the limit, as ours does at its last step; else it stays.
+        Whether the rate falls to nothing at the limit, as ours does at its last step, or stays.
     elapsed_s, cpu_s
-        Seconds of steps so far, by ``now`` and of all threads.
+        Seconds of steps so far, by ``now`` and of CPU in all threads.
     now
-        What the limit is measured by: the wall, or ``time.process_time`` beside other work.
+        Measures the time: the wall's, or ``time.process_time`` beside other work.
     """
 
     training: Training
@@ -70,7 +70,7 @@ class Clock:
                 raise TrainingDiverged(f"the loss became {loss} at step {self.training.iteration}")
 
     def _plan(self) -> None:
-        """Plan as many steps as there will have been at the limit, were all as long as so far."""
+        """Plan as many steps as fit before the limit, at the mean time of a step so far."""
         done = self.training.iteration
         steps = planned(done, self.elapsed_s, self.limit_s) if self.falling else ENDLESS
         self.training.config = replace(self.training.config, iterations=steps)

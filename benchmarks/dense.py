@@ -7,8 +7,8 @@ densest that fits. Its boxes before NMS go through hard NMS at several IoUs and 
 from those that are counted. Then, with CYTOLOOP_DATA: how many true boxes of the real sets hard
 NMS would take away if every box were perfect, which is the most that any softer one could win.
 
-Before that, what ships, each as it serves: the starter, which has seen other generated fields, and
-the default as a run trains it from the starter, its boxes refined.
+What ships comes first, as it serves: the starter, which has seen other generated fields, and the
+default as a run trains it from the starter, its boxes refined.
 
 Generated fields show what overlap does, not how well real cells are found. `--iterations` and
 `--fields` say how long, `--proposals` what the RPN may hand on.
@@ -49,7 +49,7 @@ TOUCHING = 0.5
 STYLES = tuple(replace(style, touching=TOUCHING) for style in (LOW, MEDIUM, HIGH))
 HARD = (0.3, 0.45, 0.6, 0.7)
 SIGMAS = (0.1, 0.3, 0.5)
-#: Scores that soft-NMS has lowered to less are let go, as in the paper.
+#: Score below which boxes are dropped by soft-NMS, as in the paper.
 LEAST = 0.02
 AS_IT_SERVES = "as it serves"
 

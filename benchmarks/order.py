@@ -56,7 +56,7 @@ def served_order(served: Served, found: Found) -> float:
 
 
 def uncertainty(served: Served, found: Found) -> float:
-    """How near the probabilities are to the one from which boxes are shown."""
+    """How close the probabilities are to the one from which boxes are shown."""
     policy, group = served.policy, found.prepared.group
     counted = policy.counted_probability(group)
     threshold = counted if policy.shown_from is None else min(policy.shown_from, counted)

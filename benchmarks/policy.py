@@ -2,9 +2,9 @@
 
 For each set and seed versions are trained as the loop does at 5, 10, 20 and 40 corrected images,
 each from the one before, and what they find is kept: in the images of the inner side, in those
-that taught, and in up to 40 that come after. On paper an annotator then corrects the latter,
-shown boxes by several policies: as they are served, and by what else could be done. The last is the
-threshold that turns out best, by the truth of those images, of 30 and those that others chose.
+that taught, and in up to 40 that come after. On paper an annotator then corrects the latter, shown
+boxes by several policies: as they are served, and by alternatives. The last is the threshold that
+turns out best by the truth of those images, among 30 and those that the others chose.
 
 `--start starters/no_{set}` begins with a starter that has not seen a set (`benchmarks.starter
 --only`) and plays all images. Without it the shipped one begins, and only the images that it has

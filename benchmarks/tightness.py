@@ -1,12 +1,13 @@
 """How tightly boxes sit, and what makes them: `python -m benchmarks.tightness --out DIR`.
 
 DIR holds what `python -m benchmarks.policy` has trained and found. Each version looks once more at
-its coming images: boxes as NMS leaves them, as the mean of those about one cell (`vote_iou`),
-these moved by the median offset of each edge, by class, on the inner side or on what taught, and
-moved so for the classes alone that gain by it on the inner side: of each image there by the offsets
-of the others. Whatever its boxes are, a version that refines them does so at last. It looks once,
-and boxes count from the threshold that its training would have chosen so. Printed for each: AP,
-AP75, the shares of its boxes at IoU 0.75 and 0.9, and seconds a cell.
+its coming images, and its boxes are compared in four ways: as NMS leaves them; as the mean of those
+about one cell (`vote_iou`); these moved by the median offset of each edge, by class, on the inner
+side or else on the images that taught; and moved only for the classes that gain by it on the inner
+side, each image there moved by the offsets of the others. A version that refines its boxes does so
+before they are moved. It looks once, and boxes count from the threshold that its training would
+have chosen for that. Printed for each way: AP, AP75, the shares of its boxes at IoU 0.75 and 0.9,
+and seconds a cell.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from model.versions import ModelVersion
 from preprocessing.arrays import Float32
 
 IOUS = (0.75, 0.9)
-#: Fewer boxes of a class say nothing of its edges.
+#: Boxes of a class from which on the offset of its edges is known.
 FEWEST = 10
 
 Offsets = dict[int, Float32]
@@ -69,7 +70,7 @@ def ways(
     }
     coming = parts["coming"][: arguments.images]
     plain, voting = (_loaded(version, registry, vote) for vote in (0.0, arguments.vote))
-    # The version's own was chosen as it serves: by several looks, which score boxes otherwise.
+    # The version's own threshold was chosen as it serves: by several looks, with other scores.
     snapshot = DatasetSnapshot((*parts["train"], *parts["inner"]), version.classes)
     unmoved, threshold = (threshold_for(loaded, snapshot) for loaded in (plain, voting))
     known, inner = parts["inner"] or parts["train"], parts["inner"]
@@ -113,9 +114,9 @@ def edge_offsets(
 def gaining(
     found: Sequence[Detections], images: Sequence[LabelledImage], threshold: float
 ) -> Offsets:
-    """Return the offsets of the classes of which more boxes are kept by them.
+    """Return the offsets of the classes of which more boxes then need no moving.
 
-    Each image is tried by the offsets of the others.
+    Each image is tried with the offsets of the others.
     """
     more: Counter[int] = Counter()
     for place, (each, image) in enumerate(zip(found, images, strict=True)):

@@ -1,9 +1,9 @@
 """A starter with half of MobileNetV2's hidden channels: `python -m benchmarks.starter.halving`.
 
-A block widens its channels, filters each by itself, and is linear in what comes of them. Which of
-them can be spared, and what the others then weigh, is a question of least squares: the narrow
-block is to give what the wide one gave, in windows of the teaching images. Of the first layer half
-look for colours and see little in grey.
+A block widens its channels, filters each by itself, and is linear in the results. Which of them can
+be spared, and what weights the others then need, is solved by least squares: in windows of the
+teaching images the narrow block is to give what the wide one gave. Half of the first layer's
+filters look for colours, and see little in grey.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from model.training.batches import Batches
 WIDE = replace(DETECTOR, backbone="mbv2_64")
 #: Windows that blocks are compared in, and how many places of their maps.
 WINDOWS, PLACES = 64, 60_000
-#: Added to the channels' squares, as a share of their mean: what two channels say alike is solved.
+#: Added to the channels' squares, as a share of their mean, so that equal channels can be solved.
 _RIDGE = 1e-6
 
 
@@ -75,7 +75,7 @@ def windows_of(sets: Sequence[str]) -> Tensor:
 
 
 def _fit(block: nn.Module, hidden: Tensor, wanted: Tensor) -> list[int]:
-    """Let a block's projection give what is wanted; return the hidden channels that it takes."""
+    """Fit a block's projection to what is wanted; return the hidden channels that it takes."""
     places = torch.from_numpy(
         np.random.default_rng(0).permutation(hidden[:, 0].numel())[:PLACES].copy()
     )
@@ -95,7 +95,7 @@ def _fit(block: nn.Module, hidden: Tensor, wanted: Tensor) -> list[int]:
 def fewer(given: Tensor, wanted: Tensor, number: int) -> tuple[list[int], Tensor, Tensor]:
     """Return columns from which what is wanted follows best, leaving out one after another.
 
-    The one whose loss the others make up for best goes first.
+    The one that the others replace best goes first.
 
     Parameters
     ----------
