@@ -100,7 +100,7 @@ class Training:
         self.notes, self.cut = state["notes"], state["cut"]
         if state["seen"] is None:
             self.looks = None
-        elif self.looks:
+        elif self.looks and self.ranks.first:  # the others look at nothing, and choose nothing
             self.looks.seen = [Look(*look) for look in state["seen"]]
             self.looks.best = state["best"]
         log.info("going on at iteration %d of %d", self.iteration, self.schedule.end)

@@ -6,10 +6,12 @@ import torch
 from model.boxes import Box
 from model.config import DetectorConfig, TrainConfig
 from model.labels.examples import DatasetSnapshot, LabelledImage
+from model.progress import ignore
 from model.rcnn.detector import build
 from model.training.data import Examples
 from model.training.look_plan import looks_for
 from model.training.looks import Look, Looks
+from model.training.parallel import Ranks
 from model.training.steps import Training
 from model.training.train import train
 from preprocessing.groups import ContrastGroups
@@ -232,22 +234,33 @@ def test_looks_change_nothing_of_what_is_learned(snapshot, whole, tmp_path):
     assert run(alone, tmp_path).read_bytes() == whole[0].read_bytes()
 
 
-def test_a_training_that_goes_on_knows_its_end_and_the_best_weights(snapshot, tmp_path):
+def training(snapshot, workdir, looks, **state):
     examples = Examples(snapshot.images, NONE, CLASSES, 1.0)
+    module = build(DETECTOR, CLASSES)
+    return Training(module, PLAN, examples, torch.device("cpu"), workdir, "", looks, **state)
 
-    def training(looks, **state):
-        module = build(DETECTOR, CLASSES)
-        return Training(module, PLAN, examples, torch.device("cpu"), tmp_path, "", looks, **state)
 
+def test_a_training_that_goes_on_knows_its_end_and_the_best_weights(snapshot, tmp_path):
     best = build(DETECTOR, CLASSES).state_dict()
-    killed = training(replace(with_seen(snapshot, 0.8, 0.5), best=best), iteration=10, cut=12)
+    seen = replace(with_seen(snapshot, 0.8, 0.5), best=best)
+    killed = training(snapshot, tmp_path, seen, iteration=10, cut=12)
     killed.keep()
-    resumed = training(with_seen(snapshot))
+    resumed = training(snapshot, tmp_path, with_seen(snapshot))
     resumed.resume()
     assert (resumed.iteration, resumed.cut) == (10, 12)
     assert resumed.looks.seen == killed.looks.seen
     assert resumed.looks.best.keys() == best.keys()
     assert all(torch.equal(t, best[name]) for name, t in resumed.looks.best.items())
+
+
+def test_a_training_that_goes_on_chooses_weights_in_its_first_process_alone(snapshot, tmp_path):
+    seen = replace(with_seen(snapshot, 0.8, 0.5), best=build(DETECTOR, CLASSES).state_dict())
+    training(snapshot, tmp_path, seen, iteration=PLAN.iterations).keep()
+    none = Looks((), NONE, CLASSES, DETECTOR, frozenset())
+    other = training(snapshot, tmp_path, none, ranks=Ranks(1, 2))
+    other.resume()
+    other.go_on(ignore)
+    assert (other.iteration, other.looks.seen, other.notes) == (PLAN.iterations, [], [])
 
 
 class Full(Looks):
