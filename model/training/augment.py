@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -228,7 +228,7 @@ def tone(example: Example, rng: np.random.Generator, toning: float) -> Example:
     pixels = example.pixels.astype(np.float32)
     mean = pixels.mean()
     toned = np.clip(mean + (pixels - mean) * np.float32(gain), 0, 1) ** np.float32(gamma)
-    return Example(toned, example.xyxy_px, example.labels)
+    return replace(example, pixels=toned)
 
 
 def through_other_optics(example: Example, rng: np.random.Generator) -> Example:
@@ -240,7 +240,7 @@ def through_other_optics(example: Example, rng: np.random.Generator) -> Example:
 
 def inverted(example: Example) -> Example:
     """Exchange dark and bright."""
-    return Example(1 - example.pixels.astype(np.float32), example.xyxy_px, example.labels)
+    return replace(example, pixels=1 - example.pixels.astype(np.float32))
 
 
 def resized(example: Example, factor: float) -> Example:
@@ -278,4 +278,4 @@ def noisy(example: Example, rng: np.random.Generator, sigma: float) -> Example:
 
 
 def _with_levels(example: Example, levels: Float64 | Float32) -> Example:
-    return Example(np.clip(levels, 0, 1).astype(np.float32), example.xyxy_px, example.labels)
+    return replace(example, pixels=np.clip(levels, 0, 1).astype(np.float32))

@@ -187,7 +187,7 @@ class _Task:
             on,
             self.workdir,
             self.fingerprint,
-            looks,
+            looks=looks,
             ranks=ranks,
         )
         run.resume()
