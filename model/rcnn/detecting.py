@@ -44,7 +44,7 @@ def as_detections(
     boxes: Float32,
     scores: Float32,
     labels: Int64,
-    cut: Boolean,
+    capped: Boolean,
     config: DetectorConfig,
     classes: tuple[str, ...],
 ) -> Detections:
@@ -56,10 +56,11 @@ def as_detections(
         Shapes (N, 4), in pixels of the prepared image, (N,) and (N,), best first. Those beyond
         ``detections_per_image`` are left out here: nothing cuts after this cap, so that it is
         named whenever boxes were lost by it.
-    cut
+    capped
         Shape (2,): whether ``rpn_pre_nms`` and ``rpn_post_nms`` cut likely cells.
     """
-    caps = [n for n, is_cut in zip(("rpn_pre_nms", "rpn_post_nms"), cut, strict=True) if is_cut]
+    of_proposals = zip(("rpn_pre_nms", "rpn_post_nms"), capped, strict=True)
+    caps = [name for name, is_reached in of_proposals if is_reached]
     most = config.detections_per_image
     if len(scores) > most:
         caps.append("detections_per_image")

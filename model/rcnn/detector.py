@@ -210,7 +210,7 @@ class TorchDetector:
         limits = torch.tensor(batch.image_sizes[0][::-1], dtype=torch.float32, device=self.device)
         floor = torch.tensor(self.config.proposal_floor, device=self.device)
         maps, padded = list(features.values()), batch.tensors.shape[-2:]
-        proposals, cut = propose(self.module.rpn, self.config, maps, padded, limits, floor)
+        proposals, capped = propose(self.module.rpn, self.config, maps, padded, limits, floor)
         heads = self.module.roi_heads
         pooled = heads.box_roi_pool(features, [proposals], batch.image_sizes)
         found = classify(heads, proposals, heads.box_head(pooled), limits, self.config.vote_iou)
@@ -219,7 +219,7 @@ class TorchDetector:
             found = refined(
                 heads, found, limits, lambda boxes: head(pool(features, [boxes], batch.image_sizes))
             )
-        boxes, scores, labels, caps = (part.cpu().numpy() for part in (*found, cut))
+        boxes, scores, labels, caps = (part.cpu().numpy() for part in (*found, capped))
         return as_detections(boxes, scores, labels, caps, self.config, self.classes)
 
 

@@ -84,10 +84,10 @@ class OnnxDetector:
         pixels = np.ascontiguousarray(image.pixels, np.float32)
         given = {INPUT: pixels, FLOOR: np.array(self._floor, np.float32)}
         try:
-            boxes, scores, labels, cut = self._session.run(OUTPUTS, given)
+            boxes, scores, labels, capped = self._session.run(OUTPUTS, given)
         except _ITS_ERRORS as error:
             raise (MemoryError if out_of_memory(error) else RuntimeError)(str(error)) from error
-        return as_detections(boxes, scores, labels, cut, self.config, self.classes)
+        return as_detections(boxes, scores, labels, capped, self.config, self.classes)
 
 
 def default_threads() -> int:

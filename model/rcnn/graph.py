@@ -56,13 +56,13 @@ class Graph(nn.Module):
         limits = torch.stack([width, height]).to(image.dtype)
         maps = list(self.module.backbone(padded[None, None]).values())
         rpn, config = self.module.rpn, self.config
-        proposals, caps = propose(rpn, config, maps, padded.shape, limits, floor)
+        proposals, capped = propose(rpn, config, maps, padded.shape, limits, floor)
         order, described = self.describe(maps, proposals)
         heads, regions = self.module.roi_heads, proposals[order]
         found = classify(heads, regions, described, limits, config.vote_iou)
         if config.refined:
             found = refined(heads, found, limits, lambda boxes: self._described(maps, boxes))
-        return *found, caps
+        return *found, capped
 
     def _described(self, maps: list[Tensor], boxes: Tensor) -> Tensor:
         """Return what the refiner's head makes of each box, in their order."""
