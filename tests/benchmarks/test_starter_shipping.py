@@ -1,26 +1,13 @@
 from __future__ import annotations
 
-from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.sides import SETS
 from benchmarks.starter import shipping
-from benchmarks.starter.__main__ import WHOLE, how_to_ship
-
-
-def test_the_command_is_told_that_ships_a_starter() -> None:
-    asked = Namespace(out=Path("new starter"), only=[*SETS, WHOLE], parent="starter-4")
-    assert how_to_ship(asked) == (
-        "python -m benchmarks.starter.shipping 'new starter/full'"
-        " --without 'new starter/no_{set}' --parent starter-4"
-    )
-
-
-def test_of_those_without_a_set_no_folder_is_told_that_was_not_made() -> None:
-    told = how_to_ship(Namespace(out=Path("out"), only=[WHOLE], parent=None))
-    assert told.endswith("shipping out/full --without 'FOLDER_OF_THOSE_WITHOUT_A_SET/no_{set}'")
+from benchmarks.starter.examples import DETECTOR, SHARES, TRAINING
+from benchmarks.starter.recipe import Recipe
 
 
 def test_where_no_starter_is_shipped_none_is_exported_anew(
@@ -31,3 +18,29 @@ def test_where_no_starter_is_shipped_none_is_exported_anew(
     with pytest.raises(SystemExit):
         shipping.main()
     assert "is shipped yet: name the folder of its training" in capsys.readouterr().err
+
+
+def recipe(iterations: int, before: Recipe | None = None) -> Recipe:
+    training = replace(TRAINING, iterations=iterations).to_json()
+    return Recipe(["bccd"], DETECTOR.to_json(), training, SHARES, 1200, "0f", before)
+
+
+def test_a_recipe_is_read_as_it_was_written_with_the_one_it_went_on_from(tmp_path: Path) -> None:
+    made = recipe(2000, before=recipe(900))
+    made.write(tmp_path)
+    read = Recipe.read(tmp_path)
+    assert read is not None
+    assert (read.text, read.steps) == (made.text, 2900)
+    assert read.in_words() == "900 steps of 8 windows, then 2000 steps of 8 windows"
+
+
+def test_what_a_starter_is_shipped_with_says_where_it_began() -> None:
+    made = recipe(2000, before=recipe(900))
+    said = shipping.recipe_in_words(made, None)
+    assert "from the ImageNet weights, halved: 900 steps of 8 windows, then 2000 steps" in said
+    assert "from starter-4: 900 steps" in shipping.recipe_in_words(made, "starter-4")
+
+
+def test_a_folder_without_a_training_that_ended_is_not_shipped(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="holds no training"):
+        shipping.recipe_of(tmp_path)
