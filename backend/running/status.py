@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -74,7 +75,7 @@ def status_of(services: Services) -> Status:
         _worker(services, redis),
     )
     projects = services.projects.all()
-    problems = [_problem(services, web, project.id) if is_up else "" for project in projects]
+    problems = _problems(services, web, projects) if is_up else [""] * len(projects)
     return Status(found, tuple(map(partial(_project, services), projects, problems)))
 
 
@@ -86,17 +87,27 @@ def _worker(services: Services, redis: bool) -> ServiceStatus:
     return ServiceStatus("Worker", words, lives)
 
 
+def _problems(services: Services, web: str, projects: Sequence[Project]) -> list[str]:
+    """Ask the web process: only it knows what it found, and which versions it could not load.
+
+    A project on which it cannot report hides no other; once it was too slow, it is asked no more.
+    """
+    found, too_slow = list[str](), ""
+    for project in projects:
+        try:
+            found.append(too_slow or _problem(services, web, project.id))
+        except requests.RequestException as error:
+            found.append(f"cannot be told: {error}")
+            if isinstance(error, requests.Timeout):
+                too_slow = found[-1]
+    return found
+
+
 def _problem(services: Services, web: str, project: int) -> str:
-    """Ask the web process: only it knows what it found, and which versions it could not load."""
     login = (services.settings.backend_user, services.credentials.backend_password)
-    try:
-        answer = requests.get(
-            f"{web}/job_status", {"project": project}, auth=login, timeout=PATIENCE_S
-        )
-        answer.raise_for_status()
-        return str(answer.json()["projects"][0]["problem"])
-    except requests.RequestException as error:
-        return f"cannot be told: {error}"
+    answer = requests.get(f"{web}/job_status", {"project": project}, auth=login, timeout=PATIENCE_S)
+    answer.raise_for_status()
+    return str(answer.json()["projects"][0]["problem"])
 
 
 def _project(services: Services, project: Project, problem: str) -> ProjectStatus:

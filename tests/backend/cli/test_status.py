@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import requests
 from flask import Flask
 from redis import Redis
 from rq import Queue, Worker
@@ -17,6 +18,7 @@ from backend.credentials import Credentials
 from backend.http.parts import EXTENSION
 from backend.labelstudio.client import SECRET_HEADER
 from backend.queue import name_in
+from backend.running import status
 from backend.services import build_services
 from backend.settings import Settings
 from model.classical.detector import CLASSICAL_ID
@@ -115,3 +117,23 @@ def test_a_web_process_of_another_home_tells_nothing_of_a_project(
         services.projects.ensure(1, "proj1", LABEL_CONFIG)
         services.engine.dispose()
         assert "  problem    cannot be told: 401 " in run("status").stdout
+
+
+def test_a_web_process_that_is_too_slow_is_waited_for_once_however_many_projects_there_are(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = build_services(Settings(home=home))
+    for project in (1, 2, 3):
+        services.projects.ensure(project, f"proj{project}", LABEL_CONFIG)
+    services.engine.dispose()
+    asked = []
+
+    def late(url: str, which: dict[str, int], **_: object) -> requests.Response:
+        asked.append(which["project"])
+        raise requests.ReadTimeout("read timeout=10.0")
+
+    monkeypatch.setattr(status, "answers", lambda url: True)
+    monkeypatch.setattr(requests, "get", late)
+    shown = run("status").stdout
+    assert shown.count("  problem    cannot be told: read timeout=10.0\n") == 3
+    assert asked == [1]
