@@ -119,7 +119,7 @@ def choose_cell_diameter(registry: Registry, choice: Choice, wanted: float | Non
     return registry.policy(choice.project, choice.version).cell_diameter_px
 
 
-def told_calibration(registry: Registry, choice: Choice) -> Calibration | None:
+def calibration_of(registry: Registry, choice: Choice) -> Calibration | None:
     """Return what turns a version's scores into probabilities; None if no images have set it."""
     if choice.project is None:
         return None

@@ -86,7 +86,7 @@ def evaluate(
     classes = version.classes or folder.classes
     unnamed = _without_classes(version, classes)
     warn(unnamed)
-    calibration = choosing.told_calibration(registry, choice)
+    calibration = choosing.calibration_of(registry, choice)
     report = evaluate_version(loaded, judged, classes, calibration=calibration)
     if as_json:
         notes = [*folder.notes, *folder.notes_on_aside, *unnamed]

@@ -55,8 +55,8 @@ class LiveDesk:
         shown: dict[str, object] = {"least_work": project.least_work}
         # A version that has learned the cells' size is given none.
         if (champion := registry.champion(str(project.id))).finds_scale:
-            told = registry.policy(str(project.id), champion)
-            shown["cell_diameter_px"] = told.cell_diameter_px
+            policy = registry.policy(str(project.id), champion)
+            shown["cell_diameter_px"] = policy.cell_diameter_px
         return how.chosen(self.form, settings, project=project.id, lag=self._lag, **shown)
 
     def tasks(self) -> Mapping[str, tuple[int, bool]]:
