@@ -363,6 +363,7 @@ def test_imagenet_weights_whose_download_breaks_off_are_done_without(monkeypatch
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("model.rcnn.imagenet.urlopen", lambda *_, **__: nullcontext())
     monkeypatch.setattr("torch.hub.urlopen", cut_off)
+    caplog.set_level("WARNING")
     build_backbone("r18_p34_64", imagenet="download")
     assert "cannot be downloaded (the network is away)" in caplog.text
     assert "put resnet18-f37072fd.pth" in imagenet_note("r18_p34_64", "download")
