@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.client import OnUnlisted, is_labelled
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
+from backend.learning import backoff
+from backend.learning.poll import Poll
+from backend.learning.problems import Problems
 from backend.services import Services
+from backend.store.runs import Run
 from model.boxes import Box
 from model.generated.fields import HARD, Field, FieldStyle, generate_field
 from preprocessing.images import encode_png
@@ -203,3 +208,60 @@ def label_studio(services: Services, project: int) -> Callable[..., RecordedLabe
         return recorded
 
     return place
+
+
+#: An image for each task.
+FILES = {f"/data/{id}.png": encode_png(np.full((48, 64), id, np.uint8)) for id in range(10)}
+
+
+def task_of(id: int, minute: int, *annotations: dict[str, Any]) -> dict[str, Any]:
+    """Return a task that was made in the minute of its id and changed in another."""
+    return {
+        "id": id,
+        "data": {"image": f"/data/{id}.png"},
+        "created_at": (START + timedelta(minutes=id)).isoformat(),
+        "updated_at": (START + timedelta(minutes=minute)).isoformat(),
+        "annotations": annotations,
+    }
+
+
+def annotation_of(id: int, minute: int = 0, skipped: bool = False) -> dict[str, Any]:
+    at = (START + timedelta(minutes=minute)).isoformat()
+    return {"id": id, "result": [], "created_at": at, "updated_at": at, "was_cancelled": skipped}
+
+
+def corrected(*ids: int) -> list[dict[str, Any]]:
+    return [task_of(id, id, annotation_of(id, id)) for id in ids]
+
+
+def runs_of(services: Services, project: int) -> list[Run]:
+    return services.runs.all(project)[::-1]
+
+
+class Clock:
+    """The seconds that the poll counts."""
+
+    now = 1000.0
+
+
+def seconds_about(moments: Sequence[int], until: int) -> list[int]:
+    """Return the moments, and the seconds before and after them, from the first on."""
+    near = {second for moment in moments for second in range(moment - 1, moment + 3)}
+    return sorted(second for second in {*near, until} if second >= moments[0])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(backoff, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+def problems() -> Problems:
+    return Problems()
+
+
+@pytest.fixture
+def poll(services: Services, problems: Problems) -> Poll:
+    return Poll(services, problems)
