@@ -103,7 +103,7 @@ def disk(installation: Installation) -> Iterator[Finding]:
     if free < LEAST_FREE:
         yield fail("Disk", f"{says}: it may be too little for a run", mend)
     elif free < SCARCE_FREE:
-        yield warn("Disk", f"{says}: it may be room for a few runs alone", mend)
+        yield warn("Disk", f"{says}: room for a few runs at most", mend)
     else:
         yield ok("Disk", says)
 
