@@ -115,7 +115,7 @@ def main() -> None:
         if name in options.only:
             without(name, options)
     if WHOLE in options.only:
-        teach(SETS, recipe_of(options, options.iterations), options, WHOLE)
+        teach(SETS, training_of(options, options.iterations), options, WHOLE)
 
 
 def options_of() -> argparse.Namespace:
@@ -139,13 +139,13 @@ def options_of() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def recipe_of(options: argparse.Namespace, iterations: int) -> TrainConfig:
+def training_of(options: argparse.Namespace, iterations: int) -> TrainConfig:
     return replace(TRAINING, iterations=iterations, batch=options.batch, learning_rate=options.rate)
 
 
 def without(name: str, options: argparse.Namespace) -> None:
     """Train a starter that has not seen a set, and judge it on that."""
-    training = recipe_of(options, options.iterations_without)
+    training = training_of(options, options.iterations_without)
     sets = [other for other in SETS if other != name]
     weights = teach(sets, training, options, f"no_{name}")
     figures = judge(weights, name, options.judge) | {"iterations": training.iterations}

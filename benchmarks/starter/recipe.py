@@ -72,9 +72,13 @@ class Recipe:
 
     @classmethod
     def read(cls, folder: Path) -> Recipe | None:
-        """Return the recipe of the training that ended in a folder; None if none did."""
+        """Return the recipe of the training that ended in a folder; None if none did.
+
+        One of an earlier form is none: its training is done anew.
+        """
         path = folder / FILE
-        return _from_json(json.loads(path.read_text("utf-8"))) if path.is_file() else None
+        content = json.loads(path.read_text("utf-8")) if path.is_file() else None
+        return _from_json(content) if isinstance(content, dict) else None
 
 
 def _from_json(content: dict[str, Any]) -> Recipe:

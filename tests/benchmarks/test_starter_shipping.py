@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.starter import shipping
 from benchmarks.starter.examples import DETECTOR, SHARES, TRAINING
-from benchmarks.starter.recipe import Recipe
+from benchmarks.starter.recipe import FILE, Recipe
 
 
 def test_where_no_starter_is_shipped_none_is_exported_anew(
@@ -32,6 +32,11 @@ def test_a_recipe_is_read_as_it_was_written_with_the_one_it_went_on_from(tmp_pat
     assert read is not None
     assert (read.text, read.steps) == (made.text, 2900)
     assert read.in_words() == "900 steps of 8 windows, then 2000 steps of 8 windows"
+
+
+def test_a_recipe_of_an_earlier_form_is_none(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text('[["bccd"], {}, {}, {}, 1200, "0f"]')
+    assert Recipe.read(tmp_path) is None
 
 
 def test_what_a_starter_is_shipped_with_says_where_it_began() -> None:
