@@ -33,6 +33,9 @@ class DetectorConfig(Config):
         and enlarged, up to ``enlargement`` times, until it has ``small_cell_px``.
     rpn_pre_nms, rpn_post_nms
         Proposals kept before NMS (each level) and after it, when detecting.
+    rpn_crowded
+        Up to how many times as many are kept where all of them are likely cells: in a crowded image
+        several lie on each. Other images cost no more.
     rpn_nms_iou
         IoU, in [0, 1], above which the lesser of two proposals goes.
     proposal_floor
@@ -69,6 +72,7 @@ class DetectorConfig(Config):
     enlargement: float = 3.0
     rpn_pre_nms: int = 8000
     rpn_post_nms: int = 2000
+    rpn_crowded: int = 2
     rpn_nms_iou: float = 0.7
     proposal_floor: float = 0.01
     detections_per_image: int = 1500
@@ -204,6 +208,7 @@ _THESIS = DetectorConfig(
     backbone="vgg16",
     aspect_ratios=(1.0, 0.5, 2.0),
     scale=1.0,
+    rpn_crowded=1,
     vote_iou=0.0,
     refined=False,
     turned_px=0,

@@ -13,8 +13,9 @@ from torchvision.ops import nms
 from model.config import DetectorConfig
 from model.rcnn.heads import best_first, clip, of_size
 
-#: Objectness from which a proposal is more likely a cell than not. What a cap cuts below it is not
-#: reported: a young detector has thousands of faint proposals in every image.
+#: Objectness from which a proposal is more likely a cell than not. A crowded image has more of
+#: these than others are given. What a cap cuts below is not reported: a young detector has
+#: thousands of faint proposals in every image.
 LIKELY = 0.5
 # torchvision's own least side of a proposal.
 _LEAST_PX = 1e-3
@@ -51,23 +52,38 @@ def propose(
     cells.
     """
     objectness, deltas = rpn.head(maps)
-    kept, kept_scores, likely = [], [], []
+    kept, kept_scores, cut = [], [], []
     for anchors, logits, moves in zip(_anchors(rpn, maps, padded), objectness, deltas, strict=True):
         logits = logits[0].permute(1, 2, 0).reshape(-1)
         scores = logits.sigmoid()
-        likely.append((scores >= LIKELY).sum() > config.rpn_pre_nms)
+        likely = _likely(scores)
+        room = _room(config.rpn_pre_nms, config.rpn_crowded, likely)
+        cut.append(likely > room)
         # Logits still differ where scores are all 1.
-        at = _best(logits, scores >= floor)[: config.rpn_pre_nms]
+        at = _best(logits, scores >= floor)[:room]
         moves = moves[0].view(-1, 4, *moves.shape[2:]).permute(2, 3, 0, 1).reshape(-1, 4)
         boxes = clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
         boxes, best = of_size(_LEAST_PX, boxes, scores[at])
-        alone = _Alone.apply(boxes, best, config.rpn_nms_iou, config.rpn_post_nms)
+        room = _room(config.rpn_post_nms, config.rpn_crowded, likely)
+        # One more than there is room for shows below that some were cut.
+        alone = _Alone.apply(boxes, best, config.rpn_nms_iou, room + 1)
         kept.append(boxes[alone])
         kept_scores.append(best[alone])
     scores = torch.cat(kept_scores)
-    order = best_first(scores)[: config.rpn_post_nms]
-    full = (scores[order] >= LIKELY).sum() >= config.rpn_post_nms
-    return torch.cat(kept)[order], torch.stack([torch.stack(likely).any(), full])
+    likely = _likely(scores)
+    room = _room(config.rpn_post_nms, config.rpn_crowded, likely)
+    order = best_first(scores)[:room]
+    return torch.cat(kept)[order], torch.stack([torch.stack(cut).any(), likely > room])
+
+
+def _room(usual: int, crowded: int, likely: Tensor) -> Tensor:
+    """Return for how many proposals there is room where so many are likely; no shape."""
+    return likely.clamp(usual, crowded * usual)
+
+
+def _likely(scores: Tensor) -> Tensor:
+    """Return how many of the scores are likely cells'; no shape."""
+    return (scores >= LIKELY).sum()
 
 
 def _anchors(
@@ -88,12 +104,12 @@ class _Alone(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, boxes: Tensor, scores: Tensor, iou: float, most: int) -> Tensor:
+    def forward(ctx: Any, boxes: Tensor, scores: Tensor, iou: float, most: Tensor) -> Tensor:
         alone: Tensor = nms(boxes, scores, iou)
-        return alone[:most]
+        return alone[: int(most)]
 
     @staticmethod
-    def symbolic(g: Any, boxes: Any, scores: Any, iou: float, most: int) -> Any:
+    def symbolic(g: Any, boxes: Any, scores: Any, iou: float, most: Any) -> Any:
         def constant(value: Sequence[float], dtype: torch.dtype) -> Any:
             return g.op("Constant", value_t=torch.tensor(value, dtype=dtype))
 
@@ -102,7 +118,7 @@ class _Alone(torch.autograd.Function):
             "NonMaxSuppression",
             g.op("Unsqueeze", boxes, batch),
             g.op("Unsqueeze", scores, classes),
-            constant([most], torch.int64),
+            g.op("Unsqueeze", most, batch),
             constant([iou], torch.float32),
         )
         at = g.op("Gather", left, constant([2], torch.int64), axis_i=1)

@@ -66,7 +66,7 @@ def test_a_dense_field_of_touching_cells_comes_through_every_cap(cells, monkeypa
     field = generate_field(cells, SHAPE, cells, replace(MEDIUM, touching=0.6))
     truth = np.array([box.xyxy_px for box in field.boxes], np.float32)
     # Each cell proposed as often as the cap on proposals lets it be, a little off.
-    again = CONFIG.rpn_post_nms // len(truth)
+    again = CONFIG.rpn_crowded * CONFIG.rpn_post_nms // len(truth)
     rng = np.random.default_rng(0)
     near = [truth, *(truth + rng.uniform(-1, 1, truth.shape) for _ in range(again - 1))]
     proposed = np.concatenate(near).astype(np.float32)

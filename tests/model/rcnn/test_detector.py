@@ -14,7 +14,7 @@ from model.errors import BrokenVersion, DamagedWeights, NoSuchDevice
 from model.rcnn.anchors import MAPS
 from model.rcnn.backbones import _RECIPES, build_backbone, imagenet_note, mixed_precision
 from model.rcnn.detector import OwnSize, TorchDetector, build, load_detector, pick_device
-from model.rcnn.proposals import propose
+from model.rcnn.proposals import LIKELY, propose
 from model.rcnn.weights import InitialWeights, save_weights, start_from
 from preprocessing.prepare import Prepared
 
@@ -189,6 +189,33 @@ def test_no_cap_is_told_when_it_cut_only_what_is_unlikely():
     assert detector.detect([prepared()])[0].caps_reached == ()
 
 
+def proposed(**caps):
+    """Give the proposals of one image, and whether the cap after NMS cut likely cells."""
+    detector = fresh(replace(SMALL, **caps))
+    batch, _ = detector.module.transform([torch.from_numpy(prepared().pixels)[None]])
+    with torch.inference_mode():
+        maps = list(detector.module.backbone(batch.tensors).values())
+        limits, floor = torch.tensor([128.0, 96.0]), torch.tensor(detector.config.proposal_floor)
+        shape = batch.tensors.shape[-2:]
+        boxes, capped = propose(detector.module.rpn, detector.config, maps, shape, limits, floor)
+    return boxes, bool(capped[1])
+
+
+def test_where_many_proposals_are_likely_all_of_them_are_kept():
+    likely = len(proposed(proposal_floor=LIKELY)[0])
+    assert likely > 80
+    assert len(proposed(rpn_post_nms=likely // 2, rpn_crowded=1)[0]) == likely // 2
+    assert len(proposed(rpn_post_nms=likely // 2, rpn_crowded=4)[0]) == likely
+    assert len(proposed(rpn_post_nms=20, rpn_crowded=4)[0]) == 80
+
+
+def test_a_cap_on_proposals_is_told_from_the_first_likely_one_that_it_cuts():
+    likely = len(proposed(proposal_floor=LIKELY)[0])
+    assert not proposed(rpn_post_nms=likely, rpn_crowded=1)[1]
+    assert proposed(rpn_post_nms=likely - 1, rpn_crowded=1)[1]
+    assert not proposed(rpn_post_nms=likely // 2 + 1, rpn_crowded=2)[1]
+
+
 def test_a_thousand_cells_come_through_the_proposal_caps():
     """With an RPN that sees every cell, each of 1,000 has a proposal in 1280×1024 pixels."""
     truth = _grid_of_cells(1000, np.random.default_rng(0))
@@ -205,7 +232,9 @@ def test_a_thousand_cells_come_through_the_proposal_caps():
 
 @torch.inference_mode()
 def test_proposals_are_those_of_torchvision():
-    detector = fresh(replace(SMALL, rpn_pre_nms=300, rpn_post_nms=100, proposal_floor=0.0))
+    caps = {"rpn_pre_nms": 300, "rpn_post_nms": 100, "rpn_crowded": 1}
+    config = replace(SMALL, proposal_floor=0.0, **caps)
+    detector = fresh(config)
     rpn = detector.module.rpn
     image = torch.from_numpy(prepared().pixels)
     batch, _ = detector.module.transform([image[None]])
