@@ -12,6 +12,9 @@ from preprocessing.contrast import Rank
 
 #: Pixels, at even ranks, that stand for all of a float image: as many as 16 bits have levels.
 MOST_LEVELS = 2**16
+#: Grey levels that an image has at the least as a camera takes it. Fewer are left by a threshold or
+#: a palette, and hide cells: of four levels one in eight (benchmarks.disturbed).
+LEAST_LEVELS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,11 @@ class Histogram:
     @property
     def is_constant(self) -> bool:
         return len(self.levels) == 1
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether it has fewer grey levels than a camera gives, though several."""
+        return 1 < len(self.levels) < LEAST_LEVELS
 
     def shares(self, rank: Rank) -> Float64:
         """Return the share of the pixels below each level, shape (V,), in [0, 1].

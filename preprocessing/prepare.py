@@ -21,6 +21,8 @@ from preprocessing.sharpness import sharpness_of
 UNLIKE_TRAINING = "unlike-training"
 #: Flag of an image with a single grey level.
 CONSTANT = "constant"
+#: Flag of an image with so few grey levels that cells are lost in it.
+FEW_LEVELS = "few-levels"
 #: Flag of an image far less sharp than those that the contrast groups were fitted on.
 OUT_OF_FOCUS = "out-of-focus"
 #: Flag of an image in which the size of the cells was looked for and not found.
@@ -40,8 +42,8 @@ class Prepared:
     group, distance
         The contrast group, and the image's distance from its centre (``groups.Assignment``).
     flags
-        What is unusual: ``unlike-training``, ``constant``, ``out-of-focus``, ``size-unknown``,
-        ``noisy``.
+        What is unusual: ``unlike-training``, ``constant``, ``few-levels``, ``out-of-focus``,
+        ``size-unknown``, ``noisy``.
     raw_height, raw_width
         Size of the raw image.
     enlargement
@@ -129,6 +131,7 @@ def prepare(image: ImageRecord, groups: ContrastGroups) -> Prepared:
     marks = {
         UNLIKE_TRAINING: assignment.outlier,
         CONSTANT: histogram.is_constant,
+        FEW_LEVELS: histogram.is_coarse,
         OUT_OF_FOCUS: _is_out_of_focus(image.pixels, groups.least_sharpness),
     }
     if template is None or not groups.config.strength:

@@ -24,7 +24,13 @@ from model.looking.magnification import UNLIKE_SIZE
 from model.looking.noise import NOISY
 from model.wording import LIMIT_REACHED, Naming, counted, first_of, shortened
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import CONSTANT, OUT_OF_FOCUS, SIZE_UNKNOWN, UNLIKE_TRAINING
+from preprocessing.prepare import (
+    CONSTANT,
+    FEW_LEVELS,
+    OUT_OF_FOCUS,
+    SIZE_UNKNOWN,
+    UNLIKE_TRAINING,
+)
 
 DRAWN = "drawn"
 #: How the flag of an image that is counted twice begins.
@@ -39,6 +45,7 @@ UNUSUAL = {
     NOISY: "more noise than the version learned to see through",
     SIZE_UNKNOWN: "how large the cells are was not found; --cell-diameter tells it",
     CONSTANT: "a single grey level",
+    FEW_LEVELS: "too few grey levels to see all cells; count the image as the camera took it",
 }
 
 

@@ -12,7 +12,7 @@ from preprocessing.fitting import Traits, fit_groups
 from preprocessing.groups import ContrastGroups
 from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import CONSTANT, UNLIKE_TRAINING, Prepared, prepare, rescaled
+from preprocessing.prepare import CONSTANT, FEW_LEVELS, UNLIKE_TRAINING, Prepared, prepare, rescaled
 from preprocessing.quantiles import profile_of
 
 DTYPES = ("uint8", "uint16", "float32")
@@ -81,6 +81,13 @@ def test_a_constant_image_of_any_size_is_one_grey_and_flagged(groups, dtype, sha
         assert min(prepared.pixels.shape) >= 1
         assert CONSTANT in prepared.flags
         np.testing.assert_allclose(prepared.pixels, 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("levels", [2, 7, 8])
+def test_an_image_with_fewer_levels_than_a_camera_gives_is_flagged(levels):
+    bands = np.repeat(np.arange(levels) * 30, 10)
+    prepared = stretched(np.tile(bands, (40, 1)).astype(np.uint8))
+    assert prepared.flags == ((FEW_LEVELS,) if levels < 8 else ())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -33,7 +33,7 @@ Trained = Callable[..., Any]
 def field_of_cells(width: int = 160, height: int = 120) -> bytes:
     """A PNG of three bright discs."""
     y, x = np.mgrid[:height, :width]
-    pixels = np.full((height, width), 30, np.uint8)
+    pixels = np.random.default_rng(0).integers(25, 36, (height, width), np.uint8)
     for cx, cy in ((30, 30), (80, 60), (130, 90)):
         pixels[(x - cx) ** 2 + (y - cy) ** 2 < 12**2] = 200
     return _png(pixels)
