@@ -30,7 +30,7 @@ class BrokenVersion(ModelError):
 
 
 class DamagedWeights(ModelError):
-    """Weights to begin with whose file is none, or only a part of it."""
+    """Weights to begin with whose file is none, only a part of it, or another network's."""
 
 
 class VersionInUse(ModelError):

@@ -20,7 +20,7 @@ from torchvision.ops import Conv2dNormActivation
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from model.config import ImageNet
-from model.rcnn.imagenet import imagenet_state, lacking
+from model.rcnn.imagenet import imagenet_state, lacking, take_imagenet
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ def build_backbone(name: str, imagenet: ImageNet = "never") -> nn.Module:
     recipe = _RECIPES[name]
     net = recipe.net()
     if imagenet != "never" and (state := imagenet_state(recipe.imagenet, imagenet)) is not None:
-        net.load_state_dict({name: state[name] for name in net.state_dict()})
+        take_imagenet(net, state, recipe.imagenet)
         log.info("%s starts from torchvision's ImageNet weights", name)
     _make_grey(net)
     _quicken(net)

@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 from urllib.request import urlopen
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.config import ImageNet
 from model.errors import DamagedWeights, out_of_memory
@@ -67,10 +67,7 @@ def _read(weights: Any, cached: Path) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, UnpicklingError) as error:
         if out_of_memory(error):
             raise
-        raise DamagedWeights(
-            f"{cached} holds no ImageNet weights: delete it, or put torchvision's own file of this"
-            " name there; then train again"
-        ) from error
+        raise _damaged(cached, "holds no ImageNet weights") from error
     return state
 
 
@@ -87,6 +84,32 @@ def _downloaded(weights: Any) -> dict[str, Tensor] | None:
         )
         return None
     return state
+
+
+def take_imagenet(net: nn.Module, state: dict[str, Tensor], weights: Any) -> None:
+    """Give a network its ImageNet weights; of layers that it has not, none are taken.
+
+    Parameters
+    ----------
+    state
+        What :func:`imagenet_state` returned of these weights.
+
+    Raises
+    ------
+    DamagedWeights
+        They are another network's.
+    """
+    try:
+        net.load_state_dict({name: state[name] for name in net.state_dict()})
+    except (KeyError, RuntimeError) as error:  # a layer is not there, or of another shape
+        raise _damaged(_cached(weights), "holds the weights of another network") from error
+
+
+def _damaged(cached: Path, how: str) -> DamagedWeights:
+    return DamagedWeights(
+        f"{cached} {how}: delete it, or put torchvision's own file of this name there; then train"
+        " again"
+    )
 
 
 def _cached(weights: Any) -> Path:

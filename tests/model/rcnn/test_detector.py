@@ -385,6 +385,21 @@ def test_imagenet_weights_that_are_damaged_are_named_with_what_to_do(
     assert str(cached) in str(raised.value)
 
 
+@pytest.mark.parametrize("other", ["mobilenet_v2", "resnet50"])
+def test_imagenet_weights_of_another_network_are_named_with_what_to_do(
+    monkeypatch, tmp_path, other
+):
+    from torchvision import models
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    cached.parent.mkdir(parents=True)
+    torch.save(models.get_model(other).state_dict(), cached)
+    with pytest.raises(DamagedWeights, match="another network: delete it") as raised:
+        build_backbone("r18_p34_64", imagenet="cached")
+    assert str(cached) in str(raised.value)
+
+
 def test_imagenet_weights_whose_download_breaks_off_are_done_without(monkeypatch, tmp_path, caplog):
     def cut_off(*_, **__):
         raise ConnectionResetError("the network is away")
