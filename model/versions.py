@@ -78,7 +78,7 @@ class Course:
     Parameters
     ----------
     steps
-        Optimiser steps that were taken.
+        Optimiser steps that were taken; those lost to a loss that became NaN do not count.
     stem_kept
         Whether the first layers stayed as they were in what it began with.
     """

@@ -289,15 +289,15 @@ class Training:
                 f"the loss became NaN or infinite at iteration {self.iteration}, before the first"
                 f" checkpoint: try a learning rate below {self.config.learning_rate:g}"
             )
-        self.module.load_state_dict(state["module"])
-        kept = state["iteration"]
         message = (
             f"the loss became NaN or infinite at iteration {self.iteration};"
-            f" the weights of iteration {kept} were kept"
+            f" the weights of iteration {state['iteration']} were kept"
         )
+        self.module.load_state_dict(state["module"])
+        self.iteration = state["iteration"]
         log.warning(message)
         self.notes = [*self.notes, message]
-        on_progress(Progress("training", 1.0, kept, self.schedule.end, message=message))
+        on_progress(Progress("training", 1.0, self.iteration, self.schedule.end, message=message))
 
     def _progress(self, loss: float | None, message: str = "") -> Progress:
         done, end = self.iteration, self.schedule.end

@@ -202,14 +202,19 @@ def test_a_loss_that_explodes_later_keeps_the_last_good_weights(learn, monkeypat
     assert torch.equal(load_file(path)[name], kept["module"][name])
 
 
-def test_a_loss_that_explodes_at_the_full_rate_keeps_what_the_warm_up_learned(learn, monkeypatch):
+def test_a_loss_that_explodes_at_the_full_rate_keeps_what_the_warm_up_learned(
+    snapshot, monkeypatch, tmp_path
+):
     monkeypatch.setattr(
         "model.training.schedule.share_of_rate", lambda i, config: 1e-3 if i < 3 else 1e33
     )
-    notes = []
-    path = learn(replace(SHORT, iterations=9, gradient_clip=0.0), notes=notes)
-    assert all(torch.isfinite(t).all() for t in load_file(path).values())
-    assert notes[0].endswith("the weights of iteration 2 were kept")
+    explosive = replace(SHORT, iterations=9, gradient_clip=0.0)
+    done = train(
+        snapshot, ContrastGroups.none(), DETECTOR, explosive, workdir=tmp_path, device="cpu"
+    )
+    assert all(torch.isfinite(t).all() for t in load_file(done.weights).values())
+    assert done.notes[0].endswith("the weights of iteration 2 were kept")
+    assert done.course.steps == 2  # the checkpoint's, not those until the loss exploded
 
 
 def test_a_start_from_other_weights_begins_where_they_were(learn, learned):
