@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
+from backend.datasets.writing import write_whole
 from backend.errors import BadRequest
 from backend.logs import configure_logging
 from backend.replay.ledger import TABLE, Ledger, effort_of_rows, seconds_a_cell
@@ -155,7 +156,7 @@ def carry_out(name: str, order: str, seed: int, arguments: argparse.Namespace) -
         "seconds": seconds_a_cell(ledger.rows),
         "judged": judged,
     }
-    figures.write_text(json.dumps(made), "utf-8")
+    write_whole(figures, json.dumps(made).encode())
 
 
 def begun(

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from backend.actions import Actions, Costs
+from backend.datasets.writing import write_whole
 from backend.learning.showing import tell_enough, told_by
 from backend.replay.correcting import correct
 from benchmarks.beginning import keep_starter
@@ -100,7 +101,8 @@ def find(name: str, seed: int, arguments: argparse.Namespace) -> None:
                 later.unlink(missing_ok=True)  # of a version that went on from another
             coming = images[number : number + COMING]
             found = found_in(registry.load(champion.id, "cpu"), snapshot, coming)
-            path.write_text(json.dumps({"version": champion.to_json(), "found": found}), "utf-8")
+            kept = {"version": champion.to_json(), "found": found}
+            write_whole(path, json.dumps(kept).encode())
         print(name, seed, number, champion.id, flush=True)
 
 
