@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torchvision.models.detection import FasterRCNN
 
-from backend.datasets.writing import write_whole
+from backend.datasets.writing import as_csv, write_whole
 from benchmarks.clock import Clock, Pupil, marks_s
 from benchmarks.lines import lines_of
 from benchmarks.thesis_ladder.curves import draw_curves
@@ -167,14 +167,14 @@ class Climb:
         write_whole(self.folder / "record.csv", record_csv(records).encode())
         write_whole(self.folder / "curves.svg", draw_curves({self.rung.name: records}).encode())
         if "result" in lines[-1]:
-            write_whole(self.folder / "counts.csv", self._counts(lines[-1]["result"]).encode())
+            write_whole(self.folder / "counts.csv", self._counts(lines[-1]["result"]))
 
-    def _counts(self, result: dict[str, Any]) -> str:
-        rows = ["image,true,found,found_as_the_thesis_counts"]
-        pairs = zip(self.course.judge, result["report"]["counts"], strict=True)
-        for (image, (found, true)), thesis in zip(pairs, result["thesis_counts"], strict=True):
-            rows.append(f"{image.name},{true},{found},{thesis}")
-        return "\n".join(rows) + "\n"
+    def _counts(self, result: dict[str, Any]) -> bytes:
+        counts = zip(
+            self.course.judge, result["report"]["counts"], result["thesis_counts"], strict=True
+        )
+        rows = [(image.name, true, found, thesis) for image, (found, true), thesis in counts]
+        return as_csv([("image", "true", "found", "found_as_the_thesis_counts"), *rows])
 
 
 def marks_ahead(lines: Sequence[dict[str, Any]], limit_s: float) -> list[float]:

@@ -24,7 +24,7 @@ from benchmarks.thesis_ladder.rungs import DEVIATIONS, Rung, rungs
 from benchmarks.thesis_ladder.table import by_density, is_void, table, time_to_best, trained_on
 from benchmarks.thesis_ladder.watch import LOSSES, Watch
 from model.config import DetectorConfig, TrainConfig
-from model.labels.examples import DatasetSnapshot
+from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.rcnn.detector import build
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -144,6 +144,19 @@ def test_a_training_by_the_clock_goes_on_with_as_many_threads_alone_but_is_shown
     (tmp_path / MARKS).write_text("".join(json.dumps(each) + "\n" for each in lines), "utf-8")
     assert climb.lines() == lines
     assert climb.lines_from_here() == lines[:1]
+
+
+def test_the_counts_of_each_image_are_a_table_whatever_the_images_are_called(tmp_path):
+    names = ["a.png", "day 3, well B.png"]
+    judge = tuple(LabelledImage(tmp_path / name, name, (), name=name) for name in names)
+    course = Course("fields", DatasetSnapshot((), ("N",)), (), judge)
+    climb = Climb(Rung("ours", "", SMALL, TrainConfig()), course, 1.0, tmp_path, "cpu", print)
+    climb._write([finished(1, 0.5)])
+    rows = csv.DictReader(io.StringIO((tmp_path / "counts.csv").read_text("utf-8")))
+    assert [tuple(row.values()) for row in rows] == [
+        ("a.png", "10", "8", "9"),
+        ("day 3, well B.png", "80", "70", "50"),
+    ]
 
 
 def test_a_best_that_ours_never_had_is_told():
