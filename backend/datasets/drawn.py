@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from model.boxes import Box
-from model.labels.label_guard import none_usable
+from model.labels.label_guard import NONE_USABLE, none_usable
 from model.wording import Naming
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -65,9 +65,9 @@ class Truth:
         What was clipped, left out or odd, a sentence each, ready to show.
     unusable
         The number of further boxes, which cannot be used.
-    is_of_another
-        The annotation is of an image of another size. Without a box it then does not say that this
-        image has no cells.
+    other_size
+        That the annotation is of an image of another size, and what to do; empty if it is not.
+        Without a box it then does not say that this image has no cells.
     """
 
     name: str
@@ -76,12 +76,12 @@ class Truth:
     boxes: tuple[Box, ...]
     notes: tuple[str, ...] = ()
     unusable: int = 0
-    is_of_another: bool = False
+    other_size: str = ""
 
     @property
-    def none_usable(self) -> bool:
-        """See :func:`model.labels.label_guard.none_usable`."""
-        return self.is_of_another or none_usable(self.boxes, self.unusable)
+    def why_left_out(self) -> str:
+        """Why its image is left out: it would pass for one without cells; else empty."""
+        return self.other_size or (NONE_USABLE if none_usable(self.boxes, self.unusable) else "")
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,10 @@ def held_against(
     """
     if size and told and told != size:
         other = (
-            f"says {told[0]}×{told[1]} px, but the image has {size[0]}×{size[1]}: it is left out; "
+            f"its annotation says {told[0]}×{told[1]} px, but the image has {size[0]}×{size[1]}: "
             "give the image that it is of, or take the size out if it fits"
         )
-        return Truth("", *size, (), (other,), len(drawn), is_of_another=True)
+        return Truth("", *size, (), unusable=len(drawn), other_size=other)
     known = size or told or (0, 0)
     held = [(each, *_usable(each, known, one_based)) for each in drawn]
     boxes = tuple(box for _, box, _ in held if box)

@@ -158,8 +158,8 @@ class _Reading:
         truth = replace(truth, boxes=self.notation.renamed(truth.boxes))
         self.notes += truth.notes
         self.unusable += truth.unusable
-        if truth.none_usable:
-            self.reader.left_out[path] = NONE_USABLE
+        if why := truth.why_left_out:
+            self.reader.left_out[path] = why
         elif twin := self.kept.get(record.sha256):
             same = f"it is the same file as {twin.name}"
             differs = ", which has other boxes: look which are right"

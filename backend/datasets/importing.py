@@ -25,7 +25,6 @@ from backend.signing import matched_address
 from backend.store.images import StoredImage
 from backend.store.projects import Project
 from model.atomic import locked
-from model.labels.label_guard import NONE_USABLE
 from model.wording import shortened
 from preprocessing.errors import UnreadableImage
 from preprocessing.images import ImageRecord, PageKey, encode_png, read_image, to_display
@@ -306,8 +305,8 @@ class _Importer:
         """Give a task its boxes, and tell whether it is annotated now."""
         truth = read_truth(path, self._truth_of[path], record, self._notation.one_based)
         self._done.notes += truth.notes
-        if truth.none_usable:
-            self._done.notes.append(f"{path.name}: {NONE_USABLE}; its task stays open")
+        if why := truth.why_left_out:
+            self._done.notes.append(f"{path.name}: {why}; its task stays open")
             return False
         boxes = self._notation.renamed(truth.boxes)
         regions = to_regions(boxes, *record.size, self._interface)

@@ -15,6 +15,7 @@ from backend.datasets.classes import check_classes
 from backend.datasets.drawn import Notation
 from backend.datasets.folder import labelled_folder
 from backend.datasets.pictures import write_picture
+from backend.datasets.voc import write_voc
 from backend.errors import BadRequest
 from model.boxes import Box
 
@@ -227,6 +228,20 @@ def test_images_that_are_taught_as_without_cells_are_named(
     assert lost == "d.png left out: none of its boxes can be used"
     assert empty == "2 images without a box, taken as without cells: b.png, c.png"
     assert odd.startswith("d.xml: has no <object> but <obj>")
+
+
+@pytest.mark.parametrize("cells", [[], [CELL]])
+def test_an_annotation_of_another_size_is_told_once_by_its_reason(
+    tmp_path: Path, save_image: Save, cells: list[Box]
+) -> None:
+    for seed, stem in enumerate("ab"):
+        save_image(tmp_path / f"{stem}.png", seed=seed)
+        write_voc(tmp_path / f"{stem}.xml", f"{stem}.png", 64 << seed, 48 << seed, 1, cells)
+    told = [note for note in labelled_folder(tmp_path, tmp_path).notes if "b." in note]
+    assert told == [
+        "b.png left out: its annotation says 128×96 px, but the image has 64×48: give the image "
+        "that it is of, or take the size out if it fits"
+    ]
 
 
 def test_of_the_same_file_twice_the_other_boxes_are_told(

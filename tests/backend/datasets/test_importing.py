@@ -327,6 +327,18 @@ def test_boxes_of_which_none_can_be_used_are_no_image_without_cells(
     assert services.annotations.corrected_count(project) == 0
 
 
+def test_the_task_of_an_annotation_of_another_size_stays_open_and_is_told_once(
+    services: Services, label_studio: Any, project: int, folder: Path
+) -> None:
+    table = folder.parent / "boxes.csv"
+    table.write_text("filename,width,height,class,xmin,ymin,xmax,ymax\na.png,9,8,Cell,1,2,3,4\n")
+    done = import_folder(services, project, folder, table)
+    assert done.annotated == 0
+    (note,) = (note for note in done.notes if "a.png" in note)
+    assert note.startswith("a.png: its annotation says 9×8 px, but the image has")
+    assert note.endswith("; its task stays open")
+
+
 def test_an_annotation_of_a_task_that_is_annotated_already_is_told(
     services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from backend.datasets.voc import read_voc, voc_bytes, write_voc
 from backend.errors import BadRequest
 from model.boxes import Box
+from model.labels.label_guard import NONE_USABLE
 from tests.backend.datasets.conftest import drawn_boxes
 
 SIZE = (640, 480)
@@ -110,7 +111,8 @@ def test_a_file_with_other_elements_than_objects_is_told_and_its_boxes_are_no_ce
     assert read.notes == (
         "a.xml: has no <object> but <obj>: a box is read from an <object> alone, mend it",
     )
-    assert (read.unusable, read.none_usable) == (unusable, unusable > 0)
+    assert read.unusable == unusable
+    assert read.why_left_out == (NONE_USABLE if unusable else "")
 
 
 def test_a_file_without_objects_that_says_what_voc_files_say_is_no_odd_one(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_an_unusable_box_is_left_out_and_noted(tmp_path: Path, box: str, reason:
 
 def test_a_click_of_no_size_is_left_out_in_one_based_files_too(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(181, 329, 181, 329))), SIZE, one_based=True)
-    assert (read.boxes, read.unusable, read.none_usable) == ((), 1, True)
+    assert (read.boxes, read.unusable, read.why_left_out) == ((), 1, NONE_USABLE)
     assert "no size" in read.notes[0]
 
 
@@ -157,15 +159,19 @@ def test_a_missing_size_comes_from_the_image(tmp_path: Path) -> None:
 def test_boxes_of_an_image_of_another_size_are_left_out(tmp_path: Path) -> None:
     read = read_voc(written(tmp_path, voc_text(edges(1, 2, 3, 4))), (1280, 960))
     assert (read.width, read.height) == (1280, 960)
-    assert (read.boxes, read.unusable, read.none_usable) == ((), 1, True)
-    assert read.notes[0].startswith("a.xml: says 640×480 px, but the image has 1280×960: it is")
+    assert (read.boxes, read.unusable) == ((), 1)
+    assert read.notes == ()
+    assert read.why_left_out.startswith(
+        "its annotation says 640×480 px, but the image has 1280×960:"
+    )
 
 
 def test_an_annotation_of_another_size_without_a_box_is_no_image_without_cells(
     tmp_path: Path,
 ) -> None:
     read = read_voc(written(tmp_path, voc_text()), (1280, 960))
-    assert (read.boxes, read.unusable, read.none_usable) == ((), 0, True)
+    assert (read.boxes, read.unusable) == ((), 0)
+    assert "says 640×480 px" in read.why_left_out
 
 
 def test_a_size_of_nothing_is_no_other_size(tmp_path: Path) -> None:
