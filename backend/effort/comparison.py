@@ -21,7 +21,7 @@ Pair = tuple[DrawnBox, DrawnBox]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Edit:
     """What one submit did to the served boxes.
 
     Parameters
@@ -41,7 +41,7 @@ class Comparison:
     doubts: int
 
 
-def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Comparison:
+def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Edit:
     """Tell what became of each served box."""
     pairs = paired(served, submitted)
     moved = [pair for pair in pairs if not same_place(*pair)]
@@ -57,7 +57,7 @@ def compare(served: Sequence[DrawnBox], submitted: Sequence[DrawnBox]) -> Compar
     known = {id(after) for _, after in pairs}
     doubts = [after for before, after in pairs if _contradicts(before, after)]
     doubts += [box for box in submitted if id(box) not in known and is_from_prediction(box.origin)]
-    return Comparison(actions, len(submitted), _overlaps(moved), len(doubts))
+    return Edit(actions, len(submitted), _overlaps(moved), len(doubts))
 
 
 def same_place(first: DrawnBox, second: DrawnBox) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from backend.actions import Actions
-from backend.effort.comparison import Comparison, compare, is_from_prediction
+from backend.effort.comparison import Edit, compare, is_from_prediction
 from backend.effort.faults import let_stand, not_drawn
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
@@ -144,7 +144,7 @@ def is_unseen(
     """
     if annotation.lead_time is not None or annotation.parent_prediction is None:
         return False
-    return _compared(submitted, began, image).actions.number == 0
+    return _edit(submitted, began, image).actions.number == 0
 
 
 def _measured(
@@ -155,8 +155,8 @@ def _measured(
     if began and is_unseen(annotation, submitted, began, image):
         began = None
     by_person = began is not None or _is_drawn(services, annotation)
-    imported = Comparison(Actions(), len(submitted), (), 0)
-    compared = _compared(submitted, began, image) if by_person else imported
+    imported = Edit(Actions(), len(submitted), (), 0)
+    edit = _edit(submitted, began, image) if by_person else imported
     return Correction(
         annotation=annotation.id,
         project=annotation.project,
@@ -166,14 +166,14 @@ def _measured(
         start="prediction" if began else "nothing" if by_person else "import",
         served=began.served if began else "",
         contrast_group=began.contrast_group if began else "",
-        **vars(compared),
+        **vars(edit),
         **_watched(submitted, began, image),
     )
 
 
-def _compared(
+def _edit(
     submitted: Sequence[DrawnBox], began: StoredPrediction | None, image: StoredImage
-) -> Comparison:
+) -> Edit:
     before = to_drawn_boxes(began.regions if began else (), *image.size)
     return compare(before, submitted)
 
