@@ -59,9 +59,9 @@ class Files:
         contents, odd = list[dict[str, Any]](), list[Sequence[Any]]()
         for image in images:
             name = image.file_name
-            depth, raw = self._raw(image)
+            channels, raw = self._raw(image)
             size = image.counted.width, image.counted.height
-            voc = voc_bytes(name, *size, depth, image.counted.boxes, self._one_based)
+            voc = voc_bytes(name, *size, channels, image.counted.boxes, self._one_based)
             yield f"{ANNOTATIONS}/{PurePosixPath(name).stem}.xml", voc
             if raw and self._with_images:
                 yield f"{IMAGES}/{name}", raw
@@ -81,7 +81,7 @@ class Files:
             path = self._services.images.path(image.stored.sha256)
             if page:  # comes as a grey TIFF
                 return 1, page_as_tiff(path, page) if self._with_images else None
-            depth, turned = told_of(path)
+            channels, turned = told_of(path)
         except NotFound:
             self.notes.append(f"{name}: the raw file is gone, only its boxes came")
             return 1, None
@@ -89,7 +89,7 @@ class Files:
             self.notes.append(f"{name}: its raw file is damaged, only its boxes came")
             return 1, None
         self._turned += [image.file_name] if turned else []
-        return depth, path
+        return channels, path
 
     def _contents(self, images: list[dict[str, Any]]) -> bytes:
         values = {

@@ -23,7 +23,7 @@ def told_of(path: Path) -> tuple[int, bool]:
         The file cannot be read, for example because it was damaged since.
     """
     turned = is_turned(path)  # its error says why a file cannot be opened
-    return _depth_of(path), turned
+    return _channels_of(path), turned
 
 
 def is_known_turned(path: Path) -> bool:
@@ -37,7 +37,7 @@ def is_known_turned(path: Path) -> bool:
         return False
 
 
-def _depth_of(path: Path) -> int:
+def _channels_of(path: Path) -> int:
     import tifffile
 
     try:

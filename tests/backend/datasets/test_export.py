@@ -141,7 +141,7 @@ def test_a_tiff_larger_than_pillow_opens_is_exported(
     assert "<depth>1</depth>" in (tmp_path / "out" / "annotations" / "l.xml").read_text()
 
 
-def test_the_depth_of_a_png_that_pillow_would_warn_of_is_told(tmp_path: Path) -> None:
+def test_the_channels_of_a_png_that_pillow_would_warn_of_are_told(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((9_500, 9_500), np.uint8)).save(tmp_path / "l.png", compress_level=1)
     assert told_of(tmp_path / "l.png") == (1, False)
 
