@@ -1,4 +1,4 @@
-"""Looks at Label Studio every half minute: events are hints, and any of them may be lost."""
+"""Looks at Label Studio every ``CYTOLOOP_POLL_S`` seconds: events are hints and may be lost."""
 
 from __future__ import annotations
 
