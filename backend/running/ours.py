@@ -25,7 +25,8 @@ from backend.settings import PACKAGE_ROOT, Settings
 THREADS = 8
 #: The longest silence of gunicorn's worker thread; requests have limits of their own.
 TIMEOUT_S = 120
-#: A worker that works or waits reports at least this often.
+#: How long a worker of another host may be silent. RQ's workers report every 405 seconds while they
+#: wait for a job, every 30 while they work on one.
 SILENCE = timedelta(minutes=8)
 
 
