@@ -1,4 +1,4 @@
-"""The steps of a training, and the checkpoints from which they go on exactly as they were."""
+"""The steps of a training, from its beginning or a checkpoint to its end."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from model.atomic import new_file
 from model.config import TrainConfig
 from model.errors import MemoryTooSmall, TrainingDiverged, out_of_memory
 from model.progress import OnProgress, Progress, ignore
 from model.rcnn.backbones import to_learn
 from model.rcnn.detector import on_device
 from model.training.batches import Batches, Source
+from model.training.checkpoints import CHECKPOINT, Checkpoint
 from model.training.data import Example
 from model.training.gradients import gradient
-from model.training.looks import Look, Looks
+from model.training.looks import Looks
 from model.training.parallel import ALONE, Ranks
 from model.training.schedule import Schedule, warmup
 from model.training.stopping import stops_held
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
 #: Steps after which a training tells how far it has come, and after which it keeps that.
 REPORT_EVERY, CHECKPOINT_EVERY = 10, 50
 
@@ -38,9 +36,6 @@ REPORT_EVERY, CHECKPOINT_EVERY = 10, 50
 @dataclass
 class Training:
     """A training under way.
-
-    All chance is drawn anew from the seed and the iteration, so that a checkpoint holds no random
-    state.
 
     Parameters
     ----------
@@ -90,37 +85,36 @@ class Training:
 
     def resume(self) -> None:
         """Take up the checkpoint in the folder, if it is this training's."""
-        state = _load_own(self.checkpoint, self.fingerprint)
-        if state is None:
+        kept = Checkpoint.read(self.checkpoint, self.fingerprint)
+        if kept is None:
             self.checkpoint.unlink(missing_ok=True)
             return
-        self.module.load_state_dict(state["module"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.iteration, self.at_once = state["iteration"], min(self.at_once, state["at_once"])
-        self.notes, self.cut = state["notes"], state["cut"]
-        if state["seen"] is None:
+        self.module.load_state_dict(kept.module)
+        self.optimiser.load_state_dict(kept.optimiser)
+        self.iteration, self.at_once = kept.iteration, min(self.at_once, kept.at_once)
+        self.notes, self.cut = kept.notes, kept.cut
+        if kept.seen is None:
             self.looks = None
         elif self.looks and self.ranks.first:  # the others look at nothing, and choose nothing
-            self.looks.seen = [Look(*look) for look in state["seen"]]
-            self.looks.best = state["best"]
+            self.looks.seen = kept.seen
+            self.looks.best = kept.best
         log.info("going on at iteration %d of %d", self.iteration, self.schedule.end)
 
     def keep(self) -> None:
         """Write a checkpoint."""
         if not self.ranks.first:
             return
-        state = {
-            "fingerprint": self.fingerprint,
-            "module": self.module.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "iteration": self.iteration,
-            "at_once": self.at_once,
-            "notes": self.notes,
-            "cut": self.cut,
-            "seen": [tuple(look) for look in self.looks.seen] if self.looks else None,
-            "best": self.looks.best if self.looks else {},
-        }
-        _save(self.checkpoint, state)
+        Checkpoint(
+            fingerprint=self.fingerprint,
+            module=self.module.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            iteration=self.iteration,
+            at_once=self.at_once,
+            cut=self.cut,
+            notes=self.notes,
+            seen=self.looks.seen if self.looks else None,
+            best=self.looks.best if self.looks else {},
+        ).write(self.checkpoint)
 
     def go_on(self, on_progress: OnProgress) -> None:
         """Take the steps that are left; when it is to stop, end this step and keep it first.
@@ -282,19 +276,19 @@ class Training:
     def _fall_back(self, on_progress: OnProgress) -> None:
         if not self.ranks.first:
             return
-        state = _load(self.checkpoint)
+        kept = Checkpoint.read(self.checkpoint, self.fingerprint)
         # One from before the first step only says what memory allows.
-        if state is None or not state["iteration"]:
+        if kept is None or not kept.iteration:
             raise TrainingDiverged(
                 f"the loss became NaN or infinite at iteration {self.iteration}, before the first"
                 f" checkpoint: try a learning rate below {self.config.learning_rate:g}"
             )
         message = (
             f"the loss became NaN or infinite at iteration {self.iteration};"
-            f" the weights of iteration {state['iteration']} were kept"
+            f" the weights of iteration {kept.iteration} were kept"
         )
-        self.module.load_state_dict(state["module"])
-        self.iteration = state["iteration"]
+        self.module.load_state_dict(kept.module)
+        self.iteration = kept.iteration
         log.warning(message)
         self.notes = [*self.notes, message]
         on_progress(Progress("training", 1.0, self.iteration, self.schedule.end, message=message))
@@ -307,23 +301,6 @@ class Training:
 
 def steps_left(config: TrainConfig, workdir: Path, fingerprint: str) -> int:
     """Return how many steps a training has to take yet, from its checkpoint on, if there is one."""
-    state = _load_own(workdir / CHECKPOINT, fingerprint)
-    cut, taken = (state["cut"], state["iteration"]) if state else (None, 0)
+    kept = Checkpoint.read(workdir / CHECKPOINT, fingerprint)
+    cut, taken = (kept.cut, kept.iteration) if kept else (None, 0)
     return Schedule(config, cut).end - taken
-
-
-def _save(path: Path, values: dict[str, object]) -> None:
-    """Write a training's state (weights, optimiser, iteration), whole or not at all."""
-    with new_file(path) as partial:
-        torch.save(values, partial)
-
-
-def _load_own(path: Path, fingerprint: str) -> Any:
-    """Read a training's state; None when there is none, or another training's."""
-    state = _load(path)
-    return state if state and state["fingerprint"] == fingerprint else None
-
-
-def _load(path: Path) -> Any:
-    """Read a state; None when there is none. Tensors and plain values only."""
-    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None

@@ -17,9 +17,10 @@ from model.judging.evaluation import evaluate
 from model.labels.examples import DatasetSnapshot
 from model.rcnn.detector import build, load_detector
 from model.rcnn.weights import InitialWeights
+from model.training.checkpoints import CHECKPOINT
 from model.training.data import Examples
 from model.training.parallel import Ranks
-from model.training.steps import CHECKPOINT, Training
+from model.training.steps import Training
 from model.training.train import _Task, train
 from preprocessing.groups import ContrastGroups
 from preprocessing.prepare import prepare, rescaled
