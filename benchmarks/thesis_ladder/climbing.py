@@ -48,7 +48,7 @@ class Course:
 def within_the_thesis_limits(pupil: Pupil, module: FasterRCNN, device: str) -> LoadedVersion:
     """Return the module as a version that keeps as many boxes as keras-frcnn, for good."""
     module.roi_heads.nms_thresh = THESIS_NMS_IOU
-    limits = replace(pupil.detector.looking_once, rpn_post_nms=THESIS_PROPOSALS)
+    limits = replace(pupil.detector.looking_once, rpn_post_nms=THESIS_PROPOSALS, rpn_crowded=1)
     return pupil.version(module, device, limits)
 
 
