@@ -34,13 +34,13 @@ class DetectorConfig(Config):
     rpn_pre_nms, rpn_post_nms
         Proposals kept before NMS (each level) and after it, when detecting.
     rpn_crowded
-        Up to how many times as many are kept where all of them are likely cells: in a crowded image
-        several lie on each. Other images cost no more.
+        Up to how many times as many are kept of likely cells that would else have no proposal: in a
+        crowded image several lie on each. Other images cost no more.
     rpn_nms_iou
         IoU, in [0, 1], above which the lesser of two proposals goes.
     proposal_floor
-        Objectness below which a proposal is not looked at, when detecting: half the time of an
-        image with few cells, and no AP50 lost (0.723 against 0.719 on BCCD).
+        Objectness below which a proposal is not looked at, when detecting: it takes a third of the
+        time away, and no AP (docs/speed.md).
     detections_per_image
         Boxes kept of each look; torchvision's default of 100 would cut every dense image.
     nms_iou
@@ -71,10 +71,10 @@ class DetectorConfig(Config):
     small_cell_px: float = 32.0
     enlargement: float = 3.0
     rpn_pre_nms: int = 8000
-    rpn_post_nms: int = 2000
-    rpn_crowded: int = 2
+    rpn_post_nms: int = 1000
+    rpn_crowded: int = 4
     rpn_nms_iou: float = 0.7
-    proposal_floor: float = 0.01
+    proposal_floor: float = 0.1
     detections_per_image: int = 1500
     nms_iou: float = 0.45
     vote_iou: float = 0.5
@@ -208,7 +208,9 @@ _THESIS = DetectorConfig(
     backbone="vgg16",
     aspect_ratios=(1.0, 0.5, 2.0),
     scale=1.0,
+    rpn_post_nms=2000,
     rpn_crowded=1,
+    proposal_floor=0.01,
     vote_iou=0.0,
     refined=False,
     turned_px=0,

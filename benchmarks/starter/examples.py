@@ -23,6 +23,9 @@ from preprocessing.prepare import prepare, rescaled
 DETECTOR = DetectorConfig(
     backbone="mbv2_half_64",
     anchor_sizes=(12.0, 18.0, 27.0, 40.0, 60.0, 90.0),
+    # It is unsure of a kind that it has never seen: with 1,000 it found fewer (docs/speed.md).
+    rpn_post_nms=2000,
+    rpn_crowded=2,
     vote_iou=0.0,
     refined=False,
     turned_px=TILE_PX**2,

@@ -13,9 +13,8 @@ from torchvision.ops import nms
 from model.config import DetectorConfig
 from model.rcnn.heads import best_first, clip, of_size
 
-#: Objectness from which a proposal is more likely a cell than not. A crowded image has more of
-#: these than others are given. What a cap cuts below is not reported: a young detector has
-#: thousands of faint proposals in every image.
+#: Objectness from which a proposal is more likely a cell than not. What a cap cuts below it is not
+#: reported: a young detector has thousands of faint proposals in every image.
 LIKELY = 0.5
 # torchvision's own least side of a proposal.
 _LEAST_PX = 1e-3
@@ -30,6 +29,10 @@ def propose(
     floor: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Return the proposals of one image, best first.
+
+    The best ``rpn_post_nms`` are taken. In a crowded image several lie on each cell, so that others
+    would have none: of the rest those are taken too that are likely cells and on which no better
+    proposal lies.
 
     Unlike torchvision, this leaves out those below the floor before any is sorted, decoded or
     compared, keeps equal ones in the order of the anchors (a young RPN has many), and reports what
@@ -48,37 +51,52 @@ def propose(
 
     Returns
     -------
-    Shape (N, 4), in pixels; and shape (2,): whether ``rpn_pre_nms`` and ``rpn_post_nms`` cut likely
-    cells.
+    Shape (N, 4), in pixels; and shape (2,): whether ``rpn_pre_nms``, and ``rpn_post_nms`` with
+    ``rpn_crowded``, cut likely cells.
     """
     objectness, deltas = rpn.head(maps)
-    kept, kept_scores, cut = [], [], []
+    kept, kept_scores, cut_before, cut_after = [], [], [], []
+    usual, most = config.rpn_post_nms, config.rpn_crowded * config.rpn_post_nms
     for anchors, logits, moves in zip(_anchors(rpn, maps, padded), objectness, deltas, strict=True):
         logits = logits[0].permute(1, 2, 0).reshape(-1)
         scores = logits.sigmoid()
         likely = _likely(scores)
-        room = _room(config.rpn_pre_nms, config.rpn_crowded, likely)
-        cut.append(likely > room)
+        room = likely.clamp(config.rpn_pre_nms, config.rpn_crowded * config.rpn_pre_nms)
+        cut_before.append(likely > room)
         # Logits still differ where scores are all 1.
         at = _best(logits, scores >= floor)[:room]
         moves = moves[0].view(-1, 4, *moves.shape[2:]).permute(2, 3, 0, 1).reshape(-1, 4)
         boxes = clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
         boxes, best = of_size(_LEAST_PX, boxes, scores[at])
-        room = _room(config.rpn_post_nms, config.rpn_crowded, likely)
-        # One more than there is room for shows below that some were cut.
-        alone = _Alone.apply(boxes, best, config.rpn_nms_iou, room + 1)
+        # One more than there is room for shows that some were cut.
+        alone = _Alone.apply(boxes, best, config.rpn_nms_iou, likely.clamp(usual, most) + 1)
+        cut_after.append(_likely(best[alone]) > most)
         kept.append(boxes[alone])
         kept_scores.append(best[alone])
     scores = torch.cat(kept_scores)
+    order = best_first(scores)
+    boxes, scores = torch.cat(kept)[order], scores[order]
+    further = _places_beyond(usual, boxes, scores, config.nms_iou)
+    cut_after.append(_likely(scores[further]) > most - usual)
+    taken = torch.cat([boxes[:usual], boxes[further[: most - usual]]])
+    return taken, torch.stack([torch.stack(cut).any() for cut in (cut_before, cut_after)])
+
+
+def _places_beyond(usual: int, boxes: Tensor, scores: Tensor, iou: float) -> Tensor:
+    """Return the indices of proposals beyond the usual number on which no better one lies.
+
+    Parameters
+    ----------
+    boxes, scores
+        Shapes (N, 4) and (N,), best first; only likely cells are looked for.
+    iou
+        From which on two proposals are on one cell.
+    """
     likely = _likely(scores)
-    room = _room(config.rpn_post_nms, config.rpn_crowded, likely)
-    order = best_first(scores)[:room]
-    return torch.cat(kept)[order], torch.stack([torch.stack(cut).any(), likely > room])
-
-
-def _room(usual: int, crowded: int, likely: Tensor) -> Tensor:
-    """Return for how many proposals there is room where so many are likely; no shape."""
-    return likely.clamp(usual, crowded * usual)
+    crowd = torch.where(likely > usual, likely, torch.zeros_like(likely))
+    places = _Alone.apply(boxes[:crowd], scores[:crowd], iou, crowd)
+    beyond: Tensor = places[places >= usual]
+    return beyond
 
 
 def _likely(scores: Tensor) -> Tensor:

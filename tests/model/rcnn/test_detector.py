@@ -201,19 +201,29 @@ def proposed(**caps):
     return boxes, bool(capped[1])
 
 
-def test_where_many_proposals_are_likely_all_of_them_are_kept():
-    likely = len(proposed(proposal_floor=LIKELY)[0])
-    assert likely > 80
-    assert len(proposed(rpn_post_nms=likely // 2, rpn_crowded=1)[0]) == likely // 2
-    assert len(proposed(rpn_post_nms=likely // 2, rpn_crowded=4)[0]) == likely
-    assert len(proposed(rpn_post_nms=20, rpn_crowded=4)[0]) == 80
+def test_where_more_are_likely_than_are_usually_kept_each_place_still_has_a_proposal():
+    every, _ = proposed(proposal_floor=LIKELY)
+    kept, is_capped = proposed(rpn_post_nms=20, rpn_crowded=100)
+    np.testing.assert_array_equal(kept[:20], every[:20])
+    assert 20 < len(kept) < len(every)
+    assert (iou_matrix(every.numpy(), kept.numpy()).max(axis=1) > SMALL.nms_iou).all()
+    among = iou_matrix(kept[20:].numpy(), kept[20:].numpy())
+    assert (among > SMALL.nms_iou).sum() == len(kept) - 20
+    assert not is_capped
 
 
-def test_a_cap_on_proposals_is_told_from_the_first_likely_one_that_it_cuts():
-    likely = len(proposed(proposal_floor=LIKELY)[0])
-    assert not proposed(rpn_post_nms=likely, rpn_crowded=1)[1]
-    assert proposed(rpn_post_nms=likely - 1, rpn_crowded=1)[1]
-    assert not proposed(rpn_post_nms=likely // 2 + 1, rpn_crowded=2)[1]
+def test_places_that_a_cap_on_proposals_cuts_are_told():
+    for times in (1, 2):
+        kept, is_capped = proposed(rpn_post_nms=20, rpn_crowded=times)
+        assert len(kept) == 20 * times
+        assert is_capped
+
+
+def test_a_cap_that_cuts_only_proposals_on_others_is_not_told():
+    every, _ = proposed(proposal_floor=LIKELY)
+    places = len(proposed(rpn_post_nms=len(every) // 2, rpn_crowded=2)[0])
+    assert places < len(every)
+    assert not proposed(rpn_post_nms=len(every) // 2, rpn_crowded=2)[1]
 
 
 def test_a_thousand_cells_come_through_the_proposal_caps():
@@ -226,7 +236,7 @@ def test_a_thousand_cells_come_through_the_proposal_caps():
     limits, floor = torch.tensor([1280.0, 1024.0]), torch.tensor(detector.config.proposal_floor)
     maps, padded = list(features.values()), (1024, 1280)
     boxes, _ = propose(detector.module.rpn, detector.config, maps, padded, limits, floor)
-    assert len(boxes) <= detector.config.rpn_post_nms
+    assert len(boxes) <= detector.config.rpn_crowded * detector.config.rpn_post_nms
     assert (iou_matrix(truth, boxes.numpy()).max(axis=1) > 0.7).mean() == 1.0
 
 
