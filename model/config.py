@@ -34,13 +34,13 @@ class DetectorConfig(Config):
     rpn_pre_nms, rpn_post_nms
         Proposals kept before NMS (each level) and after it, when detecting.
     rpn_crowded
-        Up to how many times as many are kept of likely cells that would else have no proposal: in a
-        crowded image several lie on each. Other images cost no more.
+        Up to how many times as many are kept where more are likely cells: before NMS all of these,
+        after it those on which no better one lies. Images that are not crowded cost no more.
     rpn_nms_iou
         IoU, in [0, 1], above which the lesser of two proposals goes.
     proposal_floor
-        Objectness below which a proposal is not looked at, when detecting: it takes a third of the
-        time away, and no AP (docs/speed.md).
+        Objectness below which a proposal is not looked at, when detecting: with the cap, it takes a
+        quarter of the time away and more, and hardly any AP (docs/speed.md).
     detections_per_image
         Boxes kept of each look; torchvision's default of 100 would cut every dense image.
     nms_iou

@@ -90,7 +90,7 @@ def _places_beyond(usual: int, boxes: Tensor, scores: Tensor, iou: float) -> Ten
     boxes, scores
         Shapes (N, 4) and (N,), best first; only likely cells are looked for.
     iou
-        From which on two proposals are on one cell.
+        Above which two proposals are on one cell.
     """
     likely = _likely(scores)
     crowd = torch.where(likely > usual, likely, torch.zeros_like(likely))
