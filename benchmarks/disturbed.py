@@ -23,9 +23,11 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.real_images import real_images, spread
 from benchmarks.sides import SETS
 from benchmarks.tables import head_of, row_of
+from model.judging.policy import Policy
 from model.keeping.registry import Registry
 from model.keeping.starter import STARTER_ID
 from model.looking.loaded import LoadedVersion
+from model.wording import limits_in_words
 from preprocessing.arrays import Float64
 from preprocessing.images import ImageRecord
 from preprocessing.resizing import resized
@@ -62,7 +64,8 @@ def count(version: LoadedVersion, images: Sequence[NDArray[Any]]) -> tuple[int, 
     for pixels in images:
         (found,) = version.find([ImageRecord(pixels, "")])
         counted += len(found.detections.above(version.version.threshold))
-        flags.update({flag.split(":")[0] for flag in found.flags})
+        limits = limits_in_words(Policy.of(version.version).caps_reached(found.detections))
+        flags.update({flag.split(":")[0] for flag in (*found.flags, *limits)})
     return counted, flags
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -66,15 +66,16 @@ class Detections:
         The names of the classes, in the order of the label indices.
     caps_reached
         Names of the limits that cut this result (such as ``"detections_per_image"``), those on
-        proposals only where they cut what is likely a cell; empty when nothing was lost. A cap
-        reached is told to the user (``model.wording.limits_in_words``), never silent.
+        proposals only where they cut what is likely a cell, each with the best score that a box
+        may have had that was lost by it; empty when nothing was lost. Where that box would be shown
+        (``model.judging.policy.Policy.caps_reached``), the user is told.
     """
 
     xyxy_px: Float32
     scores: Float32
     labels: Int64
     classes: tuple[str, ...]
-    caps_reached: tuple[str, ...] = ()
+    caps_reached: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, classes: tuple[str, ...]) -> Detections:
@@ -122,12 +123,13 @@ def joined(found: Sequence[Detections]) -> tuple[Detections, Int64]:
     """
     scores = np.concatenate([each.scores for each in found])
     order = np.argsort(-scores, kind="stable")
+    caps = sorted(cap for each in found for cap in each.caps_reached.items())
     every = Detections(
         np.concatenate([each.xyxy_px for each in found])[order],
         scores[order],
         np.concatenate([each.labels for each in found])[order],
         found[0].classes,
-        tuple(dict.fromkeys(cap for each in found for cap in each.caps_reached)),
+        dict(caps),  # of each name the last, which is the highest
     )
     return every, np.repeat(np.arange(len(found)), [len(each) for each in found])[order]
 

@@ -22,7 +22,7 @@ from model.judging.policy import Policy
 from model.looking.loaded import LoadedVersion
 from model.looking.magnification import UNLIKE_SIZE
 from model.looking.noise import NOISY
-from model.wording import LIMIT_REACHED, Naming, counted, first_of, shortened
+from model.wording import LIMIT_REACHED, Naming, counted, first_of, limits_in_words, shortened
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import (
     CONSTANT,
@@ -293,14 +293,16 @@ def _count(
     record: ImageRecord, name: str, loaded: LoadedVersion, default_class: str
 ) -> CountedImage:
     found = loaded.find([record], default_class=default_class)[0]
+    policy = Policy.of(loaded.version)
+    limits = limits_in_words(policy.caps_reached(found.detections))
     return CountedImage(
         name=name,
         width=record.width,
         height=record.height,
-        boxes=tuple(Policy.of(loaded.version).shown(found.detections).boxes()),
+        boxes=tuple(policy.shown(found.detections).boxes()),
         source="predicted",
         model_version=loaded.version.id,
-        flags=(*page_flags(record), *found.flags),
+        flags=(*page_flags(record), *found.flags, *limits),
     )
 
 

@@ -118,7 +118,7 @@ class Predictor:
             kind = watched_as(*name, self.services.settings.watch_share)
             shown = show(boxes, found.detections.xyxy_px, size, interface, kind, name)
         regions = shown.regions
-        limits = limits_in_words(found.detections.caps_reached)
+        limits = limits_in_words(policy.caps_reached(found.detections, group))
         if regions and limits:  # shown where the annotator looks
             regions[0]["meta"] = {"text": list(limits)}
         weight = served.loaded.groups.rarity(group)
@@ -131,7 +131,7 @@ class Predictor:
                 regions,
                 score,
                 group,
-                found.flags,
+                (*found.flags, *limits),
                 watch=shown.watch,
                 counted_from=policy.counted_probability(group),
             )

@@ -13,6 +13,7 @@ from model.judging.calibration import Calibration, likely, reliability
 from model.judging.counting import count_report
 from model.judging.evidence import Evidence
 from model.judging.pairing import Pairs, any_class
+from model.judging.policy import Policy
 from model.judging.precision import IOUS, average_precision, mean_precision, thesis_precision
 from model.judging.resampling import (
     count_error,
@@ -128,13 +129,13 @@ def judge(
     """
     if not truth:
         raise NothingToLearn("no image to judge on: correct at least three, one is then held out")
-    merged = [any_class(each) for each in found]
+    merged, counts = [any_class(each) for each in found], Policy(threshold)
     every, by_class = _every_pair(found, merged, truth, classes)
     report = replace(
         _report(every, by_class, threshold, groups),
         images=tuple(image.sha256 for image in truth),
         counts_by_class={name: _counts_of(name, merged, truth, threshold) for name in classes},
-        caps_reached=tuple(sorted({cap for each in found for cap in each.caps_reached})),
+        caps_reached=tuple(sorted({cap for each in found for cap in counts.caps_reached(each)})),
         calibrated=_calibrated(every[0], groups or [""] * len(truth), calibration),
     )
     return Evidence(report, _with_cells(by_class))

@@ -93,6 +93,12 @@ class Policy:
         likely = self._likely(found, group)
         return any_class(likely.where(self._is_shown(found, likely)))
 
+    def caps_reached(self, found: Detections, group: str = "") -> tuple[str, ...]:
+        """Return the names of the limits that may have cut a box that the user would see."""
+        least, likely = self._threshold(group), self.calibration.probability
+        caps = found.caps_reached.items()
+        return tuple(cap for cap, best in caps if likely(best, group) >= least)
+
     def certainty(self, found: Detections, group: str = "", weight: float = 1.0) -> float:
         """Return how little an image is expected to need, in (0, 1]: the score of its prediction.
 

@@ -24,7 +24,6 @@ from model.looking.turning import TurningDetector
 from model.rcnn.detecting import Detector
 from model.rcnn.scale import scale_for
 from model.versions import ModelVersion
-from model.wording import limits_in_words
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import SIZE_UNKNOWN, Prepared, prepare, seen_at
@@ -50,9 +49,9 @@ class Found:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What to know before trusting the boxes."""
+        """What to know of the image before trusting the boxes."""
         size = (UNLIKE_SIZE,) if self.is_unlike_size else ()
-        return *self.prepared.flags, *size, *limits_in_words(self.detections.caps_reached)
+        return *self.prepared.flags, *size
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,9 @@ def together(first: Detections, second: Detections) -> Detections:
             scores[one] = max(agreed, by_itself[other])
             free[one] = False
         alone[other] = False
-    believed = replace(first, xyxy_px=edges, scores=scores)
+    # Agreement may have made a box that a cap cut likelier too.
+    caps = {cap: _likelier(best, 1 + TRUST) for cap, best in first.caps_reached.items()}
+    believed = replace(first, xyxy_px=edges, scores=scores, caps_reached=caps)
     return joined([believed, replace(second, scores=by_itself).where(alone)])[0]
 
 

@@ -60,8 +60,9 @@ def as_detections(
         Shape (2,): whether ``rpn_pre_nms`` and ``rpn_post_nms`` cut likely cells.
     """
     of_proposals = zip(("rpn_pre_nms", "rpn_post_nms"), capped, strict=True)
-    caps = [name for name, is_reached in of_proposals if is_reached]
+    # A place that was not looked at may have been as sure a cell as any.
+    caps = {name: 1.0 for name, is_reached in of_proposals if is_reached}
     most = config.detections_per_image
     if len(scores) > most:
-        caps.append("detections_per_image")
-    return Detections(boxes[:most], scores[:most], labels[:most], classes, tuple(caps))
+        caps["detections_per_image"] = float(scores[most])
+    return Detections(boxes[:most], scores[:most], labels[:most], classes, caps)

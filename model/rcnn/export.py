@@ -76,8 +76,8 @@ def _compare(reference: Detector, exported: Detector, samples: Iterable[Prepared
     boxes = alone = 0
     for sample in samples:
         (one,), (other,) = reference.detect([sample]), exported.detect([sample])
-        if one.caps_reached != other.caps_reached:
-            raise ExportFailed(f"caps {other.caps_reached} instead of {one.caps_reached}")
+        if (caps := list(other.caps_reached)) != list(one.caps_reached):
+            raise ExportFailed(f"caps {caps} instead of {list(one.caps_reached)}")
         boxes += len(one) + len(other)
         alone += unpaired(one, other)
     if alone > max(2, _UNPAIRED * boxes):

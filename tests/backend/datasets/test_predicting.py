@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ class Crowded:
     """A detector that finds more than it can keep, and is stopped at one of its images."""
 
     classes: tuple[str, ...] = ("cell",)
+    caps: Mapping[str, float] = field(default_factory=lambda: {"detections_per_image": 1.0})
     stopped_at: int = 0
     by: BaseException = field(default_factory=KeyboardInterrupt)
     looked_at: int = 0
@@ -49,7 +50,7 @@ class Crowded:
         if self.looked_at == self.stopped_at:
             raise self.by
         found = np.array([[1, 1, 9, 9]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64)
-        return [Detections(*found, self.classes, ("detections_per_image",)) for _ in images]
+        return [Detections(*found, self.classes, self.caps) for _ in images]
 
 
 def test_a_limit_that_was_reached_is_told_with_what_it_means_and_what_to_do(
@@ -63,6 +64,14 @@ def test_a_limit_that_was_reached_is_told_with_what_it_means_and_what_to_do(
     with (tmp_path / "out" / TABLE).open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert note == f"a.png: {row['flags']}"
+
+
+def test_a_limit_that_cut_no_box_that_would_count_is_not_told(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    faint = Crowded(caps={"detections_per_image": 0.1})
+    loaded = LoadedVersion(classical_version(), ContrastGroups.none(), faint)
+    assert not predict_into(tmp_path / "out", [save_image(tmp_path / "a.png")], loaded).notes
 
 
 def test_what_is_unusual_about_images_is_told_with_what_it_means(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
 ) -> None:
     trained("trained-a", (5, 5, 20, 25, 0.9, 0))
     registry.found["trained-a"] = replace(
-        registry.found["trained-a"], caps_reached=("detections_per_image",)
+        registry.found["trained-a"], caps_reached={"detections_per_image": 0.6}
     )
     registry.promote("1", "trained-a")
 

@@ -271,9 +271,14 @@ def test_no_image_at_all_is_an_error_that_says_what_to_do():
 
 
 def test_caps_that_were_reached_are_reported_once(detections, labelled):
-    found = replace(detections([(*CELL, 0.9)]), caps_reached=("detections_per_image",))
+    found = replace(detections([(*CELL, 0.9)]), caps_reached={"detections_per_image": 0.5})
     report = evaluate([found, found], [labelled([CELL]), labelled([CELL], "b")], NUCLEUS, 0.5)
     assert report.caps_reached == ("detections_per_image",)
+
+
+def test_a_cap_that_cut_no_box_that_would_count_is_not_reported(detections, labelled):
+    found = replace(detections([(*CELL, 0.9)]), caps_reached={"detections_per_image": 0.49})
+    assert evaluate([found], [labelled([CELL])], NUCLEUS, 0.5).caps_reached == ()
 
 
 def test_the_reliability_of_scores_and_of_what_a_policy_makes_of_them_is_told(detections, labelled):

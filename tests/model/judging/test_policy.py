@@ -73,6 +73,22 @@ def test_an_image_that_weighs_twice_stands_as_if_twice_as_much_were_to_be_correc
 FITTED = Policy(0.6, 0.3, Calibration(0.5, -0.2, {"low": 1.0}))
 
 
+@pytest.mark.parametrize(("group", "best"), [("low", 0.2), ("other", 0.3), ("other", 0.7)])
+def test_a_cap_is_told_where_a_box_that_it_cut_would_be_shown(group: str, best: float) -> None:
+    capped = replace(found(0.9), caps_reached={"detections_per_image": best})
+
+    assert FITTED.caps_reached(capped, group) == ("detections_per_image",)
+
+
+@pytest.mark.parametrize(("group", "best"), [("low", 0.02), ("other", 0.2)])
+def test_a_cap_is_not_told_where_it_cut_nothing_that_would_be_shown(
+    group: str, best: float
+) -> None:
+    capped = replace(found(0.9), caps_reached={"detections_per_image": best})
+
+    assert not FITTED.caps_reached(capped, group)
+
+
 def test_a_box_is_shown_by_its_probability_and_says_it() -> None:
     shown = FITTED.shown(found(0.9, 0.4, 0.1), "other")
     assert list(shown.scores) == pytest.approx([0.7108, 0.4007], abs=1e-3)

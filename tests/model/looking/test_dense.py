@@ -75,4 +75,4 @@ def test_a_dense_field_of_touching_cells_comes_through_every_cap(cells, monkeypa
     assert len(truth) >= 0.99 * cells
     assert abs(len(found) - len(truth)) <= 0.01 * len(truth)
     assert (iou_matrix(truth, found.xyxy_px).max(axis=1) > 0.5).mean() >= 0.99
-    assert found.caps_reached == ()
+    assert found.caps_reached == {}

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -53,6 +53,15 @@ def test_what_overlaps_a_box_that_is_taken_is_no_further_cell(detections):
     found = together(detections([(0, 0, 10, 10, 0.6)]), theirs)
     odds = (1 + TRUST * 0.9) * 1.5  # nor has it a say
     np.testing.assert_allclose(found.scores, [odds / (1 + odds)], rtol=1e-6)
+
+
+def test_what_a_cap_cut_is_as_likely_as_the_second_could_have_made_it(detections):
+    faint, box = {"detections_per_image": 0.2, "rpn_post_nms": 1.0}, (0, 0, 10, 10)
+    ours = replace(detections([(*box, 0.2)]), caps_reached=faint)
+    found = together(ours, detections([(*box, 1.0)]))
+    assert found.caps_reached == pytest.approx(
+        {"detections_per_image": found.scores[0], "rpn_post_nms": 1.0}
+    )
 
 
 @pytest.mark.parametrize("empty", ["first", "second", "both"])

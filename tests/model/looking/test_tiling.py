@@ -277,18 +277,18 @@ class Capped(Perfect):
     def _seen(self, image):
         found = super()._seen(image)
         is_there = image.pixels[0, 0] == self.place
-        return replace(found, caps_reached=("detections_per_image",) if is_there else ())
+        return replace(found, caps_reached={"detections_per_image": 0.3} if is_there else {})
 
 
 @pytest.mark.parametrize("number", [0, 7, -1])
 def test_a_cap_reached_in_one_tile_is_told_of_the_image(number):
     capped = Capped([(5, 5, 25, 25)], lay_out(SIDE, SIDE, TILE, OVERLAP)[number])
     (found,) = TiledDetector(capped, OVERLAP / 2, TILE).detect([places()])
-    assert found.caps_reached == ("detections_per_image",)
+    assert found.caps_reached == {"detections_per_image": 0.3}
 
 
 def test_no_cap_is_told_when_no_tile_reached_one():
-    assert by_tiles([(5, 5, 25, 25)]).caps_reached == ()
+    assert by_tiles([(5, 5, 25, 25)]).caps_reached == {}
 
 
 @pytest.mark.parametrize(

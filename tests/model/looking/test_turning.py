@@ -92,10 +92,10 @@ def test_boxes_of_several_classes_are_not_mixed(detections):
     np.testing.assert_allclose(found.scores, [0.4, 0.4])
 
 
-def test_a_cap_that_one_look_reached_is_told(detections):
-    capped = replace(detections([(0, 0, 9, 9, 0.9)]), caps_reached=("rpn_post_nms",))
-    found = agreed([detections([(0, 0, 9, 9, 0.9)]), capped, capped])
-    assert found.caps_reached == ("rpn_post_nms",)
+def test_a_cap_that_some_looks_reached_is_told_with_the_best_that_any_of_them_lost(detections):
+    free = detections([(0, 0, 9, 9, 0.9)])
+    more, less = (replace(free, caps_reached={"detections_per_image": s}) for s in (0.4, 0.3))
+    assert agreed([free, less, more, less]).caps_reached == {"detections_per_image": 0.4}
 
 
 def test_an_image_without_a_cell_has_none(detections):

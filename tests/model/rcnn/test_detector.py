@@ -157,11 +157,12 @@ def test_no_images_give_no_detections():
     assert fresh().detect([]) == []
 
 
-def test_the_cap_on_detections_is_told_when_reached():
+def test_the_cap_on_detections_is_told_when_reached_with_the_best_score_that_it_cut():
     config = replace(SMALL, detections_per_image=7, score_floor=0.0)
     found = fresh(config).detect([prepared()])[0]
+    every = fresh(replace(SMALL, score_floor=0.0)).detect([prepared()])[0]
     assert len(found) == 7
-    assert "detections_per_image" in found.caps_reached
+    assert found.caps_reached["detections_per_image"] == every.scores[7]
 
 
 def test_a_cap_on_detections_that_cuts_none_is_not_named():
@@ -179,14 +180,14 @@ def test_the_caps_on_proposals_are_told_when_reached():
 
 
 def test_no_cap_is_told_when_none_is_reached():
-    assert fresh().detect([prepared()])[0].caps_reached == ()
+    assert fresh().detect([prepared()])[0].caps_reached == {}
 
 
 def test_no_cap_is_told_when_it_cut_only_what_is_unlikely():
     detector = fresh(replace(SMALL, rpn_pre_nms=50, rpn_post_nms=20))
     with torch.no_grad():
         detector.module.rpn.head.cls_logits.bias.fill_(-2.0)
-    assert detector.detect([prepared()])[0].caps_reached == ()
+    assert detector.detect([prepared()])[0].caps_reached == {}
 
 
 def proposed(**caps):
