@@ -87,7 +87,7 @@ def _downloaded(weights: Any) -> dict[str, Tensor] | None:
 
 
 def take_imagenet(net: nn.Module, state: dict[str, Tensor], weights: Any) -> None:
-    """Give a network its ImageNet weights; of layers that it has not, none are taken.
+    """Give a network its ImageNet weights; of a classifier that it has not, none are taken.
 
     Parameters
     ----------
@@ -99,9 +99,11 @@ def take_imagenet(net: nn.Module, state: dict[str, Tensor], weights: Any) -> Non
     DamagedWeights
         They are another network's.
     """
+    parts = dict(net.named_children())
+    own = {name: each for name, each in state.items() if name.partition(".")[0] in parts}
     try:
-        net.load_state_dict({name: state[name] for name in net.state_dict()})
-    except (KeyError, RuntimeError) as error:  # a layer is not there, or of another shape
+        net.load_state_dict(own)
+    except RuntimeError as error:  # a layer too few, too many, or of another shape
         raise _damaged(_cached(weights), "holds the weights of another network") from error
 
 

@@ -6,14 +6,22 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from torchvision import models
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
 from model.boxes import iou_matrix
 from model.config import PRESETS, Backbone, DetectorConfig
 from model.errors import BrokenVersion, DamagedWeights, NoSuchDevice
 from model.rcnn.anchors import MAPS
-from model.rcnn.backbones import _RECIPES, build_backbone, imagenet_note, mixed_precision
+from model.rcnn.backbones import (
+    _RECIPES,
+    VggFeatures,
+    build_backbone,
+    imagenet_note,
+    mixed_precision,
+)
 from model.rcnn.detector import OwnSize, TorchDetector, build, load_detector, pick_device
+from model.rcnn.imagenet import take_imagenet
 from model.rcnn.proposals import LIKELY, propose
 from model.rcnn.weights import InitialWeights, save_weights, start_from
 from preprocessing.prepare import Prepared
@@ -396,19 +404,36 @@ def test_imagenet_weights_that_are_damaged_are_named_with_what_to_do(
     assert str(cached) in str(raised.value)
 
 
-@pytest.mark.parametrize("other", ["mobilenet_v2", "resnet50"])
-def test_imagenet_weights_of_another_network_are_named_with_what_to_do(
-    monkeypatch, tmp_path, other
-):
-    from torchvision import models
-
+@pytest.fixture
+def resnet18_file(monkeypatch, tmp_path):
+    """Where torch's cache has ResNet-18's ImageNet weights."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     cached.parent.mkdir(parents=True)
-    torch.save(models.get_model(other).state_dict(), cached)
+    return cached
+
+
+# ResNet-34 has all layers of ResNet-18, and more.
+@pytest.mark.parametrize("other", ["mobilenet_v2", "resnet34", "resnet50"])
+def test_imagenet_weights_of_another_network_are_named_with_what_to_do(resnet18_file, other):
+    torch.save(models.get_model(other).state_dict(), resnet18_file)
     with pytest.raises(DamagedWeights, match="another network: delete it") as raised:
         build_backbone("r18_p34_64", imagenet="cached")
-    assert str(cached) in str(raised.value)
+    assert str(resnet18_file) in str(raised.value)
+
+
+def test_imagenet_weights_are_taken_from_files_of_before_batchnorm_counted_batches(resnet18_file):
+    state = models.resnet18().state_dict()
+    counters = [name for name in state if name.endswith("num_batches_tracked")]
+    torch.save({n: each for n, each in state.items() if n not in counters}, resnet18_file)
+    taken = build_backbone("r18_p34_64", imagenet="cached").body.state_dict()
+    assert torch.equal(taken["layer3.1.conv2.weight"], state["layer3.1.conv2.weight"])
+
+
+def test_of_imagenet_weights_the_classifier_that_a_network_has_not_is_left():
+    whole = VggFeatures().state_dict() | {"classifier.0.weight": torch.zeros(2, 2)}
+    take_imagenet(net := VggFeatures(), whole, models.VGG16_Weights.DEFAULT)
+    assert torch.equal(net.features[28].weight, whole["features.28.weight"])
 
 
 def test_imagenet_weights_whose_download_breaks_off_are_done_without(monkeypatch, tmp_path, caplog):
