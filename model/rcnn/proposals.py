@@ -69,7 +69,7 @@ def propose(
         boxes = clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
         boxes, best = of_size(_LEAST_PX, boxes, scores[at])
         # One more than there is room for shows that some were cut.
-        alone = _Alone.apply(boxes, best, config.rpn_nms_iou, likely.clamp(usual, most) + 1)
+        alone = Alone.apply(boxes, best, config.rpn_nms_iou, likely.clamp(usual, most) + 1)
         cut_after.append(_likely(best[alone]) > most)
         kept.append(boxes[alone])
         kept_scores.append(best[alone])
@@ -94,7 +94,7 @@ def _places_beyond(usual: int, boxes: Tensor, scores: Tensor, iou: float) -> Ten
     """
     likely = _likely(scores)
     crowd = torch.where(likely > usual, likely, torch.zeros_like(likely))
-    places = _Alone.apply(boxes[:crowd], scores[:crowd], iou, crowd)
+    places = Alone.apply(boxes[:crowd], scores[:crowd], iou, crowd)
     beyond: Tensor = places[places >= usual]
     return beyond
 
@@ -115,16 +115,22 @@ def _anchors(
     return anchors
 
 
-class _Alone(torch.autograd.Function):
-    """NMS that ends with the last box that can be kept.
+class Alone(torch.autograd.Function):
+    """NMS, of boxes that come best first, that ends with the last box that can be kept.
 
-    torchvision's is exported without a limit, and compares each box with all that are kept so far.
+    torchvision's has no limit, nor is it exported with one, and compares each box with all that are
+    kept so far.
     """
 
     @staticmethod
     def forward(ctx: Any, boxes: Tensor, scores: Tensor, iou: float, most: Tensor) -> Tensor:
-        alone: Tensor = nms(boxes, scores, iou)
-        return alone[: int(most)]
+        room = int(most)
+        best = 2 * room
+        # What is kept of the best does not change with those behind them.
+        while len(alone := nms(boxes[:best], scores[:best], iou)) < room and best < len(boxes):
+            best *= 2
+        kept: Tensor = alone[:room]
+        return kept
 
     @staticmethod
     def symbolic(g: Any, boxes: Any, scores: Any, iou: float, most: Any) -> Any:

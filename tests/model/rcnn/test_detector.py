@@ -1,4 +1,5 @@
 import re
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import get_args
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torchvision import models
 from torchvision.models.detection.rpn import concat_box_prediction_layers
+from torchvision.ops import nms
 
 from model.boxes import iou_matrix
 from model.config import PRESETS, Backbone, DetectorConfig
@@ -22,7 +24,7 @@ from model.rcnn.backbones import (
 )
 from model.rcnn.detector import OwnSize, TorchDetector, build, load_detector, pick_device
 from model.rcnn.imagenet import take_imagenet
-from model.rcnn.proposals import LIKELY, propose
+from model.rcnn.proposals import LIKELY, Alone, propose
 from model.rcnn.weights import InitialWeights, save_weights, start_from
 from preprocessing.prepare import Prepared
 
@@ -233,6 +235,27 @@ def test_a_cap_that_cuts_only_proposals_on_others_is_not_told():
     places = len(proposed(rpn_post_nms=len(every) // 2, rpn_crowded=2)[0])
     assert places < len(every)
     assert not proposed(rpn_post_nms=len(every) // 2, rpn_crowded=2)[1]
+
+
+def test_nms_of_proposals_ends_with_the_last_that_can_be_kept():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 300, (4000, 2))
+    boxes = torch.from_numpy(np.hstack([corners, corners + rng.uniform(10, 30, (4000, 2))]))
+    scores = torch.linspace(1, 0, len(boxes), dtype=boxes.dtype)
+    whole = nms(boxes, scores, 0.3)
+    assert 300 < len(whole) < len(boxes) // 4
+    for most in (0, 1, 100, len(whole), len(boxes)):
+        assert torch.equal(Alone.apply(boxes, scores, 0.3, torch.tensor(most)), whole[:most])
+
+
+def test_nms_of_proposals_looks_at_none_behind_the_last_that_can_be_kept():
+    # None overlaps another: torchvision compares each of the 30,000 with all before it.
+    left = torch.arange(30_000.0)
+    boxes = torch.stack([left, left * 0, left + 0.5, left * 0 + 1], dim=1)
+    start = time.process_time()
+    kept = Alone.apply(boxes, left.flip(0), 0.7, torch.tensor(1000))
+    assert time.process_time() - start < 0.3
+    assert torch.equal(kept, torch.arange(1000))
 
 
 def test_a_thousand_cells_come_through_the_proposal_caps():
