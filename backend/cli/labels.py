@@ -71,7 +71,7 @@ def check(
 
     Images are alike if they are there twice or show one field. Nothing is changed. Runs do not
     learn from the boxes that look wrong; exports have them as they were drawn. Exits with 1 when a
-    box looks wrong or cannot be used.
+    box looks wrong, or a box or an annotation cannot be used.
     """
     of_folder = {"--annotations": annotations, "--map": mapping, "--one-based": one_based}
     if images is None:

@@ -34,7 +34,8 @@ class LabelCheck:
     alike
         Names of images that show one field: they share a side.
     unusable
-        The number of further boxes, which cannot be used; the notes say why.
+        The number of further boxes, or annotations without any, that cannot be used; the notes say
+        why.
     """
 
     images: int

@@ -35,7 +35,8 @@ class LabelledFolder:
     labels
         The same boxes with the size of their image, as the label guard sees them.
     unusable
-        The number of further boxes, or lines of a CSV file, that cannot be used.
+        The number of further boxes, lines of a CSV file, or annotations of images of another size
+        without a box, that cannot be used.
     one_based
         The annotations count from 1, inclusive.
     """
@@ -157,7 +158,7 @@ class _Reading:
         self.drawn.update(box.label for box in truth.boxes)
         truth = replace(truth, boxes=self.notation.renamed(truth.boxes))
         self.notes += truth.notes
-        self.unusable += truth.unusable
+        self.unusable += truth.unusable or int(bool(truth.other_size))
         if why := truth.why_left_out:
             self.reader.left_out[path] = why
         elif twin := self.kept.get(record.sha256):

@@ -104,16 +104,13 @@ def test_boxes_that_cannot_be_used_are_no_good_end(run: Run, cells: Path, tmp_pa
     assert "line 3 (Nucleus) (50, 60, 50, 60) left out" in result.stdout
 
 
-def test_boxes_of_images_that_were_resized_since_are_no_good_end(
-    run: Run, cells: Path, tmp_path: Path
+@pytest.mark.parametrize("boxes", [[], [CELL]])
+def test_annotations_of_images_that_were_resized_since_are_no_good_end(
+    run: Run, cells: Path, tmp_path: Path, boxes: list[Box]
 ) -> None:
-    table = tmp_path / "boxes.csv"
-    table.write_text(
-        "filename,width,height,class,xmin,ymin,xmax,ymax\n"
-        "field0.png,160,128,Nucleus,1,2,30,40\n"
-        "field1.png,320,256,Nucleus,2,4,60,80\n"
-    )
-    result = run("labels", "check", "--images", cells / "images", "--annotations", table)
+    write_voc(tmp_path / "field0.xml", "field0.png", 160, 128, 1, [CELL])
+    write_voc(tmp_path / "field1.xml", "field1.png", 320, 256, 1, boxes)
+    result = run("labels", "check", "--images", cells / "images", "--annotations", tmp_path)
     assert result.exit_code == 1, result.output
     why = "its annotation says 320×256 px, but the image has 160×128"
     assert f"field1.png left out: {why}" in result.stdout
