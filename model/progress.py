@@ -1,4 +1,4 @@
-"""How far the making of a candidate has come, as told to whoever waits for it."""
+"""How far a work has come, as told to whoever waits for it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 OnProgress = Callable[["Progress"], None]
+#: Called with the fraction done, in [0, 1], and what is being done.
+Advance = Callable[[float, str], None]
+#: Called with the number of tiles of an image that are done, and of all.
+OnTile = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One report; a callback that gets it may raise ``TrainingCancelled`` to end the work.
+    """One report on the making of a candidate.
+
+    A callback that gets it may raise ``TrainingCancelled`` to end the work.
 
     Parameters
     ----------
@@ -45,6 +51,29 @@ def ignore(progress: Progress) -> None:
 
 def ignore_note(note: str) -> None:
     """Be told what should be known of a result, and do nothing."""
+
+
+def ignore_advance(fraction: float, doing: str) -> None:
+    """Be told how far a work has come, and do nothing."""
+
+
+def ignore_tile(done: int, tiles: int) -> None:
+    """Be told that a tile comes next, and do nothing."""
+
+
+def tiles_of(advance: Advance, name: str, done: int, images: int) -> OnTile:
+    """Return a callback for the tiles of an image, one of several that are looked at in turn.
+
+    Parameters
+    ----------
+    done, images
+        The number of images before this one, and of all.
+    """
+
+    def report(tile: int, tiles: int) -> None:
+        advance((done + tile / tiles) / images, f"{name}, tile {tile + 1} of {tiles}")
+
+    return report
 
 
 def part_of(on_progress: OnProgress, start: float, end: float) -> OnProgress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from backend.columns import aligned
 from backend.errors import BackendError
 from model.errors import ModelError
+from model.progress import Advance
 from model.wording import first_of, one_line, printable
 from preprocessing.errors import PreprocessingError
 
@@ -25,8 +26,6 @@ EXIT_CODE = 2
 NOTES_SHOWN = 20
 #: Replacements for characters that a terminal or pipe lacks, as in Latin-1; otherwise "?".
 INSTEAD = {"✓": "+", "✗": "-", "–": "-", "…": "...", "≥": ">="}
-
-Advance = Callable[[float, str], None]
 
 
 class Commands(TyperGroup):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backend.cli import choosing, worth
-from backend.cli.console import say, tell, warn
+from backend.cli.console import progress, say, tell, warn
 from backend.cli.folder import read_folder, say_what_is_there, tell_what_is_odd
 from backend.cli.options import (
     NAMED,
@@ -87,7 +87,8 @@ def evaluate(
     unnamed = _without_classes(version, classes)
     warn(unnamed)
     calibration = choosing.calibration_of(registry, choice)
-    report = evaluate_version(loaded, judged, classes, calibration=calibration)
+    with progress("Finding cells") as advance:
+        report = evaluate_version(loaded, judged, classes, calibration=calibration, advance=advance)
     if as_json:
         notes = [*folder.notes, *folder.notes_on_aside, *unnamed]
         extra: dict[str, Any] = {

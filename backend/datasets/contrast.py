@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from backend.datasets.reading import ImageReader, left_out_flag, page_flags
 from backend.datasets.result_folder import MATCHED, require_empty
 from backend.datasets.writing import as_csv, write_whole
 from backend.errors import BadRequest
+from model.progress import Advance
 from model.wording import counted, first_of
 from preprocessing.background import cleaned
 from preprocessing.contrast import ContrastConfig
@@ -27,7 +28,6 @@ from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord, encode_png, read_image
 from preprocessing.prepare import Prepared, prepare
 
-Advance = Callable[[float, str], None]
 Bits = Literal[8, 16]
 Format = Literal["png", "tiff"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from model.judging.policy import Policy
 from model.looking.loaded import LoadedVersion
 from model.looking.magnification import UNLIKE_SIZE
 from model.looking.noise import NOISY
+from model.progress import Advance, OnTile, ignore_advance, tiles_of
 from model.wording import LIMIT_REACHED, Naming, counted, first_of, limits_in_words, shortened
 from preprocessing.images import ImageRecord
 from preprocessing.prepare import (
@@ -77,7 +78,7 @@ def predict_into(
     loaded: LoadedVersion,
     default_class: str = "",
     scores: bool = False,
-    advance: Callable[[float, str], None] | None = None,
+    advance: Advance = ignore_advance,
     unnamed: Sequence[Path] = (),
 ) -> Predicted:
     """Write each image's VOC file, its picture with boxes, and the counts of all.
@@ -93,7 +94,7 @@ def predict_into(
     default_class
         The class of the boxes of a version that knows no classes.
     advance
-        Called with the fraction done and the name of the image.
+        Called with the fraction done and the name of the image, of a large one also with its tile.
     unnamed
         Files left out because their name cannot be written; each still gets its row.
 
@@ -107,9 +108,8 @@ def predict_into(
         results = _Results(out, loaded, default_class, scores)
         try:
             for done, path in enumerate(files):
-                if advance:
-                    advance(done / len(files), path.name)
-                results.take(path)
+                advance(done / len(files), path.name)
+                results.take(path, tiles_of(advance, path.name, done, len(files)))
             results.leave_out_unnamed(unnamed)
         finally:
             results.catch_up()
@@ -145,7 +145,7 @@ class _Results:
         self._unusual = defaultdict[str, list[str]](list)
         self._twins = list[str]()
 
-    def take(self, path: Path) -> None:
+    def take(self, path: Path, on_tile: OnTile) -> None:
         """Look at an image unless it is done; a note names one that cannot be read or looked at."""
         if (record := self._reader.read(path)) is None:
             return
@@ -156,7 +156,7 @@ class _Results:
         else:
             stem = stem or self._new_stem(path)
             try:
-                entry = self._find(stem, path, record)
+                entry = self._find(stem, path, record, on_tile)
             except (RuntimeError, MemoryError) as error:  # of the detector, such as a full memory
                 said = str(error).partition("\n")[0] or type(error).__name__
                 self._reader.left_out[path] = (
@@ -214,9 +214,9 @@ class _Results:
             self._notes.append(f"{path} is called {name} in {self._out}: {_why_renamed(path)}")
         return name
 
-    def _find(self, stem: str, path: Path, record: ImageRecord) -> CountedFile:
+    def _find(self, stem: str, path: Path, record: ImageRecord, on_tile: OnTile) -> CountedFile:
         name = f"{stem}{path.suffix}"
-        image = _count(record, name, self._loaded, self._default_class)
+        image = _count(record, name, self._loaded, self._default_class, on_tile)
         flags = self._flag_of_twin(stem, record.sha256) + image.flags + _flag_of_place(stem, path)
         image = replace(image, flags=flags, judged=self._judged)
         self._counts.begin()
@@ -290,9 +290,9 @@ def _unusual_notes(unusual: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _count(
-    record: ImageRecord, name: str, loaded: LoadedVersion, default_class: str
+    record: ImageRecord, name: str, loaded: LoadedVersion, default_class: str, on_tile: OnTile
 ) -> CountedImage:
-    found = loaded.find([record], default_class=default_class)[0]
+    found = loaded.find([record], default_class, on_tile)[0]
     policy = Policy.of(loaded.version)
     limits = limits_in_words(policy.caps_reached(found.detections))
     return CountedImage(

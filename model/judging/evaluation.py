@@ -26,6 +26,7 @@ from model.judging.resampling import (
 from model.judging.strata import DENSITIES, FEWEST_IMAGES, by_stratum, density_of
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
+from model.progress import Advance, ignore_advance, tiles_of
 from model.reports import (
     AveragePrecision,
     Counts,
@@ -42,9 +43,10 @@ def evaluate_version(
     classes: Sequence[str],
     default_class: str = "",
     calibration: Calibration | None = None,
+    advance: Advance = ignore_advance,
 ) -> EvaluationReport:
     """Report on a version as it serves; see :func:`judge_version`."""
-    return judge_version(loaded, images, classes, default_class, calibration).report
+    return judge_version(loaded, images, classes, default_class, calibration, advance).report
 
 
 def judge_version(
@@ -53,6 +55,7 @@ def judge_version(
     classes: Sequence[str],
     default_class: str = "",
     calibration: Calibration | None = None,
+    advance: Advance = ignore_advance,
 ) -> Evidence:
     """Judge a version as it serves: every image through the one path of `LoadedVersion.find`.
 
@@ -65,7 +68,7 @@ def judge_version(
         As :func:`judge` has it.
     """
     name = default_class or next(iter(classes), "")
-    found, groups = find_in(loaded, images, name)
+    found, groups = find_in(loaded, images, name, advance)
     found = [_called(each, classes, name) for each in found]
     judged = judge(found, images, classes, loaded.version.threshold, groups, calibration)
     return replace(judged, version=loaded.version.id)
@@ -77,13 +80,18 @@ def _called(found: Detections, classes: Sequence[str], default_class: str) -> De
 
 
 def find_in(
-    loaded: LoadedVersion, images: Sequence[LabelledImage], default_class: str = ""
+    loaded: LoadedVersion,
+    images: Sequence[LabelledImage],
+    default_class: str = "",
+    advance: Advance = ignore_advance,
 ) -> tuple[list[Detections], list[str]]:
     """Return what a version finds in each image, as it serves, and each image's contrast group."""
     found, groups = [], []
     # One by one: a padded batch is not quite what serving sees, and a set may not fit in memory.
-    for image in images:
-        (one,) = loaded.find([image.read()], default_class)
+    for done, image in enumerate(images):
+        advance(done / len(images), image.name)
+        on_tile = tiles_of(advance, image.name, done, len(images))
+        (one,) = loaded.find([image.read()], default_class, on_tile)
         found.append(one.detections)
         groups.append(one.prepared.group)
     return found, groups

@@ -21,6 +21,7 @@ from model.looking.second_opinion import SecondedDetector
 from model.looking.sizing import at_found_scale, find_side
 from model.looking.tiling import TiledDetector
 from model.looking.turning import TurningDetector
+from model.progress import OnTile, ignore_tile
 from model.rcnn.detecting import Detector
 from model.rcnn.scale import scale_for
 from model.versions import ModelVersion
@@ -76,7 +77,12 @@ class LoadedVersion:
             return self
         return replace(self, cell_diameter_px=cell_diameter_px)
 
-    def find(self, images: Sequence[ImageRecord], default_class: str = "") -> list[Found]:
+    def find(
+        self,
+        images: Sequence[ImageRecord],
+        default_class: str = "",
+        on_tile: OnTile = ignore_tile,
+    ) -> list[Found]:
         """Find the cells of each image: the one path of serving, evaluation and command line.
 
         An image is prepared whole, since its contrast is that of the whole. One larger than
@@ -86,13 +92,15 @@ class LoadedVersion:
         ----------
         default_class
             What to call the boxes of a version that knows no classes; empty: as the detector does.
+        on_tile
+            Called before each tile of an image that is seen by tiles.
 
         Returns
         -------
         One for each image, in order.
         """
         prepared = [self._prepared(image) for image in images]
-        detected = self._looking.detect(prepared)
+        detected = self._looking(on_tile).detect(prepared)
         return [
             self._found(raw, image, self._named(_in_raw_pixels(found, image), default_class))
             for raw, image, found in zip(images, prepared, detected, strict=True)
@@ -142,15 +150,14 @@ class LoadedVersion:
         side = find_side(prepare(raw, self.groups), self.detector, config)
         return is_unlike(side, learned, FAR_FROM_FEW)
 
-    @property
-    def _looking(self) -> TiledDetector:
+    def _looking(self, on_tile: OnTile) -> TiledDetector:
         """The detector as its configuration lets it look: longer at images that are seen whole."""
         config, whole = self.version.detector, self.detector
         if config:
             whole = TurningDetector(whole, config.turned_px)
         if config and config.second_opinion:
             whole = SecondedDetector(whole, ClassicalDetector())
-        return TiledDetector(self.detector, self._largest_px, whole=whole)
+        return TiledDetector(self.detector, self._largest_px, whole=whole, on_tile=on_tile)
 
     @property
     def _largest_px(self) -> float | None:

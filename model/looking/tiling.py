@@ -15,6 +15,7 @@ import numpy as np
 
 from model.boxes import Detections
 from model.looking.seams import Tile, merge
+from model.progress import OnTile, ignore_tile
 from model.rcnn.detecting import Detector
 from preprocessing.prepare import Prepared, part_seen
 
@@ -46,12 +47,15 @@ class TiledDetector:
         Largest side of an image that is seen whole, and of a tile.
     whole
         Sees the images that are seen whole, and may take longer for them; None: the same detector.
+    on_tile
+        Called before each tile.
     """
 
     detector: Detector
     largest_px: float | None = None
     tile_px: int = TILE_PX
     whole: Detector | None = None
+    on_tile: OnTile = ignore_tile
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,7 +76,10 @@ class TiledDetector:
 
     def _by_tiles(self, image: Prepared) -> Detections:
         tiles = lay_out(*image.seen_shape, self.tile_px, self._overlap(image))
-        found = [self._in_tile(image, tile) for tile in tiles]
+        found = []
+        for done, tile in enumerate(tiles):
+            self.on_tile(done, len(tiles))
+            found.append(self._in_tile(image, tile))
         return merge(tiles, found)
 
     def _in_tile(self, image: Prepared, tile: Tile) -> Detections:

@@ -53,6 +53,17 @@ class Crowded:
         return [Detections(*found, self.classes, self.caps) for _ in images]
 
 
+def test_while_a_large_image_is_looked_at_each_tile_is_told(
+    save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    files = [save_image(tmp_path / "a.png"), save_image(tmp_path / "b.png", size=(2600, 40))]
+    loaded = LoadedVersion(classical_version(), ContrastGroups.none(), Crowded())
+    told: list[tuple[float, str]] = []
+    predict_into(tmp_path / "out", files, loaded, advance=lambda *words: told.append(words))
+    tiles = [(0.5 + i / 6, f"b.png, tile {i + 1} of 3") for i in range(3)]
+    assert told == [(0.0, "a.png"), (0.5, "b.png"), *tiles]
+
+
 def test_a_limit_that_was_reached_is_told_with_what_it_means_and_what_to_do(
     save_image: Callable[..., Path], tmp_path: Path
 ) -> None:

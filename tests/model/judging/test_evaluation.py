@@ -327,6 +327,16 @@ def test_of_a_set_that_is_judged_no_more_than_two_images_are_in_memory(cell_imag
     assert detector.most <= 2
 
 
+def test_while_a_version_is_judged_each_image_and_each_tile_is_told(cell_images):
+    images = [*cell_images(1), *cell_images(1, shape=(32, 2600))]
+    version = LoadedVersion(classical_version(), ContrastGroups.none(), Forgetting())
+    told = []
+    judge_version(version, images, NUCLEUS, advance=lambda *words: told.append(words))
+    small, large = (image.name for image in images)
+    tiles = [(0.5 + i / 6, f"{large}, tile {i + 1} of 3") for i in range(3)]
+    assert told == [(0.0, small), (0.5, large), *tiles]
+
+
 class CallingOtherwise:
     """Finds each cell, and calls it as no class of the project is called."""
 

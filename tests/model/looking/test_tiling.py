@@ -127,6 +127,14 @@ def test_small_and_large_images_keep_their_order():
     assert [len(each) for each in found] == [1, 1, 1]
 
 
+def test_before_each_tile_of_a_large_image_it_is_told_how_many_are_done():
+    told = []
+    perfect = Perfect([], TILE)
+    looking = TiledDetector(perfect, 40.0, TILE, on_tile=lambda *so_far: told.append(so_far))
+    looking.detect([places(TILE, TILE), places(2 * TILE, TILE)])
+    assert told == [(0, 3), (1, 3), (2, 3)]
+
+
 def test_no_image_gives_nothing():
     assert TiledDetector(Perfect([]), 40.0, TILE).detect([]) == []
 
