@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from backend.datasets.known_image import SKIPPED, KnownImage
+from backend.labelstudio.annotation import Annotation
 from backend.services import Services
 from backend.store.corrections import Correction
 from model.labels.label_guard import ImageLabels, SetAside, guard, summary
@@ -36,6 +38,17 @@ def is_unopened(services: Services, done: Correction) -> bool:
     # come with the seconds of whoever drew them there.
     is_timed = not done.served and not services.annotations.is_brought_in(done.annotation)
     return len(done.totals_s) <= is_timed
+
+
+def is_exchanged(annotation: Annotation, came: Mapping[int, datetime]) -> bool:
+    """Tell whether a task's image came only after its annotation, which may be of one before.
+
+    Parameters
+    ----------
+    came
+        By task that showed another image before, when the one came that it shows now.
+    """
+    return annotation.task in came and annotation.updated_at < came[annotation.task]
 
 
 def flag_differing(

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from backend.datasets.counts import CountedImage, Source
-from backend.datasets.flagging import flag_aside, flag_differing, flag_skipped, is_unopened
+from backend.datasets.flagging import (
+    flag_aside,
+    flag_differing,
+    flag_skipped,
+    is_exchanged,
+    is_unopened,
+)
 from backend.datasets.judged import JudgedCounts, judged_counts
-from backend.datasets.known_image import IMPORTED, UNOPENED, KnownImage
+from backend.datasets.known_image import EXCHANGED, IMPORTED, UNOPENED, KnownImage
 from backend.datasets.naming import UniqueNames
 from backend.effort.believing import corrected_images
 from backend.effort.measuring import measure, started_from
@@ -46,6 +53,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         _champion(services, project),
         {correction.annotation: correction for correction in done},
         judged_counts(services, project),
+        services.predictions.exchanged(project),
     )
     named, notes = _named(services, project), list[str]()
     # Read one at a time: all that was drawn takes far more memory than the boxes made of it.
@@ -87,6 +95,8 @@ class _Reader:
         Each annotation's correction, by annotation id.
     judged
         What each version counted in the images that judged it.
+    came
+        By task that showed another image before, when the one came that it shows now.
     """
 
     services: Services
@@ -96,12 +106,14 @@ class _Reader:
     champion: str
     done: Mapping[int, Correction]
     judged: Mapping[str, JudgedCounts]
+    came: Mapping[int, datetime]
 
     def read(
         self, image: StoredImage, file_name: str, annotation: Annotation | None
     ) -> tuple[KnownImage, ImageLabels]:
         interface, served = self.interface, self._served(image, annotation)
         annotator, unopened = self._whose(annotation, served)
+        exchanged = (EXCHANGED,) if annotation and is_exchanged(annotation, self.came) else ()
         regions = annotation.result if annotation else served.counted if served else ()
         labels, notes = to_labels(image.name, regions, *image.size, interface)
         if labels.none_usable:
@@ -117,7 +129,7 @@ class _Reader:
             source=_source(labels, annotation, served),
             model_version=served.served if served else "",
             annotator=self.names.get(annotator, annotator),
-            flags=(*(served.flags if served else ()), *unopened, *notes),
+            flags=(*(served.flags if served else ()), *unopened, *exchanged, *notes),
             judged=self.judged.get(version_of(served.served), {}) if served else {},
         )
         told = tuple(f"{image.name}: {note}" for note in notes)

@@ -14,6 +14,8 @@ SKIPPED = "skipped"
 #: Flags of boxes that became an annotation outside any page and were never updated in one: boxes of
 #: an import, and predictions that were accepted for many tasks at once.
 IMPORTED, UNOPENED = "imported", "accepted unopened"
+#: Flag of boxes that may be of another image, which the task showed before.
+EXCHANGED = "image exchanged since"
 
 
 @dataclass(frozen=True)

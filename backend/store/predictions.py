@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, exists, not_, or_, select
+from sqlalchemy import Column, ColumnElement, Engine, Row, Select, and_, exists, not_, or_, select
 
 from backend.store.annotations import corrected_tasks
 from backend.store.database import upsert, writing
@@ -222,6 +222,19 @@ class Predictions:
             there = exists().where(predictions.c.project == project)
             return bool(connection.scalar(select(there)))
 
+    def exchanged(self, project: int) -> dict[int, datetime]:
+        """Return, by task that was ever shown boxes of another image, when its image came here."""
+        shown = and_(tasks.c.project == predictions.c.project, tasks.c.task == predictions.c.task)
+        query = (
+            select(tasks.c.task, images.c.created_at)
+            .select_from(predictions.join(tasks, shown).join(images, images.c.id == tasks.c.image))
+            .where(predictions.c.project == project)
+            .where(not_(_is_of(images.c.sha256, images.c.page)))
+            .distinct()
+        )
+        with self._engine.connect() as connection:
+            return {row.task: row.created_at for row in connection.execute(query)}
+
     def watched_tasks(self, project: int) -> set[int]:
         """Return the tasks that were ever shown less or more than was found."""
         query = select(predictions.c.task).where(
@@ -260,7 +273,7 @@ def _newest_first(project: int, *before: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-def _is_of(sha256: str, page: int) -> ColumnElement[bool]:
+def _is_of(sha256: str | Column[str], page: int | Column[int]) -> ColumnElement[bool]:
     return and_(predictions.c.sha256 == sha256, predictions.c.page == page)
 
 

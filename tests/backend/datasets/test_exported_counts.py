@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from backend.datasets.export import export_counts, export_voc
@@ -24,6 +25,7 @@ from model.classical.detector import CLASSICAL_ID
 from model.keeping.champions import Champions
 from model.keeping.starter import STARTER_ID
 from model.versions import GateDecision, JudgedImage
+from preprocessing.images import encode_png
 from tests.backend.conftest import show_images
 from tests.backend.datasets.conftest import CELL, NOW
 from tests.backend.judged import judged_in, report_of
@@ -293,6 +295,23 @@ def counted(services: Services, project: int, folder: Path) -> list[tuple[str, s
     with (folder / "counts.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == "Cell"]
     return [(row["image"], row["count"], row["model_version"]) for row in rows]
+
+
+def test_boxes_from_before_an_image_was_exchanged_are_flagged_until_somebody_updates_them(
+    services: Services, project: int, put: Put, tmp_path: Path
+) -> None:
+    put(1, "before.png", corrected=[CELL], predicted=[CELL])
+    put(2, "a.png", corrected=[CELL], predicted=[CELL])
+    (drawn,) = services.annotations.corrected(project, [1])
+    put(1, "after.png", data=encode_png(np.ones((48, 64), np.uint8)))  # task 1 shows it now
+    rows = rows_of(services, project, tmp_path / "counts.csv")
+    assert {row["image"]: row["flags"] for row in rows} == {
+        "after.png": "image exchanged since",
+        "a.png": "",
+    }
+    looked_at = replace(drawn, updated_at=datetime.now(UTC) + timedelta(minutes=1))
+    services.annotations.record(looked_at)
+    assert not any(row["flags"] for row in rows_of(services, project, tmp_path / "counts.csv"))
 
 
 def test_an_image_that_was_skipped_stays_and_its_counts_say_so(
