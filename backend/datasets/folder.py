@@ -72,9 +72,9 @@ class LabelledFolder:
     def notes_on_aside(self) -> tuple[str, ...]:
         """Sentences on the images whose boxes all look wrong, and on each box that does."""
         kept = {image.name for image in self.guarded}
-        lost = [image.name for image in self.images if image.name not in kept]
-        before = f"{counted(len(lost), 'image')} left out, {NONE_USABLE}: "
-        named = (Naming.of(lost, before=before),) if lost else ()
+        left_out = [image.name for image in self.images if image.name not in kept]
+        before = f"{counted(len(left_out), 'image')} left out, {NONE_USABLE}: "
+        named = (Naming.of(left_out, before=before),) if left_out else ()
         return *named, *(one.words for one in self.aside_as_annotated)
 
     @property

@@ -74,12 +74,12 @@ def read_voc(path: Path, size: tuple[int, int] | None = None, one_based: bool = 
     root = _annotation(path)
     drawn = _drawn(root)
     truth = held_against(drawn, _told_size(root), size, one_based)
-    lost, odd = (0, []) if drawn else _boxes_lost(root)
+    unread, odd = (0, []) if drawn else _boxes_unread(root)
     return replace(
         truth,
         name=(root.findtext("filename") or "").strip(),
         notes=of_annotation(path.name, [*truth.notes, *odd]),
-        unusable=truth.unusable + lost,
+        unusable=truth.unusable + unread,
     )
 
 
@@ -131,13 +131,13 @@ def _edge(text: str) -> float | None:
     return number_in(text if _THOUSANDS.search(text) else with_point(text))
 
 
-def _boxes_lost(root: ET.Element) -> tuple[int, list[str]]:
+def _boxes_unread(root: ET.Element) -> tuple[int, list[str]]:
     """For a file without a box, return how many elements hold edges of one, and what is odd."""
     unknown = [element for element in root if element.tag not in BESIDE]
     tags = ", ".join(f"<{tag}>" for tag in dict.fromkeys(each.tag for each in unknown))
     told = f"has no <object> but {tags}: a box is read from an <object> alone, mend it"
-    lost = sum(element.find(".//bndbox") is not None for element in unknown)
-    return lost, [told] if unknown else []
+    unread = sum(element.find(".//bndbox") is not None for element in unknown)
+    return unread, [told] if unknown else []
 
 
 def write_voc(
