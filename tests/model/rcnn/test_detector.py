@@ -155,11 +155,12 @@ def test_boxes_lie_inside_the_image_and_scores_descend(shape):
 
 
 def test_the_images_beside_it_do_not_change_what_is_found_in_an_image():
-    detector = fresh()
+    detector = fresh(replace(SMALL, rpn_post_nms=50, rpn_crowded=1))
     alone = detector.detect([prepared()])[0]
     among = detector.detect([prepared(200, 300, 1), prepared(), prepared(64, 64, 2)])[1]
     np.testing.assert_array_equal(alone.xyxy_px, among.xyxy_px)
     np.testing.assert_array_equal(alone.scores, among.scores)
+    assert len(alone)
 
 
 def test_no_images_give_no_detections():

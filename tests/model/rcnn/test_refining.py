@@ -103,8 +103,8 @@ def test_it_learns_to_find_what_is_in_the_maps():
     seen = {"0": torch.zeros(1, 64, 12, 16), "1": torch.zeros(1, 64, 6, 8)}
     seen["0"][:, :, 3:9, 5:11] = 1.0
     seen["1"][:, :, 2:4, 3:5] = 1.0
-    optimiser = torch.optim.Adam(heads.refiner.parameters(), lr=1e-3)
-    for _ in range(80):
+    optimiser = torch.optim.Adam(heads.refiner.parameters(), lr=3e-3)
+    for _ in range(50):
         optimiser.zero_grad()
         heads.refiner.loss(heads, seen, [(96, 128)], [cell]).backward()
         optimiser.step()
