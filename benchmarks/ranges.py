@@ -3,7 +3,9 @@
 Each report is what `cytoloop evaluate --json` prints of a version and a labelled folder. Again and
 again some of the folder's images, drawn by chance, judge, and others are counted: printed are the
 shares of true counts that lie in the ranges of `model.judging.ranges`, which are to be 90 % of the
-images' and 95 % of the sums', how wide the ranges are, and how far sums are off without one.
+images' and 95 % of the sums', how wide the ranges are, how far sums are off without one, and in
+which share of the draws the count error of all images lies in the interval that those that judge
+give it, which is to be 95 % too.
 """
 
 from __future__ import annotations
@@ -17,21 +19,26 @@ import numpy as np
 
 from benchmarks.tables import head_of, row_of
 from model.judging.ranges import range_of, range_of_sum
+from model.judging.resampling import count_error, draw_weights, interval
 from model.reports import Counts
 
-HEADS = "set", "images judge", "counts in range", "width", "sums in range", "width", "sums off"
+HEADS = (
+    *("set", "images judge", "counts in range", "width"),
+    *("sums in range", "width", "sums off", "error in interval"),
+)
 JUDGING = (9, 20, 40)
 DRAWS, COUNTED, SEED = 400, 100, 20261129
 
 
 class Held(NamedTuple):
-    """One draw: whether ranges hold, and their widths as shares of the counts."""
+    """One draw: whether ranges and the interval hold; widths as shares of the counts."""
 
     images: float
     image_width: float
     sum: float
     sum_width: float
     sum_off: float
+    interval: float
 
 
 def main() -> None:
@@ -73,7 +80,17 @@ def held(counts: list[tuple[int, int]], judging: int) -> Held:
         float(of_sum.low <= there <= of_sum.high),
         (of_sum.high - of_sum.low) / there,
         abs(found - there) / there,
+        float(error_in_interval(counts, judging)),
     )
+
+
+def error_in_interval(counts: list[tuple[int, int]], judging: int) -> bool:
+    """Return whether the first images' interval holds the count error of all."""
+    predicted, true = np.array(counts).T
+    (error,) = count_error(predicted, true, np.ones((1, len(true))))
+    weights = draw_weights(judging)
+    told = interval(count_error(predicted[:judging], true[:judging], weights))
+    return told is not None and bool(told.low <= error <= told.high)
 
 
 if __name__ == "__main__":
