@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,12 @@ def test_a_stray_quote_is_told_with_its_line_and_swallows_no_other(read: Any, la
         BadRequest, match=r"boxes\.csv, line 3: a quote \(\"\) opens and does not close"
     ):
         read(NAMES, "a.png,64,48,N,1,2,3,4", 'a.png,64,48,"N,5,2,9,4', last)
+
+
+def test_a_line_that_is_no_csv_is_told_with_its_number(read: Any) -> None:
+    endless = "N" * (csv.field_size_limit() + 1)
+    with pytest.raises(BadRequest, match=r"boxes\.csv, line 3: field larger than .*; mend it\."):
+        read(NAMES, "a.png,64,48,N,1,2,3,4", f"b.png,64,48,{endless},1,2,3,4")
 
 
 def test_a_folder_is_labelled_by_a_csv(tmp_path: Path, save_image: Save) -> None:

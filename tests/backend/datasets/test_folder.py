@@ -315,9 +315,11 @@ def test_all_annotations_that_are_broken_are_named_at_once(
     for seed, stem in enumerate("abcd"):
         save_image(tmp_path / f"{stem}.png", seed=seed)
         save_voc(tmp_path / f"{stem}.xml", [CELL])
-    (tmp_path / "b.xml").write_text("<annotation><object>")
-    (tmp_path / "d.xml").write_text("<html/>")
     (tmp_path / "lone.xml").write_text("<annotation>")
+    (tmp_path / "b.xml").write_text("<annotation><object>")
+    with pytest.raises(BadRequest, match=r"^[^\n]*b\.xml[^\n]*$"):
+        labelled_folder(tmp_path, tmp_path)
+    (tmp_path / "d.xml").write_text("<html/>")
     with pytest.raises(BadRequest) as told:
         labelled_folder(tmp_path, tmp_path)
     first, *named = str(told.value).splitlines()

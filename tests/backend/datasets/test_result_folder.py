@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.datasets.result_folder import require_empty
+from backend.datasets.result_folder import require_as_begun, require_empty
 from backend.datasets.writing import partial_file
 from backend.errors import BadRequest
 
@@ -37,3 +37,12 @@ def test_a_folder_that_was_begun_is_gone_on_with_and_another_is_refused(tmp_path
     require_empty(tmp_path / "new", ["effort.csv", "home"])
     with pytest.raises(BadRequest, match="holds files already"):
         require_empty(other, ["effort.csv", "home"])
+
+
+def test_other_classes_than_a_folder_began_with_are_told_by_name(tmp_path: Path) -> None:
+    began, now = {"classes": ["N", "M"], "threshold": 0.5}, {"classes": ["N"], "threshold": 0.5}
+    with pytest.raises(
+        BadRequest, match="began with classes N, M, and cannot go on with classes N: "
+    ):
+        require_as_begun(tmp_path / "counts.json", began, now)
+    require_as_begun(tmp_path / "counts.json", began, began)

@@ -407,8 +407,11 @@ def make_champion(services: Services, name: str) -> None:
 def test_two_trained_versions_make_a_forecast_of_the_milestone_that_comes_next(
     services: Services, project: int, learned: None
 ) -> None:
-    coming = effort_of(services, project).forecast
+    report = effort_of(services, project)
+    coming = report.forecast
     assert isinstance(coming, Forecast)
+    told = report.to_json()["forecast"]
+    assert (told["verdict"], told["then"]) == (coming.verdict, coming.then)
     assert coming.at == 40
     assert coming.then < coming.now
     assert coming.between.low < coming.then < coming.between.high

@@ -162,8 +162,10 @@ def test_a_box_that_leaves_the_image_is_clipped_and_reported() -> None:
     ("left_out", "said"),
     [
         (region(width=0), "no area"),
+        (region(height=0), "no area"),
         (region(x=120), "outside the image, at (120, 20, 150, 60)"),
         (region(rectanglelabels=[]), "no label"),
+        (region(rectanglelabels=[], labels=[]), "no label"),
         (region(x=float("nan")), "no finite outline"),
         (region(x=None), "incomplete"),
         (region("polygonlabels", points=[]), "no finite outline"),
@@ -276,7 +278,10 @@ def test_what_a_second_control_says_of_a_box_is_no_second_cell() -> None:
         assert of_cells(regions, INTERFACE) == [region()]
 
 
-@pytest.mark.parametrize("meta", ["note", ["x"], {"text": 5}, {"text": {"a": 1}}, {"text": [None]}])
+@pytest.mark.parametrize(
+    "meta",
+    ["note", ["x"], {"text": 5}, {"text": {"a": 1}}, {"text": [None]}, {"text": [" "]}],
+)
 def test_what_is_no_note_in_the_meta_of_a_region_is_none(meta: Any) -> None:
     labels, notes = to_labels("a.png", [{**region(), "meta": meta}], 100, 100, INTERFACE)
     assert (len(labels.boxes), labels.meant, notes) == (1, frozenset(), [])
