@@ -43,9 +43,12 @@ def test_a_box_that_was_moved_and_relabelled_is_two_actions_on_one_box() -> None
     assert (found.actions.number, found.cells) == (2, 1)
 
 
-def test_a_jog_of_less_than_half_a_pixel_is_no_move() -> None:
-    assert compare(SERVED[:1], [changed(SERVED[0], xmin=10.4)]).actions == Actions(kept=1)
-    assert compare(SERVED[:1], [changed(SERVED[0], xmin=10.6)]).actions == Actions(moved=1)
+@pytest.mark.parametrize("edge", ["xmin", "ymin", "xmax", "ymax"])
+def test_a_jog_of_less_than_half_a_pixel_is_no_move(edge: str) -> None:
+    before = getattr(SERVED[0].box, edge)
+    for jog, treated in [(0.4, Actions(kept=1)), (0.6, Actions(moved=1))]:
+        for after in (before - jog, before + jog):
+            assert compare(SERVED[:1], [changed(SERVED[0], **{edge: after})]).actions == treated
 
 
 def test_ids_pair_boxes_however_far_they_were_moved() -> None:
@@ -62,14 +65,15 @@ def test_boxes_of_tools_that_make_their_own_ids_are_paired_by_place() -> None:
 
 
 def test_where_label_studio_says_otherwise_the_box_is_doubtful() -> None:
-    a, b, _ = SERVED
+    a, b, c = SERVED
     right = [changed(a, "prediction"), changed(b, "prediction-changed", xmin=45)]
     assert (
         compare(SERVED, [*right, DrawnBox("n", Box(80, 80, 95, 95, "Cell"), "manual")]).doubts == 0
     )
     wrong = [changed(a, "prediction", xmin=5), changed(b, "manual")]
+    wrong.append(changed(c, "prediction", label="Debris"))
     stray = DrawnBox("other", Box(80, 80, 95, 95, "Cell"), "prediction")
-    assert compare(SERVED, [*wrong, stray]).doubts == 3
+    assert compare(SERVED, [*wrong, stray]).doubts == 4
 
 
 def test_what_was_served_comes_back_from_percent_as_it_was() -> None:
