@@ -135,7 +135,13 @@ def test_a_projects_boxes_that_cannot_be_used_are_no_good_end(home: Path, run: R
     services.engine.dispose()
     result = run("labels", "check", "--json")
     assert result.exit_code == 1, result.output
-    assert json.loads(result.stdout)["unusable"] == 2
+    told = json.loads(result.stdout)
+    assert told["unusable"] == 2
+    for note, why in zip(
+        told["notes"], ("lies outside the image", "of 'Dust' left out"), strict=True
+    ):
+        assert note.startswith("field0.png: ")
+        assert why in note
 
 
 @pytest.mark.parametrize("one_based", [True, False])

@@ -104,17 +104,23 @@ def test_a_run_is_cancelled_once_and_tried_again_as_the_next_attempt(
     run = running(services, fraction=0.1)
     assert "has not ended" in cytoloop("runs", "retry", str(run.id)).stderr
     assert f"Run {run.id} is cancelled" in cytoloop("runs", "cancel", str(run.id)).stdout
-    assert "has ended already (cancelled)" in cytoloop("runs", "cancel", str(run.id)).stderr
+    assert "has ended already (cancelled).\n" in cytoloop("runs", "cancel", str(run.id)).stderr
     assert "attempt 2 at 5 corrected images" in cytoloop("runs", "retry", str(run.id)).stdout
     again = services.runs.active(1)
     assert again is not None
     assert (again.milestone, again.attempt, again.state) == (5, 2, "queued")
 
 
-def test_what_is_being_promoted_is_not_cancelled(services: Services, cytoloop: Any) -> None:
+def test_what_is_being_promoted_is_not_cancelled_but_can_be_rolled_back(
+    services: Services, cytoloop: Any
+) -> None:
     run = running(services, stage="promoting")
-    assert "is being promoted" in cytoloop("runs", "cancel", str(run.id)).stderr
+    back = "; `cytoloop models rollback` returns to the champion before"
+    assert f"is being promoted{back}" in cytoloop("runs", "cancel", str(run.id)).stderr
     assert services.runs.get(run.id).is_active
+    services.runs.finish(run.id, "promoted")
+    told = cytoloop("runs", "cancel", str(run.id)).stderr
+    assert f"has ended already (promoted){back}" in told
 
 
 def test_a_run_that_is_not_there_is_said_so(services: Services, cytoloop: Any) -> None:

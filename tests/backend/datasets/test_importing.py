@@ -63,8 +63,10 @@ def test_voc_boxes_become_annotations_here_and_there(
     services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
 ) -> None:
     xml = save_voc(folder.parent / "voc" / "c.xml", [CELL], name="c.tif").parent
+    save_voc(xml / "z.xml", [CELL])
     done = import_folder(services, project, folder, xml)
     assert (done.tasks, done.annotated) == (3, 1)
+    assert done.notes == ["annotations without an image left out: z.xml"]
     (annotation,) = services.annotations.corrected(project)
     boxes, _ = to_boxes(annotation.result, 64, 48)
     assert boxes == [CELL]
@@ -278,6 +280,7 @@ def test_the_project_can_take_its_classes_from_the_annotations(
     import_folder(services, project, folder, xml, classes_from_annotations=True)
     assert services.projects.get(project).classes == ("RBC",)
     assert "RBC" in label_studio.label_config
+    (xml / "a.xml").unlink()
     save_voc(xml / "b.xml", [Box(1, 1, 9, 9, "WBC")], name="b.jpg")
     import_folder(services, project, folder, xml, classes_from_annotations=True)
     assert services.projects.get(project).classes == ("RBC", "WBC")

@@ -16,10 +16,14 @@ def test_runs_are_listed_with_their_numbers(
     client: FlaskClient, services: Services, project: int
 ) -> None:
     run = opened(services)
-    services.runs.start(run.id)
+    begun = services.runs.start(run.id)
+    assert begun is not None
+    assert begun.started_at is not None
     services.runs.progress(run.id, iteration=3, iterations=9, loss=0.5, ap50=0.7, seconds_left=6.0)
     [listed] = client.get("/runs?project=1").json["runs"]
     assert listed == client.get(f"/runs/{run.id}").json
+    moments = (listed["started_at"], listed["finished_at"])
+    assert moments == (begun.started_at.isoformat(), None)
     numbers = {k: listed[k] for k in ("iteration", "iterations", "loss", "ap50", "seconds_left")}
     assert numbers == {
         "iteration": 3,

@@ -67,9 +67,15 @@ def test_one_or_two_images_over_wait_for_the_next_run(
     for task in range(8):
         add_image(task)
     correct(range(7))
-    assert len(build_snapshot(services, project, print).images) == 5
+    notes: list[str] = []
+    assert len(build_snapshot(services, project, notes.append).images) == 5
+    assert [note.partition(":")[0] for note in notes] == [
+        "2 corrected images left for the next run"
+    ]
     correct([7])
-    assert len(build_snapshot(services, project, print).images) == 8
+    notes.clear()
+    assert len(build_snapshot(services, project, notes.append).images) == 8
+    assert notes == []
 
 
 def test_pages_of_one_file_do_not_all_go_to_one_side(
@@ -251,9 +257,9 @@ def test_an_image_whose_raw_file_is_gone_or_damaged_is_left_out_until_it_is_impo
     assert build_snapshot(services, project, print).images == whole.images
 
 
-@pytest.mark.parametrize("side", ["train", "inner"])
+@pytest.mark.parametrize(("side", "seen"), [("train", True), ("inner", True), ("held-out", False)])
 def test_an_image_like_one_that_teaches_is_not_unseen(
-    services: Services, project: int, add_image: Any, correct: Any, side: Side
+    services: Services, project: int, add_image: Any, correct: Any, side: Side, seen: bool
 ) -> None:
     fields = [generate_field(seed, (96, 128), 10, HARD).pixels for seed in range(3)]
     for task, pixels in enumerate(fields):
@@ -263,9 +269,10 @@ def test_an_image_like_one_that_teaches_is_not_unseen(
     services.images.set_sides(project, dict(zip(keys, sides, strict=True)))
     correct(range(3))
     snapshot = build_snapshot(services, project, print)
-    add_image(9, fields[1] + 1)
+    later = add_image(9, fields[1] + 1)
     correct([9])
-    assert unseen_images(services, project, snapshot) == []
+    unseen = unseen_images(services, project, snapshot)
+    assert [image.sha256 for image in unseen] == ([] if seen else [later])
 
 
 def test_whatever_is_changed_or_left_out_is_said(

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from backend.errors import NotFound, QueueError
+from backend.errors import NotFound, QueueError, Refused
 from backend.learning.pipeline import learn
 from backend.learning.taken import is_taken, project_folder, run_folder, take
 from backend.learning.triggers import (
     after_correction,
     push_champions,
     requeue_pending,
+    retry,
     start_training,
     take_up,
     take_up_killed,
@@ -114,6 +115,19 @@ def test_the_button_tries_again_after_a_failure(
     services.runs.finish(first.id, "failed")
     second = start_training(services, project)
     assert (second.milestone, second.attempt, second.state) == (5, 2, "queued")
+
+
+def test_another_attempt_at_the_milestone_of_a_run_that_ended_is_queued(
+    services: Services, project: int
+) -> None:
+    first = services.runs.open(project, 5, "milestone")
+    assert first is not None
+    services.runs.finish(first.id, "failed")
+    again = retry(services, first.id)
+    assert (again.milestone, again.attempt, again.state) == (5, 2, "queued")
+    assert waiting(services) == [f"{LEARN}-{again.id}"]
+    with pytest.raises(Refused, match=f"Run {again.id} of project 1 has not ended"):
+        retry(services, first.id)
 
 
 def test_the_button_of_an_unknown_project_is_refused(services: Services) -> None:

@@ -49,6 +49,22 @@ def test_the_newest_state_wins_in_whatever_order_the_events_arrive(
     assert [a.lead_time for a in store.corrected(1)] == [2.0] * 6
 
 
+def test_an_event_is_late_if_a_newer_state_of_its_own_annotation_is_known(
+    store: Annotations, annotated: Any, engine: Engine, tmp_path: Path
+) -> None:
+    projects = Projects(engine, Settings(home=tmp_path))
+    first, other = annotated(1, task=1, minute=2), annotated(2, task=2, minute=9)
+    for event in (first, other, first):
+        store.record(event)
+    assert projects.get(1).late_events == 0
+    earlier = annotated(1, task=1, minute=1)
+    store.record(earlier)
+    assert projects.get(1).late_events == 1
+    store.delete(1, [1])
+    store.record(earlier)
+    assert projects.get(1).late_events == 1
+
+
 def test_a_deleted_annotation_does_not_come_back(store: Annotations, annotated: Any) -> None:
     store.record(annotated(1, task=1))
     assert store.delete(1, [1]) == 1
@@ -128,11 +144,13 @@ def test_an_image_that_two_tasks_show_is_corrected_once(
 
 
 def test_a_correction_counts_once_its_image_has_come(
-    store: Annotations, annotated: Any, engine: Engine
+    store: Annotations, annotated: Any, engine: Engine, tmp_path: Path
 ) -> None:
+    Projects(engine, Settings(home=tmp_path)).ensure(2, "proj2", LABEL_CONFIG)
     for task in (1, 2, 3):
         store.record(annotated(task, task=task, was_cancelled=task == 3))
     show_images(Images(engine, Path()), 1, [1])
+    show_images(Images(engine, Path()), 2, [2])  # an image of another project is not the task's
     assert (store.corrected_count(1), store.lacking_image(1)) == (1, {2})
 
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import pytest
 from sqlalchemy import Engine
 
 from backend.errors import NotFound
+from backend.settings import Settings
+from backend.store.projects import Projects
 from backend.store.runs import MOST_CUT_OFFS, PROMOTING, Run, Runs
 from model.versions import GateDecision
+from tests.backend.conftest import LABEL_CONFIG
 
 
 @pytest.fixture
@@ -198,9 +202,9 @@ def test_a_run_that_gets_further_each_time_may_be_cut_off_as_often_as_it_is(stor
 
 
 def test_a_run_ends_the_waiting_milestones_that_its_snapshot_reaches(store: Runs) -> None:
-    five, ten, twenty = (opened(store.open(1, m, "milestone")) for m in (5, 10, 20))
+    five, ten, twelve, twenty = (opened(store.open(1, m, "milestone")) for m in (5, 10, 12, 20))
     store.start(five.id)
-    assert store.freeze(five.id, "a" * 64, 12, ["a note"]) == [ten.id]
+    assert store.freeze(five.id, "a" * 64, 12, ["a note"]) == [ten.id, twelve.id]
     frozen = store.get(five.id)
     assert (frozen.snapshot, frozen.corrected, frozen.notes) == ("a" * 64, 12, ("a note",))
     assert store.get(ten.id).state == "covered"
@@ -209,18 +213,43 @@ def test_a_run_ends_the_waiting_milestones_that_its_snapshot_reaches(store: Runs
     assert store.milestones_done(1) == {5, 10, 12, 20}
 
 
+def frozen(store: Runs, run: Run) -> Run:
+    store.start(run.id)
+    store.freeze(run.id, "a" * 64, run.milestone, [])
+    return store.get(run.id)
+
+
 def test_a_run_is_found_that_learned_from_more_and_went_all_the_way_through(store: Runs) -> None:
-    few, more, most = (opened(store.open(1, m, "milestone")) for m in (5, 10, 20))
-    for run in (few, more, most):
-        store.start(run.id)
-        store.freeze(run.id, "a" * 64, run.milestone, [])
+    early, few, more, most, failed = (
+        frozen(store, opened(store.open(1, milestone, "milestone")))
+        for milestone in (90, 5, 10, 20, 80)
+    )
+    store.finish(early.id, "promoted")
+    store.finish(failed.id, "failed")
     assert store.learned_from_more(store.get(few.id)) is None
-    store.finish(more.id, "refused")
-    store.finish(most.id, "failed")
-    found = store.learned_from_more(store.get(few.id))
-    assert found is not None
-    assert found.id == more.id
-    assert store.learned_from_more(found) is None
+    for through, state in ((more, "refused"), (most, "promoted")):
+        store.finish(through.id, state)  # type: ignore[arg-type]
+        assert opened(store.learned_from_more(store.get(few.id))).id == through.id
+    assert store.learned_from_more(opened(store.open(1, 3, "milestone"))) is None
+    assert store.learned_from_more(store.get(most.id)) is None
+
+
+def test_what_is_asked_of_a_projects_runs_says_nothing_of_anothers(
+    store: Runs, engine: Engine, tmp_path: Path
+) -> None:
+    Projects(engine, Settings(home=tmp_path)).ensure(2, "proj2", LABEL_CONFIG)
+    own, other, waiting = (
+        opened(store.open(p, m, "milestone")) for p, m in ((1, 5), (2, 5), (2, 9))
+    )
+    assert [run.id for run in store.unfinished(1)] == [run.id for run in store.all(1)] == [own.id]
+    for run in (own, other):
+        store.start(run.id)
+    assert store.freeze(own.id, "a" * 64, 12, []) == []
+    assert store.freeze(other.id, "b" * 64, 20, []) == [waiting.id]
+    store.finish(other.id, "promoted", candidate="trained-1")
+    assert store.learned_from_more(store.get(own.id)) is None
+    assert (store.has_learned(1), store.ended(1, 9)) == (False, [])
+    assert store.milestones_done(1) == {5, 12}
 
 
 def test_a_run_that_does_not_run_freezes_and_ends_nothing(store: Runs) -> None:
