@@ -57,6 +57,11 @@ def test_without_a_step_the_last_milestone_is_the_last() -> None:
     assert way_to(None, 10, (5, 10), 0) == 1.0
 
 
+def test_a_step_of_one_starts_a_run_at_each_image_after_the_last_milestone() -> None:
+    assert next_milestone(82, MILESTONES, 1, {80, 81}) == 82
+    assert list(islice(upcoming_milestones(80, MILESTONES, 1, ()), 2)) == [81, 82]
+
+
 def test_without_milestones_each_step_is_one() -> None:
     assert next_milestone(49, (), 50, ()) is None
     assert next_milestone(101, (), 50, ()) == 100

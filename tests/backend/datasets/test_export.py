@@ -94,6 +94,8 @@ def test_one_based_files_are_one_more_at_the_near_edges(
     assert not (tmp_path / "one" / "images").exists()
     (box,) = read_voc(tmp_path / "one" / "annotations" / "a.xml").boxes
     assert box.xyxy_px == (5, 6, 20, 25)
+    told = json.loads((tmp_path / "one" / "export.json").read_text())
+    assert told["coordinates"] == "1-based, inclusive"
 
 
 def test_a_page_of_a_stack_is_exported_as_an_image_of_its_own(
@@ -217,6 +219,7 @@ def test_an_export_tells_within_it_what_was_left_out_or_odd(
     done = export_voc(services, project, tmp_path / "out")
     told = json.loads((tmp_path / "out" / "export.json").read_text())
     assert tuple(told["notes"]) == done.notes
+    assert told["coordinates"] == "0-based, half-open"
     parts = ("task 9 left out", "looks wrong", "the raw file is gone")
     assert [part in note for part, note in zip(parts, done.notes, strict=True)] == [True] * 3
 

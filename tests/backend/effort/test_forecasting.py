@@ -27,6 +27,15 @@ def test_a_power_law_is_found_again_and_read_off_at_the_next_milestone() -> None
     assert found.then == pytest.approx(80**-0.5, rel=1e-3)
     assert found.between.low == pytest.approx(found.between.high)  # all images are alike
     assert found.verdict == "go on"
+    assert found.enough_at == 130  # 80 to 130 saves 0.024, 130 to 180 only 0.013
+
+
+def test_what_is_expected_is_told_by_the_images_as_they_are_not_by_a_resample() -> None:
+    mixed = [ImageWork(actions, 10) for actions in (6, 4, 5, 7, 3)]
+    found = forecast({5: mixed, 10: mixed}, 10, (20,))
+    assert isinstance(found, Forecast)
+    assert (found.now, found.then) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert found.enough_at == 10
 
 
 def test_labelling_on_is_advised_until_milestones_save_nothing_worth_having() -> None:
@@ -55,6 +64,10 @@ def test_a_rising_effort_is_held_level_and_never_taken_for_all_learned() -> None
     assert found.now == found.then
     assert found.gain.high < 0
     assert found.verdict == "unsure"
+
+
+def test_images_of_one_cell_are_enough_for_a_forecast() -> None:
+    assert isinstance(forecast({5: images(1, 5, 1), 10: images(1, 5, 1)}, 10, (20,)), Forecast)
 
 
 def test_one_hard_image_does_not_end_the_labelling() -> None:

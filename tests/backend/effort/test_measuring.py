@@ -22,7 +22,7 @@ from model.classical.detector import CLASSICAL_ID
 from model.keeping.champions import Champions
 from model.keeping.starter import STARTER_ID
 from tests.backend.conftest import asked_of, no_room
-from tests.backend.effort.conftest import cell
+from tests.backend.effort.conftest import LATER, cell
 
 
 def test_a_correction_is_compared_with_what_its_task_was_served(
@@ -119,6 +119,7 @@ def test_an_image_from_which_all_was_deleted_is_compared_with_the_newest_before_
 ) -> None:
     serve(1, cell(10), served="old+t0.5")
     serve(1, cell(10), cell(50), served="new+t0.5")
+    serve(1, cell(90), served="later+t0.5", ago=-2 * LATER)
     submit(1, [])
     (found,) = measure(services, project)
     assert (found.served, found.actions) == ("new+t0.5", Actions(deleted=2))

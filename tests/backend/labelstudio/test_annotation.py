@@ -19,6 +19,11 @@ def test_a_recorded_webhook_is_read_as_it_was_sent(payload: Any) -> None:
     assert not read.was_cancelled
 
 
+def test_an_annotation_without_a_result_has_no_regions(payload: Any) -> None:
+    values = payload("ANNOTATION_CREATED-ui")["annotation"] | {"result": None}
+    assert Annotation.from_label_studio(values, 1).result == ()
+
+
 def test_an_annotator_is_known_by_number_however_much_is_told(payload: Any) -> None:
     values = payload("ANNOTATION_CREATED")["annotation"]
     told = {"completed_by": {"id": 1, "email": "a@b.c"}, "updated_by": {"id": 2}}

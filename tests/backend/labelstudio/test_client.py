@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from backend.errors import LabelStudioError, LabelStudioMissing
-from backend.labelstudio.client import GIVES_UP_AFTER, PAGE_SIZE, LabelStudio
+from backend.labelstudio.client import (
+    GIVES_UP_AFTER,
+    PAGE_SIZE,
+    SECRET_HEADER,
+    WEBHOOK_ACTIONS,
+    LabelStudio,
+)
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -39,10 +45,81 @@ class Paged:
         return {"tasks": tasks, "total": len(self.tasks)}
 
 
-def studio(paged: Paged) -> LabelStudio:
+class Keeping:
+    """Keeps things of one kind as Label Studio does: lists, makes, changes and deletes them."""
+
+    def __init__(self, *things: dict[str, Any]) -> None:
+        self.things = {id: {"id": id, **thing} for id, thing in enumerate(things)}
+
+    def json(self, method: str, path: str, **sent: Any) -> Any:
+        if method == "GET":
+            return list(self.things.values())
+        id = len(self.things) if method == "POST" else int(path.rstrip("/").split("/")[-1])
+        self.things[id] = self.things.get(id, {"id": id}) | sent["json"]
+        return self.things[id]
+
+    def request(self, method: str, path: str) -> None:
+        assert method == "DELETE"
+        del self.things[int(path.rstrip("/").split("/")[-1])]
+
+
+def studio(answering: Paged | Keeping) -> LabelStudio:
     made = LabelStudio.__new__(LabelStudio)
-    made._http = paged  # type: ignore[assignment]
+    made._http = answering  # type: ignore[assignment]
     return made
+
+
+@pytest.mark.parametrize(
+    ("title", "given"),
+    [("Red", "Red"), ("7 ", "Project 7 "), ("x" * 50, "x" * 50), ("x" * 51, "x" * 49 + "…")],
+)
+def test_a_new_project_has_a_title_of_a_length_that_label_studio_takes(
+    title: str, given: str
+) -> None:
+    projects = Keeping()
+    id = studio(projects).create_project(title, "<View/>", sampling="Uniform sampling")
+    kept = {"title": given, "label_config": "<View/>", "sampling": "Uniform sampling"}
+    assert projects.things[id] == {"id": id, **kept}
+
+
+@pytest.mark.parametrize(
+    ("before", "id"),
+    [
+        ({"title": "Cytoloop", "url": "http://moved:1"}, 1),
+        ({"title": "mine", "url": "http://here:9090/"}, 1),
+        ({"title": "SAM", "url": "http://there:9090"}, 2),
+    ],
+)
+def test_a_project_is_connected_once_wherever_cytoloop_was_before(
+    before: dict[str, Any], id: int
+) -> None:
+    other = {"title": "another", "url": "http://elsewhere:9090"}
+    backends = Keeping(other, before)
+    asked = studio(backends)
+    for _ in range(2):
+        assert asked.connect_backend(1, "http://here:9090", "user", "pass", "Cytoloop") == id
+    assert backends.things[0] == {"id": 0, **other}
+    assert len(backends.things) == id + 1
+    made = backends.things[id]
+    assert (made["url"], made["title"]) == ("http://here:9090", "Cytoloop")
+    assert (made["basic_auth_user"], made["basic_auth_pass"]) == ("user", "pass")
+
+
+def test_of_all_webhooks_to_cytoloop_one_is_left_and_has_the_secret() -> None:
+    other = {"url": "http://elsewhere/webhook", "headers": {}}
+    by_the_backend = {"url": "http://here/webhook/", "headers": {}}
+    moved = {"url": "http://before/webhook", "headers": {SECRET_HEADER: "old"}}
+    webhooks = Keeping(other, by_the_backend, moved)
+    for _ in range(2):
+        assert studio(webhooks).secure_webhooks(1, "http://here/webhook", "new") == 1
+    assert webhooks.things.keys() == {0, 1}
+    assert webhooks.things[0] == {"id": 0, **other}
+    secured = webhooks.things[1]
+    assert (secured["url"], secured["headers"]) == ("http://here/webhook", {SECRET_HEADER: "new"})
+    assert (secured["actions"], secured["is_active"]) == (list(WEBHOOK_ACTIONS), True)
+    alone = Keeping(other)
+    assert studio(alone).secure_webhooks(1, "http://here/webhook", "new") == 1
+    assert alone.things[1]["headers"] == {SECRET_HEADER: "new"}
 
 
 @pytest.mark.parametrize("number", [0, 1, PAGE_SIZE, 2 * PAGE_SIZE, 201])

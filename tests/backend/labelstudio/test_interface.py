@@ -9,6 +9,7 @@ from backend.labelstudio.interface import LabellingInterface
 
 BOXES = '<RectangleLabels name="label" toName="image"><Label value="Cell"/></RectangleLabels>'
 NAMELESS = '<RectangleLabels toName="image"><Label value="Cell"/></RectangleLabels>'
+NOWHERE = '<RectangleLabels name="label"><Label value="Cell"/></RectangleLabels>'
 IMAGE = '<Image name="image" value="$image"/>'
 
 
@@ -35,6 +36,13 @@ def test_the_boxes_and_their_image_are_found_wherever_they_stand() -> None:
     assert interface == LabellingInterface("cells", "field", "field", classes, ("other",))
 
 
+def test_boxes_that_are_drawn_on_several_images_are_those_of_the_first_that_is_there() -> None:
+    on_two = BOXES.replace('toName="image"', 'toName="gone, image, other"')
+    xml = f'<View><Image name="other" value="$other"/>{IMAGE}{on_two}</View>'
+    interface = LabellingInterface.parse(xml)
+    assert (interface.to_name, interface.other_images) == ("image", ("other",))
+
+
 @pytest.mark.parametrize(
     ("xml", "said"),
     [
@@ -47,6 +55,8 @@ def test_the_boxes_and_their_image_are_found_wherever_they_stand() -> None:
         (f'<View>{BOXES}<Image name="image" value="https://a/b.png"/></View>', "not"),
         (f'<View>{IMAGE}<RectangleLabels name="label" toName="image"/></View>', "no Label"),
         (f"<View>{IMAGE}{NAMELESS}</View>", "no name"),
+        (f"<View>{IMAGE}{NOWHERE}</View>", "draws no boxes"),
+        (f'<View>{BOXES}<Image name="image" value="$"/></View>', "and a key"),
     ],
 )
 def test_a_config_that_draws_no_boxes_is_refused_with_what_is_missing(xml: str, said: str) -> None:
