@@ -280,16 +280,22 @@ def test_a_task_that_is_opened_before_its_exchange_was_seen_is_of_its_new_image(
     assert widths == [640, 40, 640]
 
 
-def test_an_image_that_only_moved_or_has_no_address_now_stays_what_it_was(
-    services: Services, project: int, label_studio: Any, task: dict[str, Any]
+@pytest.mark.parametrize("labelled", [True, False])
+def test_an_image_that_only_moved_or_has_no_address_now_stays_what_it_was_and_keeps_its_boxes(
+    services: Services, project: int, label_studio: Any, task: dict[str, Any], labelled: bool
 ) -> None:
-    recorded = label_studio([task], {UPLOAD: PNG, "/data/moved.png": PNG})
+    files = {UPLOAD: PNG, "/data/moved.png": PNG}
+    recorded = label_studio([exchanged(task, UPLOAD, labelled)], files)
+    shown = stored_task_image(services, project, task, "image")
+    services.predictions.put(StoredPrediction(project, 4, shown.sha256, 0, "v1+p", []))
     reconcile(services, project)
     first = services.images.of_task(project, 4)
+    boxes = [{"id": 9, "model_version": "v1+p", "result": []}]
     for address in ("/data/moved.png", "", UPLOAD):
-        recorded.given[:] = [exchanged(task, address, labelled=True)]
+        recorded.given[:] = [exchanged(task, address, labelled) | {"predictions": boxes}]
         assert reconcile(services, project).unreadable == ()
         assert services.images.of_task(project, 4) == first
+        assert recorded.given[0]["predictions"] == boxes
 
 
 def test_a_task_whose_new_image_cannot_be_had_is_not_taken_to_show_the_old_one(

@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import Engine
 
 from backend.errors import NotFound
+from backend.settings import Settings
 from backend.store.images import Images, StoredImage
+from backend.store.projects import Projects
+from tests.backend.conftest import LABEL_CONFIG
 
 A, B = (hashlib.sha256(name.encode()).hexdigest() for name in "ab")
 
@@ -46,7 +49,10 @@ def test_a_file_kept_twice_lies_there_once_and_nothing_else(store: Images, tmp_p
 
 
 @pytest.mark.parametrize("name", ["0" * 64, "../secrets", "", "A" * 64])
-def test_what_was_not_kept_has_no_path(store: Images, name: str) -> None:
+def test_what_was_not_kept_has_no_path(store: Images, tmp_path: Path, name: str) -> None:
+    store.keep(b"raw pixels")
+    for path in (tmp_path / "secrets", tmp_path / "images" / ("A" * 64)):
+        path.touch()
     with pytest.raises(NotFound, match="No raw image"):
         store.path(name)
 
@@ -107,3 +113,22 @@ def test_a_side_is_decided_once_and_for_ever(store: Images) -> None:
     store.set_sides(1, {(A, 0): "held-out"})
     store.set_sides(1, {(A, 0): "train"})
     assert [image.side for image in store.all(1)] == ["held-out"]
+
+
+def test_what_is_kept_of_an_images_task_and_side_is_its_projects_own(
+    store: Images, engine: Engine, tmp_path: Path
+) -> None:
+    Projects(engine, Settings(home=tmp_path)).ensure(2, "proj2", LABEL_CONFIG)
+    for project in (1, 2):
+        store.add(project, A, 0, "a.tif", 640, 480)
+        store.attach_task(project, A, 0, task=12)
+    store.set_addresses(1, {12: "/a.png"})
+    assert [store.addresses(project) for project in (1, 2)] == [{12: "/a.png"}, {12: ""}]
+    assert [store.address_of(1, task) for task in (12, 13)] == ["/a.png", ""]
+    store.set_sides(1, {(A, 0): "held-out"})
+    store.set_fingerprint(A, 0, "f" * 16)
+    store.forget_tasks(1, [12])
+    (own,), (other,) = store.all(1), store.all(2)
+    assert (own.task, own.side, own.fingerprint) == (None, "held-out", "f" * 16)
+    assert (other.task, other.side, other.fingerprint) == (12, None, "f" * 16)
+    assert [store.known_tasks(project) for project in (1, 2)] == [set(), {12}]
