@@ -79,7 +79,7 @@ def test_lines_of_one_image_belong_together_wherever_they_stand(read: Any) -> No
         (r"C:\images\a.png,1,2,3,4,N",),
         (NAMES.replace(",", "\t"), "a.png\t64\t48\tN\t1\t2\t3\t4"),
         ("sep=;", NAMES.replace(",", ";"), "a.png;64;48;N;1,0;2,00;3;4"),
-        ("sep=;", "a.png;1;2;3;4;N"),
+        ("sep=; ", "a.png;1;2;3;4;N"),
         (NAMES.upper(), " a.png , 64,48, N, 1.0, 2 ,3,4", "", ",,,,,,,"),
     ],
 )
@@ -88,6 +88,13 @@ def test_both_formats_are_read_with_names_in_any_order(read: Any, lines: tuple[s
     truth = sources[0].read()
     assert (truth.name, truth.boxes) == ("a.png", (Box(1, 2, 3, 4, "N"),))
     assert notes == []
+
+
+@pytest.mark.parametrize("size", [",", "0,48", "64,0", "-64,48"])
+def test_a_size_that_no_image_has_says_nothing_of_the_images(read: Any, size: str) -> None:
+    (source,), _ = read(NAMES, f"a.png,{size},N,1,2,3,4")
+    truth = source.read((64, 48))
+    assert (truth.boxes, truth.notes) == ((Box(1, 2, 3, 4, "N"),), ())
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_two_images_of_one_stem_are_left_out_when_the_voc_file_names_neither(
     save_voc(tmp_path / "b.xml", [CELL])
     folder = labelled_folder(tmp_path, tmp_path)
     assert [image.name for image in folder.images] == ["b.png"]
-    assert any("none has it" in note for note in folder.notes)
+    assert any("which names other.bmp: none has it" in note for note in folder.notes)
 
 
 def test_the_same_file_twice_counts_once(tmp_path: Path, save_image: Save, save_voc: Save) -> None:

@@ -50,6 +50,17 @@ def test_an_unknown_project_is_said_with_what_to_do(store: Projects) -> None:
         store.change(8, milestones=[3])
 
 
+def test_a_project_that_is_gone_from_label_studio_is_listed_only_where_asked_for(
+    store: Projects,
+) -> None:
+    store.ensure(2, "proj2", LABEL_CONFIG)
+    store.set_gone(1, True)
+    assert [project.id for project in store.all()] == [2]
+    assert [project.id for project in store.all(gone=True)] == [1, 2]
+    store.set_gone(1, False)
+    assert [project.id for project in store.all()] == [1, 2]
+
+
 def test_boxes_are_called_what_was_most_often_corrected(
     store: Projects, engine: Engine, annotated: Any
 ) -> None:
