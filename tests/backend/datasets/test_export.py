@@ -79,6 +79,9 @@ def test_predictions_come_along_when_asked_for_and_say_so(
     put(3, "c.png")
     done = export_voc(services, project, tmp_path / "out", corrected_only=False)
     assert (done.images, done.boxes) == (2, 3)
+    (unknown,) = done.notes
+    assert unknown.startswith("nothing known yet, since nobody opened it")
+    assert ": c.png; " in unknown
     told = json.loads((tmp_path / "out" / "export.json").read_text())
     assert [(i["image"], i["source"], i["model_version"]) for i in told["images"]] == [
         ("a.png", "corrected", "v1+0.5"),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -435,6 +436,22 @@ def test_a_call_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
     assert (told.images, told.before, told.cells, detector.looked_at) == (5, 2, 5, 3)
     whole = predict_into(tmp_path / "whole", files, version_of(Crowded()))
     assert (told.notes, contents(stopped)) == (whole.notes, contents(tmp_path / "whole"))
+
+
+def test_a_call_that_was_killed_before_it_counted_its_first_image_goes_on(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*image: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as fault:
+        fault.setattr(counting.Counts, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            predict_into(out, files, version_of(Crowded()))
+    assert (out / "annotations" / "0.xml").exists()
+    told = predict_into(out, files, version_of(Crowded()))
+    assert (told.images, told.before) == (5, 0)
 
 
 def test_a_finished_folder_is_left_as_it_is_and_takes_further_images(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -91,6 +91,20 @@ def test_a_label_studio_that_takes_nothing_fails_the_push(
     with pytest.raises(LabelStudioError, match="404"):
         push(services, project, CLASSICAL_ID)
     assert recorded.model_version == ""
+
+
+def test_a_version_whose_name_label_studio_refuses_fails_the_push_only_if_it_gave_boxes(
+    services: Services, project: int, label_studio: Any
+) -> None:
+    def refuse(id: int, **fields: Any) -> NoReturn:
+        raise LabelStudioError("Label Studio answered 400: it knows no predictions of that name")
+
+    recorded = label_studio([], {"/data/a.png": FIELD})
+    recorded.patch_project = refuse
+    assert push(services, project, CLASSICAL_ID) == 0
+    recorded.given[:] = tasks(1)
+    with pytest.raises(LabelStudioError, match="answered 400"):
+        push(services, project, CLASSICAL_ID)
 
 
 def test_with_label_studio_away_the_push_fails_and_says_so(
