@@ -77,15 +77,18 @@ def test_the_first_task_opens_with_a_box_on_each_cell(
     assert notes == []
     assert np.allclose(centres, [(30, 30), (80, 60), (130, 90)], atol=1.5)
     assert {b.label for b in boxes} == {"Cell"}
+    assert not any("meta" in region for region in answer["result"])
     assert answer["model_version"] == "classical-1+t0.5"
     assert 0 <= answer["score"] <= 1
 
 
-def test_what_was_served_is_kept_exactly(
+def test_what_was_served_is_kept_exactly_and_counted(
     predictor: Predictor, task: Any, config: str, services: Services
 ) -> None:
+    before = REGISTRY.get_sample_value("cytoloop_predictions_total") or 0
     (answer,) = predictor.predict(1, [task(1)], config)
 
+    assert REGISTRY.get_sample_value("cytoloop_predictions_total") == before + 1
     kept = services.predictions.last_shown(1, 1)
     assert kept is not None
     assert list(kept.regions) == answer["result"]

@@ -76,6 +76,13 @@ def test_a_first_load_that_takes_too_long_says_to_ask_again(
     assert registry.loads == ["trained-a"]
 
 
+def test_a_version_that_gives_way_before_it_answers_says_to_ask_again(registry: Registry) -> None:
+    with closing(Slot(registry, "cpu", capacity=0)) as slot:
+        with pytest.raises(NotReady, match="ask again"):
+            slot.current("1", wait_s=60)
+        assert slot.loaded_names() == {}
+
+
 def test_a_broken_champion_leaves_the_one_before_serving_and_is_reported(
     registry: Any, trained: Trained, slot: Slot
 ) -> None:
