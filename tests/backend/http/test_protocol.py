@@ -4,12 +4,14 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from backend.http.parts import EXTENSION
+from backend.labelstudio.client import SECRET_HEADER
 from backend.services import Services
 from model.keeping.starter import STARTER_ID
 from tests.backend.conftest import no_room
@@ -174,6 +176,23 @@ def test_without_the_password_nothing_is_told(
     assert answer.headers["WWW-Authenticate"].startswith("Basic")
     assert services.credentials.backend_password not in answer.text
     assert str(services.settings.home) not in answer.text
+
+
+def test_the_password_opens_nothing_to_another_user(
+    stranger: FlaskClient, services: Services
+) -> None:
+    password = services.credentials.backend_password
+    answers = [stranger.get("/runs", auth=(user, password)) for user in ("other", "cytoloop")]
+    assert [answer.status_code for answer in answers] == [401, 200]
+
+
+def test_an_emptied_password_or_secret_opens_nothing(
+    stranger: FlaskClient, services: Services
+) -> None:
+    emptied = replace(services.credentials, backend_password="", webhook_secret="")
+    services.__dict__["credentials"] = emptied
+    assert stranger.get("/runs", auth=("cytoloop", "")).status_code == 401
+    assert stranger.post("/webhook", json={}, headers={SECRET_HEADER: ""}).status_code == 401
 
 
 OTHERS = [
