@@ -24,6 +24,7 @@ from model.boxes import Box, iou_matrix
 from model.generated.fields import EASY, generate_field
 from preprocessing.images import encode_png
 from tests.backend.conftest import LABEL_CONFIG
+from tests.backend.effort.conftest import cell
 
 INTERFACE = LabellingInterface.parse(LABEL_CONFIG)
 SIZE = (200, 100)
@@ -203,6 +204,16 @@ def test_a_fault_is_known_though_its_task_is_answered_again_without_one(
     ((_, believed),) = corrected_images(services, project, notes.append)
     assert len(believed.result) == len(CELLS)
     assert any("was let stand and is left out" in note for note in notes)
+
+
+def test_a_correction_of_boxes_shown_as_found_is_believed_though_its_task_was_watched_before(
+    services: Services, project: int, watched: Any, serve: Any, submit: Any
+) -> None:
+    watched(1, "fault")
+    submitted = submit(1, serve(1, cell(10), served="trained-2+t0.5"))
+    notes: list[str] = []
+    ((_, believed),) = corrected_images(services, project, notes.append)
+    assert (believed, notes) == (submitted, [])
 
 
 @pytest.mark.parametrize("edges", [(-8, -2, -8, -2), (-12, -6, 12, 6), (7, 5, -7, -3)])
