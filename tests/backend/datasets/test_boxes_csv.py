@@ -199,14 +199,21 @@ def test_names_that_differ_in_upper_and_lower_case_alone_are_told(
 
 
 def test_a_csv_that_lies_beside_its_images_is_not_told_as_left_out(
-    services: Services, label_studio: Any, project: int, tmp_path: Path, save_image: Save
+    services: Services,
+    label_studio: Any,
+    project: int,
+    tmp_path: Path,
+    save_image: Save,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save_image(tmp_path / "in" / "a.png")
     path = tmp_path / "in" / "boxes.csv"
     path.write_text(f"{NAMES}\na.png,64,48,Cell,4,5,20,25\n")
     (tmp_path / "in" / "readme.txt").touch()
-    folder = labelled_folder(tmp_path / "in", path)
-    assert folder.notes == ("1 other file left out: readme.txt",)
+    monkeypatch.chdir(tmp_path)
+    for given in (path, path.relative_to(tmp_path)):
+        folder = labelled_folder(tmp_path / "in", given)
+        assert folder.notes == ("1 other file left out: readme.txt",)
     done = import_folder(services, project, tmp_path / "in", path)
     assert done.notes == ["1 other file left out: readme.txt"]
 

@@ -41,6 +41,15 @@ def test_a_correction_is_compared_with_what_its_task_was_served(
     assert (found.start, found.cells, found.doubts, found.seconds) == ("prediction", 2, 0, 30.0)
 
 
+def test_corrections_come_in_the_order_in_which_they_were_first_submitted(
+    services: Services, project: int, serve: Any, submit: Any
+) -> None:
+    first = submit(1, serve(1, cell(10)), minute=9).created_at
+    for task, minute in ((2, -2), (3, -1)):
+        submit(task, serve(task, cell(10)), created_at=first + timedelta(minutes=minute))
+    assert [found.task for found in measure(services, project)] == [2, 3, 1]
+
+
 def test_what_many_corrections_share_is_read_once(
     services: Services, project: int, serve: Any, submit: Any
 ) -> None:

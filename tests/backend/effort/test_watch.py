@@ -244,17 +244,17 @@ def test_a_box_moved_loosely_onto_the_cell_is_not_doubled_either(
     assert (len(known.counted.boxes), told) == (len(CELLS), [])
 
 
-def test_a_neighbour_that_was_shown_or_is_drawn_beside_the_cell_does_not_stand_for_it(
+def test_a_neighbour_that_was_shown_or_a_box_drawn_beside_or_around_the_cell_does_not_stand_for_it(
     services: Services, project: int, watched: Any, submit: Any, write: Any
 ) -> None:
     close = [CELLS[0], replace(CELLS[0], xmin=9, xmax=29, score=0.5), *CELLS[1:]]
-    beside = Box(11, 10, 31, 30, "Cell")
-    for task, cells in ((1, close), (2, CELLS)):
+    beside, around = Box(11, 10, 31, 30, "Cell"), Box(0, 0, 150, 60, "Cell")
+    for task, cells, drawn in ((1, close, ()), (2, CELLS, (beside,)), (3, CELLS, (around,))):
         only = [replace(box, score=0.8) if n else box for n, box in enumerate(cells)]
         what = watched(task, "fault", only)
-        submit(task, [*what.regions, *(write(beside) if task == 2 else ())])
+        submit(task, [*what.regions, *write(*drawn)])
     known, told = known_images(services, project)
-    assert ["put back" in note for note in told].count(True) == 2
+    assert ["put back" in note for note in told].count(True) == 3
     assert all(CELLS[0].xyxy_px in {b.xyxy_px for b in k.counted.boxes} for k in known)
 
 
