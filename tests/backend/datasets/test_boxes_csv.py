@@ -211,8 +211,8 @@ def test_a_csv_that_lies_beside_its_images_is_not_told_as_left_out(
     path.write_text(f"{NAMES}\na.png,64,48,Cell,4,5,20,25\n")
     (tmp_path / "in" / "readme.txt").touch()
     monkeypatch.chdir(tmp_path)
-    for given in (path, path.relative_to(tmp_path)):
-        folder = labelled_folder(tmp_path / "in", given)
+    for named in (path, path.relative_to(tmp_path)):
+        folder = labelled_folder(tmp_path / "in", named)
         assert folder.notes == ("1 other file left out: readme.txt",)
     done = import_folder(services, project, tmp_path / "in", path)
     assert done.notes == ["1 other file left out: readme.txt"]

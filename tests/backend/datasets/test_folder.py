@@ -140,14 +140,15 @@ def test_images_left_out_for_one_reason_are_named_first_and_together(
 def test_folders_that_may_hold_images_are_told_as_not_looked_into(
     tmp_path: Path, save_image: Save, save_voc: Save
 ) -> None:
-    for place in ("a.png", "plate1/a.png", "plate2/run1/a.png", ".cache/a.png", "@eaDir/a.png"):
+    for place in ("a.png", "plate1/a.png", "plate2.tif/run1/a.png", ".cache/a.png", "@eaDir/a.png"):
         save_image(tmp_path / place)
     save_voc(tmp_path / "voc" / "a.xml", [CELL])
     save_voc(tmp_path / "older voc" / "a.xml", [CELL])
-    (tmp_path / "papers").mkdir()
+    for place in ("papers", "voc/b.xml"):
+        (tmp_path / place).mkdir()
     (tmp_path / "Thumbs.db").touch()
     folder = labelled_folder(tmp_path, tmp_path / "voc")
-    assert folder.notes == (f"2 folders in {tmp_path} are not looked into: plate1, plate2",)
+    assert folder.notes == (f"2 folders in {tmp_path} are not looked into: plate1, plate2.tif",)
     save_image(tmp_path / "voc" / "a.png")
     assert folder.notes == labelled_folder(tmp_path, tmp_path / "voc").notes
 
