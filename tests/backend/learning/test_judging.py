@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import tifffile
 from backend.learning.judging import ALL_ALIKE, judge_beside_champion
 from backend.learning.snapshots import build_snapshot
 from backend.services import Services
-from backend.store.predictions import StoredPrediction
+from backend.store.predictions import StoredPrediction, Watch
 from model.classical.detector import classical_version
 from model.generated.fields import EASY, HARD
 from model.labels.examples import DatasetSnapshot
@@ -141,6 +142,26 @@ def test_each_image_says_whose_boxes_its_truth_began_as(
     assert [image.began_as for image in decision.images] == ["classical-1", ""]
     opened = "1 of these images opened with boxes of the champion, 1 without boxes"
     assert decision.reasons[1] == opened
+    (held_out,) = snapshot.of_side("held-out")
+    shows = {i.sha256: task for task, i in services.images.of_tasks(project).items()}
+    services.annotations.delete(project, [shows[held_out.sha256] + 1])
+    assert [image.began_as for image in judged(services, project, snapshot).images] == ["", ""]
+
+
+def test_the_truth_of_a_page_that_opened_blank_began_as_nobodys_boxes(
+    services: Services, project: int, snapshot: DatasetSnapshot
+) -> None:
+    for annotation in services.annotations.corrected(project):
+        image = services.images.of_task(project, annotation.task)
+        assert image is not None
+        blank = Watch("blank", annotation.result, 0, ())
+        shown = (project, annotation.task, *image.key, "classical-1+t0.5", [])
+        services.predictions.put(
+            StoredPrediction(*shown, created_at=annotation.created_at, watch=blank)
+        )
+        later = annotation.updated_at + timedelta(minutes=1)
+        services.annotations.record(replace(annotation, parent_prediction=1, updated_at=later))
+    assert [image.began_as for image in judged(services, project, snapshot).images] == [""]
 
 
 @pytest.mark.integration

@@ -132,8 +132,9 @@ def test_neither_what_taught_a_version_nor_what_judges_chooses_its_boxes(
 ) -> None:
     frozen = snapshot("train", "inner", "held-out")
     taught = LabelledImage(frozen.images[0].path, "taught", TEN_CELLS)
-    chosen = unlearned(DatasetSnapshot((*frozen.images, taught), ("Cell",)), version)
-    assert [image.name for image in chosen] == ["image1", "image2"]
+    page = replace(taught, side="inner", page=1, name="another page of what taught")
+    chosen = unlearned(DatasetSnapshot((*frozen.images, taught, page), ("Cell",)), version)
+    assert [image.name for image in chosen] == ["image1", "image2", page.name]
 
 
 def test_a_manager_has_what_counts_shown_and_the_open_tasks_get_it(
