@@ -326,6 +326,7 @@ def test_the_tally_takes_the_median_and_leaves_unknown_times_out(
 ) -> None:
     for task, seconds in ((1, 4.0), (2, 6.0), (3, 80.0), (4, None)):
         submit(task, serve(task, cell(10), cell(50)), lead_time=seconds)
+    assert effort_of(services, project).timed == 3
     total = Tally(tuple(measure(services, project)))
     assert total.seconds_per_cell == 3.0
     assert total.hours_saved(72) == pytest.approx(3 * 2 * (72 - 3.0) / 3600)
@@ -425,6 +426,15 @@ def test_two_trained_versions_make_a_forecast_of_the_milestone_that_comes_next(
     assert coming.at == 40
     assert coming.then < coming.now
     assert coming.between.low < coming.then < coming.between.high
+
+
+def test_images_corrected_with_a_version_that_no_run_trained_say_nothing_of_what_learning_brings(
+    services: Services, project: int, learned: None, serve: Any, submit: Any
+) -> None:
+    before = effort_of(services, project).forecast
+    for task in range(20, 26):
+        submit(task, serve(task, cell(10), cell(50), served="starter-1+t0.5")[1:])
+    assert effort_of(services, project).forecast == before
 
 
 def test_images_that_two_corrected_make_a_forecast_no_surer(

@@ -18,6 +18,7 @@ from model.keeping.starter import STARTER_ID
 from model.labels.examples import DatasetSnapshot
 from model.versions import GateDecision, ModelVersion
 from preprocessing.groups import ContrastGroups
+from tests.backend.conftest import PUSH, waiting
 
 
 @dataclass
@@ -32,6 +33,10 @@ class Judgements:
         Whether it passes beside one.
     meanwhile
         What happens during a judgement, told its number from 1 on.
+    shows_others
+        Whether other boxes of the version that serves are shown from then on.
+    chosen_for
+        The versions whose shown boxes were chosen.
     """
 
     services: Services
@@ -39,6 +44,8 @@ class Judgements:
     beside: list[str] = field(default_factory=list)
     passes: Callable[[str], bool] = lambda champion: True
     meanwhile: Callable[[int], object] = lambda number: None
+    shows_others: bool = False
+    chosen_for: list[str] = field(default_factory=list)
 
     def version(self, id: str) -> ModelVersion:
         made = ModelVersion(id, "trained", ("Cell",), 0.5)
@@ -61,7 +68,8 @@ class Judgements:
 
     def show(self, *told: Any) -> bool:
         told[-1](f"what is shown, {len(self.beside)}")
-        return False
+        self.chosen_for.append(told[2].id)
+        return self.shows_others
 
     @property
     def served(self) -> list[str]:
@@ -105,6 +113,16 @@ def test_a_candidate_is_judged_once_more_where_another_version_serves_meanwhile(
     assert notes == [again, "what is shown, 2"], "of the first judgement nothing is told"
     assert services.registry.get("trained-x").decision == decision
     assert judgements.served == [other.id, "trained-x"][: 1 + is_better]
+    assert judgements.chosen_for[-1] == judgements.served[-1]
+
+
+@pytest.mark.parametrize("shows_others", [True, False])
+def test_a_champion_that_stays_gives_open_tasks_its_boxes_if_others_are_shown_now(
+    judgements: Judgements, services: Services, shows_others: bool
+) -> None:
+    judgements.passes, judgements.shows_others = lambda champion: False, shows_others
+    judgements.decided()
+    assert waiting(services, PUSH) == [f"{PUSH}-1-{CLASSICAL_ID}"] * shows_others
 
 
 def test_a_project_of_an_earlier_releases_starter_is_judged_beside_todays_once(
