@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backend.actions import Actions
 from backend.labelstudio.annotation import Annotation
 from backend.labelstudio.interface import LabellingInterface
 from backend.labelstudio.results import to_regions
 from backend.services import Services
+from backend.store.corrections import Correction
 from backend.store.predictions import StoredPrediction
 from model.boxes import Box
 from preprocessing.images import encode_png
@@ -19,6 +21,7 @@ from preprocessing.images import encode_png
 WIDTH, HEIGHT = 200, 100
 #: Served first, corrected later: predictions are stamped with the present moment.
 LATER = timedelta(minutes=10)
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -83,3 +86,10 @@ def submit(services: Services, project: int) -> Callable[..., Annotation]:
 
 def cell(x: float, y: float = 10, side: float = 20, label: str = "Cell") -> Box:
     return Box(x, y, x + side, y + side, label, 0.9)
+
+
+def correction(task: int, cells: int, seconds: float | None = None, **fields: Any) -> Correction:
+    """Return what one annotation did; by default it left all of its boxes as they were served."""
+    told = (100 + task, 1, task, NOW, "ada", "prediction", "v1+t0.5", "low")
+    made = Correction(*told, Actions(kept=cells), cells, totals_s=(seconds,) if seconds else ())
+    return replace(made, **fields)

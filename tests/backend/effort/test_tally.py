@@ -1,22 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
-
 import pytest
 
 from backend.actions import Actions
 from backend.effort.tally import ByHand, Tally, Watchfulness, share_interval, work_of
-from backend.store.corrections import Correction
-
-NOW = datetime(2026, 11, 26, tzinfo=UTC)
-
-
-def correction(task: int, cells: int, seconds: float | None = None, **fields: Any) -> Correction:
-    told = (100 + task, 1, task, NOW, "ada", "prediction", "v1+t0.5", "low")
-    made = Correction(*told, Actions(kept=cells), cells, totals_s=(seconds,) if seconds else ())
-    return replace(made, **fields)
+from tests.backend.effort.conftest import correction
 
 
 def test_images_that_only_lost_time_save_less_than_nothing() -> None:
