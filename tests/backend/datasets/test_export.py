@@ -17,7 +17,7 @@ from PIL import Image
 from backend.datasets import packing
 from backend.datasets.export import export_counts, export_csv, export_voc
 from backend.datasets.folder import labelled_folder
-from backend.datasets.rawfiles import told_of
+from backend.datasets.rawfiles import is_known_turned, told_of
 from backend.datasets.voc import read_voc
 from backend.errors import BadRequest, NotFound
 from backend.labelstudio.annotation import Annotation
@@ -211,6 +211,19 @@ def test_an_interrupted_export_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         export_voc(services, project, tmp_path / name)
     assert set(tmp_path.iterdir()) == before
+
+
+def test_a_damaged_or_lost_file_is_not_taken_for_one_that_a_tag_turns(
+    services: Services, project: int, put: Put, save_turned: Save, tmp_path: Path
+) -> None:
+    sha256 = put(1, "a.tif", corrected=[CELL], data=save_turned(tmp_path / "a.tif").read_bytes())
+    raw = services.images.path(sha256)
+    assert is_known_turned(raw)
+    raw.write_bytes(b"II*")
+    assert not is_known_turned(raw)
+    assert export_csv(services, project, tmp_path / "boxes.csv").notes == ()
+    raw.unlink()
+    assert export_csv(services, project, tmp_path / "boxes.csv").notes == ()
 
 
 def test_an_export_tells_within_it_what_was_left_out_or_odd(

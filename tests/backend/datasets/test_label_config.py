@@ -14,7 +14,16 @@ def classes_in(label_config: str) -> tuple[str, ...]:
 
 
 def test_a_label_config_is_made_of_classes_whatever_they_are_called() -> None:
-    assert classes_in(label_config_of(ODD)) == ODD
+    made = label_config_of(ODD)
+    assert classes_in(made) == ODD
+    assert '<Label value="Nucleus" ' in made
+
+
+def test_classes_go_to_the_labels_that_draw_on_the_image_and_to_no_others() -> None:
+    others = '<RectangleLabels name="odd" toName="gone"><Label value="Odd"/></RectangleLabels>'
+    made = with_classes(NESTED.replace("<View>", f"<View>{others}", 1), ("WBC",), keep=False)
+    assert classes_in(made) == ("WBC",)
+    assert '<Label value="Odd" />' in made
 
 
 @pytest.mark.parametrize(

@@ -450,8 +450,10 @@ def test_a_call_that_was_killed_before_it_counted_its_first_image_goes_on(
         with pytest.raises(KeyboardInterrupt):
             predict_into(out, files, version_of(Crowded()))
     assert (out / "annotations" / "0.xml").exists()
-    told = predict_into(out, files, version_of(Crowded()))
+    steps = list[tuple[float, str]]()
+    told = predict_into(out, files, version_of(Crowded()), advance=lambda *step: steps.append(step))
     assert (told.images, told.before) == (5, 0)
+    assert steps == [(number / 5, f"{number}.png") for number in range(5)]
 
 
 def test_a_finished_folder_is_left_as_it_is_and_takes_further_images(
