@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backend.errors import LabelStudioError, LabelStudioMissing
+from backend.errors import LabelStudioError, LabelStudioMissing, LabelStudioSilent
 from backend.labelstudio.client import (
     GIVES_UP_AFTER,
     PAGE_SIZE,
@@ -165,6 +165,33 @@ def test_a_page_of_which_the_first_tasks_cannot_be_listed_ends_the_list() -> Non
     assert len(told) == GIVES_UP_AFTER - 1
     with pytest.raises(LabelStudioError, match=f"page 2 of {PAGE_SIZE}$"):
         list(asked.tasks(1))
+
+
+def test_a_page_of_which_one_task_can_be_listed_is_read_to_its_end() -> None:
+    told = list[LabelStudioError]()
+    asked = studio(Paged(2 * PAGE_SIZE, broken=range(1, PAGE_SIZE)))
+    listed = [t["id"] for t in asked.tasks(1, told.append)]
+    assert listed == [0, *range(PAGE_SIZE, 2 * PAGE_SIZE)]
+    assert len(told) == PAGE_SIZE - 1
+
+
+@pytest.mark.parametrize("silent_from", [1, 3])
+def test_a_label_studio_that_falls_silent_is_not_asked_for_one_task_after_the_other(
+    silent_from: int,
+) -> None:
+    class Silenced(Paged):
+        asked = 0
+
+        def json(self, method: str, path: str, params: dict[str, Any]) -> dict[str, Any]:
+            self.asked += 1
+            if self.asked >= silent_from:
+                raise LabelStudioSilent("Label Studio could not be reached")
+            return super().json(method, path, params)
+
+    told, silenced = list[LabelStudioError](), Silenced(PAGE_SIZE, broken={5})
+    with pytest.raises(LabelStudioSilent):
+        list(studio(silenced).tasks(1, told.append))
+    assert (silenced.asked, told) == (silent_from, [])
 
 
 def test_the_newest_change_of_a_project_without_tasks_is_none() -> None:
