@@ -132,3 +132,19 @@ def test_kept_ports_that_cannot_be_read_are_told_with_their_file(tmp_path: Path,
     (tmp_path / PORTS_FILE).write_text(kept)
     with pytest.raises(BadSetting, match=rf"{PORTS_FILE} cannot be read .*: delete it"):
         Settings(home=tmp_path)
+
+
+def test_an_address_that_is_not_told_follows_from_one_that_is(tmp_path: Path) -> None:
+    here = Settings(home=tmp_path, host="0.0.0.0", port=9191)
+    assert here.address_here == here.backend_address == here.browser_address
+    assert here.address_here == "http://127.0.0.1:9191"
+    told = Settings(home=tmp_path, port=9191, backend_url="http://web:9090")
+    assert (told.browser_address, told.webhook_address) == (
+        "http://web:9090",
+        "http://web:9090/webhook",
+    )
+    abroad = Settings(home=tmp_path, backend_url="http://web:9090", browser_url="https://lab.org")
+    assert (abroad.browser_address, abroad.backend_address) == (
+        "https://lab.org",
+        "http://web:9090",
+    )
