@@ -74,6 +74,28 @@ def test_a_box_thinner_than_a_pixel_keeps_one(tmp_path: Path) -> None:
     assert box.xyxy_px == (639, 3, 640, 4)
 
 
+@pytest.mark.parametrize(
+    ("box", "marked"),
+    [
+        ((1, 1, 9, 9), 0),
+        ((0, 1, 9, 9), 1),
+        ((1, 0, 9, 9), 1),
+        ((1, 1, 10, 9), 1),
+        ((1, 1, 9, 10), 1),
+    ],
+)
+def test_boxes_that_touch_the_border_are_marked_as_truncated(
+    box: tuple[int, int, int, int], marked: int
+) -> None:
+    text = voc_bytes("a.png", 10, 10, 1, [Box(*box, "N")]).decode()
+    assert f"<truncated>{marked}</truncated>" in text
+
+
+def test_blanks_around_a_class_are_no_part_of_it(tmp_path: Path) -> None:
+    text = voc_text(edges(1, 2, 30, 40)).replace("<name>RBC</name>", "<name>\n RBC </name>")
+    assert read_voc(written(tmp_path, text), SIZE).boxes == (Box(1, 2, 30, 40, "RBC"),)
+
+
 def test_a_file_without_boxes_is_written_and_read(tmp_path: Path) -> None:
     path = tmp_path / "none.xml"
     write_voc(path, "näme & <co>.tif", *SIZE, 3, [])
