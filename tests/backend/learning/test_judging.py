@@ -45,6 +45,15 @@ def test_the_held_out_images_judge_and_the_same_boxes_are_no_gain(
     assert not decision.promoted
 
 
+def test_a_version_without_classes_is_judged_by_the_class_that_the_project_gives_its_boxes(
+    services: Services, project: int, snapshot: DatasetSnapshot
+) -> None:
+    services.projects.change(project, default_class="Debris")
+    found = judged(services, project, snapshot).champion
+    assert found is not None
+    assert found.by_class["Cell"].ap50 == 0 < found.any_class.ap50
+
+
 def test_images_corrected_since_the_snapshot_froze_join_the_evidence(
     services: Services, project: int, snapshot: DatasetSnapshot, correct_fields: Any
 ) -> None:
