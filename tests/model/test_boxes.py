@@ -34,6 +34,7 @@ def right_of(boxes, truth):
 def test_a_half_open_box_is_as_wide_as_the_pixels_it_covers():
     box = Box(3, 10, 6, 11, "Nucleus")
     assert (box.width, box.height) == (3, 1)
+    assert box.centre == (4.5, 10.5)
 
 
 def test_the_side_of_a_box_is_that_of_the_square_of_its_area():

@@ -122,11 +122,11 @@ def test_an_image_of_a_thousand_cells_is_judged_whole(detections, labelled):
     assert (report.f1, report.count.predicted, report.count.error) == (1.0, 1000, 0.0)
 
 
-def test_precision_recall_and_f1_are_of_the_boxes_above_the_threshold(detections, labelled):
-    found = detections([(*CELL, 0.9), (*NOWHERE, 0.8), (*OTHER, 0.3)])
+def test_precision_recall_and_f1_are_of_the_boxes_from_the_threshold_on(detections, labelled):
+    found = detections([(*CELL, 0.9), (*NOWHERE, 0.8), (*OTHER, 0.25)])
     report = evaluate([found], [labelled([CELL, OTHER])], NUCLEUS, threshold=0.5)
     assert (report.precision, report.recall, report.f1) == (0.5, 0.5, 0.5)
-    assert evaluate([found], [labelled([CELL, OTHER])], NUCLEUS, threshold=0.2).recall == 1.0
+    assert evaluate([found], [labelled([CELL, OTHER])], NUCLEUS, threshold=0.25).recall == 1.0
 
 
 def test_each_class_is_judged_by_name_whatever_its_index(detections, labelled):
@@ -140,10 +140,12 @@ def test_each_class_is_judged_by_name_whatever_its_index(detections, labelled):
 
 
 def test_the_mean_is_over_the_classes_that_have_cells(detections, labelled):
-    found = detections([(*CELL, 0.9, "RBC")], classes=("RBC", "WBC"))
-    report = evaluate([found], [labelled([(*CELL, "RBC")])], ("RBC", "WBC"), 0.5)
-    assert report.by_class["WBC"].ap50 is None
-    assert report.mean == report.by_class["RBC"]
+    found = [detections(rows, classes=("RBC", "WBC")) for rows in ([(*CELL, 0.9, "RBC")], [])]
+    truth = [labelled([(*CELL, "RBC")], "a"), labelled([], "b")]
+    judged = judge(found, truth, ("RBC", "WBC"), 0.5)
+    assert judged.report.by_class["WBC"].ap50 is None
+    assert judged.report.mean == judged.report.by_class["RBC"]
+    assert [pairs.cells.tolist() for pairs in judged.by_class] == [[1, 0]]
 
 
 def test_two_classes_on_one_cell_count_once_for_any_class(detections, labelled):
@@ -338,25 +340,37 @@ def test_while_a_version_is_judged_each_image_and_each_tile_is_told(cell_images)
 
 
 class CallingOtherwise:
-    """Finds each cell, and calls it as no class of the project is called."""
+    """Finds each cell, and calls those of each image by one of its own classes."""
 
-    classes = ("cell",)
-
-    def __init__(self, truth):
-        self.truth = iter(truth)
+    def __init__(self, truth, classes=("cell",)):
+        self.truth, self.classes = iter(enumerate(truth)), classes
 
     def detect(self, images):
-        boxes = [next(self.truth).xyxy_px for _ in images]
-        return [
-            Detections(b, np.ones(len(b), np.float32), np.zeros(len(b), np.int64), self.classes)
-            for b in boxes
-        ]
+        return [self._called(*next(self.truth)) for _ in images]
+
+    def _called(self, number, image):
+        cells = len(image.boxes)
+        labels = np.full(cells, number % len(self.classes))
+        return Detections(image.xyxy_px, np.ones(cells, np.float32), labels, self.classes)
 
 
 def test_a_version_that_calls_cells_otherwise_is_judged_by_the_name_it_is_served_under(cell_images):
     images = cell_images(3)
     version = LoadedVersion(classical_version(), ContrastGroups.none(), CallingOtherwise(images))
     assert judge_version(version, images, NUCLEUS).report.mean.ap50 == 1.0
+
+
+def test_a_version_that_knows_some_of_the_classes_is_judged_by_their_names(cell_images):
+    images = [*cell_images(1, label="WBC"), *cell_images(1, 1, label="RBC")]
+    detector = CallingOtherwise(images, ("Lymphocyte", "RBC"))
+    taught = replace(classical_version(), classes=detector.classes)
+    version = LoadedVersion(taught, ContrastGroups.none(), detector)
+    judged = judge_version(version, images, ("RBC", "WBC"), default_class="WBC")
+    assert {name: each.ap50 for name, each in judged.report.by_class.items()} == {
+        "RBC": 1.0,
+        "WBC": 1.0,
+    }
+    assert judged.version == taught.id
 
 
 def test_the_report_counts_each_class_as_exports_do(detections, labelled):

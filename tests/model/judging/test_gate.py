@@ -46,7 +46,9 @@ def test_where_ap50_is_equal_the_count_decides():
     assert decision.promoted
     assert "AP50 0.802 against the champion's 0.802: equal" in decision.reasons[1]
     assert decision.reasons[2] == "count error 0.0% against the champion's 40.0%: better"
-    assert not decide(miscounts, counts, resamples=RESAMPLES).promoted
+    worse = decide(miscounts, counts, resamples=RESAMPLES)
+    assert not worse.promoted
+    assert worse.reasons[2].endswith(": worse")
 
 
 def test_a_likely_loss_of_ap50_is_not_made_up_for_by_counting():
