@@ -5,7 +5,13 @@ import pytest
 
 from model.judging.pairing import Pairs
 from model.judging.precision import IOUS, average_precision
-from model.judging.resampling import count_error, draw_weights, interval, resampled_ap
+from model.judging.resampling import (
+    count_error,
+    draw_weights,
+    interval,
+    resampled_ap,
+    resampled_mean_ap,
+)
 from model.reports import Interval
 
 
@@ -39,6 +45,17 @@ def test_a_resample_without_a_cell_has_no_precision(fields):
     found, truth = fields
     only_the_empty = np.eye(len(truth))[[-1]]
     assert np.isnan(resampled_ap(Pairs.of(found, truth), only_the_empty)).all()
+
+
+def test_a_class_of_which_a_resample_has_no_cell_is_left_out_of_its_mean(fields):
+    found, truth = fields
+    in_the_first_alone = [truth[0], *[truth[-1]] * 7]
+    often, rare = Pairs.of(found, truth), Pairs.of(found, in_the_first_alone)
+    weights = np.eye(8)[[0, 1, -1]]
+    both, other, none = resampled_mean_ap([often, rare], weights)
+    (of_often, of_other, _), (of_rare, *_) = (resampled_ap(each, weights) for each in (often, rare))
+    assert both == pytest.approx((of_often + of_rare) / 2)
+    assert (other, np.isnan(none)) == (of_other, True)
 
 
 def test_the_count_error_of_a_resample_is_that_of_the_images_drawn():
