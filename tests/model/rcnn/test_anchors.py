@@ -75,10 +75,15 @@ def test_a_snapshot_without_a_box_says_what_to_do(snapshot_of):
         resolve(DetectorConfig(), snapshot_of([(5, 5, 5, 5)]))
 
 
-def test_weights_fit_another_scale_but_not_another_backbone():
+def test_weights_fit_another_scale_but_not_another_architecture():
     one = DetectorConfig()
     assert fits(one, replace(one, scale=0.3, nms_iou=0.5))
-    assert not fits(one, replace(one, backbone="mbs8_64"))
+    for other in (
+        {"backbone": "mbs8_64"},
+        {"head_features": 7},
+        {"aspect_ratios": (1.0,)},
+    ):
+        assert not fits(one, replace(one, **other))
 
 
 def test_weights_fit_other_anchors_of_the_same_number_and_those_not_chosen_yet():

@@ -29,5 +29,6 @@ def test_the_scale_keeps_the_small_cells_among_large_ones():
 
 def test_configurations_are_near_when_they_look_at_about_the_same_scale():
     one = DetectorConfig(scale=0.5, anchor_sizes=(20.0, 30.0))
-    assert near(one, replace(one, scale=0.6))
-    assert not near(one, replace(one, scale=1.0))
+    for scale, are_near in ((0.6, True), (1.0, False)):
+        other = replace(one, scale=scale)
+        assert near(one, other) == near(other, one) == are_near
