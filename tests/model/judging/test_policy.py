@@ -50,6 +50,8 @@ def test_what_is_shown_may_be_wrong_and_a_near_miss_may_be_a_cell() -> None:
 
     assert policy.corrections(found(0.9, 0.6, 0.3)) == pytest.approx(0.1 + 0.4 + 0.3)
     assert policy.certainty(found(0.9, 0.6, 0.3)) == pytest.approx(50 / 50.8)
+    generous = Policy(0.5, 0.2)
+    assert generous.corrections(found(0.9, 0.3, 0.15, 0.05)) == pytest.approx(0.1 + 0.7 + 0.15)
 
 
 def test_hopeless_candidates_do_not_make_an_image_look_laborious() -> None:
@@ -99,6 +101,7 @@ def test_what_counts_is_shown_however_unlikely_it_is() -> None:
     doubtful = Policy(0.5, 0.9, Calibration(1.0, -3.0))
     assert len(doubtful.shown(found(0.6, 0.4))) == 1
     assert doubtful.counted_probability() == pytest.approx(0.0474, abs=1e-4)
+    assert doubtful.corrections(found(*[0.6] * 10)) == pytest.approx(10 * (1 - 0.0695), abs=1e-2)
 
 
 def test_of_two_classes_on_one_cell_the_likelier_alone_is_shown_and_tells_how_sure_it_is() -> None:
