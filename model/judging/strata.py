@@ -31,7 +31,8 @@ class ContrastStrata:
     Parameters
     ----------
     limits
-        Ascending contrasts (``QuantileProfile.contrast``) from which the next stratum begins.
+        Two contrasts (``QuantileProfile.contrast``), never falling, from which the next stratum
+        begins.
     """
 
     limits: tuple[float, ...]
@@ -39,12 +40,11 @@ class ContrastStrata:
     @classmethod
     def of(cls, contrasts: Sequence[float]) -> ContrastStrata:
         """Set the limits so that each stratum has a third of the images given."""
-        return cls(tuple(np.unique(np.quantile(contrasts, [1 / 3, 2 / 3])).tolist()))
+        return cls(tuple(np.quantile(contrasts, [1 / 3, 2 / 3]).tolist()))
 
     def name(self, contrast: float) -> str:
-        """Return an image's stratum by its contrast: low, medium or high; of two low or high."""
-        names = STRATA if len(self.limits) > 1 else (STRATA[0], STRATA[-1])
-        return names[bisect_right(self.limits, contrast)]
+        """Return an image's stratum by its contrast: low, medium or high."""
+        return STRATA[bisect_right(self.limits, contrast)]
 
 
 def density_of(cells: int) -> str:

@@ -144,7 +144,7 @@ def test_the_last_served_boxes_of_a_task_are_kept_as_they_were(engine: Engine) -
 
 def test_the_strata_of_contrast_are_set_once_for_ever(store: Projects) -> None:
     assert store.get(1).strata is None
-    first, second = ContrastStrata((0.2, 0.4)), ContrastStrata((0.3,))
+    first, second = ContrastStrata((0.2, 0.4)), ContrastStrata((0.3, 0.5))
     assert store.set_strata(1, first) == first
     assert store.set_strata(1, second) == first
     assert store.get(1).strata == first
