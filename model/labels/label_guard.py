@@ -115,7 +115,7 @@ def guard(images: Sequence[ImageLabels]) -> tuple[SetAside, ...]:
     found = [
         _set_aside(images, image, place, reason, why)
         for image, labels in enumerate(images)
-        for place, (reason, why) in sorted((_thin(labels) | _doubles(labels)).items())
+        for place, (reason, why) in (_thin(labels) | _doubles(labels)).items()
     ]
     gone = {(one.image, one.place) for one in found}
     found += [

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from model.generated.fields import HARD, generate_field
-from model.labels.likeness import MOST_BITS, fingerprint_of, group_alike
+from model.labels.likeness import MOST_BITS, alike_to_any, fingerprint_of, group_alike
 from preprocessing.images import read_image
 
 DATA = Path(os.environ.get("CYTOLOOP_DATA", "/nonexistent"))
@@ -56,7 +56,11 @@ def test_other_fields_are_not_alike_however_the_light_falls(light):
 
 @pytest.mark.parametrize(
     "plain",
-    [np.full((64, 64), 7, np.uint8), np.zeros((64, 64), np.uint16), np.ones((5, 400), np.uint8)],
+    [
+        np.full((64, 64), 7, np.uint8),
+        np.zeros((64, 64), np.uint16),
+        np.random.default_rng(0).integers(0, 255, (8, 400), np.uint8),
+    ],
 )
 def test_an_image_too_plain_or_too_small_to_tell_is_like_no_other(plain):
     assert fingerprint_of(plain) == ""
@@ -70,6 +74,13 @@ def test_a_ramp_without_a_cell_is_plain():
 def test_an_image_joins_the_group_of_the_earliest_that_it_is_like():
     first, near, middle, far = "0" * 16, "0" * 14 + "ff", "0" * 14 + "0f", "f" * 16
     assert group_alike([first, far, near, middle, ""]) == [0, 1, 0, 0, 4]
+
+
+def test_an_image_too_plain_to_tell_is_like_none_of_the_others():
+    near_the_second, near_none = "f" * 14 + "00", "0" * 16
+    others = ["", "f" * 16]
+    assert alike_to_any([near_the_second, near_none, ""], others) == [True, False, False]
+    assert alike_to_any(["0" * 16], []) == [False]
 
 
 def test_a_group_grows_by_steps_as_a_film_does():

@@ -1,5 +1,6 @@
 import hashlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -146,6 +147,11 @@ def test_where_held_out_images_are_reserved_about_a_fifth_are_and_all_those_are(
     assert sum(held_out) <= max(sum(reserved), -(-len(hashes) // 5))
     if len(hashes) >= 3:
         assert any(held_out)
+
+
+def test_one_image_in_five_is_reserved_by_its_hash_alone():
+    hashes = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(500)]
+    assert sum(map(is_reserved, hashes)) == pytest.approx(100, abs=20)
 
 
 def test_of_images_alike_the_first_says_whether_they_are_reserved():
