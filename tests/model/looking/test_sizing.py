@@ -88,6 +88,22 @@ def test_clumps_that_look_like_cells_from_too_far_are_no_cells():
     assert found == pytest.approx(scale_for(np.array([40]), CONFIG), rel=0.15)
 
 
+class SeesOnceEach(Sees):
+    """Finds four cells of 27 raw pixels at their best; in another look four of 213, too large."""
+
+    def _of(self, image):
+        side = {1.5: 40, 0.75: 160}.get(image.scale)
+        places = [(x, y) for x in (0, 200) for y in (0, 200)] if side else []
+        edges = np.array([(x, y, x + side, y + side) for x, y in places], np.float32).reshape(-1, 4)
+        scores, labels = np.full(len(edges), 0.9, np.float32), np.zeros(len(edges), np.int64)
+        return Detections(edges, scores, labels, self.classes)
+
+
+def test_boxes_far_from_the_size_at_which_a_detector_knows_cells_are_hardly_believed():
+    found = find_scale(image(), SeesOnceEach(27, 200), CONFIG)
+    assert found == pytest.approx(scale_for(np.array([40 / 1.5]), CONFIG), rel=0.15)
+
+
 def test_where_nothing_is_found_the_image_is_seen_as_it_is_or_shrunk_and_flagged():
     nothing = Sees(1000, 2000)
     assert find_scale(image(), nothing, CONFIG) is None

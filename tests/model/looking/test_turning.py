@@ -44,6 +44,7 @@ class ReadsOff:
 @pytest.mark.parametrize("quarters", range(QUARTERS))
 def test_what_is_found_in_a_turned_image_lies_where_it_does_in_the_upright_one(quarters):
     turned = turn(image_of(CELLS), quarters)
+    assert (turned.raw_height, turned.raw_width) == turned.pixels.shape
     (found,) = ReadsOff().detect([turned])
     np.testing.assert_array_equal(turned_back(found, turned, quarters).xyxy_px, CELLS)
 
