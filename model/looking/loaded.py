@@ -168,7 +168,7 @@ class LoadedVersion:
     def _named(self, found: Detections, default_class: str) -> Detections:
         if self.version.classes or not default_class:
             return found
-        return replace(found, labels=np.zeros_like(found.labels), classes=(default_class,))
+        return replace(found, classes=(default_class,))
 
 
 def _in_raw_pixels(found: Detections, image: Prepared) -> Detections:

@@ -12,7 +12,16 @@ from preprocessing.fitting import Traits, fit_groups
 from preprocessing.groups import ContrastGroups
 from preprocessing.histograms import histogram_of
 from preprocessing.images import ImageRecord
-from preprocessing.prepare import CONSTANT, FEW_LEVELS, UNLIKE_TRAINING, Prepared, prepare, rescaled
+from preprocessing.prepare import (
+    CONSTANT,
+    FEW_LEVELS,
+    UNLIKE_TRAINING,
+    Prepared,
+    part_seen,
+    prepare,
+    rescaled,
+    seen_at,
+)
 from preprocessing.quantiles import profile_of
 
 DTYPES = ("uint8", "uint16", "float32")
@@ -138,6 +147,15 @@ def test_a_box_there_and_back_is_the_same_box(height, width, scale, corners):
     there = prepared.seen_from_raw(boxes)
     assert there.shape == boxes.shape
     assert np.abs(prepared.to_raw(there) - boxes).max(initial=0) < 1e-3
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_a_part_of_what_is_seen_is_an_image_of_its_own(discs, scale):
+    whole = rescaled(stretched(discs()), scale)
+    part = part_seen(seen_at(stretched(discs()), scale), slice(0, 20), slice(8, 48))
+    np.testing.assert_array_equal(part.pixels, whole.pixels[:20, 8:48])
+    assert (part.scale, part.seen_shape) == (scale, (20, 40))
+    np.testing.assert_allclose(part.to_raw([[0, 0, 40, 10]]), [[0, 0, 40 / scale, 10 / scale]])
 
 
 def test_a_box_over_the_edge_is_clipped_to_the_raw_image(discs):

@@ -124,6 +124,13 @@ def test_an_image_whose_cells_are_of_another_size_than_those_learned_from_is_fla
     assert shrunk.find([IMAGE])[0].flags == ("constant",)
 
 
+def test_no_size_is_unlike_what_a_version_learned_that_learned_none():
+    rows = [(10 * n, 10, 10 * n + 8, 18) for n in range(5)]
+    classical = LoadedVersion(classical_version(), ContrastGroups.none(), Sees(rows))
+    for version in (loaded(rows), classical):
+        assert version.find([IMAGE])[0].flags == ("constant",)
+
+
 @pytest.mark.parametrize(("side", "flags"), [(7, ("constant", "unlike-size")), (8, ("constant",))])
 def test_cells_too_small_for_whoever_finds_the_scale_are_flagged(side, flags):
     """Enlarged threefold they have less than two thirds of the 32 pixels that it looks for."""
