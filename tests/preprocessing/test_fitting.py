@@ -76,6 +76,21 @@ def test_an_image_unlike_all_is_an_outlier_and_one_like_them_is_not(discs, field
     assert groups.assign(profile_of(dark)).outlier
 
 
+def test_an_outlier_is_twice_as_far_as_the_farthest_of_its_group_and_never_quite_near(discs):
+    profiles = [
+        profile_of(discs(seed, cells=cells, height=height, noise=5))
+        for height in (12, 140)
+        for seed, cells in enumerate((20, 25, 30, 35))
+    ]
+    groups = fit_profiles(profiles)
+    away = {name: [0.0] for name in groups.names}
+    for assigned in map(groups.assign, profiles):
+        away[assigned.group].append(assigned.distance)
+    farthest = {name: 2 * max(each) for name, each in away.items()}
+    assert farthest["low"] < OUTLIER_FLOOR < farthest["high"]
+    assert groups.limits == pytest.approx([OUTLIER_FLOOR, farthest["high"]])
+
+
 def test_mode_single_has_one_template_for_all(fields):
     groups = fit_profiles([p for profiles in fields.values() for p in profiles], "single")
     assert (groups.mode, groups.names) == ("single", ("all",))
@@ -111,6 +126,13 @@ def test_a_group_too_small_joins_its_neighbour(fields):
     assert groups.names == ("low", "high")
     assert {groups.assign(p).group for p in fields["low"]} == {"low"}
     assert {groups.assign(p).group for p in fields["high"]} == {"high"}
+
+
+@pytest.mark.parametrize(("height", "members"), [(40, (8, 6)), (90, (6, 8))])
+def test_of_two_neighbours_a_group_too_small_joins_the_nearer(discs, fields, height, members):
+    few = [profile_of(discs(s, cells=25, height=height, noise=5)) for s in range(FEWEST - 1)]
+    groups = fit_profiles([*fields["low"], *few, *fields["high"]])
+    assert (groups.names, groups.members) == (("low", "high"), members)
 
 
 def test_constant_images_are_left_out_and_alone_make_no_groups(discs, fields):

@@ -77,8 +77,9 @@ def test_a_missing_a_damaged_and_a_foreign_file_are_refused(profiles, tmp_path):
     np.savez(tmp_path / "newer.npz", format=99, names=["all"])
     arrays = dict(np.load(_saved(profiles, tmp_path / "whole.npz")))
     np.savez(tmp_path / "cut.npz", **arrays | {"template_greys": arrays["template_greys"][:-1]})
+    np.savez(tmp_path / "short.npz", **arrays | {"limits": arrays["limits"][:-1]})
     np.savez(tmp_path / "word.npz", **arrays | {"config": '{"mode": "groups", "later": 1}'})
-    for name in ("groups", "foreign", "newer", "cut", "word", "missing"):
+    for name in ("groups", "foreign", "newer", "cut", "short", "word", "missing"):
         with pytest.raises(GroupsError, match="fit them anew"):
             ContrastGroups.load(tmp_path / f"{name}.npz")
 
