@@ -69,5 +69,5 @@ def _mirrored(at: Int64, size: int) -> Int64:
     if size == 1:
         return np.zeros_like(at)
     there_and_back = 2 * (size - 1)
-    folded = np.abs(at) % there_and_back
+    folded = at % there_and_back
     return np.asarray(np.minimum(folded, there_and_back - folded))

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from preprocessing.errors import UnreadableImage
 from preprocessing.levels import grey_levels, luminance
 
 SIDE = 2000
@@ -37,6 +38,16 @@ def test_the_whole_range_of_64_bits_keeps_its_order():
     ends = np.iinfo("i8")
     shown = grey_levels(np.array([[ends.min, -1, ends.max]]))
     assert shown.tolist() == [[0, 2.0**63, 2.0**64]]
+
+
+def test_one_bit_is_black_or_white():
+    shown = grey_levels(np.array([[False, True]]))
+    assert (shown.dtype, shown.tolist()) == (np.uint8, [[0, 255]])
+
+
+def test_levels_that_are_no_real_numbers_are_refused():
+    with pytest.raises(UnreadableImage, match="type complex64; save it with 8 or 16 bits"):
+        grey_levels(np.ones((2, 2), np.complex64))
 
 
 def added_bytes_a_pixel(pixels: np.ndarray, change: object) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from preprocessing.blocks import BLOCK, row_blocks
 from preprocessing.contrast import ContrastConfig
 from preprocessing.fitting import traits_of
 from preprocessing.groups import ContrastGroups
@@ -37,6 +38,14 @@ def test_hot_and_dead_pixels_take_the_level_of_what_touches_them_at_edges_too(di
 def test_an_image_without_specks_is_not_copied(discs):
     pixels = discs()
     assert without_specks(pixels) is pixels
+
+
+def test_specks_are_found_wherever_they_lie_in_an_image_of_several_blocks_of_rows():
+    pixels = np.full((2 * BLOCK // 1000, 1000), 100, np.uint8)
+    spoilt = pixels.copy()
+    spoilt[10::20, 500] = 0
+    assert len(row_blocks(spoilt.shape)) > 1
+    assert np.array_equal(without_specks(spoilt), pixels)
 
 
 def test_what_is_larger_than_a_pixel_or_hardly_stands_out_stays():
