@@ -32,6 +32,8 @@ def test_kmeans_finds_the_sizes_that_the_cells_have():
     rng = np.random.default_rng(0)
     cells = np.concatenate([rng.normal(m, 0.5, 50) for m in (12, 30, 80)])
     assert kmeans(cells, 3) == pytest.approx([12, 30, 80], rel=0.05)
+    of_unequal_number = np.concatenate([np.full(70, 12.0), np.geomspace(40, 90, 30)])
+    assert kmeans(of_unequal_number, 2) == pytest.approx([12, 60])
 
 
 def test_cells_of_one_size_get_a_ladder_of_anchors_about_it():

@@ -22,10 +22,10 @@ def test_a_training_from_nothing_takes_longer_up_to_a_cap_of_its_own(images, cel
 
 def test_the_rate_warms_up_and_falls_to_nothing():
     rates = [share_of_rate(i, CONFIG) for i in range(400)]
-    assert rates[0] < 0.05
+    assert 0 < rates[0] < 0.05
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) == 40
-    assert rates[-1] < 0.001
+    assert 0 < rates[-1] < 0.001
 
 
 def test_a_schedule_that_is_cut_ends_soon_and_its_rate_falls_to_nothing_from_where_it_was():
