@@ -4,13 +4,14 @@ from dataclasses import replace
 import pytest
 
 from model.config import CONTRASTS, PRESETS, DetectorConfig, TrainConfig
-from model.versions import Course, GateDecision, ModelVersion
+from model.versions import Course, GateDecision, JudgedImage, ModelVersion
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_version_comes_back_from_json_as_it_was(preset, report):
     detector, training = PRESETS[preset]
     judged = report(caps_reached=("detections_per_image",))
+    images = (JudgedImage("cc", page=1, stratum="low", began_as="older", is_seen=True),)
     version = ModelVersion(
         id="trained-1",
         kind="trained",
@@ -23,7 +24,7 @@ def test_a_version_comes_back_from_json_as_it_was(preset, report):
         snapshot="ab",
         lineage=("aa", "bb"),
         report=judged,
-        decision=GateDecision(True, ("better",), judged, report(ap50=None)),
+        decision=GateDecision(True, ("better",), judged, report(ap50=None), images),
         notes=("no ImageNet weights",),
         cell_sides_px=(12.5, 20.0),
         course=Course(360, True),
@@ -32,8 +33,14 @@ def test_a_version_comes_back_from_json_as_it_was(preset, report):
 
 
 def test_a_bare_version_comes_back_from_json_as_it_was():
-    version = ModelVersion("a", "starter", (), 0.5)
+    version = ModelVersion("a", "starter", (), 0.5, decision=GateDecision(False, ("why",)))
     assert ModelVersion.from_json(json.loads(json.dumps(version.to_json()))) == version
+
+
+def test_a_text_is_not_taken_for_a_list_of_its_letters():
+    values = ModelVersion("a", "trained", ("RBC",), 0.5).to_json()
+    with pytest.raises(TypeError, match="classes is a text"):
+        ModelVersion.from_json(values | {"classes": "RBC"})
 
 
 @pytest.mark.parametrize("preset", PRESETS)

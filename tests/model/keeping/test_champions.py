@@ -42,9 +42,9 @@ def test_a_policy_is_kept_for_a_version_in_one_project_through_every_change(regi
 
 def test_a_policy_chosen_again_changes_nothing(registry, weights):
     first = registry.add(version("trained-1"), NONE, weights)
-    registry.set_policy("1", first, lambda _: Policy(0.4, 0.2))
+    assert registry.set_policy("1", first, lambda _: Policy(0.4, 0.2))
     before = registry.champion_stamp("1")
-    registry.set_policy("1", first, lambda _: Policy(0.4, 0.2))
+    assert not registry.set_policy("1", first, lambda _: Policy(0.4, 0.2))
     assert registry.champion_stamp("1") == before
 
 

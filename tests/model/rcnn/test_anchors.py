@@ -69,7 +69,9 @@ def test_only_the_train_side_decides_the_sizes(snapshot_of, labelled):
     held_out = labelled([(0, 0, 10, 10)] * 500, name="b", side="held-out")
     both = replace(train, images=(*train.images, held_out))
     assert resolve(DetectorConfig(), both) == resolve(DetectorConfig(), train)
-    assert resolve(DetectorConfig(cell_px=32), train).scale == 0.5
+    resolved = resolve(DetectorConfig(cell_px=32), train)
+    assert resolved.scale == 0.5
+    assert np.exp(np.log(resolved.anchor_sizes).mean()) == pytest.approx(32, rel=0.01)
 
 
 def test_a_snapshot_without_a_box_says_what_to_do(snapshot_of):
