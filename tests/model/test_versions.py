@@ -37,12 +37,6 @@ def test_a_bare_version_comes_back_from_json_as_it_was():
     assert ModelVersion.from_json(json.loads(json.dumps(version.to_json()))) == version
 
 
-def test_a_text_is_not_taken_for_a_list_of_its_letters():
-    values = ModelVersion("a", "trained", ("RBC",), 0.5).to_json()
-    with pytest.raises(TypeError, match="classes is a text"):
-        ModelVersion.from_json(values | {"classes": "RBC"})
-
-
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_version_is_by_the_recipe_that_trained_it_alone(preset):
     detector, training = PRESETS[preset]

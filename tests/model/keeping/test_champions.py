@@ -1,7 +1,9 @@
+import json
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -182,6 +184,19 @@ def test_the_history_keeps_every_change_with_its_time(registry):
         ("classical-1", "rolled back"),
     ]
     assert all(c.at.endswith("+00:00") for c in history)
+
+
+def test_what_served_at_a_moment_is_told(registry):
+    for name in "ab":
+        registry.add(version(name), NONE, None)
+        registry.promote("1", name)
+    pointer = registry.root / "champions" / "1.json"
+    told = json.loads(pointer.read_text())
+    for change, day in zip(told["history"], (2, 4), strict=True):
+        change["at"] = datetime(2027, 1, day, tzinfo=UTC).isoformat()
+    pointer.write_text(json.dumps(told))
+    days = [datetime(2027, 1, day, tzinfo=UTC) for day in range(1, 6)]
+    assert [registry.champion_at("1", day) for day in days] == ["", "a", "a", "b", "b"]
 
 
 def test_a_version_is_promoted_instead_of_the_champion_it_was_compared_with_alone(registry):
