@@ -72,6 +72,13 @@ def test_the_starter_of_a_new_release_is_told_what_the_one_before_was(registry):
     assert registry.policy("1", starter).cell_diameter_px is None
 
 
+def test_a_version_is_loaded_with_the_cell_diameter_that_the_project_told(registry):
+    first = classical_version()
+    registry.set_policy("1", first, lambda known: replace(known, cell_diameter_px=40.0))
+    loaded = [registry.load_for(project, first) for project in "12"]
+    assert [each.cell_diameter_px for each in loaded] == [40.0, None]
+
+
 def test_promotion_changes_the_champion_of_one_project_alone(registry, weights):
     registry.add(version("trained-1"), NONE, weights)
     before = registry.champion_stamp("1")
