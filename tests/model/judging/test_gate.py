@@ -172,6 +172,8 @@ def test_a_decision_says_which_boxes_the_truth_was_made_from():
         "1 without boxes",
     )
     assert decision.images == tuple(images)
+    two = decide(evidence_of(fields(2, right=9)), evidence_of(fields(2), "champ"), images[:2])
+    assert two.reasons[1] == "2 of these images opened with boxes of the champion"
 
 
 def test_reports_of_different_images_are_not_compared():

@@ -57,6 +57,8 @@ def test_ordinary_cells_stay() -> None:
         (Box(30, 20, 10, 40, "Cell"), "one-pixel"),
         (Box(400, 20, 430, 40, "Cell"), "outside"),
         (Box(-30, 20, 1, 40, "Cell"), "outside"),
+        (Box(20, 300, 40, 330, "Cell"), "outside"),
+        (Box(20, -30, 40, 1, "Cell"), "outside"),
         (Box(-30, 20, 10, 40, "Cell"), None),
     ],
 )
@@ -108,6 +110,7 @@ def test_a_small_part_of_a_cell_that_the_image_cuts_is_right() -> None:
 
 def test_of_few_boxes_none_has_an_unusual_size() -> None:
     assert reasons(cells(FEWEST_BOXES - 2), image(square(90))) == []
+    assert reasons(cells(FEWEST_BOXES - 1), image(square(90))) == ["size"]
 
 
 def test_each_class_has_sizes_of_its_own() -> None:
@@ -124,6 +127,12 @@ def test_what_is_set_aside_leaves_the_other_boxes_in_order() -> None:
 def test_an_image_of_which_all_boxes_are_set_aside_is_no_image_without_cells() -> None:
     images = [image(Box(0.2, 0.3, 0.4, 0.5, "Cell")), image()]
     assert without(images, guard(images)) == [None, ()]
+
+
+def test_an_image_of_which_no_box_can_be_used_is_no_image_without_cells() -> None:
+    assert replace(image(), unusable=1).none_usable
+    assert not image().none_usable
+    assert not replace(image(CELL), unusable=1).none_usable
 
 
 def test_boxes_that_look_wrong_are_summed_up() -> None:
