@@ -45,6 +45,12 @@ def test_gain_offset_and_depth_leave_the_shape_as_it_is(discs, gain):
     assert distance(profile_of(pixels).shape, profile_of(brighter).shape) < 0.01
 
 
+def test_the_shape_of_even_levels_is_a_line_about_the_median():
+    ramp = np.arange(40_000, dtype=np.uint16).reshape(200, 200)
+    line = np.linspace(-0.5, 0.5, QUANTILES)
+    np.testing.assert_allclose(profile_of(ramp).shape, line, atol=0.002)
+
+
 def test_the_distance_of_two_shapes_is_the_wasserstein_distance():
     # Two images of two levels: 25 % against 75 % at the upper one, the medians at either end.
     low = np.repeat(np.uint8([0, 100]), [300, 100]).reshape(20, 20)
@@ -69,10 +75,10 @@ def test_a_few_hot_pixels_do_not_change_the_shape(discs):
     assert distance(profile_of(pixels).shape, profile_of(hot).shape) < 0.02
 
 
-def test_in_a_black_field_the_few_pixels_that_are_not_black_set_the_range():
+def test_in_a_field_of_one_level_the_few_pixels_of_another_set_the_range():
     pixels = np.zeros((100, 100), np.uint8)
     pixels[50, 50:53] = 90
-    assert profile_of(pixels).range == (0, 90)
+    assert profile_of(pixels).range == profile_of(90 - pixels).range == (0, 90)
 
 
 def test_a_constant_image_has_no_shape_and_no_contrast():
