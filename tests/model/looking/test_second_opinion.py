@@ -15,6 +15,7 @@ def test_what_both_find_is_likelier_and_lies_between_them(detections):
     np.testing.assert_allclose(found.xyxy_px, [[0, 0, 10 + 2 * PART, 10]], rtol=1e-6)
     odds = 1 + TRUST  # of an even chance
     np.testing.assert_allclose(found.scores, [odds / (1 + odds)], rtol=1e-6)
+    assert (ours.xyxy_px[0, 2], ours.scores[0]) == (10, 0.5)  # what it found itself is kept
 
 
 def test_what_only_the_first_finds_stays_as_it_is(detections):
