@@ -91,6 +91,9 @@ def test_boxes_of_several_classes_are_not_mixed(detections):
     found = agreed([one, other])
     assert sorted(box.label for box in found.boxes()) == ["RBC", "WBC"]
     np.testing.assert_allclose(found.scores, [0.4, 0.4])
+    rows = [(0, 0, 10, 10, 0.8, "RBC"), (50, 0, 60, 10, 0.7, "WBC"), (90, 0, 99, 10, 0.6, "RBC")]
+    every = agreed([detections(rows, classes=("RBC", "WBC"))] * QUARTERS)
+    assert [box.label for box in every.boxes()] == ["RBC", "WBC", "RBC"]
 
 
 def test_a_cap_that_some_looks_reached_is_told_with_the_best_that_any_of_them_lost(detections):
