@@ -28,6 +28,7 @@ from model.judging.thresholds import threshold_for
 from model.keeping.registry import Registry
 from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.looking.loaded import Found, LoadedVersion
+from model.progress import OnTile, ignore_tile
 from preprocessing.images import ImageRecord
 
 HEADS = "set", "inner images", "alone: error", "F1", "held: error", "F1", "the best afterwards"
@@ -42,10 +43,15 @@ class Remembering(LoadedVersion):
 
     known: dict[str, Found] = field(default_factory=dict)
 
-    def find(self, images: Sequence[ImageRecord], default_class: str = "") -> list[Found]:
+    def find(
+        self,
+        images: Sequence[ImageRecord],
+        default_class: str = "",
+        on_tile: OnTile = ignore_tile,
+    ) -> list[Found]:
         for image in images:
             if image.sha256 not in self.known:
-                (self.known[image.sha256],) = super().find([image], default_class)
+                (self.known[image.sha256],) = super().find([image], default_class, on_tile)
         return [self.known[image.sha256] for image in images]
 
 
