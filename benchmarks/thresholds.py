@@ -1,4 +1,4 @@
-"""From which score do boxes count? `python -m benchmarks.thresholds --trained ACC/versions/{set}`.
+"""From which score do boxes count? `python -m benchmarks.thresholds --trained OUT/versions/{set}`.
 
 The versions that `benchmarks.accuracy` has trained on all images of a set choose their threshold
 anew: by some of the inner images, drawn by chance again and again, alone, and held at what images
@@ -100,7 +100,7 @@ def judged(pairs: Pairs, threshold: float) -> tuple[float, float]:
 def main() -> None:
     """Print a line for each set and number of inner images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trained", required=True, help="ACC/versions/{set}, of all images")
+    parser.add_argument("--trained", required=True, help="OUT/versions/{set}, of all images")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--inner", type=int, nargs="+", default=[4, 8, 16], help="how many choose")
     options = parser.parse_args()

@@ -151,7 +151,7 @@ class EvaluationReport:
     counts_by_class
         The same by the name of the class; of boxes of several classes on one cell the best counts.
     caps_reached
-        Names of the limits that were reached in at least one image.
+        Names of the limits that may have cut a box that would count, in at least one image.
     reliability
         Boxes of any class by score: what share of them is right at IoU 0.5.
     calibrated

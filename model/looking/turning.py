@@ -75,7 +75,7 @@ def agreed(found: Sequence[Detections]) -> Detections:
     Boxes of one class about the same cell become their mean, weighted by score. Its score is the
     mean over the looks of the best of these boxes in each, 0 for a look that has none of them. So a
     box that caps cut in every look had no more than the best score cut in any; one that was cut in
-    some looks only is there, though fainter.
+    some looks alone is there, but fainter, and may fall below what counts untold.
 
     Parameters
     ----------

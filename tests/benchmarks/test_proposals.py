@@ -5,7 +5,6 @@ from pathlib import Path
 from benchmarks.generated import labelled_field
 from benchmarks.proposals import WAYS, Way, in_turn
 from model.classical.detector import ClassicalDetector, classical_version
-from model.config import DetectorConfig
 from model.generated.fields import EASY
 from model.looking.loaded import LoadedVersion
 from preprocessing.groups import ContrastGroups
@@ -15,11 +14,6 @@ def test_a_number_of_proposals_is_read_as_it_is_named() -> None:
     assert Way.read("2000,1,0.01") == Way(2000, 1, 0.01)
     for way in WAYS:
         assert Way.read(way.name) == way
-
-
-def test_todays_number_of_proposals_is_among_those_that_are_compared() -> None:
-    today = DetectorConfig()
-    assert Way(today.rpn_post_nms, today.rpn_crowded, today.proposal_floor) in WAYS
 
 
 def test_each_way_looks_at_every_image_and_its_time_is_its_own(tmp_path: Path) -> None:

@@ -218,6 +218,21 @@ def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
     assert predictor.services.predictions.count_flagged(1, "trained-a+t0.5", "limit reached") == 1
 
 
+def test_a_limit_that_cut_nothing_that_would_be_shown_is_not_said(
+    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+) -> None:
+    trained("trained-a", (5, 5, 20, 25, 0.9, 0))
+    registry.found["trained-a"] = replace(
+        registry.found["trained-a"], caps_reached={"detections_per_image": 0.4}
+    )
+    registry.promote("1", "trained-a")
+
+    (answer,) = predictor.predict(1, [task(1)], config)
+
+    assert predictor.services.predictions.last_shown(1, 1).flags == ()
+    assert "meta" not in answer["result"][0]
+
+
 def test_tasks_beyond_the_time_budget_are_asked_again(
     services: Services, registry: Any, task: Any, config: str
 ) -> None:
