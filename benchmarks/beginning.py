@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.sides import SETS
 from benchmarks.starter.examples import DETECTOR
 from model.boxes import CELL
 from model.keeping.registry import Registry
@@ -60,3 +63,21 @@ def keep_starter(made: Path, registry: Registry) -> ModelVersion:
 def newest_trained(registry: Registry) -> ModelVersion:
     """Return the version that a registry's last training made."""
     return [version for version in registry.list() if version.kind == "trained"][-1]
+
+
+def ask_for_versions(parser: argparse.ArgumentParser) -> None:
+    """Give a benchmark the options that :func:`versions` reads."""
+    parser.add_argument("--starters", help="folders of starters: STARTERS/no_{set}")
+    parser.add_argument("--trained", help="registries with a trained version: OUT/versions/{set}")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+
+
+def versions(options: argparse.Namespace) -> Iterator[tuple[str, Registry, ModelVersion]]:
+    """Yield each set's starter, then its newest trained version, with the registry of each."""
+    for name in options.sets if options.starters else ():
+        with tempfile.TemporaryDirectory() as folder:
+            registry = Registry(Path(folder), STARTER_ID)
+            yield name, registry, keep_starter(Path(options.starters.format(set=name)), registry)
+    for name in options.sets if options.trained else ():
+        registry = Registry(Path(options.trained.format(set=name)), STARTER_ID)
+        yield name, registry, newest_trained(registry)

@@ -22,16 +22,14 @@ import numpy as np
 import torch
 
 from benchmarks.backbones.trials import LARGE, mosaic, seen
-from benchmarks.beginning import keep_starter, newest_trained
+from benchmarks.beginning import ask_for_versions, versions
 from benchmarks.engines import seconds
 from benchmarks.real_images import any_cell, real_images, spread
-from benchmarks.sides import SETS
 from benchmarks.tables import head_of, row_of
 from model.boxes import CELL, Detections
 from model.config import DetectorConfig
 from model.judging.evaluation import evaluate
 from model.keeping.registry import Registry
-from model.keeping.starter import STARTER_ID
 from model.keeping.version_folder import EXPORTED
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
@@ -119,25 +117,10 @@ def in_turn_at_large(ways: Sequence[LoadedVersion], name: str, number: int) -> l
     return [float(each) for each in np.sum(taken, axis=0)]
 
 
-def versions(
-    kept: str | None, made: str | None, names: Sequence[str]
-) -> Iterator[tuple[str, Registry, ModelVersion]]:
-    """Yield each set's trained version, then its starter, with the registry that holds it."""
-    for name in names if kept else ():
-        registry = Registry(Path(str(kept).format(set=name)), STARTER_ID)
-        yield name, registry, newest_trained(registry)
-    for name in names if made else ():
-        with tempfile.TemporaryDirectory() as folder:
-            registry = Registry(Path(folder), STARTER_ID)
-            yield name, registry, keep_starter(Path(str(made).format(set=name)), registry)
-
-
 def main() -> None:
     """Judge what is named, and print a line for each way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trained", help="registries with a trained version: OUT/versions/{set}")
-    parser.add_argument("--starters", help="folders of starters: STARTERS/no_{set}")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    ask_for_versions(parser)
     parser.add_argument("--judge", type=int, default=1000, help="test images of each set")
     parser.add_argument("--large", type=int, default=4, help="images of 1280×1024 of each set")
     parser.add_argument(
@@ -152,7 +135,7 @@ def main() -> None:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # onnxruntime's, for each version that is exported
     print(head_of(HEADS), flush=True)
-    for name, registry, version in versions(options.trained, options.starters, options.sets):
+    for name, registry, version in versions(options):
         for row in rows_of(name, registry, version, options):
             print(row_of(row), flush=True)
 

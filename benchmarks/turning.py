@@ -16,23 +16,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
 from backend.columns import aligned
-from benchmarks.beginning import keep_starter, newest_trained
+from benchmarks.beginning import ask_for_versions, versions
 from benchmarks.real_images import RealImages, real_images, spread
-from benchmarks.sides import SETS
 from model.config import DetectorConfig
 from model.judging.counting import counting_threshold
 from model.judging.evaluation import evaluate, find_in
-from model.keeping.registry import Registry
-from model.keeping.starter import STARTER_ID
 from model.labels.examples import LabelledImage
 from model.looking.loaded import LoadedVersion
 from model.versions import ModelVersion
@@ -57,7 +52,7 @@ class Way:
         return replace(loaded, version=replace(loaded.version, detector=looking))
 
 
-UPRIGHT, TURNED = Way("upright", turned=False), Way("in four turns", turned=True)
+WAYS = Way("upright", turned=False), Way("in four turns", turned=True)
 SECONDED = (
     Way("upright, second opinion", turned=False, seconded=True),
     Way("in four turns, second opinion", turned=True, seconded=True),
@@ -112,36 +107,19 @@ def rows_of(
         yield name, loaded.version.kind, way.name, *(f"{f:.3f}" for f in (*figures, seconds))
 
 
-def starters(made: str, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
-    for name in options.sets:
-        with tempfile.TemporaryDirectory() as folder:
-            registry = Registry(Path(folder), STARTER_ID)
-            version = keep_starter(Path(made.format(set=name)), registry)
-            loaded = registry.load(version.id, "cpu")
-            yield from rows_of(name, loaded, (UPRIGHT, TURNED, *SECONDED), options)
-
-
-def trained(kept: str, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
-    for name in options.sets:
-        registry = Registry(Path(kept.format(set=name)), STARTER_ID)
-        newest = newest_trained(registry)
-        yield from rows_of(name, registry.load(newest.id, "cpu"), (UPRIGHT, TURNED), options)
-
-
 def main() -> None:
     """Judge what is named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--starters", help="folders of starters: STARTERS/no_{set}")
-    parser.add_argument("--trained", help="registries with a trained version: OUT/versions/{set}")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    ask_for_versions(parser)
     parser.add_argument("--judge", type=int, default=24, help="images of each set")
     parser.add_argument("--teaching", action="store_true", help="judge by unseen teaching images")
     options = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # onnxruntime's, for each version that is loaded
     rows = []
-    for kept, judge in ((options.starters, starters), (options.trained, trained)):
-        for row in judge(kept, options) if kept else ():
+    for name, registry, version in versions(options):
+        ways = WAYS if version.kind == "trained" else (*WAYS, *SECONDED)
+        for row in rows_of(name, registry.load(version.id, "cpu"), ways, options):
             rows.append(row)
             print(*row, flush=True)
     print("\n".join(aligned([COLUMNS, *rows])))

@@ -201,14 +201,23 @@ def test_a_version_with_the_projects_classes_is_served_without_going_through_all
     assert not [each for each in statements if "annotations.labels" in each]
 
 
+@pytest.fixture
+def capped(registry: Any, trained: Trained) -> Callable[[float], None]:
+    """Let a version serve of whose boxes a cap cut some, the best of this score."""
+
+    def serve(best: float) -> None:
+        trained("trained-a", (5, 5, 20, 25, 0.9, 0))
+        caps = {"detections_per_image": best}
+        registry.found["trained-a"] = replace(registry.found["trained-a"], caps_reached=caps)
+        registry.promote("1", "trained-a")
+
+    return serve
+
+
 def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
-    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+    predictor: Predictor, task: Any, config: str, capped: Callable[[float], None]
 ) -> None:
-    trained("trained-a", (5, 5, 20, 25, 0.9, 0))
-    registry.found["trained-a"] = replace(
-        registry.found["trained-a"], caps_reached={"detections_per_image": 0.6}
-    )
-    registry.promote("1", "trained-a")
+    capped(0.6)
 
     (answer,) = predictor.predict(1, [task(1)], config)
 
@@ -219,13 +228,9 @@ def test_a_limit_that_was_reached_is_said_on_the_task_and_counted(
 
 
 def test_a_limit_that_cut_nothing_that_would_be_shown_is_not_said(
-    predictor: Predictor, task: Any, config: str, registry: Any, trained: Trained
+    predictor: Predictor, task: Any, config: str, capped: Callable[[float], None]
 ) -> None:
-    trained("trained-a", (5, 5, 20, 25, 0.9, 0))
-    registry.found["trained-a"] = replace(
-        registry.found["trained-a"], caps_reached={"detections_per_image": 0.4}
-    )
-    registry.promote("1", "trained-a")
+    capped(0.4)
 
     (answer,) = predictor.predict(1, [task(1)], config)
 

@@ -79,7 +79,7 @@ def test_a_first_load_that_takes_too_long_says_to_ask_again(
 def test_a_version_that_gives_way_before_it_answers_says_to_ask_again(registry: Registry) -> None:
     with closing(Slot(registry, "cpu", capacity=0)) as slot:
         with pytest.raises(NotReady, match="ask again"):
-            slot.current("1", wait_s=60)
+            slot.current("1", wait_s=PATIENT_S)
         assert slot.loaded_names() == {}
 
 
@@ -158,7 +158,7 @@ def test_projects_of_one_champion_share_what_is_loaded(
     for project in ("1", "2"):
         registry.promote(project, "trained-a")
 
-    assert slot.current("1", wait_s=PATIENT_S).loaded is slot.current("2").loaded
+    assert slot.current("1", wait_s=PATIENT_S).loaded is slot.current("2", wait_s=PATIENT_S).loaded
     assert registry.loads == ["trained-a"]
 
 
