@@ -40,15 +40,16 @@ def is_unopened(services: Services, done: Correction) -> bool:
     return len(done.totals_s) <= is_timed
 
 
-def is_exchanged(annotation: Annotation, came: Mapping[int, datetime]) -> bool:
-    """Tell whether a task's image came only after its annotation, which may be of one before.
+def is_exchanged(annotation: Annotation, exchanged: Mapping[int, datetime]) -> bool:
+    """Tell whether an annotation is older than what its task shows, and so may be of another image.
 
     Parameters
     ----------
-    came
-        By task that showed another image before, when the one came that it shows now.
+    exchanged
+        By task that showed another image before, since when it shows the one that it shows now.
     """
-    return annotation.task in came and annotation.updated_at < came[annotation.task]
+    since = exchanged.get(annotation.task)
+    return since is not None and annotation.updated_at < since
 
 
 def flag_differing(

@@ -53,7 +53,7 @@ def known_images(services: Services, project: int) -> tuple[list[KnownImage], li
         _champion(services, project),
         {correction.annotation: correction for correction in done},
         judged_counts(services, project),
-        services.predictions.exchanged(project),
+        services.images.exchanged(project),
     )
     named, notes = _named(services, project), list[str]()
     # Read one at a time: all that was drawn takes far more memory than the boxes made of it.
@@ -95,8 +95,8 @@ class _Reader:
         Each annotation's correction, by annotation id.
     judged
         What each version counted in the images that judged it.
-    came
-        By task that showed another image before, when the one came that it shows now.
+    exchanged
+        By task that showed another image before, since when it shows the one that it shows now.
     """
 
     services: Services
@@ -106,14 +106,14 @@ class _Reader:
     champion: str
     done: Mapping[int, Correction]
     judged: Mapping[str, JudgedCounts]
-    came: Mapping[int, datetime]
+    exchanged: Mapping[int, datetime]
 
     def read(
         self, image: StoredImage, file_name: str, annotation: Annotation | None
     ) -> tuple[KnownImage, ImageLabels]:
         interface, served = self.interface, self._served(image, annotation)
         annotator, unopened = self._whose(annotation, served)
-        exchanged = (EXCHANGED,) if annotation and is_exchanged(annotation, self.came) else ()
+        exchanged = (EXCHANGED,) if annotation and is_exchanged(annotation, self.exchanged) else ()
         regions = annotation.result if annotation else served.counted if served else ()
         labels, notes = to_labels(image.name, regions, *image.size, interface)
         if labels.none_usable:

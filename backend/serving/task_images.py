@@ -59,7 +59,7 @@ def stored_task_image(services: Services, project: int, task: Task, data_key: st
         return known
     else:  # the lab's own "page" column says nothing of what Label Studio shows
         if known:
-            images.forget_tasks(project, [id])
+            images.detach_task(project, id)
         raw, page = images.keep(_fetch(services, task, data_key)), 0
     record = read_image(images.path(raw), page, raw)
     name = data.name or _name(address_of(task, data_key)) or raw[:12]

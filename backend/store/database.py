@@ -30,7 +30,7 @@ from model.atomic import locked
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 #: The migrations, oldest first; a test compares them with `migrations`.
-REVISIONS = ("first_tables",)
+REVISIONS = ("first_tables", "showings")
 REVISION = REVISIONS[-1]
 ANOTHER = (
     "Another Cytoloop made it: install that one again. Or stop the loop, move the database away "

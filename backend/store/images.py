@@ -7,14 +7,28 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, delete, distinct, func, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Engine,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    delete,
+    distinct,
+    func,
+    select,
+    update,
+)
 
 from backend.errors import NotFound
 from backend.store.database import upsert, writing
-from backend.store.tables import images, tasks
+from backend.store.tables import images, showings, tasks
 from model.atomic import new_file
 from model.labels.examples import Side
 from preprocessing.hashing import sha256_of
@@ -143,14 +157,39 @@ class Images:
             The project has no such image.
         """
         self._existing(project, sha256, page)
-        image = select(images.c.id).where(images.c.project == project, _is(sha256, page))
+        of_image = select(images.c.id).where(images.c.project == project, _is(sha256, page))
+        last_shown = select(showings.c.image).where(_of_task(showings, project, task))
+        last_shown = last_shown.order_by(showings.c.id.desc()).limit(1)
         with self._engine.begin() as connection:
-            values = {"image": image.scalar_subquery(), "address": address}
-            insert = upsert(connection, tasks).values(project=project, task=task, **values)
+            image = connection.scalar(of_image)
+            values = {"image": image, "address": address}
+            row = upsert(connection, tasks).values(project=project, task=task, **values)
             connection.execute(
-                insert.on_conflict_do_update(index_elements=["project", "task"], set_=values)
+                row.on_conflict_do_update(index_elements=["project", "task"], set_=values)
             )
+            if connection.scalar(last_shown) != image:
+                shown = showings.insert().values(project=project, task=task, image=image)
+                connection.execute(shown)
         return self._existing(project, sha256, page)
+
+    def detach_task(self, project: int, task: int) -> None:
+        """Forget which image a task shows now, as long as another has not come."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(tasks).where(_of_task(tasks, project, task)))
+
+    def exchanged(self, project: int) -> dict[int, datetime]:
+        """Return, by task that showed another image before, since when it shows its image."""
+        other = showings.alias()
+        query = (
+            select(tasks.c.task, func.max(showings.c.since).label("since"))
+            .join(showings, _of_task(showings, tasks.c.project, tasks.c.task))
+            .join(other, _of_task(other, tasks.c.project, tasks.c.task))
+            .where(tasks.c.project == project)
+            .where(showings.c.image == tasks.c.image, other.c.image != tasks.c.image)
+            .group_by(tasks.c.task)
+        )
+        with self._engine.connect() as connection:
+            return {row.task: row.since for row in connection.execute(query)}
 
     def known_tasks(self, project: int) -> set[int]:
         """Return the tasks of a project whose image is known."""
@@ -159,7 +198,7 @@ class Images:
 
     def address_of(self, project: int, task: int) -> str:
         """Return the address at which Label Studio listed a task's image; empty while not known."""
-        query = select(tasks.c.address).where(tasks.c.project == project, tasks.c.task == task)
+        query = select(tasks.c.address).where(_of_task(tasks, project, task))
         with self._engine.connect() as connection:
             return connection.scalar(query) or ""
 
@@ -173,19 +212,19 @@ class Images:
         """Keep the addresses at which Label Studio lists the images of tasks."""
         with self._engine.begin() as connection:
             for task, address in addresses.items():
-                this = (tasks.c.project == project, tasks.c.task == task)
-                connection.execute(update(tasks).where(*this).values(address=address))
+                this = _of_task(tasks, project, task)
+                connection.execute(update(tasks).where(this).values(address=address))
 
     def forget_tasks(self, project: int, gone: Iterable[int]) -> None:
         """Forget deleted tasks; their images stay, with their side."""
         with self._engine.begin() as connection:
             for task in gone:
-                this = (tasks.c.project == project, tasks.c.task == task)
-                connection.execute(delete(tasks).where(*this))
+                for table in (tasks, showings):
+                    connection.execute(delete(table).where(_of_task(table, project, task)))
 
     def of_task(self, project: int, task: int) -> StoredImage | None:
         """Return the image that a task shows, if it is known."""
-        image = select(tasks.c.image).where(tasks.c.project == project, tasks.c.task == task)
+        image = select(tasks.c.image).where(_of_task(tasks, project, task))
         rows = self._read(_selected(project).where(images.c.id == image.scalar_subquery()))
         return rows[0] if rows else None
 
@@ -263,6 +302,12 @@ def _selected(project: int) -> Select[Any]:
 
 def _is(sha256: str, page: int) -> Any:
     return (images.c.sha256 == sha256) & (images.c.page == page)
+
+
+def _of_task(
+    table: FromClause, project: int | Column[int], task: int | Column[int]
+) -> ColumnElement[bool]:
+    return and_(table.c.project == project, table.c.task == task)
 
 
 def _image(row: Row[Any]) -> StoredImage:

@@ -222,19 +222,6 @@ class Predictions:
             there = exists().where(predictions.c.project == project)
             return bool(connection.scalar(select(there)))
 
-    def exchanged(self, project: int) -> dict[int, datetime]:
-        """Return, by task that was ever shown boxes of another image, when its image came here."""
-        shown = and_(tasks.c.project == predictions.c.project, tasks.c.task == predictions.c.task)
-        query = (
-            select(tasks.c.task, images.c.created_at)
-            .select_from(predictions.join(tasks, shown).join(images, images.c.id == tasks.c.image))
-            .where(predictions.c.project == project)
-            .where(not_(_is_of(images.c.sha256, images.c.page)))
-            .distinct()
-        )
-        with self._engine.connect() as connection:
-            return {row.task: row.created_at for row in connection.execute(query)}
-
     def watched_tasks(self, project: int) -> set[int]:
         """Return the tasks that were ever shown less or more than was found."""
         query = select(predictions.c.task).where(

@@ -105,6 +105,18 @@ tasks = Table(
     Column("address", Text, nullable=False, default=""),
 )
 
+# The images that a task has shown, newest last: Label Studio lets its image's address be changed.
+showings = Table(
+    "showings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _project(),
+    Column("task", Integer, nullable=False),
+    Column("image", Integer, ForeignKey("images.id"), nullable=False),
+    Column("since", UtcDateTime, nullable=False, default=now),
+    Index(None, "project", "task"),
+)
+
 # A deleted annotation stays as a row, to recognise a late event of it. Of one deleted before it was
 # seen, only the id is known.
 annotations = Table(

@@ -303,7 +303,8 @@ def test_boxes_from_before_an_image_was_exchanged_are_flagged_until_somebody_upd
     put(1, "before.png", corrected=[CELL], predicted=[CELL])
     put(2, "a.png", corrected=[CELL], predicted=[CELL])
     (drawn,) = services.annotations.corrected(project, [1])
-    put(1, "after.png", data=encode_png(np.ones((48, 64), np.uint8)))  # task 1 shows it now
+    after = encode_png(np.ones((48, 64), np.uint8))
+    put(1, "after.png", predicted=[CELL], data=after)  # task 1 shows it now
     rows = rows_of(services, project, tmp_path / "counts.csv")
     assert {row["image"]: row["flags"] for row in rows} == {
         "after.png": "image exchanged since",

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.requirements import Requirement
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from backend.errors import NotFound, StoreError
@@ -26,6 +26,7 @@ from backend.store.database import (
     writing,
 )
 from backend.store.images import Images
+from backend.store.predictions import Predictions, StoredPrediction
 from backend.store.tables import UtcDateTime, metadata
 from tests.backend.conftest import no_room
 
@@ -158,6 +159,26 @@ def test_a_migration_that_was_cut_off_is_made_anew_at_the_next_start(
     engine = open_database(url)
     assert revision_of(engine) == REVISION
     engine.dispose()
+
+
+def test_of_an_earlier_database_the_predictions_say_which_images_a_task_showed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    images, predictions = Images(engine, tmp_path), Predictions(engine)
+    for task, sha256 in [(4, "a"), (4, "b"), (5, "a")]:
+        images.add(1, sha256 * 64, 0, f"{sha256}.png", 8, 8)
+        images.attach_task(1, sha256 * 64, 0, task)
+        predictions.put(StoredPrediction(1, task, sha256 * 64, 0, f"v-{sha256}", []))
+    (task,) = images.exchanged(1)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE showings"))
+        connection.execute(text("UPDATE alembic_version SET version_num = 'first_tables'"))
+        came = connection.scalar(
+            select(metadata.tables["images"].c.created_at).filter_by(name="b.png")
+        )
+    migrated = open_database(engine.url.render_as_string(hide_password=False))
+    assert Images(migrated, tmp_path).exchanged(1) == {task: came} == {4: came}
+    migrated.dispose()
 
 
 @pytest.mark.integration

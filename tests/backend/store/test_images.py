@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,25 @@ def test_an_image_in_two_tasks_counts_once_and_without_any_not_at_all(store: Ima
     store.forget_tasks(1, [14])
     assert store.number_with_task(1) == 2
     assert store.number_with_task(2) == 0
+
+
+def test_a_task_is_exchanged_since_it_shows_another_image_than_before(store: Images) -> None:
+    for sha256 in (A, B):
+        store.add(1, sha256, 0, "a.tif", 640, 480)
+    store.attach_task(1, B, 0, task=13)
+    began, exchanged = datetime.now(UTC), []
+    for sha256 in (A, A, B, B, A):  # the same again, as when its address changed alone
+        store.attach_task(1, sha256, 0, task=12)
+        exchanged.append(store.exchanged(1).get(12, began))
+        store.detach_task(1, 12)
+        assert store.exchanged(1) == {}
+    assert exchanged == sorted(exchanged)
+    assert [exchanged.index(since) for since in exchanged] == [0, 0, 2, 2, 4]
+    store.attach_task(1, A, 0, task=12)
+    assert store.exchanged(1) == {12: exchanged[-1]}
+    store.forget_tasks(1, [12])
+    store.attach_task(1, A, 0, task=12)  # another task of its number
+    assert store.exchanged(1) == {}
 
 
 def test_a_task_of_an_unknown_image_is_refused(store: Images) -> None:
