@@ -34,8 +34,10 @@ install: $(VENV)/.ready
 setup: $(VENV)/.ready-dev $(STUDIO)/.ready
 	@tools/test-programs
 
+# A core for each process: what these tests start themselves would keep it busy too. Four at the most,
+# since each may have a Label Studio and a training of its own.
 test: setup check
-	$(VENV)/bin/pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $$(nproc) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 # At full length and size what `make test` plays in short.
 soak: setup

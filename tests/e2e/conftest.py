@@ -29,6 +29,12 @@ CHROMIUM_FLAGS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def threads_as_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the loop take the threads that it takes where nobody has chosen their number."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose Label Studio has made its database: that takes a minute, a copy no time."""
