@@ -44,9 +44,8 @@ soak: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --soak -s tests/backend/histories tests/kills $(PYTEST_ARGS)
 
 # What these tests write they sync over and over: in memory, where that has room, it takes no time.
-# Some wait for a clock: one process more than there are cores uses what they leave.
 unit: $(VENV)/.ready-dev
-	TMPDIR=$$(tools/roomy-memory) OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $$(($$(nproc) + 1)) --dist worksteal -m "not integration and not e2e" $(PYTEST_ARGS)
+	TMPDIR=$$(tools/roomy-memory) OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $$(nproc) --dist worksteal -m "not integration and not e2e" $(PYTEST_ARGS)
 
 # Large steps first, then small ones. MobileNetV2's ImageNet weights come with a package of another
 # purpose; only the file is used.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+import structlog
 
 from model.threads import wait_quietly
 
@@ -24,6 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     wait_quietly()
+    log_plainly()
+
+
+def log_plainly() -> None:
+    """Log as nobody has configured it, but for tracebacks in colours: half a second each."""
+    structlog.reset_defaults()
+    *others, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
 
 
 def pytest_collection_finish() -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 
 from backend import jobs
+from tests.conftest import log_plainly
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_a_store_that_cannot_be_opened_when_a_job_ends_does_not_end_the_worker(
     capsys: pytest.CaptureFixture[str],
     ended: Callable[[], None],
 ) -> None:
-    structlog.reset_defaults()  # whatever a test before this one has set
+    log_plainly()  # whatever a test before this one has set
     (tmp_path / "cytoloop.db").mkdir()
     monkeypatch.setenv("CYTOLOOP_HOME", str(tmp_path))
     ended()

@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from backend.logs import configure_logging
+from tests.conftest import log_plainly
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +16,7 @@ def _as_it_was() -> Iterator[None]:
     handlers, level = root.handlers, root.level
     yield
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    log_plainly()
 
 
 def test_what_may_hold_a_secret_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,6 @@ import typer
 from click import Command
 from requests.utils import get_environ_proxies
 from typer.core import TyperGroup
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from backend import cli
@@ -25,7 +24,7 @@ from model.errors import NothingToLearn
 from model.keeping.starter import STARTER_ID
 from model.wording import printable
 from preprocessing.errors import UnreadableImage
-from tests.backend.cli.conftest import Run, truth_in
+from tests.backend.cli.conftest import Run, command, truth_in
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAVY = (
@@ -48,8 +47,8 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert said.splitlines()[-1] == "HEAVY []"
 
 
-COMMANDS = get_command(make_app()).commands  # type: ignore[attr-defined]
-GROUPS = [[name] for name, command in COMMANDS.items() if isinstance(command, TyperGroup)]
+WHOLE: TyperGroup = command()  # type: ignore[assignment]
+GROUPS = [[name] for name, each in WHOLE.commands.items() if isinstance(each, TyperGroup)]
 
 
 @pytest.mark.parametrize("words", [[], *GROUPS])
@@ -61,15 +60,15 @@ def test_help_says_in_whole_what_each_command_does(words: list[str]) -> None:
 
 
 def each_command(group: TyperGroup, words: str = "") -> Iterator[tuple[str, Command]]:
-    for name, command in group.commands.items():
-        if isinstance(command, TyperGroup):
-            yield from each_command(command, f"{words}{name} ")
+    for name, each in group.commands.items():
+        if isinstance(each, TyperGroup):
+            yield from each_command(each, f"{words}{name} ")
         else:
-            yield f"{words}{name}", command
+            yield f"{words}{name}", each
 
 
 def test_each_command_can_be_told_its_home_but_those_that_need_none() -> None:
-    commands = each_command(get_command(make_app()))  # type: ignore[arg-type]
+    commands = each_command(WHOLE)
     without = [
         words
         for words, command in commands
@@ -79,7 +78,7 @@ def test_each_command_can_be_told_its_home_but_those_that_need_none() -> None:
 
 
 def test_no_help_sends_to_files_that_are_not_installed() -> None:
-    commands = each_command(get_command(make_app()))  # type: ignore[arg-type]
+    commands = each_command(WHOLE)
     assert [words for words, command in commands if "docs/" in (command.help or "")] == []
 
 
@@ -94,12 +93,12 @@ TOLD = {
 
 @pytest.mark.parametrize(("file", "words"), sorted(TOLD))
 def test_each_command_and_option_that_is_told_of_is_there(file: str, words: str) -> None:
-    command, rest = get_command(make_app()), words.split()
-    while isinstance(command, TyperGroup) and rest and rest[0] in command.commands:
-        command = command.commands[rest.pop(0)]
+    told, rest = WHOLE, words.split()
+    while isinstance(told, TyperGroup) and rest and rest[0] in told.commands:
+        told = told.commands[rest.pop(0)]
     named = {word for word in rest if word.startswith("--") and len(word) > 2}
-    known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
-    assert command.name != "cytoloop", f"{file}: there is no command {words}"
+    known = {name for param in told.params for name in (*param.opts, *param.secondary_opts)}
+    assert told.name != "cytoloop", f"{file}: there is no command {words}"
     assert named <= known, f"{file}: cytoloop {words}"
 
 

@@ -30,6 +30,7 @@ from tests.backend.judged import report_of
 from tests.labelled import with_broken, write_labelled
 
 
+@pytest.mark.integration
 def test_evaluate_judges_the_starter_when_nothing_was_trained(run: Run, cells: Path) -> None:
     words = (*truth_in(cells), "--json")
     result = run("evaluate", *words)
@@ -56,6 +57,7 @@ def test_evaluate_prints_figures_a_person_can_read(run: Run, cells: Path) -> Non
     assert "mAP of the thesis " in result.stdout
 
 
+@pytest.mark.integration
 def test_evaluate_says_that_a_version_without_classes_is_not_judged_by_class(
     run: Run, cells: Path, tmp_path: Path
 ) -> None:
@@ -81,6 +83,7 @@ def test_evaluate_names_all_images_that_were_left_out_in_its_json_and_the_first_
     assert f"Note: {', '.join(names[:20])} and 5 more left out: " in result.stderr
 
 
+@pytest.mark.integration
 def test_evaluate_names_all_images_that_a_version_has_seen_in_its_json_and_the_first_in_a_note(
     run: Run, home: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +135,7 @@ def test_evaluate_draws_a_picture_of_the_figures(run: Run, cells: Path, tmp_path
         assert ImageColor.getrgb(LINE) in {colour for _, colour in drawn.getcolors(1 << 16)}
 
 
+@pytest.mark.integration
 def test_evaluate_tells_how_far_the_probabilities_are_off_that_a_project_is_shown(
     run: Run, home: Path, cells: Path
 ) -> None:

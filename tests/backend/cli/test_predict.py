@@ -16,6 +16,7 @@ from model.classical.detector import CLASSICAL_ID
 from tests.backend.cli.conftest import Run
 
 
+@pytest.mark.integration
 def test_predict_writes_boxes_pictures_and_counts(run: Run, cells: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
     out = tmp_path / "out"

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,17 +82,19 @@ def test_show_says_where_a_run_is(services: Services, cytoloop: Any) -> None:
     assert json.loads(cytoloop("runs", "show", str(run.id), "--json").stdout)["iteration"] == 30
 
 
-def test_show_follows_a_run_to_its_end(services: Services, cytoloop: Any) -> None:
-    run = running(services, stage="training", fraction=0.5)
+def test_show_follows_a_run_to_its_end(
+    services: Services, cytoloop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, waits = running(services, stage="training", fraction=0.5), list[float]()
 
-    def end() -> None:
-        time.sleep(1.0)
-        services.runs.finish(run.id, "refused", message="Not better.")
+    def end(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            services.runs.finish(run.id, "refused", message="Not better.")
 
-    ending = threading.Thread(target=end)
-    ending.start()
+    monkeypatch.setattr("backend.cli.runs.time", SimpleNamespace(sleep=end))
     said = cytoloop("runs", "show", str(run.id), "--follow").stdout
-    ending.join()
+    assert waits == [0.5] * 3
     assert "state       refused" in said
     assert "Not better." in said
 

@@ -104,7 +104,10 @@ def test_what_is_missing_of_the_credentials_is_not_written(settings: Settings) -
     assert kept.read_text() == '{"password": "p", "label_studio_token": "t"}'
 
 
-def test_a_port_that_another_program_has_is_told(settings: Settings, taken_port: int) -> None:
+def test_a_port_that_another_program_has_is_told(
+    settings: Settings, taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.running.http.TIMEOUT_S", 0.1)
     installation = Installation(settings.model_copy(update={"port": taken_port}))
     found = only(looking.web(installation))
     assert found.says.startswith(f"port {taken_port} is taken by another program")

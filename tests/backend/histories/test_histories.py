@@ -26,6 +26,7 @@ from backend.store.runs import Run, Runs, Trigger
 from backend.store.tables import annotations, runs
 from tests.backend.histories.installation import Installation, Place
 from tests.backend.histories.machine import Histories
+from tests.conftest import log_plainly
 
 pytestmark = pytest.mark.integration
 
@@ -132,7 +133,7 @@ def histories(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hi
     yield type(
         "PlacedHistories", (Histories,), {"place": place, "kinds": Counter(), "ends": Counter()}
     )
-    structlog.reset_defaults()
+    log_plainly()
 
 
 def play(histories: type[Histories], number: int, steps: int = STEPS) -> None:

@@ -31,6 +31,7 @@ def judged(style, cells, labelled, seeds=range(3), shape=(320, 320)):
     return evaluate(found, truth, (), CLASSICAL.version.threshold)
 
 
+@pytest.mark.integration
 def test_easy_fields_are_found_nearly_whole(labelled):
     report = judged(EASY, 25, labelled)
     assert report.any_class.ap50 >= 0.9
@@ -73,6 +74,7 @@ def test_scores_are_descending_and_between_0_and_1():
     assert 0 < found.scores.min() <= found.scores.max() <= 1
 
 
+@pytest.mark.integration
 def test_boxes_of_a_large_image_come_back_at_its_own_size(labelled):
     style = replace(EASY, radius=40.0)
     assert judged(style, 40, labelled, seeds=[2], shape=(1024, 1280)).any_class.ap50 >= 0.9

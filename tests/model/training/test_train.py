@@ -66,6 +66,7 @@ def equal(one, other):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
+@pytest.mark.integration
 def test_the_same_seed_learns_the_same_weights(learn, learned):
     assert equal(learned, learn())
 
@@ -279,6 +280,7 @@ def memory_for(monkeypatch):
 FOUR = replace(SHORT, batch=4)
 
 
+@pytest.mark.integration
 def test_memory_that_runs_out_halves_what_goes_through_at_a_time(learn, memory_for):
     parts, seen, notes = memory_for(1, from_part=2), [], []
     learn(FOUR, on_progress=seen.append, notes=notes)
