@@ -94,7 +94,8 @@ def retry(number: Number, home: Home = None) -> None:
 def _follow(services: Services, run: Run) -> Run:
     with console.progress(f"Run {run.id}") as advance:
         while run.is_active:
-            advance(run.fraction, f"{run.stage or run.state} {_doing(run)}")
+            left = "" if run.seconds_left is None else f" ({_duration(run.seconds_left)} left)"
+            advance(run.fraction, f"{run.stage or run.state} {_first_line(run)}{left}")
             time.sleep(FOLLOW_EVERY_S)
             run = services.runs.get(run.id)
     return run
@@ -110,7 +111,7 @@ def _row(run: Run) -> tuple[str, ...]:
         f"{run.fraction:.0%}" if run.is_active else "–",
         _ap50(run),
         _duration(run.seconds_left) if run.is_active else "–",
-        " ".join([run.stage, _doing(run)]) if run.is_active else run.message.partition("\n")[0],
+        f"{run.stage} {_first_line(run)}".strip() if run.is_active else _first_line(run),
     )
 
 
@@ -137,10 +138,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     return [*facts, *(("", line) for line in run.message.splitlines())]
 
 
-def _doing(run: Run) -> str:
-    left = "" if run.seconds_left is None else f", {_duration(run.seconds_left)} left"
-    first, *_ = run.message.split("\n")
-    return f"{first}{left}"
+def _first_line(run: Run) -> str:
+    return run.message.partition("\n")[0]
 
 
 def _ap50(run: Run) -> str:

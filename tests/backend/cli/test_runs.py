@@ -73,6 +73,14 @@ def test_the_list_shows_how_far_each_run_is(services: Services, cytoloop: Any) -
     assert (first["job"], first["stage"], first["seconds_left"]) == (str(run.id), "training", 75.2)
 
 
+def test_the_list_says_once_how_long_a_stopped_run_has_left(
+    services: Services, cytoloop: Any
+) -> None:
+    running(services, state="queued", stage="", message="It was stopped.", seconds_left=75.2)
+    _, row = cytoloop("runs", "list").stdout.splitlines()
+    assert row.endswith("1 min 15 s  It was stopped.")
+
+
 def test_show_says_where_a_run_is(services: Services, cytoloop: Any) -> None:
     run = running(services, stage="training", iteration=30, iterations=120, loss=0.5, ap50=0.7)
     said = cytoloop("runs", "show", str(run.id)).stdout
