@@ -34,7 +34,7 @@ def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
     Raises
     ------
     UnreadableImage
-        The page cannot be decoded; the message contains ``name``.
+        The page cannot be decoded; the message begins with ``name``, if there is one.
     """
     with _failures_named(name):
         if _is_tiff(source):
@@ -46,17 +46,18 @@ def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
 
 @contextmanager
 def _failures_named(name: str) -> Iterator[None]:
+    whose = f"{name}: " if name else ""
     try:
         yield
     except UnreadableImage as error:
-        raise UnreadableImage(f"{name}: {error}") from error
+        raise UnreadableImage(f"{whose}{error}") from error
     except MemoryError as error:
         raise UnreadableImage(
-            f"{name}: the memory is full ({error or 'while it was read'}); end other programs, or "
+            f"{whose}the memory is full ({error or 'while it was read'}); end other programs, or "
             "cut the image into tiles."
         ) from error
     except Exception as error:  # broad: decoders raise anything on damaged foreign bytes
-        raise UnreadableImage(f"{name}: {_why_undecodable(error)}") from error
+        raise UnreadableImage(f"{whose}{_why_undecodable(error)}") from error
 
 
 def _why_undecodable(error: Exception) -> str:

@@ -113,7 +113,7 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
 
 
 def _name_of(source: Path | bytes) -> str:
-    return source.name if isinstance(source, Path) else "the image"
+    return source.name if isinstance(source, Path) else ""
 
 
 def _hash(source: Path | bytes) -> str:

@@ -241,7 +241,9 @@ def test_a_corrupt_file_is_named_and_the_others_come_in(
     (folder / "empty.png").write_bytes(b"")
     done = import_folder(services, project, folder)
     assert (done.tasks, done.unreadable) == (3, ["bad.tif", "empty.png"])
-    assert len(done.notes) == 2
+    damaged, empty = done.notes
+    assert damaged == "bad.tif left out: the file ends before its pixels do; copy it again."
+    assert empty == "empty.png left out: the file is empty (0 bytes); copy it again."
 
 
 @pytest.mark.parametrize(("pages", "tasks"), [("first", 1), ("all", 3)])
