@@ -148,7 +148,9 @@ def prune(
         for id in sorted(named - {version.id for version in versions})
     )
     if not versions:
-        tell("There is nothing to remove.")
+        stay = prunable(services, 0, named)
+        which = f": --keep 0 removes {counted(len(stay), 'new version')} too" if stay else ""
+        tell(f"There is nothing to remove{which}.")
         return
     console.table(COLUMNS, [_row(version, services.registry) for version in versions])
     if not yes:

@@ -220,7 +220,14 @@ def test_prune_says_what_it_removes_and_asks_first(
     assert "Removed 2 versions" in run("models", "prune", "--keep", 0, "--yes").stdout
     assert kept(home) == [CLASSICAL_ID, STARTER_ID, "trained-2", "trained-3"]
     assert run("models", "rollback", "--project", 7).exit_code == 2  # no such project here
-    assert "nothing to remove" in run("models", "prune", "--keep", 0).stdout
+    assert run("models", "prune", "--keep", 0).stdout == "There is nothing to remove.\n"
+
+
+def test_prune_says_how_to_remove_new_versions_where_no_others_can_go(
+    run: Run, versions: list[str]
+) -> None:
+    told = "There is nothing to remove: --keep 0 removes 2 new versions too.\n"
+    assert run("models", "prune").stdout == told
 
 
 def test_what_was_trained_for_no_project_is_removed_where_it_is_named_alone(
