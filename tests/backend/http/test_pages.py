@@ -161,6 +161,17 @@ def test_the_dashboard_tells_decisions_in_words_and_escapes_what_others_wrote(
     assert "<script>alert" not in page
 
 
+def test_the_dashboard_says_of_how_many_corrected_images_a_run_learned_as_status_does(
+    client: FlaskClient, services: Services, project: int
+) -> None:
+    run = services.runs.open(project, 5, "milestone")
+    assert run is not None
+    services.runs.start(run.id)
+    services.runs.freeze(run.id, "ab" * 32, 65, [])
+    services.runs.finish(run.id, "promoted")
+    assert "At 65 corrected" in client.get("/").text
+
+
 def test_decisions_come_as_they_were_made_and_runs_that_were_taken_along_hide_none(
     client: FlaskClient, services: Services, project: int
 ) -> None:
