@@ -29,8 +29,8 @@ def require_password() -> None:
         raise Unauthorised(
             f'This needs the user "{services.settings.backend_user}" and the password kept as '
             f'"backend_password" in {FILE_NAME} in the home of Cytoloop (CYTOLOOP_HOME, by default '
-            "~/.cytoloop). In Label Studio it belongs into the project's Machine Learning "
-            "settings, Basic Authentication; `cytoloop connect` enters it."
+            "~/.cytoloop). In Label Studio it belongs into the project's settings, Model, Basic "
+            "Authentication; `cytoloop connect` enters it."
         )
 
 

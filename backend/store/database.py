@@ -144,7 +144,7 @@ def unknown_project(id: int) -> NotFound:
     """Return the error for a project that the store does not know."""
     return NotFound(
         f"Project {id} is not known to Cytoloop; attach it with "
-        f"`cytoloop connect --project {id}`, or press Validate in its Machine Learning settings."
+        f"`cytoloop connect --project {id}`, or press Validate and Save in its settings, Model."
     )
 
 
