@@ -32,7 +32,12 @@ from backend.store.projects import Project
 from model.errors import BrokenVersion
 from model.judging.policy import version_of
 from model.labels.label_guard import NONE_USABLE, ImageLabels
+from model.looking.magnification import UNLIKE_SIZE
 from preprocessing.images import IMAGE_SUFFIXES, PageKey
+from preprocessing.prepare import SIZE_UNKNOWN, UNLIKE_TRAINING
+
+#: Flags that doubt the boxes of a version: they say nothing of what somebody has corrected.
+DOUBTING = frozenset({UNLIKE_TRAINING, UNLIKE_SIZE, SIZE_UNKNOWN})
 
 
 def known_images(services: Services, project: int) -> tuple[list[KnownImage], list[str]]:
@@ -129,7 +134,12 @@ class _Reader:
             source=_source(labels, annotation, served),
             model_version=served.served if served else "",
             annotator=self.names.get(annotator, annotator),
-            flags=(*(served.flags if served else ()), *unopened, *exchanged, *notes),
+            flags=(
+                *_flags(served, opened=bool(annotation) and not unopened),
+                *unopened,
+                *exchanged,
+                *notes,
+            ),
             judged=self.judged.get(version_of(served.served), {}) if served else {},
         )
         told = tuple(f"{image.name}: {note}" for note in notes)
@@ -173,6 +183,12 @@ class _Reader:
             if shown and shown.served == name:
                 return shown
         return started_from(self.services, annotation, image.key)
+
+
+def _flags(served: StoredPrediction | None, opened: bool) -> tuple[str, ...]:
+    """Return what was odd about a prediction, or what of it stays once an annotator opened it."""
+    flags = served.flags if served else ()
+    return tuple(flag for flag in flags if not (opened and flag in DOUBTING))
 
 
 def _source(

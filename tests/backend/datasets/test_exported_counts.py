@@ -201,6 +201,21 @@ def test_what_was_odd_about_a_prediction_is_told_with_its_counts(
     assert next(rows)["flags"] == flags[0]
 
 
+def test_a_doubt_about_a_versions_boxes_ends_once_somebody_corrected_them(
+    services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
+) -> None:
+    shas = put(1, "a.png", corrected=[CELL], predicted=[CELL]), put(2, "b.png", predicted=[CELL])
+    regions = to_regions([CELL], 64, 48, interface)
+    flags = ("unlike-training", "out-of-focus", "unlike-size", "size-unknown")
+    for task, sha256 in enumerate(shas, start=1):
+        services.predictions.put(
+            StoredPrediction(project, task, sha256, 0, "v1+0.5", regions, flags=flags)
+        )
+    corrected, predicted = rows_of(services, project, tmp_path / "counts.csv")
+    assert (corrected["source"], corrected["flags"]) == ("corrected", "out-of-focus")
+    assert (predicted["source"], predicted["flags"]) == ("predicted", "; ".join(flags))
+
+
 def test_after_a_roll_back_the_champions_boxes_count_again(
     services: Services, project: int, put: Put, interface: LabellingInterface, tmp_path: Path
 ) -> None:
