@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,7 +14,7 @@ import numpy as np
 
 from preprocessing.arrays import Grey, Pixels
 from preprocessing.errors import UnreadableImage
-from preprocessing.levels import grey_levels, luminance, upright
+from preprocessing.levels import colours, grey_levels, luminance, upright
 from preprocessing.tiff import MAGIC, ORIENTATION_TAG, check_page, checked_page, colours_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ _WORDS = (b"IHDR", b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"IEND")
 _JPEG = b"\xff\xd8"
 
 
+#: What is made of a page's stored pixels before they are turned upright.
+_Of = Callable[[Pixels], Pixels]
+
+
 def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
     """Return the pixels of one page, shape (H, W), and the number of pages.
 
@@ -37,11 +41,27 @@ def decode(source: Path | bytes, page: int, name: str) -> tuple[Grey, int]:
         The page cannot be decoded; the message begins with ``name``, if there is one.
     """
     with _failures_named(name):
-        if _is_tiff(source):
-            pixels, pages = _decode_tiff(source, page)
-        else:
-            pixels, pages = _decode_png_or_jpeg(source, page), 1
+        pixels, pages = _decoded(source, page, luminance)
         return grey_levels(pixels), pages
+
+
+def decode_colours(source: Path | bytes, page: int, name: str) -> Grey:
+    """Return the pixels of one page, shape (H, W), or (H, W, 3) if it has colours.
+
+    Raises
+    ------
+    UnreadableImage
+        As :func:`decode`.
+    """
+    with _failures_named(name):
+        pixels, _ = _decoded(source, page, colours)
+        return grey_levels(pixels.reshape(len(pixels), -1)).reshape(pixels.shape)
+
+
+def _decoded(source: Path | bytes, page: int, of: _Of) -> tuple[Pixels, int]:
+    if _is_tiff(source):
+        return _decode_tiff(source, page, of)
+    return _decode_png_or_jpeg(source, page, of), 1
 
 
 @contextmanager
@@ -96,12 +116,12 @@ def _stream(source: Path | bytes) -> Path | io.BytesIO:
     return io.BytesIO(source) if isinstance(source, bytes) else source
 
 
-def _decode_tiff(source: Path | bytes, number: int) -> tuple[Pixels, int]:
+def _decode_tiff(source: Path | bytes, number: int, of: _Of) -> tuple[Pixels, int]:
     import tifffile
 
     with tifffile.TiffFile(_stream(source)) as tiff:
         page = checked_page(tiff, number)
-        pixels = luminance(colours_of(page))
+        pixels = of(colours_of(page))
         orientation = _orientation(page.tags.valueof(ORIENTATION_TAG))
         return upright(pixels, orientation), len(tiff.pages)
 
@@ -161,11 +181,11 @@ def _without_pixels(source: Path | bytes) -> bytes:
     return b"".join(kept)
 
 
-def _decode_png_or_jpeg(source: Path | bytes, number: int) -> Pixels:
+def _decode_png_or_jpeg(source: Path | bytes, number: int, of: _Of) -> Pixels:
     check_page(number, 1)
     with open_png_or_jpeg(source) as image:
         orientation = _orientation(_told_by_exif(image, source))
-        return upright(luminance(_pixels_of(image, source)), orientation)
+        return upright(of(_pixels_of(image, source)), orientation)
 
 
 def open_png_or_jpeg(source: Path | bytes) -> Image:

@@ -27,12 +27,13 @@ PLAIN = (np.uint8, np.uint16)
 LUMINANCE = (19595, 38470, 7471)
 
 
-def luminance(pixels: Pixels) -> Pixels:
-    """Return grey pixels, shape (H, W), of pixels of shape (H, W) or (H, W, samples).
+def colours(pixels: Pixels) -> Pixels:
+    """Return red, green and blue, shape (H, W, 3), or grey, shape (H, W), if it is grey.
 
-    Grey that is stored as colour keeps its levels. The luminance of 8-bit colours has 16 bits, 256
-    steps to a level of white: with 8 bits an image in blue alone, such as a DAPI channel, would
-    keep only 30 of its 256 levels.
+    Parameters
+    ----------
+    pixels
+        Shape (H, W) or (H, W, samples).
 
     Raises
     ------
@@ -46,6 +47,24 @@ def luminance(pixels: Pixels) -> Pixels:
         raise of_channels(samples)
     if samples < 3 or all(np.array_equal(pixels[..., 0], pixels[..., s]) for s in (1, 2)):
         return pixels[..., 0]
+    return pixels[..., :3]
+
+
+def luminance(pixels: Pixels) -> Pixels:
+    """Return grey pixels, shape (H, W), of pixels as :func:`colours` takes them.
+
+    Grey that is stored as colour keeps its levels. The luminance of 8-bit colours has 16 bits, 256
+    steps to a level of white: with 8 bits an image in blue alone, such as a DAPI channel, would
+    keep only 30 of its 256 levels.
+
+    Raises
+    ------
+    UnreadableImage
+        There are more samples than colours and alpha have.
+    """
+    pixels = colours(pixels)
+    if pixels.ndim == 2:
+        return pixels
     is_plain = pixels.dtype in PLAIN
     kind = np.uint16 if is_plain else np.result_type(pixels.dtype, np.float32)
     grey: Pixels = np.empty(pixels.shape[:2], kind)
@@ -68,13 +87,13 @@ def _weighted(pixels: Pixels) -> NDArray[np.uint32]:
 
 
 def _weighted_exactly(pixels: Pixels) -> Pixels:
-    return np.asarray(pixels[..., :3] @ (np.array(LUMINANCE) / 2**16))
+    return np.asarray(pixels @ (np.array(LUMINANCE) / 2**16))
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
     """Undo the rotation and mirroring of an EXIF orientation, 1 to 8."""
     if orientation in (5, 6, 7, 8):
-        pixels = pixels.T
+        pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     if orientation in (3, 4, 7, 8):

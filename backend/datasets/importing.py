@@ -27,7 +27,7 @@ from backend.store.projects import Project
 from model.atomic import locked
 from model.wording import shortened
 from preprocessing.errors import UnreadableImage
-from preprocessing.images import ImageRecord, PageKey, encode_png, read_image, to_display
+from preprocessing.images import ImageRecord, PageKey, encode_png, read_display, read_image
 
 Pages = Literal["first", "all"]
 
@@ -297,7 +297,7 @@ class _Importer:
     def _new_task(self, record: ImageRecord, name: str) -> int:
         matched = matched_address(self._services, self._project, *record.key)
         data = TaskData(*record.key, name).written(matched)
-        png = encode_png(to_display(record.pixels))
+        png = encode_png(read_display(self._services.images.path(record.sha256), record.page))
         shown = f"{Path(name).stem}.png"
         return self._services.label_studio.import_task(self._project, png, shown, data)
 

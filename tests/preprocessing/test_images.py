@@ -23,7 +23,7 @@ from preprocessing.decoding import is_turned
 from preprocessing.errors import UnreadableImage
 from preprocessing.fitting import fit_images
 from preprocessing.groups import ContrastGroups
-from preprocessing.images import encode_png, read_image, to_display
+from preprocessing.images import encode_png, read_display, read_image, to_display
 from preprocessing.prepare import prepare
 from preprocessing.sharpness import sharpness_of
 
@@ -611,6 +611,34 @@ def test_the_display_image_spreads_a_narrow_range_over_all_grey_levels(discs, dt
     assert (shown.min(), shown.max()) == (0, 255)
     order = np.argsort(pixels, axis=None, kind="stable")
     assert (np.diff(shown.reshape(-1)[order].astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", GREY_DTYPES)
+def test_colours_are_shown_with_their_hue_upright_and_spread_over_all_levels(discs, tiff, dtype):
+    stain = np.stack([discs(seed) / 4 + 30 for seed in range(3)], axis=-1).astype(dtype)
+    tag = (ORIENTATION, 3, 1, 6, True)
+    shown = read_display(tiff(stain, photometric="rgb", extratags=[tag]))
+    assert (shown.dtype, shown.shape) == (np.uint8, (128, 96, 3))
+    assert (shown.min(), shown.max()) == (0, 255)
+    stored = np.rot90(stain, -1)
+    order = np.argsort(stored, axis=None, kind="stable")
+    assert (np.diff(shown.reshape(-1)[order].astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_one_colour_alone_is_shown_in_grey_as_grey_is(discs, png_or_jpeg, channel):
+    blue = np.zeros((96, 128, 3), np.uint8)
+    blue[..., channel] = discs()
+    for stored in (blue, discs(), np.stack([discs()] * 3, axis=-1)):
+        shown = read_display(png_or_jpeg(stored, "PNG"))
+        np.testing.assert_array_equal(shown, to_display(discs()))
+
+
+def test_what_cannot_be_read_cannot_be_shown_and_is_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    (tmp_path / "cut.png").write_bytes(encode_png(noise)[:99])
+    with pytest.raises(UnreadableImage, match=r"^cut\.png: damaged or incomplete"):
+        read_display(tmp_path / "cut.png")
 
 
 def test_the_png_shown_is_the_image_pixel_by_pixel(discs):

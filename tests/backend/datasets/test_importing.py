@@ -21,6 +21,7 @@ from backend.labelstudio.results import to_boxes
 from backend.services import Services
 from backend.signing import matched_path
 from model.boxes import Box
+from preprocessing.images import encode_png
 
 Save = Callable[..., Path]
 CELL = Box(4, 5, 20, 25, "Cell")
@@ -45,6 +46,19 @@ def test_the_raw_file_is_kept_and_a_png_of_equal_size_is_shown(
         assert label_studio.listed_task(project, stored.task)["data"]["sha256"] == stored.sha256
         with Image.open(io.BytesIO(label_studio.shown[stored.task])) as shown:
             assert (shown.format, shown.size, shown.mode) == ("PNG", (64, 48), "L")
+
+
+def test_an_image_with_colours_is_shown_in_them(
+    services: Services, label_studio: Any, project: int, tmp_path: Path
+) -> None:
+    stain = np.random.default_rng(0).integers(90, 200, (48, 64, 3), dtype=np.uint8)
+    (tmp_path / "stain.png").write_bytes(encode_png(stain))
+    import_folder(services, project, tmp_path)
+    (stored,) = services.images.all(project)
+    assert stored.task is not None
+    with Image.open(io.BytesIO(label_studio.shown[stored.task])) as shown:
+        assert (shown.mode, shown.size) == ("RGB", (64, 48))
+        assert np.corrcoef(np.asarray(shown).reshape(-1), stain.reshape(-1))[0, 1] > 0.99
 
 
 def test_each_task_carries_the_address_of_its_matched_image(
