@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,57 @@ def test_a_write_that_goes_on_meanwhile_is_left_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == ["b.json", "version"]
 
 
+def test_a_write_that_goes_on_when_the_one_before_it_ends_is_left_alone(tmp_path: Path) -> None:
+    with ExitStack() as first:
+        first.enter_context(new_file(tmp_path / "a.json")).write_text("a")
+        with new_folder(tmp_path / "version") as folder, new_file(tmp_path / "a.json") as another:
+            another.write_text("b")
+            first.close()
+            write_json(tmp_path / "c.json", {})
+            assert (another.read_text(), names(folder)) == ("b", [])
+    assert (tmp_path / "a.json").read_text() == "b"
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_folder_that_is_there_already_stays_as_it_is(tmp_path: Path, filled: bool) -> None:
+    with new_folder(tmp_path / "version") as folder:
+        if filled:
+            write_json(folder / "old.json", {})
+    before = names(tmp_path / "version")
+    with pytest.raises(FileExistsError, match="version is there already"):  # noqa: SIM117
+        with new_folder(tmp_path / "version") as folder:
+            write_json(folder / "new.json", {})
+    assert (names(tmp_path), names(tmp_path / "version")) == (["version"], before)
+
+
+def test_what_is_written_is_on_the_disk_before_its_name_and_its_name_before_the_write_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[tuple[str, list[str]]] = []
+
+    def note(descriptor: int) -> None:
+        paths = [os.readlink(f"/proc/self/fd/{descriptor}"), *names(tmp_path)]
+        synced, *there = (re.sub("(?<=partial-)(.*)-.*", r"\1", Path(p).name) for p in paths)
+        noted.append((synced, there))
+
+    monkeypatch.setattr(os, "fsync", note)
+    opened = len(os.listdir("/proc/self/fd"))
+    with new_folder(tmp_path / "v1") as folder:
+        (folder / "weights").touch()
+    write_json(tmp_path / "a", {})
+    remove_folder(tmp_path / "v1")
+    assert noted == [
+        ("weights", [".partial-v1"]),
+        (".partial-v1", [".partial-v1"]),
+        (tmp_path.name, ["v1"]),
+        (".partial-a", [".partial-a", "v1"]),
+        (tmp_path.name, ["a", "v1"]),
+        (tmp_path.name, [".partial-v1", "a"]),
+        (tmp_path.name, ["a"]),
+    ]
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
 @pytest.mark.parametrize("new", [new_file, new_folder])
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, new: New) -> None:
     write_json(tmp_path / "a.json", {"old": 1})
@@ -95,10 +148,12 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, new: New) -> N
 
 
 def test_a_folder_that_is_removed_is_gone_with_all_that_is_in_it(tmp_path: Path) -> None:
-    with new_folder(tmp_path / "version") as folder:
+    path = tmp_path / "registry" / "versions" / "first"  # whose folders are not there yet
+    with new_folder(path) as folder:
         write_json(folder / "version.json", {})
-    remove_folder(tmp_path / "version")
-    assert names(tmp_path) == []
+    assert names(path) == ["version.json"]
+    remove_folder(path)
+    assert names(path.parent) == []
 
 
 @pytest.mark.parametrize("locks", ["none", "shared"])
