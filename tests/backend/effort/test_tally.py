@@ -13,6 +13,12 @@ def test_images_that_only_lost_time_save_less_than_nothing() -> None:
     assert Tally((correction(2, cells=0),)).hours_saved(72) is None
 
 
+def test_the_effort_is_all_that_was_done_but_to_keep_for_each_cell() -> None:
+    done = Actions(kept=32, moved=16, relabelled=8, deleted=4, added=2)
+    assert Tally((correction(1, cells=50, actions=done),)).effort == 30 / 50
+    assert Tally((correction(1, cells=0, actions=Actions(deleted=1)),)).effort is None
+
+
 def test_images_whose_seconds_a_cell_are_known_are_those_with_cells_and_a_time() -> None:
     again = correction(1, cells=4, seconds=9.0, annotation=300, annotator="ben")
     tally = Tally(

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
 
+from backend import metrics
 from backend.http.parts import EXTENSION
 from backend.labelstudio.client import SECRET_HEADER
 from backend.services import Services
+from model.judging.policy import Policy
 from model.keeping.starter import STARTER_ID
 from tests.backend.conftest import no_room
 
@@ -32,6 +35,21 @@ def test_setup_names_the_version_that_predict_signs_with(client: FlaskClient, pa
     assert named == "classical-1+t0.5"
     assert answer["model_version"] == named
     assert [result["model_version"] for result in answer["results"]] == [named]
+    for asked in ("/setup", {"project": "1.2"}), ("/predict", {"project": "1.2", "tasks": []}):
+        assert client.post(asked[0], json=asked[1]).json["model_version"] == named
+
+
+def test_a_task_without_an_image_takes_no_answer_from_the_others(
+    client: FlaskClient, payload: Any
+) -> None:
+    body = payload("predict")
+    lost = {"id": 99, "data": {}}
+
+    answer = client.post("/predict", json=body | {"tasks": [lost, *body["tasks"]]}).json
+
+    assert answer["results"][0] == []
+    assert [result["model_version"] for result in answer["results"][1:]] == ["classical-1+t0.5"]
+    assert answer["model_version"] == "classical-1+t0.5"
 
 
 def test_each_recorded_predict_is_answered_task_by_task(client: FlaskClient, payload: Any) -> None:
@@ -73,7 +91,8 @@ def test_what_is_not_there_is_404(client: FlaskClient) -> None:
         assert client.get(path).status_code == 404
     predict = {"project": "99.1", "tasks": []}
     assert client.post("/predict", json=predict).status_code == 404
-    assert client.post("/job_status", json={"job": "99"}).status_code == 404
+    for job in ("99", str(2**31 - 1)):
+        assert client.post("/job_status", json={"job": job}).status_code == 404
 
 
 def test_an_error_inside_is_an_answer_without_its_inside(client: FlaskClient) -> None:
@@ -110,12 +129,24 @@ def test_a_database_that_another_process_holds_is_to_be_asked_again(
     assert "Another process holds it" in answer.json["error"]
 
 
-def test_versions_are_listed_by_the_names_they_are_served_with(client: FlaskClient) -> None:
+def test_versions_are_listed_by_the_names_they_are_served_with(
+    client: FlaskClient, services: Services
+) -> None:
     first, second = client.get("/versions").json["versions"]
     assert first == "classical-1+t0.5"
     assert second.startswith(f"{STARTER_ID}+t")
     asked = client.post("/versions", json={"project": "1.2"})
     assert asked.json == {"versions": [first, second]}
+    classical, _ = services.registry.list()
+    services.registry.set_policy("1", classical, lambda _: Policy(0.4, 0.2))
+    own = services.registry.served_name("1")
+    assert own != first
+    for asked in (
+        client.post("/versions", json={"project": "1.2"}),
+        client.get("/versions", query_string={"project": "1"}),
+    ):
+        assert asked.json == {"versions": [own, second]}
+    assert client.get("/versions").json == {"versions": [first, second]}
 
 
 def test_train_opens_a_run_whose_progress_can_be_asked(
@@ -137,12 +168,20 @@ def test_train_opens_a_run_whose_progress_can_be_asked(
 
 
 def test_metrics_tell_what_was_served(client: FlaskClient, payload: Any) -> None:
+    def seconds(of: str) -> float:
+        return REGISTRY.get_sample_value(f"cytoloop_predict_seconds_{of}") or 0.0
+
+    metrics.LOADED_VERSION.labels("1", "served-before+t0.5").set(1)
+    number, in_all = seconds("count"), seconds("sum")
     client.post("/predict", json=payload("predict"))
 
-    said = client.get("/metrics").text
+    answer = client.get("/metrics")
 
-    assert 'cytoloop_loaded_version{project="1",version="classical-1+t0.5"} 1.0' in said
-    assert "cytoloop_predict_seconds_count" in said
+    assert answer.content_type.startswith("text/plain; version=")
+    assert 'cytoloop_loaded_version{project="1",version="classical-1+t0.5"} 1.0' in answer.text
+    assert "served-before" not in answer.text
+    assert f"cytoloop_predict_seconds_count {number + 1}" in answer.text
+    assert 0 < seconds("sum") - in_all < 60
 
 
 GUARDED = [
@@ -249,7 +288,8 @@ def test_a_number_that_is_none_of_ours_is_refused(
         client.post("/webhook", json={"action": "START_TRAINING", "project": {"id": odd}}),
     ]
     assert [answer.status_code for answer in answers] == [400] * len(answers)
-    assert all("not a whole number below" in answer.json["error"] for answer in answers)
+    for answer in answers:
+        assert repr(odd)[:40] + ", not a whole number below" in answer.json["error"]
 
 
 @pytest.mark.parametrize(
