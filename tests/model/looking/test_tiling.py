@@ -258,6 +258,12 @@ def test_tiles_share_two_of_the_largest_cells():
     assert len(large.shown) > len(small.shown)
 
 
+def test_tiles_share_half_of_themselves_at_the_most():
+    huge = Perfect([(0, 0, 9, 9)])
+    TiledDetector(huge, 1000.0, TILE).detect([places()])
+    assert len(huge.shown) == len(lay_out(SIDE, SIDE, TILE, TILE // 2))
+
+
 def test_a_detector_that_knows_no_size_is_shown_the_middle_first():
     truth = [centred(x, y, 70, 50) for x, y in product(range(100, 1400, 90), repeat=2)]
     perfect = Perfect(truth)
@@ -267,9 +273,19 @@ def test_a_detector_that_knows_no_size_is_shown_the_middle_first():
     assert len(found) == len(truth)
 
 
+def test_a_few_clumps_and_what_is_faint_do_not_tell_the_size_of_the_cells():
+    cells = [centred(x, y, 20, 15) for x, y in product(range(560, 950, 25), repeat=2)]
+    clumps = [centred(x, 750, 100, 100) for x in (620, 750, 880)]
+    perfect = Perfect([*clumps, *cells, *(clumps * 50)])  # the surest first
+    TiledDetector(perfect, None, TILE).detect([places()])
+    assert len(perfect.shown) == 1 + len(lay_out(SIDE, SIDE, TILE, 40))
+
+
 def test_an_empty_middle_tells_no_size_and_cells_elsewhere_are_found():
-    truth = [(20, 20, 60, 60), (1400, 1400, 1450, 1450)]
-    assert len(by_tiles(truth, cell_px=None)) == 2
+    perfect = Perfect([(20, 20, 60, 60), (1400, 1400, 1450, 1450)])
+    (found,) = TiledDetector(perfect, None, TILE).detect([places()])
+    assert len(found) == 2
+    assert len(perfect.shown) == 1 + len(lay_out(SIDE, SIDE, TILE, TILE // 8))
 
 
 # The path that serves
