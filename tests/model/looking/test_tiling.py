@@ -13,6 +13,7 @@ from model.classical.detector import THRESHOLD, ClassicalDetector, classical_ver
 from model.config import DetectorConfig
 from model.generated.fields import EASY, HIGH, MEDIUM, generate_field
 from model.looking.loaded import LoadedVersion
+from model.looking.seams import merge
 from model.looking.tiling import TILE_PX, TiledDetector, lay_out, middle
 from preprocessing.groups import ContrastGroups
 from preprocessing.images import ImageRecord
@@ -243,6 +244,23 @@ def test_two_classes_on_one_cell_stay_as_without_tiles():
     perfect._seen = labelled
     (found,) = TiledDetector(perfect, OVERLAP / 2, TILE).detect([places()])
     assert sorted(found.labels.tolist()) == [0, 1]
+
+
+def test_on_a_seam_the_tile_that_a_cell_belongs_to_is_believed_though_the_other_is_surer():
+    tiles = lay_out(300, 700, 400, 100)
+    seam, here = tiles[0].core[1], [centred(348, 100, 30, 30)]
+    beside = [centred(349, 101, 30, 30), centred(600, 100, 30, 30)]
+    cells = np.zeros(2, np.int64)
+    found = merge(
+        tiles,
+        [
+            Detections(np.float32(here), np.float32([0.6]), cells[:1], ("cell",)),
+            Detections(np.float32(beside), np.float32([0.9, 0.8]), cells, ("cell",)),
+        ],
+    )
+    assert seam == 350
+    np.testing.assert_array_equal(found.xyxy_px, np.float32([beside[1], *here]))
+    assert found.scores.tolist() == pytest.approx([0.8, 0.6])
 
 
 # What tiles share
