@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -113,6 +114,27 @@ def test_an_image_is_looked_at_in_parts_as_a_detector_is_to_see_it(snapshot, cel
     assert (box.width, box.height) == pytest.approx((2 * raw.width, 2 * raw.height), rel=0.01)
     about = part.pixels[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)]
     assert about.mean() > 1.5 * part.pixels.mean()
+
+
+def test_a_part_about_the_cell_nearest_to_the_middle_is_labelled_with_its_own_cells_alone(
+    snapshot, cell_images
+):
+    (large,) = cell_images(1, 95, "inner", 20, (700, 800))
+    (empty,) = cell_images(1, 96, "inner", 0, (700, 800))
+    found = looks(replace(snapshot, images=(*snapshot.of_side("train"), empty, large)), 50)
+    (part, other), (image, without) = found.parts, found.images
+    assert 0 < len(image.boxes) < len(large.boxes)
+    for box in image.boxes:
+        assert 0 <= box.xmin < box.xmax <= 320
+        about = part.pixels[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)]
+        assert about.mean() > 1.5 * part.pixels.mean()
+    nearest, seen = (
+        min(boxes, key=lambda b: np.hypot(b.xmin + b.xmax - width, b.ymin + b.ymax - height))
+        for boxes, width, height in ((large.boxes, 800, 700), (image.boxes, 320, 320))
+    )
+    assert (seen.width, seen.height) == (nearest.width, nearest.height)
+    assert (seen.xmin + seen.xmax) / 2 == pytest.approx(160, abs=1)
+    assert (other.pixels.shape, without.boxes) == ((320, 320), ())
 
 
 def test_no_more_images_are_read_than_are_needed_to_see_that_none_can_be_paid_for(
