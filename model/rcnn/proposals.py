@@ -65,7 +65,7 @@ def propose(
         cut_before.append(likely > room)
         # Logits still differ where scores are all 1.
         at = _best(logits, scores >= floor)[:room]
-        moves = moves[0].view(-1, 4, *moves.shape[2:]).permute(2, 3, 0, 1).reshape(-1, 4)
+        moves = moves[0].permute(1, 2, 0).reshape(-1, 4)
         boxes = clip(rpn.box_coder.decode_single(moves[at], anchors[at]), limits)
         boxes, best = of_size(_LEAST_PX, boxes, scores[at])
         # One more than there is room for shows that some were cut.
