@@ -91,3 +91,9 @@ def test_an_image_too_small_or_constant_has_no_sharpness_and_no_flag(groups, sha
     pixels = np.full(shape, 40, np.uint8)
     assert np.isnan(sharpness_of(pixels))
     assert OUT_OF_FOCUS not in prepare(ImageRecord(pixels, ""), groups).flags
+
+
+def test_a_side_of_64_pixels_is_enough_and_one_less_is_not(seen):
+    pixels = seen(3)
+    assert np.isnan([sharpness_of(pixels[:63]), sharpness_of(pixels[:, :63])]).all()
+    assert np.isfinite(sharpness_of(pixels[:64, :64]))
