@@ -127,7 +127,9 @@ class LabelStudio:
             files={"file": (name, png, "image/png")},
         )
         upload = self._http.json("GET", f"/api/import/file-upload/{uploaded['file_upload_ids'][0]}")
-        return self.create_task(project, {"image": f"/data/{upload['file']}", **data})
+        # As Label Studio writes it: browsers load it from the root of the host.
+        image = f"{self._http.path_for_browsers}/data/{upload['file']}"
+        return self.create_task(project, {"image": image, **data})
 
     def create_task(self, project: int, data: Json) -> int:
         sent = {"project": project, "data": data}

@@ -136,8 +136,15 @@ class Connection:
                 )
             return path
         path = "/" + path.lstrip("/")
-        prefixed = own.path and path.startswith(own.path + "/")
-        return f"{own.scheme}://{own.netloc}{path}" if prefixed else self.url + path
+        for prefix in filter(None, (own.path, self.path_for_browsers)):
+            if path.startswith(f"{prefix}/"):
+                return self.url + path.removeprefix(prefix)
+        return self.url + path
+
+    @property
+    def path_for_browsers(self) -> str:
+        """The path under which browsers reach it; empty if it has its host to itself."""
+        return urlsplit(self._browser_url or self.url).path
 
     @property
     def _is_personal(self) -> bool:

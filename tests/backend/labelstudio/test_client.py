@@ -14,6 +14,7 @@ from backend.labelstudio.client import (
     WEBHOOK_ACTIONS,
     LabelStudio,
 )
+from backend.labelstudio.connection import Connection
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -63,9 +64,9 @@ class Keeping:
         del self.things[int(path.rstrip("/").split("/")[-1])]
 
 
-def studio(answering: Paged | Keeping) -> LabelStudio:
+def studio(answering: Any) -> LabelStudio:
     made = LabelStudio.__new__(LabelStudio)
-    made._http = answering  # type: ignore[assignment]
+    made._http = answering
     return made
 
 
@@ -103,6 +104,41 @@ def test_a_project_is_connected_once_wherever_cytoloop_was_before(
     made = backends.things[id]
     assert (made["url"], made["title"]) == ("http://here:9090", "Cytoloop")
     assert (made["basic_auth_user"], made["basic_auth_pass"]) == ("user", "pass")
+
+
+class Uploading:
+    """Takes an upload, and keeps the data of the task that is then made."""
+
+    def __init__(self, path_for_browsers: str) -> None:
+        self.path_for_browsers = path_for_browsers
+        self.data: dict[str, Any] = {}
+
+    def json(self, method: str, path: str, **sent: Any) -> dict[str, Any]:
+        if path == "/api/tasks/":
+            self.data = sent["json"]["data"]
+        return {"id": 4, "file_upload_ids": [3], "file": "upload/1/a1b2c3d4-a.png"}
+
+
+@pytest.mark.parametrize("under", ["", "/lab"])
+def test_an_imported_image_lies_where_browsers_reach_label_studio(under: str) -> None:
+    uploads = Uploading(under)
+    assert studio(uploads).import_task(1, b"pixels", "a.png", {"page": 0}) == 4
+    assert uploads.data == {"image": f"{under}/data/upload/1/a1b2c3d4-a.png", "page": 0}
+
+
+@pytest.mark.parametrize(
+    ("url", "browser_url", "under"),
+    [
+        ("http://127.0.0.1:8080/", "", ""),
+        ("https://lab.example.org/labels/", "", "/labels"),
+        ("http://label-studio:8080", "https://lab.example.org/labels", "/labels"),
+        ("http://here/labels", "https://labels.example.org", ""),
+    ],
+)
+def test_browsers_load_images_under_the_path_of_their_own_address(
+    url: str, browser_url: str, under: str
+) -> None:
+    assert Connection(url, "token", browser_url).path_for_browsers == under
 
 
 def test_of_all_webhooks_to_cytoloop_one_is_left_and_has_the_secret() -> None:

@@ -156,6 +156,14 @@ def test_a_label_studio_under_a_path_is_asked_under_that_path(server: Any) -> No
     assert fetched == [b"pixels"] * 3
 
 
+def test_what_browsers_load_under_a_path_is_fetched_without_it_where_we_need_none(
+    server: Any,
+) -> None:
+    server.answers["/data/upload/a.png"] = b"pixels"
+    client = LabelStudio(server.url, LEGACY, browser_url="https://labels.example.org/lab")
+    assert client.download("/lab/data/upload/a.png") == b"pixels"
+
+
 def test_reading_is_tried_again_when_a_proxy_fails_and_writing_never(server: Any) -> None:
     failures = iter([503, 502, 200])
     server.answers["/api/projects/7/"] = lambda _: (next(failures), {"id": 7})
