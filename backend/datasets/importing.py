@@ -205,11 +205,14 @@ class _Importer:
         # From Label Studio's list, not the store's: a task may have been deleted there, or made by
         # an import that was interrupted before the store knew. Only the needed part of each task is
         # kept: its predictions take megabytes.
-        self._tasks = {
-            data.key: _Known.of(task)
-            for task in services.label_studio.tasks(project.id)
-            if (data := TaskData.of(task)).sha256
-        }
+        self._tasks = dict[PageKey, _Known]()
+        for task in services.label_studio.tasks(project.id):
+            self._note(TaskData.of(task), _Known.of(task))
+
+    def _note(self, data: TaskData, task: _Known) -> None:
+        """Note which task has an image: of several the first, but rather one that is annotated."""
+        if data.sha256 and (task.is_annotated or data.key not in self._tasks):
+            self._tasks[data.key] = task
 
     def bring(self, path: Path, pages: Pages) -> None:
         """Import one file; unreadable parts are reported, and the rest is kept."""

@@ -368,6 +368,19 @@ def test_an_annotation_of_a_task_that_is_annotated_already_is_told(
     assert "a.xml not used: its image is annotated already" in again.notes
 
 
+def test_an_annotation_of_an_image_is_not_used_if_any_of_its_tasks_is_annotated(
+    services: Services, label_studio: Any, project: int, folder: Path, save_voc: Save
+) -> None:
+    voc = save_voc(folder.parent / "voc" / "a.xml", [CELL]).parent
+    import_folder(services, project, folder, voc)
+    for copy in (0, 8):
+        label_studio.kept[copy] = {**label_studio.kept[1], "id": copy, "annotations": []}
+    label_studio.kept = dict(sorted(label_studio.kept.items()))
+    again = import_folder(services, project, folder, voc)
+    assert again.annotated == 0
+    assert "a.xml not used: its image is annotated already" in again.notes
+
+
 def test_a_file_whose_name_is_no_utf8_is_told_and_the_others_come_in(
     services: Services, label_studio: Any, project: int, folder: Path
 ) -> None:
