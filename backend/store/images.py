@@ -211,14 +211,14 @@ class Images:
     def set_addresses(self, project: int, addresses: Mapping[int, str]) -> None:
         """Keep the addresses at which Label Studio lists the images of tasks."""
         with self._engine.begin() as connection:
-            for task, address in addresses.items():
+            for task, address in sorted(addresses.items()):  # in one order, so that none deadlock
                 this = _of_task(tasks, project, task)
                 connection.execute(update(tasks).where(this).values(address=address))
 
     def forget_tasks(self, project: int, gone: Iterable[int]) -> None:
         """Forget deleted tasks; their images stay, with their side."""
         with self._engine.begin() as connection:
-            for task in gone:
+            for task in sorted(gone):  # in one order, so that none deadlock
                 for table in (tasks, showings):
                     connection.execute(delete(table).where(_of_task(table, project, task)))
 

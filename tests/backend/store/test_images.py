@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,3 +153,25 @@ def test_what_is_kept_of_an_images_task_and_side_is_its_projects_own(
     assert (own.task, own.side, own.fingerprint) == (None, "held-out", "f" * 16)
     assert (other.task, other.side, other.fingerprint) == (12, None, "f" * 16)
     assert [store.known_tasks(project) for project in (1, 2)] == [set(), {12}]
+
+
+@pytest.mark.parametrize("what", ["noted", "forgotten"])
+def test_two_processes_may_go_through_the_same_tasks_in_any_order(
+    store: Images, project: int, what: str
+) -> None:
+    tasks = range(60)
+    store.add(project, A, 0, "a.png", 8, 8)
+    for task in tasks:
+        store.attach_task(project, A, 0, task)
+
+    def go_through(order: Sequence[int]) -> None:
+        if what == "noted":
+            store.set_addresses(project, {task: f"/data/{task}.png" for task in order})
+        else:
+            store.forget_tasks(project, order)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(go_through, (tasks, tasks[::-1])))
+    assert set(store.addresses(project).values()) == (
+        {f"/data/{task}.png" for task in tasks} if what == "noted" else set()
+    )
