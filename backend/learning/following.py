@@ -11,7 +11,7 @@ from backend.learning.backoff import Backoff
 from backend.learning.lacking import LackingImages
 from backend.learning.problems import Problems
 from backend.learning.reconcile import Reconciled, follow, reconcile, reconcile_changes
-from backend.learning.triggers import after_correction, push_champion
+from backend.learning.triggers import after_correction, is_pushed, push_champion
 from backend.services import Services
 from backend.store.projects import Project
 
@@ -93,7 +93,7 @@ class FollowedProject:
         self._unanswered = ""
         self._asked = Backoff()
         self._images = LackingImages(services, id)
-        #: If tasks come by score: what served the boxes of each open task, as last seen.
+        #: What served the boxes of each open task, as last seen.
         self._shown: dict[int, Set[str]] = {}
         self._pushes = _Pushes("", Backoff())
         self._missing = Backoff()
@@ -132,7 +132,7 @@ class FollowedProject:
         if now != self._seen or self._asks_again:
             done = self._reconcile(now)
             self._seen = replace(now, stored=done.kept)
-            self._note_shown(now.by_score, done)
+            self._note_shown(done)
             away = dict(done.without_image)
         self._images.fetch(away)
         self._problems.note_images(self._id, self._images.problem)
@@ -185,25 +185,30 @@ class FollowedProject:
         """Whether it is time to ask again for tasks without an answer, and for all others."""
         return bool(self._unanswered) and self._asked.is_due
 
-    def _note_shown(self, by_score: bool, done: Reconciled) -> None:
-        """Keep what the open tasks of a look show, if pushes depend on it."""
+    def _note_shown(self, done: Reconciled) -> None:
+        """Keep what the open tasks of a look show."""
         others = {id: names for id, names in self._shown.items() if id not in done.tasks}
-        self._shown = others | dict(done.shown) if by_score else {}
+        self._shown = others | dict(done.shown)
 
     def _push(self, by_score: bool) -> None:
         """Queue the champion's boxes for the open tasks if a push was lost or failed.
 
-        If scores order the tasks, also push the very first version's boxes, and push again for
-        tasks that came since the last push. A task that gets no boxes, because its image is none,
-        causes no further push until it changes.
+        Push again for tasks that came since the last push: from the first push on Label Studio asks
+        for no boxes when it shows one task after another. If scores order the tasks, also push the
+        very first version's boxes. A task that gets no boxes, because its image is none, causes no
+        further push until it changes.
         """
+        if not is_pushed(self._services, self._id, even_first=by_score):
+            return
         pushes = self._pushes_of(self._services.registry.served_name(str(self._id)))
         if not pushes.again.is_due:
             return
         lacking = {
             id: names
             for id, names in self._shown.items()
-            if pushes.served_name not in names and pushes.tried.get(id) != names
+            if (by_score or not names)
+            and pushes.served_name not in names
+            and pushes.tried.get(id) != names
         }
         # A push at work may report success in the end, but these tasks may not be on its list.
         if lacking:

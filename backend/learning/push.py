@@ -72,8 +72,8 @@ def most_useful_first(tasks: Iterable[Task], served_name: str) -> list[dict[str,
     """Return the tasks that lack a version's boxes, in the order in which to give them.
 
     Tasks whose present boxes will be corrected most come first, by the scores of their predictions
-    (``Policy.certainty``). Tasks without boxes come last: they are predicted when opened, but old
-    boxes would stay.
+    (``Policy.certainty``). Tasks without boxes come last: they are predicted when opened by
+    themselves, but old boxes would stay.
 
     Parameters
     ----------

@@ -196,7 +196,7 @@ def push_champion(services: Services, project: int, even_first: bool = False) ->
     Parameters
     ----------
     even_first
-        Also push if no version or policy was ever chosen; tasks then get boxes when opened.
+        As in :func:`is_pushed`.
 
     Returns
     -------
@@ -209,10 +209,20 @@ def push_champion(services: Services, project: int, even_first: bool = False) ->
 
 def lack_boxes(services: Services, project: int, even_first: bool = False) -> bool:
     """Tell whether the open tasks still lack the champion's boxes."""
-    key = str(project)
-    if not even_first and not services.registry.champion_stamp(key):
+    if not is_pushed(services, project, even_first):
         return False
-    return services.registry.served_name(key) != services.projects.get(project).pushed
+    return services.registry.served_name(str(project)) != services.projects.get(project).pushed
+
+
+def is_pushed(services: Services, project: int, even_first: bool = False) -> bool:
+    """Tell whether a project's open tasks are given boxes before anybody opens them.
+
+    Parameters
+    ----------
+    even_first
+        Also if no version or policy was ever chosen; tasks otherwise get boxes when opened.
+    """
+    return even_first or bool(services.registry.champion_stamp(str(project)))
 
 
 def _cut_off(services: Services, but: Callable[[int], bool] = lambda run: False) -> list[Run]:

@@ -34,6 +34,13 @@ from tests.backend.learning.conftest import (
 )
 
 
+def add_champion(services: Services, project: int) -> str:
+    better = replace(classical_version(), id="trained-1", kind="trained")
+    services.registry.add(better, ContrastGroups.none(), weights=None)
+    services.registry.promote(str(project), better.id)
+    return better.id
+
+
 def test_corrections_whose_events_were_all_lost_open_their_run(
     services: Services, project: int, label_studio: Any, poll: Poll
 ) -> None:
@@ -402,12 +409,10 @@ def test_a_champion_whose_push_was_lost_is_pushed_once_and_no_more_when_it_is_do
     label_studio()
     poll.look()
     assert waiting(services, PUSH) == []
-    better = replace(classical_version(), id="trained-1", kind="trained")
-    services.registry.add(better, ContrastGroups.none(), weights=None)
-    services.registry.promote(str(project), better.id)
+    better = add_champion(services, project)
     for _ in range(2):
         poll.look()
-    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{better.id}"]
+    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{better}"]
     services.projects.set_pushed(project, services.registry.served_name(str(project)))
     with Redis.from_url(services.settings.redis_address) as connection:
         connection.flushall()
@@ -427,13 +432,22 @@ def test_where_tasks_come_by_score_the_first_version_is_pushed_too(
     assert waiting(services, PUSH) == [f"{PUSH}-{project}-{CLASSICAL_ID}"]
 
 
-def test_where_tasks_come_by_score_those_that_come_after_a_push_are_pushed_once(
-    services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
+@pytest.mark.parametrize("by_score", [True, False])
+def test_tasks_that_come_after_a_push_are_pushed_once(
+    services: Services,
+    project: int,
+    label_studio: Any,
+    poll: Poll,
+    clock: Clock,
+    by_score: bool,
 ) -> None:
-    job, serves = f"{PUSH}-{project}-{CLASSICAL_ID}", services.registry.served_name(str(project))
+    champion = CLASSICAL_ID
+    if not by_score:  # then boxes of the very first version are never pushed
+        champion = add_champion(services, project)
+    job, serves = f"{PUSH}-{project}-{champion}", services.registry.served_name(str(project))
     shown = task_of(1, 1) | {"predictions": [{"id": 1, "model_version": serves}]}
     recorded = label_studio([shown, *corrected(2)], FILES)
-    recorded.described["sampling"] = "Uncertainty sampling"
+    recorded.described["sampling"] = f"{'Uncertainty' if by_score else 'Uniform'} sampling"
 
     def queued() -> list[str]:
         poll.look()
@@ -476,9 +490,7 @@ def test_tasks_that_lack_boxes_are_pushed_once_they_come_by_score(
 def test_open_tasks_that_show_the_boxes_of_before_a_push_again_get_those_that_were_pushed(
     services: Services, project: int, label_studio: Any, poll: Poll, add_image: Any, given: bool
 ) -> None:
-    better = replace(classical_version(), id="trained-1", kind="trained")
-    services.registry.add(better, ContrastGroups.none(), weights=None)
-    services.registry.promote(str(project), better.id)
+    better = add_champion(services, project)
     served = services.registry.served_name(str(project))
     sha256 = add_image(1)
     if given:  # else it could not be looked at, and never will
@@ -486,16 +498,14 @@ def test_open_tasks_that_show_the_boxes_of_before_a_push_again_get_those_that_we
     services.projects.set_pushed(project, served)
     label_studio([task_of(1, 1) | {"predictions": [{"id": 1, "model_version": "former+p"}]}], FILES)
     poll.look()
-    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{better.id}"] * given
+    assert waiting(services, PUSH) == [f"{PUSH}-{project}-{better}"] * given
 
 
 def test_a_push_that_fails_is_queued_again_soon_at_first_and_then_ever_more_rarely(
     services: Services, project: int, label_studio: Any, poll: Poll, clock: Clock
 ) -> None:
     label_studio()
-    better = replace(classical_version(), id="trained-1", kind="trained")
-    services.registry.add(better, ContrastGroups.none(), weights=None)
-    services.registry.promote(str(project), better.id)
+    add_champion(services, project)
     expected, queued = [1000, 1005, 1025, 1105, 1425], []
     with Redis.from_url(services.settings.redis_address) as connection:
         for clock.now in seconds_about(expected, until=2000):
