@@ -91,7 +91,8 @@ def _words(report: EffortReport) -> list[str]:
     lines = [f"{heading:11}{words}" for heading, words in told]
     lines += forecast_words(report.forecast)
     if report.imported:
-        lines.append(f"left out   {counted(report.imported, 'image')} that came annotated")
+        brought = counted(report.imported, "annotation")
+        lines.append(f"left out   {brought} imported, or accepted without being opened")
     if report.reviewed:
         them = f"{counted(report.reviewed, 'annotation')} that somebody else changed last"
         lines.append(f"reviewed   {them}: in no annotator's figures")

@@ -42,7 +42,8 @@ class EffortReport:
         Seconds of each action, fitted to the corrections, and the number of images whose time is
         known.
     imported
-        The number of annotations that were imported with their boxes; no figure here includes them.
+        The number of annotations made outside any page: imported with their boxes, or predictions
+        accepted for many tasks at once. No figure here includes them.
     watched
         By annotator, what was found in images that opened blank or with a fault and that nobody
         else worked on. No other figure includes these images.

@@ -41,7 +41,7 @@ BOX = {"x": 10, "y": 10, "width": 20, "height": 20, "rectanglelabels": ["Cell"]}
 REGION = {"id": "r", "type": "rectanglelabels", "value": BOX}
 
 
-def correct(services: Services, task: int, prediction: int | None, seconds: float) -> None:
+def correct(services: Services, task: int, prediction: int | None, seconds: float | None) -> None:
     """Submit one cell, served by the champion where there is a prediction."""
     at = datetime.now(UTC)
     services.images.add(3, f"{task:064}", 0, f"smear{task}.png", 100, 100)
@@ -106,6 +106,18 @@ def test_one_image_that_two_corrected_is_told_as_one_and_little_lost_time_as_non
     assert "as 1 image tells" in told
     assert ": 0.0 hours saved against the 72 s a cell by hand of Tare 2020" in told
     assert json.loads(run("effort", "3", "--json").stdout)["total"]["timed_images"] == 1
+
+
+def test_annotations_that_nobody_made_in_a_page_are_counted_one_by_one(
+    services: Services, run: Run
+) -> None:
+    correct(services, 6, prediction=None, seconds=36.0)
+    correct(services, 7, prediction=None, seconds=None)
+    (imported,) = services.annotations.corrected(3, [7])
+    services.annotations.record(replace(imported, id=70))
+    correct(services, 8, prediction=1, seconds=None)
+    told = run("effort", "3").stdout
+    assert "left out   3 annotations imported, or accepted without being opened" in told
 
 
 def test_few_watched_boxes_are_no_verdict_on_an_annotator() -> None:
