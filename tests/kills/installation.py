@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,17 @@ class Installation:
         """Start what does not run, and return when all of it answers."""
         for stage in (("redis",), ("web", "worker")):
             for name in stage:
-                if name not in self._running or self._running[name].exit_code is not None:
-                    self._running[name] = self._started(name)
+                self._run(name)
             for name in stage:
-                healthy, pid = self._services[name].healthy, self._running[name].pid
-                until(lambda healthy=healthy, pid=pid: healthy(pid), f"{name} is up", self)
+                until(partial(self._is_up, name), f"{name} is up", self)
+
+    def _is_up(self, name: str) -> bool:
+        self._run(name)  # a worker may end only now, of the Redis that was killed
+        return bool(self._services[name].healthy(self._running[name].pid))
+
+    def _run(self, name: str) -> None:
+        if name not in self._running or self._running[name].exit_code is not None:
+            self._running[name] = self._started(name)
 
     def kill(self, kind: str) -> None:
         """Kill by SIGKILL: one of :data:`KINDS`."""
@@ -89,14 +95,13 @@ class Installation:
         self.services.engine.dispose()
 
     def predict(self, task: Json) -> str:
-        """Return the name that the web process signs an answer for a task with."""
+        """Return the name that the web process signs an answer for a task with; empty: none yet."""
         answer = self._post(
             "predict",
             {"project": f"{PROJECT}.1", "tasks": [{"id": task["id"], "data": task["data"]}]},
         )
         (prediction,) = answer["results"]
-        assert prediction, "a task without answer"
-        return str(prediction["model_version"])
+        return str(prediction["model_version"]) if prediction else ""
 
     def tell(self, event: Json) -> bool:
         """Send an event as Label Studio does: once, whether or not anybody is there."""
@@ -144,7 +149,7 @@ def wait_for_end(process: Process | Forked) -> None:
 
 
 def until(
-    reached: Callable[[], Any], what: str, installation: Installation, within_s: float = 60
+    reached: Callable[[], Any], what: str, installation: Installation, within_s: float = 120
 ) -> Any:
     """Return the first true answer; raise what the processes said when there is none in time."""
     deadline = time.monotonic() + within_s

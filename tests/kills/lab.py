@@ -137,7 +137,7 @@ class Lab:
         return self.installation.services.registry.champion(str(PROJECT)).id
 
     def served(self) -> str:
-        """Return the version that answers for an open task."""
+        """Return the version that answers for an open task; empty while a first one is loaded."""
         name = self.installation.predict(next(iter(self.studio.tasks.values())))
         return name.partition("+")[0]
 

@@ -44,6 +44,8 @@ def test_killed_at_every_stage_a_run_ends_as_if_nothing_had_been(lab: Lab, kind:
         if kind == "redis":
             time.sleep(PAUSE_S)
         installation.up()
+        if kind in ("web", "all"):
+            lab.wait_until(lambda: bool(lab.served()), "the new web process answers")
     (run,) = lab.settle()
     assert run.state == "promoted"
     nothing_is_lost_or_doubled(lab, [run])
