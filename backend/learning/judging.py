@@ -19,6 +19,7 @@ from model.judging.strata import FEWEST_IMAGES, ContrastStrata
 from model.labels.examples import DatasetSnapshot, LabelledImage
 from model.progress import ignore_note
 from model.versions import GateDecision, JudgedImage, ModelVersion
+from model.wording import counted
 from preprocessing.quantiles import profile_of
 
 NOTHING_TO_JUDGE_BY = (
@@ -60,7 +61,15 @@ def judge_beside_champion(
         _evidence(services, project, champion, images, snapshot),
         _known(services, project, snapshot, images, beside, ours & theirs),
     )
-    return decision if untaught else replace(decision, reasons=(*decision.reasons, ALL_ALIKE))
+    notes = (*_left_out(len(corrected) - len(images)), *(() if untaught else (ALL_ALIKE,)))
+    return replace(decision, reasons=(*decision.reasons, *notes))
+
+
+def _left_out(number: int) -> tuple[str, ...]:
+    """Say how many images do not judge beside those that do, if any."""
+    others = counted(number, "corrected image")
+    why = f"candidate or champion has learned from {'it' if number == 1 else 'them'}"
+    return (f"left out: {others}, since {why}",) if number else ()
 
 
 def _evidence(

@@ -93,7 +93,11 @@ def test_a_held_out_image_that_one_which_taught_since_is_like_judges_for_want_of
 
 @pytest.mark.parametrize("learned", ["candidate", "champion"])
 def test_what_one_version_alone_has_learned_from_does_not_judge(
-    services: Services, project: int, snapshot: DatasetSnapshot, learned: str
+    services: Services,
+    project: int,
+    snapshot: DatasetSnapshot,
+    learned: str,
+    correct_fields: Any,
 ) -> None:
     (held_out,) = snapshot.of_side("held-out")
     versions = {"candidate": CHAMPION, "champion": CHAMPION}
@@ -101,6 +105,12 @@ def test_what_one_version_alone_has_learned_from_does_not_judge(
     decision = judge_beside_champion(services, project, snapshot=snapshot, **versions)
     assert not decision.promoted
     assert decision.reasons[0].startswith("there is no corrected image that candidate and champion")
+    correct_fields([5])
+    decision = judge_beside_champion(services, project, snapshot=snapshot, **versions)
+    assert len(decision.images) == 1
+    assert decision.reasons[-1] == (
+        "left out: 1 corrected image, since candidate or champion has learned from it"
+    )
 
 
 def test_a_held_out_page_of_a_stack_judges_though_another_page_taught(
