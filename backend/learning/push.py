@@ -54,7 +54,8 @@ def push(services: Services, project: int, version_id: str) -> int:
         served_name = slot.current(str(project), wait_s=LOAD_S).name
         pushing = _Push(services, project, Predictor(services, slot, LOAD_S), served_name)
         listed = services.label_studio.unlabelled_tasks(project, pushing.note_unlisted)
-        for task in most_useful_first(listed, served_name):
+        is_first = services.projects.get(project).pushed is None
+        for task in most_useful_first(listed, served_name, is_first):
             if reason := _reason_to_stop(services, project, version_id, served_name):
                 log.info("push.stopped", project=project, reason=reason, pushed=pushing.stored)
                 return pushing.stored
@@ -68,12 +69,15 @@ def push(services: Services, project: int, version_id: str) -> int:
     return pushing.stored
 
 
-def most_useful_first(tasks: Iterable[Task], served_name: str) -> list[dict[str, Any]]:
+def most_useful_first(
+    tasks: Iterable[Task], served_name: str, is_first: bool
+) -> list[dict[str, Any]]:
     """Return the tasks that lack a version's boxes, in the order in which to give them.
 
     Tasks whose present boxes will be corrected most come first, by the scores of their predictions
-    (``Policy.certainty``). Tasks without boxes come last: they are predicted when opened by
-    themselves, but old boxes would stay.
+    (``Policy.certainty``). Tasks without boxes come last in a project's first push: they are
+    predicted when they come up, but old boxes would stay. Later they come first of all: Label
+    Studio shows them empty.
 
     Parameters
     ----------
@@ -81,9 +85,12 @@ def most_useful_first(tasks: Iterable[Task], served_name: str) -> list[dict[str,
         As Label Studio lists them, with their predictions.
     served_name
         Name of version and policy.
+    is_first
+        Whether nothing was pushed before.
     """
+    without_boxes = 2.0 if is_first else -1.0
     lacking = [
-        (_certainty(task), {"id": task["id"], "data": task.get("data")})
+        (_certainty(task, without_boxes), {"id": task["id"], "data": task.get("data")})
         for task in tasks
         if served_name not in _names(task)
     ]
@@ -91,11 +98,11 @@ def most_useful_first(tasks: Iterable[Task], served_name: str) -> list[dict[str,
     return [task for _, task in lacking]
 
 
-def _certainty(task: Task) -> float:
-    """Return the score, up to 1, of the prediction that a task shows; 2 without a prediction."""
+def _certainty(task: Task, without_boxes: float) -> float:
+    """Return the score, in [0, 1], of the prediction that a task shows."""
     shown = max(task.get("predictions") or (), key=lambda one: one.get("id", 0), default=None)
     if shown is None:
-        return 2.0
+        return without_boxes
     score = shown.get("score")
     return 1.0 if score is None else float(score)
 

@@ -127,9 +127,13 @@ def shown(score: float | None, id: int = 1) -> dict[str, Any]:
     return {"id": id, "model_version": "older+t0.5", "result": [], "score": score}
 
 
-def test_tasks_whose_boxes_will_be_corrected_most_come_first(
-    services: Services, project: int, label_studio: Any
+@pytest.mark.parametrize(
+    ("pushed", "order"), [(None, [3, 4, 2, 5, 1]), ("older+t0.5", [1, 3, 4, 2, 5])]
+)
+def test_tasks_whose_boxes_will_be_corrected_most_come_first_but_for_those_that_would_open_empty(
+    services: Services, project: int, label_studio: Any, pushed: str | None, order: list[int]
 ) -> None:
+    services.projects.set_pushed(project, pushed)
     given = tasks(1, 2, 3, 4, 5)
     given[1]["predictions"] = [shown(0.9)]
     given[2]["predictions"] = [shown(0.4)]
@@ -137,7 +141,7 @@ def test_tasks_whose_boxes_will_be_corrected_most_come_first(
     given[4]["predictions"] = [shown(None)]
     recorded = label_studio(given, {"/data/a.png": FIELD})
     assert push(services, project, CLASSICAL_ID) == 5
-    assert [task for task, _ in recorded.predictions] == [3, 4, 2, 5, 1]
+    assert [task for task, _ in recorded.predictions] == order
 
 
 def test_what_no_open_page_can_show_any_more_is_taken_back_from_label_studio(
