@@ -26,8 +26,6 @@ PNG_DEPTH_AT = 24
 #: The chunks of a PNG that hold its size, its EXIF (which may be text) and its end.
 _WORDS = (b"IHDR", b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"IEND")
 _JPEG = b"\xff\xd8"
-
-
 #: What is made of a page's stored pixels before they are turned upright.
 _Of = Callable[[Pixels], Pixels]
 

@@ -224,11 +224,11 @@ class _Importer:
             return
         try:
             first = read_image(data)
+            self._services.images.keep(data)
+            self._bring_page(path, data, first)
         except UnreadableImage as error:
             self._leave_out(path.name, f"{path.name} left out: {error}")
             return
-        self._services.images.keep(data)
-        self._bring_page(path, first)
         if pages == "all":
             self._bring_others(path, data, first.pages, first.sha256)
         elif first.pages > 1:
@@ -241,12 +241,10 @@ class _Importer:
         """Import all pages of a file but the first."""
         for page in range(1, pages):
             try:
-                record = read_image(data, page, sha256)
+                self._bring_page(path, data, read_image(data, page, sha256))
             except UnreadableImage as error:
                 what = f"page {page + 1} of {path.name} left out, the pages that can be read taken"
                 self._leave_out(_page_name(path, page), f"{what}: {error}")
-            else:
-                self._bring_page(path, record)
 
     def _leave_out(self, name: str, note: str) -> None:
         self._done.unreadable.append(name)
@@ -259,13 +257,13 @@ class _Importer:
             what = "counted once, under the name that the same image has already"
             self._done.notes.append(f"{what}: {shortened(self._other_names)}")
 
-    def _bring_page(self, path: Path, record: ImageRecord) -> None:
+    def _bring_page(self, path: Path, data: bytes, record: ImageRecord) -> None:
         name, key = _page_name(path, record.page), record.key
         stored = self._services.images.add(self._project, *key, name, *record.size)
         if stored.name != name:
             self._other_names.append(f"{name} as {stored.name}")
         if (task := self._tasks.get(key) or self._unlisted(stored)) is None:
-            task = _Known(self._new_task(record, name))
+            task = _Known(self._new_task(data, record, name))
             self._done.tasks += 1
         elif key in self._brought:
             self._done.doubled += 1
@@ -297,12 +295,12 @@ class _Importer:
         # A Label Studio restored from a copy may have given the number to another task.
         return _Known.of(task) if TaskData.of(task).key == stored.key else None
 
-    def _new_task(self, record: ImageRecord, name: str) -> int:
+    def _new_task(self, data: bytes, record: ImageRecord, name: str) -> int:
         matched = matched_address(self._services, self._project, *record.key)
-        data = TaskData(*record.key, name).written(matched)
-        png = encode_png(read_display(self._services.images.path(record.sha256), record.page))
+        told = TaskData(*record.key, name).written(matched)
+        png = encode_png(read_display(data, record.page))
         shown = f"{Path(name).stem}.png"
-        return self._services.label_studio.import_task(self._project, png, shown, data)
+        return self._services.label_studio.import_task(self._project, png, shown, told)
 
     def _annotate(self, task: int, path: Path, record: ImageRecord) -> bool:
         """Give a task its boxes, and tell whether it is annotated now."""

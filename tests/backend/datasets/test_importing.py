@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from backend.datasets import importing
 from backend.datasets.drawn import Notation
 from backend.datasets.importing import import_folder
 from backend.errors import BadRequest, LabelStudioError
@@ -21,6 +22,7 @@ from backend.labelstudio.results import to_boxes
 from backend.services import Services
 from backend.signing import matched_path
 from model.boxes import Box
+from preprocessing.errors import UnreadableImage
 from preprocessing.images import encode_png
 
 Save = Callable[..., Path]
@@ -59,6 +61,29 @@ def test_an_image_with_colours_is_shown_in_them(
     with Image.open(io.BytesIO(label_studio.shown[stored.task])) as shown:
         assert (shown.mode, shown.size) == ("RGB", (64, 48))
         assert np.corrcoef(np.asarray(shown).reshape(-1), stain.reshape(-1))[0, 1] > 0.99
+
+
+def test_an_image_whose_colours_find_no_memory_is_told_and_the_others_come_in(
+    services: Services,
+    label_studio: Any,
+    project: int,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = importing.read_display
+
+    def fail(data: bytes, page: int) -> Any:
+        if data == (folder / "b.jpg").read_bytes():
+            raise UnreadableImage("the memory is full; end other programs.")
+        return shown(data, page)
+
+    monkeypatch.setattr(importing, "read_display", fail)
+    done = import_folder(services, project, folder)
+    assert (done.tasks, done.unreadable) == (2, ["b.jpg"])
+    assert done.notes == ["b.jpg left out: the memory is full; end other programs."]
+    monkeypatch.setattr(importing, "read_display", shown)
+    assert import_folder(services, project, folder).tasks == 1
+    assert len(label_studio.shown) == 3
 
 
 def test_each_task_carries_the_address_of_its_matched_image(
